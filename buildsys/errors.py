@@ -1,0 +1,113 @@
+"""Every mistake or failure a user may see, with its facts, place, hint and exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process says to its caller; the table stands in README and in `--help`."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    DIFFERS = 3
+    INVALID = 4
+    UNAVAILABLE = 5
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """A position in a project file: path relative to the project root, line and column from 1."""
+
+    file: str
+    line: int = 1
+    column: int = 1
+    length: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mistake:
+    """One thing that is wrong in the input: what was found against what was expected.
+
+    `message` is one lower-case sentence without a full stop, names and paths in backticks; `place` is where
+    to look; `hint` is one thing to do about it.
+    """
+
+    message: str
+    place: Place | None = None
+    hint: str | None = None
+
+
+class BuildsysError(Exception):
+    """Base of everything that buildsys raises on purpose; `exit_code` is what the process ends with."""
+
+    exit_code: ExitCode = ExitCode.FAILED
+
+    def __init__(self, message: str, *, place: Place | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.place = place
+        self.hint = hint
+
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """Return what a report shows, in order."""
+        return (Mistake(message=self.message, place=self.place, hint=self.hint),)
+
+
+class InvalidInput(BuildsysError):
+    """The project's own files, or names given on the command line, are wrong; holds every mistake found."""
+
+    exit_code = ExitCode.INVALID
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        found = sorted(
+            set(mistakes),
+            key=lambda m: (
+                (m.place.file, m.place.line, m.place.column) if m.place else ("", 0, 0),
+                m.message,
+            ),
+        )
+        super().__init__("; ".join(m.message for m in found))
+        self._mistakes = tuple(found)
+
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """Return all mistakes, sorted by file, line and column."""
+        return self._mistakes
+
+
+class Unavailable(BuildsysError):
+    """An engine, a registry or a tool that is needed does not answer or is missing."""
+
+    exit_code = ExitCode.UNAVAILABLE
+
+
+class Differs(BuildsysError):
+    """A committed file is not what would be generated now; `difference` is a unified diff."""
+
+    exit_code = ExitCode.DIFFERS
+
+    def __init__(self, message: str, *, difference: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.difference = difference
+
+
+class BakeFailed(BuildsysError):
+    """At least one target could not be made; the report has the details."""
+
+    exit_code = ExitCode.FAILED
+
+
+class Interrupted(BuildsysError):
+    """The user (SIGINT) or the system (SIGTERM) stopped the run."""
+
+    def __init__(self, message: str, *, exit_code: ExitCode) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

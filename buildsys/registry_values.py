@@ -1,0 +1,177 @@
+"""Decides what names and describes a thing in a registry: references, descriptors, manifests; no I/O."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from buildsys.errors import InvalidInput, Mistake
+
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+MANIFEST_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
+
+# The grammar of https://github.com/distribution/reference; a host may also be an IPv6 address in brackets.
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
+_REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """An image by its full name; `digest` wins over `tag` where both are given, as docker has it."""
+
+    host: str
+    repository: str
+    tag: str | None = None
+    digest: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Return the reference that docker would understand by `text`; a bare name gets the tag `latest`.
+
+        Raises InvalidInput. The first part is a host when it holds a dot, a colon or a capital letter, or is
+        `localhost`; otherwise the image lives on docker.io, in `library` when it has one part only.
+        """
+        name, _, digest = text.partition("@")
+        head, slash, rest = name.rpartition("/")
+        rest, colon, tag = rest.partition(":")
+        name = head + slash + rest
+        first, slash, repository = name.partition("/")
+        if not slash or not (set(".:[") & set(first) or first == "localhost" or first != first.lower()):
+            first, repository = "docker.io", name
+        if first == "index.docker.io":
+            first = "docker.io"
+        if first == "docker.io" and "/" not in repository:
+            repository = f"library/{repository}"
+        wrong = (
+            _wrong("host", first, _HOST)
+            or _wrong("repository", repository, _REPOSITORY)
+            or (_wrong("tag", tag, _TAG) if colon else None)
+            or (_wrong("digest", digest, _DIGEST) if "@" in text else None)
+        )
+        if wrong:
+            raise InvalidInput([Mistake(message=f"`{text}` is not an image reference: {wrong}")])
+        return cls(
+            host=first,
+            repository=repository,
+            tag=tag or (None if digest else "latest"),
+            digest=digest or None,
+        )
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        return f"{self.name}{tag}" + (f"@{self.digest}" if self.digest else "")
+
+    @property
+    def name(self) -> str:
+        """Host and repository, without tag and digest."""
+        return f"{self.host}/{self.repository}"
+
+    @property
+    def api_host(self) -> str:
+        """The host that answers for this registry: docker.io is served by another name."""
+        return "registry-1.docker.io" if self.host == "docker.io" else self.host
+
+    @property
+    def target(self) -> str:
+        """What the registry is asked for: the digest if there is one, otherwise the tag."""
+        return self.digest or self.tag or "latest"
+
+    def with_tag(self, tag: str) -> Reference:
+        """Return the same repository under `tag`."""
+        if not _TAG.fullmatch(tag):
+            raise InvalidInput([Mistake(message=f"`{tag}` is not a tag of an image")])
+        return replace(self, tag=tag, digest=None)
+
+    def with_digest(self, digest: str) -> Reference:
+        """Return the same repository at `digest`, without a tag."""
+        return replace(self, tag=None, digest=digest)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Descriptor:
+    """What a registry says of one blob or manifest; `annotations` are sorted pairs, `size` is in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+    annotations: tuple[tuple[str, str], ...] = ()
+    platform: str | None = None
+
+    @classmethod
+    def of(cls, raw: bytes, media_type: str) -> Descriptor:
+        """Return the descriptor of these bytes."""
+        return cls(media_type=media_type, digest=digest_of(raw), size=len(raw))
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Descriptor:
+        """Return the descriptor written as `value`; `platform` becomes `os/architecture[/variant]`."""
+        platform = value.get("platform") or {}
+        parts = [platform.get(key) for key in ("os", "architecture", "variant")]
+        return cls(
+            media_type=str(value.get("mediaType", "")),
+            digest=str(value["digest"]),
+            size=int(value["size"]),
+            annotations=_pairs(value.get("annotations")),
+            platform="/".join(part for part in parts if part) or None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """An image (`config` and `layers`) or an index (`manifests`), with the bytes that its digest covers."""
+
+    descriptor: Descriptor
+    config: Descriptor | None
+    layers: tuple[Descriptor, ...]
+    manifests: tuple[Descriptor, ...]
+    annotations: tuple[tuple[str, str], ...]
+    raw: bytes
+
+    @classmethod
+    def parse(cls, raw: bytes, media_type: str) -> Manifest:
+        """Return the manifest in `raw`; ValueError for anything but the four known types.
+
+        `media_type` is the registry's Content-Type; where it is none of the four, the document's own counts.
+        """
+        value = json.loads(raw)
+        if not isinstance(value, dict) or value.get("schemaVersion") != 2:
+            raise ValueError("no manifest of schema version 2")
+        kind = media_type.partition(";")[0].strip()
+        if kind not in MANIFEST_TYPES:
+            kind = value.get("mediaType") or (OCI_INDEX if "manifests" in value else OCI_MANIFEST)
+        if kind not in MANIFEST_TYPES:
+            raise ValueError(f"unknown media type `{kind}`")
+        try:
+            return cls(
+                descriptor=Descriptor.of(raw, kind),
+                config=Descriptor.from_json(value["config"]) if "config" in value else None,
+                layers=tuple(map(Descriptor.from_json, value.get("layers") or ())),
+                manifests=tuple(map(Descriptor.from_json, value.get("manifests") or ())),
+                annotations=_pairs(value.get("annotations")),
+                raw=raw,
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"a manifest that misses a field: {error}") from error
+
+
+def digest_of(raw: bytes, like: str = "sha256:") -> str:
+    """Return the digest of `raw` in the algorithm that the digest `like` uses."""
+    algorithm = like.partition(":")[0]
+    return f"{algorithm}:{hashlib.new(algorithm, raw).hexdigest()}"
+
+
+def _wrong(what: str, value: str, expected: re.Pattern[str]) -> str | None:
+    return None if expected.fullmatch(value) else f"`{value}` is no {what}"
+
+
+def _pairs(value: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((str(key), str(text)) for key, text in (value or {}).items()))
