@@ -1,4 +1,4 @@
-"""The one door to docker: which client and engine there are, what the engine's image store holds, running a container."""
+"""The one door to docker: which client and engine there are, what its store holds, running a container."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _VERSION = re.compile(r"v?(\d+\.\d+\.\d+\S*)")
 class Docker:
     """How to call docker, and what it is.
 
-    `command` is the client with its global options. `engine_version` is empty where only the builder is elsewhere
+    `command` is the client with its global options. `engine_version` is empty where the builder is elsewhere
     and no engine answers. `bake_flags` are the options of this buildx' `bake`, each with its two dashes.
     """
 
@@ -71,7 +71,7 @@ def find_docker(builder: str | None = None) -> Docker:
     if version.exit_code:
         raise Unavailable(
             "docker has no buildx",
-            hint="install the buildx plugin 0.29 or later under `cli-plugins/` of the docker configuration folder",
+            hint="install the buildx plugin 0.29 or later under `cli-plugins/` of docker's own folder",
         )
     driver, name = _builder(command, builder)
     engine, containerd_store = _engine(command, needed=driver == "docker")
@@ -112,9 +112,7 @@ def _builder(command: tuple[str, ...], builder: str | None) -> tuple[str, str]:
             f"{name} cannot be inspected: {told.last_words}",
             hint="`docker buildx ls` shows the builders that exist",
         )
-    return driver, next(
-        (line.split(":", 1)[1].strip() for line in told.stdout.splitlines() if line[:5] == "Name:"), ""
-    )
+    return driver, next((line.split(":", 1)[1].strip() for line in told.stdout.splitlines() if line[:5] == "Name:"), "")
 
 
 def _engine(command: tuple[str, ...], *, needed: bool) -> tuple[str, bool]:
@@ -219,8 +217,8 @@ def run_container(
 ) -> Answer:
     """Run a command in a new container of an image, remove the container, and return how it ended.
 
-    `mounts` are values of docker's `--mount`. Raises `Unavailable` if docker itself could not start it (status 125)
-    or if it took longer than `seconds`.
+    `mounts` are values of docker's `--mount`. Raises `Unavailable` if docker itself could not start it, which
+    is status 125, or if it took longer than `seconds`.
     """
     words = [*docker.command, "run", "--rm"]
     for name, value in sorted((environment or {}).items()):

@@ -1,4 +1,4 @@
-"""A bake call is built as a value, shown, and run in a process group of its own whose events are read as they come."""
+"""A bake call is built as a value, shown, and run in a process group of its own, read as it speaks."""
 
 from __future__ import annotations
 
@@ -6,24 +6,22 @@ import contextlib
 import json
 import os
 import shlex
-import signal
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType, MappingProxyType
+from types import MappingProxyType
 from typing import IO, Any
 
 from buildsys.engine import Docker, answer_of
+from buildsys.engine_stop import Stop
 from buildsys.errors import InvalidInput, Mistake, Unavailable
 from buildsys.failure import Failure, failure_of
 from buildsys.progress import Status, Text, parse_line
 from buildsys.steps import Snapshot, Steps, exported
 
-GRACE_SECONDS = 10.0
 _PRINT_SECONDS = 300.0
 # What would change how bake reads its file or speaks, if a caller's shell happened to have it.
 _UNWANTED = ("BUILDKIT_PROGRESS", "BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP", "BUILDX_BAKE_FILE", "FORCE_COLOR")
@@ -34,8 +32,8 @@ _WANTED = MappingProxyType({"BUILDX_METADATA_PROVENANCE": "disabled", "NO_COLOR"
 class BakeCall:
     """One `docker buildx bake`: `root` is where it runs, since bake resolves paths from there.
 
-    `overrides` are values of `--set`, in order; `environment` is added to the caller's own, and so sets variables
-    of the bake file; `allow` are values of `--allow`, given only to a bake that knows that option.
+    `overrides` are values of `--set`, in order; `environment` is added to the caller's own, and so sets
+    variables of the bake file; `allow` are values of `--allow`, given only to a bake that knows that option.
     """
 
     root: Path
@@ -63,11 +61,9 @@ class BakeCall:
         return (*self._definition(docker), "--print", *self.targets)
 
     def shown(self, docker: Docker) -> str:
-        """Return one line for a person to paste into a shell in `root`: the same bake with docker's own progress."""
+        """Return one line to paste into a shell in `root`: the same bake, told by docker's own progress."""
         variables = [f"{name}={shlex.quote(value)}" for name, value in sorted(self.environment.items())]
-        return " ".join(
-            [*variables, shlex.join(["docker", *docker.command[1:], *self._bake(docker), *self.targets])]
-        )
+        return " ".join([*variables, shlex.join(["docker", *docker.command[1:], *self._bake(docker), *self.targets])])
 
     def child_environment(self, base: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of the child for a caller's environment `base`."""
@@ -98,8 +94,8 @@ class BakeCall:
 class BakeResult:
     """How one bake ended.
 
-    `digests` maps target to the digest that its tag gets, from the metadata file or, where bake failed and wrote
-    none, from what was exported; `published` maps each reference that the registry took to its digest.
+    `digests` maps target to the digest that its tag gets, from the metadata file or, where bake failed and
+    wrote none, from what was exported; `published` maps each reference that the registry took to its digest.
     `metadata` is bake's own file, target by target.
     """
 
@@ -110,79 +106,6 @@ class BakeResult:
     digests: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     published: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-
-
-class Stop:
-    """Ends the bakes that run under it: asked once it interrupts them, after `grace` seconds or asked again it kills.
-
-    One `Stop` may serve bakes in many threads. A bake that starts after it was asked ends at once.
-    """
-
-    def __init__(self, *, grace: float = GRACE_SECONDS) -> None:
-        self.signal: int | None = None
-        self._grace = grace
-        # A signal handler runs in the main thread and may find that thread inside the lock.
-        self._lock = threading.RLock()
-        self._running: list[subprocess.Popen[bytes]] = []
-        self._asked = 0
-
-    @property
-    def requested(self) -> bool:
-        """Whether it was asked at least once."""
-        return self._asked > 0
-
-    def request(self, number: int = signal.SIGINT) -> None:
-        """Ask; `number` is the signal that was the cause."""
-        with self._lock:
-            self._asked += 1
-            self.signal = self.signal or number
-            again = self._asked > 1
-            for process in self._running:
-                self._end(process, at_once=again)
-
-    @contextlib.contextmanager
-    def on_signals(self) -> Iterator[Stop]:
-        """Ask on SIGINT and SIGTERM while the block runs; only the main thread may enter it."""
-
-        def asked(number: int, _: FrameType | None) -> None:
-            self.request(number)
-
-        before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    @contextlib.contextmanager
-    def watch(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
-        """End `process` too when asked while the block runs, and in any case when the block ends by an error."""
-        with self._lock:
-            self._running.append(process)
-            if self.requested:
-                self._end(process, at_once=False)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._running.remove(process)
-            if process.poll() is None:
-                _signal_group(process, signal.SIGKILL)
-                process.wait()
-
-    def _end(self, process: subprocess.Popen[bytes], *, at_once: bool) -> None:
-        _signal_group(process, signal.SIGKILL if at_once else signal.SIGINT)
-        if not at_once:
-            timer = threading.Timer(self._grace, _signal_group, (process, signal.SIGKILL))
-            timer.daemon = True
-            timer.start()
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    # The group's number is free for others only after its leader was waited for, and that sets `returncode`.
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
 
 
 def run_bake(
@@ -196,8 +119,8 @@ def run_bake(
     """Run one bake to its end and return how it went; a failure of the bake is a value, not an error.
 
     Every event goes to `on_event` in its order, every raw line to the file `log`. Ctrl-C, SIGTERM under
-    `stop.on_signals()` and `stop.request()` from any thread end the whole process group: the result then has a
-    failure of kind `interrupted`. If this process is killed itself, bake ends by SIGPIPE at its next word.
+    `stop.on_signals()` and `stop.request()` from any thread end the whole process group: the result then has
+    a failure of kind `interrupted`. If this process is killed itself, bake ends by SIGPIPE at its next word.
     Raises `Unavailable` if docker cannot be started.
     """
     stop = stop or Stop()
@@ -211,17 +134,14 @@ def run_bake(
             raw = stack.enter_context(log.open("wb"))
         metadata_file = call.metadata_file or folder / "metadata.json"
         metadata_file.unlink(missing_ok=True)
-        words = call.command(docker)
-        if call.metadata_file is None:
-            words = (
-                *words[: len(words) - len(call.targets)],
-                "--metadata-file",
-                str(metadata_file),
-                *call.targets,
-            )
-        process = _start(words, call)
+
+        def take(event: Status | Text) -> None:
+            steps.add(event)
+            on_event(event)
+
+        process = _start(replace(call, metadata_file=metadata_file), docker)
         with stop.watch(process):
-            _read(process, lambda event: (steps.add(event), on_event(event)), raw, stop)
+            _read(process, take, raw, stop)
         metadata = _metadata(metadata_file)
     snapshot = steps.snapshot()
     exit_code = process.returncode
@@ -244,7 +164,8 @@ def run_bake(
     )
 
 
-def _start(words: tuple[str, ...], call: BakeCall) -> subprocess.Popen[bytes]:
+def _start(call: BakeCall, docker: Docker) -> subprocess.Popen[bytes]:
+    words = call.command(docker)
     try:
         return subprocess.Popen(
             words,
@@ -261,11 +182,11 @@ def _start(words: tuple[str, ...], call: BakeCall) -> subprocess.Popen[bytes]:
 
 def _read(
     process: subprocess.Popen[bytes],
-    take: Callable[[Status | Text], object],
+    take: Callable[[Status | Text], None],
     raw: IO[bytes] | None,
     stop: Stop,
 ) -> None:
-    """Read the child's lines until it ends; Ctrl-C asks `stop` and goes on reading, so that nothing told is lost."""
+    """Read the child's lines until it ends; Ctrl-C asks `stop` and goes on reading: nothing told is lost."""
     assert process.stderr is not None
     with process.stderr as stream:
         while True:
@@ -289,11 +210,9 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 
 def print_bake(docker: Docker, call: BakeCall) -> dict[str, Any]:
-    """Return the definition of a call as bake itself resolves it; raises `InvalidInput` with bake's last words."""
+    """Return a call's definition as bake itself resolves it; raises `InvalidInput` with bake's last words."""
     environment = call.child_environment(os.environ)
-    answer = answer_of(
-        call.print_command(docker), environment=environment, folder=call.root, seconds=_PRINT_SECONDS
-    )
+    answer = answer_of(call.print_command(docker), environment=environment, folder=call.root, seconds=_PRINT_SECONDS)
     if answer.exit_code:
         message = answer.last_words.removeprefix("ERROR: ")
         raise InvalidInput([Mistake(message=f"bake does not accept the definition: {message}")])

@@ -1,4 +1,4 @@
-"""Whether a resolved bake definition stays inside the project, since `--progress rawjson` skips bake's own check.
+"""Whether a resolved bake definition stays inside the project: `--progress rawjson` skips bake's own check.
 
 See `commands/bake.go` of docker/buildx: entitlements are asked for under the other kinds of progress only.
 """
@@ -18,13 +18,11 @@ _REMOTE = ("target:", "git@", "github.com/", "gitlab.com/")
 _PRIVILEGED_NETWORKS = frozenset({"host"})
 
 
-def check_paths(
-    definition: Mapping[str, Any], root: Path, *, allowed: Sequence[Path] = ()
-) -> tuple[Mistake, ...]:
-    """Return what a definition, as `bake --print` gives it, reads or writes outside of `root`, sorted by message.
+def check_paths(definition: Mapping[str, Any], root: Path, *, allowed: Sequence[Path] = ()) -> tuple[Mistake, ...]:
+    """Return what a definition, as `bake --print` gives it, reads or writes outside of `root`, in order.
 
-    Every local context and named context, Dockerfile, secret, ssh key, output and local cache must lie in `root`
-    or in one of `allowed` after symbolic links are followed; a target must ask for no entitlement.
+    Every local context and named context, Dockerfile, secret, ssh key, output and local cache must lie in
+    `root` or in one of `allowed` after symbolic links are followed; a target must ask for no entitlement.
     """
     homes = tuple(folder.resolve() for folder in (root, *allowed))
     mistakes: list[Mistake] = []
@@ -90,7 +88,7 @@ def _privileges(target: Mapping[str, Any]) -> list[str]:
 
 
 def _local(value: str) -> str | None:
-    """Return the path that a context names, or None if it is elsewhere: an image, a target, a URL, standard input."""
+    """Return the path that a context names, or None if it is an image, a target, a URL or standard input."""
     for scheme in _LOCAL_SCHEMES:
         if value.startswith(scheme):
             # An OCI layout may name a tag or digest after its folder.

@@ -1,6 +1,6 @@
 """Why a bake failed, judged by the kind of step first and by words second, and whether to try again.
 
-The words are those of `facts/buildkit.md` 2.8: error texts of BuildKit, containerd and gRPC as seen in trials.
+The words are error texts of BuildKit, containerd and gRPC, as seen in trials on a real engine and registry.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Checksum:
 class Failure:
     """One failure of one bake.
 
-    `target` is empty where nothing names it. `file` and `line` are as BuildKit tells them: the Dockerfile's name
-    relative to its context. `source` holds the lines of the failing instruction, `command` what a failing RUN
-    ran, `status` how that ended, `last_words` its last lines of output.
+    `target` is empty where nothing names it. `file` and `line` are as BuildKit tells them: the Dockerfile's
+    name relative to its context. `source` holds the lines of the failing instruction, `command` what a
+    failing RUN ran, `status` how that ended, `last_words` its last lines of output.
     """
 
     kind: FailureKind
@@ -60,9 +60,7 @@ class Failure:
     checksum: Checksum | None = None
 
 
-_COMMAND = re.compile(
-    r'process "(?P<command>.*)" did not complete successfully: exit code: (?P<status>\d+)', re.S
-)
+_COMMAND = re.compile(r'process "(?P<command>.*)" did not complete successfully: exit code: (?P<status>\d+)', re.S)
 _MISMATCH = re.compile(r"digest mismatch (?P<found>sha\d+:[0-9a-f]+): (?P<expected>sha\d+:[0-9a-f]+)")
 _URL = re.compile(r"\bhttps?://\S+")
 _ERROR = re.compile(r"ERROR: (?:target (?P<target>[\w.-]+): )?(?P<message>.*)", re.S)
@@ -71,32 +69,35 @@ _SOURCE = re.compile(r"\s*\d+ \| (?P<mark>>>>|   ) ?(?P<text>.*)")
 _RULE = "-" * 20
 
 _INFRASTRUCTURE = re.compile(
-    r"no active session|client connection is closing|error reading from server|no such job|failed to receive status"
-    r"|transport is closing|cannot connect to the docker daemon|is the docker daemon running|code = unavailable"
-    r"|docker daemon is not running|error during connect|failed to dial|no builder .* found running"
-    r"|closing the grpc connection|graceful[ _]stop|daemon is shutting down",
+    r"no active session|client connection is closing|error reading from server|no such job"
+    r"|failed to receive status|transport is closing|cannot connect to the docker daemon"
+    r"|is the docker daemon running|code = unavailable|docker daemon is not running|error during connect"
+    r"|failed to dial|no builder .* found running|closing the grpc connection|graceful[ _]stop"
+    r"|daemon is shutting down",
     re.I,
 )
 _FINAL = re.compile(
-    r"not found|denied|unauthorized|forbidden|no basic auth credentials|authentication required|\b40[134]\b"
-    r"|no space left on device|x509|certificate|invalid reference|manifest unknown|name unknown"
-    r"|not implemented|unsupported|server gave http response to https client",
+    r"not found|denied|unauthorized|forbidden|no basic auth credentials|authentication required"
+    r"|\b40[134]\b|no space left on device|x509|certificate|invalid reference|manifest unknown"
+    r"|name unknown|not implemented|unsupported|server gave http response to https client",
     re.I,
 )
 _PASSING = re.compile(
-    r"\b429\b|too many requests|toomanyrequests|\b5\d\d\b|internal server error|bad gateway|service unavailable"
-    r"|gateway time-?out|\bEOF\b|connection reset|connection refused|broken pipe|use of closed network connection"
-    r"|TLS handshake timeout|i/o timeout|failed to copy|short read|failed commit on ref|cannot reuse body"
-    r"|failed to resolve source metadata|deadline exceeded|client\.timeout exceeded|temporary failure|no such host"
-    r"|server misbehaving|network is unreachable|no route to host|http2: |stream error|unexpected status",
+    r"\b429\b|too many requests|toomanyrequests|\b5\d\d\b|internal server error|bad gateway"
+    r"|service unavailable|gateway time-?out|\bEOF\b|connection reset|connection refused|broken pipe"
+    r"|use of closed network connection|TLS handshake timeout|i/o timeout|failed to copy|short read"
+    r"|failed commit on ref|cannot reuse body|failed to resolve source metadata|deadline exceeded"
+    r"|client\.timeout exceeded|temporary failure|no such host|server misbehaving|network is unreachable"
+    r"|no route to host|http2: |stream error|unexpected status",
     re.I,
 )
 _DROP = re.compile(r"sha\d+:[0-9a-f]+|https?://\S+|\d+\.\d+\.\d+\.\d+(:\d+)?")
 _INVALID = re.compile(
-    r"dockerfile parse error|failed to find target|failed to parse|unknown instruction|failed to read dockerfile"
-    r"|failed to process|undefined variable|base name .* should not be blank|unsupported context source"
-    r"|failed to calculate checksum of ref .*: not found|no such file or directory|lstat|message larger than max"
-    r"|currently not implemented|unsupported (block|argument)|missing required argument|additional privileges",
+    r"dockerfile parse error|failed to find target|failed to parse|unknown instruction"
+    r"|failed to read dockerfile|failed to process|undefined variable|base name .* should not be blank"
+    r"|unsupported context source|failed to calculate checksum of ref .*: not found"
+    r"|no such file or directory|lstat|message larger than max|currently not implemented"
+    r"|unsupported (block|argument)|missing required argument|additional privileges",
     re.I,
 )
 _STEP_KINDS: dict[StepKind, FailureKind] = {

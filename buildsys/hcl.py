@@ -23,21 +23,21 @@ _NOT_IN_HEREDOC = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 _MARKER = re.compile(r"(\$+|%+)\{")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Expression:
     """HCL source written as it is, such as a variable reference or a function call."""
 
     text: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Template:
     """One quoted string made of literal texts and of expressions that are interpolated between them."""
 
     parts: tuple[str | Expression, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Heredoc:
     """A literal text of several lines, written between delimiters so that a person can read it.
 
@@ -49,12 +49,10 @@ class Heredoc:
 
 
 # HCL strings are sequences of Unicode in normal form C: the reader of the file composes what is not.
-Value: TypeAlias = Union[
-    str, bool, int, None, Expression, Template, Heredoc, "Sequence[Value]", "Mapping[str, Value]"
-]
+Value: TypeAlias = Union[str, bool, int, Expression, Template, Heredoc, "Sequence[Value]", "Mapping[str, Value]", None]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Attribute:
     """`name = value`; the name is an identifier."""
 
@@ -62,7 +60,7 @@ class Attribute:
     value: Value
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Comment:
     """One or more lines of comment; it belongs to the block or attribute that follows it.
 
@@ -72,7 +70,7 @@ class Comment:
     text: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Block:
     """`kind "label" { body }`."""
 
@@ -115,7 +113,7 @@ def _body(items: tuple[Item, ...], indent: str) -> Iterator[str]:
 
 
 def _apart(items: tuple[Item, ...], position: int) -> bool:
-    """Tell whether a blank line goes before the item: round blocks, with their comments, and round them only."""
+    """Tell whether a blank line goes before the item: only round blocks, each with its comment."""
     before, item = items[position - 1], items[position]
     if isinstance(before, Comment):
         return isinstance(item, Comment)
@@ -161,7 +159,7 @@ def _run(pairs: Sequence[tuple[str, str]], indent: str) -> Iterator[str]:
 
 
 def _value(value: Value, indent: str, used: int, *, top: bool = False) -> str:
-    """Return the text of a value whose first line starts after `used` columns; `top` is not in a list or map."""
+    """Return the text of a value that starts after `used` columns; `top` is outside every list and map."""
     match value:
         case None:
             return "null"
@@ -197,10 +195,7 @@ def _mapping(values: Mapping[str, Value], indent: str) -> str:
         return "{}"
     inner = indent + _INDENT
     keys = [_key(name) for name in values]
-    texts = [
-        _value(value, inner, len(inner) + len(key) + 3)
-        for key, value in zip(keys, values.values(), strict=True)
-    ]
+    texts = [_value(value, inner, len(inner) + len(key) + 3) for key, value in zip(keys, values.values(), strict=True)]
     return "\n".join(["{", *_aligned(list(zip(keys, texts, strict=True)), inner), f"{indent}}}"])
 
 
@@ -258,7 +253,5 @@ def _heredoc(text: str) -> str:
         number += 1
         delimiter = f"EOT{number}"
     # Without escapes by number, a dollar before `$${` is written as an interpolated string.
-    body = _MARKER.sub(
-        lambda found: f'${{"{found[1][0]}"}}' * (len(found[1]) - 1) + found[1][0] * 2 + "{", text
-    )
+    body = _MARKER.sub(lambda found: f'${{"{found[1][0]}"}}' * (len(found[1]) - 1) + found[1][0] * 2 + "{", text)
     return f"<<{delimiter}\n{body}{delimiter}"

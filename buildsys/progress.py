@@ -1,6 +1,6 @@
-"""One line of BuildKit's `--progress rawjson` becomes one event; what its names say becomes kinds and targets.
+"""One line of BuildKit's `--progress rawjson` becomes one event; its names become kinds and targets.
 
-The format is BuildKit's `SolveStatus`, one JSON object a line on stderr, mixed with plain text at the end of a
+The format is BuildKit's `SolveStatus`, one JSON object a line on stderr, with plain text at the end of a
 failed bake (`client/graph.go` of moby/buildkit; names are given by `frontend/dockerfile/dockerfile2llb`).
 """
 
@@ -183,7 +183,7 @@ def split_name(name: str) -> tuple[tuple[str, ...], str]:
 def target_of(name: str, targets: frozenset[str]) -> str | None:
     """Return the target that a step's name is shown under, if buildx put one of `targets` before it.
 
-    buildx writes a target before each name only if a bake has more than one (`util/progress` of docker/buildx).
+    buildx writes a target before each name if a bake has more than one (`util/progress` of docker/buildx).
     """
     words, _ = split_name(name)
     return words[0] if words and words[0] in targets else None

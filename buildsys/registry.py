@@ -50,8 +50,7 @@ class Registry:
         transport: Transport | None = None,
     ) -> None:
         self._client = Client(
-            transport=transport
-            or HttpTransport(timeouts=timeouts or Timeouts(), proxy=environment_proxies()),
+            transport=transport or HttpTransport(timeouts=timeouts or Timeouts(), proxy=environment_proxies()),
             retries=retries or Retries(),
             sleep=sleep,
             now=now,

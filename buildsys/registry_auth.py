@@ -78,9 +78,7 @@ class Authorizer:
         self._challenges[host] = challenge
         return self._obtain(host, scopes, challenge, refused=refused)
 
-    def _obtain(
-        self, host: str, scopes: tuple[str, ...], challenge: Challenge, refused: str | None
-    ) -> str | None:
+    def _obtain(self, host: str, scopes: tuple[str, ...], challenge: Challenge, refused: str | None) -> str | None:
         key = (host, scopes)
         with self._lock:
             lock = self._locks[key]
@@ -99,9 +97,7 @@ class Authorizer:
             self._known[key] = header
             return header
 
-    def _token(
-        self, host: str, scopes: tuple[str, ...], challenge: Challenge, credential: Credential | None
-    ) -> str:
+    def _token(self, host: str, scopes: tuple[str, ...], challenge: Challenge, credential: Credential | None) -> str:
         """Fetch an access token (https://distribution.github.io/distribution/spec/auth/)."""
         realm = urlsplit(challenge.realm)
         if realm.scheme != "https" and not (realm.scheme == "http" and self._plain(realm.netloc)):
@@ -119,9 +115,7 @@ class Authorizer:
                 ("scope", " ".join(asked)),
             ]
             form = (("Content-Type", "application/x-www-form-urlencoded"),)
-            request = Request(
-                method="POST", url=challenge.realm, headers=form, body=urlencode(fields).encode()
-            )
+            request = Request(method="POST", url=challenge.realm, headers=form, body=urlencode(fields).encode())
         else:
             query = urlencode(fields + [("scope", scope) for scope in asked if scope])
             basic = (("Authorization", f"Basic {_basic(credential)}"),) if credential else ()

@@ -154,16 +154,12 @@ class Client:
         self._now = now
         self._retries = retries
         self._listener = listener
-        self._backoff = tenacity.wait_exponential_jitter(
-            initial=retries.first, max=retries.cap, jitter=retries.jitter
-        )
+        self._backoff = tenacity.wait_exponential_jitter(initial=retries.first, max=retries.cap, jitter=retries.jitter)
         self._retrying = tenacity.Retrying(
             sleep=sleep,
             stop=tenacity.stop_after_attempt(retries.attempts),
             wait=self._wait,
-            retry=tenacity.retry_if_exception(
-                lambda error: isinstance(error, RegistryProblem) and error.transient
-            ),
+            retry=tenacity.retry_if_exception(lambda error: isinstance(error, RegistryProblem) and error.transient),
             before_sleep=self._notice,
             reraise=True,
         )
@@ -274,9 +270,7 @@ def _unreachable(host: str, error: Exception) -> Unreachable:
     else:
         words = str(error) or type(error).__name__
         transient = isinstance(error, (ConnectionError, http.client.HTTPException, ssl.SSLEOFError))
-    return Unreachable(
-        f"registry `{host}` cannot be reached: {words}", host=host, hint=hint, transient=transient
-    )
+    return Unreachable(f"registry `{host}` cannot be reached: {words}", host=host, hint=hint, transient=transient)
 
 
 def _path(url: str) -> str:

@@ -1,4 +1,4 @@
-"""Events of one bake are folded into the steps that it ran: each once, by digest, whatever targets show it."""
+"""Events of one bake are folded into the steps that it ran: each once, by digest, whoever shows it."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _CANCELED = "context canceled"
 class Vertex:
     """One step: what it is, who shows it, how it went; times are seconds since 1970.
 
-    `owner` is the target that the step belongs to: of those that show it, the one with the fewest steps, since a
-    linked target shows its parents' steps besides its own. It is empty where buildx names none: a bake of one
-    target that was not named to `Steps`.
+    `owner` is the target that the step belongs to: of those that show it, the one with the fewest steps,
+    since a linked target shows its parents' steps besides its own. It is empty where buildx names none: in a
+    bake of one target that was not named to `Steps`.
     """
 
     digest: str
@@ -72,7 +72,10 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TargetSteps:
-    """What one target shows; `seconds` is from its first start to its last end, `steps` counts what can be cached."""
+    """What one target shows.
+
+    `seconds` is from its first start to its last end; `steps` counts RUN, COPY and the like.
+    """
 
     target: str
     seconds: float = 0.0
@@ -100,8 +103,8 @@ class _Seen:
 class Steps:
     """Takes the events of one bake in their order; `snapshot()` is what they amount to so far.
 
-    `targets` are the targets of the bake, linked ones too. Those that load a build definition of their own are
-    learned, so it is needed only for a bake of a single target, whose name buildx does not show.
+    `targets` are the targets of the bake, linked ones too. Those that load a build definition of their own
+    are learned, so it is needed only for a bake of a single target, whose name buildx does not show.
     """
 
     def __init__(self, targets: Iterable[str] = (), *, tail: int = TAIL) -> None:
@@ -169,9 +172,7 @@ class Steps:
     def _vertex(self, digest: str, targets: frozenset[str], weight: Mapping[str, int]) -> Vertex:
         names = self._seen[digest]
         owner = min(targets, key=lambda target: (weight[target], target), default="")
-        name = next(
-            (name for name in names if owner and target_of(name, frozenset({owner}))), next(iter(names))
-        )
+        name = next((name for name in names if owner and target_of(name, frozenset({owner}))), next(iter(names)))
         # buildx shifts the times of a step that began before the target's own stream, always to earlier ones:
         # the latest are the true ones.
         ended = [seen for seen in names.values() if seen.completed is not None]
@@ -207,15 +208,12 @@ def executed_runs(snapshot: Snapshot) -> tuple[Vertex, ...]:
     return tuple(
         vertex
         for vertex in snapshot.vertexes
-        if vertex.kind is StepKind.RUN
-        and vertex.completed is not None
-        and not vertex.cached
-        and not vertex.error
+        if vertex.kind is StepKind.RUN and vertex.completed is not None and not vertex.cached and not vertex.error
     )
 
 
 def failed(snapshot: Snapshot) -> tuple[Vertex, ...]:
-    """Return the steps that failed by themselves, in order of their end; a cache that could not be read is none."""
+    """Return the steps that failed by themselves, in order of end; an unreadable cache is none."""
     found = (
         vertex
         for vertex in snapshot.vertexes
@@ -233,9 +231,7 @@ def cache_problems(snapshot: Snapshot) -> tuple[Vertex, ...]:
 def by_target(snapshot: Snapshot) -> tuple[TargetSteps, ...]:
     """Return what each target shows, sorted by its name."""
     names = sorted({target for vertex in snapshot.vertexes for target in vertex.targets})
-    return tuple(
-        _of_target(name, [vertex for vertex in snapshot.vertexes if name in vertex.targets]) for name in names
-    )
+    return tuple(_of_target(name, [vertex for vertex in snapshot.vertexes if name in vertex.targets]) for name in names)
 
 
 def _of_target(name: str, vertexes: list[Vertex]) -> TargetSteps:

@@ -43,14 +43,8 @@ LEFTOVERS = (
     "sys/*",
     "tmp/*",
 )
-# The public sources stand in place of the machine's mirror. The other two are what Debian's own images hold:
-# no service is started by a package, and dpkg does not wait for the disk.
+# What Debian's own images hold: no service is started by a package, and dpkg does not wait for the disk.
 FILES = {
-    "etc/apt/sources.list": (
-        "deb http://deb.debian.org/debian {suite} main\n"
-        "deb http://deb.debian.org/debian {suite}-updates main\n"
-        "deb http://deb.debian.org/debian-security {suite}-security main\n"
-    ),
     "etc/dpkg/dpkg.cfg.d/docker-apt-speedup": "force-unsafe-io\n",
     "usr/sbin/policy-rc.d": "#!/bin/sh\nexit 101\n",
 }
@@ -146,7 +140,7 @@ def make_layer(
         note.unlink(missing_ok=True)
         root = cache / f"debian-{number}.root"
         _debootstrap(CODENAMES[number], root, source, cache / "packages", environment)
-        _clean(root, CODENAMES[number])
+        _clean(root, source.sources_list(CODENAMES[number]))
         layer = _pack(root, path)
         remove_tree(root)
         note.write_text(json.dumps([layer.digest, layer.uncompressed_digest]) + "\n", encoding="utf-8")
@@ -155,9 +149,7 @@ def make_layer(
     return Layer(path=path, digest=digest, uncompressed_digest=uncompressed_digest)
 
 
-def _debootstrap(
-    suite: str, root: Path, source: DebianSource, packages: Path, environment: Mapping[str, str]
-) -> None:
+def _debootstrap(suite: str, root: Path, source: DebianSource, packages: Path, environment: Mapping[str, str]) -> None:
     packages.mkdir(parents=True, exist_ok=True)
     command = ["debootstrap", "--variant=minbase", f"--cache-dir={packages.resolve()}"]
     command += [f"--keyring={source.keyring}"] if source.keyring else []
@@ -170,7 +162,7 @@ def _debootstrap(
     tried_again(attempt)
 
 
-def _clean(root: Path, suite: str) -> None:
+def _clean(root: Path, sources_list: str) -> None:
     """Remove what belongs to this machine or this day: addresses, names, lists, logs, dates of passwords."""
     for pattern in LEFTOVERS:
         for path in root.glob(pattern):
@@ -178,10 +170,10 @@ def _clean(root: Path, suite: str) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-    for name, text in FILES.items():
+    for name, text in {"etc/apt/sources.list": sources_list, **FILES}.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.format(suite=suite), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
         path.chmod(0o755 if text.startswith("#!") else 0o644)
     shadow = root / "etc" / "shadow"
     shadow.write_text(
@@ -261,9 +253,7 @@ class LocalRegistry:
 
     def push_manifest(self, repository: str, tag: str, manifest: bytes) -> None:
         """Upload an OCI manifest under a tag."""
-        self._call(
-            "PUT", f"/v2/{repository}/manifests/{tag}", body=manifest, headers={"Content-Type": MANIFEST_TYPE}
-        )
+        self._call("PUT", f"/v2/{repository}/manifests/{tag}", body=manifest, headers={"Content-Type": MANIFEST_TYPE})
 
 
 class RegistryRefused(Failure):
@@ -285,9 +275,7 @@ def push_image(registry: LocalRegistry, number: str, layer: Layer) -> Parent:
             "created": EPOCH,
             "config": {"Env": [IMAGE_PATH], "Cmd": ["bash"]},
             "rootfs": {"type": "layers", "diff_ids": [layer.uncompressed_digest]},
-            "history": [
-                {"created": EPOCH, "created_by": f"debootstrap --variant=minbase {CODENAMES[number]}"}
-            ],
+            "history": [{"created": EPOCH, "created_by": f"debootstrap --variant=minbase {CODENAMES[number]}"}],
         }
     )
     size = layer.path.stat().st_size

@@ -167,9 +167,7 @@ def _start_under_lock(instance: Instance) -> None:
     _await("registry", instance, registry, lambda: registry_answers(state.port))
 
 
-def _await(
-    what: str, instance: Instance, process: subprocess.Popen[bytes] | None, ready: Callable[[], bool]
-) -> None:
+def _await(what: str, instance: Instance, process: subprocess.Popen[bytes] | None, ready: Callable[[], bool]) -> None:
     def ended() -> bool:
         return process is not None and process.poll() is not None
 

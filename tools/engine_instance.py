@@ -22,9 +22,7 @@ class NotStarted(Failure):
     """The instance was never started, so nothing is known of it."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(
-            f"the engine `{name}` was never started", "run `python3 tools/private_engine.py start`"
-        )
+        super().__init__(f"the engine `{name}` was never started", "run `python3 tools/private_engine.py start`")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -71,13 +71,10 @@ def choose_state(instance: Instance) -> State:
     others = [
         state
         for folder in instance.folder.parent.iterdir()
-        if folder != instance.folder
-        and (state := Instance(home=instance.home, name=folder.name).read_state())
+        if folder != instance.folder and (state := Instance(home=instance.home, name=folder.name).read_state())
     ]
     ports = [known.port] if known else []
-    ports += [
-        port for port in range(FIRST_PORT, FIRST_PORT + 200) if port not in {state.port for state in others}
-    ]
+    ports += [port for port in range(FIRST_PORT, FIRST_PORT + 200) if port not in {state.port for state in others}]
     port = next(port for port in ports if _port_is_free(port))
     if known and port != known.port:
         say(f"port {known.port} is taken by another program, the registry moves to {port}: `bootstrap` again")

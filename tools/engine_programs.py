@@ -50,15 +50,11 @@ def install(home: Path) -> None:
         return
     source = machine_apt.read_debian_source()
     downloads = home / "downloads"
-    own = [
-        package for command, package in OWN_PACKAGES.items() if not shutil.which(command, path=machine_path())
-    ]
+    own = [package for command, package in OWN_PACKAGES.items() if not shutil.which(command, path=machine_path())]
     say("downloading the engine")
 
     def fetch_and_unpack() -> None:
-        machine_apt.fetch_newer_packages(
-            NEWER_PACKAGES, NEWER_SUITES, source, home / "apt" / "newer", downloads
-        )
+        machine_apt.fetch_newer_packages(NEWER_PACKAGES, NEWER_SUITES, source, home / "apt" / "newer", downloads)
         if own:
             machine_apt.fetch_own_packages(own, home / "apt" / "own", downloads)
         machine_apt.unpack_packages(downloads, home / "root")

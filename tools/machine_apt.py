@@ -50,11 +50,22 @@ class CommandFailed(Failure):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class DebianSource:
-    """The mirror of Debian's main archive that this machine uses; `signed_by` is as written, or empty."""
+    """The mirror of Debian's main archive that this machine uses; `signed_by` is as written, or empty.
+
+    `security_uri` is the mirror of the security archive, empty if the machine uses none.
+    """
 
     uri: str
     suite: str
     signed_by: str
+    security_uri: str = ""
+
+    def sources_list(self, codename: str) -> str:
+        """The apt sources of a release on the same mirrors, as a file in the one-line form."""
+        lines = [f"deb {self.uri} {codename} main", f"deb {self.uri} {codename}-updates main"]
+        if self.security_uri:
+            lines.append(f"deb {self.security_uri} {codename}-security main")
+        return "".join(f"{line}\n" for line in lines)
 
     @property
     def keyring(self) -> Path | None:
@@ -116,7 +127,10 @@ def read_debian_source(folder: Path = APT_FOLDER) -> DebianSource:
         found,
         key=lambda each: (not re.search(r"debian/?$", each.uri), "debian-archive" not in each.signed_by),
     )
-    return dataclasses.replace(source, uri=_plain_uri(source.uri))
+    security = next((each.uri for each in _all_sources(folder) if each.suite.endswith("-security")), "")
+    return dataclasses.replace(
+        source, uri=_plain_uri(source.uri), security_uri=_plain_uri(security) if security else ""
+    )
 
 
 def _all_sources(folder: Path) -> Iterable[DebianSource]:

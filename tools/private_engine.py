@@ -86,33 +86,21 @@ def default_home() -> Path:
 def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--home", type=Path, default=default_home(), help="the folder that everything lives in"
-    )
-    common.add_argument(
-        "--name", "--instance", default="default", help="which engine, of several side by side"
-    )
+    common.add_argument("--home", type=Path, default=default_home(), help="the folder that everything lives in")
+    common.add_argument("--name", "--instance", default="default", help="which engine, of several side by side")
     parser = argparse.ArgumentParser(prog="private_engine.py", description=(__doc__ or "").partition("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser(
-        "start", parents=[common], help="install what is missing and start engine and registry"
-    )
+    commands.add_parser("start", parents=[common], help="install what is missing and start engine and registry")
     commands.add_parser("stop", parents=[common], help="end both")
     commands.add_parser("env", parents=[common], help='print export lines, for `eval "$(… env)"`')
     commands.add_parser("reset-engine", parents=[common], help="empty the engine's store, not the registry")
     asked = commands.add_parser("status", parents=[common], help="say what runs; ends with 5 if it does not")
     asked.add_argument("--json", action="store_true")
-    wiped = commands.add_parser(
-        "wipe", parents=[common], help="stop, and remove images, cache and registry contents"
-    )
-    wiped.add_argument(
-        "--all", action="store_true", help="every instance, the downloads and the programs too"
-    )
+    wiped = commands.add_parser("wipe", parents=[common], help="stop, and remove images, cache and registry contents")
+    wiped.add_argument("--all", action="store_true", help="every instance, the downloads and the programs too")
     made = commands.add_parser("bootstrap", parents=[common], help="make Debian parents out of packages")
     made.add_argument("images", nargs="+", metavar="debian:NUMBER")
-    made.add_argument(
-        "--overlay", type=Path, default=Path("buildsys.lock.local"), help="the overlay to update"
-    )
+    made.add_argument("--overlay", type=Path, default=Path("buildsys.lock.local"), help="the overlay to update")
     made.add_argument("--again", action="store_true", help="bootstrap anew although there is a cached one")
     arguments = parser.parse_args(words)
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", arguments.name):

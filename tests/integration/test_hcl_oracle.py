@@ -89,9 +89,7 @@ def test_every_key_is_read_back(tmp_path_factory: pytest.TempPathFactory, labels
 @LAW
 @given(batch=st.lists(st.lists(TEXTS.map(lambda text: f"x{text}"), unique=True), min_size=30, max_size=60))
 def test_every_list_is_read_back(tmp_path_factory: pytest.TempPathFactory, batch: list[list[str]]) -> None:
-    items = file_of(
-        {f"t{n}": (Attribute(name="entitlements", value=texts),) for n, texts in enumerate(batch)}
-    )
+    items = file_of({f"t{n}": (Attribute(name="entitlements", value=texts),) for n, texts in enumerate(batch)})
     read = read_back(items, tmp_path_factory.mktemp("bake"))
     assert [sorted(_list(read[f"t{n}"].get("entitlements"))) for n in range(len(batch))] == [
         sorted(texts) for texts in batch
@@ -125,9 +123,7 @@ def test_every_template_is_read_back(
         f"A{n}": Template(parts=(a, Expression(text="BUILDSYS_X"), f"|{b}", Expression(text='"<>"'), f"|{c}"))
         for n, (a, b, c) in enumerate(batch)
     }
-    variable = Block(
-        kind="variable", labels=("BUILDSYS_X",), body=(Attribute(name="default", value="|v${}|"),)
-    )
+    variable = Block(kind="variable", labels=("BUILDSYS_X",), body=(Attribute(name="default", value="|v${}|"),))
     items = (variable, *file_of({"a": (Attribute(name="args", value=args),)}))
     read = read_back(items, tmp_path_factory.mktemp("bake"))["a"]["args"]
     assert read == {f"A{n}": f"{a}|v${{}}||{b}<>|{c}" for n, (a, b, c) in enumerate(batch)}

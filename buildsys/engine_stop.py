@@ -1,0 +1,86 @@
+"""Whatever runs in process groups of its own ends when it is asked to: politely once, then at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+GRACE_SECONDS = 10.0
+
+
+class Stop:
+    """Ends the processes under it: asked once it interrupts, after `grace` seconds or asked again it kills.
+
+    One `Stop` may serve bakes in many threads. One that starts after it was asked is interrupted at once.
+    """
+
+    def __init__(self, *, grace: float = GRACE_SECONDS) -> None:
+        self.signal: int | None = None
+        self._grace = grace
+        # A signal handler runs in the main thread and may find that thread inside the lock.
+        self._lock = threading.RLock()
+        self._running: list[subprocess.Popen[bytes]] = []
+        self._asked = 0
+
+    @property
+    def requested(self) -> bool:
+        """Whether it was asked at least once."""
+        return self._asked > 0
+
+    def request(self, number: int = signal.SIGINT) -> None:
+        """Ask; `number` is the signal that was the cause."""
+        with self._lock:
+            self._asked += 1
+            self.signal = self.signal or number
+            again = self._asked > 1
+            for process in self._running:
+                self._end(process, at_once=again)
+
+    @contextlib.contextmanager
+    def on_signals(self) -> Iterator[Stop]:
+        """Ask on SIGINT and SIGTERM while the block runs; only the main thread may enter it."""
+
+        def asked(number: int, _: FrameType | None) -> None:
+            self.request(number)
+
+        before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def watch(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+        """End `process` too if asked while the block runs, and in any case if the block ends by an error."""
+        with self._lock:
+            self._running.append(process)
+            if self.requested:
+                self._end(process, at_once=False)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.remove(process)
+            if process.poll() is None:
+                _signal_group(process, signal.SIGKILL)
+                process.wait()
+
+    def _end(self, process: subprocess.Popen[bytes], *, at_once: bool) -> None:
+        _signal_group(process, signal.SIGKILL if at_once else signal.SIGINT)
+        if not at_once:
+            timer = threading.Timer(self._grace, _signal_group, (process, signal.SIGKILL))
+            timer.daemon = True
+            timer.start()
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    # The group's number is free for others only after its leader was waited for, and that sets `returncode`.
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)

@@ -1,0 +1,91 @@
+"""How a Dockerfile is split, what it names, and which rules it breaks."""
+
+from __future__ import annotations
+
+from buildsys import dockerfile
+from buildsys.dockerfile import Reference
+
+
+def keywords(text: str) -> list[tuple[str, int, int]]:
+    return [(each.keyword, each.line, each.end_line) for each in dockerfile.split(text)]
+
+
+def messages(text: str, *contexts: str) -> list[str]:
+    return [mistake.message for mistake in dockerfile.problems(text, "Dockerfile", contexts)]
+
+
+def test_continuation_goes_over_comments_and_empty_lines() -> None:
+    text = "FROM base\nRUN a && \\\n  # said in between\n\n  b\nUSER me\n"
+    assert keywords(text) == [("FROM", 1, 1), ("RUN", 2, 5), ("USER", 6, 6)]
+
+
+def test_heredoc_is_no_instruction_whatever_it_holds() -> None:
+    text = "FROM base\nRUN <<END\nFROM nothing\nCOPY --from=x / /\nEND\nUSER me\n"
+    assert keywords(text) == [("FROM", 1, 1), ("RUN", 2, 5), ("USER", 6, 6)]
+    assert dockerfile.references(text) == (Reference(name="base", line=1, column=6, how="FROM"),)
+
+
+def test_two_heredocs_of_one_copy_are_read_in_order() -> None:
+    text = 'FROM base\nCOPY <<-"ONE" <<TWO /out/\n\ta\n\tONE\nb\nTWO\n'
+    assert dockerfile.split(text)[1].heredocs == ("a\n", "b\n")
+
+
+def test_other_escape_character_is_known_from_its_directive() -> None:
+    text = "# escape=`\nFROM base\nRUN dir `\n  C:\\\n"
+    assert keywords(text) == [("FROM", 2, 2), ("RUN", 3, 4)]
+
+
+def test_heredoc_without_end_is_a_mistake() -> None:
+    assert messages("FROM base\nRUN <<END\nx\n", "base") == ["the heredoc `END` has no end"]
+
+
+def test_stage_is_known_after_its_from_and_everywhere_to_copy() -> None:
+    text = "FROM later\nCOPY --from=later / /\nFROM base AS later\nCOPY --from=0 / /\n"
+    assert [(each.name, each.how) for each in dockerfile.references(text)] == [("later", "FROM"), ("base", "FROM")]
+
+
+def test_mount_from_is_a_reference_at_its_own_place() -> None:
+    text = "FROM base\nRUN --mount=type=bind,from=mirrors,target=/m \\\n    --mount=type=cache,target=/c,from=other x\n"
+    found = [(each.name, each.line, each.column) for each in dockerfile.references(text)]
+    assert found == [("base", 1, 6), ("mirrors", 2, 28), ("other", 3, 39)]
+
+
+def test_undeclared_context_is_told_with_the_nearest_name() -> None:
+    mistake = dockerfile.problems("FROM toolchian AS build\n", "layers/x/Dockerfile", {"toolchain"})[0]
+    assert mistake.message == "`FROM toolchian` names neither a declared context nor a stage of this file"
+    assert mistake.hint == "did you mean `toolchain`?"
+    assert str(mistake.place) == "layers/x/Dockerfile:1:6"
+
+
+def test_stage_with_the_name_of_a_context_is_refused() -> None:
+    assert messages("FROM toolchain AS toolchain\n", "toolchain") == [
+        "the stage `toolchain` would be replaced by the declared context of that name"
+    ]
+
+
+def test_syntax_line_chmod_and_names_with_link_and_secrets_are_refused() -> None:
+    text = "# syntax=docker/dockerfile:1\nFROM base\nARG API_TOKEN\nCOPY --link --chmod=755 --chown=me:1 a b\n"
+    assert messages(text, "base") == [
+        "a `# syntax=` line makes every build fetch a frontend from the network",
+        "`ARG API_TOKEN` looks like a secret, and arguments stay readable in the image's history",
+        "`--chmod` silently switches `--link` off",
+        "`--chown=me:1` with `--link` looks names up where there are none",
+    ]
+
+
+def test_artifact_ends_as_scratch_with_one_copy_of_the_whole_path() -> None:
+    good = "FROM toolchain AS build\nRUN make\nFROM scratch\nCOPY --from=build /artifact /\n"
+    assert dockerfile.artifact_problems(good, "Dockerfile", "/opt/x") == ()
+    bad = good.replace("/artifact /", "/artifact/opt/x /").replace("FROM scratch", "FROM scratch\nUSER 1")
+    assert [each.message for each in dockerfile.artifact_problems(bad, "Dockerfile", "/opt/x")] == [
+        "`USER` in an artifact's last stage, expected nothing but one `COPY --from=<stage> <folder> /`",
+        "the copy puts the content of `/opt/x` into `/`, expected it at `/opt/x`",
+    ]
+
+
+def test_arguments_are_known_with_their_defaults_over_several_lines() -> None:
+    assert dockerfile.declared_arguments('ARG A\nFROM base\nARG B="x y" \\\n    C\n') == {
+        "A": False,
+        "B": True,
+        "C": False,
+    }
