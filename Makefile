@@ -1,9 +1,39 @@
-# `make test` does its own set-up on a bare machine that has Python 3.11 or newer.
+# Every command does its own set-up on a bare machine that has Python 3.11 or newer.
 PYTHON ?= python3
-.PHONY: test
+.PHONY: check test test-full quickstart lint-layers engine-start engine-stop
+
 .venv/.ready: pyproject.toml
+	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo 'error: this needs Python 3.11 or newer with its venv module (Debian: apt-get install python3-venv)' >&2; exit 5; }
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
+
+# Seconds, without engine and network: what every commit passes.
+check: .venv/.ready
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/python -m pytest -q tests/unit tests/golden tests/properties tests/conformance
+	.venv/bin/buildsys plan --check >/dev/null
+	.venv/bin/buildsys schema --check
+
+# All set-up, then the checks and the tests on a real engine and registry.
 test: .venv/.ready
-	.venv/bin/python -m pytest tests/unit
+	.venv/bin/python tools/run_tests.py
+
+# The long suites besides: source compiles, faults.
+test-full: .venv/.ready
+	.venv/bin/python tools/run_tests.py --full
+
+quickstart: .venv/.ready
+	.venv/bin/python tools/quickstart.py
+
+lint-layers: .venv/.ready
+	.venv/bin/python tools/run_tests.py --only tests/integration/test_layer_lint.py
+
+engine-start:
+	$(PYTHON) tools/private_engine.py start
+
+engine-stop:
+	$(PYTHON) tools/private_engine.py stop

@@ -1,0 +1,64 @@
+"""The entry of the command line: mistakes become messages, every ending becomes an exit code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from buildsys import __version__
+
+
+def main() -> None:
+    """Run the command line and end the process."""
+    # Before anything heavy is imported: this answer is wanted at once.
+    if sys.argv[1:] == ["--version"]:
+        print(f"buildsys {__version__}")
+        return
+    from buildsys.cli import app
+    from buildsys.errors import BuildsysError
+
+    try:
+        app(prog_name="buildsys")
+    except BuildsysError as error:
+        from buildsys.report import Screen, show_error
+
+        show_error(error, _files(error), Screen(sys.stderr))
+        sys.exit(int(error.exit_code))
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; Python would complain once more at its end.
+        sys.stderr.close()
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _files(error: object) -> dict[str, str]:
+    """Return the texts of the files that mistakes point to, as far as they can be read."""
+    from buildsys.errors import BuildsysError
+    from buildsys.workspace import find_workspace
+
+    assert isinstance(error, BuildsysError)
+    names = {mistake.place.file for mistake in error.mistakes() if mistake.place}
+    found = {}
+    try:
+        root = find_workspace(_directory()).root
+    except BuildsysError:
+        return {}
+    for name in names:
+        try:
+            found[name] = (root / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+    return found
+
+
+def _directory() -> Path | None:
+    words = sys.argv[1:]
+    for option in ("-C", "--directory"):
+        if option in words[:-1]:
+            return Path(words[words.index(option) + 1])
+    return None
+
+
+if __name__ == "__main__":
+    main()

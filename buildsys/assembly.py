@@ -1,0 +1,53 @@
+"""A stack's Dockerfile: its system, one `COPY --link` for each artifact, the image's settings; no RUN."""
+
+from __future__ import annotations
+
+import re
+
+from buildsys.environment import Variable
+from buildsys.plan import StackTarget
+
+# What the Dockerfile's own reader takes as more than text inside double quotes.
+_SPECIAL = re.compile(r'([\\"$])')
+
+
+def assembly(target: StackTarget) -> str:
+    """Return the Dockerfile; its contexts are `base` and each artifact by its layer's name.
+
+    Artifacts are joined in the one form that keeps the digest of their blob, whatever they land on and
+    wherever they are made (measured with BuildKit 0.32: from root to root, with `--link`, without `--chmod`).
+    """
+    # A variable that the parent does not have is meant to be empty, and that is no reason to warn.
+    lines = ["# check=skip=UndefinedVar", "FROM base"]
+    lines += [f"COPY --link --from={layer} / /" for layer, _ in target.noded.artifacts]
+    lines += [f"ENV {each.name}={environment_value(each)}" for each in target.environment]
+    lines += [f"LABEL {_quoted(key)}={_quoted(value)}" for key, value in target.labels.items()]
+    lines += [f"EXPOSE {port}" for port in target.ports]
+    lines += [f"WORKDIR {target.workdir}"] if target.workdir else []
+    lines += [f"USER {target.user}"] if target.user else []
+    return "\n".join(lines) + "\n"
+
+
+def environment_value(variable: Variable) -> str:
+    """Return the value of an ENV instruction in quotes.
+
+    Where no layer sets the variable, the parent's value stands in the middle if it has one: a list such as
+    LD_LIBRARY_PATH with an empty part would mean the current folder.
+    """
+    before = ":".join(_escaped(part) for part in variable.prepended)
+    behind = ":".join(_escaped(part) for part in variable.appended)
+    if variable.value is not None:
+        return f'"{":".join(part for part in (before, _escaped(variable.value), behind) if part)}"'
+    name = variable.name
+    if before:
+        middle = f"${{{name}:+:${{{name}}}}}"
+        return f'"{before}{middle}{":" + behind if behind else ""}"'
+    return f'"${{{name}:+${{{name}}}:}}{behind}"'
+
+
+def _escaped(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", text)
+
+
+def _quoted(text: str) -> str:
+    return f'"{_escaped(text)}"'

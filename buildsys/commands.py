@@ -1,0 +1,99 @@
+"""The use cases: each a short straight line from what is on disk to a value for the report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildsys.errors import InvalidInput, Mistake
+from buildsys.load import load
+from buildsys.lock import LOCK_FILE, OVERLAY_FILE, Lock, overlaid, parse_lock
+from buildsys.nodes import resolve
+from buildsys.plan import Plan, plan
+from buildsys.render import BAKE_FILE, render
+from buildsys.selection import select, stack_named
+from buildsys.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planned:
+    """A plan, its bake file's text, and whether the file on disk was changed by it."""
+
+    plan: Plan
+    text: str
+    written: bool
+
+
+def make_plan(tree: Mapping[str, str], *, overlay: bool = False) -> Plan:
+    """Return the plan of a tree; with `overlay` parents that were made on this machine take the place of others."""
+    catalog = load(tree)
+    lock = parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock()
+    if overlay and OVERLAY_FILE in tree:
+        lock = overlaid(lock, parse_lock(tree[OVERLAY_FILE], OVERLAY_FILE))
+    return plan(catalog, resolve(catalog), lock)
+
+
+def write_plan(workspace: Workspace, *, check: bool) -> Planned:
+    """Plan and write the bake file; with `check` write nothing and raise `Differs` if it is not up to date."""
+    made = make_plan(workspace.tree())
+    text = render(made)
+    if check:
+        workspace.check(BAKE_FILE, text, remedy="buildsys plan")
+    return Planned(plan=made, text=text, written=not check and workspace.write(BAKE_FILE, text))
+
+
+def schemas(workspace: Workspace | None, *, check: bool) -> Mapping[str, str]:
+    """Return the JSON Schemas by file name; with a workspace write them to `schemas/`, or only check them there."""
+    from buildsys.schema import FILES, json_schema
+
+    found = {f"{name}.schema.json": json_schema(name) for name in FILES}
+    for name, text in found.items() if workspace else ():
+        assert workspace is not None
+        if check:
+            workspace.check(f"schemas/{name}", text, remedy="buildsys schema --write")
+        else:
+            workspace.write(f"schemas/{name}", text)
+    return found
+
+
+def single_stack(workspace: Workspace, name: str) -> tuple[Plan, str]:
+    """Return the plan and the target of a stack."""
+    made = make_plan(workspace.tree())
+    return made, stack_named(made, name)
+
+
+def chosen_targets(made: Plan, words: Sequence[str], *, everything: bool) -> tuple[str, ...]:
+    """Return the targets to bake; `everything` and words exclude each other."""
+    if everything and words:
+        message = "`--all` and names exclude each other"
+        raise InvalidInput([Mistake(message=message, hint="leave one of them out")])
+    return select(made, ["default"] if everything else words)
+
+
+def bake_environment(made: Plan, workspace: Workspace, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the bake variables that differ on this machine: mirrors, and parents that were made here.
+
+    What the caller's environment sets is left to it. The mirrors' folder is written as a side effect.
+    """
+    from buildsys.mirrors import mirrored_variables, write_mirrors
+    from buildsys.settings import read_settings
+
+    settings = read_settings(workspace.root, environ)
+    origins = dict(made.origins)
+    parents = {parent.variable: parent.reference for parent in made.parents if parent.locked.local}
+    remote = {parent.variable: parent.reference for parent in made.parents if not parent.locked.local}
+    found = {**mirrored_variables(settings, origins=origins, parents=remote), **parents}
+    if folder := write_mirrors(settings, workspace.root):
+        found["BUILDSYS_MIRRORS"] = folder
+    return {name: value for name, value in sorted(found.items()) if name not in environ}
+
+
+def write_runtime_plan(workspace: Workspace, made: Plan) -> Path:
+    """Write the bake file that `bake` runs: that of the sources as they are, wherever the committed one stands."""
+    from buildsys.workspace import STATE_FOLDER, write_whole
+
+    path = workspace.root / STATE_FOLDER / BAKE_FILE
+    write_whole(path, render(made).encode())
+    return path

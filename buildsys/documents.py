@@ -1,0 +1,145 @@
+"""A plan as JSON documents for other programs; fields are added, never changed, within one schema version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from buildsys.assembly import assembly
+from buildsys.hcl import Expression, Template, Value
+from buildsys.model import SCHEMA_VERSION
+from buildsys.node import Node
+from buildsys.plan import Plan, StackTarget
+from buildsys.render import BAKE_FILE, node_arguments, node_contexts, stack_contexts, stack_tags
+
+
+def text(document: Mapping[str, Any]) -> str:
+    """Return a document as JSON text."""
+    return json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, ensure_ascii=False)
+
+
+def defaults(plan: Plan) -> dict[str, str]:
+    """Return the bake variables that people may set, with what they hold if nobody does."""
+    return {
+        "BUILDSYS_REGISTRY": plan.registry,
+        "BUILDSYS_TAG": "latest",
+        "BUILDSYS_CACHE": "",
+        "BUILDSYS_CACHE_WRITE": "1",
+        "BUILDSYS_MIRRORS": "mirrors",
+        **plan.origins,
+        **{parent.variable: parent.reference for parent in plan.parents},
+    }
+
+
+def plain(value: Value, variables: Mapping[str, str]) -> str:
+    """Return an HCL text with variables put in."""
+    match value:
+        case Template():
+            return "".join(part if isinstance(part, str) else variables[part.text] for part in value.parts)
+        case Expression():
+            return variables[value.text]
+    return str(value)
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """Return what `plan --json` prints: nodes in build order, stacks by name."""
+    variables = defaults(plan)
+    return {
+        "bake_file": BAKE_FILE,
+        "nodes": [_node(plan, node, variables) for node in plan.nodes],
+        "stacks": [_planned_stack(plan, stack, variables) for stack in plan.stacks],
+        "groups": {name: list(members) for name, members in plan.groups.items()},
+        "parents": [
+            {
+                "name": parent.name,
+                "variable": parent.variable,
+                "images": list(parent.images),
+                "reference": parent.reference,
+                "digest": parent.locked.digest,
+            }
+            for parent in plan.parents
+        ],
+        "variables": variables,
+        "warnings": [warning.message for warning in plan.warnings],
+        "summary": {
+            "nodes": len(plan.nodes),
+            "stacks": len(plan.stacks),
+            "deprecated": sum(stack.noded.stack.deprecated is not None for stack in plan.stacks),
+        },
+    }
+
+
+def _node(plan: Plan, node: Node, variables: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "title": node.title,
+        "layer": node.recipe.layer,
+        "flavour": node.recipe.flavour or None,
+        "kind": str(node.recipe.kind),
+        "parameters": dict(node.parameters),
+        "needs": list(node.below),
+        "parent": node.parent.name if node.parent else None,
+        "context": node.folder,
+        "dockerfile": node.dockerfile,
+        "args": {name: plain(value, variables) for name, value in node_arguments(plan, node).items()},
+        "contexts": {name: plain(value, variables) for name, value in node_contexts(plan, node).items()},
+        "packages": list(node.packages),
+        "platforms": list(node.platforms),
+    }
+
+
+def _planned_stack(plan: Plan, stack: StackTarget, variables: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "name": stack.stack,
+        "target": stack.name,
+        "needs": list(stack.noded.needs),
+        "parent": stack.noded.parent.name,
+        "tags": [plain(tag, variables) for tag in stack_tags(stack)],
+        "contexts": {name: plain(value, variables) for name, value in stack_contexts(plan, stack).items()},
+        "dockerfile": assembly(stack),
+        "platforms": list(stack.noded.stack.platforms),
+        "deprecated": stack.noded.stack.deprecated,
+    }
+
+
+def list_document(plan: Plan) -> dict[str, Any]:
+    """Return what `list --json` prints."""
+    variables = defaults(plan)
+    return {
+        "stacks": [stack_document(plan, stack, variables) for stack in plan.stacks],
+        "groups": {name: list(members) for name, members in plan.groups.items()},
+        "families": [{"name": family.name, "description": family.description} for family in plan.families],
+    }
+
+
+def stack_document(plan: Plan, stack: StackTarget, variables: Mapping[str, str]) -> dict[str, Any]:
+    """Return one stack as `list --json` has it."""
+    declared = stack.noded.stack
+    parent = plan.parent(stack.noded.parent.name)
+    return {
+        "name": declared.name,
+        "target": stack.name,
+        "family": declared.family,
+        "description": declared.description,
+        "groups": list(stack.groups),
+        "tags": [plain(tag, variables) for tag in stack_tags(stack)],
+        "deprecated": declared.deprecated,
+        "parent_image": parent.images[0],
+        "parent": parent.reference,
+        "platforms": list(declared.platforms),
+        "layers": [
+            {
+                "name": each.name,
+                "kind": str(each.recipe.kind),
+                "parameters": dict(each.parameters),
+                "origins": dict(each.origins),
+                "why": each.why,
+            }
+            for each in stack.noded.layered.instances
+        ],
+        "environment": {variable.name: variable.shown for variable in stack.environment},
+        "ports": list(stack.ports),
+        "user": stack.user,
+        "labels": dict(stack.labels),
+    }

@@ -1,0 +1,135 @@
+"""The fields of a recipe that hold texts and conditions, read one by one."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from buildsys.load_scope import Scope
+from buildsys.model import (
+    Arguments,
+    Check,
+    Download,
+    Environment,
+    ImageTest,
+    Kind,
+    Packages,
+    Parent,
+    ToolchainUse,
+)
+from buildsys.schema import ToolchainFields
+
+
+def read_packages(scope: Scope, kind: Kind) -> tuple[Packages, ...]:
+    """Return the packages; an artifact cannot have any."""
+    value, path = scope.get("packages")
+    found = []
+    for index, fields in enumerate(value if isinstance(value, list) else []):
+        at = (*path, index)
+        names = tuple(scope.text(each, (*at, "names", i)) for i, each in enumerate(fields.names))
+        found.append(Packages(names=names, when=scope.when(fields.when, at)))
+    if found and kind is Kind.ARTIFACT:
+        scope.wrong("an artifact cannot add packages to the system", path, key=True)
+    return tuple(found)
+
+
+def read_arguments(scope: Scope) -> tuple[Arguments, ...]:
+    """Return the lines for arguments, in order."""
+    value, path = scope.get("arguments")
+    found = []
+    for index, fields in enumerate(value if isinstance(value, list) else []):
+        at = (*path, index)
+        lines = {k: tuple(scope.text(v, (*at, "lines", k)) for v in vs) for k, vs in fields.lines.items()}
+        found.append(Arguments(lines=MappingProxyType(lines), when=scope.when(fields.when, at)))
+    return tuple(found)
+
+
+def read_downloads(scope: Scope) -> dict[str, tuple[Download, ...]]:
+    """Return the downloads by name, each with its variants in order."""
+    found = {}
+    for name, many, path in scope.fields.joined("downloads"):
+        assert isinstance(many, list)
+        entries = []
+        for index, fields in enumerate(many):
+            at = (*path, index)
+            known = fields.sha256 != "unknown"
+            if not known and not fields.reason:
+                scope.wrong("`sha256: unknown` needs a `reason`", at)
+            entries.append(
+                Download(
+                    url=scope.text(fields.url, (*at, "url")),
+                    sha256=fields.sha256 if known else None,
+                    reason=fields.reason,
+                    when=scope.when(fields.when, at),
+                )
+            )
+        found[name] = tuple(entries)
+    return found
+
+
+def read_environment(scope: Scope) -> tuple[Environment, ...]:
+    """Return what is done to variables, in order."""
+    value, path = scope.get("environment")
+    found = []
+    for index, fields in enumerate(value if isinstance(value, list) else []):
+        at = (*path, index)
+        found.append(
+            Environment(
+                set=MappingProxyType({k: scope.text(v, at) for k, v in fields.set.items()}),
+                prepend=MappingProxyType({k: tuple(scope.text(v, at) for v in vs) for k, vs in fields.prepend.items()}),
+                append=MappingProxyType({k: tuple(scope.text(v, at) for v in vs) for k, vs in fields.append.items()}),
+                when=scope.when(fields.when, at),
+            )
+        )
+    return tuple(found)
+
+
+def read_labels(scope: Scope) -> dict[str, str]:
+    """Return the labels."""
+    value, path = scope.get("labels")
+    labels = value if isinstance(value, dict) else {}
+    return {key: scope.text(text, (*path, key)) for key, text in labels.items()}
+
+
+def read_parent(scope: Scope) -> Parent | None:
+    """Return the parent, or None."""
+    value, path = scope.get("parent")
+    if value is None:
+        return None
+    name = scope.text(value.name, (*path, "name"))  # type: ignore[attr-defined]
+    images = value.images  # type: ignore[attr-defined]
+    return Parent(name=name, images=tuple(scope.text(i, (*path, "images")) for i in images))
+
+
+def read_toolchain(scope: Scope) -> ToolchainUse:
+    """Return the toolchain named, or the one of the stack."""
+    value, path = scope.get("toolchain")
+    if not isinstance(value, ToolchainFields):
+        return ToolchainUse()
+    texts = {k: scope.text(v, (*path, "parameters", k)) for k, v in value.parameters.items()}
+    return ToolchainUse(layer=value.layer, parameters=MappingProxyType(texts))
+
+
+def read_checks(scope: Scope) -> tuple[Check, ...]:
+    """Return the demands on other layers."""
+    value, path = scope.get("checks")
+    found = []
+    for index, fields in enumerate(value if isinstance(value, list) else []):
+        at = (*path, index)
+        when = scope.when(fields.when, at)
+        for needed, specifier in fields.needs.items():
+            layer, _, parameter = needed.partition(".")
+            text = scope.text(specifier, (*at, "needs", needed))
+            found.append(Check(layer=layer, parameter=parameter, specifier=text, message=fields.message, when=when))
+    return tuple(found)
+
+
+def read_tests(scope: Scope) -> tuple[ImageTest, ...]:
+    """Return the tests of an image."""
+    value, path = scope.get("tests")
+    found = []
+    for index, fields in enumerate(value if isinstance(value, list) else []):
+        at = (*path, index)
+        expect = scope.text(fields.expect, (*at, "expect")) if fields.expect is not None else None
+        run = scope.text(fields.run, (*at, "run"))
+        found.append(ImageTest(run=run, expect=expect, when=scope.when(fields.when, at)))
+    return tuple(found)

@@ -1,0 +1,243 @@
+"""`stacks.yaml` becomes stacks: single ones as they stand, families by their matrix."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from types import MappingProxyType
+
+from buildsys import template
+from buildsys.errors import Mistake, Place
+from buildsys.load_lines import Line, read_lines
+from buildsys.model import Family, LayerUse, Stack
+from buildsys.names import reference_problem, target_name
+from buildsys.schema import FamilyFields, StackFields, StacksFile
+from buildsys.source import Path, Source
+from buildsys.template import literally
+
+_SETTINGS = ("groups", "deprecated")
+RESERVED = frozenset({"default", "cpu", "gpu", "all"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Row:
+    """One stack's variables, with where each value stands, and its settings."""
+
+    values: Mapping[str, str]
+    places: Mapping[str, Place]
+    groups: tuple[str, ...]
+    deprecated: str | None
+    place: Place
+
+
+def load_stacks(shape: StacksFile, source: Source, mistakes: list[Mistake]) -> tuple[Stack, ...]:
+    """Return all stacks, sorted by name, after adding every mistake; layers are not looked up."""
+    found = [stack for name, family in shape.families.items() for stack in _family(name, family, source, mistakes)]
+    for name, fields in shape.stacks.items():
+        path: Path = ("stacks", name)
+        lines = read_lines(fields.layers, (*path, "layers"), source, mistakes)
+        literal = [replace(line, parameters={k: literally(v) for k, v in line.parameters.items()}) for line in lines]
+        row = _Row(values={}, places={}, groups=(), deprecated=fields.deprecated, place=source.key_place(path))
+        found.append(_stack(name, None, fields, fields.description or name, literal, row, mistakes))
+    _check_names(found, mistakes)
+    return tuple(sorted(found, key=lambda stack: stack.name))
+
+
+def families(shape: StacksFile) -> tuple[Family, ...]:
+    """Return the families, sorted by name."""
+    named = sorted(shape.families.items())
+    return tuple(Family(name=name, description=fields.description) for name, fields in named)
+
+
+def _check_names(stacks: list[Stack], mistakes: list[Mistake]) -> None:
+    by_target: dict[str, Stack] = {}
+    groups = {group for stack in stacks for group in stack.groups} | RESERVED
+    for stack in stacks:
+        target = target_name(stack.name)
+        if problem := reference_problem(stack.name):
+            mistakes.append(Mistake(message=problem, place=stack.place))
+        if target in groups:
+            message = f"the stack `{stack.name}` has the name of a group"
+            mistakes.append(Mistake(message=message, place=stack.place))
+        first = by_target.setdefault(target, stack)
+        if first is stack:
+            continue
+        if first.name == stack.name:
+            message = f"two stacks are named `{stack.name}`, the other one at {first.place}"
+        else:
+            message = f"the stacks `{first.name}` and `{stack.name}` would both be the bake target `{target}`"
+        hint = "give the rows different values for what the name shows, or show more in the name"
+        mistakes.append(Mistake(message=message, place=stack.place, hint=hint))
+
+
+def _family(name: str, fields: FamilyFields, source: Source, mistakes: list[Mistake]) -> Iterator[Stack]:
+    path: Path = ("families", name)
+    if name in RESERVED:
+        message = f"`{name}` is the name of a group that every project has"
+        mistakes.append(Mistake(message=message, place=source.key_place(path)))
+    lines = read_lines(fields.layers, (*path, "layers"), source, mistakes)
+    rows = list(_rows(fields, path, source))
+    variables = frozenset(key for row in rows for key in row.values)
+    if not _check_templates(fields, lines, variables, path, source, mistakes):
+        return
+    by_name = dict(fields.stacks)
+    for row in rows:
+        try:
+            stack_name = _filled(fields.name, row)
+        except KeyError as error:
+            message = f"the name `{fields.name}` uses `{error.args[0]}`, which this row does not have"
+            hint = f"put the part in brackets: `[-{error.args[0]}{{{error.args[0]}}}]`"
+            mistakes.append(Mistake(message=message, place=row.place, hint=hint))
+            continue
+        own = by_name.pop(stack_name, None)
+        described = own.description if own and own.description else fields.description
+        stack = _stack(stack_name, name, fields, described, lines, row, mistakes)
+        if own:
+            stack = Stack(
+                name=stack.name,
+                family=stack.family,
+                description=stack.description,
+                groups=tuple(sorted({*stack.groups, *own.groups})),
+                platforms=stack.platforms,
+                layers=stack.layers,
+                deprecated=own.deprecated or stack.deprecated,
+                place=stack.place,
+            )
+        yield stack
+    for unknown in by_name:
+        near = get_close_matches(unknown, [_filled_or_nothing(fields.name, row) for row in rows], 1)
+        mistakes.append(
+            Mistake(
+                message=f"the matrix makes no stack `{unknown}`",
+                place=source.key_place((*path, "stacks", unknown)),
+                hint=f"did you mean `{near[0]}`?" if near else None,
+            )
+        )
+
+
+def _filled(name: str, row: _Row) -> str:
+    return template.fill(template.without_absent_parts(name, frozenset(row.values)), row.values)
+
+
+def _filled_or_nothing(name: str, row: _Row) -> str:
+    try:
+        return _filled(name, row)
+    except KeyError:
+        return ""
+
+
+def _rows(fields: FamilyFields, path: Path, source: Source) -> Iterator[_Row]:
+    """Yield the product of each row's lists, in the order in which they stand, without what is excluded."""
+    for index, raw in enumerate(fields.matrix):
+        at = (*path, "matrix", index)
+        variables = {key: value for key, value in raw.items() if key not in _SETTINGS}
+        placed = [
+            [(key, value, _value_place(source, (*at, key), i)) for i, value in enumerate(values)]
+            for key, values in variables.items()
+        ]
+        for combination in itertools.product(*placed):
+            values = {key: value for key, value, _ in combination}
+            if any(_excluded(rule, values) for rule in fields.exclude):
+                continue
+            yield _Row(
+                values=MappingProxyType(values),
+                places=MappingProxyType({key: place for key, _, place in combination}),
+                groups=tuple(raw.get("groups", ())),
+                deprecated=" ".join(raw["deprecated"]) if "deprecated" in raw else fields.deprecated,
+                place=source.place(at),
+            )
+
+
+def _value_place(source: Source, path: Path, index: int) -> Place:
+    return source.values.get((*path, index)) or source.place(path)
+
+
+def _excluded(rule: Mapping[str, list[str]], values: Mapping[str, str]) -> bool:
+    return all(values.get(key) in allowed for key, allowed in rule.items())
+
+
+def _check_templates(
+    fields: FamilyFields,
+    lines: list[Line],
+    variables: frozenset[str],
+    path: Path,
+    source: Source,
+    mistakes: list[Mistake],
+) -> bool:
+    """Whether all templates of a family can be read and use only variables that some row has."""
+    before = len(mistakes)
+    texts = [(fields.name, source.place((*path, "name")))]
+    texts += [(text, line.places[key]) for line in lines for key, text in line.parameters.items()]
+    used: set[str] = set()
+    for text, place in texts:
+        if problem := template.problem(text):
+            mistakes.append(Mistake(message=problem, place=place))
+        used |= template.names(text)
+        for name in sorted(template.names(text) - variables):
+            mistakes.append(_no_variable(name, variables, place))
+    for line in lines:
+        names = {*line.has, *(name for name, _ in line.when.values)}
+        used |= names
+        for name in sorted(names - variables):
+            mistakes.append(_no_variable(name, variables, line.place))
+    for index, row in enumerate(fields.matrix):
+        for name in sorted(row.keys() - used - {*_SETTINGS}):
+            place = source.key_place((*path, "matrix", index, name))
+            message = f"nothing in the family uses the variable `{name}`"
+            near = get_close_matches(name, sorted(used), 1)
+            hint = f"did you mean `{near[0]}`?" if near else None
+            mistakes.append(Mistake(message=message, place=place, hint=hint))
+    return len(mistakes) == before
+
+
+def _no_variable(name: str, variables: frozenset[str], place: Place) -> Mistake:
+    near = get_close_matches(name, sorted(variables), 1)
+    hint = f"did you mean `{near[0]}`?" if near else None
+    return Mistake(message=f"no row of the matrix has the variable `{name}`", place=place, hint=hint)
+
+
+def _stack(
+    name: str,
+    family: str | None,
+    fields: StackFields,
+    description: str,
+    lines: list[Line],
+    row: _Row,
+    mistakes: list[Mistake],
+) -> Stack:
+    uses = []
+    for line in lines:
+        if not line.when.holds(row.values) or any(each not in row.values for each in line.has):
+            continue
+        parameters, places = {}, {}
+        for key, text in line.parameters.items():
+            missing = template.names(text) - row.values.keys()
+            if missing:
+                absent = min(missing)
+                message = f"`{key}` of `{line.layer}` uses `{absent}`, which `{name}` does not have"
+                hint = f"add `when: {absent}` beside the layer, or `{absent}` to the row"
+                mistakes.append(Mistake(message=message, place=row.place, hint=hint))
+                continue
+            parameters[key] = template.fill(text, row.values)
+            used = sorted(template.names(text))
+            places[key] = row.places[used[0]] if len(used) == 1 else line.places[key]
+        uses.append(
+            LayerUse(
+                layer=line.layer,
+                parameters=MappingProxyType(parameters),
+                place=line.place,
+                places=MappingProxyType(places),
+            )
+        )
+    return Stack(
+        name=name,
+        family=family,
+        description=description,
+        groups=tuple(sorted({*fields.groups, *row.groups})),
+        platforms=tuple(fields.platforms),
+        layers=tuple(uses),
+        deprecated=row.deprecated,
+        place=row.place,
+    )

@@ -1,0 +1,111 @@
+"""Settings become the folder that builds see at `/run/mirrors`, and the bake variables that differ."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from buildsys.settings import Settings
+from buildsys.workspace import STATE_FOLDER, write_whole
+
+CONTEXT = f"{STATE_FOLDER}/mirrors"
+_INSIDE = "/run/mirrors"
+_DEFAULT_REGISTRY = "docker.io"
+# Every name under which a program that a layer runs looks for a bundle of certificates.
+_CA_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
+
+
+def mirror_files(settings: Settings, *, ca: bytes | None = None) -> Mapping[str, bytes]:
+    """Return the files of the context folder by name; `ca` is the content of the bundle."""
+    exports = []
+    files: dict[str, bytes] = {}
+    for codename, lines in sorted(settings.apt.items()):
+        name = "any" if codename == "*" else codename
+        files[f"apt/{name}.list"] = "".join(f"{line}\n" for line in lines).encode()
+        configuration = (
+            f'Dir::Etc::SourceList "{_INSIDE}/apt/{name}.list";\n'
+            'Dir::Etc::SourceParts "/dev/null";\n'
+            # The context belongs to root, so a sandboxed reader of a `file:` repository would not get in.
+            'APT::Sandbox::User "root";\n'
+        )
+        files[f"apt/{name}.conf"] = configuration.encode()
+    if ca is not None:
+        files["ca.crt"] = ca
+        exports += [f"{name}={_INSIDE}/ca.crt" for name in _CA_VARIABLES]
+    if settings.pip:
+        options = ["[global]"]
+        for option, values in sorted(settings.pip.items()):
+            options += [f"{option} =", *(f"    {value}" for value in values)]
+        files["pip.conf"] = "".join(f"{line}\n" for line in options).encode()
+        exports.append(f"PIP_CONFIG_FILE={_INSIDE}/pip.conf")
+        if index := settings.pip.get("index-url"):
+            exports.append(f"UV_DEFAULT_INDEX={index[0]}")
+        if extra := settings.pip.get("extra-index-url"):
+            exports.append(f"UV_INDEX='{' '.join(extra)}'")
+        if links := settings.pip.get("find-links"):
+            exports.append(f"UV_FIND_LINKS={','.join(links)}")
+    for kind, value in sorted(settings.proxy.items()):
+        exports += [f"{kind}_proxy={value}", f"{kind.upper()}_PROXY={value}"]
+    script = [
+        "# Written by buildsys out of the settings of this machine; sourced by RUN steps, in no image.",
+        *(f"export {each}" for each in exports),
+    ]
+    if settings.apt:
+        script += [
+            ". /etc/os-release",
+            'for each in "${VERSION_CODENAME:-none}" any; do',
+            f'    if [ -f "{_INSIDE}/apt/$each.conf" ]; then',
+            f'        export APT_CONFIG="{_INSIDE}/apt/$each.conf"',
+            "        break",
+            "    fi",
+            "done",
+        ]
+    files["use"] = ("\n".join([*script, ":"]) + "\n").encode()
+    return MappingProxyType(files)
+
+
+def write_mirrors(settings: Settings, root: Path) -> str | None:
+    """Write the context folder of a project and return its path below `root`; None if builds need none."""
+    if not settings.reaches_builds:
+        return None
+    folder = root / CONTEXT
+    wanted = mirror_files(settings, ca=settings.ca.read_bytes() if settings.ca else None)
+    for name, data in wanted.items():
+        path = folder / name
+        if not path.is_file() or path.read_bytes() != data:
+            write_whole(path, data)
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in wanted and not name.startswith("files/"):
+            path.unlink()
+    if (folder / "files").exists():
+        shutil.rmtree(folder / "files")
+    if settings.files is not None:
+        shutil.copytree(settings.files, folder / "files")
+    return CONTEXT
+
+
+def mirrored_variables(
+    settings: Settings, *, origins: Mapping[str, str], parents: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Return the bake variables that the settings change: of download origins and of parent images."""
+    found = {}
+    for variable, origin in origins.items():
+        if mirror := settings.downloads.get(origin):
+            found[variable] = mirror
+    for variable, reference in parents.items():
+        mirrored = mirrored_reference(reference, settings)
+        if mirrored != reference:
+            found[variable] = mirrored
+    return found
+
+
+def mirrored_reference(reference: str, settings: Settings) -> str:
+    """Return an image reference with its registry replaced by the mirror that the settings name."""
+    head, slash, rest = reference.partition("/")
+    has_host = bool(slash) and ("." in head or ":" in head or head == "localhost")
+    host, path = (head, rest) if has_host else (_DEFAULT_REGISTRY, reference)
+    mirror = settings.parents.get(host)
+    return f"{mirror.rstrip('/')}/{path}" if mirror else reference

@@ -1,0 +1,155 @@
+"""A YAML text becomes plain values, each scalar as the text that stands there, each with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeAlias, Union
+
+import yaml
+
+from buildsys.errors import InvalidInput, Mistake, Place
+
+Data: TypeAlias = Union[str, "list[Data]", "dict[str, Data]", None]
+Path: TypeAlias = tuple[str | int, ...]
+
+# libyaml's parser where PyYAML was built with it: several times faster, same events and marks.
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """What one YAML file says: `data` without types, and where each value and each key stands.
+
+    The places of keys are found under the path of their value.
+    """
+
+    file: str
+    data: Data
+    values: Mapping[Path, Place]
+    keys: Mapping[Path, Place]
+
+    def place(self, path: Path) -> Place:
+        """Return where the value at `path` stands, or the nearest thing around it."""
+        for length in range(len(path), -1, -1):
+            if found := self.values.get(path[:length]):
+                return found
+        return Place(file=self.file)
+
+    def key_place(self, path: Path) -> Place:
+        """Return where the key of the value at `path` stands; the value itself if it has no key."""
+        return self.keys.get(path) or self.place(path)
+
+    def text(self, path: Path) -> str | None:
+        """Return the text at `path`; None if there is none or something else."""
+        current: Data = self.data
+        for step in path:
+            if isinstance(current, dict) and isinstance(step, str):
+                current = current.get(step)
+            elif isinstance(current, list) and isinstance(step, int) and step < len(current):
+                current = current[step]
+            else:
+                return None
+        return current if isinstance(current, str) else None
+
+
+def read(text: str, file: str) -> Source:
+    """Return what a YAML text says; `file` is its name in places.
+
+    Unquoted `3.10` stays `3.10` and `on` stays `on`; an unquoted null is None. Raises `InvalidInput` for a
+    syntax error, two equal keys, an alias that contains itself, or more than one document.
+    """
+    try:
+        nodes = list(_compose_all(text))
+    except yaml.MarkedYAMLError as error:
+        raise InvalidInput([_syntax_mistake(error, text, file)]) from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        message = f"the file holds a character that YAML does not allow: {error.reason}"
+        raise InvalidInput([Mistake(message=message, place=Place(file=file, line=line))]) from error
+    if len(nodes) > 1:
+        place = _place(nodes[1], file) if nodes[1] else Place(file=file)
+        raise InvalidInput([Mistake(message="a second document, expected one", place=place)])
+    reader = _Reader(file=file, values={}, keys={}, mistakes=[])
+    data = reader.read(nodes[0], (), ()) if nodes and nodes[0] is not None else None
+    if reader.mistakes:
+        raise InvalidInput(reader.mistakes)
+    return Source(file=file, data=data, values=MappingProxyType(reader.values), keys=MappingProxyType(reader.keys))
+
+
+def _compose_all(text: str) -> Iterator[yaml.Node | None]:
+    loader = _Loader(text)
+    try:
+        while loader.check_node():
+            yield loader.get_node()
+    finally:
+        loader.dispose()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Reader:
+    file: str
+    values: dict[Path, Place]
+    keys: dict[Path, Place]
+    mistakes: list[Mistake]
+
+    def read(self, node: yaml.Node, path: Path, above: tuple[int, ...]) -> Data:
+        self.values[path] = _place(node, self.file)
+        if id(node) in above:
+            self._wrong("an alias that contains itself", node)
+            return None
+        inside = (*above, id(node))
+        match node:
+            case yaml.ScalarNode():
+                # The parser of libyaml says "" where the one of Python says None.
+                plain = not node.style
+                return None if plain and node.value in _NULLS else str(node.value)
+            case yaml.SequenceNode():
+                return [self.read(each, (*path, index), inside) for index, each in enumerate(node.value)]
+            case yaml.MappingNode():
+                return self._mapping(node, path, inside)
+        raise TypeError(f"unknown YAML node {node!r}")
+
+    def _mapping(self, node: yaml.MappingNode, path: Path, above: tuple[int, ...]) -> Data:
+        found: dict[str, Data] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._wrong("a key that is not a plain text", key)
+                continue
+            name = str(key.value)
+            if name in found:
+                line = self.keys[(*path, name)].line
+                self._wrong(f"`{name}` is given a second time, first on line {line}", key)
+                continue
+            self.keys[(*path, name)] = _place(key, self.file)
+            found[name] = self.read(value, (*path, name), above)
+        return found
+
+    def _wrong(self, message: str, node: yaml.Node) -> None:
+        self.mistakes.append(Mistake(message=message, place=_place(node, self.file)))
+
+
+def _place(node: yaml.Node, file: str) -> Place:
+    start, end = node.start_mark, node.end_mark
+    length = end.column - start.column if end.line == start.line else 1
+    return Place(file=file, line=start.line + 1, column=start.column + 1, length=max(1, length))
+
+
+def _syntax_mistake(error: yaml.MarkedYAMLError, text: str, file: str) -> Mistake:
+    mark = error.problem_mark or error.context_mark
+    place = Place(file=file, line=mark.line + 1, column=mark.column + 1) if mark else Place(file=file)
+    lines = text.splitlines()
+    line = lines[place.line - 1] if place.line <= len(lines) else ""
+    hint = None
+    marked = next((i for i, each in enumerate(lines, 1) if each.startswith(("<<<<<<<", ">>>>>>>"))), None)
+    if marked is not None:
+        place = Place(file=file, line=marked)
+        hint = "this looks like a conflict marker of git: resolve the conflict first"
+    elif "\t" in line[: len(line) - len(line.lstrip())]:
+        hint = "YAML indents with spaces, not tabs"
+    elif "{" in line and '"{' not in line:
+        hint = "a text that starts with `{` needs quotes"
+    problem = (error.problem or "it cannot be read").removeprefix("found ")
+    return Mistake(message=f"not valid YAML: {problem}", place=place, hint=hint)

@@ -1,0 +1,68 @@
+"""Texts with `{name}` in them: which names they use, and what they become with values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import MappingProxyType
+
+_TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][\w-]*)(?:\|([a-z]+))?\}|\{|\}")
+_PART = re.compile(r"\[([^\[\]]*)\]")
+
+
+def _series(value: str) -> str:
+    return ".".join(value.split(".")[:2])
+
+
+def _major(value: str) -> str:
+    return value.split(".")[0]
+
+
+def _nodots(value: str) -> str:
+    return value.replace(".", "")
+
+
+FILTERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
+    {"series": _series, "major": _major, "nodots": _nodots, "dashes": lambda value: value.replace(".", "-")}
+)
+
+
+def problem(text: str) -> str | None:
+    """Return what is wrong with a template, or None."""
+    for token in _TOKEN.finditer(text):
+        if token[0] in ("{", "}"):
+            return f"a single `{token[0]}`: a literal brace is written twice"
+        if token[2] and token[2] not in FILTERS:
+            return f"`|{token[2]}` is not a filter, expected one of {', '.join(f'`{f}`' for f in FILTERS)}"
+    return None
+
+
+@cache
+def names(text: str) -> frozenset[str]:
+    """Return the names that a template uses."""
+    return frozenset(token[1] for token in _TOKEN.finditer(text) if token[1])
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """Return the template with values in it; raises KeyError for a name without one."""
+    if "{" not in text and "}" not in text:
+        return text
+
+    def put(token: re.Match[str]) -> str:
+        if token[1] is None:
+            return token[0][0]
+        value = values[token[1]]
+        return FILTERS[token[2]](value) if token[2] else value
+
+    return _TOKEN.sub(put, text)
+
+
+def literally(text: str) -> str:
+    """Return the template that becomes exactly `text`."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def without_absent_parts(text: str, present: frozenset[str]) -> str:
+    """Return a name template in which each part in brackets stands if all its names are present, else not."""
+    return _PART.sub(lambda part: part[1] if names(part[1]) <= present else "", text)

@@ -1,0 +1,111 @@
+"""Finds the project root, reads its tree, compares or atomically writes files."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildsys.errors import Differs, InvalidInput, Mistake, Place
+
+STACKS_FILE = "stacks.yaml"
+ROOT_FILES = (STACKS_FILE, "buildsys.lock", "buildsys.lock.local")
+STATE_FOLDER = ".buildsys"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workspace:
+    """A project on disk."""
+
+    root: Path
+
+    def tree(self) -> Mapping[str, str]:
+        """Return what the core reads: the root's files and all text files below `layers/`, by path.
+
+        Files that are not UTF-8 are left out, but for the root's, each layer.yaml and each Dockerfile: for these
+        it raises `InvalidInput`.
+        """
+        found: dict[str, str] = {}
+        mistakes = []
+        paths = [self.root / name for name in ROOT_FILES]
+        for folder, names, files in os.walk(self.root / "layers"):
+            names.sort()
+            paths += [Path(folder, name) for name in sorted(files)]
+        for path in paths:
+            if not path.is_file():
+                continue
+            name = path.relative_to(self.root).as_posix()
+            try:
+                found[name] = path.read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                if path.name == "layer.yaml" or "Dockerfile" in path.name or path.parent == self.root:
+                    mistakes.append(Mistake(message="the file is not UTF-8", place=Place(file=name)))
+        if mistakes:
+            raise InvalidInput(mistakes)
+        return found
+
+    def read(self, name: str) -> str | None:
+        """Return a file's text, or None if there is no such file."""
+        path = self.root / name
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
+    def write(self, name: str, text: str) -> bool:
+        """Write a file whole or not at all; return whether that changed it."""
+        if self.read(name) == text:
+            return False
+        write_whole(self.root / name, text.encode())
+        return True
+
+    def check(self, name: str, text: str, *, remedy: str) -> None:
+        """Raise `Differs` if a file is not exactly `text`; `remedy` is the command that would make it so."""
+        current = self.read(name)
+        if current == text:
+            return
+        lines = difflib.unified_diff(
+            (current or "").splitlines(keepends=True),
+            text.splitlines(keepends=True),
+            fromfile=f"{name} (as it is)",
+            tofile=f"{name} (as it would be written)",
+        )
+        message = f"`{name}` is not what would be written now" if current else f"`{name}` does not exist"
+        raise Differs(message, difference="".join(lines), hint=f"run `{remedy}` and commit the result")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, with the mode it had; folders above it are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+        Path(partial).chmod(mode)
+        Path(partial).replace(path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def find_workspace(start: Path | None = None) -> Workspace:
+    """Return the project that `start`, or else the current folder, is in: the nearest one with a stacks.yaml.
+
+    Raises `InvalidInput` if there is none.
+    """
+    folder = (start or Path.cwd()).resolve()
+    if not folder.is_dir():
+        raise _no_project(f"`{start}` is not a folder")
+    if start is not None and not (folder / STACKS_FILE).is_file():
+        raise _no_project(f"`{start}` has no `{STACKS_FILE}`")
+    for each in (folder, *folder.parents):
+        if (each / STACKS_FILE).is_file():
+            return Workspace(root=each)
+    raise _no_project(f"no `{STACKS_FILE}` in this folder or above it")
+
+
+def _no_project(message: str) -> InvalidInput:
+    return InvalidInput([Mistake(message=message, hint="go to the project, or name it: `buildsys -C DIR …`")])

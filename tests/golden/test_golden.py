@@ -1,0 +1,49 @@
+"""Each folder beside this file is a project; what `plan` makes of it is kept byte for byte.
+
+After an intended change: `UPDATE_GOLDEN=1 .venv/bin/python -m pytest tests/golden`, and read the difference.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from buildsys.commands import make_plan
+from buildsys.errors import BuildsysError
+from buildsys.render import BAKE_FILE, render
+from buildsys.report import Screen, show_error
+from buildsys.workspace import Workspace
+
+CASES = sorted(path.name for path in Path(__file__).parent.iterdir() if (path / "project").is_dir())
+
+
+def outcome(project: Path) -> tuple[str, str]:
+    """Return the name of the kept file and its text: the bake file, or the whole error."""
+    tree = Workspace(root=project).tree()
+    try:
+        return BAKE_FILE, render(make_plan(tree))
+    except BuildsysError as error:
+        screen = io.StringIO()
+        show_error(error, dict(tree), Screen(screen))
+        return "error.txt", screen.getvalue()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_project_gives_the_kept_bytes(case: str) -> None:
+    folder = Path(__file__).parent / case
+    name, text = outcome(folder / "project")
+    other = folder / ("error.txt" if name == BAKE_FILE else BAKE_FILE)
+    if os.environ.get("UPDATE_GOLDEN"):
+        other.unlink(missing_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    assert not other.exists(), f"{case} now ends as {name}:\n{text}"
+    assert text == (folder / name).read_text(encoding="utf-8")
+
+
+def test_there_are_cases_of_both_kinds() -> None:
+    folder = Path(__file__).parent
+    assert sum((folder / case / "error.txt").exists() for case in CASES) >= 5
+    assert sum((folder / case / BAKE_FILE).exists() for case in CASES) >= 3
