@@ -1,0 +1,63 @@
+FROM scratch AS download
+ARG CUDA_KEYRING_URL
+ARG CUDA_KEYRING_SHA256
+ADD --checksum=sha256:${CUDA_KEYRING_SHA256} ${CUDA_KEYRING_URL} /cuda-keyring.deb
+ARG LEARNING_KEYRING_URL
+ARG LEARNING_KEYRING_SHA256
+# Nobody publishes a checksum of this key, so there is none to check; its fingerprint is checked below.
+ADD --checksum=${LEARNING_KEYRING_SHA256:+sha256:$LEARNING_KEYRING_SHA256} ${LEARNING_KEYRING_URL} /learning.asc
+
+# Apart from the image, so that gnupg does not stay in it.
+FROM base AS keyrings
+ARG CUDA_FINGERPRINT
+ARG LEARNING_FINGERPRINT
+RUN --mount=type=bind,from=mirrors,target=/run/mirrors --mount=type=bind,from=download,target=/download <<END
+set -eu
+. /run/mirrors/use
+export DEBIAN_FRONTEND=noninteractive
+rm -f /etc/apt/sources.list.d/cuda*.list /etc/apt/sources.list.d/nvidia-ml*.list
+apt-get update
+apt-get install --yes --no-install-recommends gnupg
+dpkg-deb --extract /download/cuda-keyring.deb /unpacked
+# One file with exactly one key, the one that is expected.
+keyring() {
+    export GNUPGHOME="/tmp/gnupg-$1"
+    mkdir -m 0700 "$GNUPGHOME"
+    gpg --batch --quiet --import "$2"
+    found=$(gpg --batch --with-colons --fingerprint | awk -F: '/^pub/ {key = 1} /^fpr/ && key {print $10; key = 0}')
+    if [ "$found" != "$3" ]; then
+        echo "the keys for the $1 packages are $found, expected $3" >&2
+        exit 1
+    fi
+    gpg --batch --export >"/keyrings/$1.gpg"
+}
+mkdir /keyrings
+keyring cuda /unpacked/usr/share/keyrings/cuda-archive-keyring.gpg "$CUDA_FINGERPRINT"
+keyring learning /download/learning.asc "$LEARNING_FINGERPRINT"
+END
+
+FROM base
+ARG RELEASE
+ARG PACKAGES
+RUN --mount=type=bind,from=mirrors,target=/run/mirrors \
+    --mount=type=bind,from=keyrings,source=/keyrings,target=/run/keyrings <<END
+set -eu
+. /run/mirrors/use
+export DEBIAN_FRONTEND=noninteractive
+# NVIDIA's own source of packages in images from before April 2022 trusts a key that has been replaced since.
+rm -f /etc/apt/sources.list.d/cuda*.list /etc/apt/sources.list.d/nvidia-ml*.list
+# Without TLS: an image may have no certificates yet, and it is the signatures that count.
+repositories=http://developer.download.nvidia.com/compute
+system="ubuntu${RELEASE%.*}${RELEASE#*.}/x86_64"
+cat >/etc/apt/sources.list.d/nvidia.list <<LINES
+deb [signed-by=/run/keyrings/cuda.gpg] $repositories/cuda/repos/$system /
+deb [signed-by=/run/keyrings/learning.gpg] $repositories/machine-learning/repos/$system /
+LINES
+apt-get update
+# A CUDA image holds back the release that it has, which may be a later one.
+apt-get install --yes --no-install-recommends --allow-downgrades --allow-change-held-packages $PACKAGES
+apt-get clean
+# A source that is left would move NCCL with the packages of the system.
+rm -rf /etc/apt/sources.list.d/nvidia.list /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old \
+    /var/cache/ldconfig/aux-cache /var/lib/dpkg/*-old /var/log/*
+END
