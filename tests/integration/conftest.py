@@ -1,0 +1,59 @@
+"""What the tests on a real engine share: the engine that the environment names, and trees to work in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from buildsys.engine import Docker, find_docker
+from buildsys.errors import Unavailable
+from tests.integration.support import BUILDSYS, ROOT, Command, Run, run
+
+
+def _missing(request: pytest.FixtureRequest, reason: str) -> None:
+    if request.config.getoption("--require-engine"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def docker(request: pytest.FixtureRequest) -> Docker:
+    """The engine that the environment points to."""
+    try:
+        return find_docker()
+    except Unavailable as error:
+        _missing(request, f"no engine: {error}")
+        raise
+
+
+@pytest.fixture(scope="session")
+def registry(request: pytest.FixtureRequest, docker: Docker) -> str:
+    """Where tests may push: a repository prefix of a registry on loopback."""
+    prefix = os.environ.get("BUILDSYS_REGISTRY", "")
+    if not prefix.startswith("127.0.0.1:"):
+        _missing(request, "BUILDSYS_REGISTRY names no registry on loopback")
+    return f"{prefix}-tests"
+
+
+@pytest.fixture(scope="session")
+def buildsys() -> Command:
+    """Run the command line of this checkout."""
+
+    def call(*words: str | Path, **options: object) -> Run:
+        return run(BUILDSYS, *words, **options)  # type: ignore[arg-type]
+
+    return call
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of this project that a test may change."""
+    for name in ("layers", "mirrors", "schemas"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in ("stacks.yaml", "buildsys.lock", "docker-bake.hcl", "buildsys.lock.local", "buildsys.settings.yaml"):
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path

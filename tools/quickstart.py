@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""Bakes a CPU and a GPU image on a fresh machine, tests them, and says what it made and what to try next."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from engine_instance import say
+from ground import ROOT, Failure, prepare
+
+BUILDSYS = Path(sys.executable).with_name("buildsys")
+GROUP = "quickstart"
+
+
+def main() -> int:
+    """Run it all; a failure is told in one message and becomes the exit code."""
+    began = time.monotonic()
+    try:
+        ground = prepare(parents=("debian:12",))
+    except Failure as failure:
+        say(f"error: {failure}" + (f"\nhint: {failure.hint}" if failure.hint else ""))
+        return failure.exit_code
+    for note in ground.notes:
+        say(note)
+    for words in (["bake", GROUP], ["test", GROUP]):
+        say(f"$ buildsys {' '.join(words)}")
+        done = subprocess.run([BUILDSYS, *words], cwd=ROOT, env=ground.environment, check=False)
+        if done.returncode:
+            return done.returncode
+    private = "DOCKER_HOST" in ground.environment and ".cache/buildsys" in ground.environment["DOCKER_HOST"]
+    use = 'eval "$(python3 tools/private_engine.py env)"   # this shell uses the private engine\n  ' if private else ""
+    print(
+        f"\nDone in {time.monotonic() - began:.0f} s. Try next:\n"
+        f'  {use}export PATH="$PWD/.venv/bin:$PATH"\n'
+        "  buildsys list                          # all stacks and groups\n"
+        "  buildsys show debian12-cuda13.0        # what is in one, and where each value comes from\n"
+        "  buildsys bake quickstart               # again: nothing is left to do\n"
+        "  docker run --rm ${BUILDSYS_REGISTRY:-buildsys}/debian12 mpirun --version\n"
+        '  eval "$(buildsys variables)"; docker buildx bake quickstart    # the same without buildsys'
+        + ("\n  make engine-stop                       # end the private engine" if private else "")
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""Sets up what the tests need, runs them, ends what it started, and says what could not run and why."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+from engine_daemons import stop
+from engine_instance import locked, say
+from ground import ROOT, Failure, prepare
+
+
+def run(words: list[str], environment: dict[str, str] | None = None) -> int:
+    """Run a command in the project's root and return its exit code."""
+    say(f"$ {' '.join(words)}")
+    return subprocess.run(words, cwd=ROOT, env=environment, check=False).returncode
+
+
+def main() -> int:
+    """Run the checks, then the tests on a real engine where there can be one."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").strip())
+    parser.add_argument("--full", action="store_true", help="the long suites too")
+    parser.add_argument("--only", nargs="+", metavar="PATH", help="these tests instead of all")
+    arguments = parser.parse_args()
+    pytest = [sys.executable, "-m", "pytest"]
+    if not arguments.only and run(["make", "check"]):
+        return 1
+    missing = None
+    ground = None
+    try:
+        ground = prepare()
+    except Failure as failure:
+        missing = f"{failure}\n{failure.hint}".strip()
+    chosen = arguments.only or ["tests/integration"]
+    marks = [] if arguments.full else ["-m", "not long"]
+    try:
+        if ground is None:
+            # What needs no engine runs all the same.
+            code = run([*pytest, "tests", "-m", "not engine and not registry and not long", "--durations=5"])
+        else:
+            for note in ground.notes:
+                say(note)
+            code = run([*pytest, *chosen, *marks, "--require-engine", "--durations=10"], ground.environment)
+    finally:
+        if ground and ground.started:
+            with locked(ground.started.home):
+                stop(ground.started)
+    if missing:
+        say(f"not run: the tests on a real engine and registry, because {missing}")
+    if not arguments.full:
+        say("not run: the long suites (source compiles, faults); `make test-full` runs them")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
