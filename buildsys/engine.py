@@ -66,29 +66,24 @@ def find_docker(builder: str | None = None) -> Docker:
 
     Raises `Unavailable` with a hint if the client, its buildx plugin, the engine or the builder is missing.
     """
-    command = _client()
-    version = answer_of((*command, "buildx", "version"))
-    if version.exit_code:
-        raise Unavailable(
-            "docker has no buildx",
-            hint="install the buildx plugin 0.29 or later under `cli-plugins/` of docker's own folder",
-        )
-    driver, name = _builder(command, builder)
-    engine, containerd_store = _engine(command, needed=driver == "docker")
+    command = client_command()
+    version = buildx_version(command)
+    driver, name = inspect_builder(command, builder)
+    information = engine_information(command, needed=driver == "docker")
     usage = answer_of((*command, "buildx", "bake", "--help"))
-    found = _VERSION.search(version.stdout)
     return Docker(
         command=command,
-        buildx_version=found[1] if found else version.stdout.strip(),
-        engine_version=engine,
+        buildx_version=version,
+        engine_version=str(information.get("ServerVersion") or ""),
         builder=name,
         driver=driver,
-        containerd_store=containerd_store,
+        containerd_store=has_containerd_store(information),
         bake_flags=frozenset(_FLAG.findall(usage.stdout)),
     )
 
 
-def _client() -> tuple[str, ...]:
+def client_command() -> tuple[str, ...]:
+    """Return the words that call docker; raises `Unavailable` if it is not installed."""
     # Imported late: `--version` and shell completion must not wait for it.
     from python_on_whales import DockerClient
     from python_on_whales.client_config import ClientNotFoundError
@@ -102,31 +97,51 @@ def _client() -> tuple[str, ...]:
         ) from None
 
 
-def _builder(command: tuple[str, ...], builder: str | None) -> tuple[str, str]:
+def buildx_version(command: Sequence[str]) -> str:
+    """Return the version of the buildx plugin; raises `Unavailable` if docker has none."""
+    told = answer_of((*command, "buildx", "version"))
+    if told.exit_code:
+        raise Unavailable(
+            "docker has no buildx",
+            hint="install the buildx plugin 0.29 or later under `cli-plugins/` of docker's own folder",
+        )
+    found = _VERSION.search(told.stdout)
+    return found[1] if found else told.stdout.strip()
+
+
+def inspect_builder(command: Sequence[str], builder: str | None) -> tuple[str, str]:
+    """Return driver and name of a builder, the current one if none is named; raises `Unavailable`."""
     told = answer_of((*command, "buildx", "inspect", *((builder,) if builder else ())))
     fields = dict(line.split(":", 1) for line in told.stdout.splitlines() if ":" in line[:20])
     driver = fields.get("Driver", "").strip()
     if not driver:
         name = f"builder `{builder}`" if builder else "the current builder"
         raise Unavailable(
-            f"{name} cannot be inspected: {told.last_words}",
+            f"{name} cannot be inspected: {fields.get('Error', '').strip() or told.last_words}",
             hint="`docker buildx ls` shows the builders that exist",
         )
     return driver, next((line.split(":", 1)[1].strip() for line in told.stdout.splitlines() if line[:5] == "Name:"), "")
 
 
-def _engine(command: tuple[str, ...], *, needed: bool) -> tuple[str, bool]:
+def engine_information(command: Sequence[str], *, needed: bool) -> Mapping[str, Any]:
+    """Return what `docker info` says, {} if no engine answers; raises `Unavailable` if that is so and it is needed."""
     told = answer_of((*command, "info", "--format", "{{json .}}"))
     information = _json(told.stdout)
-    version = str(information.get("ServerVersion") or "")
-    if needed and not version:
+    if information.get("ServerVersion"):
+        return information
+    if needed:
         reasons = information.get("ServerErrors") or [told.last_words]
         raise Unavailable(
             f"no docker engine answers: {reasons[0]}",
             hint="start the engine, or point `DOCKER_HOST` to one that runs",
         )
+    return {}
+
+
+def has_containerd_store(information: Mapping[str, Any]) -> bool:
+    """Whether the engine that gave this information keeps images in containerd's store."""
     status = information.get("DriverStatus") or []
-    return version, any("io.containerd.snapshotter" in str(pair[-1]) for pair in status if pair)
+    return any("io.containerd.snapshotter" in str(pair[-1]) for pair in status if pair)
 
 
 def _json(text: str) -> dict[str, Any]:

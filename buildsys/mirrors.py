@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,13 +15,68 @@ CONTEXT = f"{STATE_FOLDER}/mirrors"
 _INSIDE = "/run/mirrors"
 _DEFAULT_REGISTRY = "docker.io"
 # Every name under which a program that a layer runs looks for a bundle of certificates.
-_CA_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
+_CA_VARIABLES = (
+    "SSL_CERT_FILE",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "CONDA_SSL_VERIFY",
+)
+# What uv calls the options of pip, whose files it does not read, and what stands between several values.
+_UV_VARIABLES = (
+    ("extra-index-url", "UV_INDEX", " "),
+    ("find-links", "UV_FIND_LINKS", ","),
+    ("index-url", "UV_DEFAULT_INDEX", " "),
+    ("trusted-host", "UV_INSECURE_HOST", " "),
+)
 
 
 def mirror_files(settings: Settings, *, ca: bytes | None = None) -> Mapping[str, bytes]:
     """Return the files of the context folder by name; `ca` is the content of the bundle."""
-    exports = []
+    exports: list[tuple[str, str]] = []
     files: dict[str, bytes] = {}
+    if ca is not None:
+        files["ca.crt"] = ca
+        exports += [(name, f"{_INSIDE}/ca.crt") for name in _CA_VARIABLES]
+    if settings.pip:
+        options = ["[global]"]
+        for option, values in sorted(settings.pip.items()):
+            options += [f"{option} =", *(f"    {value}" for value in values)]
+        files["pip.conf"] = "".join(f"{line}\n" for line in options).encode()
+        exports.append(("PIP_CONFIG_FILE", f"{_INSIDE}/pip.conf"))
+        exports += [
+            (variable, joint.join(settings.pip[option]))
+            for option, variable, joint in _UV_VARIABLES
+            if option in settings.pip
+        ]
+    exports += [(f"CONDA_{key.upper()}", value) for key, value in sorted(settings.conda.items())]
+    for kind, value in sorted(settings.proxy.items()):
+        # Programs disagree on the case: curl reads `http_proxy` in lower case alone.
+        exports += [(f"{kind}_proxy", value), (f"{kind.upper()}_PROXY", value)]
+    script = [
+        "# Written by buildsys out of the settings of this machine; sourced by RUN steps, in no image.",
+        *(f"export {name}={shlex.quote(value)}" for name, value in exports),
+    ]
+    apt = _apt_files(settings, has_ca=ca is not None)
+    files |= apt
+    if apt:
+        script += [
+            f'for each in "$(. /etc/os-release && echo "${{VERSION_CODENAME:-none}}")" any; do',
+            f'    if [ -f "{_INSIDE}/apt/$each.conf" ]; then',
+            f'        export APT_CONFIG="{_INSIDE}/apt/$each.conf"',
+            "        break",
+            "    fi",
+            "done",
+        ]
+    files["use"] = ("\n".join([*script, ":"]) + "\n").encode()
+    return MappingProxyType(files)
+
+
+def _apt_files(settings: Settings, *, has_ca: bool) -> dict[str, bytes]:
+    """Return the lists and configurations of apt; where only certificates are set, the image's own lists stay."""
+    common = f'Acquire::https::CAInfo "{_INSIDE}/ca.crt";\n' if has_ca else ""
+    files = {"apt/any.conf": common.encode()} if common else {}
     for codename, lines in sorted(settings.apt.items()):
         name = "any" if codename == "*" else codename
         files[f"apt/{name}.list"] = "".join(f"{line}\n" for line in lines).encode()
@@ -30,40 +86,8 @@ def mirror_files(settings: Settings, *, ca: bytes | None = None) -> Mapping[str,
             # The context belongs to root, so a sandboxed reader of a `file:` repository would not get in.
             'APT::Sandbox::User "root";\n'
         )
-        files[f"apt/{name}.conf"] = configuration.encode()
-    if ca is not None:
-        files["ca.crt"] = ca
-        exports += [f"{name}={_INSIDE}/ca.crt" for name in _CA_VARIABLES]
-    if settings.pip:
-        options = ["[global]"]
-        for option, values in sorted(settings.pip.items()):
-            options += [f"{option} =", *(f"    {value}" for value in values)]
-        files["pip.conf"] = "".join(f"{line}\n" for line in options).encode()
-        exports.append(f"PIP_CONFIG_FILE={_INSIDE}/pip.conf")
-        if index := settings.pip.get("index-url"):
-            exports.append(f"UV_DEFAULT_INDEX={index[0]}")
-        if extra := settings.pip.get("extra-index-url"):
-            exports.append(f"UV_INDEX='{' '.join(extra)}'")
-        if links := settings.pip.get("find-links"):
-            exports.append(f"UV_FIND_LINKS={','.join(links)}")
-    for kind, value in sorted(settings.proxy.items()):
-        exports += [f"{kind}_proxy={value}", f"{kind.upper()}_PROXY={value}"]
-    script = [
-        "# Written by buildsys out of the settings of this machine; sourced by RUN steps, in no image.",
-        *(f"export {each}" for each in exports),
-    ]
-    if settings.apt:
-        script += [
-            ". /etc/os-release",
-            'for each in "${VERSION_CODENAME:-none}" any; do',
-            f'    if [ -f "{_INSIDE}/apt/$each.conf" ]; then',
-            f'        export APT_CONFIG="{_INSIDE}/apt/$each.conf"',
-            "        break",
-            "    fi",
-            "done",
-        ]
-    files["use"] = ("\n".join([*script, ":"]) + "\n").encode()
-    return MappingProxyType(files)
+        files[f"apt/{name}.conf"] = (configuration + common).encode()
+    return files
 
 
 def write_mirrors(settings: Settings, root: Path) -> str | None:
@@ -107,5 +131,7 @@ def mirrored_reference(reference: str, settings: Settings) -> str:
     head, slash, rest = reference.partition("/")
     has_host = bool(slash) and ("." in head or ":" in head or head == "localhost")
     host, path = (head, rest) if has_host else (_DEFAULT_REGISTRY, reference)
+    if not slash:
+        path = f"library/{path}"
     mirror = settings.parents.get(host)
     return f"{mirror.rstrip('/')}/{path}" if mirror else reference

@@ -33,8 +33,9 @@ class Challenge:
         """Return the Bearer challenge if there is one, else the Basic one, else None."""
         starts = list(_CHALLENGE.finditer(header))
         found = {}
-        for start, end in zip(starts, [*starts[1:], None], strict=True):
-            text = header[start.end() : end.start() if end else len(header)]
+        ends = [*(each.start() for each in starts[1:]), len(header)]
+        for start, end in zip(starts, ends, strict=False):
+            text = header[start.end() : end]
             values = {name.lower(): quoted or plain for name, quoted, plain in _PARAMETER.findall(text)}
             found[start[1].lower()] = cls(
                 scheme=start[1].lower(),

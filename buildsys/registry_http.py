@@ -154,7 +154,7 @@ class Client:
         self._now = now
         self._retries = retries
         self._listener = listener
-        self._backoff = tenacity.wait_exponential_jitter(initial=retries.first, max=retries.cap, jitter=retries.jitter)
+        self._backoff = tenacity.wait_exponential(retries.first, retries.cap) + tenacity.wait_random(0, retries.jitter)
         self._retrying = tenacity.Retrying(
             sleep=sleep,
             stop=tenacity.stop_after_attempt(retries.attempts),

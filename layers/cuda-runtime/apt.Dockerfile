@@ -23,7 +23,8 @@ keyring() {
     export GNUPGHOME="/tmp/gnupg-$1"
     mkdir -m 0700 "$GNUPGHOME"
     gpg --batch --quiet --import "$2"
-    found=$(gpg --batch --with-colons --fingerprint | awk -F: '/^pub/ {key = 1} /^fpr/ && key {print $10; key = 0}')
+    gpg --batch --with-colons --fingerprint >/tmp/keys
+    found=$(awk -F: '/^pub/ {key = 1} /^fpr/ && key {print $10; key = 0}' /tmp/keys)
     if [ "$found" != "$3" ]; then
         echo "the keys for the $1 packages are $found, expected $3" >&2
         exit 1
@@ -37,6 +38,7 @@ END
 
 FROM base
 ARG RELEASE
+ARG VERSION
 ARG PACKAGES
 RUN --mount=type=bind,from=mirrors,target=/run/mirrors \
     --mount=type=bind,from=keyrings,source=/keyrings,target=/run/keyrings <<END
@@ -46,16 +48,15 @@ export DEBIAN_FRONTEND=noninteractive
 # Without TLS: these images have no certificates yet, and it is the signatures that count.
 repositories=http://developer.download.nvidia.com/compute
 system="ubuntu${RELEASE%.*}${RELEASE#*.}/x86_64"
-cat >/etc/apt/sources.list.d/nvidia.list <<LINES
-deb [signed-by=/run/keyrings/cuda.gpg] $repositories/cuda/repos/$system /
-deb [signed-by=/run/keyrings/learning.gpg] $repositories/machine-learning/repos/$system /
-LINES
+{
+    echo "deb [signed-by=/run/keyrings/cuda.gpg] $repositories/cuda/repos/$system /"
+    echo "deb [signed-by=/run/keyrings/learning.gpg] $repositories/machine-learning/repos/$system /"
+} >/etc/apt/sources.list.d/nvidia.list
 apt-get update
 apt-get install --yes --no-install-recommends $PACKAGES
 apt-get clean
+ln -sfn "cuda-$VERSION" /usr/local/cuda
 # A source that is left would move CUDA with the packages of the system.
 rm -rf /etc/apt/sources.list.d/nvidia.list /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old \
     /var/cache/ldconfig/aux-cache /var/lib/dpkg/*-old /var/log/*
 END
-ARG VERSION
-RUN ln -sfn "cuda-$VERSION" /usr/local/cuda

@@ -11,7 +11,8 @@ toolkit=/artifact/usr/local/cuda
 mkdir -p "$toolkit/licences" "$toolkit/lib64"
 for wheel in /tmp/wheels/*.whl; do
     unzip -q "$wheel" -d /tmp/unpacked
-    name=$(basename "$wheel" | cut -d- -f1)
+    name=${wheel##*/}
+    name=${name%%-*}
     find /tmp/unpacked/*.dist-info -iname 'licen[cs]e*' -type f -exec cp {} "$toolkit/licences/$name.txt" ';'
     for part in /tmp/unpacked/nvidia/*/; do
         if [ -d "${part}lib" ]; then

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from buildsys.commands import make_plan
 from buildsys.engine import Docker, find_docker
 from buildsys.errors import Unavailable
-from tests.integration.support import BUILDSYS, ROOT, Command, Run, run
+from buildsys.mirrors import mirrored_reference
+from buildsys.settings import read_settings
+from buildsys.workspace import find_workspace
+from tests.integration.support import (
+    BUILDSYS,
+    ROOT,
+    Command,
+    OwnEngine,
+    Run,
+    run,
+    start_own_engine,
+    stop_own_engine,
+)
 
 
 def _missing(request: pytest.FixtureRequest, reason: str) -> None:
@@ -39,6 +53,26 @@ def registry(request: pytest.FixtureRequest, docker: Docker) -> str:
 
 
 @pytest.fixture(scope="session")
+def debian(docker: Docker) -> str:
+    """The Debian 12 that RUN steps of tests stand on, by digest: the one that bakes of this project use."""
+    made = make_plan(find_workspace(ROOT).tree(), overlay=True)
+    parent = next(each for each in made.parents if each.name == "debian-12")
+    return mirrored_reference(parent.reference, read_settings(ROOT))
+
+
+@pytest.fixture(scope="session")
+def own_engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnEngine]:
+    """A private engine and registry beside the one that all tests use, with Debian 12 as a parent."""
+    overlay = tmp_path_factory.mktemp("overlay") / "buildsys.lock.local"
+    found = start_own_engine("tests", overlay, "debian:12")
+    if isinstance(found, str):
+        _missing(request, f"no private engine: {found}")
+        raise AssertionError(found)
+    yield found
+    stop_own_engine("tests")
+
+
+@pytest.fixture(scope="session")
 def buildsys() -> Command:
     """Run the command line of this checkout."""
 
@@ -51,7 +85,7 @@ def buildsys() -> Command:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of this project that a test may change."""
-    for name in ("layers", "mirrors", "schemas"):
+    for name in ("environments", "layers", "mirrors", "schemas"):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in ("stacks.yaml", "buildsys.lock", "docker-bake.hcl", "buildsys.lock.local", "buildsys.settings.yaml"):
         if (ROOT / name).exists():

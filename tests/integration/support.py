@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import http.server
+import json
 import os
 import subprocess
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildsys.progress import parse_line
+from buildsys.steps import Steps, executed_runs
+
 ROOT = Path(__file__).parents[2]
 BUILDSYS = ROOT / ".venv" / "bin" / "buildsys"
+PRIVATE_ENGINE = ROOT / "tools" / "private_engine.py"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,12 +34,14 @@ class Run:
 Command = Callable[..., Run]
 
 
-def run(*words: str | Path, cwd: Path = ROOT, seconds: float = 900, **environment: str) -> Run:
-    """Run a command to its end."""
+def run(
+    *words: str | Path, cwd: Path = ROOT, seconds: float = 900, environment: Mapping[str, str] | None = None
+) -> Run:
+    """Run a command to its end; `environment` is added to the caller's own."""
     done = subprocess.run(
         [str(word) for word in words],
         cwd=cwd,
-        env={**os.environ, **environment},
+        env={**os.environ, **(environment or {})},
         capture_output=True,
         text=True,
         check=False,
@@ -37,3 +49,60 @@ def run(*words: str | Path, cwd: Path = ROOT, seconds: float = 900, **environmen
         stdin=subprocess.DEVNULL,
     )
     return Run(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnEngine:
+    """A private engine and registry that a test may empty; `environment` is what uses it."""
+
+    name: str
+    environment: dict[str, str]
+    overlay: Path
+
+    @property
+    def registry(self) -> str:
+        """The host and port of its registry."""
+        return self.environment["BUILDSYS_REGISTRY"].partition("/")[0]
+
+    def reset(self) -> None:
+        """Empty the engine's images and build cache; the registry keeps what it has."""
+        done = run(sys.executable, PRIVATE_ENGINE, "reset-engine", "--name", self.name)
+        assert done.code == 0, done.stderr
+
+
+def start_own_engine(name: str, overlay: Path, *parents: str) -> OwnEngine | str:
+    """Start a private engine and push parents to its registry; return why not where that cannot be."""
+    for words in (["start"], ["bootstrap", *parents, "--overlay", overlay]):
+        done = run(sys.executable, PRIVATE_ENGINE, *words, "--name", name)
+        if done.code:
+            return done.stderr.strip()
+    told = json.loads(run(sys.executable, PRIVATE_ENGINE, "status", "--json", "--name", name).stdout)
+    path = f"{Path(told['home']) / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    return OwnEngine(name=name, environment={**told["settings"], "PATH": path}, overlay=overlay)
+
+
+def stop_own_engine(name: str) -> None:
+    """End a private engine and remove what it holds."""
+    run(sys.executable, PRIVATE_ENGINE, "wipe", "--name", name)
+
+
+def executed(rawjson: str) -> list[str]:
+    """Return the names of the RUN steps that a bake really executed, each once however many targets show it."""
+    steps = Steps()
+    for line in rawjson.splitlines():
+        steps.add(parse_line(line))
+    return sorted(vertex.name for vertex in executed_runs(steps.snapshot()))
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder over HTTP on loopback while the block runs; yields its address."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -98,12 +98,6 @@ group "smoke" {
   targets = ["image2-gpu11_2"]
 }
 
-target "empty" {
-  description       = "an image without content, for contexts that a stack has nothing for"
-  dockerfile-inline = "FROM scratch\nWORKDIR /\n"
-  output            = ["type=cacheonly"]
-}
-
 target "system-1" {
   description = "system 1"
   context     = "layers/system"
@@ -220,7 +214,7 @@ target "comm-2_0-tools-1" {
   dockerfile  = "Dockerfile"
   contexts = {
     toolchain = "target:tools-1"
-    fast      = "target:empty"
+    fast      = "docker-image://scratch"
   }
   args = {
     FLAGS         = ""
@@ -241,7 +235,7 @@ target "comm-2_0-tools-2" {
   dockerfile  = "Dockerfile"
   contexts = {
     toolchain = "target:tools-2"
-    fast      = "target:empty"
+    fast      = "docker-image://scratch"
   }
   args = {
     FLAGS         = ""

@@ -66,12 +66,6 @@ group "gpu" {
   targets = []
 }
 
-target "empty" {
-  description       = "an image without content, for contexts that a stack has nothing for"
-  dockerfile-inline = "FROM scratch\nWORKDIR /\n"
-  output            = ["type=cacheonly"]
-}
-
 target "system-1" {
   description = "system 1"
   context     = "layers/system"
@@ -114,7 +108,7 @@ target "comm-1_0-tools-1-71a06693" {
   dockerfile  = "Dockerfile"
   contexts = {
     toolchain = "target:tools-1"
-    fast      = "target:empty"
+    fast      = "docker-image://scratch"
   }
   args = {
     FLAGS         = "--quick --note=$${HOME} 5%%{x}"
