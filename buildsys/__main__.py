@@ -54,9 +54,12 @@ def _files(error: object) -> dict[str, str]:
 
 def _directory() -> Path | None:
     words = sys.argv[1:]
-    for option in ("-C", "--directory"):
-        if option in words[:-1]:
-            return Path(words[words.index(option) + 1])
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        if word in ("-C", "--directory"):
+            return Path(after)
+        for start in ("--directory=", "-C"):
+            if word.startswith(start):
+                return Path(word.removeprefix(start))
     return None
 
 

@@ -73,7 +73,6 @@ class BakeReport:
     failure: Failure | None
     cache_problems: tuple[str, ...]
     log: str
-    again: str
     context: str = ""
 
 
@@ -126,7 +125,6 @@ def _report(prepared: PreparedBake, docker: Docker, result: BakeResult, log: Pat
         failure=failure,
         cache_problems=tuple(f"{v.name}: {v.error}" for v in cache_problems(result.steps)),
         log=str(log.relative_to(prepared.call.root)),
-        again=f"buildsys bake {failure.target}" if failure and failure.target else "",
         context=node.folder if node else "",
     )
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from buildsys.errors import ExitCode
+
+if TYPE_CHECKING:
+    from buildsys.workspace import Workspace
 
 app = typer.Typer(
     name="buildsys",
@@ -95,7 +99,9 @@ def bake(
     context: typer.Context,
     names: Names = None,
     everything: All = False,
-    push: Annotated[bool, typer.Option("--push", help="Push the images.")] = False,
+    push: Annotated[
+        bool, typer.Option("--push", help="Publish to the registry: what exists there is not made again.")
+    ] = False,
     load: Annotated[bool, typer.Option("--load", help="Load the images into the engine's store.")] = False,
     builder: Annotated[str | None, typer.Option(help="Another buildx builder than the current one.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Execute every step again.")] = False,
@@ -103,6 +109,7 @@ def bake(
         list[str] | None, typer.Option("--set", help="Override a value, as bake's own --set does.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and run nothing.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="With --push: look at all blobs of what exists.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the summary.")] = False,
 ) -> None:
     """Build images with docker buildx."""
@@ -122,6 +129,9 @@ def bake(
         no_cache=no_cache,
         overrides=tuple(overrides or ()),
     )
+    if push:
+        _publish(workspace, tuple(names or ()), everything, verify, no_cache, builder, dry_run, quiet)
+        return
     docker = find_docker(builder)
     prepared = baking.prepare(workspace, docker, options)
     if dry_run:
@@ -135,6 +145,43 @@ def bake(
     if stop.requested:
         raise typer.Exit(128 + (stop.signal or 2))
     if result.failure is not None:
+        raise typer.Exit(int(ExitCode.FAILED))
+
+
+def _publish(
+    workspace: Workspace,
+    names: tuple[str, ...],
+    everything: bool,
+    verify: bool,
+    no_cache: bool,
+    builder: str | None,
+    dry_run: bool,
+    quiet: bool,
+) -> None:
+    from buildsys import publishing, report
+    from buildsys.engine import find_docker
+    from buildsys.engine_stop import Stop
+    from buildsys.progress_lines import Lines
+    from buildsys.stores import open_store
+
+    options = publishing.PublishOptions(
+        words=names, everything=everything, verify=verify, no_cache=no_cache, builder=builder
+    )
+    talk = report.Screen(typer.get_text_stream("stderr"))
+    with open_store(workspace, os.environ) as store:
+        if dry_run:
+            decision, _ = publishing.decide_run(workspace, store, options, os.environ)
+            report.show_actions(decision.plan, decision.actions, report.Screen())
+            return
+        lines = Lines((lambda _: None) if quiet else talk.line)
+        with Stop().on_signals() as stop:
+            result = publishing.publish(
+                workspace, store, options, lambda: find_docker(builder), lines.take, stop, os.environ
+            )
+    report.show_published(result, report.Screen())
+    if stop.requested:
+        raise typer.Exit(128 + (stop.signal or 2))
+    if result.failure is not None or result.blocked:
         raise typer.Exit(int(ExitCode.FAILED))
 
 
@@ -162,6 +209,35 @@ def run_image_tests(
     screen.line(f"{len(tests)} tests of {len(images)} images, {'all passed' if good else 'not all passed'}")
     if not good:
         raise typer.Exit(int(ExitCode.FAILED))
+
+
+@app.command()
+def doctor(
+    context: typer.Context,
+    registry: Annotated[
+        str, typer.Option(envvar="BUILDSYS_REGISTRY", help="Where images are pushed, as the bake file has it.")
+    ] = "",
+    builder: Annotated[str | None, typer.Option(help="Another buildx builder than the current one.")] = None,
+    json: Json = False,
+) -> None:
+    """Check whether this machine can bake, and say what to do where it cannot."""
+    from buildsys import documents, report
+    from buildsys.doctor import exit_code, judge
+    from buildsys.doctor_facts import look
+
+    checks = judge(look(registry=registry, builder=builder, directory=context.obj))
+    if json:
+        fields = [{"name": c.name, "state": str(c.state), "found": c.found, "fix": c.fix} for c in checks]
+        typer.echo(documents.text({"checks": fields}))
+    else:
+        screen = report.Screen()
+        styles = {"ok": "good", "warning": "bold", "error": "error"}
+        for check in checks:
+            screen.line(f"{screen.styled(f'{check.state:<8}', styles[check.state])} {check.name:<12} {check.found}")
+            if check.fix:
+                screen.line(f"{'fix:':>21}  {check.fix}")
+    if code := exit_code(checks):
+        raise typer.Exit(int(code))
 
 
 @app.command()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 from buildsys.dockerfile_syntax import (
@@ -59,7 +60,7 @@ def stages(text: str) -> tuple[Stage, ...]:
     instructions = split(text)
     starts = [index for index, one in enumerate(instructions) if one.keyword == "FROM"]
     found = []
-    for start, end in zip(starts, [*starts[1:], len(instructions)], strict=True):
+    for start, end in pairwise([*starts, len(instructions)]):
         words = instructions[start].arguments.split()
         name = words[2] if len(words) == 3 and words[1].upper() == "AS" else None
         base = words[0] if words else ""

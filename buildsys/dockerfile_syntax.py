@@ -72,7 +72,8 @@ class Read:
 
 def read_all(text: str) -> tuple[Read, ...]:
     """Return the instructions in order; never fails: a heredoc without its end reaches to the end of the file."""
-    lines = text.split("\n")
+    # BuildKit drops a byte order mark, and the carriage return of a line's end.
+    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
     escape = next((value for name, value, _ in directives(lines) if name == "escape"), "\\")
     continued = _CONTINUED.get(escape, _CONTINUED["\\"])
     found = []

@@ -1,29 +1,13 @@
-"""Whether this machine can bake: what there is, whether it will do, and what to do where it does not."""
+"""Whether what was found on a machine is enough to bake, and what to do where it is not."""
 
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
 
-from buildsys.engine import (
-    answer_of,
-    buildx_version,
-    client_command,
-    engine_information,
-    has_containerd_store,
-    inspect_builder,
-)
-from buildsys.errors import BuildsysError, ExitCode, InvalidInput, Unavailable
-from buildsys.registry import Registry
-from buildsys.registry_credentials import Credentials, docker_config_dir, docker_credentials
-from buildsys.registry_http import RegistryProblem, Retries, Unauthorized
-from buildsys.registry_transport import Timeouts
-from buildsys.registry_values import Reference
+from buildsys.errors import ExitCode
 
 OLDEST_ENGINE = (28, 0)
 OLDEST_BUILDX = (0, 29)
@@ -39,6 +23,7 @@ _NEWER_BUILDX = (
     ((0, 35), "memory and processors of a step can be bounded"),
     ((0, 37), "a target's push waits for all that is built on it"),
 )
+_SHOWN_PARENTS = 3
 
 
 class State(StrEnum):
@@ -69,11 +54,21 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ParentFound:
+    """A parent image that the plan names: `problem` is empty where its registry has it."""
+
+    name: str
+    problem: str = ""
+    made_here: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
     """What was found on the machine; the empty text and None stand for what is absent or was not asked.
 
     `elsewhere` says that the engine runs on another machine. `free` is in bytes, for the folder `store`.
     `registry` is the prefix that images are pushed to; `registry_problem` is empty where it answers.
+    `mistakes` says that there is a project and that its own files are what is wrong with it.
     """
 
     client: Found = field(default_factory=Found)
@@ -89,11 +84,10 @@ class Facts:
     registry_problem: str = ""
     registry_fix: str | None = None
     wants_login: bool = False
-
-
-def check(*, registry: str = "", builder: str | None = None) -> tuple[Check, ...]:
-    """Look at this machine and judge it; never raises for what it finds. `registry` is a repository prefix."""
-    return judge(look(registry=registry, builder=builder, credentials=docker_credentials(docker_config_dir())))
+    project: Found = field(default_factory=Found)
+    mistakes: bool = False
+    bake_file: Found | None = None
+    parents: tuple[ParentFound, ...] = ()
 
 
 def exit_code(checks: Sequence[Check]) -> ExitCode:
@@ -108,21 +102,25 @@ def judge(facts: Facts) -> tuple[Check, ...]:
 
 def _checks(facts: Facts) -> Iterator[Check]:
     yield _present("docker", facts.client)
-    if facts.client.problem:
-        # Without the client nothing behind it was asked, and one error says it all.
-        yield from (_registry(facts), _present("git", facts.git, lacking=State.WARNING))
-        return
-    yield _buildx(facts.buildx)
-    yield _engine(facts)
-    # What follows from a problem that is told already is not told again.
-    if not facts.buildx.problem:
-        yield _present("builder", facts.driver)
-    if facts.driver.value:
-        yield _store(facts)
+    # Without the client nothing behind it was asked, and one error says it all.
+    if not facts.client.problem:
+        yield _buildx(facts.buildx)
+        yield _engine(facts)
+        # What follows from a problem that is told already is not told again.
+        if not facts.buildx.problem:
+            yield _present("builder", facts.driver)
+        if facts.driver.value:
+            yield _store(facts)
     yield _registry(facts)
-    if not facts.engine.problem:
+    if not facts.client.problem and not facts.engine.problem:
         yield _disk(facts)
     yield _present("git", facts.git, lacking=State.WARNING)
+    yield _present("project", facts.project, lacking=State.ERROR if facts.mistakes else State.WARNING)
+    if facts.bake_file is not None:
+        # `buildsys bake` runs the sources as they are, so only plain `docker buildx bake` gets the old file.
+        yield _present("bake file", facts.bake_file, lacking=State.WARNING)
+    if facts.parents:
+        yield _parents(facts.parents)
 
 
 def _present(name: str, found: Found, *, lacking: State = State.ERROR) -> Check:
@@ -205,6 +203,34 @@ def _disk(facts: Facts) -> Check:
     return Check(name=name, state=state, found=f"{found}, one GPU image needs up to 16", fix=fix)
 
 
+def _parents(parents: Sequence[ParentFound]) -> Check:
+    name = "parents"
+    here = sum(each.made_here and not each.problem for each in parents)
+    note = f" ({here} made on this machine)" if here else ""
+    lacking: dict[str, list[str]] = {}
+    for each in sorted(parents, key=lambda each: each.name):
+        if each.problem:
+            lacking.setdefault(each.problem, []).append(each.name)
+    missing = sum(map(len, lacking.values()))
+    found = f"{len(parents) - missing} of {len(parents)} can be had{note}"
+    if not missing:
+        return Check(name=name, state=State.OK, found=found)
+    told = [f"{_some(names)}: {problem}" for problem, names in lacking.items()]
+    return Check(
+        name=name,
+        state=State.ERROR if missing == len(parents) else State.WARNING,
+        found="; ".join([found, *told]),
+        fix="name a mirror under `parents` in `buildsys.settings.yaml`, or make Debian's here: "
+        "`python3 tools/private_engine.py bootstrap debian:12`",
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:_SHOWN_PARENTS])
+    more = len(names) - _SHOWN_PARENTS
+    return f"not {shown}" + (f" and {more} more" if more > 0 else "")
+
+
 def numbers(version: str) -> tuple[int, ...]:
     """Return the leading numbers of a version, (0,) if it has none."""
     found = re.match(r"v?(\d+(?:\.\d+)*)", version)
@@ -213,82 +239,3 @@ def numbers(version: str) -> tuple[int, ...]:
 
 def _dotted(version: tuple[int, ...]) -> str:
     return ".".join(str(part) for part in version)
-
-
-def look(*, registry: str, builder: str | None, credentials: Credentials) -> Facts:
-    """Ask the machine; what cannot be had becomes the problem in its place."""
-    git = _found(lambda: _last_word(answer_of(("git", "--version")).stdout), "git", "install git")
-    problem, fix, wants_login = _ask_registry(registry, credentials) if registry else ("", None, False)
-    client = _found(lambda: " ".join(client_command()), "docker")
-    common: dict[str, Any] = {
-        "git": git,
-        "registry": registry,
-        "registry_problem": problem,
-        "registry_fix": fix,
-        "wants_login": wants_login,
-    }
-    if client.problem:
-        return Facts(client=client, **common)
-    command = client_command()
-    version = _said(command, "version", "--format", "{{.Client.Version}}")
-    information: dict[str, Any] = {}
-
-    def ask_engine() -> str:
-        information.update(engine_information(command, needed=True))
-        return str(information["ServerVersion"])
-
-    engine = _found(ask_engine, "engine")
-    endpoint = _said(command, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
-    elsewhere = not endpoint.value.startswith(("unix://", "npipe://"))
-    store = Path(str(information.get("DockerRootDir") or ""))
-    visible = bool(information) and not elsewhere and store.is_dir()
-    return Facts(
-        client=version,
-        buildx=_found(lambda: buildx_version(command), "buildx"),
-        driver=_found(lambda: inspect_builder(command, builder)[0], "builder"),
-        engine=engine,
-        containerd_store=has_containerd_store(information),
-        elsewhere=elsewhere,
-        store=str(store) if visible else "",
-        free=shutil.disk_usage(store).free if visible else None,
-        **common,
-    )
-
-
-def _said(command: Sequence[str], *words: str) -> Found:
-    return _found(lambda: answer_of((*command, *words)).stdout.strip(), f"docker {words[0]}")
-
-
-def _found(ask: Callable[[], str], what: str, fix: str | None = None) -> Found:
-    try:
-        value = ask()
-    except Unavailable as error:
-        return Found(problem=error.message, fix=error.hint or fix)
-    return Found(value=value) if value else Found(problem=f"`{what}` says nothing of itself", fix=fix)
-
-
-def _last_word(text: str) -> str:
-    return (text.split() or [""])[-1]
-
-
-def _ask_registry(prefix: str, credentials: Credentials) -> tuple[str, str | None, bool]:
-    """Return what is wrong with a registry, what to do, and whether it is only that nobody has logged in.
-
-    It is asked for an image that need not exist: that it does not is an answer too.
-    """
-    try:
-        reference = Reference.parse(f"{prefix.rstrip('/')}/doctor")
-        # A person waits: one try and a short time are enough to tell whether it is there.
-        with Registry(
-            credentials=credentials, timeouts=Timeouts(connect=5.0, read=10.0), retries=Retries(attempts=1)
-        ) as registry:
-            registry.head(reference)
-    except Unauthorized as problem:
-        return problem.message, problem.hint, True
-    except RegistryProblem as problem:
-        return problem.message, problem.hint or "start it, or name another by `BUILDSYS_REGISTRY`", False
-    except InvalidInput as error:
-        return error.message, "`BUILDSYS_REGISTRY` is a host and a path, such as `registry.example.com/ml`", False
-    except BuildsysError as error:
-        return error.message, error.hint, False
-    return "", None, False

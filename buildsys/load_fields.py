@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 
 from buildsys.load_scope import Scope
@@ -16,7 +17,11 @@ from buildsys.model import (
     Parent,
     ToolchainUse,
 )
-from buildsys.schema import ToolchainFields
+from buildsys.schema import EnvironmentFields, ToolchainFields
+from buildsys.source import Path
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LINE_END = re.compile(r"[\r\n]")
 
 
 def read_packages(scope: Scope, kind: Kind) -> tuple[Packages, ...]:
@@ -72,6 +77,7 @@ def read_environment(scope: Scope) -> tuple[Environment, ...]:
     found = []
     for index, fields in enumerate(value if isinstance(value, list) else []):
         at = (*path, index)
+        _check_variables(scope, fields, at)
         found.append(
             Environment(
                 set=MappingProxyType({k: scope.text(v, at) for k, v in fields.set.items()}),
@@ -83,10 +89,26 @@ def read_environment(scope: Scope) -> tuple[Environment, ...]:
     return tuple(found)
 
 
+def _check_variables(scope: Scope, fields: EnvironmentFields, path: Path) -> None:
+    """A Dockerfile's `ENV NAME="value"` holds any value of one line, under a name of these characters."""
+    said = [
+        *fields.set.items(),
+        *((k, v) for many in (fields.prepend, fields.append) for k, vs in many.items() for v in vs),
+    ]
+    for name, value in said:
+        if not _VARIABLE.fullmatch(name):
+            scope.wrong(f"`{name}` cannot be the name of a variable: letters, digits and `_`, no digit first", path)
+        if _LINE_END.search(value):
+            scope.wrong(f"the value of `{name}` has more than one line, which an image's variable cannot hold", path)
+
+
 def read_labels(scope: Scope) -> dict[str, str]:
     """Return the labels."""
     value, path = scope.get("labels")
     labels = value if isinstance(value, dict) else {}
+    for key, text in labels.items():
+        if _LINE_END.search(key + text):
+            scope.wrong("a label has more than one line, which a Dockerfile's `LABEL` cannot hold", (*path, key))
     return {key: scope.text(text, (*path, key)) for key, text in labels.items()}
 
 

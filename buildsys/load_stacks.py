@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -18,7 +19,8 @@ from buildsys.source import Path, Source
 from buildsys.template import literally
 
 _SETTINGS = ("groups", "deprecated")
-RESERVED = frozenset({"default", "cpu", "gpu", "all"})
+_GROUP = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+RESERVED = frozenset({"default", "cpu", "gpu", "all", "mirrors"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +40,10 @@ def load_stacks(shape: StacksFile, source: Source, mistakes: list[Mistake]) -> t
     for name, fields in shape.stacks.items():
         path: Path = ("stacks", name)
         lines = read_lines(fields.layers, (*path, "layers"), source, mistakes)
+        for line in lines:
+            if line.has or line.when.values:
+                message = f"`when` has no meaning in the single stack `{name}`, which has no rows"
+                mistakes.append(Mistake(message=message, place=line.place))
         literal = [replace(line, parameters={k: literally(v) for k, v in line.parameters.items()}) for line in lines]
         row = _Row(values={}, places={}, groups=(), deprecated=fields.deprecated, place=source.key_place(path))
         found.append(_stack(name, None, fields, fields.description or name, literal, row, mistakes))
@@ -53,7 +59,7 @@ def families(shape: StacksFile) -> tuple[Family, ...]:
 
 def _check_names(stacks: list[Stack], mistakes: list[Mistake]) -> None:
     by_target: dict[str, Stack] = {}
-    groups = {group for stack in stacks for group in stack.groups} | RESERVED
+    groups = {group for stack in stacks for group in stack.groups} | {stack.family for stack in stacks} | RESERVED
     for stack in stacks:
         target = target_name(stack.name)
         if problem := reference_problem(stack.name):
@@ -79,6 +85,11 @@ def _family(name: str, fields: FamilyFields, source: Source, mistakes: list[Mist
         mistakes.append(Mistake(message=message, place=source.key_place(path)))
     lines = read_lines(fields.layers, (*path, "layers"), source, mistakes)
     rows = list(_rows(fields, path, source))
+    for row in rows:
+        for group in row.groups:
+            if not _GROUP.fullmatch(group):
+                message = f"`{group}` cannot be the name of a group: lower-case letters, digits, single `-` between"
+                mistakes.append(Mistake(message=message, place=row.place))
     variables = frozenset(key for row in rows for key in row.values)
     if not _check_templates(fields, lines, variables, path, source, mistakes):
         return

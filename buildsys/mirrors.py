@@ -62,7 +62,7 @@ def mirror_files(settings: Settings, *, ca: bytes | None = None) -> Mapping[str,
     files |= apt
     if apt:
         script += [
-            f'for each in "$(. /etc/os-release && echo "${{VERSION_CODENAME:-none}}")" any; do',
+            'for each in "$(. /etc/os-release && echo "${VERSION_CODENAME:-none}")" any; do',
             f'    if [ -f "{_INSIDE}/apt/$each.conf" ]; then',
             f'        export APT_CONFIG="{_INSIDE}/apt/$each.conf"',
             "        break",
@@ -131,7 +131,7 @@ def mirrored_reference(reference: str, settings: Settings) -> str:
     head, slash, rest = reference.partition("/")
     has_host = bool(slash) and ("." in head or ":" in head or head == "localhost")
     host, path = (head, rest) if has_host else (_DEFAULT_REGISTRY, reference)
-    if not slash:
+    if host == _DEFAULT_REGISTRY and "/" not in path:
         path = f"library/{path}"
     mirror = settings.parents.get(host)
     return f"{mirror.rstrip('/')}/{path}" if mirror else reference

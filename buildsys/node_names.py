@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 from buildsys.instance import Instance
-from buildsys.model import Kind
 from buildsys.names import short_hash, shortened, target_name
-from buildsys.resolve import LayeredStack
 
 
-def node_name(each: Instance, place: str, used: frozenset[str]) -> str:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ground:
+    """What the place in a node's name says of the system below: in words, and parameters with their values.
+
+    A parameter that has the value shown there needs no hash to tell two nodes apart.
+    """
+
+    words: str = ""
+    shown: Mapping[str, str] = field(default_factory=dict)
+
+
+def ground_words(below: Instance) -> str:
+    """Return a system or toolchain in words, such as `debian 12`."""
+    system = below.name.removesuffix("-os").removeprefix("toolchain-")
+    return f"{system} {below.parameters.get('release', '')}".strip()
+
+
+def node_name(each: Instance, place: str, used: frozenset[str], ground: Ground) -> str:
     """Return the target name: layer, flavour, labels, place, and a hash of what none of these shows.
 
     `used` are the parameters that have a say in what is built. The name depends on nothing but the node
@@ -18,7 +36,7 @@ def node_name(each: Instance, place: str, used: frozenset[str]) -> str:
     hidden = sorted(
         f"{name}={value}"
         for name, value in each.parameters.items()
-        if name in used and _is_hidden(each, name, value, place)
+        if name in used and ground.shown.get(name) != value and _is_hidden(each, name, value)
     )
     if place:
         words.append(place)
@@ -27,17 +45,13 @@ def node_name(each: Instance, place: str, used: frozenset[str]) -> str:
     return shortened(target_name("-".join(words)))
 
 
-def node_title(each: Instance, layered: LayeredStack | None) -> str:
+def node_title(each: Instance, ground: Ground) -> str:
     """Return the node in words, such as `openmpi 4.1.4 on debian 12`."""
     words = [each.name]
     flavour = each.parameters.get("flavour")
     words += [f"({flavour})"] if flavour else []
     words += [value for name, value in each.parameters.items() if _is_label(each, name)]
-    os = layered.os if layered else None
-    on_system = each.recipe.kind is Kind.SYSTEM or each.recipe.toolchain.layer is None
-    if os and os.name != each.name and on_system:
-        release = os.parameters.get("release", "")
-        words += ["on", f"{os.name.removesuffix('-os')} {release}".strip()]
+    words += ["on", ground.words] if ground.words else []
     return " ".join(words)
 
 
@@ -57,9 +71,6 @@ def _is_label(each: Instance, name: str) -> bool:
     return bool(parameter and parameter.label)
 
 
-def _is_hidden(each: Instance, name: str, value: str, place: str) -> bool:
+def _is_hidden(each: Instance, name: str, value: str) -> bool:
     parameter = each.recipe.parameters.get(name)
-    if parameter is None or parameter.label or value == parameter.default:
-        return False
-    # What is taken from the system shows in the place, if the place shows the system.
-    return not (place and each.origins.get(name, "").endswith(f"-os.{name}"))
+    return parameter is not None and not parameter.label and value != parameter.default

@@ -11,7 +11,7 @@ from buildsys.errors import InvalidInput, Mistake, Place
 from buildsys.instance import Instance
 from buildsys.model import OS, Catalog, Kind, ParameterType, Parent, Recipe, Stack
 from buildsys.node import Fetched, Node, NodedStack, Resolution
-from buildsys.node_names import node_name, node_title
+from buildsys.node_names import Ground, ground_words, node_name, node_title
 from buildsys.resolve import LayeredStack, Resolver
 
 
@@ -52,16 +52,19 @@ class _Builder:
     def stack(self, layered: LayeredStack) -> NodedStack | None:
         before = len(self.mistakes)
         systems = [each for each in layered.instances if each.recipe.kind is Kind.SYSTEM]
-        parent = next((found for each in systems if (found := _filled_parent(each))), None)
-        if parent is None:
+        giver = next((each for each in systems if each.recipe.parent), None)
+        parent = _filled_parent(giver) if giver else None
+        if giver is None or parent is None:
             message = f"no layer of `{layered.stack.name}` gives a parent image"
             hint = "add a layer that provides `os`, such as `debian-os` or `ubuntu-os`"
             self.mistakes.append(Mistake(message=message, place=layered.stack.place, hint=hint))
             return None
         base: str | None = None
+        ground = _ground_of_parent(giver, parent)
         for each in systems:
             if each.recipe.makes_node:
-                base = self.system(layered, each, base, parent)
+                base = self.system(layered, each, base, parent, ground)
+                ground = self.ground(each) if each is layered.os else ground
         made: dict[str, str] = {}
         for each in layered.instances:
             if each.recipe.kind is Kind.ARTIFACT:
@@ -70,7 +73,7 @@ class _Builder:
             return None
         return NodedStack(layered=layered, parent=parent, base=base, artifacts=tuple(made.items()))
 
-    def system(self, layered: LayeredStack, each: Instance, base: str | None, parent: Parent) -> str:
+    def system(self, layered: LayeredStack, each: Instance, base: str | None, parent: Parent, ground: Ground) -> str:
         installer = None
         if each.recipe.dockerfile is None:
             if layered.os is None or layered.os.recipe.dockerfile is None:
@@ -80,12 +83,14 @@ class _Builder:
             installer = layered.os.recipe
         own_parent = _filled_parent(each) == parent and base is None
         place = "" if own_parent else (f"on-{base}" if base else parent.name)
-        return self.node(each, layered, base, None if base else parent, place, (), installer)
+        ground = ground if place else Ground()
+        return self.node(each, layered, base, None if base else parent, place, (), installer, ground)
 
     def artifact(self, layered: LayeredStack, each: Instance, made: Mapping[str, str]) -> str:
-        toolchain = self.toolchain(layered, each)
-        if toolchain is None:
+        found = self.toolchain(layered, each)
+        if found is None:
             return ""
+        toolchain, ground = found
         wanted = dict.fromkeys([*each.recipe.requires, *each.recipe.after])
         needs = []
         for name in sorted(wanted):
@@ -95,9 +100,10 @@ class _Builder:
         place = "" if fixed else toolchain.removeprefix("toolchain-")
         for node in sorted(node for _, node in needs if node):
             beside = f"{beside}-with-{node if fixed else node.removesuffix(f'-{place}')}"
-        return self.node(each, layered, toolchain, None, f"{place}{beside}".strip("-"), tuple(needs), None)
+        where = f"{place}{beside}".strip("-")
+        return self.node(each, layered, toolchain, None, where, tuple(needs), None, Ground() if fixed else ground)
 
-    def toolchain(self, layered: LayeredStack, each: Instance) -> str | None:
+    def toolchain(self, layered: LayeredStack, each: Instance) -> tuple[str, Ground] | None:
         use, parameters = each.recipe.toolchain, each.parameters
         if use.layer is None:
             if layered.os is None or layered.os.recipe.toolchain.layer is None:
@@ -116,7 +122,12 @@ class _Builder:
             self.mistakes.append(Mistake(message=message, place=Place(file=alone.recipe.file)))
         if len(self.mistakes) > before:
             return None
-        return self.node(alone, layered, None, parent, "", (), None)
+        return self.node(alone, layered, None, parent, "", (), None, Ground()), self.ground(alone)
+
+    def ground(self, below: Instance) -> Ground:
+        """Return what a name says that ends in the name of a layer's node."""
+        used = self.used(below.recipe, below.recipe)
+        return Ground(words=ground_words(below), shown={k: v for k, v in below.parameters.items() if k in used})
 
     def node(
         self,
@@ -127,6 +138,7 @@ class _Builder:
         place: str,
         needs: tuple[tuple[str, str | None], ...],
         installer: Recipe | None,
+        ground: Ground,
     ) -> str:
         recipe, build = each.recipe, installer or each.recipe
         used = self.used(recipe, build)
@@ -148,11 +160,11 @@ class _Builder:
             for name, parameter in sorted(recipe.parameters.items())
             if parameter.type is ParameterType.FOLDER and name in build.references
         )
-        name = node_name(each, place, used)
+        name = node_name(each, place, used, ground)
         assert build.dockerfile is not None
         found = Node(
             name=name,
-            title=node_title(each, layered if recipe.kind is not Kind.TOOLCHAIN else None),
+            title=node_title(each, ground),
             recipe=recipe,
             parameters=MappingProxyType(
                 {key: value for key, value in each.parameters.items() if key in used or key == "flavour"}
@@ -229,6 +241,13 @@ def _filled_parent(each: Instance) -> Parent | None:
         return None
     images = tuple(template.fill(image, each.parameters) for image in parent.images)
     return Parent(name=template.fill(parent.name, each.parameters), images=images)
+
+
+def _ground_of_parent(giver: Instance, parent: Parent) -> Ground:
+    """Return what the name of a parent image says of the layer that gives it."""
+    text = giver.recipe.parent.name if giver.recipe.parent else ""
+    shown = {key: value for key, value in giver.parameters.items() if f"{{{key}}}" in text}
+    return Ground(words=parent.name.replace("-", " "), shown=shown)
 
 
 def _lines(each: Instance) -> dict[str, str]:

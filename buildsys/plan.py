@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from buildsys.environment import Variable, merge
 from buildsys.errors import InvalidInput, Mistake, Place
 from buildsys.lock import Lock, LockedParent
-from buildsys.model import Catalog, Family
+from buildsys.model import Catalog, Family, Parent
 from buildsys.names import target_name, variable_name
 from buildsys.node import Node, NodedStack, Resolution
 
@@ -149,7 +149,7 @@ def _groups(catalog: Catalog, stacks: tuple[StackTarget, ...]) -> dict[str, tupl
     found.update({family.name: [] for family in catalog.families})
     for each in stacks:
         deprecated = each.noded.stack.deprecated is not None
-        for group in ("default", *each.groups):
+        for group in {"default", *each.groups}:
             if not deprecated or group not in ("default", "cpu", "gpu", each.noded.stack.family):
                 found.setdefault(group, []).append(each.name)
     return {name: tuple(sorted(members)) for name, members in sorted(found.items())}
@@ -169,15 +169,14 @@ def _collisions(
 
 
 def _parents(resolution: Resolution, lock: Lock, mistakes: list[Mistake]) -> tuple[PlannedParent, ...]:
-    declared = {}
-    places = {}
-    for node in resolution.nodes.values():
-        if node.parent:
-            declared[node.parent.name] = node.parent
-            places[node.parent.name] = Place(file=node.recipe.file)
-    for noded in resolution.stacks:
-        declared[noded.parent.name] = noded.parent
-        places.setdefault(noded.parent.name, noded.stack.place)
+    declared: dict[str, Parent] = {}
+    places: dict[str, Place] = {}
+    given = [(node.parent, Place(file=node.recipe.file)) for node in resolution.nodes.values() if node.parent]
+    for parent, place in [*given, *((noded.parent, noded.stack.place) for noded in resolution.stacks)]:
+        if declared.setdefault(parent.name, parent) != parent:
+            message = f"the parent `{parent.name}` is `{declared[parent.name].images[0]}` and also `{parent.images[0]}`"
+            mistakes.append(Mistake(message=message, place=place, hint="give one of them another name"))
+        places.setdefault(parent.name, place)
     found = []
     variables: dict[str, str] = {}
     for name, parent in sorted(declared.items()):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import TextIO
 
+from buildsys.actions import BUILD, LEAVE, REUSE, Action
 from buildsys.baking import BakeReport, Outcome
 from buildsys.errors import BuildsysError, Differs, Mistake
+from buildsys.failure import Failure
 from buildsys.model import Kind
 from buildsys.plan import Plan, StackTarget
+from buildsys.publishing import Published
 from buildsys.testing import TestResult
 
 _STYLES = {"error": "1;31", "hint": "36", "good": "32", "bad": "31", "dim": "2", "bold": "1"}
@@ -166,7 +169,7 @@ def show_bake(report: BakeReport, screen: Screen) -> None:
     for problem in report.cache_problems:
         screen.line(f"warning: cache: {problem}")
     if report.failure is not None:
-        _show_failure(report, screen)
+        _show_failure(report.failure, report.context, report.log, screen)
 
 
 def _outcome_row(each: Outcome) -> tuple[str, ...]:
@@ -176,14 +179,10 @@ def _outcome_row(each: Outcome) -> tuple[str, ...]:
     return (each.word, each.name, _seconds(each.seconds) if each.seconds else "", size, digest, tag)
 
 
-def _show_failure(report: BakeReport, screen: Screen) -> None:
-    failure = report.failure
-    assert failure is not None
-    where = ""
-    if failure.file:
-        where = (
-            f"{report.context}/{failure.file}:{failure.line}" if report.context else f"{failure.file}:{failure.line}"
-        )
+def _show_failure(failure: Failure, folder: str, log: str, screen: Screen) -> None:
+    where = f"{failure.file}:{failure.line}" if failure.file else ""
+    if where and folder:
+        where = f"{folder}/{where}"
     screen.line(f"{screen.styled('failed', 'bad')} {failure.target or 'bake'}  {where}".rstrip())
     if failure.checksum is not None:
         screen.line(f"    the checksum of {failure.checksum.url} is not what was declared")
@@ -197,15 +196,67 @@ def _show_failure(report: BakeReport, screen: Screen) -> None:
             screen.line(f"    {line}")
     if failure.status is not None:
         screen.line(f"  ended with {failure.status}")
-    if report.again:
-        screen.line(f"  alone  {report.again}")
-    screen.line(f"  log    {report.log}")
+    if failure.target:
+        screen.line(f"  alone  buildsys bake {failure.target}")
+    screen.line(f"  log    {log}")
 
 
 def _seconds(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def show_actions(plan: Plan, actions: Mapping[str, Action], screen: Screen) -> None:
+    """Write what is done about each target that is not left alone, and why; then the count."""
+    titles = {node.name: node.title for node in plan.nodes}
+    images = {stack.name: stack.stack for stack in plan.stacks}
+    rows = []
+    for name, action in actions.items():
+        if action.word == LEAVE:
+            continue
+        word = "image" if name in images and action.word == BUILD else action.word
+        rows.append((word, titles.get(name) or images[name], action.reason))
+    for line in columns(rows):
+        screen.line(line)
+    nodes = [actions[name].word for name in titles]
+    stacks = [actions[name].word for name in images]
+    left = sum(word == LEAVE for word in nodes)
+    screen.line(
+        f"{_count(nodes.count(BUILD), 'node')} to build, {nodes.count(REUSE)} reused, {left} not needed; "
+        f"{stacks.count(BUILD)} of {_count(len(stacks) - stacks.count(LEAVE), 'image')} to make"
+    )
+
+
+def show_published(result: Published, screen: Screen) -> None:
+    """Write what was made under which reference, what was there, what is missing and why."""
+    decision = result.decision
+    rows = [("made", name, _brief(reference)) for name, reference in {**result.nodes, **result.stacks}.items()]
+    for name in decision.targets:
+        if name in decision.existing and name not in result.stacks:
+            rows.append(("reused", name, _brief(decision.existing[name])))
+    rows += [("blocked", name, f"by {cause}") for name, cause in result.blocked.items()]
+    for line in columns(rows):
+        screen.line(line)
+    for name, missing in result.damaged.items():
+        screen.line(f"warning: {name} was damaged in the registry and is made again: {missing[0]} is missing")
+    reused = sum(action.word == REUSE for action in decision.actions.values())
+    screen.line(
+        f"{_count(len(result.nodes), 'node')} and {_count(len(result.stacks), 'image')} made, {reused} reused · "
+        f"{_count(len(result.runs), 'RUN step')} executed · {_count(len(result.moved), 'tag')} moved · "
+        f"{_seconds(result.seconds)}"
+    )
+    if result.blocked:
+        total = len(decision.tags)
+        screen.line(f"Nothing was tagged: {len(result.blocked)} of {_count(total, 'image')} is missing")
+    if result.failure is not None:
+        where = next((node.folder for node in decision.plan.nodes if node.name == result.failure.target), "")
+        _show_failure(result.failure, where, result.log or "", screen)
+
+
+def _brief(reference: str) -> str:
+    name, _, digest = reference.partition("@")
+    return f"{name}@{digest[:19]}"
 
 
 def show_test(result: TestResult, screen: Screen) -> None:

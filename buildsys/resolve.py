@@ -89,6 +89,7 @@ class Resolver:
     def _closure(self, stack: Stack, mistakes: list[Mistake]) -> dict[str, Wanted]:
         wanted: dict[str, Wanted] = {}
         waiting: list[tuple[LayerUse, str]] = []
+        open_choices: list[tuple[LayerUse, str, list[str]]] = []
         for use in stack.layers:
             if any(use.layer == other.layer for other, _ in waiting):
                 message = f"the layer `{use.layer}` stands twice in `{stack.name}`"
@@ -107,12 +108,16 @@ class Resolver:
                     continue
                 choices = self._providers.get(name, [name])
                 if len(choices) > 1:
-                    message = f"layer `{use.layer}` requires `{name}`, which `{stack.name}` does not have"
-                    hint = f"add one of {', '.join(f'`{each}`' for each in choices)}"
-                    mistakes.append(Mistake(message=message, place=use.place, hint=hint))
+                    open_choices.append((use, name, choices))
                     continue
                 added = LayerUse(layer=choices[0], parameters=MappingProxyType({}), place=use.place)
                 waiting.append((added, f"required by `{use.layer}`"))
+        # Only now: a layer that another one requires may have come in later, and be the choice.
+        for use, name, choices in open_choices:
+            if not self.present(name, wanted):
+                message = f"layer `{use.layer}` requires `{name}`, which `{stack.name}` does not have"
+                hint = f"add one of {', '.join(f'`{each}`' for each in choices)}"
+                mistakes.append(Mistake(message=message, place=use.place, hint=hint))
         return wanted
 
     def _recipe(self, use: LayerUse, mistakes: list[Mistake]) -> Recipe | None:

@@ -12,9 +12,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     StringConstraints,
     WithJsonSchema,
 )
+from pydantic_core import CoreSchema
 
 _SCALAR = {"type": ["string", "number", "boolean"]}
 
@@ -25,6 +27,21 @@ def _listed(value: object) -> object:
 
 def _listed_mapping(value: object) -> object:
     return [value] if isinstance(value, dict) else value
+
+
+class _OrOne:
+    """Tells the JSON Schema that one entry may stand without a list around it."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        many = handler(core)
+        return {"anyOf": [many["items"], many]}
+
+
+class _OrNothing:
+    """Tells the JSON Schema that the value may be left empty."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [handler(core), {"type": "null"}]}
 
 
 def _truth(value: object) -> object:
@@ -153,10 +170,10 @@ class RecipeFields(_Strict):
     packages: list[PackagesFields] | None = None
     arguments: list[ArgumentsFields] | None = None
     parent: ParentFields | None = None
-    downloads: dict[ParameterName, Annotated[list[DownloadFields], BeforeValidator(_listed_mapping)]] = Field(
+    downloads: dict[ParameterName, Annotated[list[DownloadFields], BeforeValidator(_listed_mapping), _OrOne()]] = Field(
         default_factory=dict
     )
-    environment: Annotated[list[EnvironmentFields], BeforeValidator(_listed_mapping)] | None = None
+    environment: Annotated[list[EnvironmentFields], BeforeValidator(_listed_mapping), _OrOne()] | None = None
     labels: dict[str, Text] | None = None
     ports: list[Text] | None = None
     user: Text | None = None
@@ -172,7 +189,7 @@ class LayerFile(RecipeFields):
     description: Text = Field(description="one line")
     licence: Text = Field(description="of what the layer installs")
     provides: list[Name] = Field(default_factory=list, description="other names that it answers to")
-    flavours: dict[Name, Annotated[RecipeFields, BeforeValidator(_empty)]] = Field(default_factory=dict)
+    flavours: dict[Name, Annotated[RecipeFields, BeforeValidator(_empty), _OrNothing()]] = Field(default_factory=dict)
     default_flavour: Name | None = None
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from buildsys.errors import Differs, InvalidInput, Mistake, Place
+from buildsys.key import File
 
 STACKS_FILE = "stacks.yaml"
 ROOT_FILES = (STACKS_FILE, "buildsys.lock", "buildsys.lock.local")
@@ -47,6 +49,10 @@ class Workspace:
             raise InvalidInput(mistakes)
         return found
 
+    def contents(self, folders: Iterable[str]) -> Mapping[str, Mapping[str, File]]:
+        """Return the files of folders below the root, by path relative to each; a folder that is missing is empty."""
+        return {folder: dict(_files(self.root / folder)) for folder in folders}
+
     def read(self, name: str) -> str | None:
         """Return a file's text, or None if there is no such file."""
         path = self.root / name
@@ -72,6 +78,22 @@ class Workspace:
         )
         message = f"`{name}` is not what would be written now" if current else f"`{name}` does not exist"
         raise Differs(message, difference="".join(lines), hint=f"run `{remedy}` and commit the result")
+
+
+def _files(folder: Path) -> Iterator[tuple[str, File]]:
+    for path, names, files in os.walk(folder):
+        names.sort()
+        linked = [name for name in names if Path(path, name).is_symlink()]
+        for name in sorted([*files, *linked]):
+            file = Path(path, name)
+            found = file.relative_to(folder).as_posix()
+            if file.is_symlink():
+                yield found, File(content=f"link:{file.readlink()}")
+                continue
+            data = file.read_bytes()
+            rules = data.decode("utf-8", "replace") if name.endswith(".dockerignore") else None
+            digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+            yield found, File(content=digest, executable=bool(file.stat().st_mode & 0o100), rules=rules)
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
+import sys
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+# Programs of their own, which find each other beside them.
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,4 +30,7 @@ def _alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
     if "integration" not in request.path.parts:
         monkeypatch.setattr(subprocess.Popen, "__init__", barred)
-        monkeypatch.setattr(socket.socket, "connect", barred)
+        for name in ("fork", "posix_spawn", "posix_spawnp", "system"):
+            monkeypatch.setattr(os, name, barred, raising=False)
+        for name in ("bind", "connect", "connect_ex"):
+            monkeypatch.setattr(socket.socket, name, barred)

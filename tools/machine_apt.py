@@ -33,6 +33,7 @@ class MachineUnfit(Failure):
     """This machine cannot run a private engine at all."""
 
     def __init__(self, reason: str) -> None:
+        self.reason = reason
         super().__init__(
             f"this machine cannot run a private engine: {reason}",
             "install Docker Engine 28 or later with buildx 0.29 or later, and an image registry"
@@ -102,22 +103,30 @@ def tried_again(work: Callable[[], None], *, waits: Sequence[float] = (2, 5)) ->
     work()
 
 
-def check_machine() -> None:
-    """Raise `MachineUnfit` unless this is Linux with root rights and Debian's package tools."""
-    reasons = []
+def machine_lacks() -> list[str]:
+    """What this machine lacks of Linux, root rights and Debian's package tools, for a private engine."""
+    lacking = []
     if platform.system() != "Linux":
-        reasons.append(f"it runs {platform.system()}, not Linux")
+        lacking.append(f"Linux (it runs {platform.system()})")
     elif os.geteuid() != 0:
-        reasons.append("this needs root")
+        lacking.append("root rights")
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-        reasons.append("it has no `apt-get` and `dpkg-deb`")
-    if reasons:
-        raise MachineUnfit(" and ".join(reasons))
+        lacking.append("`apt-get` and `dpkg-deb`")
+    return lacking
+
+
+def check_machine() -> None:
+    """Raise `MachineUnfit` unless this machine has all that a private engine needs."""
+    if lacking := machine_lacks():
+        raise MachineUnfit(f"it lacks {' and '.join(lacking)}")
 
 
 def read_debian_source(folder: Path = APT_FOLDER) -> DebianSource:
     """Find this machine's Debian mirror in its apt sources; raises `MachineUnfit` when it names none."""
-    release = platform.freedesktop_os_release()
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        release = {"ID": "a system without os-release"}
     names = ROLLING_SUITES | {release.get("VERSION_CODENAME", "")}
     found = [source for source in _all_sources(folder) if source.suite in names]
     if release["ID"] != "debian" or not found:

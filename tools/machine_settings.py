@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -9,43 +10,68 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 HEAD = (
     "# What this machine's own settings say of mirrors, certificates and proxies; made by tools/machine_settings.py.\n"
 )
 CA_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 PIP_OPTIONS = ("index-url", "extra-index-url", "find-links", "trusted-host")
+# In the order in which pip lets the later one win.
+SECTIONS = ("global", "install", "download", ":env:")
+LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1")
 
 
 def pip_settings() -> dict[str, str]:
-    """What pip's files and environment say: option to value, the environment's last."""
+    """What pip's files and environment say: option to value."""
     command = [sys.executable, "-m", "pip", "config", "list"]
-    told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    found = re.findall(r"^(?:global|install|download|:env:)\.([a-z-]+)='(.*)'$", told, flags=re.MULTILINE)
-    return dict(sorted(found, key=lambda pair: pair[0]))
+    return read_pip_list(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+
+
+def read_pip_list(told: str) -> dict[str, str]:
+    """The options in what `pip config list` says: what is for one command goes before what is for all.
+
+    The environment goes before both. Options for commands that no layer runs are left out; the values of a list
+    are set apart by spaces.
+    """
+    found: dict[str, tuple[int, str]] = {}
+    for section, option, quoted in re.findall(r"^([a-z:]+)\.([a-z-]+)=(['\"].*)$", told, flags=re.MULTILINE):
+        value = ast.literal_eval(quoted)
+        if section in SECTIONS and SECTIONS.index(section) >= found.get(option, (0, ""))[0]:
+            found[option] = (SECTIONS.index(section), " ".join(str(value).split()))
+    return {option: value for option, (_, value) in sorted(found.items())}
+
+
+def reaches_containers(address: str) -> bool:
+    """Whether a container can use an address: one on loopback means another machine there, a file another file."""
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    return parts.scheme != "file" and bool(parts.hostname) and not LOOPBACK.fullmatch(parts.hostname or "")
 
 
 def settings_text(pip: Mapping[str, str], environment: Mapping[str, str]) -> str:
-    """The settings file as text, empty if the machine says nothing; what a container cannot see is left out."""
+    """The settings file as text, empty if the machine says nothing; what a container cannot use is left out."""
     lines = []
     known = {
         option: [word for word in pip.get(option, "").split() if option == "trusted-host" or "://" in word]
         for option in PIP_OPTIONS
     }
-    known = {option: [word for word in words if not word.startswith("file:")] for option, words in known.items()}
+    known = {option: [word for word in words if reaches_containers(word)] for option, words in known.items()}
     if any(known.values()):
         lines.append("pip:")
         lines += [f"  {option}: {json.dumps(words)}" for option, words in known.items() if words]
-    ca = next((path for name in CA_VARIABLES if (path := environment.get(name))), None) or pip.get("cert")
-    if ca and Path(ca).is_file():
-        lines.append(f"ca: {json.dumps(ca)}")
+    bundles = [*(environment.get(name) for name in CA_VARIABLES), pip.get("cert")]
+    if ca := next((path for path in bundles if path and Path(path).is_file()), None):
+        lines.append(f"ca: {json.dumps(str(Path(ca).resolve()))}")
     proxies = {
-        kind: environment.get(f"{kind}_proxy") or environment.get(f"{kind.upper()}_PROXY")
-        for kind in ("http", "https", "no")
+        kind: environment.get(f"{kind}_proxy") or environment.get(f"{kind.upper()}_PROXY") for kind in ("http", "https")
     }
-    if any(proxies.values()):
+    usable = {kind: address for kind, address in proxies.items() if address and reaches_containers(address)}
+    if usable:
+        # What is reached directly says nothing without a proxy.
+        if direct := environment.get("no_proxy") or environment.get("NO_PROXY"):
+            usable["no"] = direct
         lines.append("proxy:")
-        lines += [f"  {kind}: {json.dumps(value)}" for kind, value in proxies.items() if value]
+        lines += [f"  {kind}: {json.dumps(value)}" for kind, value in usable.items()]
     return HEAD + "".join(f"{line}\n" for line in lines) if lines else ""
 
 

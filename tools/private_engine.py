@@ -136,10 +136,16 @@ def run(arguments: argparse.Namespace) -> int:
 def main() -> int:
     """Run the command line; a failure is told in one message and becomes the exit code."""
     try:
-        return run(parse_arguments(sys.argv[1:]))
+        code = run(parse_arguments(sys.argv[1:]))
+        sys.stdout.flush()
+        return code
     except Failure as failure:
         say(f"error: {failure}" + (f"\nhint: {failure.hint}" if failure.hint else ""))
         return failure.exit_code
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         return 130
 

@@ -30,20 +30,22 @@ def main() -> int:
         done = subprocess.run([BUILDSYS, *words], cwd=ROOT, env=ground.environment, check=False)
         if done.returncode:
             return done.returncode
-    private = "DOCKER_HOST" in ground.environment and ".cache/buildsys" in ground.environment["DOCKER_HOST"]
-    use = 'eval "$(python3 tools/private_engine.py env)"   # this shell uses the private engine\n  ' if private else ""
+    use = 'eval "$(python3 tools/private_engine.py env)"   # this shell uses the private engine\n  '
     print(
         f"\nDone in {time.monotonic() - began:.0f} s. Try next:\n"
-        f'  {use}export PATH="$PWD/.venv/bin:$PATH"\n'
+        f'  {use if ground.private else ""}export PATH="$PWD/.venv/bin:$PATH"\n'
         "  buildsys list                          # all stacks and groups\n"
         "  buildsys show debian12-cuda13.0        # what is in one, and where each value comes from\n"
         "  buildsys bake quickstart               # again: nothing is left to do\n"
         "  docker run --rm ${BUILDSYS_REGISTRY:-buildsys}/debian12 mpirun --version\n"
         '  eval "$(buildsys variables)"; docker buildx bake quickstart    # the same without buildsys'
-        + ("\n  make engine-stop                       # end the private engine" if private else "")
+        + ("\n  make engine-stop                       # end the private engine" if ground.private else "")
     )
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

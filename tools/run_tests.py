@@ -7,8 +7,7 @@ import argparse
 import subprocess
 import sys
 
-from engine_daemons import stop
-from engine_instance import locked, say
+from engine_instance import say
 from ground import ROOT, Failure, prepare
 
 
@@ -30,9 +29,9 @@ def main() -> int:
     missing = None
     ground = None
     try:
-        ground = prepare()
+        ground = prepare(tests=True)
     except Failure as failure:
-        missing = f"{failure}\n{failure.hint}".strip()
+        missing = f"{failure}\nhint: {failure.hint}" if failure.hint else str(failure)
     chosen = arguments.only or ["tests/integration"]
     marks = [] if arguments.full else ["-m", "not long"]
     try:
@@ -44,9 +43,8 @@ def main() -> int:
                 say(note)
             code = run([*pytest, *chosen, *marks, "--require-engine", "--durations=10"], ground.environment)
     finally:
-        if ground and ground.started:
-            with locked(ground.started.home):
-                stop(ground.started)
+        if ground:
+            ground.end()
     if missing:
         say(f"not run: the tests on a real engine and registry, because {missing}")
     if not arguments.full:
@@ -55,4 +53,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

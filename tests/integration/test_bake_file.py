@@ -55,7 +55,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_buildx_reads_the_targets_links_arguments_and_tags_of_the_plan(planned: dict[str, Any]) -> None:
     names = [each["name"] for each in planned["nodes"]] + [each["target"] for each in planned["stacks"]]
     found = printed(*names)["target"]
-    assert found.keys() == set(names)
+    assert found.keys() == {*names, "mirrors"}
     for node in planned["nodes"]:
         target = found[node["name"]]
         assert target["contexts"] == node["contexts"]
@@ -64,7 +64,7 @@ def test_buildx_reads_the_targets_links_arguments_and_tags_of_the_plan(planned: 
         assert f"{target['context']}/{target['dockerfile']}" == node["dockerfile"]
         assert target["platforms"] == node["platforms"]
         links = {value.removeprefix("target:") for value in target["contexts"].values() if value.startswith("target:")}
-        assert links == set(node["needs"])
+        assert links - {"mirrors"} == set(node["needs"])
     for stack in planned["stacks"]:
         target = found[stack["target"]]
         assert target["tags"] == stack["tags"]

@@ -12,7 +12,6 @@ OUTSIDE = {
     "subprocess",
     "socket",
     "time",
-    "datetime",
     "random",
     "urllib.request",
     "http",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from buildsys import dockerfile
 from buildsys.dockerfile import Reference
 
@@ -89,3 +93,75 @@ def test_arguments_are_known_with_their_defaults_over_several_lines() -> None:
         "B": True,
         "C": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("command", "heredocs"),
+    [
+        ("RUN cat <<A && cat <<-B\na\nA\n\tb\n\tB", ("a\n", "b\n")),
+        ("RUN cat 3<<A\na\nA", ("a\n",)),
+        ("RUN <<'A B'\na\nA B", ("a\n",)),
+        ("RUN cat \\\n  # in between\n  <<A\na\nA", ("a\n",)),
+        ("RUN cat <<A\n  A\nA", ("  A\n",)),
+        ("RUN cat <<A\nuser \\\nA", ("user \\\n",)),
+        ("COPY <<a.txt <<b.txt /out/\n1\na.txt\n2\nb.txt", ("1\n", "2\n")),
+        ("ONBUILD RUN <<A\na\nA", ("a\n",)),
+        ("RUN cat <<<word", ()),
+        ('RUN echo "<<A"', ()),
+        ("RUN echo $((1<<2))", ()),
+        ("RUN echo '\\' <<A\nx\nA", ("x\n",)),
+        ("ENV X=<<A", ()),
+        ("RUN <<A\nA", ("",)),
+    ],
+)
+def test_heredocs_are_what_the_shell_would_read(command: str, heredocs: tuple[str, ...]) -> None:
+    instructions = dockerfile.split(f"FROM base\n{command}\nUSER me\n")
+    assert instructions[1].heredocs == heredocs
+    assert instructions[-1].keyword == "USER"
+    assert instructions[-1].line == command.count("\n") + 3
+
+
+def test_line_ends_of_windows_and_a_byte_order_mark_change_nothing() -> None:
+    text = "FROM base\nRUN a \\\n  b <<END\nx\nEND\nUSER me\n"
+    assert dockerfile.split("\ufeff" + text.replace("\n", "\r\n")) == dockerfile.split(text)
+
+
+def test_continuation_with_white_space_behind_it_goes_on_and_in_a_comment_it_does_not() -> None:
+    assert keywords("FROM base\nRUN a \\  \n  b\n# no \\\nUSER me\n") == [("FROM", 1, 1), ("RUN", 2, 3), ("USER", 5, 5)]
+
+
+def test_file_that_ends_inside_an_instruction_is_read_to_its_end() -> None:
+    assert keywords("FROM base\nRUN a \\") == [("FROM", 1, 1), ("RUN", 2, 2)]
+    assert keywords("") == []
+
+
+def test_directives_end_at_the_first_line_that_is_none() -> None:
+    assert keywords("# a comment\n# escape=`\nFROM base\nRUN a \\\n  b\n") == [("FROM", 3, 3), ("RUN", 4, 5)]
+
+
+def test_flags_are_told_apart_from_what_looks_like_one_behind_them() -> None:
+    (copy,) = dockerfile.split('COPY --from="a b" --link --chown=1:2 --x y /z --not-one')
+    assert copy.flags == (("from", "a b"), ("link", ""), ("chown", "1:2"), ("x", ""))
+    assert copy.arguments == "y /z --not-one"
+
+
+def test_platform_and_case_of_from_are_read() -> None:
+    (stage,) = dockerfile.stages("from --platform=$BUILDPLATFORM Base as Build\nrun x\n")
+    assert (stage.base, stage.name, [each.keyword for each in stage.instructions]) == ("Base", "Build", ["RUN"])
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "ARG X=1\n"])
+def test_file_without_from_is_a_mistake_and_no_stage(text: str) -> None:
+    assert dockerfile.stages(text) == ()
+    assert messages(text) == ["the file has no `FROM`"]
+    assert len(dockerfile.artifact_problems(text, "Dockerfile", "/opt/x")) == 1
+
+
+@given(st.text(alphabet="FROM RUN<<-EOF'\"\\#=\n\t a$`{}", max_size=80))
+def test_no_text_raises_and_every_instruction_has_its_lines(text: str) -> None:
+    instructions = dockerfile.split(text)
+    assert dockerfile.problems(text, "Dockerfile", {"base"}) == dockerfile.problems(text, "Dockerfile", {"base"})
+    dockerfile.artifact_problems(text, "Dockerfile", "/opt/x")
+    lines = [number for each in instructions for number in (each.line, each.end_line)]
+    assert lines == sorted(lines)
+    assert all(1 <= number <= text.count("\n") + 1 for number in lines)

@@ -66,13 +66,23 @@ group "gpu" {
   targets = []
 }
 
+target "mirrors" {
+  description       = "which mirrors, proxy and certificates a build uses; in no image"
+  context           = BUILDSYS_MIRRORS
+  dockerfile-inline = "FROM scratch\nCOPY . /\n"
+  cache-from        = cache_from(["mirrors"])
+  cache-to          = cache_to("mirrors", "max")
+  output            = ["type=cacheonly"]
+  attest            = ["type=provenance,disabled=true"]
+}
+
 target "system-1" {
   description = "system 1"
   context     = "layers/system"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_LINUX_1}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -103,7 +113,7 @@ target "tools-1" {
 }
 
 target "fast-1_0-tools-1" {
-  description = "fast 1.0 on system 1"
+  description = "fast 1.0 on tools 1"
   context     = "layers/fast"
   dockerfile  = "Dockerfile"
   contexts = {
@@ -123,7 +133,7 @@ target "fast-1_0-tools-1" {
 }
 
 target "comm-1_0-tools-1-with-fast-1_0" {
-  description = "comm 1.0 on system 1"
+  description = "comm 1.0 on tools 1"
   context     = "layers/comm"
   dockerfile  = "Dockerfile"
   contexts = {

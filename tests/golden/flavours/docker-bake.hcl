@@ -66,13 +66,23 @@ group "gpu" {
   targets = ["files", "parent"]
 }
 
+target "mirrors" {
+  description       = "which mirrors, proxy and certificates a build uses; in no image"
+  context           = BUILDSYS_MIRRORS
+  dockerfile-inline = "FROM scratch\nCOPY . /\n"
+  cache-from        = cache_from(["mirrors"])
+  cache-to          = cache_to("mirrors", "max")
+  output            = ["type=cacheonly"]
+  attest            = ["type=provenance,disabled=true"]
+}
+
 target "system-1" {
   description = "system 1"
   context     = "layers/system"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_LINUX_1}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -86,12 +96,12 @@ target "system-1" {
 }
 
 target "system-1-gpu-11_2-linux-1" {
-  description = "system 1"
+  description = "system 1 on gpu 11.2 linux 1"
   context     = "layers/system"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_GPU_11_2_LINUX_1}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -122,7 +132,7 @@ target "tools-1" {
 }
 
 target "collect-2_8-tools-1" {
-  description = "collect 2.8 on system 1"
+  description = "collect 2.8 on tools 1"
   context     = "layers/collect"
   dockerfile  = "Dockerfile"
   contexts = {
@@ -161,7 +171,7 @@ target "zip-tools-on-system-1-gpu-11_2-linux-1" {
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "target:system-1-gpu-11_2-linux-1"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"

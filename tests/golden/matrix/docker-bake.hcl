@@ -98,13 +98,23 @@ group "smoke" {
   targets = ["image2-gpu11_2"]
 }
 
+target "mirrors" {
+  description       = "which mirrors, proxy and certificates a build uses; in no image"
+  context           = BUILDSYS_MIRRORS
+  dockerfile-inline = "FROM scratch\nCOPY . /\n"
+  cache-from        = cache_from(["mirrors"])
+  cache-to          = cache_to("mirrors", "max")
+  output            = ["type=cacheonly"]
+  attest            = ["type=provenance,disabled=true"]
+}
+
 target "system-1" {
   description = "system 1"
   context     = "layers/system"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_LINUX_1}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -118,12 +128,12 @@ target "system-1" {
 }
 
 target "system-1-gpu-10_1-linux-1" {
-  description = "system 1"
+  description = "system 1 on gpu 10.1 linux 1"
   context     = "layers/system"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_GPU_10_1_LINUX_1}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -137,12 +147,12 @@ target "system-1-gpu-10_1-linux-1" {
 }
 
 target "system-1-gpu-11_2-linux-1" {
-  description = "system 1"
+  description = "system 1 on gpu 11.2 linux 1"
   context     = "layers/system"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_GPU_11_2_LINUX_1}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -156,12 +166,12 @@ target "system-1-gpu-11_2-linux-1" {
 }
 
 target "system-2-gpu-11_2-linux-2" {
-  description = "system 2"
+  description = "system 2 on gpu 11.2 linux 2"
   context     = "layers/system"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_GPU_11_2_LINUX_2}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"
@@ -209,7 +219,7 @@ target "tools-2" {
 }
 
 target "comm-2_0-tools-1" {
-  description = "comm 2.0 on system 1"
+  description = "comm 2.0 on tools 1"
   context     = "layers/comm"
   dockerfile  = "Dockerfile"
   contexts = {
@@ -230,7 +240,7 @@ target "comm-2_0-tools-1" {
 }
 
 target "comm-2_0-tools-2" {
-  description = "comm 2.0 on system 2"
+  description = "comm 2.0 on tools 2"
   context     = "layers/comm"
   dockerfile  = "Dockerfile"
   contexts = {

@@ -56,13 +56,23 @@ group "gpu" {
   targets = []
 }
 
+target "mirrors" {
+  description       = "which mirrors, proxy and certificates a build uses; in no image"
+  context           = BUILDSYS_MIRRORS
+  dockerfile-inline = "FROM scratch\nCOPY . /\n"
+  cache-from        = cache_from(["mirrors"])
+  cache-to          = cache_to("mirrors", "max")
+  output            = ["type=cacheonly"]
+  attest            = ["type=provenance,disabled=true"]
+}
+
 target "system-1" {
   description = "system 1"
   context     = "layers/system"
   dockerfile  = "Dockerfile"
   contexts = {
     base    = "docker-image://${BUILDSYS_PARENT_LINUX_1}"
-    mirrors = BUILDSYS_MIRRORS
+    mirrors = "target:mirrors"
   }
   args = {
     EPOCH    = "2026-11-23"

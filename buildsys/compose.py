@@ -1,0 +1,120 @@
+"""A stack's image out of images that exist: a new config and manifest over the same blobs, as its assembly would give.
+
+An assembly runs nothing, so what BuildKit would make of it follows from the configs and manifests of its parts. Equal
+parts give equal digests.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from buildsys.environment import Variable
+from buildsys.plan import StackTarget
+from buildsys.registry_values import OCI_MANIFEST, Descriptor, digest_of
+
+CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+# What docker's own media types are called in an OCI manifest, where they must not stand.
+_OCI_TYPES = {
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": _GZIP,
+    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip": _GZIP,
+}
+TITLE = "org.opencontainers.image.title"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """An image that exists: its layers in order, and its config as the registry holds it."""
+
+    layers: tuple[Descriptor, ...]
+    config: Mapping[str, Any]
+
+    @property
+    def diff_ids(self) -> tuple[str, ...]:
+        """The digests of its layers before compression."""
+        return tuple(self.config["rootfs"]["diff_ids"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Composed:
+    """The bytes of a config and of the manifest that names it; `layers` are the blobs that must be there."""
+
+    config: bytes
+    manifest: bytes
+    layers: tuple[Descriptor, ...]
+
+    @property
+    def digest(self) -> str:
+        """The digest of the manifest."""
+        return digest_of(self.manifest)
+
+
+def compose(stack: StackTarget, base: Part, artifacts: Sequence[Part], annotations: Mapping[str, str]) -> Composed:
+    """Return a stack's image; `artifacts` are in the order in which the stack joins them."""
+    layers = tuple(layer for part in (base, *artifacts) for layer in part.layers)
+    created = str(base.config.get("created") or "1970-01-01T00:00:00Z")
+    settings = _settings(stack, dict(base.config.get("config") or {}))
+    history = [
+        *(base.config.get("history") or ()),
+        *(
+            {"created": created, "created_by": f"COPY --link --from={layer} / /", "comment": "buildsys"}
+            for layer, _ in stack.noded.artifacts
+        ),
+    ]
+    config = {
+        **{key: value for key, value in base.config.items() if key not in ("config", "history", "rootfs")},
+        "created": created,
+        "config": settings,
+        "history": history,
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": [digest for part in (base, *artifacts) for digest in part.diff_ids],
+        },
+    }
+    config_bytes = _canonical(config)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": {"mediaType": CONFIG_TYPE, "digest": digest_of(config_bytes), "size": len(config_bytes)},
+        "layers": [
+            {
+                "mediaType": _OCI_TYPES.get(layer.media_type, layer.media_type),
+                "digest": layer.digest,
+                "size": layer.size,
+            }
+            for layer in layers
+        ],
+        "annotations": dict(sorted(annotations.items())),
+    }
+    return Composed(config=config_bytes, manifest=_canonical(manifest), layers=layers)
+
+
+def _settings(stack: StackTarget, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a config that the instructions of the assembly change."""
+    environment = dict(entry.split("=", 1) for entry in settings.get("Env") or ())
+    for variable in stack.environment:
+        environment[variable.name] = value_of(variable, environment.get(variable.name, ""))
+    settings["Env"] = [f"{name}={value}" for name, value in environment.items()]
+    labels = {**(settings.get("Labels") or {}), **stack.labels, TITLE: stack.stack}
+    settings["Labels"] = dict(sorted(labels.items()))
+    if stack.ports:
+        ports = {port if "/" in port else f"{port}/tcp" for port in stack.ports}
+        settings["ExposedPorts"] = {port: {} for port in sorted({*(settings.get("ExposedPorts") or ()), *ports})}
+    if stack.workdir:
+        settings["WorkingDir"] = stack.workdir
+    if stack.user:
+        settings["User"] = stack.user
+    return settings
+
+
+def value_of(variable: Variable, parent: str) -> str:
+    """Return a variable's value where the parent has `parent`, empty if it has none."""
+    middle = variable.value if variable.value is not None else parent
+    return ":".join([*variable.prepended, *([middle] if middle else []), *variable.appended])
+
+
+def _canonical(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

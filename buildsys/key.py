@@ -1,0 +1,140 @@
+"""The content identity of nodes and stacks: a hash of everything that can change the result, and of nothing else.
+
+docs/keys.md says of each input why it counts, and of what does not count why not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from buildsys.ignore import ignored
+from buildsys.node import Node
+from buildsys.plan import Plan, StackTarget, epoch_of
+
+# A change of how keys are made from inputs gets a new number, and so makes everything anew.
+DEFINITION = "1"
+ABSENT = "none"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class File:
+    """A file of a build context: what git keeps of its mode, and the sha256 of its bytes or where a link leads.
+
+    `rules` is the text of a `.dockerignore`, which says which other files count.
+    """
+
+    content: str
+    executable: bool = False
+    rules: str | None = None
+
+
+Contents = Mapping[str, Mapping[str, File]]
+"""For each folder below the project root that builds read: its files, by path relative to it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Keyed:
+    """A key of 64 hexadecimal digits with the inputs that it is made of, by name."""
+
+    key: str
+    inputs: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Keys:
+    """The keys of a plan: of nodes and of stacks, by target."""
+
+    nodes: Mapping[str, Keyed]
+    stacks: Mapping[str, Keyed]
+
+    def of(self, target: str) -> Keyed:
+        """Return the key of a node or stack."""
+        return self.nodes.get(target) or self.stacks[target]
+
+
+def keys_of(plan: Plan, contents: Contents) -> Keys:
+    """Return all keys; `contents` holds at least the folders that `folders_of` names."""
+    nodes: dict[str, Keyed] = {}
+    seen: dict[tuple[str, str], dict[str, str]] = {}
+    for node in plan.nodes:
+        place = (node.folder, node.dockerfile)
+        if place not in seen:
+            seen[place] = dict(_readable(node.folder, node.dockerfile, contents))
+        inputs = {**seen[place], **dict(_node_inputs(plan, node, nodes, contents))}
+        nodes[node.name] = _keyed(inputs)
+    stacks = {stack.name: _keyed(dict(_stack_inputs(plan, stack, nodes))) for stack in plan.stacks}
+    return Keys(nodes=MappingProxyType(nodes), stacks=MappingProxyType(stacks))
+
+
+def folders_of(plan: Plan) -> tuple[str, ...]:
+    """Return the folders whose contents keys are made of, sorted."""
+    found = {node.folder for node in plan.nodes}
+    found |= {path for node in plan.nodes for _, path in node.folders}
+    return tuple(sorted(found))
+
+
+def _keyed(inputs: Mapping[str, str]) -> Keyed:
+    ordered = dict(sorted({"definition": DEFINITION, **inputs}.items()))
+    text = json.dumps(ordered, ensure_ascii=True, separators=(",", ":"))
+    return Keyed(key=hashlib.sha256(text.encode()).hexdigest(), inputs=MappingProxyType(ordered))
+
+
+def _node_inputs(plan: Plan, node: Node, nodes: Mapping[str, Keyed], contents: Contents) -> Iterator[tuple[str, str]]:
+    yield "layer", node.recipe.layer
+    yield "platforms", " ".join(node.platforms)
+    yield "base", nodes[node.base].key if node.base else _parent(plan, node.parent.name if node.parent else "")
+    for context, need in node.needs:
+        yield f"context {context}", nodes[need].key if need else ABSENT
+    for name, value in node.arguments:
+        yield f"argument {name}", value
+    if (epoch := epoch_of(plan, node)) is not None:
+        yield "epoch", epoch
+    for download in node.downloads:
+        # An address is no input where a checksum says what comes from it: a mirror gives the same bytes.
+        yield f"download {download.name}", f"sha256:{download.sha256}" if download.sha256 else download.url
+    for context, folder in node.folders:
+        for path, file in sorted(contents.get(folder, {}).items()):
+            yield f"folder {context} {path}", _file(file)
+
+
+def _readable(folder: str, dockerfile: str, contents: Contents) -> Iterator[tuple[str, str]]:
+    """Yield the Dockerfile, and the files of its context that it can read."""
+    files = contents.get(folder, {})
+    name = dockerfile.removeprefix(f"{folder}/")
+    yield "dockerfile", files[name].content
+    # What leaves files out does not reach the build itself.
+    rules = next((each for each in (f"{name}.dockerignore", ".dockerignore") if each in files), None)
+    is_ignored = ignored(files[rules].rules or "") if rules else lambda _: False
+    for path, file in sorted(files.items()):
+        if path not in (name, rules) and not is_ignored(path):
+            yield f"file {path}", _file(file)
+
+
+def _file(file: File) -> str:
+    return f"{'755' if file.executable else '644'} {file.content}"
+
+
+def _parent(plan: Plan, name: str) -> str:
+    locked = plan.parent(name).locked
+    return locked.digest or locked.reference
+
+
+def _stack_inputs(plan: Plan, stack: StackTarget, nodes: Mapping[str, Keyed]) -> Iterator[tuple[str, str]]:
+    yield "name", stack.stack
+    yield "platforms", " ".join(stack.noded.stack.platforms)
+    base = stack.noded.base
+    yield "base", nodes[base].key if base else _parent(plan, stack.noded.parent.name)
+    yield "order of artifacts", " ".join(layer for layer, _ in stack.noded.artifacts)
+    for layer, node in stack.noded.artifacts:
+        yield f"artifact {layer}", nodes[node].key
+    for variable in stack.environment:
+        yield f"variable {variable.name}", variable.shown
+    for label, value in stack.labels.items():
+        yield f"label {label}", value
+    yield "ports", " ".join(stack.ports)
+    yield "user", stack.user or ""
+    yield "workdir", stack.workdir or ""

@@ -1,0 +1,71 @@
+"""The bake file of one run: only what is built, what exists taken by its digest, each node published under its key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from buildsys.actions import BUILD, Action
+from buildsys.hcl import Attribute, Block, Comment, Item, Value, write
+from buildsys.key import Keys
+from buildsys.node import Node
+from buildsys.plan import Plan
+from buildsys.render import (
+    MIRRORS_TARGET,
+    cache_attributes,
+    helper_items,
+    mirrors_target,
+    node_arguments,
+    node_contexts,
+)
+
+
+def render_nodes(
+    plan: Plan, actions: Mapping[str, Action], keys: Keys, *, names: Mapping[str, str], inputs: Mapping[str, str]
+) -> str:
+    """Return a bake file with the nodes that are built; `names` maps node to where it is pushed.
+
+    `inputs` maps node to the text of the annotation that tells its inputs.
+    """
+    return write(_items(plan, actions, keys, names, inputs))
+
+
+def _items(
+    plan: Plan, actions: Mapping[str, Action], keys: Keys, names: Mapping[str, str], inputs: Mapping[str, str]
+) -> Iterator[Item]:
+    yield Comment("Written by `buildsys bake` for one run.")
+    yield from helper_items(plan)
+    yield mirrors_target()
+    for node in plan.nodes:
+        if actions[node.name].word == BUILD:
+            body = _node(plan, node, actions, names[node.name], keys, inputs[node.name])
+            yield Block("target", (node.name,), tuple(body))
+
+
+def _node(plan: Plan, node: Node, actions: Mapping[str, Action], name: str, keys: Keys, inputs: str) -> Iterator[Item]:
+    yield Attribute("context", node.folder)
+    yield Attribute("dockerfile", node.dockerfile.rpartition("/")[2])
+    yield Attribute("contexts", {k: _linked(v, actions) for k, v in node_contexts(plan, node).items()})
+    if arguments := node_arguments(plan, node):
+        yield Attribute("args", arguments)
+    yield Attribute("platforms", list(node.platforms))
+    yield Attribute("tags", [name])
+    annotations: list[Value] = [
+        f"manifest:dev.buildsys.inputs={inputs}",
+        f"manifest:dev.buildsys.key={keys.nodes[node.name].key}",
+    ]
+    yield Attribute("annotations", annotations)
+    yield from cache_attributes(node.name, node.below, "max")
+    # Layers stay in the builder's cache; its image store has no use for a node.
+    yield Attribute("output", ["type=image,push=true,store=false,oci-mediatypes=true"])
+    yield Attribute("attest", ["type=provenance,disabled=true"])
+
+
+def _linked(value: Value, actions: Mapping[str, Action]) -> Value:
+    """Return a context with a link to what exists replaced by its digest."""
+    if not isinstance(value, str) or not value.startswith("target:"):
+        return value
+    name = value.removeprefix("target:")
+    if name == MIRRORS_TARGET:
+        return value
+    action = actions[name]
+    return value if action.word == BUILD else f"docker-image://{action.reference}"

@@ -1,0 +1,160 @@
+"""The registry as the memory: what exists under which key, what was published last, and publishing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from buildsys.compose import Composed, Part, compose
+from buildsys.errors import Unavailable
+from buildsys.key import Keyed, Keys
+from buildsys.plan import Plan, StackTarget
+from buildsys.registry import Registry
+from buildsys.registry_http import RegistryProblem
+from buildsys.registry_values import OCI_MANIFEST, Manifest, Reference
+
+NODES = "nodes"
+INPUTS = "dev.buildsys.inputs"
+KEY = "dev.buildsys.key"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Store:
+    """A repository prefix of a registry, such as `registry.example.com/ml`.
+
+    A node is `<prefix>/nodes:<key>`, a stack `<prefix>/<stack>:key-<key>`. Beside it an advisory tag, `last-<node>` or
+    `last`, moves to what was published last under a name; nothing but explanations is read from it.
+    """
+
+    registry: Registry
+    prefix: str
+
+    def node(self, key: str) -> Reference:
+        """Return where a node with this key is."""
+        return Reference.parse(f"{self.prefix}/{NODES}:{key}")
+
+    def stack(self, stack: str, key: str) -> Reference:
+        """Return where a stack with this key is."""
+        return Reference.parse(f"{self.prefix}/{stack}:key-{key}")
+
+    def existing(self, plan: Plan, keys: Keys) -> Mapping[str, str]:
+        """Return what exists under its key: target to reference with digest. One HEAD each, concurrent.
+
+        Raises the first problem of the registry, by name; 404 is none.
+        """
+        wanted = {node.name: self.node(keys.nodes[node.name].key) for node in plan.nodes}
+        wanted |= {stack.name: self.stack(stack.stack, keys.stacks[stack.name].key) for stack in plan.stacks}
+        found = self.registry.head_many(wanted.values())
+        existing = {}
+        for target, reference in wanted.items():
+            answer = found[reference]
+            if isinstance(answer, RegistryProblem):
+                raise answer
+            if answer is not None:
+                existing[target] = str(reference.with_digest(answer.digest))
+        return MappingProxyType(existing)
+
+    def previous(self, plan: Plan, targets: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
+        """Return the inputs of what was last published under the names of targets; what cannot be read is left out."""
+        stacks = {stack.name: stack for stack in plan.stacks}
+        found = {}
+        for target in targets:
+            name = f"{stacks[target].stack}:last" if target in stacks else f"{NODES}:last-{target}"
+            manifest = self.registry.manifest(Reference.parse(f"{self.prefix}/{name}"))
+            inputs = read_inputs(manifest)
+            if inputs is not None:
+                found[target] = inputs
+        return found
+
+    def verify(self, existing: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+        """Return for each target what is missing of it in the registry, blobs too; only those that miss something."""
+        found = {}
+        for target, reference in existing.items():
+            if missing := self.registry.verify(Reference.parse(reference)):
+                found[target] = missing
+        return found
+
+    def part(self, reference: str) -> Part:
+        """Return an image that exists as a part of others; raises `Unavailable` if it is no single image."""
+        parsed = Reference.parse(reference)
+        manifest = self.registry.manifest(parsed)
+        if manifest is None or manifest.config is None:
+            raise Unavailable(f"`{reference}` is not an image that can be composed")
+        config = json.loads(self.registry.blob(parsed, manifest.config.digest))
+        return Part(layers=manifest.layers, config=config)
+
+    def publish(self, stack: StackTarget, keyed: Keyed, nodes: Mapping[str, str]) -> str | None:
+        """Compose a stack of nodes, given as references with digests, and put it under its key; return its reference.
+
+        No layer byte moves: blobs are mounted from the nodes' repository. Returns None where the registry does not
+        mount, or where the stack stands on a parent of another registry; then only an engine can assemble it.
+        """
+        base = stack.noded.base
+        if base is None or len(stack.noded.stack.platforms) > 1:
+            return None
+        artifacts = [nodes[node] for _, node in stack.noded.artifacts]
+        annotations = {INPUTS: inputs_text(keyed), KEY: keyed.key}
+        parts = [self.part(reference) for reference in (nodes[base], *artifacts)]
+        image = compose(stack, parts[0], parts[1:], annotations)
+        target = self.stack(stack.stack, keyed.key)
+        if not self._blobs(target, image):
+            return None
+        self.registry.put_blob(target, image.config)
+        self.registry.put_manifest(target, image.manifest, OCI_MANIFEST)
+        return str(target.with_digest(image.digest))
+
+    def _blobs(self, target: Reference, image: Composed) -> bool:
+        source = self.node("0" * 64)
+        for layer in dict.fromkeys(image.layers):
+            if self.registry.blob_exists(target, layer.digest, layer.size):
+                continue
+            if not self.registry.mount_blob(target, layer.digest, source):
+                return False
+        return True
+
+    def remember(self, plan: Plan, published: Mapping[str, str]) -> None:
+        """Move the advisory tags to what was published: target to reference with digest."""
+        stacks = {stack.name for stack in plan.stacks}
+        for target, reference in sorted(published.items()):
+            self.registry.tag(Reference.parse(reference), "last" if target in stacks else f"last-{target}")
+
+    def move_tags(self, published: Mapping[str, str], tags: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+        """Give public tags to stacks that exist, and return those that moved; a tag that is right is left alone."""
+        moved = []
+        for target, reference in sorted(published.items()):
+            source = Reference.parse(reference)
+            for tag in tags.get(target, ()):
+                wanted = Reference.parse(tag)
+                current = self.registry.head(wanted)
+                if current is not None and current.digest == source.digest:
+                    continue
+                if wanted.name != source.name:
+                    raise Unavailable(f"`{tag}` is in another repository than `{source.name}`")
+                self.registry.tag(source, wanted.tag or "latest")
+                moved.append(tag)
+        return tuple(moved)
+
+
+def inputs_text(keyed: Keyed) -> str:
+    """Return the inputs of a key as the text of an annotation."""
+    return json.dumps(dict(keyed.inputs), ensure_ascii=True, separators=(",", ":"))
+
+
+def read_inputs(manifest: Manifest | None) -> Mapping[str, str] | None:
+    """Return the inputs that an annotation holds; None where there is none, or none that can be read."""
+    text = dict(manifest.annotations).get(INPUTS) if manifest else None
+    try:
+        value = json.loads(text) if text else None
+    except ValueError:
+        return None
+    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
+        return None
+    return value
+
+
+def registry_prefix(prefix: str) -> str | None:
+    """Return a prefix if it names a registry: its first part has a dot or a colon, or is `localhost`."""
+    first, slash, _ = prefix.partition("/")
+    return prefix.rstrip("/") if slash and (set(".:") & set(first) or first == "localhost") else None

@@ -1,0 +1,153 @@
+"""A declared stack becomes its layers in order, with values and the reasons for both."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+from tests.unit.trees import FAST, mistakes, order, planned, stack, tree
+
+SYSTEM_LAYER = "description: d\nkind: system\nlicence: free\nrequires: [os]\npackages: [{names: [x]}]\n"
+
+
+def artifact(prefix: str, more: str = "") -> str:
+    return FAST.replace("/opt/fast", prefix) + more
+
+
+def test_required_layer_is_added_with_its_defaults_and_the_reason() -> None:
+    files = tree("stacks:\n  one: {layers: [system, comm]}\n", comm=artifact("/opt/comm").replace("[os]", "[os, fast]"))
+    found = {each.name: each for each in stack(planned(files)).noded.layered.instances}
+    assert {name: each.why for name, each in found.items()} == {
+        "system": "named by the stack",
+        "fast": "required by `comm`",
+        "comm": "named by the stack",
+    }
+    assert dict(found["fast"].parameters) == {"version": "1.0", "flags": ""}
+
+
+def test_edges_go_before_order_and_order_before_name() -> None:
+    files = tree(
+        "stacks:\n  one: {layers: [a, b, c, system, d]}\n",
+        a=artifact("/a", "after: [d]\n"),
+        b=artifact("/b", "order: 1\n"),
+        c=artifact("/c", "order: -1\n"),
+        d=artifact("/d", "order: 2\n"),
+    )
+    assert order(files) == ["system", "c", "b", "d", "a"]
+
+
+def test_system_layers_come_before_artifacts_whatever_their_order() -> None:
+    files = tree("stacks:\n  one: {layers: [fast, late, system]}\n", late=f"{SYSTEM_LAYER}order: 99\n")
+    assert order(files) == ["system", "late", "fast"]
+
+
+def test_layer_that_follows_an_absent_one_does_not_bring_it() -> None:
+    files = tree("stacks:\n  one: {layers: [system, comm]}\n", comm=artifact("/opt/comm", "after: [fast]\n"))
+    assert order(files) == ["system", "comm"]
+
+
+def test_value_is_that_of_the_stack_else_of_the_source_else_the_default() -> None:
+    taking = FAST.replace(
+        "{description: release, default: 1.0,", "{description: r, default: 7, from: fast.version|major,"
+    )
+    files = tree(
+        "stacks:\n  a: {layers: [system, fast: 3.1, comm: 9]}\n"
+        "  b: {layers: [system, fast: 3.1, comm]}\n  c: {layers: [system, comm]}\n",
+        comm=taking.replace("/opt/fast", "/opt/comm"),
+    )
+    made = planned(files)
+    comm = {name: stack(made, name).noded.layered.instance("comm") for name in "abc"}
+    assert {name: (each.parameters["version"], each.origins["version"]) for name, each in comm.items() if each} == {
+        "a": ("9", "stack"),
+        "b": ("3", "fast.version"),
+        "c": ("7", "default"),
+    }
+
+
+def test_parameter_without_any_value_is_told_with_where_it_would_come_from() -> None:
+    taking = FAST.replace("default: 1.0,", "from: gpu.version,")
+    gpu = artifact("/opt/gpu")
+    assert mistakes(tree("stacks:\n  one: {layers: [system, fast]}\n", fast=taking, gpu=gpu)) == [
+        (
+            "stacks.yaml:2:26",
+            "layer `fast` needs a value for `version`",
+            "it would be taken from `gpu.version`, which is not there",
+        )
+    ]
+
+
+def test_parameters_that_take_from_each_other_are_told_as_a_loop() -> None:
+    first = FAST.replace("default: 1.0,", "from: comm.version,")
+    second = artifact("/opt/comm").replace("default: 1.0,", "from: fast.version,")
+    found = mistakes(tree("stacks:\n  one: {layers: [system, fast, comm]}\n", fast=first, comm=second))
+    loops = [message for _, message, _ in found if "each other" in message]
+    assert loops == ["parameters take their values from each other: fast.version → comm.version → fast.version"]
+
+
+def test_one_layer_twice_is_told_at_the_second() -> None:
+    assert mistakes(tree("stacks:\n  one: {layers: [system, fast, fast: 2]}\n")) == [
+        ("stacks.yaml:2:32", "the layer `fast` stands twice in `one`", None)
+    ]
+
+
+def test_conflict_and_two_providers_are_told() -> None:
+    other = tree()["layers/system/layer.yaml"].replace("a system", "another")
+    files = tree(
+        "stacks:\n  one: {layers: [system, other, fast]}\n  two: {layers: [system, fast, comm]}\n",
+        other=other,
+        comm=artifact("/opt/comm", "conflicts: [fast]\n"),
+    )
+    files["layers/other/Dockerfile"] = files["layers/system/Dockerfile"]
+    assert [message for _, message, _ in mistakes(files)] == [
+        "`other` and `system` both provide `os`",
+        "the layers `comm` and `fast` cannot both be in `two`",
+    ]
+
+
+def test_missing_system_is_told_with_all_that_could_be_it() -> None:
+    other = tree()["layers/system/layer.yaml"]
+    files = tree("stacks:\n  one: {layers: [fast]}\n", other=other)
+    files["layers/other/Dockerfile"] = files["layers/system/Dockerfile"]
+    assert mistakes(files) == [
+        (
+            "stacks.yaml:2:18",
+            "layer `fast` requires `os`, which `one` does not have",
+            "add one of `other`, `system`",
+        )
+    ]
+
+
+def test_choice_that_another_layer_makes_counts_in_every_order_of_the_list() -> None:
+    other = tree()["layers/system/layer.yaml"]
+    texts = []
+    for names in permutations(["fast", "comm"]):
+        files = tree(
+            f"stacks:\n  one: {{layers: [{', '.join(names)}]}}\n",
+            other=other,
+            comm=artifact("/opt/comm").replace("[os]", "[system]"),
+        )
+        files["layers/other/Dockerfile"] = files["layers/system/Dockerfile"]
+        texts.append(order(files))
+    assert texts == [["system", "comm", "fast"]] * 2
+
+
+def test_system_layer_cannot_stand_on_an_artifact() -> None:
+    files = tree("stacks:\n  one: {layers: [system, late]}\n", late=SYSTEM_LAYER.replace("[os]", "[os, fast]"))
+    assert [message for _, message, _ in mistakes(files)] == [
+        "the system layer `late` cannot stand on the artifact `fast`"
+    ]
+
+
+def test_version_that_does_not_fit_is_told_with_the_text_of_the_check() -> None:
+    comm = artifact("/opt/comm", 'checks: [{needs: {fast.version: ">=2,<3"}, message: only the second}]\n')
+    text = "stacks:\n  a: {layers: [system, comm, fast: 2.10]}\n  b: {layers: [system, comm, fast: 3.0]}\n"
+    assert mistakes(tree(text, comm=comm)) == [
+        ("stacks.yaml:3:24", "layer `comm` 1.0 needs `fast` version >=2,<3, `b` has 3.0", "only the second")
+    ]
+
+
+def test_platform_that_a_layer_does_not_have_is_told() -> None:
+    text = "stacks:\n  one: {layers: [system, fast], platforms: [linux/arm64]}\n"
+    files = tree(text, fast=FAST + "platforms: [linux/amd64, linux/arm64]\n")
+    assert [message for _, message, _ in mistakes(files)] == [
+        "`one` is for `linux/arm64`, but the layer `system` is not"
+    ]

@@ -1,0 +1,107 @@
+"""A small right project as a tree of texts, which a test breaks in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from buildsys.commands import make_plan
+from buildsys.errors import InvalidInput
+from buildsys.load import load
+from buildsys.model import Catalog
+from buildsys.nodes import resolve
+from buildsys.plan import Plan, StackTarget
+
+_SYSTEM = """\
+description: a system
+kind: system
+licence: free
+provides: [os]
+parent: {name: "linux-{release}", images: ["example.com/linux:{release}"]}
+toolchain: {layer: tools, parameters: {release: "{release}"}}
+parameters:
+  release: {description: which one, default: 1, values: [1, 2], label: true}
+packages: [{names: [zip, base-files]}]
+environment: {set: {LANG: C.UTF-8}}
+"""
+_TOOLS = """\
+description: what artifacts are made on
+kind: toolchain
+licence: free
+parent: {name: "tools-{release}", images: ["example.com/tools:{release}"]}
+parameters:
+  release: {description: which one, default: 1, label: true}
+"""
+FAST = """\
+description: an artifact
+kind: artifact
+licence: MIT
+prefix: /opt/fast
+requires: [os]
+parameters:
+  version: {description: release, default: 1.0, label: true}
+  flags: {description: flags of configure, type: words, default: []}
+environment: {prepend: {PATH: /opt/fast/bin}}
+"""
+ARTIFACT = """\
+FROM toolchain AS build
+ARG VERSION
+ARG FLAGS
+RUN make
+FROM scratch
+COPY --from=build /artifact /
+"""
+LOCK = 'version: 1\nparents: {linux-1: {reference: "example.com/linux:1", digest: "sha256:%s"}}\n' % ("1" * 64)
+
+
+def tree(stacks: str = "stacks:\n  one: {layers: [system, fast]}\n", **layers: str) -> dict[str, str]:
+    """Return the project with another stacks.yaml, and layers added or changed: `name=` its layer.yaml.
+
+    A new artifact gets a Dockerfile that takes a version and flags, a new system layer none.
+    """
+    found = {
+        "stacks.yaml": stacks,
+        "buildsys.lock": LOCK,
+        "layers/system/layer.yaml": _SYSTEM,
+        "layers/system/Dockerfile": "FROM base\nARG PACKAGES\nRUN install $PACKAGES\n",
+        "layers/tools/layer.yaml": _TOOLS,
+        "layers/tools/Dockerfile": "FROM base\nRUN install compiler\n",
+        "layers/fast/layer.yaml": FAST,
+        "layers/fast/Dockerfile": ARTIFACT,
+    }
+    for name, text in layers.items():
+        folder = f"layers/{name.replace('_', '-')}"
+        found[f"{folder}/layer.yaml"] = text
+        if "kind: artifact" in text:
+            found[f"{folder}/Dockerfile"] = ARTIFACT
+    return found
+
+
+def planned(files: Mapping[str, str]) -> Plan:
+    """Return the plan of a tree."""
+    return make_plan(files)
+
+
+def stack(plan: Plan, name: str = "one") -> StackTarget:
+    """Return a stack of a plan."""
+    return next(each for each in plan.stacks if each.stack == name)
+
+
+def order(files: Mapping[str, str], name: str = "one") -> list[str]:
+    """Return the layers of a stack in their order."""
+    return [each.name for each in stack(planned(files), name).noded.layered.instances]
+
+
+def loaded(files: Mapping[str, str]) -> Catalog:
+    """Return the catalog of a tree, of which every stack can be resolved."""
+    catalog = load(files)
+    resolve(catalog)
+    return catalog
+
+
+def mistakes(files: Mapping[str, str]) -> list[tuple[str, str, str | None]]:
+    """Return place, message and hint of everything that is wrong with a tree."""
+    try:
+        make_plan(files)
+    except InvalidInput as error:
+        return [(str(each.place), each.message, each.hint) for each in error.mistakes()]
+    return []
