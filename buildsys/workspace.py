@@ -14,7 +14,8 @@ from buildsys.errors import Differs, InvalidInput, Mistake, Place
 from buildsys.key import File
 
 STACKS_FILE = "stacks.yaml"
-ROOT_FILES = (STACKS_FILE, "buildsys.lock", "buildsys.lock.local")
+OVERLAY_NAME = "buildsys.lock.local"
+ROOT_FILES = (STACKS_FILE, "buildsys.lock", OVERLAY_NAME)
 STATE_FOLDER = ".buildsys"
 
 

@@ -24,7 +24,7 @@ OWNERS = {
     "pydantic": {"schema", "schema_mistakes"},
     "python_on_whales": {"engine"},
     "tenacity": {"registry_http"},
-    "typer": {"cli"},
+    "typer": {"cli", "cli_ask"},
     "packaging": {"stack_checks"},
 }
 

@@ -152,3 +152,16 @@ def test_download_that_no_variant_fits_is_told_with_the_values() -> None:
     assert [message for _, message, _ in mistakes(files)] == [
         "layer `fast` has no download `source` for flags , version 2.0"
     ]
+
+
+def test_hash_of_a_node_is_not_taken_for_that_of_the_one_beside_it() -> None:
+    plain = COMM.replace("label: true", "label: false")
+    text = "stacks:\n  a: {layers: [system, fast, comm: 2]}\n  b: {layers: [system, fast: 2, comm]}\n"
+    files = with_comm(text)
+    files["layers/comm/layer.yaml"] = plain
+    files["layers/fast/layer.yaml"] = (
+        FAST.replace("label: true", "label: false") + "toolchain: {layer: tools, parameters: {release: 1}}\n"
+    )
+    comm = [name for name in names(files) if name.startswith("comm")]
+    assert len(comm) == 2
+    assert all(name.startswith("comm-tools-1-with-fast-") for name in comm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_descriptor_has_a_platform_only_where_it_is_said() -> None:
     assert Descriptor.from_json({"digest": DIGEST, "size": 1}).platform is None
 
 
-def manifest(kind: str = "", **fields: object) -> Manifest:
+def manifest(kind: str = "", **fields: Any) -> Manifest:
     return Manifest.parse(json.dumps({"schemaVersion": 2, **fields}).encode(), kind)
 
 
@@ -105,7 +106,7 @@ def test_digest_covers_the_bytes_as_they_came() -> None:
         ({"layers": [1]}, "misses a field"),
     ],
 )
-def test_what_is_no_manifest_is_refused(fields: dict[str, object], words: str) -> None:
+def test_what_is_no_manifest_is_refused(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         manifest(**fields)
 

@@ -112,7 +112,7 @@ target "tools-1" {
   attest     = ["type=provenance,disabled=true"]
 }
 
-target "comm-1_0-tools-1-71a06693" {
+target "comm-1_0-tools-1-e55b9624" {
   description = "comm 1.0 on tools 1"
   context     = "layers/comm"
   dockerfile  = "Dockerfile"
@@ -127,8 +127,8 @@ target "comm-1_0-tools-1-71a06693" {
     VERSION       = "1.0"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["comm-1_0-tools-1-71a06693", "tools-1"])
-  cache-to   = cache_to("comm-1_0-tools-1-71a06693", "max")
+  cache-from = cache_from(["comm-1_0-tools-1-e55b9624", "tools-1"])
+  cache-to   = cache_to("comm-1_0-tools-1-e55b9624", "max")
   output     = ["type=cacheonly"]
   attest     = ["type=provenance,disabled=true"]
 }
@@ -222,7 +222,7 @@ target "without" {
   description = "without"
   contexts = {
     base = "target:zip-tools-on-system-1"
-    comm = "target:comm-1_0-tools-1-71a06693"
+    comm = "target:comm-1_0-tools-1-e55b9624"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
@@ -236,7 +236,7 @@ EOT
     "org.opencontainers.image.title" = "without"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["without", "zip-tools-on-system-1", "comm-1_0-tools-1-71a06693"])
+  cache-from = cache_from(["without", "zip-tools-on-system-1", "comm-1_0-tools-1-e55b9624"])
   cache-to   = cache_to("without", "min")
   attest     = ["type=provenance,disabled=true"]
 }

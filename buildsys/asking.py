@@ -1,0 +1,139 @@
+"""The use cases that only look: keys and actions of the sources as they are, and against another revision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from buildsys.actions import BUILD, Action, decide
+from buildsys.commands import make_plan
+from buildsys.comparing import Changed, compare, users_of
+from buildsys.errors import Differs, InvalidInput, Mistake
+from buildsys.key import Keys, folders_of, keys_of
+from buildsys.lock import LOCK_FILE, Lock, lock_text, parse_lock
+from buildsys.locking import Change, missing_entries, outdated, resolved
+from buildsys.plan import Plan
+from buildsys.registry import Registry
+from buildsys.registry_credentials import docker_config_dir, docker_credentials
+from buildsys.revision import read_revision
+from buildsys.selection import select
+from buildsys.settings import read_settings
+from buildsys.stores import named_prefix, open_store
+from buildsys.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """The sources as they are: plan, keys, and what would be done about every target."""
+
+    plan: Plan
+    keys: Keys
+    actions: Mapping[str, Action]
+
+
+def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, overlay: bool = False) -> Look:
+    """Return the plan with actions: by the registry that is named, else (and offline) everything is to be built."""
+    made = make_plan(workspace.tree(), overlay=overlay)
+    keys = keys_of(made, workspace.contents(folders_of(made)))
+    wanted = [stack.name for stack in made.stacks if not stack.noded.stack.deprecated]
+    if offline or named_prefix(workspace, environ) is None:
+        return Look(plan=made, keys=keys, actions=decide(made, keys, {}, {}, wanted))
+    with open_store(workspace, environ) as store:
+        existing = store.existing(made, keys)
+        first = decide(made, keys, existing, {}, wanted)
+        previous = store.previous(made, [name for name, action in first.items() if action.word == BUILD])
+    return Look(plan=made, keys=keys, actions=decide(made, keys, existing, previous, wanted))
+
+
+def differences(workspace: Workspace, revision: str) -> tuple[Plan, tuple[Changed, ...]]:
+    """Return the plan of the sources as they are, and what differs in it from that of a revision."""
+    made = make_plan(workspace.tree(), overlay=True)
+    after = (made, keys_of(made, workspace.contents(folders_of(made))))
+    other = read_revision(workspace.root, revision)
+    try:
+        old = make_plan(other.tree, overlay=True)
+    except InvalidInput as error:
+        first = error.mistakes()[0]
+        message = f"the project of `{revision}` cannot be planned: {first.message}"
+        raise InvalidInput([Mistake(message=message, hint="compare with a revision that can be")]) from error
+    return made, compare((old, keys_of(old, other.contents(folders_of(old)))), after)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """All that is known of one node or stack."""
+
+    target: str
+    title: str
+    key: str
+    inputs: Mapping[str, str]
+    action: Action
+    below: tuple[str, ...]
+    users: tuple[str, ...]
+
+
+def explain(found: Look, word: str) -> Explanation:
+    """Return what there is to say of a node or stack; raises `InvalidInput` for a name that means none, or several."""
+    targets = select(found.plan, [word])
+    if len(targets) != 1:
+        raise InvalidInput([Mistake(message=f"`{word}` means {len(targets)} targets, expected one")])
+    target = targets[0]
+    node = next((each for each in found.plan.nodes if each.name == target), None)
+    stack = next((each for each in found.plan.stacks if each.name == target), None)
+    keyed = found.keys.of(target)
+    return Explanation(
+        target=target,
+        title=node.title if node else stack.stack if stack else target,
+        key=keyed.key,
+        inputs=keyed.inputs,
+        action=found.actions[target],
+        below=node.below if node else stack.noded.needs if stack else (),
+        users=users_of(found.plan, target) if node else (),
+    )
+
+
+def lock(
+    workspace: Workspace, *, update: tuple[str, ...] | None, offline: bool, check: bool, today: date
+) -> tuple[Change, ...]:
+    """Write the lock with what is missing, or with what `update` moves; with `check` write nothing.
+
+    Raises `Differs` with `check` if a reference has no entry.
+    """
+    tree = dict(workspace.tree())
+    held = parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock()
+    # An epoch that is missing would be a mistake of the plan; here it is what is asked for.
+    tree[LOCK_FILE] = lock_text(_with_all_epochs(held, tree, today))
+    made = make_plan(tree)
+    if check:
+        missing = [*missing_entries(made, held), *(layer for layer in made.epochs if layer not in held.epochs)]
+        if missing:
+            listed = "\n".join(f"+ {name}" for name in missing)
+            raise Differs(f"`{LOCK_FILE}` lacks {len(missing)} entries", difference=listed, hint="run `buildsys lock`")
+        return ()
+    settings = read_settings(workspace.root)
+    if offline:
+        found, changes = resolved(made, held, update=update, registry=None, settings=settings, today=today)
+    else:
+        with Registry(credentials=docker_credentials(docker_config_dir())) as registry:
+            found, changes = resolved(made, held, update=update, registry=registry, settings=settings, today=today)
+    workspace.write(LOCK_FILE, lock_text(found))
+    return changes
+
+
+def _with_all_epochs(held: Lock, tree: Mapping[str, str], today: date) -> Lock:
+    from buildsys.load import load
+
+    fresh = {
+        layer.name: today.isoformat()
+        for layer in load(tree).layers.values()
+        if any(recipe.freshness for recipe in layer.recipes.values())
+    }
+    return Lock(parents=held.parents, epochs={**fresh, **held.epochs}, downloads=held.downloads)
+
+
+def moved_upstream(workspace: Workspace, today: date) -> tuple[Change, ...]:
+    """Return what moved since it was locked."""
+    made = make_plan(workspace.tree())
+    with Registry(credentials=docker_credentials(docker_config_dir())) as registry:
+        return outdated(made, registry, read_settings(workspace.root), today)
