@@ -45,7 +45,7 @@ def plain(value: Value, variables: Mapping[str, str]) -> str:
 
 
 def plan_document(plan: Plan, keys: Keys | None = None, actions: Mapping[str, Action] | None = None) -> dict[str, Any]:
-    """Return what `plan --json` prints: nodes in build order, stacks by name, each with what is done about it if known."""
+    """Return what `plan --json` prints: nodes in build order, stacks by name; what is done about each, if known."""
     variables = defaults(plan)
     return {
         "bake_file": BAKE_FILE,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildsys.errors import Differs, InvalidInput, Mistake, Place
+from buildsys.errors import Differs, InvalidInput, Mistake, Place, Unavailable
 from buildsys.key import File
 
 STACKS_FILE = "stacks.yaml"
@@ -98,7 +98,17 @@ def _files(folder: Path) -> Iterator[tuple[str, File]]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, with the mode it had; folders above it are made."""
+    """Write a file whole or not at all, with the mode it had; folders above it are made.
+
+    Raises `Unavailable` where the disk does not take it.
+    """
+    try:
+        _write_whole(path, data)
+    except OSError as error:
+        raise Unavailable(f"`{path}` cannot be written: {error.strerror}") from error
+
+
+def _write_whole(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -29,7 +29,7 @@ LAW = settings(
     derandomize=True,
     database=None,
     deadline=None,
-    max_examples=20,
+    max_examples=16,
     suppress_health_check=list(HealthCheck),
 )
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from buildsys.errors import Differs, InvalidInput
+from buildsys.errors import Differs, InvalidInput, Unavailable
 from buildsys.workspace import Workspace, find_workspace, write_whole
 
 
@@ -48,16 +48,16 @@ def test_write_says_whether_it_changed_anything_and_leaves_an_equal_file_alone(t
     assert (tmp_path / "new" / "folder" / "file").read_text(encoding="utf-8") == "x"
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize(("error", "raised"), [(KeyboardInterrupt, KeyboardInterrupt), (OSError, Unavailable)])
 def test_write_that_is_interrupted_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], raised: type[BaseException]
 ) -> None:
     def stop(_: int) -> NoReturn:
         raise error
 
     put(tmp_path, "file")
     monkeypatch.setattr(os, "fsync", stop)
-    with pytest.raises(error):
+    with pytest.raises(raised):
         write_whole(tmp_path / "file", b"half of the n")
     assert [(path.name, path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()] == [("file", "file\n")]
 
