@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from buildsys.key import Keys
-from buildsys.plan import Plan
+from buildsys.node import Node
+from buildsys.plan import Plan, StackTarget
 
 BUILD, REUSE, LEAVE = "build", "reuse", "leave"
 
@@ -50,16 +51,22 @@ def decide(
     again, and what only such a thing needs is left.
     """
     needed = set(_needed(plan, existing, wanted))
-    stacks = {stack.name: stack for stack in plan.stacks}
+    targets: dict[str, Node | StackTarget] = {node.name: node for node in plan.nodes}
+    targets |= {stack.name: stack for stack in plan.stacks}
     found: dict[str, Action] = {}
-    for name in [*(node.name for node in plan.nodes), *stacks]:
+    for name, target in targets.items():
         if reference := existing.get(name):
             found[name] = Action(target=name, word=REUSE, reason=f"exists as {reference}", reference=reference)
         elif name not in needed:
             found[name] = Action(target=name, word=LEAVE, reason="nothing asked for needs it")
         else:
             difference = first_difference(previous[name], keys.of(name).inputs) if name in previous else None
-            reason = _reason(plan, name, difference, found, known=name in previous)
+            if difference is not None:
+                reason = _reason(target, difference, keys, found)
+            elif name in previous:
+                reason = "what was published under its key is gone"
+            else:
+                reason = "nothing was published under its name yet"
             found[name] = Action(target=name, word=BUILD, reason=reason, difference=difference)
     return MappingProxyType(found)
 
@@ -78,8 +85,21 @@ def _needed(plan: Plan, existing: Mapping[str, str], wanted: Collection[str]) ->
 
 
 # What a person would name first; an input that follows from another comes last.
-_ORDER = ("definition", "dockerfile", "file", "folder", "argument", "download", "epoch", "platforms", "variable")
+_ORDER = (
+    "definition",
+    "dockerfile",
+    "file",
+    "folder",
+    "argument",
+    "download",
+    "epoch",
+    "platforms",
+    "order",
+    "variable",
+)
 _LAST = ("base", "context", "artifact")
+# A list with more words than this is told by what changed in it.
+_MANY_WORDS = 4
 
 
 def first_difference(before: Mapping[str, str], after: Mapping[str, str]) -> Difference | None:
@@ -98,48 +118,50 @@ def first_difference(before: Mapping[str, str], after: Mapping[str, str]) -> Dif
     return Difference(name=first, before=before.get(first), after=after.get(first))
 
 
-def _reason(plan: Plan, name: str, difference: Difference | None, done: Mapping[str, Action], *, known: bool) -> str:
-    node = next((each for each in plan.nodes if each.name == name), None)
-    stack = next((each for each in plan.stacks if each.name == name), None)
-    below = node.below if node else stack.noded.needs if stack else ()
-    built = [each for each in below if done[each].word == BUILD]
-    if difference is None:
-        if known:
-            return "what was published under its key is gone"
-        return "nothing was published under its name yet"
+def _reason(target: Node | StackTarget, difference: Difference, keys: Keys, done: Mapping[str, Action]) -> str:
+    node = target if isinstance(target, Node) else None
+    made_of = target.below if isinstance(target, Node) else target.noded.needs
     word, _, rest = difference.name.partition(" ")
     if word in ("base", "context", "artifact"):
-        if built:
-            return f"{built[0]} is built"
-        if word == "base" and not (node.base if node else stack.noded.base if stack else None):
-            parent = node.parent.name if node and node.parent else stack.noded.parent.name if stack else ""
-            return f"parent {parent} moved from {short(difference.before)} to {short(difference.after)}"
+        other = next((each for each in made_of if keys.of(each).key == difference.after), None)
+        if other is not None and done[other].word == BUILD:
+            return f"{other} is built"
+        if word == "base" and other is None:
+            parent = target.parent if isinstance(target, Node) else target.noded.parent
+            name = parent.name if parent else ""
+            return f"parent {name} moved from {short(difference.before)} to {short(difference.after)}"
         return f"{difference.name} is another one: {short(difference.before)} → {short(difference.after)}"
-    folder = node.folder if node else ""
     if word == "dockerfile" and node:
         return f"{node.dockerfile} changed"
-    if word in ("file", "folder"):
-        path = f"{folder}/{rest}" if word == "file" else rest
+    if word in ("file", "folder") and node:
+        context, _, inner = rest.partition(" ")
+        path = f"{node.folder}/{rest}" if word == "file" else f"{dict(node.folders).get(context, context)}/{inner}"
         what = "is new" if difference.before is None else "is gone" if difference.after is None else "changed"
         return f"{path} {what}"
-    if difference.name == "argument PACKAGES":
-        return _packages(difference)
-    if word == "epoch":
-        return f"its packages are made fresh: {difference.before} → {difference.after}"
+    return told(difference)
+
+
+def told(difference: Difference) -> str:
+    """Return a difference as a person reads it: from what to what, of a long list only what came and went."""
+    before, after = difference.before or "", difference.after or ""
+    came = [f"+{word}" for word in after.split() if word not in before.split()]
+    went = [f"-{word}" for word in before.split() if word not in after.split()]
+    listed = " ".join([*came, *went])
+    if difference.name == "argument PACKAGES" and listed:
+        return f"packages {listed}"
+    if difference.name == "epoch":
+        return f"its packages are made fresh: {short(difference.before)} → {short(difference.after)}"
+    if max(len(before.split()), len(after.split())) > _MANY_WORDS and listed:
+        return f"{difference.name}: {listed}"
     return f"{difference.name}: {short(difference.before)} → {short(difference.after)}"
 
 
-def _packages(difference: Difference) -> str:
-    before, after = (difference.before or "").split(), (difference.after or "").split()
-    added = [f"+{name}" for name in after if name not in before]
-    removed = [f"-{name}" for name in before if name not in after]
-    return f"packages {' '.join([*added, *removed])}"
-
-
 def short(value: str | None) -> str:
-    """Return a value as a person reads it: a digest or key by its first digits."""
+    """Return a value as a person reads it: a digest or key by its first digits, an empty one as two quotes."""
     if value is None:
         return "nothing"
+    if not value:
+        return '""'
     bare = value.removeprefix("sha256:")
     if len(bare) == 64 and all(character in "0123456789abcdef" for character in bare):
         return bare[:8]

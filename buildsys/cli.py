@@ -172,13 +172,13 @@ def _publish(
     dry_run: bool,
     quiet: bool,
 ) -> None:
-    from buildsys import publishing, report
+    from buildsys import building, publishing, report
     from buildsys.engine import find_docker
     from buildsys.engine_stop import Stop
     from buildsys.progress_lines import Lines
     from buildsys.stores import open_store
 
-    options = publishing.PublishOptions(
+    options = building.PublishOptions(
         words=names, everything=everything, verify=verify, no_cache=no_cache, builder=builder
     )
     talk = report.Screen(typer.get_text_stream("stderr"))
@@ -195,7 +195,7 @@ def _publish(
     report.show_published(result, report.Screen())
     if stop.requested:
         raise typer.Exit(128 + (stop.signal or 2))
-    if result.failure is not None or result.blocked:
+    if result.failures or result.blocked:
         raise typer.Exit(int(ExitCode.FAILED))
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from buildsys.environment import Variable
 from buildsys.ignore import ignored
 from buildsys.node import Node
 from buildsys.plan import Plan, StackTarget, epoch_of
@@ -97,7 +98,7 @@ def _node_inputs(plan: Plan, node: Node, nodes: Mapping[str, Keyed], contents: C
         # An address is no input where a checksum says what comes from it: a mirror gives the same bytes.
         yield f"download {download.name}", f"sha256:{download.sha256}" if download.sha256 else download.url
     for context, folder in node.folders:
-        for path, file in sorted(contents.get(folder, {}).items()):
+        for path, file in _not_ignored(contents.get(folder, {}), ".dockerignore"):
             yield f"folder {context} {path}", _file(file)
 
 
@@ -106,12 +107,32 @@ def _readable(folder: str, dockerfile: str, contents: Contents) -> Iterator[tupl
     files = contents.get(folder, {})
     name = dockerfile.removeprefix(f"{folder}/")
     yield "dockerfile", files[name].content
-    # What leaves files out does not reach the build itself.
-    rules = next((each for each in (f"{name}.dockerignore", ".dockerignore") if each in files), None)
-    is_ignored = ignored(files[rules].rules or "") if rules else lambda _: False
+    for path, file in _not_ignored(files, f"{name}.dockerignore", ".dockerignore"):
+        yield f"file {path}", _file(file)
+
+
+def _not_ignored(files: Mapping[str, File], *rules: str) -> Iterator[tuple[str, File]]:
+    """Yield, sorted, what the first file of rules that is there lets through: itself and the Dockerfile too."""
+    text = next((files[each].rules for each in rules if each in files), None)
+    is_ignored = ignored(text or "")
     for path, file in sorted(files.items()):
-        if path not in (name, rules) and not is_ignored(path):
-            yield f"file {path}", _file(file)
+        if not is_ignored(path):
+            yield path, file
+
+
+def _variable(variable: Variable) -> str:
+    """Return the value as a person reads it, a dollar in it doubled: `$NAME` stands for the parent's value alone."""
+    value = variable.value
+    return replace(
+        variable,
+        value=None if value is None else _doubled(value),
+        prepended=tuple(map(_doubled, variable.prepended)),
+        appended=tuple(map(_doubled, variable.appended)),
+    ).shown
+
+
+def _doubled(text: str) -> str:
+    return text.replace("$", "$$")
 
 
 def _file(file: File) -> str:
@@ -132,9 +153,9 @@ def _stack_inputs(plan: Plan, stack: StackTarget, nodes: Mapping[str, Keyed]) ->
     for layer, node in stack.noded.artifacts:
         yield f"artifact {layer}", nodes[node].key
     for variable in stack.environment:
-        yield f"variable {variable.name}", variable.shown
+        yield f"variable {variable.name}", _variable(variable)
     for label, value in stack.labels.items():
         yield f"label {label}", value
-    yield "ports", " ".join(stack.ports)
+    yield "ports", " ".join(sorted(stack.ports))
     yield "user", stack.user or ""
     yield "workdir", stack.workdir or ""

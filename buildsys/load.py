@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from buildsys.errors import InvalidInput, Mistake, Place
+from buildsys.ignore import ignored
 from buildsys.load_layers import load_layer
 from buildsys.load_stacks import families, load_stacks
 from buildsys.model import Catalog, Kind, Layer, Recipe, Stack
@@ -58,6 +59,17 @@ def _read(text: str, path: str, mistakes: list[Mistake]) -> Source | None:
     except InvalidInput as error:
         mistakes.extend(error.mistakes())
         return None
+
+
+def _readable_metadata(layers: Mapping[str, Layer], tree: Mapping[str, str]) -> Iterable[Mistake]:
+    """Yield a warning for each layer whose builds can read its layer.yaml, and so depend on every word in it."""
+    for layer in layers.values():
+        folder = layer.file.rpartition("/")[0]
+        builds = any(recipe.dockerfile for recipe in layer.recipes.values())
+        if builds and not ignored(tree.get(f"{folder}/.dockerignore", ""))("layer.yaml"):
+            message = f"the Dockerfile of `{layer.name}` can read its `layer.yaml`, so each word in it makes all anew"
+            hint = f"write a line `layer.yaml`, or `*`, to `{folder}/.dockerignore`"
+            yield Mistake(message=message, place=Place(file=layer.file), hint=hint)
 
 
 def _without_recipe(tree: Mapping[str, str]) -> Iterable[Mistake]:

@@ -22,6 +22,7 @@ from buildsys.settings import Settings
 
 _READ_SECONDS = 60
 _PIECE = 1 << 20
+_OFFLINE, _OFFLINE_KEPT = "not asked, offline", "kept as it is: offline"
 FRESH_DAYS: Mapping[str, int] = MappingProxyType({"week": 7, "month": 31})
 
 
@@ -36,9 +37,8 @@ class Change:
 
 
 def missing_entries(plan: Plan, lock: Lock) -> tuple[str, ...]:
-    """Return the parents and epochs that the lock has no entry for, sorted."""
-    parents = [parent.name for parent in plan.parents if parent.name not in lock.parents]
-    return tuple(sorted(parents))
+    """Return the parents that the lock has no entry for, sorted."""
+    return tuple(sorted(parent.name for parent in plan.parents if parent.name not in lock.parents))
 
 
 def resolved(
@@ -93,8 +93,11 @@ def resolved(
     for address in addresses:
         held = lock.downloads.get(address)
         found, note = held, ""
-        if registry is not None and (held is None or moves(address)):
-            found, note = _download(address, held, settings)
+        if held is None or moves(address):
+            if registry is None:
+                note = _OFFLINE_KEPT if held else _OFFLINE
+            else:
+                found, note = _download(address, held, settings)
         if found:
             downloads[address] = found
         changes.append(
@@ -113,9 +116,7 @@ def resolved(
 
 def _check_patterns(patterns: Collection[str], known: list[str]) -> None:
     mistakes = [
-        Mistake(
-            message=f"nothing in the lock is named `{each}`", hint="`buildsys lock` without a name shows all entries"
-        )
+        Mistake(message=f"nothing in the lock is named `{each}`", hint="`buildsys lock --json` shows all entries")
         for each in patterns
         if not any(fnmatchcase(name, each) for name in known)
     ]
@@ -128,7 +129,7 @@ def _parent(
 ) -> tuple[LockedParent | None, str]:
     """Ask the sources of a parent in their order; return its entry and what to say of it."""
     if registry is None:
-        return before, "kept as it is: offline" if before else "unknown: offline"
+        return before, _OFFLINE_KEPT if before else _OFFLINE
     problems = []
     for image in parent.images:
         reference = Reference.parse(mirrored_reference(image, settings))
@@ -150,7 +151,7 @@ def _parent(
             digest=manifest.descriptor.digest,
             platforms=MappingProxyType(dict(sorted(platforms.items()))),
         )
-        note = f"from the second source, {image}: {problems[0]}" if problems else ""
+        note = f"from source {len(problems) + 1}, {image}: {'; '.join(problems)}" if problems else ""
         return found, note
     why = "; ".join(problems)
     if before is None:

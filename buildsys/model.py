@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from buildsys.errors import Place
+from buildsys.errors import Mistake, Place
 
 SCHEMA_VERSION = 1
 OS = "os"
@@ -247,4 +247,4 @@ class Catalog:
     layers: Mapping[str, Layer]
     families: tuple[Family, ...]
     stacks: tuple[Stack, ...]
-    default_platforms: tuple[str, ...] = ("linux/amd64",)
+    warnings: tuple[Mistake, ...] = ()

@@ -91,7 +91,7 @@ def plan(catalog: Catalog, resolution: Resolution, lock: Lock) -> Plan:
         parents=parents,
         origins=MappingProxyType(dict(sorted(origins.items()))),
         epochs=MappingProxyType(epochs),
-        warnings=tuple(_warnings(parents, nodes)),
+        warnings=(*catalog.warnings, *_warnings(parents, nodes)),
         families=catalog.families,
     )
 

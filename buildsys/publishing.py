@@ -7,62 +7,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from buildsys.actions import BUILD, Action, decide
-from buildsys.commands import bake_environment, chosen_targets, make_plan
+from buildsys.actions import BUILD, decide
+from buildsys.building import LOG_FILE, Built, Decision, PublishOptions, build_nodes
+from buildsys.commands import chosen_targets, make_plan
 from buildsys.documents import defaults, plain
 from buildsys.engine import Docker
-from buildsys.engine_bake import BakeCall, print_bake, run_bake
-from buildsys.engine_paths import check_paths
 from buildsys.engine_stop import Stop
-from buildsys.errors import InvalidInput
 from buildsys.failure import Failure
 from buildsys.key import Keys, folders_of, keys_of
 from buildsys.plan import Plan
 from buildsys.progress import Status, Text
-from buildsys.registry_values import Reference
 from buildsys.render import stack_tags
-from buildsys.runtime import render_nodes
-from buildsys.steps import executed_runs
-from buildsys.store import Store, inputs_text
-from buildsys.workspace import STATE_FOLDER, Workspace, write_whole
+from buildsys.store import Store
+from buildsys.workspace import Workspace
 
-RUNTIME_FILE = f"{STATE_FOLDER}/publish.hcl"
-LOG_FILE = f"{STATE_FOLDER}/logs/bake.jsonl"
 # A second try is for what turned out to be damaged in the registry; more would hide a registry that loses things.
 _TRIES = 2
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PublishOptions:
-    """What the command line asks for; `verify` looks at the blobs of all that exists."""
-
-    words: tuple[str, ...] = ()
-    everything: bool = False
-    verify: bool = False
-    no_cache: bool = False
-    builder: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Decision:
-    """What a run will do: `tags` maps the stacks asked for to their public tags."""
-
-    plan: Plan
-    keys: Keys
-    existing: Mapping[str, str]
-    actions: Mapping[str, Action]
-    targets: tuple[str, ...]
-    tags: Mapping[str, tuple[str, ...]]
-
-    @property
-    def nodes_to_build(self) -> tuple[str, ...]:
-        """The nodes that are built, in build order."""
-        return tuple(node.name for node in self.plan.nodes if self.actions[node.name].word == BUILD)
-
-    @property
-    def stacks_to_make(self) -> tuple[str, ...]:
-        """The stacks that are made, by name."""
-        return tuple(stack.name for stack in self.plan.stacks if self.actions[stack.name].word == BUILD)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +36,8 @@ class Published:
     moved: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
     damaged: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    failure: Failure | None = None
+    failures: tuple[Failure, ...] = ()
+    retries: int = 0
     seconds: float = 0.0
     log: str | None = None
 
@@ -126,29 +87,28 @@ def publish(
 ) -> Published:
     """Make what is missing, and return how it went.
 
-    `find` is called only if something must be built: where all that images stand on exists, no engine is needed. Public
-    tags move only if nothing that was asked for is missing.
+    `find` is called only if something must be built: where all that images stand on exists, no engine is needed. A node
+    that fails blocks what needs it and nothing else. Public tags move only if nothing that was asked for is missing.
     """
     began = time.monotonic()
     decision, damaged = decide_run(workspace, store, options, environ)
+    first = decision
     nodes: dict[str, str] = {}
     stacks: dict[str, str] = {}
-    runs: list[str] = []
-    failure: Failure | None = None
+    built = Built()
     for attempt in range(_TRIES):
-        failure = None
+        built = Built(runs=built.runs)
         if decision.nodes_to_build:
-            failure, made, executed = _build(workspace, store, decision, options, find(), on_event, stop)
-            nodes.update(made)
-            runs += executed
-            store.remember(decision.plan, made)
+            built = build_nodes(workspace, store, decision, options, find(), on_event, stop, built.runs)
+            nodes.update(built.made)
+            store.remember(decision.plan, built.made)
         references = {**decision.existing, **nodes}
         made_stacks, unusable = _compose(store, decision, references)
         stacks.update(made_stacks)
         store.remember(decision.plan, made_stacks)
-        if stop.requested or attempt + 1 == _TRIES or not (failure or unusable):
+        if stop.requested or attempt + 1 == _TRIES or not (built.failures or unusable):
             break
-        lost = store.verify({target: references[target] for target in references})
+        lost = store.verify(references)
         if not lost:
             break
         damaged = {**damaged, **lost}
@@ -165,16 +125,17 @@ def publish(
     if not blocked and not stop.requested:
         moved = store.move_tags({target: have[target] for target in decision.tags}, decision.tags)
     return Published(
-        decision=decision,
+        decision=first,
         nodes=nodes,
         stacks=stacks,
         blocked=blocked,
         moved=moved,
-        runs=tuple(runs),
+        runs=built.runs,
         damaged=damaged,
-        failure=failure,
+        failures=built.failures,
+        retries=built.retries,
         seconds=time.monotonic() - began,
-        log=LOG_FILE if decision.nodes_to_build else None,
+        log=LOG_FILE if first.nodes_to_build else None,
     )
 
 
@@ -194,41 +155,6 @@ def _needs(plan: Plan, target: str) -> tuple[str, ...]:
     for name in found:
         visit(name)
     return tuple(ordered)
-
-
-def _build(
-    workspace: Workspace,
-    store: Store,
-    decision: Decision,
-    options: PublishOptions,
-    docker: Docker,
-    on_event: Callable[[Status | Text], None],
-    stop: Stop,
-) -> tuple[Failure | None, dict[str, str], list[str]]:
-    """Build the nodes that are missing in one bake; return its failure, what it published, and the RUNs it executed."""
-    names = {name: str(store.node(decision.keys.nodes[name].key)) for name in decision.nodes_to_build}
-    inputs = {name: inputs_text(decision.keys.nodes[name]) for name in names}
-    text = render_nodes(decision.plan, decision.actions, decision.keys, names=names, inputs=inputs)
-    write_whole(workspace.root / RUNTIME_FILE, text.encode())
-    call = BakeCall(
-        root=workspace.root,
-        files=(RUNTIME_FILE,),
-        targets=decision.nodes_to_build,
-        environment=bake_environment(decision.plan, workspace),
-        no_cache=options.no_cache,
-        builder=options.builder,
-    )
-    if mistakes := check_paths(print_bake(docker, call), workspace.root):
-        raise InvalidInput(mistakes)
-    log = workspace.root / LOG_FILE
-    log.parent.mkdir(parents=True, exist_ok=True)
-    result = run_bake(docker, call, on_event, log=log, stop=stop)
-    made = {}
-    for name, reference in names.items():
-        digest = result.published.get(reference) or (result.digests.get(name) if result.failure is None else None)
-        if digest:
-            made[name] = str(Reference.parse(reference).with_digest(digest))
-    return result.failure, made, [vertex.name for vertex in executed_runs(result.steps)]
 
 
 def _compose(store: Store, decision: Decision, references: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:

@@ -98,8 +98,8 @@ def _of_what(stack: StackTarget) -> str:
     return " + ".join([base, *artifacts])
 
 
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" + ("" if number == 1 else "s")
+def _count(number: int, word: str, several: str = "") -> str:
+    return f"{number} {word if number == 1 else several or f'{word}s'}"
 
 
 def show_list(plan: Plan, screen: Screen) -> None:
@@ -244,14 +244,15 @@ def show_published(result: Published, screen: Screen) -> None:
     screen.line(
         f"{_count(len(result.nodes), 'node')} and {_count(len(result.stacks), 'image')} made, {reused} reused · "
         f"{_count(len(result.runs), 'RUN step')} executed · {_count(len(result.moved), 'tag')} moved · "
-        f"{_seconds(result.seconds)}"
+        f"{_seconds(result.seconds)}" + (f" · {_count(result.retries, 'try', 'tries')} again" if result.retries else "")
     )
     if result.blocked:
-        total = len(decision.tags)
-        screen.line(f"Nothing was tagged: {len(result.blocked)} of {_count(total, 'image')} is missing")
-    if result.failure is not None:
-        where = next((node.folder for node in decision.plan.nodes if node.name == result.failure.target), "")
-        _show_failure(result.failure, where, result.log or "", screen)
+        verb = "is" if len(result.blocked) == 1 else "are"
+        total = _count(len(decision.tags), "image")
+        screen.line(f"Nothing was tagged: {len(result.blocked)} of {total} {verb} missing")
+    for failure in result.failures:
+        where = next((node.folder for node in decision.plan.nodes if node.name == failure.target), "")
+        _show_failure(failure, where, result.log or "", screen)
 
 
 def _brief(reference: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from buildsys.actions import Difference, short
+from buildsys.actions import Difference, short, told
 from buildsys.asking import Explanation
 from buildsys.comparing import ADDED, Changed
 from buildsys.locking import Change
@@ -22,7 +22,7 @@ def show_explanation(found: Explanation, screen: Screen) -> None:
         if names:
             screen.line(f"{word:<9} {', '.join(names)}")
     screen.line("inputs")
-    for line in columns((name, short(value) if value else '""') for name, value in found.inputs.items()):
+    for line in columns((name, short(value)) for name, value in found.inputs.items()):
         screen.line(line)
 
 
@@ -52,13 +52,13 @@ def show_why(stack: str, layer: str, path: Sequence[tuple[str, str]], screen: Sc
 def _difference(difference: Difference | None) -> str:
     if difference is None:
         return "is new"
-    before, after = short(difference.before), short(difference.after)
     if difference.name == "dockerfile":
         return "its Dockerfile changed"
     if difference.name.startswith(("file ", "folder ")):
         word = "is new" if difference.before is None else "is gone" if difference.after is None else "changed"
-        return f"{difference.name.split(' ')[-1]} {word}"
-    return f"{difference.name}: {before} → {after}"
+        kind, _, path = difference.name.partition(" ")
+        return f"{path if kind == 'file' else path.partition(' ')[2]} {word}"
+    return told(difference)
 
 
 def _reason(plan: Plan, each: Changed) -> str:

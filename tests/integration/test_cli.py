@@ -157,13 +157,17 @@ def test_project_is_found_from_a_folder_inside_it(small: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["-C", "small"], ["-Csmall"], ["--directory", "small"], ["--directory=small"]])
-def test_other_project_is_named_by_an_option(small: Path, words: list[str]) -> None:
-    assert ask(*words, "list", cwd=small.parent) == ask("list", cwd=small)
-    # The line of the mistake is that of the project named, also where another one is around.
+def test_mistake_in_a_project_named_by_an_option_is_shown_with_its_own_line(small: Path, words: list[str]) -> None:
+    # Another project is around, whose second line is not the one that is wrong.
     (small.parent / "stacks.yaml").write_text("stacks: {}\n# another line\n", encoding="utf-8")
     replace_in(small / "stacks.yaml", "comm, fast]", "comm, fats]")
     done = ask(*words, "list", cwd=small.parent)
+    assert (done.code, done.stdout) == (4, "")
     assert "\n2 |   with-fast: {description: both, layers: [system, comm, fats]}\n" in done.stderr
+
+
+def test_other_project_is_named_by_an_option(small: Path) -> None:
+    assert ask("-C", "small", "list", cwd=small.parent) == ask("list", cwd=small)
 
 
 @pytest.mark.parametrize("words", [["--nonsense"], ["plan", "--chekc"], ["show"], ["schema", "stack"], ["nothing"]])

@@ -1,0 +1,357 @@
+"""A registry as the memory: what the plan says and what BuildKit executes are the same, and the least possible.
+
+The project is small and real. RUN steps are counted from BuildKit's own events, on an engine that is emptied before
+each bake, with the registry full. What is expected stands here, written by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from buildsys.registry import Registry
+from buildsys.registry_values import Reference
+from tests.integration.support import ROOT, Command, OwnEngine, Run, run
+
+pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents]
+
+OS = """\
+description: a system
+kind: system
+licence: free
+provides: [os]
+parent: {name: "debian-12", images: ["docker.io/library/debian:12-slim"]}
+toolchain: {layer: tools}
+freshness: week
+packages: [{names: [hello]}]
+parameters:
+  variant: {description: which one, default: a, values: [a, b], label: true}
+"""
+# What counts here is which steps run, not what they do.
+OS_DOCKERFILE = """\
+FROM base
+ARG PACKAGES
+ARG EPOCH
+ARG VARIANT
+RUN echo "$VARIANT $PACKAGES $EPOCH" >/etc/system
+"""
+TOOLS = """\
+description: what artifacts are made on
+kind: toolchain
+licence: free
+parent: {name: "toolchain-debian-12", images: ["docker.io/library/debian:12-slim"]}
+packages: [{names: [compiler]}]
+"""
+TOOLS_DOCKERFILE = "FROM base\nARG PACKAGES\nRUN echo $PACKAGES >/etc/tools\n"
+ARTIFACT = """\
+description: an artifact
+kind: artifact
+licence: free
+prefix: /opt/{name}
+requires: [os]
+order: {order}
+parameters:
+  version: {{description: release, default: 1, label: true}}
+environment: {{prepend: {{PATH: /opt/{name}/bin}}}}
+"""
+ARTIFACT_DOCKERFILE = """\
+FROM toolchain AS build
+ARG VERSION
+RUN mkdir -p /artifact/opt/{name}/bin && \\
+    printf '#!/bin/sh\\necho {name} %s\\n' "$VERSION" >/artifact/opt/{name}/bin/{name} && \\
+    chmod 0755 /artifact/opt/{name}/bin/{name}
+FROM scratch
+COPY --from=build /artifact /
+"""
+STACKS = """\
+stacks:
+  one: {layers: [system, mpi, conda]}
+  two: {layers: [system, mpi]}
+  three: {layers: [system: {variant: b}, conda]}
+"""
+ALL_NODES = {"system-a", "system-b", "tools", "mpi-1-tools", "conda-1-tools"}
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+class Small:
+    """The small project with its engine: changes, what is planned for it, what is executed for it."""
+
+    def __init__(self, folder: Path, engine: OwnEngine, buildsys: Command, name: str) -> None:
+        self.folder, self.engine, self._buildsys = folder, engine, buildsys
+        self.environment = {**engine.environment, "BUILDSYS_REGISTRY": f"{engine.registry}/{name}"}
+        write(folder, "layers/system/layer.yaml", OS)
+        write(folder, "layers/system/Dockerfile", OS_DOCKERFILE)
+        write(folder, "layers/tools/layer.yaml", TOOLS)
+        write(folder, "layers/tools/Dockerfile", TOOLS_DOCKERFILE)
+        for order, artifact in enumerate(("mpi", "conda")):
+            write(folder, f"layers/{artifact}/layer.yaml", ARTIFACT.format(name=artifact, order=order))
+            write(folder, f"layers/{artifact}/Dockerfile", ARTIFACT_DOCKERFILE.format(name=artifact))
+        for layer in ("system", "tools", "mpi", "conda"):
+            write(folder, f"layers/{layer}/.dockerignore", "*\n")
+        write(folder, "stacks.yaml", STACKS)
+        write(folder, "mirrors/use", ":\n")
+        write(folder, "buildsys.lock", "version: 1\nepochs: {system: 2026-11-23}\n")
+        shutil.copy(engine.overlay, folder / "buildsys.lock.local")
+
+    def call(self, *words: str) -> Run:
+        return self._buildsys("-C", self.folder, *words, environment=self.environment)
+
+    def planned(self) -> tuple[set[str], set[str]]:
+        """Return the nodes and the stacks that the plan says are made."""
+        done = self.call("plan", "--json")
+        assert done.code == 0, done.stderr
+        document = json.loads(done.stdout)
+        nodes = {each["name"] for each in document["nodes"] if each["action"] == "build"}
+        return nodes, {each["name"] for each in document["stacks"] if each["action"] == "build"}
+
+    def bake(self) -> tuple[Run, list[str]]:
+        """Empty the engine, bake everything to the registry, and return the owners of the RUNs executed."""
+        self.engine.reset()
+        log = self.folder / ".buildsys/logs/bake.jsonl"
+        log.unlink(missing_ok=True)
+        done = self.call("bake", "--all", "--push")
+        return done, owners(log)
+
+    def edit(self, name: str, before: str, after: str) -> None:
+        path = self.folder / name
+        text = path.read_text(encoding="utf-8")
+        assert before in text
+        path.write_text(text.replace(before, after), encoding="utf-8")
+
+
+def owners(log: Path) -> list[str]:
+    """Return the target of each RUN that was executed, each step once, by its digest."""
+    from buildsys.progress import parse_line
+    from buildsys.steps import Steps, executed_runs
+
+    if not log.exists():
+        return []
+    text = log.read_text(encoding="utf-8")
+    steps = Steps()
+    for line in text.splitlines():
+        steps.add(parse_line(line))
+    return sorted(vertex.owner or "only" for vertex in executed_runs(steps.snapshot()))
+
+
+@pytest.fixture
+def small(tmp_path: Path, own_engine: OwnEngine, buildsys: Command, request: pytest.FixtureRequest) -> Small:
+    """The small project, published once to a repository of its own."""
+    name = "".join(character for character in request.node.name.lower() if character.isalnum())
+    found = Small(tmp_path, own_engine, buildsys, name)
+    assert found.planned() == (ALL_NODES, {"one", "two", "three"})
+    done, executed = found.bake()
+    assert done.code == 0, done.stdout + done.stderr
+    assert executed == sorted(ALL_NODES)
+    assert found.planned() == (set(), set())
+    return found
+
+
+def more_packages(small: Small) -> None:
+    small.edit("layers/system/layer.yaml", "names: [hello]", "names: [hello, world]")
+
+
+def packages_of_one_variant(small: Small) -> None:
+    small.edit(
+        "layers/system/layer.yaml",
+        "packages: [{names: [hello]}]",
+        "packages: [{names: [hello]}, {names: [fix], when: {variant: b}}]",
+    )
+
+
+def other_version(small: Small) -> None:
+    small.edit("layers/mpi/layer.yaml", "default: 1", "default: 2")
+
+
+def stack_added(small: Small) -> None:
+    small.edit("stacks.yaml", "stacks:\n", "stacks:\n  four: {layers: [system: {variant: b}, mpi]}\n")
+
+
+def stack_removed(small: Small) -> None:
+    small.edit("stacks.yaml", "  two: {layers: [system, mpi]}\n", "")
+
+
+def comment(small: Small) -> None:
+    small.edit("stacks.yaml", "stacks:\n", "# nothing but words\nstacks:\n")
+
+
+def parent_moved(small: Small) -> None:
+    """Push a parent with one more layer of settings under the same name, as an update does."""
+    lines = (small.folder / "buildsys.lock.local").read_text(encoding="utf-8").splitlines()
+    reference = next(line.split(": ")[1] for line in lines if "reference" in line)
+    digest = next(line.split(": ")[1] for line in lines if "digest" in line)
+    new = f"{reference}:moved"
+    dockerfile = f"FROM {reference}@{digest}\nLABEL moved=yes\n"
+    folder = small.folder / "moved"
+    write(folder, "Dockerfile", dockerfile)
+    metadata = folder / "metadata.json"
+    words = (
+        "docker",
+        "buildx",
+        "build",
+        "--push",
+        "--provenance=false",
+        "--tag",
+        new,
+        "--metadata-file",
+        str(metadata),
+    )
+    done = run(*words, str(folder), environment=small.environment)
+    assert done.code == 0, done.stderr
+    moved = json.loads(metadata.read_text(encoding="utf-8"))["containerimage.digest"]
+    text = (small.folder / "buildsys.lock.local").read_text(encoding="utf-8")
+    head, _, tail = text.partition("  toolchain-debian-12:")
+    (small.folder / "buildsys.lock.local").write_text(head.replace(digest, moved) + "  toolchain-debian-12:" + tail)
+    shutil.rmtree(folder)
+
+
+def fresh(small: Small) -> None:
+    small.edit("buildsys.lock", "2026-11-23", "2026-11-30")
+
+
+def argument_of_one_stack(small: Small) -> None:
+    small.edit(
+        "stacks.yaml",
+        "three: {layers: [system: {variant: b}, conda]}",
+        "three: {layers: [system: {variant: b}, conda: {version: 9}]}",
+    )
+
+
+def comment_in_a_dockerfile(small: Small) -> None:
+    small.edit("layers/conda/Dockerfile", "FROM toolchain AS build\n", "# said\nFROM toolchain AS build\n")
+
+
+def environment_value(small: Small) -> None:
+    small.edit("layers/mpi/layer.yaml", "PATH: /opt/mpi/bin", "PATH: /opt/mpi/bin, MPI: /opt/mpi")
+
+
+SYSTEMS = {"system-a", "system-b"}
+CHANGES: list[tuple[Callable[[Small], None], set[str], set[str]]] = [
+    (more_packages, SYSTEMS, {"one", "two", "three"}),
+    (packages_of_one_variant, {"system-b"}, {"three"}),
+    (other_version, {"mpi-2-tools"}, {"one", "two"}),
+    (stack_added, set(), {"four"}),
+    (stack_removed, set(), set()),
+    (comment, set(), set()),
+    (parent_moved, SYSTEMS, {"one", "two", "three"}),
+    (fresh, SYSTEMS, {"one", "two", "three"}),
+    (argument_of_one_stack, {"conda-9-tools"}, {"three"}),
+    (environment_value, set(), {"one", "two"}),
+]
+
+
+@pytest.mark.parametrize(("change", "nodes", "stacks"), CHANGES, ids=[change.__name__ for change, _, _ in CHANGES])
+def test_what_is_planned_is_what_is_executed_and_the_least_possible(
+    small: Small, change: Callable[[Small], None], nodes: set[str], stacks: set[str]
+) -> None:
+    change(small)
+    assert small.planned() == (nodes, stacks)
+    done, executed = small.bake()
+    assert done.code == 0, done.stdout + done.stderr
+    assert executed == sorted(nodes) or (len(nodes) == 1 and executed == ["only"])
+    assert small.planned() == (set(), set())
+
+
+def test_image_that_was_composed_runs_and_is_what_buildkit_assembles(small: Small) -> None:
+    tag = f"{small.environment['BUILDSYS_REGISTRY']}/one:latest"
+    with Registry() as registry:
+        composed = registry.manifest(Reference.parse(tag))
+        assert composed is not None
+        assert composed.config is not None
+        composed_config = json.loads(registry.blob(Reference.parse(tag), composed.config.digest))
+    script = "mpi; conda; cat /etc/system"
+    told = run("docker", "run", "--rm", tag, "sh", "-c", script, environment=small.environment)
+    assert told.stdout.splitlines()[:2] == ["mpi 1", "conda 1"]
+    # The same stack, assembled by BuildKit out of the committed kind of file.
+    assert small.call("plan").code == 0
+    parents = {
+        "BUILDSYS_PARENT_DEBIAN_12": "debian-12",
+        "BUILDSYS_PARENT_TOOLCHAIN_DEBIAN_12": "toolchain-debian-12",
+    }
+    variables = dict(
+        line.removeprefix("export ").partition("=")[::2] for line in small.call("variables").stdout.splitlines()
+    )
+    assert variables.keys() >= parents.keys()
+    environment = {**small.environment, **variables, "BUILDSYS_TAG": "assembled"}
+    done = run("docker", "buildx", "bake", "--push", "one", cwd=small.folder, environment=environment)
+    assert done.code == 0, done.stderr
+    with Registry() as registry:
+        reference = Reference.parse(tag).with_tag("assembled")
+        assembled = registry.manifest(reference)
+        assert assembled is not None
+        assert assembled.config is not None
+        config = json.loads(registry.blob(reference, assembled.config.digest))
+    assert composed_config["config"] == config["config"]
+    assert composed_config["rootfs"]["type"] == config["rootfs"]["type"]
+    assert len(composed_config["rootfs"]["diff_ids"]) == len(config["rootfs"]["diff_ids"])
+    assert (composed_config["os"], composed_config["architecture"]) == (config["os"], config["architecture"])
+    again = run(
+        "docker",
+        "run",
+        "--rm",
+        f"{small.environment['BUILDSYS_REGISTRY']}/one:assembled",
+        "sh",
+        "-c",
+        script,
+        environment=small.environment,
+    )
+    assert again.stdout == told.stdout
+
+
+def test_composing_needs_no_engine_and_moves_no_layer(small: Small) -> None:
+    environment_value(small)
+    nowhere = {**small.environment, "DOCKER_HOST": "unix:///nonexistent.sock", "PATH": "/usr/bin:/bin"}
+    done = run(ROOT / ".venv/bin/buildsys", "-C", small.folder, "bake", "--all", "--push", environment=nowhere)
+    assert done.code == 0, done.stdout + done.stderr
+    assert "0 nodes and 2 images made" in done.stdout
+    assert "0 RUN steps executed · 2 tags moved" in done.stdout
+
+
+def test_node_that_the_registry_lost_is_noticed_and_made_again(small: Small) -> None:
+    prefix = small.environment["BUILDSYS_REGISTRY"]
+    document = json.loads(small.call("plan", "--json").stdout)
+    node = next(each for each in document["nodes"] if each["name"] == "mpi-1-tools")
+    with Registry() as registry:
+        assert registry.delete(Reference.parse(f"{prefix}/nodes:{node['key']}"))
+        # With its manifest gone nothing keeps a stack that is changed from being composed of the rest.
+    environment_value(small)
+    done, executed = small.bake()
+    assert done.code == 0, done.stdout + done.stderr
+    assert executed in (["mpi-1-tools"], ["only"])
+
+
+def test_reason_names_the_input_and_survives_another_machine(
+    small: Small, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    packages_of_one_variant(small)
+    comment_in_a_dockerfile(small)
+    reasons = {each["name"]: each["reason"] for each in json.loads(small.call("plan", "--json").stdout)["nodes"]}
+    assert reasons["system-b"] == "packages +fix"
+    assert reasons["conda-1-tools"] == "layers/conda/Dockerfile changed"
+    other = tmp_path_factory.mktemp("other") / "clone"
+    shutil.copytree(small.folder, other, ignore=shutil.ignore_patterns(".buildsys"))
+    clone = small.call("plan", "--json")
+    assert {each["name"]: each["reason"] for each in json.loads(clone.stdout)["nodes"]} == reasons
+
+
+def test_failing_node_blocks_what_needs_it_and_no_tag_moves(small: Small) -> None:
+    small.edit("layers/conda/Dockerfile", "RUN mkdir", "RUN echo broken here >&2; exit 7; mkdir")
+    small.edit("layers/mpi/layer.yaml", "default: 1", "default: 3")
+    before = small.call("plan", "--json").stdout
+    done, _ = small.bake()
+    assert done.code == 1
+    assert json.loads(before)["summary"]["build"] >= 2
+    assert "broken here" in done.stdout
+    assert "layers/conda/Dockerfile:3" in done.stdout
+    assert "Nothing was tagged: 2 of 3 images are missing" in done.stdout
+    tag = f"{small.environment['BUILDSYS_REGISTRY']}/two:latest"
+    told = run("docker", "run", "--rm", "--pull", "always", tag, "mpi", environment=small.environment)
+    assert told.stdout == "mpi 1\n"

@@ -1,0 +1,426 @@
+"""A key follows each of its inputs and nothing else, and so do the keys of what is made of it.
+
+Every change is made to the sources, and what it must reach is said here without a look at keys.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from buildsys.commands import make_plan
+from buildsys.key import File, keys_of
+from buildsys.node import Node
+from buildsys.plan import Plan, StackTarget
+from tests.properties.projects import LAW, Project, other_stack, projects, with_stacks
+from tests.properties.test_laws import SHUFFLES, reordered, shuffled
+from tests.unit.keyed import Files, all_keys, contents_of, file
+
+KEY_LAW = settings(parent=LAW, max_examples=4)
+RICH, USER = "rich", "uses-rich"
+FOLDER = "given/folder"
+_OTHER = "0123456789abcdef" * 4
+_DIGEST = f"sha256:{'ab' * 32}"
+_COMMON = {"kind": "artifact", "licence": "free"}
+_RICH: Mapping[str, Any] = {
+    **_COMMON,
+    "description": "has one of everything",
+    "prefix": "/opt/rich",
+    "requires": ["os"],
+    "order": "9",
+    "parameters": {"source": {"description": "what is copied", "type": "folder", "default": FOLDER}},
+    "arguments": [{"lines": {"PINS": ["one==1", "two==2"]}}],
+    "downloads": {"archive": [{"url": "https://example.com/archive", "sha256": "1" * 64}]},
+    "environment": {"set": {"RICH": "yes"}, "prepend": {"RICH_PATH": ["/opt/rich/bin"]}},
+    "labels": {"com.example.rich": "yes"},
+    "ports": ["8080", "22"],
+    "user": "someone",
+    "workdir": "/srv",
+    "tests": [{"run": "true"}],
+}
+_RICH_DOCKERFILE = """\
+FROM scratch AS download
+ARG ARCHIVE_URL
+ARG ARCHIVE_SHA256
+ADD --checksum=sha256:${ARCHIVE_SHA256} ${ARCHIVE_URL} /archive
+FROM toolchain AS build
+ARG PINS
+RUN --mount=type=bind,from=download,target=/in --mount=type=bind,from=source,target=/source make
+FROM scratch
+COPY --from=build /artifact /
+"""
+_USER = {**_COMMON, "description": "is made with it", "prefix": "/opt/user", "requires": ["os", RICH], "order": "9"}
+_USER_DOCKERFILE = (
+    "FROM toolchain AS build\nCOPY --from=rich / /\nRUN make\nFROM scratch\nCOPY --from=build /artifact /\n"
+)
+_RULES = "Dockerfile\nlayer.yaml\n*.md\n.docker*\ntests\n**/*.log\n"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sources:
+    """A project as a tree, its plan, and what its builds read."""
+
+    project: Project
+    tree: Mapping[str, str]
+    plan: Plan
+    files: Files
+
+    def keys(self) -> dict[str, str]:
+        return all_keys(keys_of(self.plan, self.files))
+
+    def with_project(self, project: Project) -> Sources:
+        return self.with_tree({**self.tree, **_texts(project)})
+
+    def with_tree(self, tree: Mapping[str, str]) -> Sources:
+        made = make_plan(tree)
+        return replace(self, tree=tree, plan=made, files=contents_of(tree, made))
+
+    def with_layer(self, name: str, **fields: Any) -> Sources:
+        layers = {**self.project.layers, name: {**self.project.layers[name], **fields}}
+        return self.with_project(replace(self.project, layers=layers))
+
+    def with_node(self, node: Node, **fields: Any) -> Sources:
+        nodes = tuple(replace(each, **fields) if each is node else each for each in self.plan.nodes)
+        return replace(self, plan=replace(self.plan, nodes=nodes))
+
+    def with_file(self, folder: str, path: str, found: File | None) -> Sources:
+        changed = {name: each for name, each in self.files[folder].items() if name != path}
+        if found is not None:
+            changed[path] = found
+        return replace(self, files={**self.files, folder: changed})
+
+
+def _texts(project: Project) -> dict[str, str]:
+    """Return the files of a project whose layers ignore what no build shall read."""
+    tree = {**project.tree(), f"{FOLDER}/main": "main", f"{FOLDER}/.dockerignore": "*.log\n", f"{FOLDER}/x.log": "-"}
+    for name in project.dockerfiles:
+        tree[f"layers/{name}/.dockerignore"] = _RULES
+        tree |= {f"layers/{name}/{path}": "?" for path in ("README.md", "tests/run", "more/x.log", "more/read")}
+    locked = [f'  {parent}: {{reference: "example.com/x:1", digest: "{_DIGEST}"}}\n' for parent in _PARENTS]
+    tree["buildsys.lock"] += "parents:\n" + "".join(locked)
+    return tree
+
+
+_PARENTS = tuple(f"{name}-{release}" for name in ("bsd", "lin", "tools") for release in ("1", "2.10"))
+
+
+@st.composite
+def sources(draw: st.DrawFn) -> Sources:
+    """Draw a project, of which one stack has a layer with one of everything, and one that is made with it."""
+    project = draw(projects())
+    (name, first), *rest = project.stacks
+    lines = [*first["layers"], {RICH: {}}, {USER: {}}]
+    project = replace(
+        project,
+        layers={**project.layers, RICH: _RICH, USER: _USER},
+        dockerfiles={**project.dockerfiles, RICH: _RICH_DOCKERFILE, USER: _USER_DOCKERFILE},
+        stacks=((name, {**first, "layers": lines}), *rest),
+    )
+    tree = _texts(project)
+    made = make_plan(tree)
+    return Sources(project=project, tree=tree, plan=made, files=contents_of(tree, made))
+
+
+def reached(plan: Plan, direct: Iterable[str]) -> set[str]:
+    """Return the nodes and stacks given, and all that is made of them."""
+    found = set(direct)
+    for node in plan.nodes:
+        if found & set(node.below):
+            found.add(node.name)
+    return found | {stack.name for stack in plan.stacks if found & set(stack.noded.needs)}
+
+
+def one_of(pick: random.Random, candidates: Iterable[Any]) -> Any:
+    return pick.choice(list(candidates))
+
+
+Change = Callable[[Sources, random.Random], tuple[Sources, set[str]]]
+
+
+def dockerfile_bytes(old: Sources, pick: random.Random) -> tuple[Sources, set[str]]:
+    node: Node = one_of(pick, old.plan.nodes)
+    text = old.tree[node.dockerfile] + "# said more\n"
+    path = node.dockerfile.removeprefix(f"{node.folder}/")
+    return old.with_file(node.folder, path, file(text)), same_folder(old, node)
+
+
+def same_folder(old: Sources, node: Node) -> set[str]:
+    return {each.name for each in old.plan.nodes if each.folder == node.folder}
+
+
+def file_that_is_read(old: Sources, pick: random.Random) -> tuple[Sources, set[str]]:
+    node: Node = one_of(pick, old.plan.nodes)
+    return old.with_file(node.folder, "more/read", file("other")), same_folder(old, node)
+
+
+def file_that_is_new(old: Sources, pick: random.Random) -> tuple[Sources, set[str]]:
+    node: Node = one_of(pick, old.plan.nodes)
+    return old.with_file(node.folder, "more/read2", file("")), same_folder(old, node)
+
+
+def file_that_is_gone(old: Sources, pick: random.Random) -> tuple[Sources, set[str]]:
+    node: Node = one_of(pick, old.plan.nodes)
+    return old.with_file(node.folder, "more/read", None), same_folder(old, node)
+
+
+def executable_bit(old: Sources, pick: random.Random) -> tuple[Sources, set[str]]:
+    node: Node = one_of(pick, old.plan.nodes)
+    return old.with_file(node.folder, "more/read", file("?", executable=True)), same_folder(old, node)
+
+
+def rules_that_let_a_file_through(old: Sources, pick: random.Random) -> tuple[Sources, set[str]]:
+    node: Node = one_of(pick, old.plan.nodes)
+    return old.with_file(node.folder, ".dockerignore", file(f"{_RULES}!*.md\n")), same_folder(old, node)
+
+
+def packages(old: Sources, pick: random.Random) -> tuple[Sources, set[str]]:
+    used = {node.recipe.layer for node in old.plan.nodes if node.packages}
+    name = one_of(pick, sorted(used))
+    more = [*old.project.layers[name]["packages"], {"names": ["one-more"]}]
+    return old.with_layer(name, packages=more), {n.name for n in old.plan.nodes if n.recipe.layer == name}
+
+
+def parameter_value(old: Sources, pick: random.Random) -> tuple[Sources, set[str]]:
+    node: Node = one_of(pick, [each for each in old.plan.nodes if each.arguments])
+    which = pick.randrange(len(node.arguments))
+    arguments = [(name, f"{value}x" if index == which else value) for index, (name, value) in enumerate(node.arguments)]
+    return old.with_node(node, arguments=tuple(arguments)), {node.name}
+
+
+def pins(old: Sources, _: random.Random) -> tuple[Sources, set[str]]:
+    return old.with_layer(RICH, arguments=[{"lines": {"PINS": ["one==1", "two==3"]}}]), rich_nodes(old)
+
+
+def checksum(old: Sources, _: random.Random) -> tuple[Sources, set[str]]:
+    downloads = {"archive": [{"url": "https://example.com/archive", "sha256": "2" * 64}]}
+    return old.with_layer(RICH, downloads=downloads), rich_nodes(old)
+
+
+def rich_nodes(old: Sources) -> set[str]:
+    return {node.name for node in old.plan.nodes if node.recipe.layer == RICH}
+
+
+def parent_digest(old: Sources, pick: random.Random) -> tuple[Sources, set[str]]:
+    name = one_of(pick, [parent.name for parent in old.plan.parents])
+    lock = re.sub(
+        rf"(?m)^  {re.escape(name)}: .*$",
+        f'  {name}: {{reference: x, digest: "sha256:{_OTHER}"}}',
+        old.tree["buildsys.lock"],
+    )
+    direct = {node.name for node in old.plan.nodes if node.parent and node.parent.name == name}
+    return old.with_tree({**old.tree, "buildsys.lock": lock}), direct
+
+
+def epoch(old: Sources, pick: random.Random) -> tuple[Sources, set[str]]:
+    name = one_of(pick, sorted(old.plan.epochs))
+    lock = old.tree["buildsys.lock"].replace(f'{name}: "2026-11-23"', f'{name}: "2026-11-30"')
+    # Packages of other layers are installed by the system's own Dockerfile, which has the epoch as an argument.
+    direct = {node.name for node in old.plan.nodes if node.build.layer == name}
+    return old.with_tree({**old.tree, "buildsys.lock": lock}), direct
+
+
+def platform(old: Sources, pick: random.Random) -> tuple[Sources, set[str]]:
+    node: Node = one_of(pick, old.plan.nodes)
+    return old.with_node(node, platforms=("linux/arm64",)), {node.name}
+
+
+def file_of_a_folder_that_is_given(old: Sources, _: random.Random) -> tuple[Sources, set[str]]:
+    return old.with_file(FOLDER, "main", file("other")), rich_nodes(old)
+
+
+def artifact_that_it_is_made_with(old: Sources, pick: random.Random) -> tuple[Sources, set[str]]:
+    node: Node = one_of(pick, [each for each in old.plan.nodes if each.needs])
+    (context, need), *others = node.needs
+    other = old.plan.nodes[0].name if need is None else None
+    return old.with_node(node, needs=((context, other), *others)), {node.name}
+
+
+INPUTS: tuple[Change, ...] = (
+    dockerfile_bytes,
+    file_that_is_read,
+    file_that_is_new,
+    file_that_is_gone,
+    executable_bit,
+    rules_that_let_a_file_through,
+    packages,
+    parameter_value,
+    pins,
+    checksum,
+    parent_digest,
+    epoch,
+    platform,
+    file_of_a_folder_that_is_given,
+    artifact_that_it_is_made_with,
+)
+
+
+@pytest.mark.parametrize("change", INPUTS, ids=lambda each: each.__name__)
+def test_change_of_an_input_changes_its_key_and_those_of_all_dependants_and_no_other(change: Change) -> None:
+    @KEY_LAW
+    @given(old=sources(), pick=SHUFFLES)
+    def law(old: Sources, pick: random.Random) -> None:
+        new, direct = change(old, pick)
+        before, after = old.keys(), new.keys()
+        assert before.keys() == after.keys()
+        assert direct
+        assert {name for name in before if before[name] != after[name]} == reached(old.plan, direct)
+
+    law()
+
+
+@KEY_LAW
+@given(old=sources(), pick=SHUFFLES)
+def test_where_a_link_leads_is_an_input_and_what_is_there_is_not(old: Sources, pick: random.Random) -> None:
+    node: Node = one_of(pick, old.plan.nodes)
+    here = old.with_file(node.folder, "more/link", File(content="link:read"))
+    there = old.with_file(node.folder, "more/link", File(content="link:../more/read"))
+    before, after = here.keys(), there.keys()
+    assert {name for name in before if before[name] != after[name]} == reached(old.plan, same_folder(old, node))
+
+
+IMAGE_FIELDS: Mapping[str, Any] = {
+    "environment": {"set": {"RICH": "no"}, "prepend": {"RICH_PATH": ["/opt/rich/bin"]}},
+    "environment of the parent": {"set": {"RICH": "yes"}, "append": {"RICH_PATH": ["/opt/rich/bin"]}},
+    "labels": {"com.example.rich": "no"},
+    "ports": ["8080"],
+    "user": "nobody",
+    "workdir": "/",
+}
+
+
+@pytest.mark.parametrize("field", IMAGE_FIELDS)
+def test_setting_of_an_image_changes_the_images_that_have_it_and_no_node(field: str) -> None:
+    @KEY_LAW
+    @given(old=sources())
+    def law(old: Sources) -> None:
+        new = old.with_layer(RICH, **{field.split()[0]: IMAGE_FIELDS[field]})
+        before, after = old.keys(), new.keys()
+        having = {s.name for s in old.plan.stacks if RICH in {each.name for each in s.noded.layered.instances}}
+        assert having
+        assert {name for name in before if before[name] != after[name]} == having
+
+    law()
+
+
+@KEY_LAW
+@given(old=sources())
+def test_order_of_artifacts_changes_the_image_alone(old: Sources) -> None:
+    def turned(stack: StackTarget) -> StackTarget:
+        return replace(stack, noded=replace(stack.noded, artifacts=stack.noded.artifacts[::-1]))
+
+    new = replace(old, plan=replace(old.plan, stacks=tuple(map(turned, old.plan.stacks))))
+    before, after = old.keys(), new.keys()
+    several = {stack.name for stack in old.plan.stacks if len(stack.noded.artifacts) > 1}
+    assert several
+    assert {name for name in before if before[name] != after[name]} == several
+
+
+@KEY_LAW
+@given(old=sources())
+def test_name_of_a_stack_is_an_input_of_it_and_of_no_node(old: Sources) -> None:
+    copies = [(f"copy-of-{name}", fields) for name, fields in old.project.stacks]
+    before = old.keys()
+    after = old.with_project(with_stacks(old.project, [*old.project.stacks, *copies])).keys()
+    assert {name: key for name, key in after.items() if name in before} == before
+    assert len(after) == len(before) + len(copies)
+    stacks = [after[stack.name] for stack in old.plan.stacks]
+    assert not {key for name, key in after.items() if name not in before} & set(stacks)
+
+
+@KEY_LAW
+@given(data=st.data(), old=sources())
+def test_no_stack_has_a_say_in_the_keys_of_another(data: st.DataObject, old: Sources) -> None:
+    more = data.draw(other_stack(old.project))
+    before = old.keys()
+    after = old.with_project(with_stacks(old.project, [*old.project.stacks, more])).keys()
+    assert {name: after.get(name) for name in before} == before
+    fewer = old.with_project(with_stacks(old.project, old.project.stacks[:1])).keys()
+    assert fewer == {name: before[name] for name in fewer}
+
+
+@KEY_LAW
+@given(old=sources(), pick=SHUFFLES)
+def test_order_of_declarations_and_of_files_changes_no_key(old: Sources, pick: random.Random) -> None:
+    project = replace(
+        old.project,
+        layers={
+            name: shuffled(dict(fields), pick) for name, fields in shuffled(dict(old.project.layers), pick).items()
+        },
+        stacks=tuple((name, reordered(fields, pick)) for name, fields in shuffled(old.project.stacks, pick)),
+        families=tuple((name, reordered(fields, pick)) for name, fields in old.project.families),
+    )
+    new = old.with_tree(shuffled({**old.tree, **_texts(project)}, pick))
+    files = {folder: shuffled(found, pick) for folder, found in shuffled(new.files, pick).items()}
+    assert replace(new, files=files).keys() == old.keys()
+
+
+def described(old: Sources) -> Sources:
+    layers = {
+        name: {**fields, "description": "in other words", "licence": "MIT", "tests": [{"run": "false"}]}
+        for name, fields in old.project.layers.items()
+    }
+    stacks = tuple((name, {**fields, "description": "x", "groups": ["y"]}) for name, fields in old.project.stacks)
+    return old.with_project(replace(old.project, layers=layers, stacks=stacks))
+
+
+def deprecated(old: Sources) -> Sources:
+    stacks = tuple((name, {**fields, "deprecated": "old"}) for name, fields in old.project.stacks)
+    return old.with_project(replace(old.project, stacks=stacks))
+
+
+def commented(old: Sources) -> Sources:
+    text = re.sub(r"(?m)$", "  # said", old.tree["stacks.yaml"])
+    return old.with_tree({**old.tree, "stacks.yaml": f"registry: example.org/other\n{text}"})
+
+
+def ignored_files(old: Sources) -> Sources:
+    ignored = ("README.md", "tests/run", "more/x.log", "more/new.log")
+    changed = {f"layers/{name}/{path}": "other" for name in old.project.dockerfiles for path in ignored}
+    changed |= {f"layers/{name}/.dockerignore": f"# said\n{_RULES}" for name in old.project.dockerfiles}
+    return old.with_tree({**old.tree, **changed, f"{FOLDER}/x.log": "other"})
+
+
+def address_of_a_download(old: Sources) -> Sources:
+    downloads = {"archive": [{"url": "https://mirror.example.org/elsewhere", "sha256": "1" * 64}]}
+    return old.with_layer(RICH, downloads=downloads)
+
+
+def tag_and_source_of_a_parent(old: Sources) -> Sources:
+    lock = (
+        old.tree["buildsys.lock"].replace("example.com/x:1", "example.org/y:2").replace("digest:", "source: s, digest:")
+    )
+    return old.with_tree({**old.tree, "buildsys.lock": lock})
+
+
+def order_of_ports(old: Sources) -> Sources:
+    return old.with_layer(RICH, ports=["22", "8080"])
+
+
+NON_INPUTS = (
+    described,
+    deprecated,
+    commented,
+    ignored_files,
+    address_of_a_download,
+    tag_and_source_of_a_parent,
+    order_of_ports,
+)
+
+
+@pytest.mark.parametrize("change", NON_INPUTS, ids=lambda each: each.__name__)
+def test_what_cannot_change_a_result_changes_no_key(change: Callable[[Sources], Sources]) -> None:
+    @KEY_LAW
+    @given(old=sources())
+    def law(old: Sources) -> None:
+        new = change(old)
+        assert (new.tree, new.files) != (old.tree, old.files)
+        assert new.keys() == old.keys()
+
+    law()
