@@ -34,8 +34,6 @@ _WAIT_SECONDS = 2.0
 class PublishOptions:
     """What the command line asks for; `verify` looks at the blobs of all that exists."""
 
-    words: tuple[str, ...] = ()
-    everything: bool = False
     verify: bool = False
     no_cache: bool = False
     builder: str | None = None

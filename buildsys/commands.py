@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from buildsys.errors import InvalidInput, Mistake
 from buildsys.load import load
 from buildsys.lock import LOCK_FILE, OVERLAY_FILE, Lock, overlaid, parse_lock
+from buildsys.model import Catalog
 from buildsys.nodes import resolve
 from buildsys.plan import Plan, plan
 from buildsys.render import BAKE_FILE, render
@@ -26,9 +27,14 @@ class Planned:
     written: bool
 
 
-def make_plan(tree: Mapping[str, str], *, overlay: bool = False) -> Plan:
-    """Return the plan of a tree; with `overlay` parents that were made on this machine take the place of others."""
-    catalog = load(tree)
+def make_plan(
+    tree: Mapping[str, str], *, overlay: bool = False, change: Callable[[Catalog], Catalog] = lambda catalog: catalog
+) -> Plan:
+    """Return the plan of a tree; with `overlay` parents that were made on this machine take the place of others.
+
+    `change` may put other stacks in the place of those that are declared.
+    """
+    catalog = change(load(tree))
     lock = parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock()
     if overlay and OVERLAY_FILE in tree:
         lock = overlaid(lock, parse_lock(tree[OVERLAY_FILE], OVERLAY_FILE))

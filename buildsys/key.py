@@ -64,7 +64,8 @@ def keys_of(plan: Plan, contents: Contents) -> Keys:
     for node in plan.nodes:
         place = (node.folder, node.dockerfile)
         if place not in seen:
-            seen[place] = dict(_readable(node.folder, node.dockerfile, contents))
+            name = node.dockerfile.removeprefix(f"{node.folder}/")
+            seen[place] = dict(readable_inputs(name, contents.get(node.folder, {})))
         inputs = {**seen[place], **dict(_node_inputs(plan, node, nodes, contents))}
         nodes[node.name] = _keyed(inputs)
     stacks = {stack.name: _keyed(dict(_stack_inputs(plan, stack, nodes))) for stack in plan.stacks}
@@ -102,10 +103,8 @@ def _node_inputs(plan: Plan, node: Node, nodes: Mapping[str, Keyed], contents: C
             yield f"folder {context} {path}", _file(file)
 
 
-def _readable(folder: str, dockerfile: str, contents: Contents) -> Iterator[tuple[str, str]]:
-    """Yield the Dockerfile, and the files of its context that it can read."""
-    files = contents.get(folder, {})
-    name = dockerfile.removeprefix(f"{folder}/")
+def readable_inputs(name: str, files: Mapping[str, File]) -> Iterator[tuple[str, str]]:
+    """Yield the Dockerfile `name` of a context, and the files of the context that it can read, as inputs of a key."""
     yield "dockerfile", files[name].content
     for path, file in _not_ignored(files, f"{name}.dockerignore", ".dockerignore"):
         yield f"file {path}", _file(file)

@@ -9,7 +9,6 @@ from types import MappingProxyType
 
 from buildsys.actions import BUILD, decide
 from buildsys.building import LOG_FILE, Built, Decision, PublishOptions, build_nodes
-from buildsys.commands import chosen_targets, make_plan
 from buildsys.documents import defaults, plain
 from buildsys.engine import Docker
 from buildsys.engine_stop import Stop
@@ -43,14 +42,18 @@ class Published:
 
 
 def decide_run(
-    workspace: Workspace, store: Store, options: PublishOptions, environ: Mapping[str, str]
+    workspace: Workspace,
+    store: Store,
+    made: Plan,
+    targets: tuple[str, ...],
+    environ: Mapping[str, str],
+    *,
+    verify: bool = False,
 ) -> tuple[Decision, Mapping[str, tuple[str, ...]]]:
-    """Return what a run would do, and what of the registry is damaged if that is looked at."""
-    made = make_plan(workspace.tree(), overlay=True)
-    targets = chosen_targets(made, options.words, everything=options.everything)
+    """Return what a run for some targets would do, and with `verify` what of the registry is damaged."""
     keys = keys_of(made, workspace.contents(folders_of(made)))
     existing = dict(store.existing(made, keys))
-    damaged = store.verify(existing) if options.verify else {}
+    damaged = store.verify(existing) if verify else {}
     for target in damaged:
         del existing[target]
     return _decision(made, keys, existing, targets, store, environ), damaged
@@ -79,6 +82,8 @@ def _decision(
 def publish(
     workspace: Workspace,
     store: Store,
+    made: Plan,
+    targets: tuple[str, ...],
     options: PublishOptions,
     find: Callable[[], Docker],
     on_event: Callable[[Status | Text], None],
@@ -91,7 +96,7 @@ def publish(
     that fails blocks what needs it and nothing else. Public tags move only if nothing that was asked for is missing.
     """
     began = time.monotonic()
-    decision, damaged = decide_run(workspace, store, options, environ)
+    decision, damaged = decide_run(workspace, store, made, targets, environ, verify=options.verify)
     first = decision
     nodes: dict[str, str] = {}
     stacks: dict[str, str] = {}

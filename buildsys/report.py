@@ -198,7 +198,8 @@ def _show_failure(failure: Failure, folder: str, log: str, screen: Screen) -> No
         screen.line(f"  ended with {failure.status}")
     if failure.target:
         screen.line(f"  alone  buildsys bake {failure.target}")
-    screen.line(f"  log    {log}")
+    if log:
+        screen.line(f"  log    {log}")
 
 
 def _seconds(seconds: float) -> str:
@@ -253,6 +254,12 @@ def show_published(result: Published, screen: Screen) -> None:
     for failure in result.failures:
         where = next((node.folder for node in decision.plan.nodes if node.name == failure.target), "")
         _show_failure(failure, where, result.log or "", screen)
+
+
+def show_failures(failures: Iterable[Failure], screen: Screen) -> None:
+    """Write failures that belong to no plan of the project's own."""
+    for failure in failures:
+        _show_failure(failure, "", "", screen)
 
 
 def _brief(reference: str) -> str:

@@ -44,7 +44,7 @@ def read_revision(root: Path, revision: str) -> Revision:
     Raises `ShallowClone` where only a deeper clone could have it, `InvalidInput` where there is no such revision,
     `Unavailable` without git.
     """
-    prefix = _git(root, "rev-parse", "--show-prefix").decode().strip().rstrip("/")
+    prefix = _git(root, "rev-parse", "--show-prefix").decode().removesuffix("\n").rstrip("/")
     try:
         _git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     except Unavailable:
@@ -54,7 +54,14 @@ def read_revision(root: Path, revision: str) -> Revision:
                 hint="deepen it: `git fetch --unshallow`, or `fetch-depth: 0` in a CI's checkout",
             ) from None
         raise InvalidInput([Mistake(message=f"git knows no revision `{revision}`")]) from None
-    archive = _git(root, "archive", "--format=tar", f"{revision}:{prefix}" if prefix else revision)
+    tree_name = f"{revision}:{prefix}" if prefix else revision
+    # From a folder that is not in the tree git would not archive it.
+    top = Path(_git(root, "rev-parse", "--show-toplevel").decode().removesuffix("\n"))
+    try:
+        _git(top, "rev-parse", "--verify", "--quiet", tree_name)
+    except Unavailable:
+        raise InvalidInput([Mistake(message=f"the revision `{revision}` has no folder `{prefix}`")]) from None
+    archive = _git(top, "archive", "--format=tar", tree_name)
     tree: dict[str, str] = {}
     files: dict[str, File] = {}
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:

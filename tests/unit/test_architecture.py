@@ -24,7 +24,7 @@ OWNERS = {
     "pydantic": {"schema", "schema_mistakes"},
     "python_on_whales": {"engine"},
     "tenacity": {"registry_http"},
-    "typer": {"cli", "cli_ask"},
+    "typer": {"cli", "cli_ask", "cli_bake"},
     "packaging": {"stack_checks"},
 }
 

@@ -1,0 +1,227 @@
+"""Images of a user's own on top of a stack: an environment file or a Dockerfile, found again by its content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType
+
+from buildsys.building import PublishOptions
+from buildsys.commands import bake_environment, make_plan
+from buildsys.engine import Docker
+from buildsys.engine_bake import BakeCall, print_bake, run_bake
+from buildsys.engine_paths import check_paths
+from buildsys.engine_stop import Stop
+from buildsys.errors import InvalidInput, Mistake
+from buildsys.failure import Failure
+from buildsys.hcl import Attribute, Block, write
+from buildsys.key import File, readable_inputs
+from buildsys.model import Catalog, LayerUse, Stack
+from buildsys.progress import Status, Text
+from buildsys.publishing import Published, decide_run, publish
+from buildsys.registry_values import Reference
+from buildsys.source import read
+from buildsys.store import Store
+from buildsys.workspace import STATE_FOLDER, Workspace, write_whole
+
+ENVIRONMENTS = f"{STATE_FOLDER}/environments"
+CUSTOM_FILE = f"{STATE_FOLDER}/custom.hcl"
+TARGET = "custom"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Custom:
+    """An image of a user's own: `reference` with its digest, None if it could not be made."""
+
+    reference: str | None
+    made: bool
+    moved: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    published: Published | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What is asked for: a file on a stack, and the tag that the image gets besides that of its content."""
+
+    file: Path
+    stack: str
+    tag: str | None = None
+
+
+Run = Callable[[], Docker]
+
+
+def environment_image(
+    workspace: Workspace,
+    store: Store,
+    request: Request,
+    find: Run,
+    on_event: Callable[[Status | Text], None],
+    stop: Stop,
+    environ: Mapping[str, str],
+) -> Custom:
+    """Return the image of a conda YAML, requirements or lock file on a stack; it is built where nobody has yet.
+
+    Raises `InvalidInput` if the file cannot be read, is neither kind, or the stack does not exist.
+    """
+    data = _read(request.file)
+    layer, name = _kind(request.file, data)
+    digest = hashlib.sha256(data).hexdigest()[:12]
+    folder = f"{ENVIRONMENTS}/{digest}"
+    if not (workspace.root / folder / name).is_file():
+        write_whole(workspace.root / folder / name, data)
+    made = make_plan(
+        workspace.tree(),
+        overlay=True,
+        change=lambda catalog: _with_environment(catalog, request.stack, layer, folder, digest),
+    )
+    target = made.stacks[0].name
+    if request.tag:
+        environ = {**environ, "BUILDSYS_TAG": request.tag}
+    result = publish(workspace, store, made, (target,), PublishOptions(), find, on_event, stop, environ)
+    reference = result.stacks.get(target) or result.decision.existing.get(target)
+    return Custom(
+        reference=reference,
+        made=target in result.stacks,
+        moved=result.moved,
+        failures=result.failures,
+        published=result,
+    )
+
+
+def _with_environment(catalog: Catalog, name: str, layer: str, folder: str, digest: str) -> Catalog:
+    """Return the catalog with one stack: the one named, and the environment on top of it."""
+    stack = _stack(catalog, name)
+    if layer not in catalog.layers:
+        raise InvalidInput([Mistake(message=f"the project has no layer `{layer}`, which makes such environments")])
+    others = tuple(use for use in stack.layers if use.layer != layer)
+    use = LayerUse(layer=layer, parameters=MappingProxyType({"folder": folder}), place=stack.place)
+    own = replace(
+        stack,
+        name=f"{stack.name}-{digest}",
+        family=None,
+        groups=(),
+        description=f"{stack.name} with an environment",
+        layers=(*others, use),
+    )
+    return replace(catalog, stacks=(own,))
+
+
+def _stack(catalog: Catalog, name: str) -> Stack:
+    found = next((stack for stack in catalog.stacks if stack.name == name), None)
+    if found is None:
+        near = get_close_matches(name, [stack.name for stack in catalog.stacks], 1)
+        hint = f"did you mean `{near[0]}`?" if near else "`buildsys list` shows all of them"
+        raise InvalidInput([Mistake(message=f"no stack is named `{name}`", hint=hint)])
+    return found
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InvalidInput([Mistake(message=f"`{file}` cannot be read: {error.strerror}")]) from error
+
+
+def _kind(file: Path, data: bytes) -> tuple[str, str]:
+    """Return the layer that makes an environment of a file, and the name that the layer expects."""
+    if file.suffix in (".yml", ".yaml"):
+        found = read(data.decode("utf-8", "replace"), file.name).data
+        if isinstance(found, dict) and "dependencies" in found:
+            return "conda-environment", "environment.yml"
+        raise InvalidInput([Mistake(message=f"`{file}` has no `dependencies`, as an environment of conda has")])
+    if file.name.endswith(".txt"):
+        return "python-environment", "requirements.txt"
+    if file.name.startswith("pylock") and file.suffix == ".toml":
+        return "python-environment", "pylock.toml"
+    hint = "give a conda YAML file, a requirements `.txt`, a `pylock.toml`, or a Dockerfile with --dockerfile"
+    raise InvalidInput([Mistake(message=f"`{file}` is no kind of environment that is known", hint=hint)])
+
+
+def dockerfile_image(
+    workspace: Workspace,
+    store: Store,
+    request: Request,
+    find: Run,
+    on_event: Callable[[Status | Text], None],
+    stop: Stop,
+    environ: Mapping[str, str],
+) -> Custom:
+    """Return the image of a user's own Dockerfile, which says `FROM base`, on a stack.
+
+    Its folder is the build context. The key is made of the stack's key and of every file that the Dockerfile can read.
+    """
+    _read(request.file)
+    made = make_plan(
+        workspace.tree(),
+        overlay=True,
+        change=lambda catalog: replace(catalog, stacks=(_stack(catalog, request.stack),)),
+    )
+    stack = made.stacks[0]
+    folder = request.file.resolve().parent
+    context = Workspace(root=folder.parent).contents((folder.name,))
+    decision, _ = decide_run(workspace, store, made, (stack.name,), environ)
+    key = _custom_key(decision.keys.stacks[stack.name].key, request.file.name, context[folder.name])
+    wanted = Reference.parse(f"{store.prefix}/{stack.stack}-custom:key-{key}")
+    found = store.registry.head(wanted)
+    if found is None:
+        base = publish(workspace, store, made, (stack.name,), PublishOptions(), find, on_event, stop, environ)
+        on = base.stacks.get(stack.name) or base.decision.existing.get(stack.name)
+        if on is None:
+            return Custom(reference=None, made=False, failures=base.failures, published=base)
+        failure = _bake(
+            workspace, folder, request.file.name, on, wanted, find(), on_event, stop, bake_environment(made, workspace)
+        )
+        found = store.registry.head(wanted) if failure is None else None
+        if found is None:
+            return Custom(reference=None, made=False, failures=(failure,) if failure else ())
+        reference, is_new = wanted.with_digest(found.digest), True
+    else:
+        reference, is_new = wanted.with_digest(found.digest), False
+    moved: tuple[str, ...] = ()
+    if request.tag:
+        store.registry.tag(reference, request.tag)
+        moved = (f"{wanted.name}:{request.tag}",)
+    return Custom(reference=str(reference), made=is_new, moved=moved)
+
+
+def _custom_key(stack: str, dockerfile: str, files: Mapping[str, File]) -> str:
+    inputs = {"stack": stack, **dict(readable_inputs(dockerfile, files))}
+    text = "\n".join(f"{name}\t{value}" for name, value in sorted(inputs.items()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _bake(
+    workspace: Workspace,
+    folder: Path,
+    dockerfile: str,
+    base: str,
+    name: Reference,
+    docker: Docker,
+    on_event: Callable[[Status | Text], None],
+    stop: Stop,
+    environment: Mapping[str, str],
+) -> Failure | None:
+    body = (
+        Attribute("context", str(folder)),
+        Attribute("dockerfile", dockerfile),
+        Attribute("contexts", {"base": f"docker-image://{base}"}),
+        Attribute("tags", [str(name)]),
+        Attribute("output", ["type=image,push=true,store=false,oci-mediatypes=true"]),
+        Attribute("attest", ["type=provenance,disabled=true"]),
+    )
+    write_whole(workspace.root / CUSTOM_FILE, write([Block("target", (TARGET,), body)]).encode())
+    call = BakeCall(
+        root=workspace.root,
+        files=(CUSTOM_FILE,),
+        targets=(TARGET,),
+        environment=environment,
+        allow=(f"fs.read={folder}",),
+    )
+    if mistakes := check_paths(print_bake(docker, call), workspace.root, allowed=(folder,)):
+        raise InvalidInput(mistakes)
+    return run_bake(docker, call, on_event, stop=stop).failure
