@@ -13,8 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from buildsys import key as key_module
+from buildsys.commands import make_plan
+from buildsys.key import folders_of, keys_of
 from buildsys.registry import Registry
 from buildsys.registry_values import Reference
+from buildsys.workspace import Workspace
+from tests.integration.counting import counted
 from tests.integration.support import ROOT, Command, OwnEngine, Run, run
 
 pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents]
@@ -306,13 +311,30 @@ def test_image_that_was_composed_runs_and_is_what_buildkit_assembles(small: Smal
     assert again.stdout == told.stdout
 
 
-def test_composing_needs_no_engine_and_moves_no_layer(small: Small) -> None:
+def test_composing_needs_no_engine_and_moves_no_layer_byte(small: Small) -> None:
     environment_value(small)
-    nowhere = {**small.environment, "DOCKER_HOST": "unix:///nonexistent.sock", "PATH": "/usr/bin:/bin"}
-    done = run(ROOT / ".venv/bin/buildsys", "-C", small.folder, "bake", "--all", "--push", environment=nowhere)
+    with counted(small.engine.registry) as (window, counts):
+        name = small.environment["BUILDSYS_REGISTRY"].partition("/")[2]
+        nowhere = {
+            **small.environment,
+            "BUILDSYS_REGISTRY": f"{window}/{name}",
+            "DOCKER_HOST": "unix:///nonexistent.sock",
+        }
+        done = run(ROOT / ".venv/bin/buildsys", "-C", small.folder, "bake", "--all", "--push", environment=nowhere)
     assert done.code == 0, done.stdout + done.stderr
     assert "0 nodes and 2 images made" in done.stdout
     assert "0 RUN steps executed · 2 tags moved" in done.stdout
+    with Registry() as registry:
+        layers: set[str] = set()
+        for stack in ("one", "two"):
+            manifest = registry.manifest(Reference.parse(f"{small.environment['BUILDSYS_REGISTRY']}/{stack}:latest"))
+            assert manifest is not None
+            layers |= {layer.digest for layer in manifest.layers}
+    assert layers
+    assert not layers & counts.pulled.keys()
+    # What was pushed are two configs, and what was pulled are those of the parts.
+    assert 0 < counts.pushed < 10_000
+    assert 0 < sum(counts.pulled.values()) < 50_000
 
 
 def test_node_that_the_registry_lost_is_noticed_and_made_again(small: Small) -> None:
@@ -355,3 +377,55 @@ def test_failing_node_blocks_what_needs_it_and_no_tag_moves(small: Small) -> Non
     tag = f"{small.environment['BUILDSYS_REGISTRY']}/two:latest"
     told = run("docker", "run", "--rm", "--pull", "always", tag, "mpi", environment=small.environment)
     assert told.stdout == "mpi 1\n"
+
+
+LEFT_OUT = [
+    ("argument PACKAGES", more_packages),
+    ("argument PACKAGES", packages_of_one_variant),
+    ("argument VERSION", other_version),
+    ("argument VERSION", argument_of_one_stack),
+    ("dockerfile", comment_in_a_dockerfile),
+    ("epoch", fresh),
+    ("variable", environment_value),
+    ("base", more_packages),
+    ("artifact", other_version),
+]
+
+
+@pytest.mark.parametrize(("name", "change"), LEFT_OUT, ids=[f"{name}-{c.__name__}" for name, c in LEFT_OUT])
+def test_key_that_leaves_an_input_out_is_seen_by_the_matrix(
+    name: str, change: Callable[[Small], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each input is left out in turn; the sets that the matrix above expects then come out wrong."""
+    expected = {each.__name__: (nodes, stacks) for each, nodes, stacks in CHANGES}
+    expected[comment_in_a_dockerfile.__name__] = ({"conda-1-tools"}, {"one", "three"})
+    overlay = tmp_path / "overlay"
+    overlay.write_text("version: 1\n", encoding="utf-8")
+    engine = OwnEngine(name="none", environment={"BUILDSYS_REGISTRY": "none"}, overlay=overlay)
+    small = Small(tmp_path / "project", engine, lambda *_, **__: Run(code=1, stdout="", stderr=""), "none")
+
+    def keys() -> dict[str, str]:
+        workspace = Workspace(root=small.folder)
+        made = make_plan(workspace.tree())
+        found = keys_of(made, workspace.contents(folders_of(made)))
+        return {target: keyed.key for target, keyed in {**found.nodes, **found.stacks}.items()}
+
+    def changed() -> set[str]:
+        before = keys()
+        folder = tmp_path / "kept"
+        shutil.copytree(small.folder, folder)
+        change(small)
+        after = keys()
+        shutil.rmtree(small.folder)
+        folder.rename(small.folder)
+        return {target for target, key in after.items() if before.get(target) != key}
+
+    nodes, stacks = expected[change.__name__]
+    assert changed() == nodes | stacks
+    whole = key_module._keyed
+    monkeypatch.setattr(
+        key_module,
+        "_keyed",
+        lambda inputs: whole({each: value for each, value in inputs.items() if not each.startswith(name)}),
+    )
+    assert changed() != nodes | stacks
