@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
 from buildsys.actions import BUILD, Action, decide
-from buildsys.commands import make_plan
+from buildsys.commands import make_plan, named_prefix
 from buildsys.comparing import Changed, compare, users_of
 from buildsys.errors import Differs, InvalidInput, Mistake
 from buildsys.key import Keys, folders_of, keys_of
 from buildsys.lock import LOCK_FILE, Lock, lock_text, parse_lock
-from buildsys.locking import Change, missing_entries, outdated, resolved
 from buildsys.plan import Plan
-from buildsys.registry import Registry
-from buildsys.registry_credentials import docker_config_dir, docker_credentials
-from buildsys.revision import read_revision
 from buildsys.selection import select
-from buildsys.settings import read_settings
-from buildsys.stores import named_prefix, open_store
 from buildsys.workspace import Workspace
+
+if TYPE_CHECKING:
+    from buildsys.locking import Change
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +37,8 @@ def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, ove
     wanted = [stack.name for stack in made.stacks if not stack.noded.stack.deprecated]
     if offline or named_prefix(workspace, environ) is None:
         return Look(plan=made, keys=keys, actions=decide(made, keys, {}, {}, wanted))
+    from buildsys.stores import open_store
+
     with open_store(workspace, environ) as store:
         existing = store.existing(made, keys)
         first = decide(made, keys, existing, {}, wanted)
@@ -48,6 +48,8 @@ def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, ove
 
 def differences(workspace: Workspace, revision: str) -> tuple[Plan, tuple[Changed, ...]]:
     """Return the plan of the sources as they are, and what differs in it from that of a revision."""
+    from buildsys.revision import read_revision
+
     made = make_plan(workspace.tree(), overlay=True)
     after = (made, keys_of(made, workspace.contents(folders_of(made))))
     other = read_revision(workspace.root, revision)
@@ -100,6 +102,11 @@ def lock(
 
     Raises `Differs` with `check` if a reference has no entry.
     """
+    from buildsys.locking import missing_entries, resolved
+    from buildsys.registry import Registry
+    from buildsys.registry_credentials import docker_config_dir, docker_credentials
+    from buildsys.settings import read_settings
+
     tree = dict(workspace.tree())
     held = parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock()
     # An epoch that is missing would be a mistake of the plan; here it is what is asked for.
@@ -109,7 +116,11 @@ def lock(
         missing = [*missing_entries(made, held), *(layer for layer in made.epochs if layer not in held.epochs)]
         if missing:
             listed = "\n".join(f"+ {name}" for name in missing)
-            raise Differs(f"`{LOCK_FILE}` lacks {len(missing)} entries", difference=listed, hint="run `buildsys lock`")
+            raise Differs(
+                f"`{LOCK_FILE}` lacks {len(missing)} {'entry' if len(missing) == 1 else 'entries'}",
+                difference=listed,
+                hint="run `buildsys lock`",
+            )
         return ()
     settings = read_settings(workspace.root)
     if offline:
@@ -134,6 +145,11 @@ def _with_all_epochs(held: Lock, tree: Mapping[str, str], today: date) -> Lock:
 
 def moved_upstream(workspace: Workspace, today: date) -> tuple[Change, ...]:
     """Return what moved since it was locked."""
+    from buildsys.locking import outdated
+    from buildsys.registry import Registry
+    from buildsys.registry_credentials import docker_config_dir, docker_credentials
+    from buildsys.settings import read_settings
+
     made = make_plan(workspace.tree())
     with Registry(credentials=docker_credentials(docker_config_dir())) as registry:
         return outdated(made, registry, read_settings(workspace.root), today)

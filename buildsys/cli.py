@@ -50,13 +50,12 @@ def plan(
     """Write docker-bake.hcl and show what is in it; where a registry is named, what a bake to it would do and why."""
     from datetime import date
 
-    from buildsys import asking, commands, documents, locking, report
-    from buildsys.stores import named_prefix
+    from buildsys import asking, commands, documents, freshness, report
     from buildsys.workspace import find_workspace
 
     workspace = find_workspace(context.obj)
     planned = commands.write_plan(workspace, check=check)
-    offline = offline or check or named_prefix(workspace, os.environ) is None
+    offline = offline or check or commands.named_prefix(workspace, os.environ) is None
     found = asking.look(workspace, os.environ, offline=offline, overlay=not offline)
     if json:
         typer.echo(documents.text(documents.plan_document(planned.plan, found.keys, found.actions)))
@@ -64,7 +63,7 @@ def plan(
     talk = report.Screen(typer.get_text_stream("stderr"))
     for warning in planned.plan.warnings:
         report.show_mistake(warning, {}, talk, word="warning")
-    for layer, day in locking.stale(planned.plan, date.today()):
+    for layer, day in freshness.stale(planned.plan, date.today()):
         talk.line(f"warning: the packages of `{layer}` are of {day}: `buildsys lock --update {layer}` makes them fresh")
     state = "docker-bake.hcl is written." if planned.written else "docker-bake.hcl is up to date."
     if offline:

@@ -11,11 +11,13 @@ from buildsys.errors import InvalidInput, Mistake
 from buildsys.load import load
 from buildsys.lock import LOCK_FILE, OVERLAY_FILE, Lock, overlaid, parse_lock
 from buildsys.model import Catalog
+from buildsys.names import registry_prefix
 from buildsys.nodes import resolve
 from buildsys.plan import Plan, plan
 from buildsys.render import BAKE_FILE, render
 from buildsys.selection import select, stack_named
-from buildsys.workspace import Workspace
+from buildsys.source import read
+from buildsys.workspace import STACKS_FILE, Workspace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,3 +105,9 @@ def write_runtime_plan(workspace: Workspace, made: Plan) -> Path:
     path = workspace.root / STATE_FOLDER / BAKE_FILE
     write_whole(path, render(made).encode())
     return path
+
+
+def named_prefix(workspace: Workspace, environ: Mapping[str, str]) -> str | None:
+    """Return the registry and repository prefix that images go to, None if that is no registry."""
+    declared = read(workspace.read(STACKS_FILE) or "", STACKS_FILE).text(("registry",)) or "buildsys"
+    return registry_prefix(environ.get("BUILDSYS_REGISTRY") or declared)

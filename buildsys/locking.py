@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import urllib.request
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
 from buildsys.errors import InvalidInput, Mistake
+from buildsys.freshness import stale
 from buildsys.lock import Lock, LockedDownload, LockedParent
 from buildsys.mirrors import mirrored_reference
 from buildsys.model import Kind
@@ -23,7 +24,6 @@ from buildsys.settings import Settings
 _READ_SECONDS = 60
 _PIECE = 1 << 20
 _OFFLINE, _OFFLINE_KEPT = "not asked, offline", "kept as it is: offline"
-FRESH_DAYS: Mapping[str, int] = MappingProxyType({"week": 7, "month": 31})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,13 +193,3 @@ def outdated(plan: Plan, registry: Registry, settings: Settings, today: date) ->
         elif answer.digest != locked.digest:
             found.append(Change(name=parent.name, before=locked.digest, after=answer.digest))
     return (*found, *(Change(name=layer, before=day, after=None, note="stale") for layer, day in stale(plan, today)))
-
-
-def stale(plan: Plan, today: date) -> tuple[tuple[str, str], ...]:
-    """Return layer and epoch of what is older than its layer says that its packages stay fresh."""
-    freshness = {r.layer: r.freshness for n in plan.nodes for r in (n.recipe, n.build) if r.freshness}
-    return tuple(
-        (layer, day)
-        for layer, day in plan.epochs.items()
-        if date.fromisoformat(day) + timedelta(days=FRESH_DAYS[freshness[layer] or "month"]) <= today
-    )

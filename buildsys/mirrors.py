@@ -42,7 +42,9 @@ def mirror_files(settings: Settings, *, ca: bytes | None = None) -> Mapping[str,
     if settings.pip:
         options = ["[global]"]
         for option, values in sorted(settings.pip.items()):
-            options += [f"{option} =", *(f"    {value}" for value in values)]
+            # pip takes a line end into a single value, so only lists stand on lines of their own.
+            single = len(values) == 1
+            options += [f"{option} = {values[0]}"] if single else [f"{option} =", *(f"    {v}" for v in values)]
         files["pip.conf"] = "".join(f"{line}\n" for line in options).encode()
         exports.append(("PIP_CONFIG_FILE", f"{_INSIDE}/pip.conf"))
         exports += [

@@ -6,16 +6,19 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from buildsys.actions import BUILD, LEAVE, REUSE, Action
-from buildsys.baking import BakeReport, Outcome
 from buildsys.errors import BuildsysError, Differs, Mistake
-from buildsys.failure import Failure
 from buildsys.model import Kind
 from buildsys.plan import Plan, StackTarget
-from buildsys.publishing import Published
-from buildsys.testing import TestResult
+
+if TYPE_CHECKING:
+    # Only named in annotations: what reports a plan must not wait for the engine's side.
+    from buildsys.baking import BakeReport, Outcome
+    from buildsys.failure import Failure
+    from buildsys.publishing import Published
+    from buildsys.testing import TestResult
 
 _STYLES = {"error": "1;31", "hint": "36", "good": "32", "bad": "31", "dim": "2", "bold": "1"}
 

@@ -89,10 +89,12 @@ class Store:
         """Compose a stack of nodes, given as references with digests, and put it under its key; return its reference.
 
         No layer byte moves: blobs are mounted from the nodes' repository. Returns None where the registry does not
-        mount, or where the stack stands on a parent of another registry; then only an engine can assemble it.
+        mount, where the stack stands on a parent of another registry, has several platforms or a working folder; then
+        only an engine can assemble it.
         """
         base = stack.noded.base
-        if base is None or len(stack.noded.stack.platforms) > 1:
+        # WORKDIR makes its folder, which is a layer of its own.
+        if base is None or stack.workdir or len(stack.noded.stack.platforms) > 1:
             return None
         artifacts = [nodes[node] for _, node in stack.noded.artifacts]
         annotations = {INPUTS: inputs_text(keyed), KEY: keyed.key}
@@ -152,9 +154,3 @@ def read_inputs(manifest: Manifest | None) -> Mapping[str, str] | None:
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
         return None
     return value
-
-
-def registry_prefix(prefix: str) -> str | None:
-    """Return a prefix if it names a registry: its first part has a dot or a colon, or is `localhost`."""
-    first, slash, _ = prefix.partition("/")
-    return prefix.rstrip("/") if slash and (set(".:") & set(first) or first == "localhost") else None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 
+from buildsys.commands import named_prefix
 from buildsys.errors import Unavailable
 from buildsys.registry import Registry
 from buildsys.registry_credentials import docker_config_dir, docker_credentials
-from buildsys.source import read
-from buildsys.store import Store, registry_prefix
-from buildsys.workspace import STACKS_FILE, Workspace
+from buildsys.store import Store
+from buildsys.workspace import Workspace
 
 
 @contextlib.contextmanager
@@ -24,9 +24,3 @@ def open_store(workspace: Workspace, environ: Mapping[str, str]) -> Iterator[Sto
         )
     with Registry(credentials=docker_credentials(docker_config_dir())) as registry:
         yield Store(registry=registry, prefix=prefix)
-
-
-def named_prefix(workspace: Workspace, environ: Mapping[str, str]) -> str | None:
-    """Return the registry and repository prefix that images go to, None if that is no registry."""
-    declared = read(workspace.read(STACKS_FILE) or "", STACKS_FILE).text(("registry",)) or "buildsys"
-    return registry_prefix(environ.get("BUILDSYS_REGISTRY") or declared)

@@ -72,7 +72,7 @@ def test_sources_index_and_proxy_of_the_settings_reach_the_run_and_stay_out_of_t
     told = run_container(docker, tag, ["cat", "/told"]).stdout
     assert told == (
         "5 http://proxy.example.com:3128 http://proxy.example.com:3128 https://index.example.com/simple\n"
-        "[global]\nindex-url =\n    https://index.example.com/simple\n"
+        "[global]\nindex-url = https://index.example.com/simple\n"
     )
     policy = run_container(docker, tag, ["cat", "/policy"]).stdout
     assert "file:/run/mirrors/files/repository" in policy

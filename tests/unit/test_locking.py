@@ -13,8 +13,9 @@ from types import MappingProxyType
 import pytest
 
 from buildsys.errors import InvalidInput
+from buildsys.freshness import stale
 from buildsys.lock import Lock, LockedDownload, LockedParent, lock_text, parse_lock
-from buildsys.locking import Change, missing_entries, outdated, resolved, stale
+from buildsys.locking import Change, missing_entries, outdated, resolved
 from buildsys.plan import Plan
 from buildsys.registry import Registry
 from buildsys.registry_http import Request, Response

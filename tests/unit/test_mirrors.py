@@ -58,7 +58,7 @@ def test_python_packages_are_told_to_pip_and_to_uv() -> None:
     )
     assert mirror_files(settings)["pip.conf"].decode().splitlines() == [
         *("[global]", "extra-index-url =", "    https://a/s", "    https://b/s", "find-links =", "    https://m/a"),
-        *("    https://m/b", "index-url =", "    https://m/simple", "trusted-host =", "    m"),
+        *("    https://m/b", "index-url = https://m/simple", "trusted-host = m"),
     ]
     assert [line for line in script(settings) if "UV_" in line] == [
         "export UV_INDEX='https://a/s https://b/s'",
