@@ -116,11 +116,8 @@ def lock(
         missing = [*missing_entries(made, held), *(layer for layer in made.epochs if layer not in held.epochs)]
         if missing:
             listed = "\n".join(f"+ {name}" for name in missing)
-            raise Differs(
-                f"`{LOCK_FILE}` lacks {len(missing)} {'entry' if len(missing) == 1 else 'entries'}",
-                difference=listed,
-                hint="run `buildsys lock`",
-            )
+            count = f"{len(missing)} {'entry' if len(missing) == 1 else 'entries'}"
+            raise Differs(f"`{LOCK_FILE}` lacks {count}", difference=listed, hint="run `buildsys lock`")
         return ()
     settings = read_settings(workspace.root)
     if offline:

@@ -308,7 +308,7 @@ def test_lock_check_fails_on_a_parent_without_an_entry(small: Path) -> None:
     assert (done.code, done.stdout) == (3, "")
     assert words_of(done) == [
         "+ new-tools-1",
-        "error: `buildsys.lock` lacks 1 entries",
+        "error: `buildsys.lock` lacks 1 entry",
         "hint: run `buildsys lock`",
     ]
     assert (small / "buildsys.lock").read_bytes() == before
