@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -50,14 +50,14 @@ def decide(
     inputs of what was last published under its name; `wanted` are the targets asked for. What exists is not made
     again, and what only such a thing needs is left.
     """
-    needed = set(_needed(plan, existing, wanted))
+    missing = needed(plan, existing, wanted)
     targets: dict[str, Node | StackTarget] = {node.name: node for node in plan.nodes}
     targets |= {stack.name: stack for stack in plan.stacks}
     found: dict[str, Action] = {}
     for name, target in targets.items():
         if reference := existing.get(name):
             found[name] = Action(target=name, word=REUSE, reason=f"exists as {reference}", reference=reference)
-        elif name not in needed:
+        elif name not in missing:
             found[name] = Action(target=name, word=LEAVE, reason="nothing asked for needs it")
         else:
             difference = first_difference(previous[name], keys.of(name).inputs) if name in previous else None
@@ -71,7 +71,8 @@ def decide(
     return MappingProxyType(found)
 
 
-def _needed(plan: Plan, existing: Mapping[str, str], wanted: Collection[str]) -> Iterator[str]:
+def needed(plan: Plan, existing: Mapping[str, str], wanted: Collection[str]) -> frozenset[str]:
+    """Return what is asked for and does not exist, with everything that this needs and that does not exist."""
     below = {node.name: node.below for node in plan.nodes}
     below |= {stack.name: stack.noded.needs for stack in plan.stacks}
     waiting, seen = [name for name in wanted if name not in existing], set[str]()
@@ -80,8 +81,8 @@ def _needed(plan: Plan, existing: Mapping[str, str], wanted: Collection[str]) ->
         if name in seen:
             continue
         seen.add(name)
-        yield name
         waiting.extend(need for need in below[name] if need not in existing)
+    return frozenset(seen)
 
 
 # What a person would name first; an input that follows from another comes last.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from buildsys.engine_paths import check_paths
 from buildsys.engine_stop import Stop
 from buildsys.errors import InvalidInput
 from buildsys.failure import Failure, FailureKind
+from buildsys.key import KEY_LABEL, Keys, folders_of, keys_of
 from buildsys.plan import Plan
 from buildsys.progress import Status, Text
-from buildsys.steps import TargetSteps, by_target, cache_problems, executed_runs
+from buildsys.steps import Snapshot, TargetSteps, by_target, cache_problems, executed_runs
 from buildsys.workspace import STATE_FOLDER, Workspace
 
 LOG_FILE = f"{STATE_FOLDER}/logs/bake.jsonl"
@@ -41,6 +42,7 @@ class PreparedBake:
     """A bake that can be run: the plan, the targets, and the call with the definition that bake makes of it."""
 
     plan: Plan
+    keys: Keys
     targets: tuple[str, ...]
     call: BakeCall
     definition: Mapping[str, Any]
@@ -83,7 +85,9 @@ def prepare(workspace: Workspace, docker: Docker, options: BakeOptions) -> Prepa
     """
     made = make_plan(workspace.tree(), overlay=True)
     targets = chosen_targets(made, options.words, everything=options.everything)
-    file = write_runtime_plan(workspace, made)
+    keys = keys_of(made, workspace.contents(folders_of(made)))
+    labels = {stack.name: {KEY_LABEL: keys.stacks[stack.name].key} for stack in made.stacks}
+    file = write_runtime_plan(workspace, made, labels)
     call = BakeCall(
         root=workspace.root,
         files=(str(file.relative_to(workspace.root)),),
@@ -98,24 +102,49 @@ def prepare(workspace: Workspace, docker: Docker, options: BakeOptions) -> Prepa
     definition = print_bake(docker, call)
     if mistakes := check_paths(definition, workspace.root):
         raise InvalidInput(mistakes)
-    return PreparedBake(plan=made, targets=targets, call=call, definition=definition)
+    return PreparedBake(plan=made, keys=keys, targets=targets, call=call, definition=definition)
 
 
 def bake(prepared: PreparedBake, docker: Docker, on_event: Callable[[Status | Text], None], stop: Stop) -> BakeReport:
     """Run a prepared bake and return what became of every target, also where it failed or was stopped."""
     log = prepared.call.root / LOG_FILE
     log.parent.mkdir(parents=True, exist_ok=True)
-    result = run_bake(docker, prepared.call, on_event, log=log, stop=stop)
-    return _report(prepared, docker, result, log)
+    there = _already_there(prepared, docker)
+    rest = tuple(target for target in prepared.targets if target not in there)
+    if rest:
+        result = run_bake(docker, replace(prepared.call, targets=rest), on_event, log=log, stop=stop)
+    else:
+        result = BakeResult(exit_code=0, seconds=0.0, steps=Snapshot())
+    return _report(prepared, docker, result, log, there)
 
 
-def _report(prepared: PreparedBake, docker: Docker, result: BakeResult, log: Path) -> BakeReport:
+def _already_there(prepared: PreparedBake, docker: Docker) -> dict[str, Outcome]:
+    """Return the stacks whose image in the engine's own store has their key: BuildKit has nothing to do for these."""
+    call = prepared.call
+    if docker.driver != "docker" or call.no_cache or call.overrides:
+        return {}
+    found = {}
+    for name in prepared.targets:
+        tags = prepared.tags(name)
+        image = local_image(docker, tags[0]) if tags and name in prepared.keys.stacks else None
+        if image is not None and image.labels.get(KEY_LABEL) == prepared.keys.stacks[name].key:
+            found[name] = Outcome(
+                name=name, word="already there", size=image.size, digest=image.identity, tags=tags, cached=1.0
+            )
+    return found
+
+
+def _report(
+    prepared: PreparedBake, docker: Docker, result: BakeResult, log: Path, there: Mapping[str, Outcome]
+) -> BakeReport:
     steps = {each.target: each for each in by_target(result.steps)}
     if len(prepared.targets) == 1 and not steps:
         vertexes = result.steps.vertexes
         counted = [v for v in vertexes if v.completed is not None]
         steps = {prepared.targets[0]: TargetSteps(target=prepared.targets[0], steps=len(counted))}
-    outcomes = tuple(_outcome(prepared, docker, result, name, steps.get(name)) for name in prepared.targets)
+    outcomes = tuple(
+        there.get(name) or _outcome(prepared, docker, result, name, steps.get(name)) for name in prepared.targets
+    )
     failure = result.failure
     node = next((n for n in prepared.plan.nodes if failure and n.name == failure.target), None)
     return BakeReport(

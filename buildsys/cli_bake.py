@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,7 @@ def bake(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and run nothing.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="With --push: look at all blobs of what exists.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Make packages fresh first: moves their epochs.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the summary.")] = False,
 ) -> None:
     """Build images with docker buildx."""
@@ -52,8 +54,10 @@ def bake(
         no_cache=no_cache,
         overrides=tuple(overrides or ()),
     )
+    if fresh:
+        _make_fresh(workspace)
     if push:
-        _publish(workspace, tuple(names or ()), everything, verify, no_cache, builder, dry_run, quiet)
+        _publish(workspace, tuple(names or ()), everything, verify, no_cache, load, builder, dry_run, quiet)
         return
     docker = find_docker(builder)
     prepared = baking.prepare(workspace, docker, options)
@@ -71,18 +75,30 @@ def bake(
         raise typer.Exit(int(ExitCode.FAILED))
 
 
+def _make_fresh(workspace: Workspace) -> None:
+    """Move the epochs of all layers whose packages age."""
+    from buildsys import asking, commands, report_asked
+    from buildsys.report import Screen
+
+    layers = tuple(commands.make_plan(workspace.tree()).epochs)
+    changes = asking.lock(workspace, update=layers, offline=True, check=False, today=date.today())
+    moved = [change for change in changes if change.name in layers]
+    report_asked.show_lock(moved, Screen(typer.get_text_stream("stderr")), nothing="all packages are fresh")
+
+
 def _publish(
     workspace: Workspace,
     names: tuple[str, ...],
     everything: bool,
     verify: bool,
     no_cache: bool,
+    load: bool,
     builder: str | None,
     dry_run: bool,
     quiet: bool,
 ) -> None:
     from buildsys import building, commands, publishing, report
-    from buildsys.engine import find_docker
+    from buildsys.engine import find_docker, pull_image
     from buildsys.engine_stop import Stop
     from buildsys.progress_lines import Lines
     from buildsys.stores import open_store
@@ -102,6 +118,9 @@ def _publish(
                 workspace, store, made, targets, options, lambda: find_docker(builder), lines.take, stop, os.environ
             )
     report.show_published(result, report.Screen())
+    if load and result.complete:
+        for tag in sorted(tag for tags in result.decision.tags.values() for tag in tags):
+            pull_image(find_docker(builder), tag)
     if stop.requested:
         raise typer.Exit(128 + (stop.signal or 2))
     if result.failures or result.blocked:

@@ -98,12 +98,15 @@ def bake_environment(made: Plan, workspace: Workspace, environ: Mapping[str, str
     return {name: value for name, value in sorted(found.items()) if name not in environ}
 
 
-def write_runtime_plan(workspace: Workspace, made: Plan) -> Path:
-    """Write the bake file that `bake` runs: that of the sources as they are, wherever the committed one stands."""
+def write_runtime_plan(workspace: Workspace, made: Plan, labels: Mapping[str, Mapping[str, str]]) -> Path:
+    """Write the bake file that `bake` runs: that of the sources as they are, wherever the committed one stands.
+
+    `labels` are added to stacks, by target.
+    """
     from buildsys.workspace import STATE_FOLDER, write_whole
 
     path = workspace.root / STATE_FOLDER / BAKE_FILE
-    write_whole(path, render(made).encode())
+    write_whole(path, render(made, labels).encode())
     return path
 
 

@@ -212,6 +212,13 @@ def local_image(docker: Docker, reference: str) -> LocalImage | None:
         ) from error
 
 
+def pull_image(docker: Docker, reference: str) -> None:
+    """Bring an image from its registry into the engine's own store; raises `Unavailable` if that fails."""
+    answer = answer_of((*docker.command, "pull", "--quiet", reference), seconds=None)
+    if answer.exit_code:
+        raise Unavailable(f"`{reference}` cannot be loaded: {answer.last_words}")
+
+
 def local_images(docker: Docker, references: Sequence[str]) -> Mapping[str, LocalImage]:
     """Return those of `references` that the engine's own store has."""
     found = ((reference, local_image(docker, reference)) for reference in references)

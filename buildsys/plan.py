@@ -157,7 +157,7 @@ def _stack(noded: NodedStack, mistakes: list[Mistake]) -> StackTarget:
 
 
 def _groups(catalog: Catalog, stacks: tuple[StackTarget, ...]) -> dict[str, tuple[str, ...]]:
-    """Return the groups: deprecated stacks are in their family's and in those that name them only."""
+    """Return the groups: a deprecated stack is in those only that it names itself."""
     found: dict[str, list[str]] = {name: [] for name in ("default", "cpu", "gpu")}
     found.update({family.name: [] for family in catalog.families})
     for each in stacks:

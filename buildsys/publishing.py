@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from buildsys.actions import BUILD, decide
+from buildsys.actions import BUILD, decide, needed
 from buildsys.building import LOG_FILE, Built, Decision, PublishOptions, build_nodes
 from buildsys.documents import defaults, plain
 from buildsys.engine import Docker
@@ -40,6 +40,11 @@ class Published:
     seconds: float = 0.0
     log: str | None = None
 
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was asked for exists."""
+        return not self.blocked and not self.failures
+
 
 def decide_run(
     workspace: Workspace,
@@ -52,7 +57,9 @@ def decide_run(
 ) -> tuple[Decision, Mapping[str, tuple[str, ...]]]:
     """Return what a run for some targets would do, and with `verify` what of the registry is damaged."""
     keys = keys_of(made, workspace.contents(folders_of(made)))
-    existing = dict(store.existing(made, keys))
+    # What an image that exists is made of is nobody's question here.
+    existing = dict(store.existing(made, keys, targets))
+    existing |= store.existing(made, keys, needed(made, existing, targets))
     damaged = store.verify(existing) if verify else {}
     for target in damaged:
         del existing[target]

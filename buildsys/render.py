@@ -28,12 +28,12 @@ It stands alone:  docker buildx bake           every image that is not deprecate
                   docker buildx bake --list targets"""
 
 
-def render(plan: Plan) -> str:
-    """Return the text of the bake file, which ends with a newline."""
-    return write(_items(plan))
+def render(plan: Plan, labels: Mapping[str, Mapping[str, str]] | None = None) -> str:
+    """Return the text of the bake file, which ends with a newline; `labels` are added to stacks, by target."""
+    return write(_items(plan, labels or {}))
 
 
-def _items(plan: Plan) -> Iterator[Item]:
+def _items(plan: Plan, labels: Mapping[str, Mapping[str, str]]) -> Iterator[Item]:
     yield Comment(_HEAD)
     yield from helper_items(plan)
     for name, members in plan.groups.items():
@@ -42,7 +42,7 @@ def _items(plan: Plan) -> Iterator[Item]:
     for node in plan.nodes:
         yield Block("target", (node.name,), tuple(_node(plan, node)))
     for stack in plan.stacks:
-        yield Block("target", (stack.name,), tuple(_stack(plan, stack)))
+        yield Block("target", (stack.name,), tuple(_stack(plan, stack, labels.get(stack.name, {}))))
 
 
 def helper_items(plan: Plan) -> Iterator[Item]:
@@ -189,7 +189,7 @@ def _arguments(plan: Plan, node: Node) -> Iterator[tuple[str, Value]]:
         yield f"{word}_SHA256", download.sha256 or ""
 
 
-def _stack(plan: Plan, stack: StackTarget) -> Iterator[Item]:
+def _stack(plan: Plan, stack: StackTarget, labels: Mapping[str, str]) -> Iterator[Item]:
     declared = stack.noded.stack
     if declared.deprecated:
         yield Comment(f"Deprecated: {declared.deprecated}")
@@ -197,7 +197,7 @@ def _stack(plan: Plan, stack: StackTarget) -> Iterator[Item]:
     yield Attribute("contexts", stack_contexts(plan, stack))
     yield Attribute("dockerfile-inline", Heredoc(assembly(stack)))
     yield Attribute("tags", list(stack_tags(stack)))
-    yield Attribute("labels", {"org.opencontainers.image.title": declared.name})
+    yield Attribute("labels", {"org.opencontainers.image.title": declared.name, **labels})
     yield Attribute("platforms", list(declared.platforms))
     yield from cache_attributes(stack.name, stack.noded.needs, "min")
     yield from _plain()

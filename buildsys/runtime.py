@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from buildsys.actions import BUILD, Action
 from buildsys.hcl import Attribute, Block, Comment, Item, Value, write
-from buildsys.key import Keys
+from buildsys.key import KEY_LABEL, Keys
 from buildsys.node import Node
 from buildsys.plan import Plan
 from buildsys.render import (
@@ -51,7 +51,7 @@ def _node(plan: Plan, node: Node, actions: Mapping[str, Action], name: str, keys
     yield Attribute("tags", [name])
     annotations: list[Value] = [
         f"manifest:dev.buildsys.inputs={inputs}",
-        f"manifest:dev.buildsys.key={keys.nodes[node.name].key}",
+        f"manifest:{KEY_LABEL}={keys.nodes[node.name].key}",
     ]
     yield Attribute("annotations", annotations)
     yield from cache_attributes(node.name, node.below, "max")

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from buildsys.compose import Composed, Part, compose
 from buildsys.errors import Unavailable
-from buildsys.key import Keyed, Keys
+from buildsys.key import KEY_LABEL, Keyed, Keys
 from buildsys.plan import Plan, StackTarget
 from buildsys.registry import Registry
 from buildsys.registry_http import RegistryProblem
 from buildsys.registry_values import OCI_MANIFEST, Manifest, Reference
 
 NODES = "nodes"
+_CONCURRENCY = 8
 INPUTS = "dev.buildsys.inputs"
-KEY = "dev.buildsys.key"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,13 +40,15 @@ class Store:
         """Return where a stack with this key is."""
         return Reference.parse(f"{self.prefix}/{stack}:key-{key}")
 
-    def existing(self, plan: Plan, keys: Keys) -> Mapping[str, str]:
-        """Return what exists under its key: target to reference with digest. One HEAD each, concurrent.
+    def existing(self, plan: Plan, keys: Keys, targets: Collection[str] | None = None) -> Mapping[str, str]:
+        """Return what exists under its key, of all or of some targets: target to reference with digest.
 
-        Raises the first problem of the registry, by name; 404 is none.
+        One HEAD each, concurrent. Raises the first problem of the registry, by name; 404 is none.
         """
         wanted = {node.name: self.node(keys.nodes[node.name].key) for node in plan.nodes}
         wanted |= {stack.name: self.stack(stack.stack, keys.stacks[stack.name].key) for stack in plan.stacks}
+        if targets is not None:
+            wanted = {name: reference for name, reference in wanted.items() if name in targets}
         found = self.registry.head_many(wanted.values())
         existing = {}
         for target, reference in wanted.items():
@@ -59,14 +62,13 @@ class Store:
     def previous(self, plan: Plan, targets: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
         """Return the inputs of what was last published under the names of targets; what cannot be read is left out."""
         stacks = {stack.name: stack for stack in plan.stacks}
-        found = {}
-        for target in targets:
+
+        def inputs(target: str) -> tuple[str, Mapping[str, str] | None]:
             name = f"{stacks[target].stack}:last" if target in stacks else f"{NODES}:last-{target}"
-            manifest = self.registry.manifest(Reference.parse(f"{self.prefix}/{name}"))
-            inputs = read_inputs(manifest)
-            if inputs is not None:
-                found[target] = inputs
-        return found
+            return target, read_inputs(self.registry.manifest(Reference.parse(f"{self.prefix}/{name}")))
+
+        with ThreadPoolExecutor(max_workers=_CONCURRENCY) as pool:
+            return {target: known for target, known in pool.map(inputs, targets) if known is not None}
 
     def verify(self, existing: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
         """Return for each target what is missing of it in the registry, blobs too; only those that miss something."""
@@ -97,7 +99,7 @@ class Store:
         if base is None or stack.workdir or len(stack.noded.stack.platforms) > 1:
             return None
         artifacts = [nodes[node] for _, node in stack.noded.artifacts]
-        annotations = {INPUTS: inputs_text(keyed), KEY: keyed.key}
+        annotations = {INPUTS: inputs_text(keyed), KEY_LABEL: keyed.key}
         parts = [self.part(reference) for reference in (nodes[base], *artifacts)]
         image = compose(stack, parts[0], parts[1:], annotations)
         target = self.stack(stack.stack, keyed.key)
@@ -125,12 +127,15 @@ class Store:
     def move_tags(self, published: Mapping[str, str], tags: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
         """Give public tags to stacks that exist, and return those that moved; a tag that is right is left alone."""
         moved = []
+        current = self.registry.head_many(Reference.parse(tag) for target in published for tag in tags.get(target, ()))
         for target, reference in sorted(published.items()):
             source = Reference.parse(reference)
             for tag in tags.get(target, ()):
                 wanted = Reference.parse(tag)
-                current = self.registry.head(wanted)
-                if current is not None and current.digest == source.digest:
+                there = current[wanted]
+                if isinstance(there, RegistryProblem):
+                    raise there
+                if there is not None and there.digest == source.digest:
                     continue
                 if wanted.name != source.name:
                     raise Unavailable(f"`{tag}` is in another repository than `{source.name}`")
