@@ -55,9 +55,8 @@ def main() -> None:
         environment = {**os.environ, **variables}
         timed([str(BUILDSYS), "plan", "--offline"], folder, environment)
         ours, plain = [str(BUILDSYS), "bake", "--all", "--push"], ["docker", "buildx", "bake"]
-        print(
-            f"first: buildsys {timed(ours, folder, environment):.1f} s, plain bake {timed(plain, folder, environment):.1f} s"
-        )
+        print(f"first: buildsys {timed(ours, folder, environment):.1f} s", flush=True)
+        print(f"first: plain bake {timed(plain, folder, environment):.1f} s", flush=True)
         pairs = [(timed(ours, folder, environment), timed(plain, folder, environment)) for _ in range(ROUNDS)]
     first, second = zip(*pairs, strict=True)
     ratios = [b / a for a, b in pairs]
