@@ -101,7 +101,7 @@ def test_every_target_has_a_cache_of_its_own_and_reads_those_of_its_needs(planne
     names = [each["name"] for each in planned["nodes"]] + [each["target"] for each in planned["stacks"]]
     found = printed(*names, BUILDSYS_CACHE="registry.example.com/cache")["target"]
     written = [entry["ref"] for target in found.values() for entry in target["cache-to"]]
-    assert len(written) == len(set(written)) == len(names)
+    assert len(written) == len(set(written)) == len(found) == len(names) + 1
     for node in planned["nodes"]:
         target = found[node["name"]]
         assert [entry["ref"].rpartition(":")[2] for entry in target["cache-from"]] == [node["name"], *node["needs"]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from buildsys.registry import Registry
 from buildsys.registry_values import Reference
 from buildsys.workspace import Workspace
 from tests.integration.counting import counted
-from tests.integration.support import ROOT, Command, OwnEngine, Run, run
+from tests.integration.support import PRIVATE_ENGINE, ROOT, Command, OwnEngine, Run, run
 
 pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents]
 
@@ -348,6 +349,49 @@ def test_node_that_the_registry_lost_is_noticed_and_made_again(small: Small) -> 
     done, executed = small.bake()
     assert done.code == 0, done.stdout + done.stderr
     assert executed in (["mpi-1-tools"], ["only"])
+
+
+def blob_file(small: Small, digest: str) -> Path:
+    """Return where the private registry keeps the bytes of a blob."""
+    told = json.loads(run(sys.executable, PRIVATE_ENGINE, "status", "--json", "--name", small.engine.name).stdout)
+    folder = Path(told["home"]) / "instances" / small.engine.name / "registry"
+    algorithm, _, number = digest.partition(":")
+    return folder / "docker/registry/v2/blobs" / algorithm / number[:2] / number / "data"
+
+
+@pytest.mark.parametrize("options", [(), ("--verify",)], ids=["when-used", "verify"])
+def test_blob_that_the_registry_lost_is_noticed_and_made_again(small: Small, options: tuple[str, ...]) -> None:
+    prefix = small.environment["BUILDSYS_REGISTRY"]
+    document = json.loads(small.call("plan", "--json").stdout)
+    node = next(each for each in document["nodes"] if each["name"] == "mpi-1-tools")
+    with Registry() as registry:
+        manifest = registry.manifest(Reference.parse(f"{prefix}/nodes:{node['key']}"))
+        assert manifest is not None
+        blob_file(small, manifest.layers[0].digest).unlink()
+    environment_value(small)
+    small.engine.reset()
+    done = small.call("bake", "--all", "--push", *options)
+    assert done.code == 0, done.stdout + done.stderr
+    assert "mpi-1-tools was damaged in the registry and is made again" in done.stdout
+    tag = f"{prefix}/two:latest"
+    told = run(
+        "docker", "run", "--rm", "--pull", "always", tag, "sh", "-c", "mpi; echo $MPI", environment=small.environment
+    )
+    assert told.stdout == "mpi 1\n/opt/mpi\n", told.stderr
+
+
+def test_fresh_moves_the_epoch_and_makes_the_systems_alone(small: Small) -> None:
+    small.edit("buildsys.lock", "2026-11-23", "2020-01-06")
+    small.engine.reset()
+    assert small.call("bake", "--all", "--push").code == 0
+    small.engine.reset()
+    log = small.folder / ".buildsys/logs/bake.jsonl"
+    done = small.call("bake", "--all", "--push", "--fresh", "--load")
+    assert done.code == 0, done.stdout + done.stderr
+    assert "2020-01-06" not in (small.folder / "buildsys.lock").read_text(encoding="utf-8")
+    assert owners(log) == ["system-a", "system-b"]
+    images = run("docker", "image", "ls", "--format", "{{.Repository}}", environment=small.environment).stdout.split()
+    assert {f"{small.environment['BUILDSYS_REGISTRY']}/{name}" for name in ("one", "two", "three")} <= set(images)
 
 
 def test_reason_names_the_input_and_survives_another_machine(
