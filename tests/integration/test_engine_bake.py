@@ -179,11 +179,15 @@ def test_request_to_stop_from_another_thread_interrupts_a_running_step(
 
 
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
 from buildsys.engine import find_docker
 from buildsys.engine_bake import BakeCall, run_bake
 from buildsys.engine_stop import Stop
+
+# Whoever runs the tests in the background of a shell has Ctrl-C ignored in all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def take(event):
     for log in getattr(event, "logs", ()):
