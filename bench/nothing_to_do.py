@@ -76,13 +76,20 @@ def compare(stacks: int, found: re.Match[str]) -> None:
             )
             return
         print(f"{stacks} stacks, first time: plain bake {seconds:.1f} s, after {failed} that failed", flush=True)
-        pairs = []
+        pairs, alone = [], []
         for _ in range(ROUNDS):
             mine = needed(ours, folder, environment)
+            alone.append(mine)
             theirs, more = timed(plain, folder, environment, PLAIN_TRIES)
             failed += more
             if theirs is not None:
                 pairs.append((mine, theirs))
+    if not pairs:
+        print(
+            f"{stacks} stacks, nothing to do, {ROUNDS} rounds: buildsys {statistics.median(alone):.2f} s; "
+            f"plain bake failed {failed} times of {failed}"
+        )
+        return
     first, second = zip(*pairs, strict=True)
     ratios = [b / a for a, b in pairs]
     print(

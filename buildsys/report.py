@@ -183,6 +183,11 @@ def _outcome_row(each: Outcome) -> tuple[str, ...]:
 
 
 def _show_failure(failure: Failure, folder: str, log: str, screen: Screen) -> None:
+    if failure.kind == "interrupted":
+        screen.line(
+            "interrupted: steps that ended stay in the builder's cache, and the same command goes on from there"
+        )
+        return
     where = f"{failure.file}:{failure.line}" if failure.file else ""
     if where and folder:
         where = f"{folder}/{where}"
