@@ -10,6 +10,18 @@ import sys
 from engine_instance import say
 from ground import ROOT, Failure, prepare
 
+# What the network outside says when it is not to be had for a moment; a test that fails with such words is run again, and
+# pytest tells how often. Nothing else is.
+PASSING_TROUBLE = (
+    "Temporary failure in name resolution",
+    "Temporary failure resolving",
+    "failed to lookup address information",
+    "Failed to fetch",
+    "Connection timed out",
+    "Read timed out",
+    "connection reset by peer",
+)
+
 
 def run(words: list[str], environment: dict[str, str] | None = None) -> int:
     """Run a command in the project's root and return its exit code."""
@@ -41,7 +53,9 @@ def main() -> int:
         else:
             for note in ground.notes:
                 say(note)
-            code = run([*pytest, *chosen, *marks, "--require-engine", "--durations=10"], ground.environment)
+            again = [word for words in PASSING_TROUBLE for word in ("--only-rerun", words)]
+            options = ["--require-engine", "--durations=10", "--reruns", "2", "--reruns-delay", "10", *again]
+            code = run([*pytest, *chosen, *marks, *options], ground.environment)
     finally:
         if ground:
             ground.end()
