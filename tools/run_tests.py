@@ -10,8 +10,8 @@ import sys
 from engine_instance import say
 from ground import ROOT, Failure, prepare
 
-# What the network outside says when it is not to be had for a moment; a test that fails with such words is run again, and
-# pytest tells how often. Nothing else is.
+# What the network outside says when it is not to be had for a moment: a test that fails with such words, and no other,
+# is run again, and pytest tells how often.
 PASSING_TROUBLE = (
     "Temporary failure in name resolution",
     "Temporary failure resolving",
