@@ -11,7 +11,7 @@ from buildsys.actions import BUILD, Action, decide
 from buildsys.commands import make_plan, named_prefix
 from buildsys.comparing import Changed, compare, users_of
 from buildsys.errors import Differs, InvalidInput, Mistake
-from buildsys.key import Keys, folders_of, keys_of
+from buildsys.key import KEY_LABEL, Keys, folders_of, keys_of
 from buildsys.lock import LOCK_FILE, Lock, lock_text, parse_lock
 from buildsys.plan import Plan
 from buildsys.selection import select
@@ -31,12 +31,17 @@ class Look:
 
 
 def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, overlay: bool = False) -> Look:
-    """Return the plan with actions: by the registry that is named, else (and offline) everything is to be built."""
+    """Return the plan with actions: by the registry that is named, else by the engine's own store of images.
+
+    Where no engine answers, and offline, everything is to be built.
+    """
     made = make_plan(workspace.tree(), overlay=overlay)
     keys = keys_of(made, workspace.contents(folders_of(made)))
     wanted = [stack.name for stack in made.stacks if not stack.noded.stack.deprecated]
-    if offline or named_prefix(workspace, environ) is None:
+    if offline:
         return Look(plan=made, keys=keys, actions=decide(made, keys, {}, {}, wanted))
+    if named_prefix(workspace, environ) is None:
+        return Look(plan=made, keys=keys, actions=decide(made, keys, _in_the_engine(made, keys), {}, wanted))
     from buildsys.stores import open_store
 
     with open_store(workspace, environ) as store:
@@ -44,6 +49,14 @@ def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, ove
         first = decide(made, keys, existing, {}, wanted)
         previous = store.previous(made, [name for name, action in first.items() if action.word == BUILD])
     return Look(plan=made, keys=keys, actions=decide(made, keys, existing, previous, wanted))
+
+
+def _in_the_engine(made: Plan, keys: Keys) -> Mapping[str, str]:
+    """Return the stacks whose image in the engine's own store has their key, as target to a name of the image."""
+    from buildsys.engine import labelled_images
+
+    images = labelled_images(KEY_LABEL)
+    return {stack.name: images[key] for stack in made.stacks if (key := keys.stacks[stack.name].key) in images}
 
 
 def differences(workspace: Workspace, revision: str) -> tuple[Plan, tuple[Changed, ...]]:

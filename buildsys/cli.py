@@ -55,7 +55,7 @@ def plan(
 
     workspace = find_workspace(context.obj)
     planned = commands.write_plan(workspace, check=check)
-    offline = offline or check or commands.named_prefix(workspace, os.environ) is None
+    offline = offline or check
     found = asking.look(workspace, os.environ, offline=offline, overlay=not offline)
     if json:
         typer.echo(documents.text(documents.plan_document(planned.plan, found.keys, found.actions)))
@@ -66,7 +66,8 @@ def plan(
     for layer, day in freshness.stale(planned.plan, date.today()):
         talk.line(f"warning: the packages of `{layer}` are of {day}: `buildsys lock --update {layer}` makes them fresh")
     state = "docker-bake.hcl is written." if planned.written else "docker-bake.hcl is up to date."
-    if offline:
+    named = commands.named_prefix(workspace, os.environ) is not None
+    if offline or not (named or any(action.reference for action in found.actions.values())):
         report.show_plan(planned.plan, state=state, screen=report.Screen())
     else:
         report.show_actions(found.plan, found.actions, report.Screen())

@@ -212,6 +212,25 @@ def local_image(docker: Docker, reference: str) -> LocalImage | None:
         ) from error
 
 
+def labelled_images(label: str) -> Mapping[str, str]:
+    """Return the images of the engine's own store that have a label: its value to a name of the image.
+
+    Without docker, and where no engine answers, there are none.
+    """
+    try:
+        command = client_command()
+        found = answer_of((*command, "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={label}"))
+        identities = sorted(set(found.stdout.split()))
+        if found.exit_code or not identities:
+            return {}
+        shown = "{{index .Config.Labels " + json.dumps(label) + '}} {{join .RepoTags " "}}'
+        told = answer_of((*command, "image", "inspect", "--format", shown, *identities))
+    except Unavailable:
+        return {}
+    pairs = (line.split() for line in told.stdout.splitlines())
+    return {words[0]: words[1] for words in pairs if len(words) > 1}
+
+
 def pull_image(docker: Docker, reference: str) -> None:
     """Bring an image from its registry into the engine's own store; raises `Unavailable` if that fails."""
     answer = answer_of((*docker.command, "pull", "--quiet", reference), seconds=None)

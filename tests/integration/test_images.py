@@ -135,3 +135,23 @@ def test_plain_bake_takes_the_same_file(images: dict[str, str], buildsys: Comman
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_without_a_registry_the_engines_own_store_is_the_memory(project: Path, buildsys: Command) -> None:
+    environment = {"BUILDSYS_REGISTRY": "buildsys"}
+
+    def action(name: str) -> tuple[str, str | None]:
+        document = json.loads(buildsys("-C", project, "plan", "--json", environment=environment).stdout)
+        found = next(each for each in document["stacks"] if each["name"] == name)
+        return found["action"], found["reference"]
+
+    done = buildsys("-C", project, "bake", "debian12", environment=environment)
+    assert done.code == 0, done.stdout + done.stderr
+    assert action("debian12") == ("reuse", "buildsys/debian12:latest")
+    again = buildsys("-C", project, "bake", "debian12", environment=environment)
+    assert "0 made, 1 already there · 0 RUN steps executed" in again.stdout
+    layer = project / "layers/openmpi/layer.yaml"
+    layer.write_text(
+        layer.read_text(encoding="utf-8").replace("OMPI_ALLOW_RUN_AS_ROOT: 1", "OMPI_ALLOW_RUN_AS_ROOT: 2")
+    )
+    assert action("debian12") == ("build", None)
