@@ -19,7 +19,7 @@ from buildsys.key import Keys
 from buildsys.plan import Plan
 from buildsys.progress import Status, Text
 from buildsys.registry_values import Reference
-from buildsys.runtime import render_nodes
+from buildsys.runtime import render_nodes, render_stacks
 from buildsys.steps import executed_runs
 from buildsys.store import Store, inputs_text
 from buildsys.workspace import STATE_FOLDER, Workspace, write_whole
@@ -116,6 +116,29 @@ def build_nodes(
             break
         blocked |= {name for name in names if failed in _closure(below, name)}
     return Built(made=MappingProxyType(made), failures=tuple(failures), runs=tuple(executed), retries=tries)
+
+
+def assemble_stacks(
+    workspace: Workspace,
+    store: Store,
+    decision: Decision,
+    options: PublishOptions,
+    docker: Docker,
+    references: Mapping[str, str],
+    stacks: tuple[str, ...],
+    on_event: Callable[[Status | Text], None],
+    stop: Stop,
+) -> Built:
+    """Assemble stacks that cannot be composed with the engine, of nodes that exist; return what became of them."""
+    by_target = {stack.name: stack.stack for stack in decision.plan.stacks}
+    keyed = decision.keys.stacks
+    names = {name: str(store.stack(by_target[name], keyed[name].key)) for name in stacks}
+    inputs = {name: inputs_text(keyed[name]) for name in stacks}
+    text = render_stacks(decision.plan, references, decision.keys, names=names, inputs=inputs)
+    write_whole(workspace.root / RUNTIME_FILE, text.encode())
+    result = _bake(workspace, decision, options, docker, stacks, on_event, stop)
+    failures = (result.failure,) if result.failure else ()
+    return Built(made=MappingProxyType(_published(result, names)), failures=failures)
 
 
 def _closure(below: Mapping[str, tuple[str, ...]], name: str) -> set[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from buildsys.actions import BUILD, decide, needed
-from buildsys.building import LOG_FILE, Built, Decision, PublishOptions, build_nodes
+from buildsys.building import LOG_FILE, Built, Decision, PublishOptions, assemble_stacks, build_nodes
 from buildsys.documents import defaults, plain
 from buildsys.engine import Docker
 from buildsys.engine_stop import Stop
@@ -17,7 +17,7 @@ from buildsys.key import Keys, folders_of, keys_of
 from buildsys.plan import Plan
 from buildsys.progress import Status, Text
 from buildsys.render import stack_tags
-from buildsys.store import Store
+from buildsys.store import Store, can_compose
 from buildsys.workspace import Workspace
 
 # A second try is for what turned out to be damaged in the registry; more would hide a registry that loses things.
@@ -116,6 +116,11 @@ def publish(
             store.remember(decision.plan, built.made)
         references = {**decision.existing, **nodes}
         made_stacks, unusable = _compose(store, decision, references)
+        if unusable and not stop.requested and (rest := _only_by_an_engine(decision, unusable)):
+            done = assemble_stacks(workspace, store, decision, options, find(), references, rest, on_event, stop)
+            made_stacks.update(done.made)
+            unusable = tuple(name for name in unusable if name not in done.made)
+            built = replace(built, failures=(*built.failures, *done.failures))
         stacks.update(made_stacks)
         store.remember(decision.plan, made_stacks)
         if stop.requested or attempt + 1 == _TRIES or not (built.failures or unusable):
@@ -149,6 +154,10 @@ def publish(
         seconds=time.monotonic() - began,
         log=LOG_FILE if first.nodes_to_build else None,
     )
+
+
+def _only_by_an_engine(decision: Decision, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(stack.name for stack in decision.plan.stacks if stack.name in names and not can_compose(stack))
 
 
 def _needs(plan: Plan, target: str) -> tuple[str, ...]:

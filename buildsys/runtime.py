@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from buildsys.actions import BUILD, Action
-from buildsys.hcl import Attribute, Block, Comment, Item, Value, write
+from buildsys.assembly import assembly
+from buildsys.hcl import Attribute, Block, Comment, Heredoc, Item, Value, write
 from buildsys.key import KEY_LABEL, Keys
 from buildsys.node import Node
 from buildsys.plan import Plan
@@ -16,6 +17,7 @@ from buildsys.render import (
     mirrors_target,
     node_arguments,
     node_contexts,
+    stack_contexts,
 )
 
 
@@ -27,6 +29,50 @@ def render_nodes(
     `inputs` maps node to the text of the annotation that tells its inputs.
     """
     return write(_items(plan, actions, keys, names, inputs))
+
+
+def render_stacks(
+    plan: Plan,
+    references: Mapping[str, str],
+    keys: Keys,
+    *,
+    names: Mapping[str, str],
+    inputs: Mapping[str, str],
+) -> str:
+    """Return a bake file with the stacks in `names`, assembled of nodes that exist, given as `references`."""
+    return write(_assemblies(plan, references, keys, names, inputs))
+
+
+def _assemblies(
+    plan: Plan, references: Mapping[str, str], keys: Keys, names: Mapping[str, str], inputs: Mapping[str, str]
+) -> Iterator[Item]:
+    yield Comment("Written by `buildsys bake` for one run.")
+    yield from helper_items(plan)
+    for stack in plan.stacks:
+        if stack.name not in names:
+            continue
+        contexts: dict[str, Value] = {}
+        for context, value in stack_contexts(plan, stack).items():
+            linked = isinstance(value, str) and value.startswith("target:")
+            contexts[context] = f"docker-image://{references[str(value).removeprefix('target:')]}" if linked else value
+        body = (
+            Attribute("contexts", contexts),
+            Attribute("dockerfile-inline", Heredoc(assembly(stack))),
+            Attribute("labels", {"org.opencontainers.image.title": stack.stack}),
+            Attribute("platforms", list(stack.noded.stack.platforms)),
+            *_published(names[stack.name], keys.stacks[stack.name].key, inputs[stack.name]),
+        )
+        yield Block("target", (stack.name,), body)
+
+
+def _published(name: str, key: str, inputs: str) -> Iterator[Attribute]:
+    """Yield what pushes a target under its key, with its inputs told."""
+    annotations: list[Value] = [f"manifest:dev.buildsys.inputs={inputs}", f"manifest:{KEY_LABEL}={key}"]
+    yield Attribute("tags", [name])
+    yield Attribute("annotations", annotations)
+    # Layers stay in the builder's cache; its image store has no use for what is published.
+    yield Attribute("output", ["type=image,push=true,store=false,oci-mediatypes=true"])
+    yield Attribute("attest", ["type=provenance,disabled=true"])
 
 
 def _items(
@@ -48,16 +94,8 @@ def _node(plan: Plan, node: Node, actions: Mapping[str, Action], name: str, keys
     if arguments := node_arguments(plan, node):
         yield Attribute("args", arguments)
     yield Attribute("platforms", list(node.platforms))
-    yield Attribute("tags", [name])
-    annotations: list[Value] = [
-        f"manifest:dev.buildsys.inputs={inputs}",
-        f"manifest:{KEY_LABEL}={keys.nodes[node.name].key}",
-    ]
-    yield Attribute("annotations", annotations)
     yield from cache_attributes(node.name, node.below, "max")
-    # Layers stay in the builder's cache; its image store has no use for a node.
-    yield Attribute("output", ["type=image,push=true,store=false,oci-mediatypes=true"])
-    yield Attribute("attest", ["type=provenance,disabled=true"])
+    yield from _published(name, keys.nodes[node.name].key, inputs)
 
 
 def _linked(value: Value, actions: Mapping[str, Action]) -> Value:

@@ -91,12 +91,10 @@ class Store:
         """Compose a stack of nodes, given as references with digests, and put it under its key; return its reference.
 
         No layer byte moves: blobs are mounted from the nodes' repository. Returns None where the registry does not
-        mount, where the stack stands on a parent of another registry, has several platforms or a working folder; then
-        only an engine can assemble it.
+        mount, or where the stack cannot be composed at all.
         """
         base = stack.noded.base
-        # WORKDIR makes its folder, which is a layer of its own.
-        if base is None or stack.workdir or len(stack.noded.stack.platforms) > 1:
+        if base is None or not can_compose(stack):
             return None
         artifacts = [nodes[node] for _, node in stack.noded.artifacts]
         annotations = {INPUTS: inputs_text(keyed), KEY_LABEL: keyed.key}
@@ -142,6 +140,15 @@ class Store:
                 self.registry.tag(source, wanted.tag or "latest")
                 moved.append(tag)
         return tuple(moved)
+
+
+def can_compose(stack: StackTarget) -> bool:
+    """Whether a manifest over the blobs of nodes is all that a stack needs; else an engine assembles it.
+
+    A stack that stands on a parent itself has blobs of another registry; WORKDIR makes its folder, which is a layer of
+    its own; several platforms need an index.
+    """
+    return stack.noded.base is not None and not stack.workdir and len(stack.noded.stack.platforms) == 1
 
 
 def inputs_text(keyed: Keyed) -> str:

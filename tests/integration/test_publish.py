@@ -410,6 +410,19 @@ def test_fresh_moves_the_epoch_and_makes_the_systems_alone(small: Small) -> None
     assert {f"{small.environment['BUILDSYS_REGISTRY']}/{name}" for name in ("one", "two", "three")} <= set(images)
 
 
+def test_image_that_cannot_be_composed_is_assembled_by_the_engine(copied: Small) -> None:
+    copied.edit("layers/conda/layer.yaml", "prefix: /opt/conda", "prefix: /opt/conda\nworkdir: /work/here")
+    assert copied.planned() == (set(), {"one", "three"})
+    done, executed = copied.bake()
+    assert (done.code, executed) == (0, []), done.stdout + done.stderr
+    tag = f"{copied.environment['BUILDSYS_REGISTRY']}/three:latest"
+    told = run(
+        "docker", "run", "--rm", "--pull", "always", tag, "sh", "-c", "pwd; conda", environment=copied.environment
+    )
+    assert told.stdout == "/work/here\nconda 1\n"
+    assert copied.planned() == (set(), set())
+
+
 def test_reason_names_the_input_and_survives_another_machine(
     small: Small, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
