@@ -411,7 +411,7 @@ def test_fresh_moves_the_epoch_and_makes_the_systems_alone(small: Small) -> None
 
 
 def test_image_that_cannot_be_composed_is_assembled_by_the_engine(copied: Small) -> None:
-    copied.edit("layers/conda/layer.yaml", "prefix: /opt/conda", "prefix: /opt/conda\nworkdir: /work/here")
+    copied.edit("layers/conda/layer.yaml", "prefix: /opt/conda", "prefix: /opt/conda\nworkdir: /srv/here")
     assert copied.planned() == (set(), {"one", "three"})
     done, executed = copied.bake()
     assert (done.code, executed) == (0, []), done.stdout + done.stderr
@@ -419,7 +419,7 @@ def test_image_that_cannot_be_composed_is_assembled_by_the_engine(copied: Small)
     told = run(
         "docker", "run", "--rm", "--pull", "always", tag, "sh", "-c", "pwd; conda", environment=copied.environment
     )
-    assert told.stdout == "/work/here\nconda 1\n"
+    assert told.stdout == "/srv/here\nconda 1\n"
     assert copied.planned() == (set(), set())
 
 
