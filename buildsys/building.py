@@ -55,11 +55,6 @@ class Decision:
         """The nodes that are built, in build order."""
         return tuple(node.name for node in self.plan.nodes if self.actions[node.name].word == BUILD)
 
-    @property
-    def stacks_to_make(self) -> tuple[str, ...]:
-        """The stacks that are made, by name."""
-        return tuple(stack.name for stack in self.plan.stacks if self.actions[stack.name].word == BUILD)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Built:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from buildsys.actions import Difference, first_difference
@@ -29,39 +29,39 @@ class Changed:
 
 def compare(before: tuple[Plan, Keys], after: tuple[Plan, Keys]) -> tuple[Changed, ...]:
     """Return what differs, nodes in build order and then stacks; keys decide, and nothing else."""
-    return (*_nodes(before, after), *_stacks(before, after))
+    return (
+        *_differing(before, after, "node", _node_titles, lambda keys: keys.nodes),
+        *_differing(before, after, "image", _stack_titles, lambda keys: keys.stacks),
+    )
 
 
-def _nodes(before: tuple[Plan, Keys], after: tuple[Plan, Keys]) -> Iterator[Changed]:
-    titles = {node.name: node.title for node in after[0].nodes}
-    for node in after[0].nodes:
-        old, new = before[1].nodes.get(node.name), after[1].nodes[node.name]
+def _differing(
+    before: tuple[Plan, Keys],
+    after: tuple[Plan, Keys],
+    kind: str,
+    titles: Callable[[Plan], Mapping[str, str]],
+    keyed: Callable[[Keys], Mapping[str, Keyed]],
+) -> Iterator[Changed]:
+    """Yield what differs among the nodes, or among the stacks, in the order of the plan; what is gone comes last."""
+    now, then = titles(after[0]), titles(before[0])
+    for target, title in now.items():
+        old, new = keyed(before[1]).get(target), keyed(after[1])[target]
         if old is None:
-            yield Changed(target=node.name, title=node.title, kind="node", word=ADDED)
+            yield Changed(target=target, title=title, kind=kind, word=ADDED)
         elif old.key != new.key:
-            cause, difference = _cause(node.name, before[1], after[1], after[0])
-            yield Changed(
-                target=node.name, title=node.title, kind="node", word=CHANGED, cause=cause, difference=difference
-            )
-    for node in before[0].nodes:
-        if node.name not in titles:
-            yield Changed(target=node.name, title=node.title, kind="node", word=REMOVED)
+            cause, difference = _cause(target, before[1], after[1], after[0])
+            yield Changed(target=target, title=title, kind=kind, word=CHANGED, cause=cause, difference=difference)
+    for target, title in then.items():
+        if target not in now:
+            yield Changed(target=target, title=title, kind=kind, word=REMOVED)
 
 
-def _stacks(before: tuple[Plan, Keys], after: tuple[Plan, Keys]) -> Iterator[Changed]:
-    for stack in after[0].stacks:
-        old, new = before[1].stacks.get(stack.name), after[1].stacks[stack.name]
-        if old is None:
-            yield Changed(target=stack.name, title=stack.stack, kind="image", word=ADDED)
-        elif old.key != new.key:
-            cause, difference = _cause(stack.name, before[1], after[1], after[0])
-            yield Changed(
-                target=stack.name, title=stack.stack, kind="image", word=CHANGED, cause=cause, difference=difference
-            )
-    known = {stack.name for stack in after[0].stacks}
-    for stack in before[0].stacks:
-        if stack.name not in known:
-            yield Changed(target=stack.name, title=stack.stack, kind="image", word=REMOVED)
+def _node_titles(plan: Plan) -> Mapping[str, str]:
+    return {node.name: node.title for node in plan.nodes}
+
+
+def _stack_titles(plan: Plan) -> Mapping[str, str]:
+    return {stack.name: stack.stack for stack in plan.stacks}
 
 
 def _cause(target: str, before: Keys, after: Keys, plan: Plan) -> tuple[str, Difference | None]:

@@ -238,12 +238,6 @@ def pull_image(docker: Docker, reference: str) -> None:
         raise Unavailable(f"`{reference}` cannot be loaded: {answer.last_words}")
 
 
-def local_images(docker: Docker, references: Sequence[str]) -> Mapping[str, LocalImage]:
-    """Return those of `references` that the engine's own store has."""
-    found = ((reference, local_image(docker, reference)) for reference in references)
-    return MappingProxyType({reference: image for reference, image in found if image is not None})
-
-
 def run_container(
     docker: Docker,
     image: str,

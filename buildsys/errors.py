@@ -97,17 +97,3 @@ class Differs(BuildsysError):
     def __init__(self, message: str, *, difference: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.difference = difference
-
-
-class BakeFailed(BuildsysError):
-    """At least one target could not be made; the report has the details."""
-
-    exit_code = ExitCode.FAILED
-
-
-class Interrupted(BuildsysError):
-    """The user (SIGINT) or the system (SIGTERM) stopped the run."""
-
-    def __init__(self, message: str, *, exit_code: ExitCode) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code

@@ -52,11 +52,6 @@ def path(needs: Needs, start: str, end: str) -> tuple[str, ...]:
     return tuple(min(networkx.all_shortest_paths(graph, start, end)))
 
 
-def levels(needs: Needs) -> tuple[tuple[str, ...], ...]:
-    """Return the names by level: all that a name needs lies on levels before its own; sorted by name."""
-    return tuple(tuple(sorted(level)) for level in networkx.topological_generations(_graph(needs)))
-
-
 def reduced(needs: Needs) -> Mapping[str, tuple[str, ...]]:
     """Return the same graph without each need that another need implies, sorted by name."""
     graph = networkx.transitive_reduction(_graph(needs))

@@ -96,7 +96,8 @@ def unknown(recipe: Recipe, use: LayerUse) -> Iterator[Mistake]:
     """Yield a mistake for each parameter that is set and not declared."""
     for name in use.parameters:
         if name not in recipe.parameters and name != "flavour":
-            near = get_close_matches(name, recipe.parameters, 1)
+            known_names = [*recipe.parameters, *(["flavour"] if recipe.flavour else [])]
+            near = get_close_matches(name, known_names, 1)
             which = f"`{recipe.layer}`" + (f" (flavour `{recipe.flavour}`)" if recipe.flavour else "")
             known = ", ".join(f"`{each}`" for each in sorted(recipe.parameters)) or "none"
             hint = f"did you mean `{near[0]}`?" if near else f"its parameters: {known}"

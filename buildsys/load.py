@@ -50,7 +50,13 @@ def load(tree: Mapping[str, str]) -> Catalog:
     mistakes.extend(_references(layers, sources, broken, stacks))
     if mistakes or shape is None:
         raise InvalidInput(mistakes)
-    return Catalog(registry=shape.registry, layers=MappingProxyType(layers), families=families(shape), stacks=stacks)
+    return Catalog(
+        registry=shape.registry,
+        layers=MappingProxyType(layers),
+        families=families(shape),
+        stacks=stacks,
+        warnings=tuple(_readable_metadata(layers, tree)),
+    )
 
 
 def _read(text: str, path: str, mistakes: list[Mistake]) -> Source | None:

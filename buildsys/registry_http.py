@@ -8,7 +8,7 @@ import ipaddress
 import json
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -244,12 +244,6 @@ def loopback(host: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-def plain_http(hosts: Iterable[str] = ()) -> Callable[[str], bool]:
-    """Return the predicate for plain HTTP: loopback, and `hosts` as configured (`name:port`)."""
-    configured = frozenset(hosts)
-    return lambda host: host in configured or loopback(host)
 
 
 def _unreachable(host: str, error: Exception) -> Unreachable:

@@ -263,3 +263,13 @@ def test_values_of_a_catalog_cannot_be_changed() -> None:
         catalog.layers["fast"].recipes[""].parameters["x"] = None  # type: ignore[index]
     with pytest.raises(TypeError):
         catalog.stacks[0].layers[0].parameters["x"] = "y"  # type: ignore[index]
+
+
+def test_layer_whose_builds_can_read_its_metadata_is_warned_of() -> None:
+    files = tree("stacks:\n  a: {layers: [system]}\n")
+    bare = {path: text for path, text in files.items() if not path.endswith(".dockerignore")}
+    warned = load(bare).warnings
+    assert "layers/system/layer.yaml" in {each.place.file for each in warned if each.place}
+    assert all("can read its `layer.yaml`" in each.message for each in warned)
+    quiet = {f"{path.rpartition('/')[0]}/.dockerignore": "layer.yaml\n" for path in bare if path.startswith("layers/")}
+    assert load({**bare, **quiet}).warnings == ()

@@ -151,3 +151,13 @@ def test_platform_that_a_layer_does_not_have_is_told() -> None:
     assert [message for _, message, _ in mistakes(files)] == [
         "`one` is for `linux/arm64`, but the layer `system` is not"
     ]
+
+
+def test_flavour_that_is_misspelt_is_not_only_an_unknown_parameter() -> None:
+    recipe = "    kind: artifact\n    prefix: /opt/two\n    dockerfile: Dockerfile\n"
+    layer = f"description: d\nlicence: free\nrequires: [os]\nflavours:\n  one:\n{recipe}  two:\n{recipe}"
+    files = tree("stacks:\n  a: {layers: [system, two: {flavor: one}]}\n", two=layer)
+    files |= {
+        "layers/two/Dockerfile": "FROM toolchain AS build\nRUN make\nFROM scratch\nCOPY --from=build /artifact /\n"
+    }
+    assert [hint for _, _, hint in mistakes(files)] == ["did you mean `flavour`?"]

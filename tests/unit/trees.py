@@ -73,7 +73,8 @@ def tree(stacks: str = "stacks:\n  one: {layers: [system, fast]}\n", **layers: s
         found[f"{folder}/layer.yaml"] = text
         if "kind: artifact" in text:
             found[f"{folder}/Dockerfile"] = ARTIFACT
-    return found
+    built = [path.rpartition("/")[0] for path in found if path.endswith("/Dockerfile")]
+    return {**found, **{f"{folder}/.dockerignore": "*\n" for folder in built}}
 
 
 def planned(files: Mapping[str, str]) -> Plan:
