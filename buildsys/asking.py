@@ -56,7 +56,7 @@ def _in_the_engine(made: Plan, keys: Keys) -> Mapping[str, str]:
     from buildsys.engine import labelled_images
 
     images = labelled_images(KEY_LABEL)
-    return {stack.name: images[key] for stack in made.stacks if (key := keys.stacks[stack.name].key) in images}
+    return {stack.name: images[key][0] for stack in made.stacks if (key := keys.stacks[stack.name].key) in images}
 
 
 def differences(workspace: Workspace, revision: str) -> tuple[Plan, tuple[Changed, ...]]:

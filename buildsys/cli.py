@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from buildsys import cli_ask, cli_bake
+from buildsys import cli_ask, cli_bake, cli_run
 
 if TYPE_CHECKING:
     pass
@@ -140,4 +140,5 @@ def schema(
 
 
 cli_ask.register(app)
+cli_run.register(app)
 cli_bake.register(app)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 
-from buildsys.building import PublishOptions
 from buildsys.commands import bake_environment, make_plan
+from buildsys.deciding import decide_published
 from buildsys.engine import Docker
 from buildsys.engine_bake import BakeCall, print_bake, run_bake
 from buildsys.engine_paths import check_paths
@@ -18,12 +19,15 @@ from buildsys.engine_stop import Stop
 from buildsys.errors import InvalidInput, Mistake
 from buildsys.failure import Failure
 from buildsys.hcl import Attribute, Block, write
+from buildsys.journal import Journal
 from buildsys.key import File, readable_inputs
 from buildsys.model import Catalog, LayerUse, Stack
 from buildsys.progress import Status, Text
-from buildsys.publishing import Published, decide_run, publish
+from buildsys.publishing import Published, publish
 from buildsys.registry_values import Reference
+from buildsys.run_options import RunOptions
 from buildsys.source import read
+from buildsys.step_events import StepEvents
 from buildsys.store import Store
 from buildsys.workspace import STATE_FOLDER, Workspace, write_whole
 
@@ -60,7 +64,7 @@ def environment_image(
     store: Store,
     request: Request,
     find: Run,
-    on_event: Callable[[Status | Text], None],
+    journal: Journal,
     stop: Stop,
     environ: Mapping[str, str],
 ) -> Custom:
@@ -82,7 +86,7 @@ def environment_image(
     target = made.stacks[0].name
     if request.tag:
         environ = {**environ, "BUILDSYS_TAG": request.tag}
-    result = publish(workspace, store, made, (target,), PublishOptions(), find, on_event, stop, environ)
+    result = publish(workspace, store, made, (target,), RunOptions(), find, journal, stop, environ)
     reference = result.stacks.get(target) or result.decision.existing.get(target)
     return Custom(
         reference=reference,
@@ -147,7 +151,7 @@ def dockerfile_image(
     store: Store,
     request: Request,
     find: Run,
-    on_event: Callable[[Status | Text], None],
+    journal: Journal,
     stop: Stop,
     environ: Mapping[str, str],
 ) -> Custom:
@@ -164,17 +168,17 @@ def dockerfile_image(
     stack = made.stacks[0]
     folder = request.file.resolve().parent
     context = Workspace(root=folder.parent).contents((folder.name,))
-    decision, _ = decide_run(workspace, store, made, (stack.name,), environ)
+    decision, _ = decide_published(workspace, store, made, (stack.name,), environ)
     key = _custom_key(decision.keys.stacks[stack.name].key, request.file.name, context[folder.name])
     wanted = Reference.parse(f"{store.prefix}/{stack.stack}-custom:key-{key}")
     found = store.registry.head(wanted)
     if found is None:
-        base = publish(workspace, store, made, (stack.name,), PublishOptions(), find, on_event, stop, environ)
+        base = publish(workspace, store, made, (stack.name,), RunOptions(), find, journal, stop, environ)
         on = base.stacks.get(stack.name) or base.decision.existing.get(stack.name)
         if on is None:
             return Custom(reference=None, made=False, failures=base.failures, published=base)
         failure = _bake(
-            workspace, folder, request.file.name, on, wanted, find(), on_event, stop, bake_environment(made, workspace)
+            workspace, folder, request.file.name, on, wanted, find(), journal, stop, bake_environment(made, workspace)
         )
         found = store.registry.head(wanted) if failure is None else None
         if found is None:
@@ -202,7 +206,7 @@ def _bake(
     base: str,
     name: Reference,
     docker: Docker,
-    on_event: Callable[[Status | Text], None],
+    journal: Journal,
     stop: Stop,
     environment: Mapping[str, str],
 ) -> Failure | None:
@@ -224,4 +228,10 @@ def _bake(
     )
     if mistakes := check_paths(print_bake(docker, call), workspace.root, allowed=(folder,)):
         raise InvalidInput(mistakes)
-    return run_bake(docker, call, on_event, stop=stop).failure
+    steps = StepEvents((TARGET,), (), lambda _target, _text: None)
+
+    def take(event: Status | Text) -> None:
+        for each in steps.take(event, time.time()):
+            journal.tell(each)
+
+    return run_bake(docker, call, take, stop=stop).failure

@@ -23,7 +23,8 @@ class Docker:
     """How to call docker, and what it is.
 
     `command` is the client with its global options. `engine_version` is empty where the builder is elsewhere
-    and no engine answers. `bake_flags` are the options of this buildx' `bake`, each with its two dashes.
+    and no engine answers. `bake_flags` are the options of this buildx' `bake`, each with its two dashes. `root` is the
+    engine's folder on the machine `host`, `memory` that machine's in bytes; empty and 0 where no engine tells.
     """
 
     command: tuple[str, ...]
@@ -33,6 +34,9 @@ class Docker:
     driver: str
     containerd_store: bool
     bake_flags: frozenset[str]
+    root: str = ""
+    memory: int = 0
+    host: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +83,9 @@ def find_docker(builder: str | None = None) -> Docker:
         driver=driver,
         containerd_store=has_containerd_store(information),
         bake_flags=frozenset(_FLAG.findall(usage.stdout)),
+        root=str(information.get("DockerRootDir") or ""),
+        memory=int(information.get("MemTotal") or 0),
+        host=str(information.get("Name") or ""),
     )
 
 
@@ -212,23 +219,35 @@ def local_image(docker: Docker, reference: str) -> LocalImage | None:
         ) from error
 
 
-def labelled_images(label: str) -> Mapping[str, str]:
-    """Return the images of the engine's own store that have a label: its value to a name of the image.
+def labelled_images(label: str) -> Mapping[str, tuple[str, ...]]:
+    """Return the images of the engine's own store that have a label: its value to the names of the images.
 
     Without docker, and where no engine answers, there are none.
     """
     try:
         command = client_command()
-        found = answer_of((*command, "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={label}"))
-        identities = sorted(set(found.stdout.split()))
-        if found.exit_code or not identities:
+        listed = answer_of((*command, "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={label}"))
+        identities = sorted(set(listed.stdout.split()))
+        if listed.exit_code or not identities:
             return {}
         shown = "{{index .Config.Labels " + json.dumps(label) + '}} {{join .RepoTags " "}}'
         told = answer_of((*command, "image", "inspect", "--format", shown, *identities))
     except Unavailable:
         return {}
-    pairs = (line.split() for line in told.stdout.splitlines())
-    return {words[0]: words[1] for words in pairs if len(words) > 1}
+    found: dict[str, tuple[str, ...]] = {}
+    for words in (line.split() for line in told.stdout.splitlines()):
+        if len(words) > 1:
+            found[words[0]] = (*found.get(words[0], ()), *words[1:])
+    return found
+
+
+def image_sizes(docker: Docker, references: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+    """Return digest and size in bytes of images in the engine's own store; what it does not have is left out."""
+    shown = answer_of((*docker.command, "image", "inspect", "--format", "{{.Id}} {{.Size}}", *references))
+    lines = [line.split() for line in shown.stdout.splitlines() if line]
+    if shown.exit_code or len(lines) != len(references):
+        return {}
+    return {reference: (words[0], int(words[1])) for reference, words in zip(references, lines, strict=True)}
 
 
 def pull_image(docker: Docker, reference: str) -> None:

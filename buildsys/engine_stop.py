@@ -26,6 +26,7 @@ class Stop:
         self._lock = threading.RLock()
         self._running: list[subprocess.Popen[bytes]] = []
         self._asked = 0
+        self._event = threading.Event()
 
     @property
     def requested(self) -> bool:
@@ -36,10 +37,15 @@ class Stop:
         """Ask; `number` is the signal that was the cause."""
         with self._lock:
             self._asked += 1
+            self._event.set()
             self.signal = self.signal or number
             again = self._asked > 1
             for process in self._running:
                 self._end(process, at_once=again)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep so long, or until it is asked."""
+        self._event.wait(seconds)
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[Stop]:

@@ -16,8 +16,9 @@ from buildsys.model import (
     Packages,
     Parent,
     ToolchainUse,
+    Weight,
 )
-from buildsys.schema import EnvironmentFields, ToolchainFields
+from buildsys.schema import EnvironmentFields, ToolchainFields, WeightFields
 from buildsys.source import Path
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -143,6 +144,20 @@ def read_checks(scope: Scope) -> tuple[Check, ...]:
             text = scope.text(specifier, (*at, "needs", needed))
             found.append(Check(layer=layer, parameter=parameter, specifier=text, message=fields.message, when=when))
     return tuple(found)
+
+
+def read_weight(scope: Scope) -> Weight:
+    """Return what building takes; MB and GB are powers of ten."""
+    value, _ = scope.get("weight")
+    if not isinstance(value, WeightFields):
+        return Weight()
+    return Weight(memory=_bytes(value.memory), disk=_bytes(value.disk), minutes=value.minutes or 0)
+
+
+def _bytes(size: str | None) -> int:
+    if size is None:
+        return 0
+    return int(float(size[:-2]) * {"MB": 10**6, "GB": 10**9}[size[-2:]])
 
 
 def read_tests(scope: Scope) -> tuple[ImageTest, ...]:

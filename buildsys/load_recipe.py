@@ -18,6 +18,7 @@ from buildsys.load_fields import (
     read_parent,
     read_tests,
     read_toolchain,
+    read_weight,
 )
 from buildsys.load_scope import Scope
 from buildsys.model import OS, Download, Kind, ParameterType, Recipe
@@ -77,6 +78,7 @@ def load_recipe(name: str, flavour: str, scope: Scope, tree: Mapping[str, str]) 
         checks=read_checks(scope),
         freshness=_optional(scope.get("freshness")[0]),
         tests=read_tests(scope),
+        weight=read_weight(scope),
     )
     _check_unused(scope, flavour)
     return recipe if len(scope.mistakes) == before else None

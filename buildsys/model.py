@@ -148,6 +148,15 @@ class ToolchainUse:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Weight:
+    """What building takes: `memory` and `disk` in bytes, `minutes` where no run has recorded it; 0 is unknown."""
+
+    memory: int = 0
+    disk: int = 0
+    minutes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """One way to have a layer: all fields of layer.yaml for one flavour, `flavour` empty if there is one way.
 
@@ -184,6 +193,7 @@ class Recipe:
     checks: tuple[Check, ...] = ()
     freshness: str | None = None
     tests: tuple[ImageTest, ...] = ()
+    weight: Weight = field(default_factory=Weight)
 
     @property
     def folder(self) -> str:

@@ -1,23 +1,30 @@
-"""A bake to a registry, by keys: what is missing is built, images are composed, tags are moved last."""
+"""A run that publishes, by keys: what is missing is built and pushed, images are composed, tags are moved last."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from buildsys.actions import BUILD, decide, needed
-from buildsys.building import LOG_FILE, Built, Decision, PublishOptions, assemble_stacks, build_nodes
-from buildsys.documents import defaults, plain
+from buildsys.deciding import Decision, decide_published, decided
 from buildsys.engine import Docker
 from buildsys.engine_stop import Stop
-from buildsys.failure import Failure
-from buildsys.key import Keys, folders_of, keys_of
-from buildsys.plan import Plan
-from buildsys.progress import Status, Text
-from buildsys.render import stack_tags
-from buildsys.store import Store, can_compose
+from buildsys.events import ImageLayer, Noted, TagsMoved
+from buildsys.failure import Failure, FailureKind
+from buildsys.journal import Journal, history_of
+from buildsys.making import Making
+from buildsys.plan import Plan, StackTarget
+from buildsys.registry_http import RegistryProblem
+from buildsys.registry_values import Reference
+from buildsys.run_options import RunOptions
+from buildsys.run_set_up import begin, carry_out, making_for, tell_targets
+from buildsys.run_tasks import tasks_of
+from buildsys.running import Ran, Result, Tell
+from buildsys.runtime import Publication
+from buildsys.store import Store, can_compose, inputs_text
+from buildsys.warming import fill_caches
 from buildsys.workspace import Workspace
 
 # A second try is for what turned out to be damaged in the registry; more would hide a registry that loses things.
@@ -36,9 +43,6 @@ class Published:
     runs: tuple[str, ...] = ()
     damaged: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     failures: tuple[Failure, ...] = ()
-    retries: int = 0
-    seconds: float = 0.0
-    log: str | None = None
 
     @property
     def complete(self) -> bool:
@@ -46,118 +50,198 @@ class Published:
         return not self.blocked and not self.failures
 
 
-def decide_run(
-    workspace: Workspace,
-    store: Store,
-    made: Plan,
-    targets: tuple[str, ...],
-    environ: Mapping[str, str],
-    *,
-    verify: bool = False,
-) -> tuple[Decision, Mapping[str, tuple[str, ...]]]:
-    """Return what a run for some targets would do, and with `verify` what of the registry is damaged."""
-    keys = keys_of(made, workspace.contents(folders_of(made)))
-    # What an image that exists is made of is nobody's question here.
-    existing = dict(store.existing(made, keys, targets))
-    existing |= store.existing(made, keys, needed(made, existing, targets))
-    damaged = store.verify(existing) if verify else {}
-    for target in damaged:
-        del existing[target]
-    return _decision(made, keys, existing, targets, store, environ), damaged
-
-
-def _decision(
-    made: Plan,
-    keys: Keys,
-    existing: Mapping[str, str],
-    targets: tuple[str, ...],
-    store: Store,
-    environ: Mapping[str, str],
-) -> Decision:
-    first = decide(made, keys, existing, {}, targets)
-    built = [name for name, action in first.items() if action.word == BUILD]
-    actions = decide(made, keys, existing, store.previous(made, built), targets)
-    variables = {**defaults(made), **environ, "BUILDSYS_REGISTRY": store.prefix}
-    tags = {
-        stack.name: tuple(plain(tag, variables) for tag in stack_tags(stack))
-        for stack in made.stacks
-        if stack.name in targets
-    }
-    return Decision(plan=made, keys=keys, existing=existing, actions=actions, targets=targets, tags=tags)
-
-
 def publish(
     workspace: Workspace,
     store: Store,
     made: Plan,
     targets: tuple[str, ...],
-    options: PublishOptions,
+    options: RunOptions,
     find: Callable[[], Docker],
-    on_event: Callable[[Status | Text], None],
+    journal: Journal,
     stop: Stop,
     environ: Mapping[str, str],
+    *,
+    tag: bool = True,
 ) -> Published:
     """Make what is missing, and return how it went.
 
     `find` is called only if something must be built: where all that images stand on exists, no engine is needed. A node
-    that fails blocks what needs it and nothing else. Public tags move only if nothing that was asked for is missing.
+    that fails blocks what needs it and nothing else. Public tags move only if nothing that was asked for is missing,
+    unless partial tags are asked for; without `tag` they stay.
     """
-    began = time.monotonic()
-    decision, damaged = decide_run(workspace, store, made, targets, environ, verify=options.verify)
+    decision, damaged = decide_published(workspace, store, made, targets, environ, verify=options.verify)
     first = decision
     nodes: dict[str, str] = {}
     stacks: dict[str, str] = {}
-    built = Built()
+    runs: set[str] = set()
+    ran = Ran()
+    by_engine = frozenset(stack.name for stack in made.stacks if not can_compose(stack))
     for attempt in range(_TRIES):
-        built = Built(runs=built.runs)
-        if decision.nodes_to_build:
-            built = build_nodes(workspace, store, decision, options, find(), on_event, stop, built.runs)
-            nodes.update(built.made)
-            store.remember(decision.plan, built.made)
+        publisher = _Publisher(workspace, store, decision, options, by_engine)
+        docker = find() if publisher.needs_engine else None
+        if attempt == 0:
+            begin(workspace, journal, options, docker, store.prefix)
+            _tell_damage(journal, damaged)
+        tell_targets(journal, decision, history_of(workspace), again=attempt > 0)
+        ran = publisher.run(docker, journal, stop)
+        runs |= ran.runs
+        kinds = {node.name for node in made.nodes}
+        nodes.update({name: reference for name, reference in ran.made.items() if name in kinds})
+        stacks.update({name: reference for name, reference in ran.made.items() if name not in kinds})
+        if stop.requested or attempt + 1 == _TRIES or not ran.failures:
+            break
         references = {**decision.existing, **nodes}
-        made_stacks, unusable = _compose(store, decision, references)
-        if unusable and not stop.requested and (rest := _only_by_an_engine(decision, unusable)):
-            done = assemble_stacks(workspace, store, decision, options, find(), references, rest, on_event, stop)
-            made_stacks.update(done.made)
-            unusable = tuple(name for name in unusable if name not in done.made)
-            built = replace(built, failures=(*built.failures, *done.failures))
-        stacks.update(made_stacks)
-        store.remember(decision.plan, made_stacks)
-        if stop.requested or attempt + 1 == _TRIES or not (built.failures or unusable):
-            break
         lost = store.verify(references)
-        if not lost:
+        composing = frozenset(ran.failures) & publisher.composed
+        if not lost and not composing:
             break
+        _tell_damage(journal, lost)
         damaged = {**damaged, **lost}
+        # What cannot be composed though nothing is lost is assembled: a registry need not mount.
+        by_engine |= composing if not lost else frozenset()
         existing = {target: ref for target, ref in {**references, **stacks}.items() if target not in lost}
-        decision = _decision(decision.plan, decision.keys, existing, decision.targets, store, environ)
+        decision = decided(made, decision.keys, existing, decision.targets, store, environ)
         nodes = {target: ref for target, ref in nodes.items() if target not in lost}
-    have = {**decision.existing, **nodes, **stacks}
-    blocked = {
-        target: next((need for need in _needs(decision.plan, target) if need not in have), target)
-        for target in decision.targets
-        if target not in have
-    }
-    moved: tuple[str, ...] = ()
-    if not blocked and not stop.requested:
-        moved = store.move_tags({target: have[target] for target in decision.tags}, decision.tags)
+    if options.linked:
+        fill_caches(workspace, store, first, options, find, journal, stop)
+    have = {**first.existing, **decision.existing, **nodes, **stacks}
+    lacking = _missing(decision, {target: have[target] for target in have if target not in ran.failures})
     return Published(
         decision=first,
         nodes=nodes,
         stacks=stacks,
-        blocked=blocked,
-        moved=moved,
-        runs=built.runs,
+        blocked=lacking,
+        moved=_tag(store, decision, have, lacking, options, journal, stop) if tag else (),
+        runs=tuple(sorted(runs)),
         damaged=damaged,
-        failures=built.failures,
-        retries=built.retries,
-        seconds=time.monotonic() - began,
-        log=LOG_FILE if first.nodes_to_build else None,
+        failures=tuple(ran.failures.values()),
     )
 
 
-def _only_by_an_engine(decision: Decision, names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(stack.name for stack in decision.plan.stacks if stack.name in names and not can_compose(stack))
+def _tell_damage(journal: Journal, damaged: Mapping[str, tuple[str, ...]]) -> None:
+    for target, missing in damaged.items():
+        text = f"{target} is damaged and made again: {missing[0]} is gone"
+        journal.tell(Noted(at=time.time(), about="registry", text=text))
+
+
+def _missing(decision: Decision, have: Mapping[str, str]) -> dict[str, str]:
+    return {
+        target: next((need for need in _needs(decision.plan, target) if need not in have), target)
+        for target in decision.targets
+        if target not in have
+    }
+
+
+def _tag(
+    store: Store,
+    decision: Decision,
+    have: Mapping[str, str],
+    missing: Mapping[str, str],
+    options: RunOptions,
+    journal: Journal,
+    stop: Stop,
+) -> tuple[str, ...]:
+    """Move the public tags, all of them or none; return those that moved."""
+    whole = {target: have[target] for target in decision.tags if target not in missing and target in have}
+    moved: tuple[str, ...] = ()
+    if not stop.requested and (options.partial_tags or not missing):
+        moved = store.move_tags(whole, decision.tags)
+    journal.tell(TagsMoved(at=time.time(), tags=moved, missing=tuple(missing)))
+    return moved
+
+
+class _Publisher:
+    """Makes the nodes of one decision with the engine, and composes its stacks at the registry."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        store: Store,
+        decision: Decision,
+        options: RunOptions,
+        by_engine: frozenset[str],
+    ) -> None:
+        self._workspace, self._store, self._decision, self._options = workspace, store, decision, options
+        self._stacks = {stack.name: stack for stack in decision.plan.stacks}
+        built = decision.built
+        self.composed = frozenset(name for name in built if name in self._stacks and name not in by_engine)
+        self.needs_engine = len(self.composed) < len(built)
+        self._making: Making | None = None
+
+    def run(self, docker: Docker | None, journal: Journal, stop: Stop) -> Ran:
+        """Make what the decision says, and return what became of it."""
+        history = history_of(self._workspace)
+        tasks = tasks_of(self._decision.plan, self._decision.actions, history, self.composed)
+        if docker is not None:
+            making = making_for(self._workspace, docker, self._decision.plan, self._options, stop)
+            making = replace(
+                making,
+                publications=self._publications(),
+                existing=self._decision.existing,
+                check=self._wrong,
+                linked=self._options.linked,
+            )
+            self._making = making
+        return carry_out(
+            tasks, self._make, journal, stop, self._options, docker, self._making, self._decision.plan, push=True
+        )
+
+    def _publications(self) -> dict[str, Publication]:
+        keys, found = self._decision.keys, {}
+        for name in self._decision.built:
+            keyed = keys.of(name)
+            place = self._store.stack(self._stacks[name].stack, keyed.key) if name in self._stacks else None
+            found[name] = Publication(
+                name=str(place or self._store.node(keyed.key)), key=keyed.key, inputs=inputs_text(keyed)
+            )
+        return found
+
+    def _wrong(self, name: str, digest: str) -> str:
+        """Return what is wrong with what was pushed: the registry must have it, under its key, with its digest."""
+        try:
+            found = self._store.registry.head(Reference.parse(name))
+        except RegistryProblem as problem:
+            return str(problem)
+        if found is None:
+            return f"`{name}` was pushed, and the registry does not have it"
+        if found.digest != digest:
+            return f"`{name}` was pushed as {digest}, and the registry has {found.digest}"
+        return ""
+
+    def _make(self, targets: tuple[str, ...], made: Mapping[str, str], tell: Tell) -> Mapping[str, Result]:
+        composed = [target for target in targets if target in self.composed]
+        results = {target: self._compose(self._stacks[target], made) for target in composed}
+        rest = tuple(target for target in targets if target not in self.composed)
+        if rest:
+            assert self._making is not None
+            results.update(self._making.make(rest, made, tell))
+        done = {name: result.reference for name, result in results.items() if result.failure is None}
+        # Nothing but explanations is read from these tags.
+        with contextlib.suppress(RegistryProblem):
+            self._store.remember(self._decision.plan, done)
+        return results
+
+    def _compose(self, stack: StackTarget, made: Mapping[str, str]) -> Result:
+        began = time.time()
+        references = {**self._decision.existing, **made}
+        try:
+            image = self._store.publish(stack, self._decision.keys.stacks[stack.name], references)
+        except RegistryProblem as problem:
+            failure = Failure(kind=FailureKind.PUSH, message=str(problem), target=stack.name)
+            return Result(started=began, seconds=time.time() - began, failure=failure)
+        if image is None:
+            message = "the registry does not have the layers of its nodes, or does not share them between repositories"
+            failure = Failure(kind=FailureKind.PUSH, message=message, target=stack.name)
+            return Result(started=began, seconds=time.time() - began, failure=failure)
+        layers = tuple(ImageLayer(digest=each.digest, size=each.size, layer=layer) for each, layer in image.layers)
+        return Result(
+            reference=image.reference,
+            started=began,
+            seconds=time.time() - began,
+            size=sum(each.size for each in layers),
+            layers=layers,
+            tags=self._decision.tags.get(stack.name, ()),
+        )
 
 
 def _needs(plan: Plan, target: str) -> tuple[str, ...]:
@@ -170,24 +254,10 @@ def _needs(plan: Plan, target: str) -> tuple[str, ...]:
 
     def visit(name: str) -> None:
         for each in below[name]:
-            visit(each)
+            if each not in ordered:
+                visit(each)
         ordered.setdefault(name)
 
     for name in found:
         visit(name)
     return tuple(ordered)
-
-
-def _compose(store: Store, decision: Decision, references: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Compose every stack whose nodes exist; return them, and those that could not be composed."""
-    made, unusable = {}, []
-    for stack in decision.plan.stacks:
-        needs = stack.noded.needs
-        if decision.actions[stack.name].word != BUILD or any(need not in references for need in needs):
-            continue
-        reference = store.publish(stack, decision.keys.stacks[stack.name], references)
-        if reference is None:
-            unusable.append(stack.name)
-        else:
-            made[stack.name] = reference
-    return made, tuple(unusable)

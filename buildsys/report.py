@@ -15,9 +15,6 @@ from buildsys.plan import Plan, StackTarget
 
 if TYPE_CHECKING:
     # Only named in annotations: what reports a plan must not wait for the engine's side.
-    from buildsys.baking import BakeReport, Outcome
-    from buildsys.failure import Failure
-    from buildsys.publishing import Published
     from buildsys.testing import TestResult
 
 _STYLES = {"error": "1;31", "hint": "36", "good": "32", "bad": "31", "dim": "2", "bold": "1"}
@@ -158,64 +155,6 @@ def show_stack(plan: Plan, target: str, screen: Screen) -> None:
         screen.line(line)
 
 
-def show_bake(report: BakeReport, screen: Screen) -> None:
-    """Write what became of every target, and for a failure all that is needed to go on."""
-    rows = [_outcome_row(each) for each in report.outcomes]
-    for line in columns(rows):
-        screen.line(line)
-    counts = {word: sum(each.word == word for each in report.outcomes) for word in ("made", "already there", "failed")}
-    missed = sum(each.word == "not reached" for each in report.outcomes)
-    words = [f"{counts['made']} made", f"{counts['already there']} already there"]
-    if report.failure:
-        words += [f"{counts['failed']} failed", f"{missed} not reached"]
-    screen.line(f"{', '.join(words)} · {_count(report.runs, 'RUN step')} executed · {_seconds(report.seconds)}")
-    for problem in report.cache_problems:
-        screen.line(f"warning: cache: {problem}")
-    if report.failure is not None:
-        _show_failure(report.failure, report.context, report.log, screen)
-
-
-def _outcome_row(each: Outcome) -> tuple[str, ...]:
-    size = f"{each.size / 1e6:.0f} MB" if each.size else ""
-    digest = each.digest[:19] if each.digest else ""
-    tag = each.tags[0] if each.tags else ""
-    return (each.word, each.name, _seconds(each.seconds) if each.seconds else "", size, digest, tag)
-
-
-def _show_failure(failure: Failure, folder: str, log: str, screen: Screen) -> None:
-    if failure.kind == "interrupted":
-        screen.line(
-            "interrupted: steps that ended stay in the builder's cache, and the same command goes on from there"
-        )
-        return
-    where = f"{failure.file}:{failure.line}" if failure.file else ""
-    if where and folder:
-        where = f"{folder}/{where}"
-    screen.line(f"{screen.styled('failed', 'bad')} {failure.target or 'bake'}  {where}".rstrip())
-    if failure.checksum is not None:
-        screen.line(f"    the checksum of {failure.checksum.url} is not what was declared")
-        screen.line(f"    expected {failure.checksum.expected}")
-        screen.line(f"    found    {failure.checksum.found}")
-    elif failure.last_words:
-        for line in failure.last_words[-8:]:
-            screen.line(f"    {line}")
-    else:
-        for line in failure.message.splitlines()[:8]:
-            screen.line(f"    {line}")
-    if failure.status is not None:
-        screen.line(f"  ended with {failure.status}")
-    if failure.target:
-        screen.line(f"  alone  buildsys bake {failure.target}")
-    if log:
-        screen.line(f"  log    {log}")
-
-
-def _seconds(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
-
-
 def show_actions(plan: Plan, actions: Mapping[str, Action], screen: Screen) -> None:
     """Write what is done about each target that is not left alone, and why; then the count."""
     titles = {node.name: node.title for node in plan.nodes}
@@ -235,44 +174,6 @@ def show_actions(plan: Plan, actions: Mapping[str, Action], screen: Screen) -> N
         f"{_count(nodes.count(BUILD), 'node')} to build, {nodes.count(REUSE)} reused, {left} not needed; "
         f"{stacks.count(BUILD)} of {_count(len(stacks) - stacks.count(LEAVE), 'image')} to make"
     )
-
-
-def show_published(result: Published, screen: Screen) -> None:
-    """Write what was made under which reference, what was there, what is missing and why."""
-    decision = result.decision
-    rows = [("made", name, _brief(reference)) for name, reference in {**result.nodes, **result.stacks}.items()]
-    for name in decision.targets:
-        if name in decision.existing and name not in result.stacks:
-            rows.append(("reused", name, _brief(decision.existing[name])))
-    rows += [("blocked", name, f"by {cause}") for name, cause in result.blocked.items()]
-    for line in columns(rows):
-        screen.line(line)
-    for name, missing in result.damaged.items():
-        screen.line(f"warning: {name} was damaged in the registry and is made again: {missing[0]} is missing")
-    reused = sum(action.word == REUSE for action in decision.actions.values())
-    screen.line(
-        f"{_count(len(result.nodes), 'node')} and {_count(len(result.stacks), 'image')} made, {reused} reused · "
-        f"{_count(len(result.runs), 'RUN step')} executed · {_count(len(result.moved), 'tag')} moved · "
-        f"{_seconds(result.seconds)}" + (f" · {_count(result.retries, 'try', 'tries')} again" if result.retries else "")
-    )
-    if result.blocked:
-        verb = "is" if len(result.blocked) == 1 else "are"
-        total = _count(len(decision.tags), "image")
-        screen.line(f"Nothing was tagged: {len(result.blocked)} of {total} {verb} missing")
-    for failure in result.failures:
-        where = next((node.folder for node in decision.plan.nodes if node.name == failure.target), "")
-        _show_failure(failure, where, result.log or "", screen)
-
-
-def show_failures(failures: Iterable[Failure], screen: Screen) -> None:
-    """Write failures that belong to no plan of the project's own."""
-    for failure in failures:
-        _show_failure(failure, "", "", screen)
-
-
-def _brief(reference: str) -> str:
-    name, _, digest = reference.partition("@")
-    return f"{name}@{digest[:19]}"
 
 
 def show_test(result: TestResult, screen: Screen) -> None:

@@ -1,15 +1,15 @@
-"""The bake file of one run: only what is built, what exists taken by its digest, each node published under its key."""
+"""The bake file of one bake in a run: its targets, what exists by its digest, what is published under its key."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
-from buildsys.actions import BUILD, Action
 from buildsys.assembly import assembly
 from buildsys.hcl import Attribute, Block, Comment, Heredoc, Item, Value, write
-from buildsys.key import KEY_LABEL, Keys
+from buildsys.key import KEY_LABEL
 from buildsys.node import Node
-from buildsys.plan import Plan
+from buildsys.plan import Plan, StackTarget
 from buildsys.render import (
     MIRRORS_TARGET,
     cache_attributes,
@@ -18,92 +18,130 @@ from buildsys.render import (
     node_arguments,
     node_contexts,
     stack_contexts,
+    stack_tags,
 )
 
 
-def render_nodes(
-    plan: Plan, actions: Mapping[str, Action], keys: Keys, *, names: Mapping[str, str], inputs: Mapping[str, str]
-) -> str:
-    """Return a bake file with the nodes that are built; `names` maps node to where it is pushed.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Publication:
+    """Where a target is pushed, its key, and its inputs as the text of the annotation that tells them."""
 
-    `inputs` maps node to the text of the annotation that tells its inputs.
-    """
-    return write(_items(plan, actions, keys, names, inputs))
+    name: str
+    key: str
+    inputs: str
 
 
-def render_stacks(
+def linked_nodes(plan: Plan, targets: Collection[str], references: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the nodes that a bake of targets links to: all that they need, except what is taken by its reference."""
+    below = {node.name: node.below for node in plan.nodes}
+    needs = below | {stack.name: stack.noded.needs for stack in plan.stacks}
+    waiting, found = list(targets), set[str]()
+    while waiting:
+        for need in needs[waiting.pop()]:
+            if need not in references and need not in found:
+                found.add(need)
+                waiting.append(need)
+    return tuple(name for name in below if name in found and name not in targets)
+
+
+def render_bake(
     plan: Plan,
+    targets: Collection[str],
     references: Mapping[str, str],
-    keys: Keys,
-    *,
-    names: Mapping[str, str],
-    inputs: Mapping[str, str],
+    publications: Mapping[str, Publication],
+    labels: Mapping[str, Mapping[str, str]],
 ) -> str:
-    """Return a bake file with the stacks in `names`, assembled of nodes that exist, given as `references`."""
-    return write(_assemblies(plan, references, keys, names, inputs))
+    """Return a bake file with `targets` and what they link to.
+
+    A node in `references` is taken from there, with its digest; another one is a target. What is in `publications` is
+    pushed; another stack gets its public names and, by target, `labels`.
+    """
+    return write(_items(plan, targets, references, publications, labels))
 
 
-def _assemblies(
-    plan: Plan, references: Mapping[str, str], keys: Keys, names: Mapping[str, str], inputs: Mapping[str, str]
-) -> Iterator[Item]:
-    yield Comment("Written by `buildsys bake` for one run.")
-    yield from helper_items(plan)
-    for stack in plan.stacks:
-        if stack.name not in names:
-            continue
-        contexts: dict[str, Value] = {}
-        for context, value in stack_contexts(plan, stack).items():
-            linked = isinstance(value, str) and value.startswith("target:")
-            contexts[context] = f"docker-image://{references[str(value).removeprefix('target:')]}" if linked else value
-        body = (
-            Attribute("contexts", contexts),
-            Attribute("dockerfile-inline", Heredoc(assembly(stack))),
-            Attribute("labels", {"org.opencontainers.image.title": stack.stack}),
-            Attribute("platforms", list(stack.noded.stack.platforms)),
-            *_published(names[stack.name], keys.stacks[stack.name].key, inputs[stack.name]),
-        )
-        yield Block("target", (stack.name,), body)
-
-
-def _published(name: str, key: str, inputs: str) -> Iterator[Attribute]:
-    """Yield what pushes a target under its key, with its inputs told."""
-    annotations: list[Value] = [f"manifest:dev.buildsys.inputs={inputs}", f"manifest:{KEY_LABEL}={key}"]
-    yield Attribute("tags", [name])
-    yield Attribute("annotations", annotations)
-    # Layers stay in the builder's cache; its image store has no use for what is published.
-    yield Attribute("output", ["type=image,push=true,store=false,oci-mediatypes=true"])
-    yield Attribute("attest", ["type=provenance,disabled=true"])
+def render_flat(plan: Plan, targets: Collection[str], labels: Mapping[str, Mapping[str, str]]) -> str:
+    """Return a bake file with `targets` whose links lead nowhere: what bake can resolve quickly, and nobody builds."""
+    nowhere = {node.name: "scratch" for node in plan.nodes}
+    return write(_items(plan, targets, nowhere, {}, labels))
 
 
 def _items(
-    plan: Plan, actions: Mapping[str, Action], keys: Keys, names: Mapping[str, str], inputs: Mapping[str, str]
+    plan: Plan,
+    targets: Collection[str],
+    references: Mapping[str, str],
+    publications: Mapping[str, Publication],
+    labels: Mapping[str, Mapping[str, str]],
 ) -> Iterator[Item]:
     yield Comment("Written by `buildsys bake` for one run.")
     yield from helper_items(plan)
     yield mirrors_target()
+    made = {*targets, *linked_nodes(plan, targets, references)}
     for node in plan.nodes:
-        if actions[node.name].word == BUILD:
-            body = _node(plan, node, actions, names[node.name], keys, inputs[node.name])
-            yield Block("target", (node.name,), tuple(body))
+        if node.name in made:
+            yield Block("target", (node.name,), tuple(_node(plan, node, references, publications.get(node.name))))
+    for stack in plan.stacks:
+        if stack.name in made:
+            body = _stack(plan, stack, references, publications.get(stack.name), labels.get(stack.name, {}))
+            yield Block("target", (stack.name,), tuple(body))
 
 
-def _node(plan: Plan, node: Node, actions: Mapping[str, Action], name: str, keys: Keys, inputs: str) -> Iterator[Item]:
+def _node(plan: Plan, node: Node, references: Mapping[str, str], publication: Publication | None) -> Iterator[Item]:
     yield Attribute("context", node.folder)
     yield Attribute("dockerfile", node.dockerfile.rpartition("/")[2])
-    yield Attribute("contexts", {k: _linked(v, actions) for k, v in node_contexts(plan, node).items()})
+    yield Attribute("contexts", {name: _linked(value, references) for name, value in node_contexts(plan, node).items()})
     if arguments := node_arguments(plan, node):
         yield Attribute("args", arguments)
     yield Attribute("platforms", list(node.platforms))
     yield from cache_attributes(node.name, node.below, "max")
-    yield from _published(name, keys.nodes[node.name].key, inputs)
+    if publication is not None:
+        yield from _published(publication)
+    else:
+        yield Attribute("output", ["type=cacheonly"])
+        yield from _plain()
 
 
-def _linked(value: Value, actions: Mapping[str, Action]) -> Value:
-    """Return a context with a link to what exists replaced by its digest."""
+def _stack(
+    plan: Plan,
+    stack: StackTarget,
+    references: Mapping[str, str],
+    publication: Publication | None,
+    labels: Mapping[str, str],
+) -> Iterator[Item]:
+    declared = stack.noded.stack
+    yield Attribute(
+        "contexts", {name: _linked(value, references) for name, value in stack_contexts(plan, stack).items()}
+    )
+    yield Attribute("dockerfile-inline", Heredoc(assembly(stack)))
+    yield Attribute("labels", {"org.opencontainers.image.title": declared.name, **labels})
+    yield Attribute("platforms", list(declared.platforms))
+    yield from cache_attributes(stack.name, stack.noded.needs, "min")
+    if publication is not None:
+        yield from _published(publication)
+    else:
+        yield Attribute("tags", list(stack_tags(stack)))
+        yield from _plain()
+
+
+def _published(publication: Publication) -> Iterator[Attribute]:
+    """Yield what pushes a target under its key, with its inputs told."""
+    annotations: list[Value] = [
+        f"manifest:dev.buildsys.inputs={publication.inputs}",
+        f"manifest:{KEY_LABEL}={publication.key}",
+    ]
+    yield Attribute("tags", [publication.name])
+    yield Attribute("annotations", annotations)
+    # Layers stay in the builder's cache; its image store has no use for what is published.
+    yield Attribute("output", ["type=image,push=true,store=false,oci-mediatypes=true"])
+    yield from _plain()
+
+
+def _plain() -> Iterator[Attribute]:
+    yield Attribute("attest", ["type=provenance,disabled=true"])
+
+
+def _linked(value: Value, references: Mapping[str, str]) -> Value:
+    """Return a context with a link to what exists replaced by its reference."""
     if not isinstance(value, str) or not value.startswith("target:"):
         return value
     name = value.removeprefix("target:")
-    if name == MIRRORS_TARGET:
-        return value
-    action = actions[name]
-    return value if action.word == BUILD else f"docker-image://{action.reference}"
+    return value if name == MIRRORS_TARGET or name not in references else f"docker-image://{references[name]}"

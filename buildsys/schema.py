@@ -65,6 +65,7 @@ OneOrMore = Annotated[
 ]
 Condition = Annotated[dict[ParameterName, OneOrMore], Field(description="parameter names and their values")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64}|unknown)$")]
+Size = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)? ?(MB|GB)$")]
 KindName = Literal["system", "artifact", "toolchain"]
 
 
@@ -151,6 +152,14 @@ class ToolchainFields(_Strict):
     parameters: dict[ParameterName, Text] = Field(default_factory=dict)
 
 
+class WeightFields(_Strict):
+    """What building a layer takes, so that a run does not start more at once than the builder can bear."""
+
+    memory: Size | None = Field(None, description="at its highest, such as `4 GB`")
+    disk: Size | None = Field(None, description="while it is built, such as `10 GB`")
+    minutes: int | None = Field(None, ge=1, description="what it takes, where no run has recorded it yet")
+
+
 class RecipeFields(_Strict):
     """What a layer, or one flavour of it, may say."""
 
@@ -180,6 +189,7 @@ class RecipeFields(_Strict):
     workdir: Text | None = None
     checks: list[CheckFields] | None = None
     freshness: Literal["week", "month"] | None = None
+    weight: WeightFields | None = None
     tests: list[TestFields] | None = None
 
 

@@ -14,11 +14,19 @@ from buildsys.key import KEY_LABEL, Keyed, Keys
 from buildsys.plan import Plan, StackTarget
 from buildsys.registry import Registry
 from buildsys.registry_http import RegistryProblem
-from buildsys.registry_values import OCI_MANIFEST, Manifest, Reference
+from buildsys.registry_values import OCI_MANIFEST, Descriptor, Manifest, Reference
 
 NODES = "nodes"
 _CONCURRENCY = 8
 INPUTS = "dev.buildsys.inputs"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishedImage:
+    """An image with its digest; each blob of it with the layer that it comes from, empty for the system below."""
+
+    reference: str
+    layers: tuple[tuple[Descriptor, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,8 +95,8 @@ class Store:
         config = json.loads(self.registry.blob(parsed, manifest.config.digest))
         return Part(layers=manifest.layers, config=config)
 
-    def publish(self, stack: StackTarget, keyed: Keyed, nodes: Mapping[str, str]) -> str | None:
-        """Compose a stack of nodes, given as references with digests, and put it under its key; return its reference.
+    def publish(self, stack: StackTarget, keyed: Keyed, nodes: Mapping[str, str]) -> PublishedImage | None:
+        """Compose a stack of nodes, given as references with digests, and put it under its key; return what is there.
 
         No layer byte moves: blobs are mounted from the nodes' repository. Returns None where the registry does not
         mount, or where the stack cannot be composed at all.
@@ -105,7 +113,10 @@ class Store:
             return None
         self.registry.put_blob(target, image.config)
         self.registry.put_manifest(target, image.manifest, OCI_MANIFEST)
-        return str(target.with_digest(image.digest))
+        names = ["", *(layer for layer, _ in stack.noded.artifacts)]
+        origins = [name for name, part in zip(names, parts, strict=True) for _ in part.layers]
+        layers = tuple(zip(image.layers, origins, strict=True))
+        return PublishedImage(reference=str(target.with_digest(image.digest)), layers=layers)
 
     def _blobs(self, target: Reference, image: Composed) -> bool:
         source = self.node("0" * 64)

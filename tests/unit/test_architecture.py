@@ -23,9 +23,10 @@ OWNERS = {
     "yaml": {"source"},
     "pydantic": {"schema", "schema_mistakes"},
     "python_on_whales": {"engine"},
-    "tenacity": {"registry_http"},
-    "typer": {"cli", "cli_ask", "cli_bake"},
+    "tenacity": {"registry_http", "making"},
+    "typer": {"cli", "cli_ask", "cli_bake", "cli_run"},
     "packaging": {"stack_checks"},
+    "rich": {"live"},
 }
 
 

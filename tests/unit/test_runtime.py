@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from buildsys.actions import decide
-from buildsys.runtime import render_nodes
+from buildsys.actions import BUILD, decide
+from buildsys.runtime import Publication, linked_nodes, render_bake, render_flat
 from tests.properties.bake_text import blocks
 from tests.unit.keyed import keyed
 from tests.unit.trees import FAST, tree
@@ -26,11 +26,15 @@ DIGEST = f"sha256:{'ab' * 32}"
 
 
 def rendered(existing: Collection[str], inputs: str = "{}") -> str:
-    """Return the file of a run in which these nodes exist."""
+    """Return the file of a bake of all that is missing, where these nodes exist."""
     references = dict.fromkeys(existing, f"r.example.com/nodes@{DIGEST}")
     actions = decide(PLAN, KEYS, references, {}, ["one", "two"])
-    names = {node.name: f"r.example.com/nodes:{KEYS.nodes[node.name].key}" for node in PLAN.nodes}
-    return render_nodes(PLAN, actions, KEYS, names=names, inputs=dict.fromkeys(names, inputs))
+    wanted = [node.name for node in PLAN.nodes if actions[node.name].word == BUILD]
+    published = {
+        name: Publication(name=f"r.example.com/nodes:{KEYS.nodes[name].key}", key=KEYS.nodes[name].key, inputs=inputs)
+        for name in wanted
+    }
+    return render_bake(PLAN, wanted, references, published, {})
 
 
 def targets(existing: Collection[str]) -> dict[str, str]:
@@ -88,3 +92,26 @@ def test_inputs_that_look_like_hcl_are_written_as_text() -> None:
 
 def test_file_is_the_same_every_time() -> None:
     assert rendered([TOOLS]) == rendered([TOOLS])
+
+
+def test_bake_of_one_target_brings_what_it_links_to_and_no_more() -> None:
+    assert linked_nodes(PLAN, [WITH], {}) == (TOOLS, FAST_NODE)
+    assert linked_nodes(PLAN, [WITH], {FAST_NODE: "r"}) == (TOOLS,)
+    assert linked_nodes(PLAN, ["two"], {}) == ("system-1", TOOLS, ALONE)
+    found = blocks(render_bake(PLAN, [WITH], {}, {}, {}), "target")
+    assert list(found) == ["mirrors", TOOLS, FAST_NODE, WITH]
+    assert all('["type=cacheonly"]' in body for body in found.values())
+
+
+def test_stack_that_is_not_published_has_its_names_and_labels() -> None:
+    body = blocks(
+        render_bake(PLAN, ["two"], {ALONE: "r@sha256:1", "system-1": "s"}, {}, {"two": {"k": "v"}}), "target"
+    )["two"]
+    assert 'tags = ["${BUILDSYS_REGISTRY}/two:${BUILDSYS_TAG}"]' in " ".join(body.split())
+    assert re.search(r'k += "v"', body)
+    assert '"docker-image://r@sha256:1"' in body
+
+
+def test_flat_file_links_nowhere() -> None:
+    text = render_flat(PLAN, [node.name for node in PLAN.nodes], {})
+    assert text.count('"target:') == text.count('"target:mirrors"')

@@ -1,0 +1,235 @@
+"""The commands that run bakes: bake, warm, report."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from buildsys.errors import ExitCode, InvalidInput, Mistake
+
+if TYPE_CHECKING:
+    from buildsys.plan import Plan
+    from buildsys.run_options import RunOptions
+    from buildsys.workspace import Workspace
+
+Names = Annotated[list[str] | None, typer.Argument(help="Stacks, groups, nodes or patterns.")]
+All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated.")]
+Builder = Annotated[str | None, typer.Option(help="Another buildx builder than the current one.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Bake processes at once.")]
+MaxTargets = Annotated[
+    int | None, typer.Option(min=1, max=64, help="Targets at once; by default what the builder's driver bears.")
+]
+KeepGoing = Annotated[
+    bool | None,
+    typer.Option("--keep-going/--fail-fast", "-k/", help="After a failure make what does not need it; default in CI."),
+]
+RetriesOption = Annotated[int, typer.Option("--retries", min=0, help="Tries again of what may pass, for each target.")]
+MinFree = Annotated[float, typer.Option(min=0, help="GB that stay free on the builder's disk.")]
+EventsFile = Annotated[
+    Path | None, typer.Option("--events", help="Write all events there too, as JSON lines.", dir_okay=False)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the summary.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Each RUN step, and what was reused.")]
+
+
+def bake(
+    context: typer.Context,
+    names: Names = None,
+    everything: All = False,
+    failed: Annotated[bool, typer.Option("--failed", help="What the last run did not make.")] = False,
+    push: Annotated[
+        bool, typer.Option("--push", help="Publish to the registry: what exists there is not made again.")
+    ] = False,
+    load: Annotated[bool, typer.Option("--load", help="Load the images into the engine's store.")] = False,
+    builder: Builder = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Execute every step again.")] = False,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a value, as bake's own --set does.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and run nothing.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="With --push: look at all blobs of what exists.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Make packages fresh first: moves their epochs.")] = False,
+    keep_going: KeepGoing = None,
+    jobs: Jobs = None,
+    max_targets: MaxTargets = None,
+    retries: RetriesOption = 5,
+    min_free: MinFree = 2.0,
+    tags_on: Annotated[
+        str, typer.Option(help="With --push: `all` moves public tags if nothing is missing, `partial` those there are.")
+    ] = "all",
+    progress: Annotated[str, typer.Option(help="`auto`, `plain` lines, or `docker`: BuildKit's own words.")] = "auto",
+    events: EventsFile = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Build images: in parallel, around failures, each unit of work once."""
+    from buildsys.run_command import Talk, perform
+    from buildsys.workspace import find_workspace
+
+    _check_choice("--tags-on", tags_on, ("all", "partial"))
+    _check_choice("--progress", progress, ("auto", "plain", "docker"))
+    if push and overrides:
+        raise _usage("`--set` and `--push` exclude each other", "what is under a key must be what the key says")
+    workspace = find_workspace(context.obj)
+    options = _options(
+        builder=builder,
+        no_cache=no_cache,
+        load=load and not push,
+        verify=verify,
+        overrides=tuple(overrides or ()),
+        keep_going=_keep_going(keep_going),
+        jobs=jobs,
+        max_targets=max_targets,
+        retries=retries,
+        min_free=int(min_free * 1e9),
+        partial_tags=tags_on == "partial",
+        docker_progress=progress == "docker",
+    )
+    if fresh:
+        _make_fresh(workspace)
+    made, targets = _chosen(workspace, tuple(names or ()), everything=everything, failed=failed)
+    if dry_run:
+        _dry_run(workspace, made, targets, options, push=push)
+        return
+    talk = Talk(quiet=quiet, verbose=verbose, progress=progress, events=events)
+    if code := perform(workspace, options, talk, made, targets, push=push, load=load):
+        raise typer.Exit(code)
+
+
+def warm(
+    context: typer.Context,
+    names: Names = None,
+    everything: All = False,
+    stacks: Annotated[bool, typer.Option("--stacks", help="The images too, without their public tags.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Make nothing: only say whether all is there.")] = False,
+    builder: Builder = None,
+    keep_going: KeepGoing = None,
+    jobs: Jobs = None,
+    max_targets: MaxTargets = None,
+    retries: RetriesOption = 5,
+    min_free: MinFree = 2.0,
+    events: EventsFile = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make and publish every shared node, then prove that nothing selected would be built again."""
+    from buildsys import report, warming
+    from buildsys.report_summary import show_warmth
+    from buildsys.run_command import Talk, perform
+    from buildsys.stores import open_store
+    from buildsys.workspace import find_workspace
+
+    workspace = find_workspace(context.obj)
+    made, chosen = _chosen(workspace, tuple(names or ()), everything=everything, failed=False)
+    targets = warming.targets_of(made, chosen, stacks=stacks)
+    options = _options(
+        builder=builder,
+        keep_going=_keep_going(keep_going),
+        jobs=jobs,
+        max_targets=max_targets,
+        retries=retries,
+        min_free=int(min_free * 1e9),
+        linked=bool(os.environ.get(warming.CACHE)),
+    )
+    code = 0
+    if not check:
+        talk = Talk(quiet=quiet, verbose=verbose, events=events)
+        code = perform(workspace, options, talk, made, targets, push=True, tag=False)
+    if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+        raise typer.Exit(code)
+    with open_store(workspace, os.environ) as store:
+        warmth = warming.look(workspace, store, made, targets, os.environ)
+    show_warmth(warmth, report.Screen())
+    if code or not warmth.complete:
+        raise typer.Exit(code or int(ExitCode.FAILED))
+
+
+def make_report(
+    context: typer.Context,
+    events: Annotated[
+        Path | None, typer.Argument(help="A file of events; that of the last run if none is named.", dir_okay=False)
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the page is written.")] = None,
+) -> None:
+    """Make the page of a run again from its events."""
+    from buildsys.reporting import write_report
+    from buildsys.workspace import find_workspace
+
+    typer.echo(write_report(find_workspace(context.obj), events, output))
+
+
+def _options(**given: object) -> RunOptions:
+    from buildsys.run_options import RunOptions
+
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return RunOptions(command=shlex.join(words), **given)  # type: ignore[arg-type]
+
+
+def _keep_going(given: bool | None) -> bool:
+    return bool(os.environ.get("CI")) if given is None else given
+
+
+def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise _usage(f"`{value}` is no value of `{option}`", f"one of {', '.join(choices)}")
+
+
+def _usage(message: str, hint: str) -> typer.BadParameter:
+    return typer.BadParameter(f"{message}: {hint}")
+
+
+def _chosen(
+    workspace: Workspace, names: tuple[str, ...], *, everything: bool, failed: bool
+) -> tuple[Plan, tuple[str, ...]]:
+    """Return the plan and the targets meant."""
+    from buildsys import commands
+    from buildsys.journal import history_of
+
+    made = commands.make_plan(workspace.tree(), overlay=True)
+    if not failed:
+        return made, commands.chosen_targets(made, names, everything=everything)
+    if names or everything:
+        message = "`--failed` and other choices exclude each other"
+        raise InvalidInput([Mistake(message=message, hint="leave one of them out")])
+    known = {node.name for node in made.nodes} | {stack.name for stack in made.stacks}
+    undone = tuple(name for name in history_of(workspace).undone if name in known)
+    if not undone:
+        raise InvalidInput([Mistake(message="the last run left nothing undone", hint="name what to bake, or `--all`")])
+    return made, undone
+
+
+def _make_fresh(workspace: Workspace) -> None:
+    """Move the epochs of all layers whose packages age."""
+    from buildsys import asking, commands, report_asked
+    from buildsys.report import Screen
+
+    layers = tuple(commands.make_plan(workspace.tree()).epochs)
+    changes = asking.lock(workspace, update=layers, offline=True, check=False, today=date.today())
+    moved = [change for change in changes if change.name in layers]
+    report_asked.show_lock(moved, Screen(typer.get_text_stream("stderr")), nothing="all packages are fresh")
+
+
+def _dry_run(workspace: Workspace, made: Plan, targets: tuple[str, ...], options: RunOptions, *, push: bool) -> None:
+    from buildsys import baking, deciding, report
+    from buildsys.engine import find_docker
+    from buildsys.stores import open_store
+
+    if push:
+        with open_store(workspace, os.environ) as store:
+            decision, _ = deciding.decide_published(workspace, store, made, targets, os.environ, verify=options.verify)
+    else:
+        decision = baking.decision_for(workspace, find_docker(options.builder), made, targets, options, os.environ)[0]
+    report.show_actions(decision.plan, decision.actions, report.Screen())
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(bake)
+    app.command()(warm)
+    app.command(name="report")(make_report)

@@ -1,0 +1,114 @@
+"""Events go to whoever listens and to files; at the end what is worth remembering is remembered."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Protocol
+
+from buildsys.errors import Unavailable
+from buildsys.events import Event, Retried, RunEnded, line_of
+from buildsys.history import History, after, read_history, text_of
+from buildsys.registry_http import RetryNotice
+from buildsys.summary import summarise
+from buildsys.workspace import STATE_FOLDER, Workspace, write_whole
+
+EVENTS_FILE = f"{STATE_FOLDER}/events.jsonl"
+BEFORE_FILE = f"{STATE_FOLDER}/events-before.jsonl"
+HISTORY_FILE = f"{STATE_FOLDER}/history.json"
+
+
+class Listener(Protocol):
+    """Whoever wants to hear of events, in their order, one at a time."""
+
+    def take(self, event: Event) -> None:
+        """Take the next event."""
+
+    def tick(self) -> None:
+        """Know that time has passed: about once a second."""
+
+    def close(self) -> None:
+        """Know that there is no more."""
+
+
+class Journal:
+    """Takes the events of one run from any thread."""
+
+    def __init__(self, listener: Listener, files: Sequence[IO[str]]) -> None:
+        self.events: list[Event] = []
+        self._listener = listener
+        self._files = list(files)
+        self._lock = threading.RLock()
+
+    def tell(self, event: Event) -> None:
+        """Take an event; a file that takes no more is given up, the run is not."""
+        with self._lock:
+            self.events.append(event)
+            self._listener.take(event)
+            for file in tuple(self._files):
+                try:
+                    file.write(line_of(event) + "\n")
+                    file.flush()
+                except OSError:
+                    self._files.remove(file)
+
+    def hear(self, notice: RetryNotice) -> None:
+        """Take note of a request to a registry that is made again."""
+        why = str(notice.problem)
+        self.tell(
+            Retried(
+                at=time.time(), target="", attempt=notice.attempt + 1, of=notice.attempts, wait=notice.wait, why=why
+            )
+        )
+
+    def end(self, code: int, seconds: float, signal: int) -> None:
+        """Tell how the run ended, which counts what its events say."""
+        found = summarise(self.events)
+        self.tell(
+            RunEnded(
+                at=time.time(), exit_code=code, seconds=seconds, runs=found.runs, retries=found.retries, signal=signal
+            )
+        )
+
+    def tick(self) -> None:
+        """Tell the listener that time has passed."""
+        with self._lock:
+            self._listener.tick()
+
+
+@contextlib.contextmanager
+def open_journal(workspace: Workspace, listener: Listener, extra: Path | None = None) -> Iterator[Journal]:
+    """Yield the journal of a run; its events are in `.buildsys/events.jsonl`, and in `extra` if that is given.
+
+    Those of the run before stay in `.buildsys/events-before.jsonl`. Raises `Unavailable` if a file cannot be begun.
+    """
+    with contextlib.ExitStack() as stack:
+        last = workspace.root / EVENTS_FILE
+        try:
+            last.parent.mkdir(parents=True, exist_ok=True)
+            if last.exists():
+                last.replace(workspace.root / BEFORE_FILE)
+            paths = [last, *([extra] if extra else [])]
+            files = [stack.enter_context(path.open("w", encoding="utf-8")) for path in paths]
+        except OSError as error:
+            raise Unavailable(f"`{error.filename}` cannot be written: {error.strerror}") from error
+        journal = Journal(listener, files)
+        try:
+            yield journal
+        finally:
+            listener.close()
+            with contextlib.suppress(Unavailable):
+                remember(workspace, journal.events)
+
+
+def history_of(workspace: Workspace) -> History:
+    """Return what earlier runs recorded."""
+    return read_history(workspace.read(HISTORY_FILE))
+
+
+def remember(workspace: Workspace, events: Sequence[Event]) -> None:
+    """Add a run to the history."""
+    write_whole(workspace.root / HISTORY_FILE, text_of(after(history_of(workspace), events)).encode())

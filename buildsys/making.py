@@ -1,0 +1,243 @@
+"""One bake of a run: its file, its process, the tries again, and what became of each of its targets."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import tenacity
+
+from buildsys.engine import Docker
+from buildsys.engine_bake import BakeCall, BakeResult, run_bake
+from buildsys.engine_stop import Stop
+from buildsys.events import Retried
+from buildsys.failure import Failure, FailureKind, is_transient
+from buildsys.plan import Plan
+from buildsys.progress import Status, StepKind, Text
+from buildsys.registry_values import Reference
+from buildsys.render import MIRRORS_TARGET
+from buildsys.running import Result, Tell
+from buildsys.runtime import Publication, linked_nodes, render_bake
+from buildsys.step_events import StepEvents
+from buildsys.steps import Snapshot, executed_runs
+from buildsys.workspace import write_whole
+
+RAW_LOG = "bake.jsonl"
+_COUNTED = frozenset({StepKind.RUN, StepKind.FILE})
+# A blob that an imported cache names and its registry has no more: seen only when the step's content is wanted.
+_LOST = re.compile(r"not found|unexpected status|failed to (load|fetch|copy)|blob unknown", re.I)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Making:
+    """What all bakes of a run share.
+
+    `folder` is where their files go, `logs` where what they say goes; `call` is a bake without files and targets.
+    `existing` maps target to reference for what is not made in this run. `linked`: nodes are taken by links all the
+    same, so that BuildKit's caches are those that a plain bake of the whole file looks for. `check` is asked about what
+    was pushed, by name and digest, and returns what is wrong with it, empty if nothing is.
+    """
+
+    plan: Plan
+    docker: Docker
+    call: BakeCall
+    folder: Path
+    logs: Path
+    stop: Stop
+    retries: int
+    publications: Mapping[str, Publication] = field(default_factory=dict)
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    existing: Mapping[str, str] = field(default_factory=dict)
+    check: Callable[[str, str], str] = lambda _name, _digest: ""
+    say: Callable[[str, str], None] | None = None
+    caches: bool = False
+    linked: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def log_file(self, target: str) -> Path:
+        """Return the file that holds everything that a target's steps said."""
+        return self.logs / f"{target}.log"
+
+    def make(self, targets: tuple[str, ...], made: Mapping[str, str], tell: Tell) -> Mapping[str, Result]:
+        """Bake targets and return what became of each; `made` maps what was made in this run to its reference.
+
+        What may pass is tried again, with waits that grow, and only for the targets that are not made yet.
+        """
+        published = {target: reference for target, reference in made.items() if reference}
+        references = {} if self.linked else {**self.existing, **published}
+        work = _Work(targets=targets, made=made, references=references, tell=tell)
+        for target in targets:
+            self.log_file(target).unlink(missing_ok=True)
+        attempts = self.retries + 1
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(attempts),
+            wait=tenacity.wait_exponential_jitter(initial=1, max=30, jitter=1),
+            retry=tenacity.retry_if_result(lambda failure: failure is not None and not self.stop.requested),
+            sleep=self.stop.wait,
+            before_sleep=lambda state: work.again(state, attempts),
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+        )
+        failure = retrying(self._attempt, work)
+        for target in tuple(work.rest):
+            kept = failure or Failure(kind=FailureKind.INTERRUPTED, message="interrupted")
+            work.end(target, Result(failure=replace(kept, target=target)))
+        return work.results
+
+    def _attempt(self, work: _Work) -> Failure | None:
+        """Bake what is left until it is made or has failed for good; return a failure that may pass."""
+        work.attempts += 1
+        while work.rest:
+            result = self._bake(work)
+            failure = result.failure or _not_taken(work)
+            if failure is None or failure.kind is FailureKind.INTERRUPTED:
+                return None
+            if self.caches and not work.without_cache and _is_lost_cache(failure):
+                work.without_cache = True
+                return failure
+            if is_transient(failure):
+                return failure
+            if failure.target in work.rest:
+                work.end(failure.target, self._result(work, result.steps, failure.target, failure))
+            elif len(work.rest) == 1 or failure.kind is FailureKind.INVALID:
+                for target in tuple(work.rest):
+                    work.end(target, self._result(work, result.steps, target, replace(failure, target=target)))
+            else:
+                # Nothing names the one that failed: each shows for itself.
+                for target in tuple(work.rest):
+                    work.end(target, self.make((target,), work.made, work.tell)[target])
+        return None
+
+    def _bake(self, work: _Work) -> BakeResult:
+        targets = tuple(work.rest)
+        linked = linked_nodes(self.plan, targets, work.references)
+        text = render_bake(self.plan, targets, work.references, self.publications, self.labels)
+        file = self.folder / f"{next(self.numbers)}-{targets[0]}.hcl"
+        write_whole(file, text.encode())
+        overrides = matching(self.call.overrides, {*targets, *linked})
+        if self.call.no_cache:
+            # Of what is only linked, the newest result is taken: it was made in this run.
+            overrides = (*overrides, *(f"{target}.no-cache=true" for target in targets))
+        if work.without_cache:
+            overrides = (*overrides, "*.cache-from=")
+        path = str(file.relative_to(self.call.root))
+        call = replace(self.call, files=(path,), targets=targets, overrides=overrides, no_cache=False)
+        work.began = time.time()
+        events = StepEvents(targets, (*linked, MIRRORS_TARGET), self._log)
+
+        def take(event: Status | Text) -> None:
+            now = time.time()
+            if self.say is not None and isinstance(event, Text):
+                self.say(targets[0] if len(targets) == 1 else "", event.text)
+            for each in events.take(event, now):
+                work.last[each.target if hasattr(each, "target") else ""] = now
+                work.tell(each)
+
+        raw = file.with_suffix(".jsonl")
+        result = run_bake(self.docker, call, take, log=raw, stop=self.stop)
+        with self.lock, (self.logs / RAW_LOG).open("ab") as log:
+            log.write(raw.read_bytes())
+        self._settle(work, result)
+        return result
+
+    def _log(self, target: str, text: str) -> None:
+        path = self.log_file(target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+
+    def _settle(self, work: _Work, result: BakeResult) -> None:
+        """Take what was made out of what is left; what was pushed is looked at."""
+        for target in tuple(work.rest):
+            publication = self.publications.get(target)
+            if publication is None:
+                if result.failure is None or target in result.digests:
+                    work.end(target, self._result(work, result.steps, target, None))
+                continue
+            digest = result.published.get(publication.name)
+            digest = digest or (result.digests.get(target) if result.failure is None else None)
+            if digest is None:
+                continue
+            if wrong := self.check(publication.name, digest):
+                work.wrong[target] = wrong
+            else:
+                reference = str(Reference.parse(publication.name).with_digest(digest))
+                work.end(target, replace(self._result(work, result.steps, target, None), reference=reference))
+
+    def _result(self, work: _Work, steps: Snapshot, target: str, failure: Failure | None) -> Result:
+        own = [vertex for vertex in steps.vertexes if vertex.owner == target and vertex.kind in _COUNTED]
+        done = [vertex for vertex in own if vertex.completed is not None and not vertex.error]
+        end = work.last.get(target) if len(work.targets) > 1 else None
+        return Result(
+            started=work.began,
+            seconds=(end or time.time()) - work.began,
+            steps=len(done),
+            cached=sum(vertex.cached for vertex in done),
+            attempts=work.attempts,
+            failure=failure,
+            runs=frozenset(vertex.digest for vertex in executed_runs(steps)),
+        )
+
+
+@dataclass(slots=True)
+class _Work:
+    """The state of one call of `make`."""
+
+    targets: tuple[str, ...]
+    made: Mapping[str, str]
+    references: Mapping[str, str]
+    tell: Tell
+    rest: list[str] = field(default_factory=list)
+    results: dict[str, Result] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=dict)
+    last: dict[str, float] = field(default_factory=dict)
+    began: float = 0.0
+    attempts: int = 0
+    without_cache: bool = False
+
+    def __post_init__(self) -> None:
+        self.rest.extend(self.targets)
+
+    def end(self, target: str, result: Result) -> None:
+        self.rest.remove(target)
+        self.results[target] = result
+
+    def again(self, state: tenacity.RetryCallState, attempts: int) -> None:
+        """Tell of a try to come."""
+        failure = state.outcome.result() if state.outcome else None
+        assert failure is not None
+        wait = state.next_action.sleep if state.next_action else 0.0
+        target = failure.target if failure.target in self.rest else self.rest[0]
+        why = failure.message.strip().splitlines()[0] if failure.message.strip() else str(failure.kind)
+        self.tell(
+            Retried(at=time.time(), target=target, attempt=state.attempt_number + 1, of=attempts, wait=wait, why=why)
+        )
+
+
+def matching(overrides: Collection[str], targets: Collection[str]) -> tuple[str, ...]:
+    """Return the values of `--set` that name one of some targets: bake refuses one that names none."""
+    return tuple(
+        each
+        for each in overrides
+        if any(fnmatchcase(target, each.partition("=")[0].split(".")[0]) for target in targets)
+    )
+
+
+def _not_taken(work: _Work) -> Failure | None:
+    """Return why a bake that ended well did not make all its targets, None if it did."""
+    if not work.rest:
+        return None
+    target = work.rest[0]
+    words = work.wrong.pop(target, "nothing says that it was pushed")
+    return Failure(kind=FailureKind.PUSH, message=words, target=target)
+
+
+def _is_lost_cache(failure: Failure) -> bool:
+    kinds = (FailureKind.COMMAND, FailureKind.CHECKSUM, FailureKind.INVALID, FailureKind.INTERRUPTED)
+    return failure.kind not in kinds and bool(_LOST.search(failure.message))

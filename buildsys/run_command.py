@@ -1,0 +1,114 @@
+"""One run from the command line: who listens, who stops it, what it says at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildsys import baking, publishing
+from buildsys.engine import find_docker, pull_image
+from buildsys.engine_stop import Stop
+from buildsys.errors import BuildsysError
+from buildsys.failure import Failure
+from buildsys.journal import Journal, open_journal
+from buildsys.live import listener
+from buildsys.plan import Plan
+from buildsys.report import Screen
+from buildsys.report_summary import show_summary
+from buildsys.reporting import write_report
+from buildsys.run_options import RunOptions
+from buildsys.running import exit_code
+from buildsys.stores import open_store
+from buildsys.summary import summarise
+from buildsys.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Talk:
+    """How a run is shown: `progress` is `auto`, `plain` or `docker`; `events` is a file that gets all events too."""
+
+    quiet: bool = False
+    verbose: bool = False
+    progress: str = "auto"
+    events: Path | None = None
+
+
+def perform(
+    workspace: Workspace,
+    options: RunOptions,
+    talk: Talk,
+    made: Plan,
+    targets: tuple[str, ...],
+    *,
+    push: bool,
+    load: bool = False,
+    tag: bool = True,
+) -> int:
+    """Run, write the summary and the page, and return the exit code; what goes wrong is raised after the summary."""
+    environ = {**os.environ, "TERM": "dumb"} if talk.progress == "plain" else os.environ
+    quiet = talk.quiet or talk.progress == "docker"
+    shown = listener(sys.stderr, quiet=quiet, verbose=talk.verbose, environ=environ, clock=time.time)
+    began = time.monotonic()
+    code, broken = 0, None
+    with open_journal(workspace, shown, talk.events) as journal, Stop().on_signals() as stop:
+        try:
+            if push:
+                complete, failures = _publish(workspace, options, made, targets, journal, stop, load=load, tag=tag)
+            else:
+                complete, failures = _bake(workspace, options, made, targets, journal, stop)
+            code = exit_code(complete, failures, stop.signal if stop.requested else None)
+        except BuildsysError as error:
+            broken, code = error, int(error.exit_code)
+        journal.end(code, time.monotonic() - began, stop.signal or 0)
+    summary = summarise(journal.events)
+    if broken is None or summary.ended:
+        show_summary(summary, Screen(), report=write_report(workspace, None, None), command=options.command)
+    if broken is not None:
+        raise broken
+    return code
+
+
+Ended = tuple[bool, tuple[Failure, ...]]
+
+
+def _bake(
+    workspace: Workspace, options: RunOptions, made: Plan, targets: tuple[str, ...], journal: Journal, stop: Stop
+) -> Ended:
+    docker = find_docker(options.builder)
+    prepared = baking.prepare(workspace, docker, made, targets, options, journal, stop, os.environ)
+    ran = baking.bake(workspace, prepared, options, journal, stop)
+    return ran.complete, tuple(ran.failures.values())
+
+
+def _publish(
+    workspace: Workspace,
+    options: RunOptions,
+    made: Plan,
+    targets: tuple[str, ...],
+    journal: Journal,
+    stop: Stop,
+    *,
+    load: bool,
+    tag: bool,
+) -> Ended:
+    with open_store(workspace, os.environ, attempts=options.retries + 2, listener=journal.hear) as store:
+        result = publishing.publish(
+            workspace,
+            store,
+            made,
+            targets,
+            options,
+            lambda: find_docker(options.builder),
+            journal,
+            stop,
+            os.environ,
+            tag=tag,
+        )
+    if load and result.complete and not stop.requested:
+        docker = find_docker(options.builder)
+        for name in sorted(name for names in result.decision.tags.values() for name in names):
+            pull_image(docker, name)
+    return result.complete, result.failures

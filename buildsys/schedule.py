@@ -1,0 +1,141 @@
+"""Which of the targets whose needs exist is started next, and what a failure blocks: the ready queue of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """A target to make.
+
+    `needs` are tasks of the same run. `seconds` is what it is expected to take. A light one (an assembly, a node that
+    was recorded as short) may share a bake with others of its `kind`; `memory` and `disk` are in bytes, 0 for little.
+    """
+
+    name: str
+    kind: str
+    needs: tuple[str, ...] = ()
+    seconds: float = 0.0
+    light: bool = False
+    memory: int = 0
+    disk: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What may go on at once: `jobs` bakes, `targets` in them, `memory` bytes by the tasks' own word; None: unknown."""
+
+    jobs: int
+    targets: int
+    batch: int = 24
+    memory: int | None = None
+
+
+class Schedule:
+    """A run's state: tasks wait, are live, are done, failed or blocked.
+
+    Tasks are given in an order in which they can be made. The one with the longest remaining path goes first, so that
+    the end of the run does not wait for what could have begun early.
+    """
+
+    def __init__(self, tasks: Iterable[Task], limits: Limits) -> None:
+        self._tasks = {task.name: task for task in tasks}
+        self._limits = limits
+        self._above: dict[str, list[str]] = {name: [] for name in self._tasks}
+        for task in self._tasks.values():
+            for need in dict.fromkeys(task.needs):
+                self._above[need].append(task.name)
+        self._remaining: dict[str, float] = {}
+        for name, task in reversed(self._tasks.items()):
+            self._remaining[name] = task.seconds + max((self._remaining[each] for each in self._above[name]), default=0)
+        self._open = {name: len(set(task.needs)) for name, task in self._tasks.items()}
+        rank = {name: number for number, name in enumerate(self._tasks)}
+        self._order = sorted(self._tasks, key=lambda name: (-self._remaining[name], rank[name]))
+        self._ready = {name for name, count in self._open.items() if count == 0}
+        self._batches: dict[str, frozenset[str]] = {}
+        self._blocked: dict[str, str] = {}
+        self._ended: set[str] = set()
+
+    @property
+    def live(self) -> frozenset[str]:
+        """What was taken and has not ended."""
+        return frozenset(self._batches)
+
+    @property
+    def blocked(self) -> Mapping[str, str]:
+        """What cannot be made, and the failed task that it needs."""
+        return MappingProxyType(self._blocked)
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """What was neither taken nor blocked, in build order."""
+        return tuple(
+            name
+            for name in self._tasks
+            if name not in self._batches and name not in self._ended and name not in self._blocked
+        )
+
+    def task(self, name: str) -> Task:
+        """Return a task by its name."""
+        return self._tasks[name]
+
+    def path_seconds(self) -> float:
+        """Return the expected seconds of the longest path that is left."""
+        left = [self._remaining[name] for name in self._tasks if name not in self._ended and name not in self._blocked]
+        return max(left, default=0.0)
+
+    def take(self) -> tuple[str, ...]:
+        """Take what is to be started now as one bake; nothing if the limits leave no room or nothing is ready."""
+        if len(set(self._batches.values())) >= self._limits.jobs:
+            return ()
+        room = self._limits.targets - len(self._batches)
+        first = next((name for name in self._order if name in self._ready and self._fits(name)), None)
+        if first is None or room < 1:
+            return ()
+        taken = [first]
+        if self._tasks[first].light:
+            kind = self._tasks[first].kind
+            alike = (n for n in self._order if n in self._ready and n != first and self._tasks[n].light)
+            taken += [name for name in alike if self._tasks[name].kind == kind]
+            del taken[min(self._limits.batch, room) :]
+        batch = frozenset(taken)
+        self._ready -= batch
+        self._batches.update(dict.fromkeys(taken, batch))
+        return tuple(taken)
+
+    def _fits(self, name: str) -> bool:
+        # What is heavier than the whole builder still runs, alone.
+        if self._limits.memory is None or not self._batches:
+            return True
+        taken = sum(self._tasks[each].memory for each in self._batches)
+        return taken + self._tasks[name].memory <= self._limits.memory
+
+    def finish(self, name: str) -> None:
+        """Record that a taken task was made."""
+        del self._batches[name]
+        self._ended.add(name)
+        for each in self._above[name]:
+            self._open[each] -= 1
+            if self._open[each] == 0 and each not in self._blocked:
+                self._ready.add(each)
+
+    def fail(self, name: str) -> tuple[str, ...]:
+        """Record that a taken task failed; return what is blocked by it and was not before, in build order."""
+        del self._batches[name]
+        self._ended.add(name)
+        found, waiting = set[str](), [name]
+        while waiting:
+            for each in self._above[waiting.pop()]:
+                if each not in found and each not in self._blocked:
+                    found.add(each)
+                    waiting.append(each)
+        self._blocked.update(dict.fromkeys((each for each in self._tasks if each in found), name))
+        self._ready -= found
+        return tuple(each for each in self._tasks if each in found)
+
+    def give_back(self, name: str) -> None:
+        """Give back a taken task that was neither made nor failed, because the run was stopped."""
+        del self._batches[name]

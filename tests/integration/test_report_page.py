@@ -1,0 +1,198 @@
+"""The report of a run, opened in a real Chromium: it shows what a person asks it for, and asks nobody for anything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buildsys.report_html import page
+from headless_browser import NoBrowser, find_or_install
+from tests.integration.browser import Page, opened
+from tests.unit.report_runs import before, eventful, many
+from tests.unit.test_report_html import NASTY, nasty
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    try:
+        browser = find_or_install()
+    except NoBrowser as reason:
+        # It is no engine: `--require-engine` says nothing of it.
+        pytest.skip(str(reason))
+    with opened(browser, tmp_path_factory.mktemp("browser")) as found:
+        yield found
+
+
+@pytest.fixture
+def screen(chromium: Page) -> Page:
+    chromium.ask("Emulation.setDeviceMetricsOverride", width=1360, height=900, deviceScaleFactor=1, mobile=False)
+    chromium.ask("Emulation.setEmulatedMedia", media="", features=[])
+    chromium.errors.clear()
+    chromium.requests.clear()
+    return chromium
+
+
+@pytest.fixture
+def report(screen: Page, tmp_path: Path) -> Page:
+    """The page of a run of twelve targets, of which one failed, two were blocked and one was tried again."""
+    path = tmp_path / "report.html"
+    path.write_text(page(eventful(), before()), encoding="utf-8")
+    screen.open(path)
+    assert screen.requests == [path.as_uri()]
+    return screen
+
+
+@pytest.fixture(autouse=True)
+def _nothing_went_wrong(screen: Page) -> Iterator[None]:
+    yield
+    assert screen.errors == []
+    assert [url for url in screen.requests if not url.startswith("file://")] == []
+
+
+def test_what_goes_wrong_in_a_page_is_noticed(screen: Page, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.html"
+    path.write_text("<img src='http://127.0.0.1:9/x.png'><script>nowhere.at.all</script>", encoding="utf-8")
+    screen.open(path)
+    assert any("ReferenceError" in each for each in screen.errors)
+    assert "http://127.0.0.1:9/x.png" in screen.requests
+    screen.errors.clear()
+    screen.requests.clear()
+
+
+def panel(report: Page) -> str:
+    return str(report.value("document.getElementById('details').hidden ? '' : details.innerText"))
+
+
+def test_choosing_a_target_in_the_graph_shows_all_that_is_known_of_it(report: Page) -> None:
+    assert panel(report) == ""
+    report.click(".graph [data-target='ucx-1_9_0']")
+    told = panel(report)
+    for words in (
+        "ucx 1.9.0 on debian 12",
+        "failed",
+        "layers/ucx/Dockerfile changed since the last key",
+        "layers/ucx/Dockerfile:14",
+        "configure: error: rdma/rdma_cma.h not found",
+        "buildsys bake ucx-1_9_0",
+        "toolchain 12",
+        "openmpi4.1.4-rdma-debian12",
+        "[build 2/3] RUN ./configure && make",
+        "3.6 s",
+    ):
+        assert words in told
+    kin = report.value("[...document.querySelectorAll('.box.kin')].map((it) => it.dataset.target).sort()")
+    assert kin == ["gpu-rdma", "rdma", "toolchain-12", "ucx-1_9_0"]
+
+
+@pytest.mark.parametrize("place", [".labels", ".bars", "#targets-table", ".graph"])
+def test_a_target_can_be_chosen_wherever_it_is_shown(report: Page, place: str) -> None:
+    report.click(f"{place} [data-target='debian-os-12']")
+    told = panel(report)
+    assert "debian-os 12" in told
+    assert "registry said 503; again in 4.0 s" in told
+    assert "made, 0:34 (±0.0 s)" in told
+
+
+def test_one_goes_from_target_to_target_and_back_by_keyboard_too(report: Page) -> None:
+    report.click(".failure h3 button")
+    report.click("#details .kin [data-target='rdma']")
+    assert "BLOCKED BY" in panel(report).upper()
+    assert report.value("decodeURIComponent(location.hash)") == "#target=rdma"
+    report.press("Escape")
+    assert panel(report) == ""
+    assert report.value("document.activeElement.dataset.target") == "ucx-1_9_0"
+    report.value("document.querySelector(\".graph [data-target='cpu']\").focus()")
+    report.press("Enter")
+    assert "openmpi-less-debian12" in panel(report)
+
+
+def test_a_link_with_a_target_opens_its_details(report: Page) -> None:
+    report.value("void (location.hash = '#target=cuda-12_4')")
+    for _ in range(50):
+        if "cuda-runtime 12.4 from wheels" in panel(report):
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("the details of the link's target were not shown")
+
+
+def shown(report: Page) -> Any:
+    rows = "[...document.querySelectorAll('#targets-table tbody tr')]"
+    return report.value(f"{rows}.filter((it) => it.checkVisibility()).map((it) => it.cells[0].innerText)")
+
+
+def test_targets_are_filtered_and_sorted(report: Page) -> None:
+    assert len(shown(report)) == 12
+    report.value("document.getElementById('filter').focus()")
+    report.ask("Input.insertText", text="blocked rdma")
+    assert shown(report) == ["openmpi4.1.4-rdma-debian12", "openmpi4.1.4-cuda12.4-rdma"]
+    report.value("filter.value = ''; filter.dispatchEvent(new Event('input'))")
+    report.click("#targets-table th:nth-child(6) button")
+    assert shown(report)[:2] == ["openmpi 4.1.4 on debian 12", "cuda-runtime 12.4 from wheels"]
+    report.click("#targets-table th:nth-child(1) button")
+    assert shown(report)[0] == "cuda-runtime 12.4 from wheels"
+
+
+def test_time_can_be_drawn_wider(report: Page) -> None:
+    width = "document.querySelector('.timeline svg.bars').getBoundingClientRect().width"
+    narrow = report.value(width)
+    report.click("[data-zoom='4']")
+    assert report.value(width) > 3 * narrow
+    assert report.value("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("width", [360, 800, 1360, 2200])
+def test_the_page_is_never_wider_than_the_window(report: Page, width: int) -> None:
+    report.ask("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+    assert report.value("document.documentElement.scrollWidth") <= width
+
+
+def test_it_is_dark_where_the_reader_wants_that_and_light_on_paper(report: Page) -> None:
+    ground = "getComputedStyle(document.querySelector('section')).backgroundColor"
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    light = report.value(ground)
+    report.ask("Emulation.setEmulatedMedia", features=dark)
+    assert report.value(ground) != light
+    report.click(".graph [data-target='cpu']")
+    report.ask("Emulation.setEmulatedMedia", media="print", features=dark)
+    assert report.value(ground) == light
+    assert report.value("details.checkVisibility()") is False
+    assert report.value("document.querySelector('.failure pre').checkVisibility()") is True
+    clipped = "[...document.querySelectorAll('.tall')].some((it) => it.scrollHeight > it.clientHeight + 1)"
+    assert report.value(clipped) is False
+
+
+def test_words_of_a_build_stay_words(screen: Page, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(page(nasty(), nasty()), encoding="utf-8")
+    screen.open(path)
+    screen.click(".box[role=button]")
+    assert "</script><script>alert(1)</script>" in panel(screen)
+    assert screen.value("document.querySelectorAll('img').length") == 0
+    assert screen.value("document.querySelectorAll('script').length") == 2
+    assert NASTY.partition("\x00")[0] in str(screen.value("document.querySelector('.command').innerText"))
+
+
+def test_four_hundred_targets_are_there_at_once(screen: Page, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(page(many(340), many(340)), encoding="utf-8")
+    start = time.monotonic()
+    screen.open(path)
+    screen.click(".box[data-target='node-9']")
+    assert "Needed by (39)" in panel(screen)
+    # Half a second on two cores; a script that looks at each pair of targets would take minutes.
+    assert time.monotonic() - start < 10
+
+
+def test_a_run_of_nothing_and_a_run_cut_off_are_pages_too(screen: Page, tmp_path: Path) -> None:
+    for name, events in (("nothing", []), ("cut", eventful(ended=False))):
+        path = tmp_path / f"{name}.html"
+        path.write_text(page(events), encoding="utf-8")
+        screen.open(path)
+        assert screen.value("document.querySelector('h1').innerText")
