@@ -23,9 +23,11 @@ _WIDTH = 110
 
 def show_summary(summary: Summary, screen: Screen, *, report: str = "", command: str = "") -> None:
     """Write what a run came to; `report` is the file with the whole story, `command` what goes on after a stop."""
-    marks = marks_for(screen.stream.encoding)
+    marks = marks_for(screen.stream.encoding or "utf-8")
     _show_images(summary, screen)
     for note in summary.notes:
+        if note.about == "stop":
+            continue
         screen.line(f"{screen.styled('note', 'bold')}    {note.about}: {cut(clean(note.text), 4 * _WIDTH, marks.cut)}")
     _show_counts(summary, screen, marks)
     for each in summary.those(FAILED):
@@ -134,7 +136,8 @@ def _show_rest(summary: Summary, screen: Screen, command: str) -> None:
     if tags is not None and tags.missing:
         verb = "is" if len(missing) == 1 else "are"
         so = f"{count_words(len(tags.tags), 'tag')} moved" if tags.tags else "Nothing was tagged"
-        hint = "" if tags.tags else " (--tags-on partial tags the rest)"
+        stopped = summary.done is not None and summary.done.signal
+        hint = "" if tags.tags or stopped else " (--tags-on partial tags the rest)"
         screen.line(f"{so}: {len(missing)} of {count_words(len(images), 'image')} {verb} missing{hint}")
     if summary.done is not None and summary.done.signal:
         screen.line(f"interrupted: what is made stays, and the same command goes on from there: {command}".rstrip(": "))

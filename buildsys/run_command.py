@@ -65,7 +65,12 @@ def perform(
         journal.end(code, time.monotonic() - began, stop.signal or 0)
     summary = summarise(journal.events)
     if broken is None or summary.ended:
-        show_summary(summary, Screen(), report=write_report(workspace, None, None), command=options.command)
+        page = write_report(workspace, None, None)
+        try:
+            show_summary(summary, Screen(), report=page, command=options.command)
+        except BrokenPipeError:
+            # Nobody reads any more, which does not change how the run ended; Python would complain at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if broken is not None:
         raise broken
     return code
