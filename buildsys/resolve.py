@@ -54,6 +54,7 @@ class Resolver:
             return None
         found = tuple(instances[name] for name in names)
         mistakes.extend(self._conflicts(stack, found))
+        mistakes.extend(self._shared_paths(stack, found))
         mistakes.extend(stack_mistakes(stack, found))
         if len(mistakes) > before:
             return None
@@ -183,6 +184,24 @@ class Resolver:
             return ()
         self._orders[shape] = found
         return found
+
+    def _shared_paths(self, stack: Stack, instances: tuple[Instance, ...]) -> Iterator[Mistake]:
+        """Yield a mistake for each two artifacts with one path, or one inside the other, that do not follow each other.
+
+        One that follows another has it as a context, and may add to what it holds; else both are made apart, and
+        the one that is joined last hides files of the other.
+        """
+        artifacts = [each for each in instances if each.recipe.prefix]
+        for later, earlier in ((b, a) for index, b in enumerate(artifacts) for a in artifacts[:index]):
+            one, other = f"{earlier.recipe.prefix}/", f"{later.recipe.prefix}/"
+            if not one.startswith(other) and not other.startswith(one):
+                continue
+            edges = (*later.recipe.requires, *later.recipe.after)
+            if not any(earlier.name in self.present(edge, [earlier.name]) for edge in edges):
+                path = max(one, other, key=len).removesuffix("/")
+                message = f"the layers `{earlier.name}` and `{later.name}` of `{stack.name}` both own `{path}`"
+                hint = f"if `{later.name}` adds to what `{earlier.name}` makes, it says so by `requires` or `after`"
+                yield Mistake(message=message, place=later.place, hint=hint)
 
     def _conflicts(self, stack: Stack, instances: tuple[Instance, ...]) -> Iterator[Mistake]:
         names = [each.name for each in instances]

@@ -161,3 +161,13 @@ def test_flavour_that_is_misspelt_is_not_only_an_unknown_parameter() -> None:
         "layers/two/Dockerfile": "FROM toolchain AS build\nRUN make\nFROM scratch\nCOPY --from=build /artifact /\n"
     }
     assert [hint for _, _, hint in mistakes(files)] == ["did you mean `flavour`?"]
+
+
+def test_artifacts_share_a_path_only_if_one_follows_the_other() -> None:
+    stacks = "stacks:\n  one: {layers: [system, below, level]}\n"
+    for prefix, shared in (("/opt/env", "/opt/env"), ("/opt/env/lib", "/opt/env/lib"), ("/opt", "/opt/env")):
+        apart = tree(stacks, below=artifact("/opt/env"), level=artifact(prefix))
+        [message] = [each[1] for each in mistakes(apart)]
+        assert message == f"the layers `below` and `level` of `one` both own `{shared}`"
+        assert order(tree(stacks, below=artifact("/opt/env"), level=artifact(prefix, "after: [below]\n")))
+    assert order(tree(stacks, below=artifact("/opt/env"), level=artifact("/opt/environment")))

@@ -1,0 +1,191 @@
+"""examples/docker-stacks plans, and its images have what the images of jupyter/docker-stacks have.
+
+`upstream.yaml` there says what each of those adds to its parent, `differences.yaml` how ours may differ, each with its
+reason. A difference that is not listed fails, and so does a listed one that is not there.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from buildsys.commands import make_plan
+from buildsys.key import keys_of
+from buildsys.model import Kind
+from buildsys.node import Node
+from buildsys.plan import Plan, StackTarget
+from buildsys.render import BAKE_FILE, render
+from buildsys.workspace import Workspace
+from tests.unit.keyed import contents_of
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "docker-stacks"
+UPSTREAM: Mapping[str, Any] = yaml.load((EXAMPLE / "upstream.yaml").read_text(), Loader=yaml.BaseLoader)
+LISTED = yaml.load((EXAMPLE / "differences.yaml").read_text(), Loader=yaml.BaseLoader)
+# What is made on Debian is held against the image of that name.
+SUFFIX = "-debian"
+ON_DEBIAN = [
+    f"{name}{SUFFIX}"
+    for name in (
+        "docker-stacks-foundation",
+        "base-notebook",
+        "minimal-notebook",
+        "scipy-notebook",
+        "tensorflow-notebook",
+    )
+]
+
+
+class Difference(NamedTuple):
+    """One thing that is not as it was; empty where there is nothing on that side."""
+
+    fact: str
+    original: str
+    ours: str
+
+
+@pytest.fixture(scope="module")
+def tree() -> Mapping[str, str]:
+    return Workspace(root=EXAMPLE).tree()
+
+
+@pytest.fixture(scope="module")
+def plan(tree: Mapping[str, str]) -> Plan:
+    return make_plan(tree)
+
+
+def original(image: str) -> dict[str, dict[str, str]]:
+    """Return what an image of upstream has with all its parents: fact to name to value."""
+    chain = [UPSTREAM[image]]
+    while parent := chain[0].get("parent"):
+        chain.insert(0, UPSTREAM[parent])
+    found: dict[str, dict[str, str]] = {"apt": {}, "python": {}, "ports": {}, "environment": {}}
+    for each in chain:
+        for fact in ("apt", "python", "ports"):
+            found[fact].update(dict.fromkeys(each.get(fact, ()), ""))
+        found["environment"].update(each.get("environment", {}))
+    return found
+
+
+def reached(plan: Plan, stack: StackTarget) -> Iterator[Node]:
+    """Yield the nodes of a stack, toolchains left out."""
+    nodes = {node.name: node for node in plan.nodes}
+    waiting, seen = list(stack.noded.needs), set()
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and nodes[name].recipe.kind is not Kind.TOOLCHAIN:
+            seen.add(name)
+            waiting.extend(nodes[name].below)
+            yield nodes[name]
+
+
+def ours(plan: Plan, stack: StackTarget) -> dict[str, dict[str, str]]:
+    """Return the same of one of our stacks."""
+    apt: dict[str, str] = {}
+    python: dict[str, str] = {}
+    for node in reached(plan, stack):
+        apt.update(dict.fromkeys(node.packages, ""))
+        for name, folder in node.folders:
+            for file in ("packages.txt", "requirements.in") if name == "packages" else ():
+                path = EXAMPLE / folder / file
+                lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+                names = [re.match(r"[\w.-]+", line) for line in lines if not line.startswith(("#", "-"))]
+                python.update(dict.fromkeys((found[0] for found in names if found), ""))
+        python.update((each.name, "") for each in node.downloads if node.recipe.layer == "pytorch")
+    environment = {each.name: each.value for each in stack.environment if each.value is not None}
+    return {"apt": apt, "python": python, "ports": dict.fromkeys(stack.ports, ""), "environment": environment}
+
+
+def differences(theirs: Mapping[str, Mapping[str, str]], mine: Mapping[str, Mapping[str, str]]) -> Iterator[Difference]:
+    for fact in theirs:
+        for name in sorted({*theirs[fact], *mine[fact]}):
+            before, after = theirs[fact].get(name), mine[fact].get(name)
+            if before != after:
+                told = [None if value is None else f"{name}={value}" if value else name for value in (before, after)]
+                yield Difference(fact, told[0] or "", told[1] or "")
+
+
+def listed(image: str) -> set[Difference]:
+    """Return the differences that an image may have."""
+    found = set()
+    for entry in LISTED:
+        if any(fnmatch.fnmatchcase(image, pattern) for pattern in entry["images"]):
+            for fact, pairs in entry["differences"].items():
+                for pair in pairs:
+                    before, _, after = (part.strip() for part in pair.partition("->"))
+                    found.add(Difference(fact, before, after))
+    return found
+
+
+def stacks(plan: Plan) -> dict[str, StackTarget]:
+    return {each.stack: each for each in plan.stacks}
+
+
+def test_the_bake_file_is_what_the_plan_says(plan: Plan) -> None:
+    assert (EXAMPLE / BAKE_FILE).read_text(encoding="utf-8") == render(plan)
+
+
+def test_every_image_of_upstream_is_there_and_no_other(plan: Plan) -> None:
+    assert set(stacks(plan)) == {*UPSTREAM, *ON_DEBIAN}
+
+
+@pytest.mark.parametrize("image", [*UPSTREAM, *ON_DEBIAN])
+def test_an_image_differs_from_its_original_as_listed(image: str, plan: Plan) -> None:
+    found = set(differences(original(image.removesuffix(SUFFIX)), ours(plan, stacks(plan)[image])))
+    assert found - listed(image) == set(), "not listed"
+    assert listed(image) - found == set(), "listed, but not there"
+
+
+@pytest.mark.parametrize("entry", LISTED, ids=lambda entry: str(entry["reason"])[:40])
+def test_a_listed_difference_has_a_reason_and_an_image(entry: Mapping[str, Any], plan: Plan) -> None:
+    assert entry["reason"].strip()
+    for pattern in entry["images"]:
+        assert fnmatch.filter(stacks(plan), pattern)
+
+
+def test_images_start_as_jovyan_in_the_home_and_only_cuda_is_for_gpus(plan: Plan) -> None:
+    for name, each in stacks(plan).items():
+        assert (each.user, each.workdir) == ("1000", "/home/jovyan")
+        assert ("gpu" in each.groups) == ("cuda" in name)
+
+
+@pytest.mark.parametrize("image", [name for name, facts in UPSTREAM.items() if "parent" in facts])
+def test_an_image_shares_the_artifacts_of_its_parent(image: str, plan: Plan) -> None:
+    artifacts = {name: dict(each.noded.artifacts) for name, each in stacks(plan).items()}
+    not_shared = {
+        layer for layer, node in artifacts[UPSTREAM[image]["parent"]].items() if artifacts[image].get(layer) != node
+    }
+    # Spark needs another pandas, which cannot be put over the one that is there.
+    assert not_shared == ({"scipy"} if image == "pyspark-notebook" else set())
+
+
+def test_fresh_packages_of_the_system_make_no_environment_again(plan: Plan, tree: Mapping[str, str]) -> None:
+    moved_tree = {**tree, "buildsys.lock": re.sub(r"(foundation-os): \S+", r"\1: 2026-11-30", tree["buildsys.lock"])}
+    moved = make_plan(moved_tree)
+    before, after = keys_of(plan, contents_of(tree, plan)), keys_of(moved, contents_of(moved_tree, moved))
+    changed = {node.recipe.layer for node in plan.nodes if before.of(node.name).key != after.of(node.name).key}
+    artifacts = {node.recipe.layer for node in plan.nodes if node.recipe.kind is not Kind.SYSTEM}
+    assert "foundation-os" in changed
+    assert changed & artifacts == set()
+
+
+def test_every_wheel_of_the_debian_family_has_a_hash(plan: Plan) -> None:
+    folders = {
+        folder
+        for stack in plan.stacks
+        if stack.noded.stack.family == "debian"
+        for node in reached(plan, stack)
+        for name, folder in node.folders
+        if name == "packages"
+    }
+    assert len(folders) == 4
+    for folder in folders:
+        pinned = re.split(r"\n(?=\S)", (EXAMPLE / folder / "requirements.txt").read_text(encoding="utf-8").strip())
+        assert pinned
+        for each in pinned:
+            assert re.match(r"[\w.-]+==\S+ \\\n    --hash=sha256:[0-9a-f]{64}", each), each
