@@ -19,7 +19,7 @@ from buildsys.key import KEY_LABEL, Keys, folders_of, keys_of
 from buildsys.making import Making
 from buildsys.plan import Plan
 from buildsys.run_options import RunOptions
-from buildsys.run_set_up import begin, carry_out, check_definition, making_for, tell_targets
+from buildsys.run_set_up import begin, carry_out, check_definition, making_for, tell_excess, tell_targets
 from buildsys.run_tasks import tasks_of
 from buildsys.running import Ran, Result, Tell
 from buildsys.stores import open_store
@@ -58,6 +58,7 @@ def prepare(
     if not options.overrides:
         keyed = found.keys.stacks
         making = replace(making, labels={stack.name: {KEY_LABEL: keyed[stack.name].key} for stack in made.stacks})
+    tell_excess(journal, workspace, found, linked=True)
     tags = check_definition(making, made, found.built)
     return PreparedBake(decision=found, making=replace(making, existing=found.existing), tags=tags)
 
@@ -116,6 +117,7 @@ def bake(workspace: Workspace, prepared: PreparedBake, options: RunOptions, jour
     history = history_of(workspace)
     tell_targets(journal, decision, history)
     tasks = tasks_of(decision.plan, decision.actions, history, frozenset())
+    making.touch_grounds(decision.nodes_to_build)
     local = _Local(prepared, making)
     return carry_out(tasks, local.make, journal, stop, options, making.docker, making, decision.plan, push=False)
 

@@ -86,6 +86,13 @@ def references(text: str) -> tuple[Reference, ...]:
     return tuple(found)
 
 
+def layer_count(text: str) -> int:
+    """Return how many layers the last stage adds to what it stands on."""
+    found = stages(text)
+    makers = ("RUN", "COPY", "ADD", "WORKDIR")
+    return sum(each.keyword in makers for each in found[-1].instructions) if found else 0
+
+
 def declared_arguments(text: str) -> dict[str, bool]:
     """Return the names that ARG declares, in order, and whether any declaration of each gives a default."""
     found: dict[str, bool] = {}

@@ -155,7 +155,7 @@ class TagsMoved:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunEnded:
-    """The last event. `runs` counts the RUN steps that were executed, each once; `signal` is 0 if none stopped it."""
+    """The last event. `runs` counts the RUN steps that were executed; `signal` is 0 if none stopped it."""
 
     at: float
     exit_code: int

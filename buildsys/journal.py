@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from buildsys.errors import Unavailable
-from buildsys.events import Event, Retried, RunEnded, line_of
+from buildsys.events import Event, Retried, RunEnded, StepEnded, line_of
 from buildsys.history import History, after, read_history, text_of
 from buildsys.registry_http import RetryNotice
 from buildsys.summary import summarise
@@ -42,10 +42,13 @@ class Journal:
         self._listener = listener
         self._files = list(files)
         self._lock = threading.RLock()
+        self._executed: dict[str, float] = {}
 
     def tell(self, event: Event) -> None:
         """Take an event; a file that takes no more is given up, the run is not."""
         with self._lock:
+            if isinstance(event, StepEnded) and self._told_before(event):
+                return
             self.events.append(event)
             self._listener.take(event)
             for file in tuple(self._files):
@@ -54,6 +57,13 @@ class Journal:
                     file.flush()
                 except OSError:
                     self._files.remove(file)
+
+    def _told_before(self, event: StepEnded) -> bool:
+        """Whether this is an execution that another bake has told of: BuildKit shows it to all that share it."""
+        before = self._executed.get(event.digest)
+        if not event.error:
+            self._executed[event.digest] = event.completed
+        return before is not None and event.started <= before
 
     def hear(self, notice: RetryNotice) -> None:
         """Take note of a request to a registry that is made again."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
+from buildsys import template
 from buildsys.environment import Variable, merge
 from buildsys.errors import InvalidInput, Mistake, Place
 from buildsys.lock import Lock, LockedParent
@@ -133,7 +134,8 @@ def _stack(noded: NodedStack, mistakes: list[Mistake]) -> StackTarget:
     user: str | None = None
     workdir: str | None = None
     for each in instances:
-        for key, text in each.recipe.labels.items():
+        for key, written in each.recipe.labels.items():
+            text = template.fill(written, each.parameters)
             if labels.setdefault(key, text) != text:
                 message = f"`{stack.name}`: the layer `{each.name}` sets the label `{key}` anew"
                 mistakes.append(Mistake(message=message, place=stack.place))

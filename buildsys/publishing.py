@@ -19,7 +19,7 @@ from buildsys.plan import Plan, StackTarget
 from buildsys.registry_http import RegistryProblem
 from buildsys.registry_values import Reference
 from buildsys.run_options import RunOptions
-from buildsys.run_set_up import begin, carry_out, making_for, tell_targets
+from buildsys.run_set_up import begin, carry_out, making_for, tell_excess, tell_targets
 from buildsys.run_tasks import tasks_of
 from buildsys.running import Ran, Result, Tell
 from buildsys.runtime import Publication
@@ -82,6 +82,7 @@ def publish(
         if attempt == 0:
             begin(workspace, journal, options, docker, store.prefix)
             _tell_damage(journal, damaged)
+            tell_excess(journal, workspace, decision, linked=options.linked)
         tell_targets(journal, decision, history_of(workspace), again=attempt > 0)
         ran = publisher.run(docker, journal, stop)
         runs |= ran.runs
@@ -182,6 +183,8 @@ class _Publisher:
                 linked=self._options.linked,
             )
             self._making = making
+            if making.linked:
+                making.touch_grounds(self._decision.nodes_to_build)
         return carry_out(
             tasks, self._make, journal, stop, self._options, docker, self._making, self._decision.plan, push=True
         )

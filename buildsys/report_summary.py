@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # More images than this are counted, not listed; all are in the report.
 _LISTED = 24
 _NAMED = 6
+_NOTES = 6
 _LAST_WORDS = 8
 _WIDTH = 110
 
@@ -25,10 +26,11 @@ def show_summary(summary: Summary, screen: Screen, *, report: str = "", command:
     """Write what a run came to; `report` is the file with the whole story, `command` what goes on after a stop."""
     marks = marks_for(screen.stream.encoding or "utf-8")
     _show_images(summary, screen)
-    for note in summary.notes:
-        if note.about == "stop":
-            continue
+    notes = [note for note in summary.notes if note.about != "stop"]
+    for note in notes[:_NOTES]:
         screen.line(f"{screen.styled('note', 'bold')}    {note.about}: {cut(clean(note.text), 4 * _WIDTH, marks.cut)}")
+    if len(notes) > _NOTES:
+        screen.line(f"        and {count_words(len(notes) - _NOTES, 'note')} more, all in the events and the report")
     _show_counts(summary, screen, marks)
     for each in summary.those(FAILED):
         screen.line()
@@ -114,10 +116,8 @@ def failure_lines(failure: Failure) -> list[str]:
         first = f"the checksum of {found.url} is not what was declared"
         return [first, f"expected {found.expected}", f"found    {found.found}"]
     lines = []
-    if failure.kind is FailureKind.COMMAND:
-        command = clean(failure.command.strip().splitlines()[-1]) if failure.command.strip() else ""
-        if command:
-            lines.append(f"$ {cut(command, _WIDTH, '...')}")
+    if failure.kind is FailureKind.COMMAND and (command := clean(failure.command)):
+        lines.append(f"$ {cut(command, _WIDTH, '...')}")
     if failure.last_words:
         lines += [clean(line) for line in failure.last_words[-_LAST_WORDS:]]
     else:

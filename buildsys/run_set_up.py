@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from buildsys.history import History
 from buildsys.journal import Journal
 from buildsys.making import RAW_LOG, Making, matching
 from buildsys.plan import Plan
+from buildsys.plan_limits import excess
 from buildsys.run_options import RunOptions
 from buildsys.run_tasks import NODE
 from buildsys.running import Hooks, Make, Place, Ran, run
@@ -81,6 +83,16 @@ def tell_targets(journal: Journal, decision: Decision, history: History, *, agai
         journal.tell(TargetEnded(at=time.time(), target=name, outcome=REUSED, reference=reference, tags=tags))
 
 
+def tell_excess(journal: Journal, workspace: Workspace, decision: Decision, *, linked: bool) -> None:
+    """Tell what is slow or risky in a run; raises `InvalidInput` for what no bake can bear."""
+    texts = {name: text for name, text in workspace.tree().items() if "Dockerfile" in name}
+    found = excess(decision.plan, decision.built, decision.existing, texts, linked=linked)
+    if found.mistakes:
+        raise InvalidInput(found.mistakes)
+    for text in found.warnings:
+        journal.tell(Noted(at=time.time(), about="limits", text=text))
+
+
 def making_for(workspace: Workspace, docker: Docker, plan: Plan, options: RunOptions, stop: Stop) -> Making:
     """Return what the bakes of a run share; its folder is the run's own, so that two runs do not meet in it."""
     call = BakeCall(
@@ -90,8 +102,6 @@ def making_for(workspace: Workspace, docker: Docker, plan: Plan, options: RunOpt
         load=options.load,
         no_cache=options.no_cache,
         builder=options.builder,
-        progress="plain" if options.docker_progress else "rawjson",
-        allow=("fs=*",) if options.docker_progress else (),
     )
     parent = workspace.root / RUN_FOLDER
     parent.mkdir(parents=True, exist_ok=True)
@@ -103,6 +113,7 @@ def making_for(workspace: Workspace, docker: Docker, plan: Plan, options: RunOpt
         logs=workspace.root / LOG_FOLDER,
         stop=stop,
         retries=options.retries,
+        say=(lambda line: print(line, file=sys.stderr, flush=True)) if options.docker_progress else None,
         caches=bool(os.environ.get("BUILDSYS_CACHE")),
     )
 

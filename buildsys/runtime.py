@@ -59,6 +59,27 @@ def render_bake(
     return write(_items(plan, targets, references, publications, labels))
 
 
+def render_grounds(plan: Plan, targets: Collection[str], references: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """Return a bake file whose targets touch each image that nodes of `targets` stand on, and their names."""
+    found: dict[str, Value] = {}
+    for node in plan.nodes:
+        value = node_contexts(plan, node)["toolchain" if node.recipe.prefix else "base"]
+        value = _linked(value, references)
+        if node.name in targets and not (isinstance(value, str) and value.startswith("target:")):
+            found[str(value)] = value
+    blocks: list[Item] = [Comment("Written by `buildsys bake` for one run."), *helper_items(plan)]
+    names = tuple(f"ground-{number}" for number, _ in enumerate(found))
+    for name, value in zip(names, found.values(), strict=True):
+        body = (
+            Attribute("contexts", {"base": value}),
+            Attribute("dockerfile-inline", "FROM base\nWORKDIR /touched\n"),
+            Attribute("output", ["type=cacheonly"]),
+            *_plain(),
+        )
+        blocks.append(Block("target", (name,), body))
+    return write(blocks), names
+
+
 def render_flat(plan: Plan, targets: Collection[str], labels: Mapping[str, Mapping[str, str]]) -> str:
     """Return a bake file with `targets` whose links lead nowhere: what bake can resolve quickly, and nobody builds."""
     nowhere = {node.name: "scratch" for node in plan.nodes}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -186,7 +186,7 @@ class Steps:
             started=max((seen.started for seen in names.values() if seen.started is not None), default=None),
             completed=None if still else max((seen.completed or 0.0 for seen in ended), default=None),
             seconds=max(sum(seen.spans.values()) for seen in names.values()),
-            cached=bool(ended) and all(seen.cached for seen in ended),
+            cached=bool(ended) and _first_ended(ended).cached,
             error=next((seen.error for seen in names.values() if seen.error), ""),
             parts=tuple(self._parts.get(digest, ())),
             tail=self._tail_of(digest),
@@ -195,6 +195,15 @@ class Steps:
     def _tail_of(self, digest: str) -> tuple[str, ...]:
         rest = [_shown(text) for (vertex, _), text in self._open.items() if vertex == digest and text]
         return (*self._lines.get(digest, ()), *rest)[-self._tail :]
+
+
+def _first_ended(ended: Sequence[_Seen]) -> _Seen:
+    """Return the one that tells whether a step was executed.
+
+    A step that came from a cache may show again as not cached when its content is fetched for another target; one that
+    was executed may show again as cached. What ended first is what happened.
+    """
+    return min(ended, key=lambda seen: (seen.completed or 0.0, seen.cached))
 
 
 def _shown(line: str) -> str:

@@ -37,7 +37,7 @@ class Ended:
 class Summary:
     """A run's end, in numbers and names; `steps` and `cached` count RUN, COPY and the like of what was made.
 
-    `runs` is the number of RUN steps that were executed to their good end, each once.
+    `runs` is the number of RUN steps that were executed to their good end; one that several bakes tell of counts once.
     """
 
     ended: tuple[Ended, ...] = ()
@@ -68,7 +68,7 @@ def summarise(events: Iterable[Event]) -> Summary:
     """Return the summary of a run; of a target that was made twice, the last end counts."""
     plans: dict[str, TargetPlanned] = {}
     ends: dict[str, TargetEnded] = {}
-    runs: set[str] = set()
+    runs = 0
     notes: dict[tuple[str, str], Noted] = {}
     began, done, tags, retries = None, None, None, 0
     for event in events:
@@ -80,7 +80,7 @@ def summarise(events: Iterable[Event]) -> Summary:
             case TargetEnded():
                 ends[event.target] = event
             case StepEnded() if event.kind == StepKind.RUN and not event.cached and not event.error:
-                runs.add(event.digest)
+                runs += 1
             case Noted():
                 notes.setdefault((event.about, event.text), event)
             case Retried():
@@ -99,7 +99,7 @@ def summarise(events: Iterable[Event]) -> Summary:
         began=began,
         done=done,
         retries=retries,
-        runs=len(runs),
+        runs=runs,
         steps=sum(end.steps for end in made),
         cached=sum(end.cached for end in made),
     )

@@ -123,4 +123,5 @@ def fill_caches(
         name: replace(action, word=BUILD if name in dead else "leave") for name, action in decision.actions.items()
     }
     tasks = tasks_of(decision.plan, actions, history_of(workspace), frozenset())
+    making.touch_grounds([task.name for task in tasks])
     return carry_out(tasks, making.make, journal, stop, options, docker, making, decision.plan, push=True)

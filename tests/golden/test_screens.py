@@ -9,6 +9,7 @@ import io
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -162,8 +163,7 @@ def kept(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("ending", [success, failure, interrupt, nothing_to_do, many])
-def test_ending_is_the_kept_screen(ending: object) -> None:
-    assert callable(ending)
+def test_ending_is_the_kept_screen(ending: Callable[[], list[Event]]) -> None:
     stream = io.StringIO()
     show_summary(summarise(ending()), Screen(stream), report=".buildsys/report.html", command=BEGAN.command)
     kept(ending.__name__.replace("_", "-"), stream.getvalue())

@@ -6,6 +6,8 @@ import pytest
 
 from buildsys.errors import InvalidInput
 from buildsys.load import load
+from buildsys.model import Weight
+from tests.unit.keyed import keyed
 from tests.unit.trees import FAST, loaded, mistakes, tree
 
 
@@ -273,3 +275,28 @@ def test_layer_whose_builds_can_read_its_metadata_is_warned_of() -> None:
     assert all("can read its `layer.yaml`" in each.message for each in warned)
     quiet = {f"{path.rpartition('/')[0]}/.dockerignore": "layer.yaml\n" for path in bare if path.startswith("layers/")}
     assert load({**bare, **quiet}).warnings == ()
+
+
+def test_weight_is_read_in_bytes_and_is_no_input_of_a_key() -> None:
+    plain = tree("stacks:\n  one: {layers: [system, fast]}\n")
+    heavy = {
+        **plain,
+        "layers/fast/layer.yaml": plain["layers/fast/layer.yaml"]
+        + "weight: {memory: 1.5 GB, disk: 20 MB, minutes: 7}\n",
+    }
+    (before, first), (after, second) = keyed(plain), keyed(heavy)
+    weights = {node.recipe.layer: node.recipe.weight for node in after.nodes}
+    assert weights["fast"] == Weight(memory=1_500_000_000, disk=20_000_000, minutes=7)
+    assert weights["system"] == Weight()
+    assert {name: key.key for name, key in first.nodes.items()} == {name: key.key for name, key in second.nodes.items()}
+    assert before.nodes != after.nodes
+
+
+@pytest.mark.parametrize("size", ["4", "4 TB", "-1 GB", "GB"])
+def test_weight_that_is_no_size_is_told_at_its_place(size: str) -> None:
+    files = tree("stacks:\n  one: {layers: [system, fast]}\n")
+    files["layers/fast/layer.yaml"] += f"weight: {{memory: '{size}'}}\n"
+    with pytest.raises(InvalidInput) as raised:
+        load(files)
+    assert raised.value.mistakes()[0].place is not None
+    assert "(MB|GB)" in str(raised.value)

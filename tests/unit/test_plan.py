@@ -108,3 +108,9 @@ def test_unknown_checksum_and_lock_of_another_version_are_told() -> None:
     assert dict(made.origins) == {"BUILDSYS_DOWNLOADS_EXAMPLE_COM": "https://example.com"}
     with pytest.raises(InvalidInput, match="the lock has version `9`"):
         planned({**files, "buildsys.lock": "version: 9\n"})
+
+
+def test_labels_have_the_values_of_their_layer() -> None:
+    files = tree("stacks:\n  one: {layers: [system, fast]}\n")
+    files["layers/fast/layer.yaml"] += "labels: {org.example.fast: 'v{version}'}\n"
+    assert planned(files).stacks[0].labels["org.example.fast"] == "v1.0"
