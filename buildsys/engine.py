@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -71,10 +72,16 @@ def find_docker(builder: str | None = None) -> Docker:
     Raises `Unavailable` with a hint if the client, its buildx plugin, the engine or the builder is missing.
     """
     command = client_command()
-    version = buildx_version(command)
-    driver, name = inspect_builder(command, builder)
-    information = engine_information(command, needed=driver == "docker")
-    usage = answer_of((*command, "buildx", "bake", "--help"))
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        # Each is a process that waits for its answer.
+        asked = pool.submit(inspect_builder, command, builder)
+        told = pool.submit(engine_information, command, needed=False)
+        help_text = pool.submit(answer_of, (*command, "buildx", "bake", "--help"))
+        version = buildx_version(command)
+        driver, name = asked.result()
+        information, usage = told.result(), help_text.result()
+    if not information and driver == "docker":
+        information = engine_information(command, needed=True)
     return Docker(
         command=command,
         buildx_version=version,

@@ -26,6 +26,7 @@ from buildsys.render import MIRRORS_TARGET
 from buildsys.running import Result, Tell
 from buildsys.runtime import Publication, linked_nodes, render_bake, render_grounds
 from buildsys.step_events import StepEvents
+from buildsys.step_titles import titles
 from buildsys.steps import Snapshot, executed_runs
 from buildsys.workspace import write_whole
 
@@ -148,7 +149,7 @@ class Making:
         call = replace(self.call, files=(path,), targets=targets, overrides=overrides, no_cache=False)
         work.began = time.time()
         words, say = BuildkitWords(targets[0]), self.say
-        events = StepEvents(targets, (*linked, MIRRORS_TARGET), self._log)
+        events = StepEvents(targets, (*linked, MIRRORS_TARGET), self._log, self._titles(targets))
 
         def take(event: Status | Text) -> None:
             now = time.time()
@@ -165,6 +166,14 @@ class Making:
             log.write(raw.read_bytes())
         self._settle(work, result)
         return result
+
+    def _titles(self, targets: Collection[str]) -> Mapping[str, Mapping[str, str]]:
+        files = {node.name: self.call.root / node.dockerfile for node in self.plan.nodes if node.name in targets}
+        return {
+            name: titles(file.read_text(encoding="utf-8", errors="replace"))
+            for name, file in files.items()
+            if file.is_file()
+        }
 
     def _log(self, target: str, text: str) -> None:
         path = self.log_file(target)

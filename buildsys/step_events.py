@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from types import MappingProxyType
 
 from buildsys.events import Event, Noted, StepBegan, StepEnded
 from buildsys.progress import Status, StepKind, Text, VertexNote, kind_of, split_name
+from buildsys.step_titles import titled
 
 # Steps that do work, or fail in a way that a person must hear of.
 _TOLD = frozenset(
@@ -25,10 +27,18 @@ _CACHES = frozenset({StepKind.CACHE_EXPORT, StepKind.CACHE_IMPORT})
 class StepEvents:
     """Takes what one bake of `targets` says, in its order; steps of the targets that are only `linked` are left out.
 
-    Cached steps are left out too: what exists already shows again in every bake that links to it, under any name.
+    `known` is what the RUNs of a target do, by the names that BuildKit has for them. Cached steps are left out too:
+    what exists already shows again in every bake that links to it, under any name.
     """
 
-    def __init__(self, targets: Collection[str], linked: Collection[str], log: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        targets: Collection[str],
+        linked: Collection[str],
+        log: Callable[[str, str], None],
+        known: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    ) -> None:
+        self._known = known
         self._targets = frozenset(targets)
         self._linked = frozenset(linked)
         self._single = next(iter(self._targets)) if len(self._targets) == 1 else ""
@@ -57,6 +67,7 @@ class StepEvents:
         kind = kind_of(note.name)
         if not owner or kind not in _TOLD or note.cached:
             return
+        text = titled(text, self._known.get(owner, {}))
         self._owner.setdefault(note.digest, owner)
         if note.started is not None and note.digest not in self._begun:
             self._begun.add(note.digest)
