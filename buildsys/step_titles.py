@@ -11,9 +11,8 @@ _NAMED = re.compile(r"(?P<head>RUN .*?)<<-?[\"']?\w+[\"']? \((?P<first>.*?)(?:\.
 # The command that takes the time, in this order; else the first that does anything.
 _TELLING = (
     re.compile(r"\b(?:make|ninja)\b|\bcmake --build\b"),
-    re.compile(
-        r"\bapt-get\b.* install\b|\bdpkg -i\b|\bpip3?\b.* (?:install|download)\b|\buv pip\b|\b(?:conda|mamba|micromamba)\b"
-    ),
+    re.compile(r"\bapt-get\b.* install\b|\bdpkg -i\b|\bpip3?\b.* (?:install|download)\b|\buv pip\b"),
+    re.compile(r"\b(?:conda|mamba|micromamba)\b"),
 )
 _NOTHING = re.compile(
     r"(?:set|\.|cd|export|mkdir|trap|if|then|else|fi|for|do|done|case|esac|\w+=\S*)(?:\s|$|;)|[#{}()]|$"
