@@ -29,6 +29,9 @@ from buildsys.workspace import Workspace
 
 # A second try is for what turned out to be damaged in the registry; more would hide a registry that loses things.
 _TRIES = 2
+_NOT_THE_REGISTRY = frozenset(
+    {FailureKind.COMMAND, FailureKind.CHECKSUM, FailureKind.INVALID, FailureKind.INTERRUPTED, FailureKind.TRANSIENT}
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +92,7 @@ def publish(
         kinds = {node.name for node in made.nodes}
         nodes.update({name: reference for name, reference in ran.made.items() if name in kinds})
         stacks.update({name: reference for name, reference in ran.made.items() if name not in kinds})
-        if stop.requested or attempt + 1 == _TRIES or not ran.failures:
+        if stop.requested or attempt + 1 == _TRIES or not _may_be_damage(ran):
             break
         references = {**decision.existing, **nodes}
         lost = store.verify(references)
@@ -117,6 +120,11 @@ def publish(
         damaged=damaged,
         failures=tuple(ran.failures.values()),
     )
+
+
+def _may_be_damage(ran: Ran) -> bool:
+    """Whether the registry may have lost something: to look takes a request for each blob."""
+    return any(failure.kind not in _NOT_THE_REGISTRY for failure in ran.failures.values())
 
 
 def _tell_damage(journal: Journal, damaged: Mapping[str, tuple[str, ...]]) -> None:
