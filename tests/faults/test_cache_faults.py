@@ -1,0 +1,71 @@
+"""BuildKit's caches under `BUILDSYS_CACHE`: one that fails costs time, never the bake, and is always told."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.conftest import Record
+from tests.faults.rules import Answer, Rule
+from tests.faults.workload import Ended
+from tests.faults.world import ALL, World
+
+pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents, pytest.mark.long]
+
+GROUP = "A cache that fails"
+GONE = Answer(status=404, body=b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"on purpose"}]}')
+BROKEN = Answer(status=500, body=b'{"errors":[{"code":"UNKNOWN","message":"on purpose"}]}')
+
+
+def with_cache(world: World, *rules: Rule) -> Ended:
+    """Fill the caches by a bake to another prefix, empty the engine, and bake with them under the rules."""
+    cache = {"BUILDSYS_CACHE": f"{world.proxy.address}/cache/c"}
+    world.project.extra = {**cache, "BUILDSYS_REGISTRY": f"{world.proxy.address}/elsewhere"}
+    filled = world.project.bake()
+    assert filled.code == 0, filled.told
+    assert sorted(filled.runs) == sorted(ALL), filled.told
+    world.engine.reset()
+    world.project.extra = cache
+    world.proxy.meet(*rules)
+    return world.project.bake()
+
+
+def test_cache_saves_every_run(world: World, record: Record) -> None:
+    """Without a fault, or nothing below would show one."""
+    story = world.suffer(during=with_cache)
+    record(GROUP, "nothing: all caches are there, the engine is empty", story)
+    assert story.first.code == 0, story.first.told
+    assert story.first.runs == (), story.first.told
+
+
+def test_cache_reference_that_is_gone_is_told(world: World, record: Record) -> None:
+    gone = Rule(method="GET|HEAD", path="/cache/c/manifests/alpha-tools", fault=GONE, times=None)
+    story = world.suffer(during=lambda world: with_cache(world, gone))
+    record(GROUP, "one cache reference is gone", story)
+    assert story.met
+    assert story.first.code == 0, story.first.told
+    assert "alpha-tools" in story.first.runs, story.first.told
+    assert "cache" in story.first.stdout, story.first.told
+
+
+def test_cache_whose_blobs_are_gone_costs_only_time(world: World, record: Record) -> None:
+    gone = Rule(method="GET|HEAD", path="/cache/c/blobs/", fault=GONE, times=None)
+    story = world.suffer(during=lambda world: with_cache(world, gone))
+    record(GROUP, "all blobs of the caches are gone, their manifests are not", story)
+    assert story.met
+    assert story.first.code == 0, story.first.told
+    assert "cache" in story.first.stdout, story.first.told
+
+
+def test_cache_that_cannot_be_written_is_told(world: World, record: Record) -> None:
+    broken = Rule(method="PUT|POST", path="/cache/c/", fault=BROKEN, times=None)
+
+    def written(world: World) -> Ended:
+        world.project.extra = {"BUILDSYS_CACHE": f"{world.proxy.address}/cache/c"}
+        world.proxy.meet(broken)
+        return world.project.bake()
+
+    story = world.suffer(during=written)
+    record(GROUP, "no cache can be written: 500", story)
+    assert story.met
+    assert story.first.code == 0, story.first.told
+    assert "cache" in story.first.stdout, story.first.told

@@ -1,0 +1,65 @@
+"""buildsys's own connections to a registry, when it goes away and comes back: no engine is needed to see that."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from buildsys.registry import Registry
+from buildsys.registry_http import Retries
+from buildsys.registry_values import OCI_MANIFEST, Reference
+from tests.faults.proxy import Proxy, between
+
+TAGS = [f"tag{number}" for number in range(16)]
+
+
+class Shelf(http.server.BaseHTTPRequestHandler):
+    """Has no manifest, and takes every one."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        self.send_response(404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(201)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Shelf) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with between(f"127.0.0.1:{server.server_port}") as made:
+            yield made
+        server.shutdown()
+
+
+def test_one_try_again_is_enough_after_an_outage(proxy: Proxy) -> None:
+    """Many connections are kept from the look-ups; all of them are dead, and a push must not try them one by one."""
+    wanted = Reference.parse(f"{proxy.address}/x/one:latest")
+    with Registry(retries=Retries(attempts=2, first=0.01, jitter=0)) as registry:
+        assert set(registry.head_many([wanted.with_tag(tag) for tag in TAGS]).values()) == {None}
+        proxy.down()
+        proxy.up()
+        assert registry.put_manifest(wanted, b"{}", OCI_MANIFEST).size == 2
+
+
+def test_connection_refused_for_a_moment_is_waited_for(proxy: Proxy) -> None:
+    """A registry that restarts refuses connections for seconds; that is no reason to give up a bake of hours."""
+    wanted = Reference.parse(f"{proxy.address}/x/one:latest")
+    proxy.down_for(1)
+    while not proxy.is_down:
+        pass
+    with Registry(retries=Retries(attempts=5, first=0.5, jitter=0)) as registry:
+        assert registry.head(wanted) is None
