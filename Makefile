@@ -1,6 +1,6 @@
 # Every command does its own set-up on a bare machine that has Python 3.11 or newer.
 PYTHON ?= python3
-.PHONY: check test test-full quickstart lint-layers engine-start engine-stop
+.PHONY: check test test-full quickstart lint-layers engine-start engine-stop bench bench-quick bench-long bench-bake
 
 .venv/.ready: pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -37,3 +37,20 @@ engine-start:
 
 engine-stop:
 	$(PYTHON) tools/private_engine.py stop
+
+# Eight images built four ways, in every situation that matters: under 100 minutes; writes bench/results and docs/benchmarks.md.
+bench: .venv/.ready
+	.venv/bin/python bench/images.py
+
+# Four images without a compile, two ways, each situation once: under 8 minutes.
+bench-quick: .venv/.ready
+	.venv/bin/python bench/images.py --quick
+
+# All of Open MPI in every image: hours.
+bench-long: .venv/.ready
+	.venv/bin/python bench/images.py --long
+
+# What `buildsys bake` costs beyond plain bake, and four hundred stacks at once: about half an hour.
+bench-bake: .venv/.ready
+	.venv/bin/python bench/overhead.py
+	.venv/bin/python bench/many_stacks.py

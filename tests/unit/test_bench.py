@@ -33,6 +33,7 @@ OVERLAY = "version: 1\nparents:\n" + "".join(
     f"  {name}:\n    reference: 127.0.0.1:1/debian\n    digest: {DIGEST[:-2]}{name[-2:]}\n"
     for name in ("debian-12", "debian-13", "toolchain-debian-12", "toolchain-debian-13")
 )
+LATER = "2026-01-01T00:00:10Z"
 RUN = Run(
     part=COMPILED,
     scenario="cold",
@@ -121,7 +122,7 @@ def test_every_rival_image_has_a_cache_of_its_own() -> None:
     written = [each["cache-to"][0].partition(",mode=max")[0] for each in targets.values()]
     assert len(set(written)) == len(targets) == 8
     assert [each["cache-from"][0] for each in targets.values()] == written
-    call = words_of("a", ["debian12"], "127.0.0.1:1/bench")[0]
+    call = words_of("a", {"debian12": "debian12"}, "127.0.0.1:1/bench")[0]
     assert targets["debian12"]["cache-to"][0] in call
     assert targets["debian12"]["cache-from"][0] in call
 
@@ -146,9 +147,19 @@ def test_step_is_counted_if_it_ran_to_its_good_end() -> None:
             line("sha256:3", "[debian12 4/4] RUN false", **times, error="exit code: 1"),
             line("sha256:4", "[debian12 1/4] RUN apt-get", **times),
             line("sha256:5", "[debian12] exporting to image", **times),
+            # Found in a cache, and shown again while it is pulled.
+            line("sha256:6", "[debian12 5/5] RUN late", **{**times, "completed": times["started"]}, cached=True),
+            line("sha256:6", "[debian12 5/5] RUN late", **times),
+            # Executed, and found by another target after that.
+            line("sha256:7", "[debian13 2/2] RUN shared", **times),
+            line("sha256:7", "[debian14 2/2] RUN shared", started=times["completed"], completed=LATER, cached=True),
         ]
     )
-    assert [(step.digest, step.compiles) for step in executed_raw(raw)] == [("sha256:1", True), ("sha256:4", False)]
+    assert [(step.digest, step.compiles) for step in executed_raw(raw)] == [
+        ("sha256:1", True),
+        ("sha256:4", False),
+        ("sha256:7", False),
+    ]
     step = StepEnded(at=1, target="mpi-ucx-12", digest="1", name="n", kind="run", started=0, completed=1)
     events = [step, replace(step, cached=True), replace(step, kind="file"), replace(step, error="exit code: 1"), step]
     assert [(each.digest, each.compiles) for each in executed_events("\n".join(map(line_of, events)))] == [

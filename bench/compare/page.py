@@ -1,0 +1,113 @@
+"""Results become sections of `docs/benchmarks.md`; pure: the same document, the same bytes."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from compare.about import heading
+from compare.results import Run, goals, of, ratio, read_runs
+from compare.scenarios import BARE, COMPILED, WAYS, Part
+
+
+def section(document: Mapping[str, Any], parts: Sequence[Part], title: str) -> str:
+    """Return the section of a benchmark of images: how it was done, the goals, and a table for each scenario."""
+    runs = read_runs(document)
+    lines = [f"## {title}", "", *heading(document), ""]
+    lines += [f"- **{way}**: {words}" for way, words in WAYS.items()]
+    lines += ["", *_how(document), ""]
+    if document["kind"] == "full":
+        lines += ["| Goal | Wanted | Found | |", "|---|---|---|---|"]
+        for goal in goals(runs, COMPILED, BARE):
+            met = "met" if goal.met else "not measured" if goal.found is None else "**not met**"
+            lines.append(f"| {goal.words} | {goal.wanted} | {goal.found or '–'} | {met} |")
+        lines.append("")
+    for part in parts:
+        if any(run.part == part.name for run in runs):
+            lines += [f"### When {part.title}", "", *_table(runs, part), ""]
+    lines += _stored(runs, parts)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _how(document: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        "Each way has an engine and a registry of its own, of the same build, so that none finds what "
+        "another made; the others stand idle while one is measured. The ways take turns, beginning with "
+        "another one in each round. All push to the registry on loopback, and bytes are counted between "
+        "engine and registry. Wheels come from a server on the machine, packages from its mirror. a and b "
+        "have all that one Dockerfile per image can have: a registry cache of its own with `mode=max` for "
+        "each image, cache mounts for packages and wheels, CUDA in a stage of its own with the same words "
+        "in every Dockerfile and joined by `COPY --link`, since in the images of Azure ML it is in the "
+        "parent. Their Dockerfiles are made of the same scripts as the layers, in the order of those "
+        "images: packages, Miniconda, MPI."
+    )
+    yield ""
+    if document["kind"] == "long":
+        yield "MPI is all of Open MPI, from Debian's source package."
+        return
+    yield (
+        "In place of MPI, whose compile takes too long to be repeated (Open MPI: see the long run), "
+        "stands UCX, compiled from Debian's source package. In place of Miniconda, whose installer cannot "
+        "be had here, stands a prefix of NumPy and SciPy wheels of about its size. Scenarios follow each "
+        "other in the order of the table, each from where the one before left a way. Processor seconds "
+        "are those of dockerd and containerd and of all that ran in containers. Disk is by how much the "
+        "file system was fuller at its fullest. Of what was stopped at half, the run after it is "
+        "measured."
+    )
+    if document["kind"] == "quick":
+        yield ""
+        yield (
+            "Left out, beside the ways a and c: Debian 13, the compile, an added stack, a moved parent, a "
+            "stopped run, and repetition."
+        )
+
+
+def _table(runs: Sequence[Run], part: Part) -> Iterator[str]:
+    yield "| Scenario | Way | Seconds | Against d | Processor seconds | RUN steps (compiles) | Pulled | Pushed | Disk |"
+    yield "|---|---|---:|---:|---:|---:|---:|---:|---:|"
+    for scenario in part.scenarios:
+        for way in WAYS:
+            found = of(runs, part.name, scenario.name, way)
+            if not found:
+                continue
+            against = ratio(runs, part.name, scenario.name, way, "d")
+            failed = sum(run.failed for run in found)
+            cells = [
+                scenario.title + (f" (failed {failed} times besides)" if failed else ""),
+                way,
+                _spread([run.seconds for run in found]),
+                f"{against:.1f}" if against and way != "d" else "",
+                f"{statistics.median(run.engine for run in found):.0f}",
+                f"{max(run.runs for run in found)} ({max(run.compiles for run in found)})",
+                _megabytes(statistics.median(run.pulled for run in found)),
+                _megabytes(statistics.median(run.pushed for run in found)),
+                _megabytes(max(run.disk for run in found)),
+            ]
+            yield f"| {' | '.join(cells)} |"
+
+
+def _stored(runs: Sequence[Run], parts: Sequence[Part]) -> Iterator[str]:
+    rows = [run for part in parts for way in WAYS for run in of(runs, part.name, "cold", way) if run.sum]
+    if not rows:
+        return
+    titles = {part.name: part.title for part in parts}
+    yield "### What is stored after a cold build"
+    yield ""
+    yield "| When | Way | Sum of the images | Their unique layers | Share | The whole registry, caches and nodes too |"
+    yield "|---|---|---:|---:|---:|---:|"
+    for run in rows:
+        sizes = [_megabytes(run.sum), _megabytes(run.unique), f"{run.unique / run.sum:.2f}", _megabytes(run.registry)]
+        yield f"| {titles[run.part]} | {run.way} | {' | '.join(sizes)} |"
+
+
+def _spread(values: Sequence[float]) -> str:
+    middle = statistics.median(values)
+    digits = 0 if middle >= 100 else 1 if middle >= 10 else 2
+    if len(values) == 1:
+        return f"{middle:.{digits}f}"
+    return f"{middle:.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def _megabytes(size: float) -> str:
+    return "0" if size == 0 else "< 1 MB" if size < 1e6 else f"{size / 1e6:,.0f} MB"
