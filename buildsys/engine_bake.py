@@ -131,7 +131,8 @@ def run_bake(
         raw: IO[bytes] | None = None
         if log is not None:
             log.parent.mkdir(parents=True, exist_ok=True)
-            raw = stack.enter_context(log.open("wb"))
+            raw = log.open("wb")
+            stack.callback(_close, raw)
         metadata_file = call.metadata_file or folder / "metadata.json"
         metadata_file.unlink(missing_ok=True)
 
@@ -193,12 +194,20 @@ def _read(
             try:
                 for line in stream:
                     if raw is not None:
-                        raw.write(line)
+                        # A log that cannot be kept fails no build.
+                        with contextlib.suppress(OSError):
+                            raw.write(line)
                     take(parse_line(line))
                 process.wait()
                 return
             except KeyboardInterrupt:
                 stop.request()
+
+
+def _close(file: IO[bytes]) -> None:
+    """Close a log; what its disk does not take is lost."""
+    with contextlib.suppress(OSError):
+        file.close()
 
 
 def _metadata(path: Path) -> dict[str, Any]:

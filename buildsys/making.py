@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import threading
@@ -162,7 +163,8 @@ class Making:
 
         raw = file.with_suffix(".jsonl")
         result = run_bake(self.docker, call, take, log=raw, stop=self.stop)
-        with self.lock, (self.logs / RAW_LOG).open("ab") as log:
+        # A log that cannot be kept fails no build.
+        with self.lock, contextlib.suppress(OSError), (self.logs / RAW_LOG).open("ab") as log:
             log.write(raw.read_bytes())
         self._settle(work, result)
         return result
@@ -177,16 +179,17 @@ class Making:
 
     def _log(self, target: str, text: str) -> None:
         path = self.log_file(target)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8", errors="replace") as file:
-            file.write(text)
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8", errors="replace") as file:
+                file.write(text)
 
     def _settle(self, work: _Work, result: BakeResult) -> None:
         """Take what was made out of what is left; what was pushed is looked at."""
         for target in tuple(work.rest):
             publication = self.publications.get(target)
             if publication is None:
-                if result.failure is None or target in result.digests:
+                if result.failure is None or _exported(result.steps, target):
                     work.end(target, self._result(work, result.steps, target, None))
                 continue
             digest = result.published.get(publication.name)
@@ -255,6 +258,14 @@ def matching(overrides: Collection[str], targets: Collection[str]) -> tuple[str,
         each
         for each in overrides
         if any(fnmatchcase(target, each.partition("=")[0].split(".")[0]) for target in targets)
+    )
+
+
+def _exported(steps: Snapshot, target: str) -> bool:
+    """Whether a target of a bake that failed was put into the engine's store all the same."""
+    return any(
+        vertex.kind is StepKind.EXPORT and vertex.owner == target and vertex.completed is not None and not vertex.error
+        for vertex in steps.vertexes
     )
 
 
