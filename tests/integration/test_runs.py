@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -96,11 +99,15 @@ class Twelve:
 
     def runs(self) -> list[str]:
         """Return the target of each RUN that the last run executed, as often as it did."""
-        return sorted(
-            event.target
-            for event in self.events()
-            if isinstance(event, StepEnded) and event.kind == "run" and not event.error
-        )
+        return sorted(event.target for event in self._executed())
+
+    def executions(self) -> list[str]:
+        """Return the digest of each RUN that the last run executed, as often as it did."""
+        return sorted(event.digest for event in self._executed())
+
+    def _executed(self) -> list[StepEnded]:
+        steps = [event for event in self.events() if isinstance(event, StepEnded)]
+        return [event for event in steps if event.kind == "run" and not event.error]
 
     def events(self) -> list[object]:
         text = (self.folder / ".buildsys/events.jsonl").read_text(encoding="utf-8")
@@ -301,3 +308,29 @@ def test_dead_cache_and_lost_node_are_named_and_filled_again(twelve: Twelve) -> 
     check = twelve.call("warm", *some, "--check", BUILDSYS_CACHE=cache)
     assert check.code == 1
     assert "cold  green" in check.stdout
+
+
+def test_run_that_is_killed_at_half_is_gone_on_with_and_no_run_is_repeated(twelve: Twelve) -> None:
+    events = twelve.folder / ".buildsys/events.jsonl"
+    words = [str(BUILDSYS), "-C", str(twelve.folder), "bake", "--all", "--push", "--jobs", "2"]
+    environment = {**os.environ, **twelve.environment}
+    nothing = subprocess.DEVNULL
+    process = subprocess.Popen(words, env=environment, stdin=nothing, stdout=nothing, stderr=nothing)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if events.exists() and sum(end.outcome == "made" for end in twelve.ends().values()) >= 4:
+            break
+        time.sleep(0.05)
+    assert process.poll() is None
+    process.kill()
+    process.wait()
+    first = twelve.executions()
+    assert 4 <= len(first) < 9
+    # What was left of it ends by itself.
+    time.sleep(3)
+    done = twelve.call("bake", "--all", "--push")
+    assert done.code == 0, done.stdout + done.stderr
+    second = twelve.executions()
+    assert not set(first) & set(second)
+    assert len(first) + len(second) <= 9
+    assert tags(twelve.prefix) == {f"{artifact}-{variant}" for artifact in ARTIFACTS for variant in "ab"}
