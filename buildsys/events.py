@@ -146,11 +146,15 @@ class Noted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TagsMoved:
-    """Public tags were moved, each given whole; `missing` are the targets because of which others were not."""
+    """Public tags were moved, each given whole; `missing` are the targets because of which others were not.
+
+    `failed` are the images whose tags the registry did not take.
+    """
 
     at: float
     tags: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -115,6 +115,9 @@ class Making:
         work.attempts += 1
         while work.rest:
             result = self._bake(work)
+            if not work.rest:
+                # All of it was made before whatever went wrong then.
+                return None
             failure = result.failure or _not_taken(work)
             if failure is None or failure.kind is FailureKind.INTERRUPTED:
                 return None

@@ -153,9 +153,12 @@ def _tag(
     """Move the public tags, all of them or none; return those that moved."""
     whole = {target: have[target] for target in decision.tags if target not in missing and target in have}
     moved: tuple[str, ...] = ()
+    failed: Mapping[str, RegistryProblem] = {}
     if not stop.requested and (options.partial_tags or not missing):
-        moved = store.move_tags(whole, decision.tags)
-    journal.tell(TagsMoved(at=time.time(), tags=moved, missing=tuple(missing)))
+        moved, failed = store.move_tags(whole, decision.tags)
+    journal.tell(TagsMoved(at=time.time(), tags=moved, missing=tuple(missing), failed=tuple(failed)))
+    for problem in failed.values():
+        raise problem
     return moved
 
 

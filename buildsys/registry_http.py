@@ -120,12 +120,17 @@ class Transport(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retries:
-    """How often and how long to wait, in seconds; `cap` also bounds what a registry may ask for."""
+    """How often and how long to wait, in seconds; `cap` also bounds what a registry may ask for.
+
+    With `outages` a registry that takes no connection is asked again too: a run of hours waits for one that restarts,
+    while somebody who looks at a plan wants to hear at once that nothing listens there.
+    """
 
     attempts: int = 5
     first: float = 0.5
     cap: float = 60.0
     jitter: float = 0.5
+    outages: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,7 +175,7 @@ class Client:
         try:
             response = self._transport.send(request)
         except (OSError, http.client.HTTPException) as error:
-            raise _unreachable(host, error) from error
+            raise _unreachable(host, error, outages=self._retries.outages) from error
         if response.status == 429:
             wait = retry_after(response.headers.get("retry-after"), now=self._now())
             said = f", and said to wait {wait:g} s" if wait is not None else ""
@@ -246,7 +251,7 @@ def loopback(host: str) -> bool:
         return False
 
 
-def _unreachable(host: str, error: Exception) -> Unreachable:
+def _unreachable(host: str, error: Exception, *, outages: bool) -> Unreachable:
     transient, hint = True, None
     if isinstance(error, socket.gaierror):
         words, transient, hint = "its name is unknown", False, "check the name, the network and `NO_PROXY`"
@@ -256,9 +261,9 @@ def _unreachable(host: str, error: Exception) -> Unreachable:
         words, transient = f"TLS failed: {error.reason or error}", False
         hint = "if it speaks plain HTTP, name it as an insecure registry"
     elif isinstance(error, ConnectionRefusedError):
-        words, transient = "connection refused", False
+        words, transient = "connection refused", outages
     elif isinstance(error, ConnectTimeout):
-        words, transient = "no connection in time", False
+        words, transient = "no connection in time", outages
     elif isinstance(error, TimeoutError):
         words = "no answer in time"
     else:

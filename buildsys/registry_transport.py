@@ -50,10 +50,18 @@ class HttpTransport:
             try:
                 return self._exchange(kept, key, request, target, headers)
             except ConnectionError:
+                # What was kept with it is no better: each would cost a try.
+                self._forget(key)
                 # Only what has no effect may be sent twice without anybody asking for it.
                 if request.method not in ("GET", "HEAD"):
                     raise
         return self._exchange(self._connect(key, proxy), key, request, target, headers)
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        with self._lock:
+            stale, self._idle[key] = self._idle[key], []
+        for connection in stale:
+            connection.close()
 
     def close(self) -> None:
         """Close all kept connections."""

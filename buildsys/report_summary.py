@@ -133,6 +133,9 @@ def _show_rest(summary: Summary, screen: Screen, command: str) -> None:
     images = [each for each in summary.ended if each.plan.kind == IMAGE]
     if summary.unfinished:
         screen.line()
+    if tags is not None and tags.failed:
+        moved = count_words(len(tags.tags), "tag")
+        screen.line(f"{moved} moved, those of {_names(tags.failed)} could not be: the next run moves them")
     if tags is not None and tags.missing:
         verb = "is" if len(missing) == 1 else "are"
         so = f"{count_words(len(tags.tags), 'tag')} moved" if tags.tags else "Nothing was tagged"

@@ -99,7 +99,7 @@ def _publish(
     load: bool,
     tag: bool,
 ) -> Ended:
-    with open_store(workspace, os.environ, attempts=options.retries + 2, listener=journal.hear) as store:
+    with open_store(workspace, os.environ, attempts=options.retries + 2, outages=True, listener=journal.hear) as store:
         result = publishing.publish(
             workspace,
             store,

@@ -133,9 +133,15 @@ class Store:
         for target, reference in sorted(published.items()):
             self.registry.tag(Reference.parse(reference), "last" if target in stacks else f"last-{target}")
 
-    def move_tags(self, published: Mapping[str, str], tags: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-        """Give public tags to stacks that exist, and return those that moved; a tag that is right is left alone."""
+    def move_tags(
+        self, published: Mapping[str, str], tags: Mapping[str, tuple[str, ...]]
+    ) -> tuple[tuple[str, ...], Mapping[str, RegistryProblem]]:
+        """Give public tags to stacks that exist; return those that moved, and by stack why one could not be moved.
+
+        A tag that is right is left alone. One that fails does not keep the others: each of them is of a whole image.
+        """
         moved = []
+        failed: dict[str, RegistryProblem] = {}
         current = self.registry.head_many(Reference.parse(tag) for target in published for tag in tags.get(target, ()))
         for target, reference in sorted(published.items()):
             source = Reference.parse(reference)
@@ -148,9 +154,13 @@ class Store:
                     continue
                 if wanted.name != source.name:
                     raise Unavailable(f"`{tag}` is in another repository than `{source.name}`")
-                self.registry.tag(source, wanted.tag or "latest")
-                moved.append(tag)
-        return tuple(moved)
+                try:
+                    self.registry.tag(source, wanted.tag or "latest")
+                except RegistryProblem as problem:
+                    failed[target] = problem
+                else:
+                    moved.append(tag)
+        return tuple(moved), failed
 
 
 def can_compose(stack: StackTarget) -> bool:

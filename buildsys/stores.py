@@ -20,11 +20,13 @@ def open_store(
     environ: Mapping[str, str],
     *,
     attempts: int = 5,
+    outages: bool = False,
     listener: Callable[[RetryNotice], None] = lambda _notice: None,
 ) -> Iterator[Store]:
     """Yield the store; raises `Unavailable` if neither the environment nor stacks.yaml names a registry.
 
-    A request that fails in a way that may pass is made up to `attempts` times; `listener` hears of each.
+    A request that fails in a way that may pass is made up to `attempts` times, with `outages` also where nothing takes
+    the connection; `listener` hears of each.
     """
     prefix = named_prefix(workspace, environ)
     if prefix is None:
@@ -33,5 +35,6 @@ def open_store(
             hint="set BUILDSYS_REGISTRY or `registry:` in stacks.yaml, such as `registry.example.com/ml`",
         )
     credentials = docker_credentials(docker_config_dir())
-    with Registry(credentials=credentials, retries=Retries(attempts=attempts), listener=listener) as registry:
+    retries = Retries(attempts=attempts, outages=outages)
+    with Registry(credentials=credentials, retries=retries, listener=listener) as registry:
         yield Store(registry=registry, prefix=prefix)

@@ -64,7 +64,8 @@ def row(case: str, group: str, fault: str, story: Story, *, commit: str, day: st
 def machine() -> str:
     """Say on what it was measured, in words."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores, {memory:.0f} GB, Linux {platform.release()}, Python {platform.python_version()}"
+    kernel = platform.release().partition("-")[0]
+    return f"{os.cpu_count()} cores, {memory:.0f} GB, Linux {kernel}, Python {platform.python_version()}"
 
 
 def text_of(rows: Iterable[Row], *, machine: str) -> str:

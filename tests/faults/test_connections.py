@@ -61,5 +61,5 @@ def test_connection_refused_for_a_moment_is_waited_for(proxy: Proxy) -> None:
     proxy.down_for(1)
     while not proxy.is_down:
         pass
-    with Registry(retries=Retries(attempts=5, first=0.5, jitter=0)) as registry:
+    with Registry(retries=Retries(attempts=5, first=0.5, jitter=0, outages=True)) as registry:
         assert registry.head(wanted) is None

@@ -120,6 +120,12 @@ def failure() -> list[Event]:
     return [*planned("build"), *good, failed, blocked, tags, done(1, 104.2)]
 
 
+def tags_not_taken() -> list[Event]:
+    ends = [event for target in (*NODES, *IMAGES) for event in made(target, 83.0)]
+    tags = TagsMoved(at=8.0, tags=(f"{PREFIX}/debian12:latest",), failed=("debian12-ucx",))
+    return [*planned("build"), *ends, tags, done(5, 412.0)]
+
+
 def interrupt() -> list[Event]:
     good = [event for target in list(NODES)[:2] for event in made(target, 12.0)]
     rest = [TargetEnded(at=2.0, target=target, outcome=NOT_REACHED) for target in (*list(NODES)[2:], *IMAGES)]
@@ -162,7 +168,7 @@ def kept(name: str, text: str) -> None:
     assert text == path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("ending", [success, failure, interrupt, nothing_to_do, many])
+@pytest.mark.parametrize("ending", [success, failure, tags_not_taken, interrupt, nothing_to_do, many])
 def test_ending_is_the_kept_screen(ending: Callable[[], list[Event]]) -> None:
     stream = io.StringIO()
     show_summary(summarise(ending()), Screen(stream), report=".buildsys/report.html", command=BEGAN.command)
