@@ -54,3 +54,4 @@ bench-long: .venv/.ready
 bench-bake: .venv/.ready
 	.venv/bin/python bench/overhead.py
 	.venv/bin/python bench/many_stacks.py
+	.venv/bin/python bench/family.py

@@ -98,7 +98,10 @@ class Bench:
                     self.add(self.one(part, scenario, self.ways[name], turn + 1))
 
     def one(self, part: Part, scenario: Scenario, built: Way, turn: int) -> Run:
-        """Measure one way in one scenario once; what fails is tried again, from the same beginning."""
+        """Measure one way in one scenario once; what fails is tried again, and the page says how often.
+
+        A try on an engine that is not emptied finds what the one before it made, which flatters a way that fails.
+        """
         for failed in range(TRIES):
             if scenario.before != KEEP:
                 built.empty(everything=scenario.before == EMPTY_ALL)

@@ -76,6 +76,11 @@ def _processes() -> dict[int, tuple[int, int]]:
     return found
 
 
+def processor_seconds(roots: Sequence[int]) -> float:
+    """Return the processor seconds of some processes and of all that descend from them, so far."""
+    return ticks_below(roots, _processes()) / TICKS
+
+
 def measure(commands: Sequence[Command], roots: Sequence[int], window: Window, disk: Path) -> Cost:
     """Run commands one after the other, up to the first that fails, and return what they cost.
 

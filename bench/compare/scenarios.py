@@ -78,7 +78,7 @@ def full() -> tuple[Part, ...]:
 def quick() -> tuple[Part, ...]:
     """Return what `make bench-quick` does: Debian 12 alone, nothing compiled, only the ways b and d, each once."""
     world = World(mpi="none", releases=(12,))
-    chosen = (COLD, replace(WARM, rounds=1), FIX, BUMP, replace(EMPTIED, rounds=1))
+    chosen = (COLD, replace(WARM, rounds=1), FIX, BUMP, replace(EMPTIED, rounds=1), UNPACKED)
     scenarios = tuple(_only(each, "bd") for each in chosen)
     return (Part(name="quick", title="Debian 12 alone, nothing is compiled", world=world, scenarios=scenarios),)
 

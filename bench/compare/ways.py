@@ -33,7 +33,6 @@ from private_engine import bootstrap, settings_for_clients
 ROOT = Path(__file__).parents[2]
 SHIPPED = Path(__file__).parent / "project"
 BUILDSYS = Path(sys.executable).with_name("buildsys")
-PARENTS = ("debian:12", "debian:13")
 # Work that belongs to the images and not to the ways: none of them attests anything.
 # What is published is of no use in the store of the engine: it would be unpacked there first.
 OUTPUT = "type=image,push=true,store=false,oci-mediatypes=true"
@@ -102,7 +101,7 @@ class Way:
         self.overlay.unlink(missing_ok=True)
         made = self.overlay.with_suffix(".made")
         made.unlink(missing_ok=True)
-        bootstrap(self.instance, PARENTS, made, again=False)
+        bootstrap(self.instance, [f"debian:{number}" for number in self.world.releases], made, again=False)
         # Builds see the registry through the window only.
         self.overlay.write_text(made.read_text(encoding="utf-8").replace(self.window.upstream, self.window.host))
 

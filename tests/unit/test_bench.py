@@ -14,6 +14,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "bench"))
 
+import family
 import many_stacks
 import overhead
 from bootstrap_debian import Layer
@@ -267,3 +268,9 @@ def test_end_of_a_bake_of_many_stacks_is_told_in_words() -> None:
     text = many_stacks.section({**DOCUMENT, "stacks": 400, "found": {"ours": found, "plain": {**found, "code": None}}})
     assert "| `buildsys bake --all` | 61 | 400 | done |" in text
     assert next(iter(heading(DOCUMENT))) in text
+
+
+def test_longest_path_is_by_seconds_and_not_by_steps() -> None:
+    needs = {"a": (), "b": ("a",), "c": ("b",), "d": ("elsewhere",), "e": ("d", "c")}
+    assert family.longest_path(needs, {"a": 1, "b": 1, "c": 1, "d": 9, "e": 2}) == (11, ("elsewhere", "d", "e"))
+    assert family.longest_path({}, {}) == (0.0, ())
