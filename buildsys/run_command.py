@@ -99,7 +99,11 @@ def _publish(
     load: bool,
     tag: bool,
 ) -> Ended:
-    with open_store(workspace, os.environ, attempts=options.retries + 2, outages=True, listener=journal.hear) as store:
+    # A stop ends the waits of the registry's client too.
+    attempts = options.retries + 2
+    with open_store(
+        workspace, os.environ, attempts=attempts, outages=True, listener=journal.hear, sleep=stop.wait
+    ) as store:
         result = publishing.publish(
             workspace,
             store,

@@ -25,6 +25,7 @@ from buildsys.failure import Failure, FailureKind
 from buildsys.schedule import Schedule
 
 _TICK_SECONDS = 1.0
+_OWN_FAULT = frozenset({FailureKind.COMMAND, FailureKind.CHECKSUM, FailureKind.INVALID})
 Tell = Callable[[Event], None]
 
 
@@ -139,7 +140,12 @@ def run(schedule: Schedule, make: Make, hooks: Hooks, stop: Stop, *, jobs: int, 
                 stop.request()
                 raise message.error
             for target in message.targets:
-                _take(schedule, ran, hooks, target, message.results[target], keep_going=keep_going)
+                result = message.results[target]
+                if stop.requested and result.failure is not None and result.failure.kind not in _OWN_FAULT:
+                    # What goes wrong while all is ended is no failure of its own.
+                    schedule.give_back(target)
+                    continue
+                _take(schedule, ran, hooks, target, result, keep_going=keep_going)
     ran.blocked.update(schedule.blocked)
     ran.not_reached = schedule.waiting
     for target in ran.not_reached:

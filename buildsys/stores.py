@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 
 from buildsys.commands import named_prefix
@@ -21,12 +22,13 @@ def open_store(
     *,
     attempts: int = 5,
     outages: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
     listener: Callable[[RetryNotice], None] = lambda _notice: None,
 ) -> Iterator[Store]:
     """Yield the store; raises `Unavailable` if neither the environment nor stacks.yaml names a registry.
 
     A request that fails in a way that may pass is made up to `attempts` times, with `outages` also where nothing takes
-    the connection; `listener` hears of each.
+    the connection; `listener` hears of each, `sleep` waits before it.
     """
     prefix = named_prefix(workspace, environ)
     if prefix is None:
@@ -36,5 +38,5 @@ def open_store(
         )
     credentials = docker_credentials(docker_config_dir())
     retries = Retries(attempts=attempts, outages=outages)
-    with Registry(credentials=credentials, retries=retries, listener=listener) as registry:
+    with Registry(credentials=credentials, retries=retries, listener=listener, sleep=sleep) as registry:
         yield Store(registry=registry, prefix=prefix)
