@@ -153,7 +153,8 @@ WHO = "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline | grep -q 'jupyter-la[
 
 @pytest.mark.engine
 @pytest.mark.parents
-@pytest.mark.parametrize("given", ["images", pytest.param("all_images", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("given", ["images", "all_images"])
 def test_every_test_that_a_layer_declares_passes(
     given: str, request: pytest.FixtureRequest, buildsys: Command, example: Path
 ) -> None:
@@ -164,7 +165,8 @@ def test_every_test_that_a_layer_declares_passes(
 
 @pytest.mark.engine
 @pytest.mark.parents
-@pytest.mark.parametrize("given", ["images", pytest.param("all_images", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("given", ["images", "all_images"])
 def test_a_server_runs_as_jovyan_answers_on_its_port_and_keeps_others_out(
     given: str, request: pytest.FixtureRequest
 ) -> None:
@@ -181,6 +183,7 @@ def test_a_server_runs_as_jovyan_answers_on_its_port_and_keeps_others_out(
 
 @pytest.mark.engine
 @pytest.mark.parents
+@pytest.mark.long
 def test_a_server_of_another_user_is_healthy_too(images: dict[str, str]) -> None:
     options = ("--user=root", "--env=NB_USER=fred", "--env=NB_UID=1010", "--env=NB_GID=1234", "--env=CHOWN_HOME=yes")
     with server(images["base-notebook-debian"], *options) as started:
@@ -191,6 +194,7 @@ def test_a_server_of_another_user_is_healthy_too(images: dict[str, str]) -> None
 
 @pytest.mark.engine
 @pytest.mark.parents
+@pytest.mark.long
 def test_a_container_without_a_server_becomes_unhealthy(images: dict[str, str]) -> None:
     name = images["base-notebook-debian"]
     done = run("docker", "run", "--detach", name, "sleep", "120")
@@ -203,6 +207,7 @@ def test_a_container_without_a_server_becomes_unhealthy(images: dict[str, str]) 
 
 @pytest.mark.engine
 @pytest.mark.parents
+@pytest.mark.long
 def test_a_certificate_of_its_own_is_made_on_request(images: dict[str, str]) -> None:
     with server(images["base-notebook-debian"], "--env", "GEN_CERT=yes") as started:
         assert started.get("/api", scheme="https")[0] == 200
@@ -212,6 +217,7 @@ def test_a_certificate_of_its_own_is_made_on_request(images: dict[str, str]) -> 
 
 @pytest.mark.engine
 @pytest.mark.parents
+@pytest.mark.long
 def test_a_restartable_server_comes_back(images: dict[str, str]) -> None:
     with server(images["base-notebook-debian"], "--env", "RESTARTABLE=yes") as started:
         assert started.get("/api")[0] == 200
@@ -259,6 +265,7 @@ IDENTITY = 'echo "$(whoami 2>/dev/null || echo unnamed) $(id -u):$(id -g) $HOME 
 
 @pytest.mark.engine
 @pytest.mark.parents
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("user", "environment", "expected"),
     [
@@ -283,6 +290,7 @@ def test_the_command_runs_as_who_was_asked_for(
 
 @pytest.mark.engine
 @pytest.mark.parents
+@pytest.mark.long
 def test_a_container_that_starts_again_keeps_its_user_and_takes_no_other_name(foundation: str) -> None:
     options = ("--user=root", "--env=NB_USER=fred", "--env=NB_UID=1010")
     container = run("docker", "create", *options, foundation, "bash", "-c", f"{IDENTITY}; touch ~/kept").stdout.strip()
@@ -296,6 +304,7 @@ def test_a_container_that_starts_again_keeps_its_user_and_takes_no_other_name(fo
 
 @pytest.mark.engine
 @pytest.mark.parents
+@pytest.mark.long
 def test_another_user_id_may_still_add_packages_and_owns_the_home_on_request(foundation: str, docker: Docker) -> None:
     script = "touch /opt/conda/lib/python3.13/site-packages/x && stat -c %u ~ && id -nG"
     ids = {"NB_UID": "1010", "NB_GID": "1234"}
@@ -311,6 +320,7 @@ def test_another_user_id_may_still_add_packages_and_owns_the_home_on_request(fou
 
 @pytest.mark.engine
 @pytest.mark.parents
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["jovyan", "fred"])
 def test_only_who_was_granted_sudo_has_it(name: str, foundation: str, docker: Docker) -> None:
     script = "sudo -n sh -c 'id -u; command -v python'"
@@ -322,6 +332,7 @@ def test_only_who_was_granted_sudo_has_it(name: str, foundation: str, docker: Do
 
 @pytest.mark.engine
 @pytest.mark.parents
+@pytest.mark.long
 def test_what_only_root_can_do_is_told(foundation: str, docker: Docker) -> None:
     wishes = {"GRANT_SUDO": "1", "NB_USER": "fred", "NB_UID": "5", "NB_GID": "6"}
     quiet = {"JUPYTER_DOCKER_STACKS_QUIET": "1"}
@@ -332,6 +343,7 @@ def test_what_only_root_can_do_is_told(foundation: str, docker: Docker) -> None:
 
 @pytest.mark.engine
 @pytest.mark.parents
+@pytest.mark.long
 @pytest.mark.parametrize("user", [None, "root"])
 def test_hooks_run_in_order_and_one_that_fails_stops_nothing(
     user: str | None, foundation: str, docker: Docker, tmp_path: Path
@@ -368,6 +380,7 @@ def test_hooks_run_in_order_and_one_that_fails_stops_nothing(
 
 @pytest.mark.engine
 @pytest.mark.parents
+@pytest.mark.long
 def test_hooks_of_the_start_run_before_the_user_changes(foundation: str, docker: Docker, tmp_path: Path) -> None:
     (tmp_path / "user.sh").write_text("NB_UID=$(id -u jovyan)9\n", encoding="utf-8")
     tmp_path.chmod(0o755)
@@ -377,6 +390,7 @@ def test_hooks_of_the_start_run_before_the_user_changes(foundation: str, docker:
 
 @pytest.mark.engine
 @pytest.mark.parents
+@pytest.mark.long
 def test_a_jupyterhub_gets_its_own_server(images: dict[str, str], docker: Docker) -> None:
     script = "printf '#!/bin/sh\\necho hub \"$@\"' >/tmp/jupyterhub-singleuser; chmod +x /tmp/jupyterhub-singleuser; "
     script += "PATH=/tmp:$PATH start-notebook.py --one"
@@ -385,9 +399,9 @@ def test_a_jupyterhub_gets_its_own_server(images: dict[str, str], docker: Docker
     assert started.out.splitlines()[-1] == "hub --two a b --one"
 
 
-@pytest.mark.long
 @pytest.mark.engine
 @pytest.mark.parents
+@pytest.mark.long
 def test_levels_of_the_environment_are_the_same_blobs_in_every_image(all_images: dict[str, str]) -> None:
     blobs = {}
     for name, tag in all_images.items():
@@ -431,6 +445,7 @@ def add(docker: Docker, image: str, folder: Path, micromamba: str) -> Started:
 
 @pytest.mark.engine
 @pytest.mark.parents
+@pytest.mark.long
 def test_a_level_holds_what_is_new_in_the_environment_and_no_more(
     foundation: str, docker: Docker, tmp_path: Path
 ) -> None:
@@ -450,6 +465,7 @@ def test_a_level_holds_what_is_new_in_the_environment_and_no_more(
 
 @pytest.mark.engine
 @pytest.mark.parents
+@pytest.mark.long
 def test_a_level_that_takes_a_file_away_is_refused(foundation: str, docker: Docker, tmp_path: Path) -> None:
     found = add(docker, foundation, tmp_path, MICROMAMBA + "rm /opt/conda/bin/pip3\n")
     assert found.code == 1
