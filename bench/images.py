@@ -27,8 +27,8 @@ from compare.results import Run
 from compare.scenarios import EMPTY_ALL, KEEP, WAYS, Part, Scenario, chosen, full, long, quick
 from compare.stored import stored
 from compare.ways import ROOT, SHIPPED, Step, Way, way
-from compare.wheels import fetch
-from machine_apt import Failure
+from compare.wheels import fetch, fetch_sources
+from machine_apt import Failure, read_debian_source
 from machine_settings import write_settings
 from private_engine import default_home
 
@@ -179,6 +179,7 @@ def main() -> None:
         folder = ROOT / ".buildsys" / asked.name
         wheels = ROOT / ".buildsys" / "wheels"
         fetch(SHIPPED / "layers", wheels)
+        fetch_sources(SHIPPED / "layers", wheels, read_debian_source().uri)
         ways = {name: ends.enter_context(way(name, asked.name, home, folder / name, wheels)) for name in names}
         command = ["bench/images.py", *sys.argv[1:]]
         bench = Bench(path, {**about(command, ways[names[0]].environment()), "kind": asked.kind}, ways)

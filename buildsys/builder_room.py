@@ -16,7 +16,8 @@ DISK_FLOOR = 2 * 10**9
 # loses jobs first; on kubernetes pods are small.
 _MOST_TARGETS = {"docker": 48, "docker-container": 64, "remote": 64, "kubernetes": 32}
 MOST_TARGETS = 64
-_JOBS = 16
+# A bake process takes 60 MB and a quarter of a second; fewer would leave sleeping and downloading steps waiting.
+_JOBS = 32
 
 
 def limits_for(docker: Docker | None, *, jobs: int | None, targets: int | None) -> Limits:

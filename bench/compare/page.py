@@ -35,7 +35,7 @@ def _how(document: Mapping[str, Any]) -> Iterator[str]:
         "Each way has an engine and a registry of its own, of the same build, so that none finds what "
         "another made; the others stand idle while one is measured. The ways take turns, beginning with "
         "another one in each round. All push to the registry on loopback, and bytes are counted between "
-        "engine and registry. Wheels come from a server on the machine, packages from its mirror. a and b "
+        "engine and registry. Wheels and sources come from a server on the machine, packages from its mirror. a and b "
         "have all that one Dockerfile per image can have: a registry cache of its own with `mode=max` for "
         "each image, cache mounts for packages and wheels, CUDA in a stage of its own with the same words "
         "in every Dockerfile and joined by `COPY --link`, since in the images of Azure ML it is in the "

@@ -85,6 +85,7 @@ class Way:
             **QUIET,
             "PATH": path,
             "BUILDSYS_REGISTRY": self.registry,
+            "BUILDSYS_DOWNLOADS_DEBIAN_EXAMPLE_ORG": self.index.rstrip("/"),
             "BUILDSYS_PIP_INDEX_URL": self.index,
             "BUILDSYS_PIP_EXTRA_INDEX_URL": "",
             "BUILDSYS_PIP_FIND_LINKS": "",
@@ -133,7 +134,7 @@ class Way:
             variables = self.variables(project)
             registry = bootstrap_debian.LocalRegistry(self.window.host)
             mirrors = push_folder(registry, "bench/mirrors", project / variables.get("BUILDSYS_MIRRORS", "mirrors"))
-            _write(self.project, rival_files(made, files, self.registry, mirrors))
+            _write(self.project, rival_files(made, files, self.registry, mirrors, self.index))
         return made
 
     def variables(self, project: Path) -> dict[str, str]:

@@ -1,14 +1,16 @@
-"""The wheels that images are made of, fetched once and served from this machine: the network is not measured."""
+"""What images are made of, fetched once and served from this machine: the network is not measured."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import http.server
 import re
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from compare.window import Server
 
 TRIES = 5
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
+SOURCE = re.compile(r"url: https://debian\.example\.org/(\S+)\n\s+sha256: ([0-9a-f]{64})$", re.MULTILINE)
 PIN = re.compile(r"^\s*- ((\S+)==\S+ --hash=sha256:[0-9a-f]{64})$", re.MULTILINE)
 
 
@@ -29,6 +32,26 @@ def fetch(layers: Path, folder: Path) -> None:
     for path in sorted(layers.glob("*/layer.yaml")):
         for name, pin in pins(path.read_text(encoding="utf-8")):
             _fetch(name, pin, folder / name)
+
+
+def sources(text: str) -> tuple[tuple[str, str], ...]:
+    """Return the path in an archive and the checksum of each download in the text of a layer.yaml."""
+    return tuple(SOURCE.findall(text))
+
+
+def fetch_sources(layers: Path, folder: Path, mirror: str) -> None:
+    """Put the sources that layers name below `folder`, at the paths that they have on a mirror of Debian."""
+    for layer in sorted(layers.glob("*/layer.yaml")):
+        for path, checksum in sources(layer.read_text(encoding="utf-8")):
+            where = folder / path
+            if where.exists():
+                continue
+            with urllib.request.urlopen(f"{mirror.rstrip('/')}/{path}", timeout=60) as answer:
+                data = answer.read()
+            if hashlib.sha256(data).hexdigest() != checksum:
+                raise SystemExit(f"error: `{path}` on the mirror is not what the layer names")
+            where.parent.mkdir(parents=True, exist_ok=True)
+            where.write_bytes(data)
 
 
 def _fetch(name: str, pin: str, where: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from buildsys.assembly import environment_value
 from buildsys.node import Node
@@ -18,6 +19,7 @@ APT_CACHES = (
 )
 PIP_CACHE = "--mount=type=cache,id=pip,target=/root/.cache/pip"
 MIRRORS = "--mount=type=bind,from=mirrors,target=/run/mirrors"
+DOWNLOAD = "--mount=type=bind,from=download,target=/download"
 PREPARING = ("ca-certificates", "python3", "python3-pip", "unzip")
 # BuildKit shows the first line of a script: by this one the step that compiles is known.
 COMPILE_MARK = "# compile"
@@ -111,14 +113,13 @@ def _run(mounts: Sequence[str], script: Sequence[str]) -> Iterator[str]:
     yield "END"
 
 
-def dockerfile(made: Plan, stack: StackTarget, scripts: Mapping[str, str], mirrors: str) -> str:
+def dockerfile(made: Plan, stack: StackTarget, scripts: Mapping[str, str], mirrors: str, server: str) -> str:
     """Return the one Dockerfile of an image with the content of a stack; `scripts` maps path to Dockerfiles of layers.
 
-    `mirrors` is an image, since steps that read a folder of the context are not always found in a cache of the registry
-    where several targets read the same one (seen with BuildKit 0.25: 7 of 9 steps ran again).
-
-    The order is that of the public Azure ML images: packages, Miniconda, MPI, all in one stage. CUDA, which is in their
-    parent image and so neither compiled nor fetched again, is in a stage of its own, in the same words in all images.
+    Downloads come from `server`. `mirrors` is an image, since steps that read a folder of the context are not always
+    found in a cache of the registry where several targets read the same one (seen with BuildKit 0.25: 7 of 9 steps ran
+    again). The order is that of the public Azure ML images: packages, Miniconda, MPI, all in one stage. CUDA, which is
+    in their parent image and so neither made nor fetched again, is in a stage of its own, in the same words in all.
     """
     nodes = {node.name: node for node in made.nodes}
     system = _chain(nodes, stack.noded.base)
@@ -128,6 +129,9 @@ def dockerfile(made: Plan, stack: StackTarget, scripts: Mapping[str, str], mirro
     apart = [node for node in artifacts if node.recipe.layer in ("cuda", "nccl")]
     install = fragment(scripts[system[0].dockerfile])
     lines = [f"FROM {mirrors} AS mirrors", ""]
+    for download in (each for node in artifacts for each in node.downloads):
+        address = server.rstrip("/") + urlsplit(download.url).path
+        lines += ["FROM scratch AS download", f"ADD --checksum=sha256:{download.sha256} {address} /source.tar", ""]
     if apart:
         toolchain = nodes[apart[0].base or ""]
         number = toolchain.parameters["release"]
@@ -145,7 +149,7 @@ def dockerfile(made: Plan, stack: StackTarget, scripts: Mapping[str, str], mirro
         if node not in apart:
             script = rival_script(fragment(scripts[node.dockerfile]), dict(node.arguments))
             if node.recipe.layer == "mpi":
-                lines += _run((MIRRORS,), (COMPILE_MARK, *script))
+                lines += _run((DOWNLOAD,), (COMPILE_MARK, *script))
             else:
                 lines += _run((MIRRORS, PIP_CACHE), script)
     lines += [f"ENV {each.name}={environment_value(each)}" for each in stack.environment]
@@ -173,9 +177,9 @@ def _parent(made: Plan, node: Node) -> str:
     return made.parent(node.parent.name).reference
 
 
-def rival_files(made: Plan, layers: Mapping[str, str], registry: str, mirrors: str) -> Mapping[str, str]:
+def rival_files(made: Plan, layers: Mapping[str, str], registry: str, mirrors: str, server: str) -> Mapping[str, str]:
     """Return the files of the ways without layers: a Dockerfile for each image, and a bake file of them all."""
-    files = {f"{each.stack}.Dockerfile": dockerfile(made, each, layers, mirrors) for each in made.stacks}
+    files = {f"{each.stack}.Dockerfile": dockerfile(made, each, layers, mirrors, server) for each in made.stacks}
     targets = {
         each.name: {
             "context": ".",

@@ -27,6 +27,7 @@ from compare.parent import CHANGED, changed_layer
 from compare.results import Run, goals, ratio
 from compare.scenarios import BARE, COMPILED, chosen, full, quick
 from compare.ways import SHIPPED, executed_events, executed_raw, words_of
+from compare.wheels import pins, sources
 from compare.workload import COMPILE_MARK, FIXED_PACKAGE, World, fragment, project_files, rival_files, rival_script
 
 DIGEST = f"sha256:{'a' * 64}"
@@ -64,7 +65,7 @@ def rivals(world: World) -> dict[str, str]:
     }
     files = project_files(shipped, world)
     made = make_plan({**files, "buildsys.lock.local": OVERLAY}, overlay=True)
-    return dict(rival_files(made, files, "127.0.0.1:1/bench", "127.0.0.1:1/mirrors"))
+    return dict(rival_files(made, files, "127.0.0.1:1/bench", "127.0.0.1:1/mirrors", "http://10.0.0.1:1/"))
 
 
 def changed(before: World, after: World) -> set[str]:
@@ -99,7 +100,7 @@ def test_bump_changes_all_images_and_an_added_stack_none() -> None:
 
 def test_stage_of_cuda_is_the_same_in_all_images_that_have_it() -> None:
     files = rivals(World())
-    stages = {text.partition("\n\n")[2].partition("\n\nFROM ")[0] for name, text in files.items() if "cuda" in name}
+    stages = {text.split("\n\n")[2] for name, text in files.items() if "cuda" in name}
     assert len(stages) == 1
     assert "destination=/artifact" in stages.pop()
 
@@ -126,6 +127,19 @@ def test_every_rival_image_has_a_cache_of_its_own() -> None:
     call = words_of("a", {"debian12": "debian12"}, "127.0.0.1:1/bench")[0]
     assert targets["debian12"]["cache-to"][0] in call
     assert targets["debian12"]["cache-from"][0] in call
+
+
+def test_everything_that_is_fetched_has_a_checksum() -> None:
+    text = (SHIPPED / "layers" / "mpi" / "layer.yaml").read_text(encoding="utf-8")
+    assert [path.rpartition("/")[2] for path, _ in sources(text)] == [
+        "ucx_1.13.1.orig.tar.xz",
+        "openmpi_4.1.4.orig.tar.xz",
+    ]
+    assert text.count("url:") == len(sources(text))
+    named = [name for layer in sorted(SHIPPED.glob("layers/*/layer.yaml")) for name, _ in pins(layer.read_text())]
+    assert named == ["nvidia-cuda-runtime-cu12", "nvidia-nccl-cu12", "numpy", "scipy", "numpy", "scipy"]
+    image = rivals(World())["debian12.Dockerfile"]
+    assert f"ADD --checksum=sha256:{sources(text)[0][1]} http://10.0.0.1:1/{sources(text)[0][0]} /source.tar" in image
 
 
 def test_ticks_are_those_of_the_daemons_and_all_below_each_once() -> None:
