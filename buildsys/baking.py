@@ -11,7 +11,7 @@ from types import MappingProxyType
 from buildsys.actions import needed
 from buildsys.commands import named_prefix
 from buildsys.deciding import Decision, decide_local, without_cache
-from buildsys.engine import Docker, image_sizes, labelled_images
+from buildsys.engine import Docker, image_sizes
 from buildsys.engine_stop import Stop
 from buildsys.errors import Unavailable
 from buildsys.events import Noted
@@ -45,13 +45,16 @@ def prepare(
     journal: Journal,
     stop: Stop,
     environ: Mapping[str, str],
+    images: Mapping[str, tuple[str, ...]],
 ) -> PreparedBake:
     """Decide, and let bake itself resolve the definition; nothing is built.
+
+    `images` maps key to the names of the images that the engine's own store has under it.
 
     Raises `InvalidInput` for a definition that reads or writes outside of the project.
     """
     begin(workspace, journal, options, docker, "")
-    found, problem = decision_for(workspace, docker, made, targets, options, environ)
+    found, problem = decision_for(workspace, docker, made, targets, options, environ, images)
     if problem:
         journal.tell(Noted(at=time.time(), about="registry", text=problem))
     making = making_for(workspace, docker, made, options, stop)
@@ -75,6 +78,7 @@ def decision_for(
     targets: tuple[str, ...],
     options: RunOptions,
     environ: Mapping[str, str],
+    images: Mapping[str, tuple[str, ...]],
 ) -> tuple[Decision, str]:
     """Return what a run would do, and why nothing is taken from the registry where that is so."""
     keys = keys_of(made, workspace.contents(folders_of(made)))
@@ -83,14 +87,13 @@ def decision_for(
         return without_cache(found), ""
     if options.overrides:
         return found, ""
-    there = _there(keys, found.tags) if docker.driver == "docker" else {}
+    there = _there(keys, found.tags, images) if docker.driver == "docker" else {}
     published, problem = _published(workspace, made, keys, targets, there, environ)
     return decide_local(made, keys, targets, there, published, environ), problem
 
 
-def _there(keys: Keys, tags: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+def _there(keys: Keys, tags: Mapping[str, tuple[str, ...]], images: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """Return the stacks whose image is in the engine's own store, under their key and with all their tags."""
-    images = labelled_images(KEY_LABEL)
     return {
         name: names[0] for name, names in tags.items() if names and {*names} <= {*images.get(keys.stacks[name].key, ())}
     }

@@ -217,14 +217,16 @@ def _make_fresh(workspace: Workspace) -> None:
 
 def _dry_run(workspace: Workspace, made: Plan, targets: tuple[str, ...], options: RunOptions, *, push: bool) -> None:
     from buildsys import baking, deciding, report
-    from buildsys.engine import find_docker
+    from buildsys.engine import find_docker, labelled_images
+    from buildsys.key import KEY_LABEL
     from buildsys.stores import open_store
 
     if push:
         with open_store(workspace, os.environ) as store:
             decision, _ = deciding.decide_published(workspace, store, made, targets, os.environ, verify=options.verify)
     else:
-        decision = baking.decision_for(workspace, find_docker(options.builder), made, targets, options, os.environ)[0]
+        docker, images = find_docker(options.builder), labelled_images(KEY_LABEL)
+        decision, _ = baking.decision_for(workspace, docker, made, targets, options, os.environ, images)
     report.show_actions(decision.plan, decision.actions, report.Screen())
 
 

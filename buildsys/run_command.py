@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from buildsys import baking, publishing
-from buildsys.engine import find_docker, pull_image
+from buildsys.engine import find_docker, labelled_images, pull_image
 from buildsys.engine_stop import Stop
 from buildsys.errors import BuildsysError
 from buildsys.failure import Failure
 from buildsys.journal import Journal, open_journal
+from buildsys.key import KEY_LABEL
 from buildsys.live import listener
 from buildsys.plan import Plan
 from buildsys.report import Screen
@@ -82,8 +84,10 @@ Ended = tuple[bool, tuple[Failure, ...]]
 def _bake(
     workspace: Workspace, options: RunOptions, made: Plan, targets: tuple[str, ...], journal: Journal, stop: Stop
 ) -> Ended:
-    docker = find_docker(options.builder)
-    prepared = baking.prepare(workspace, docker, made, targets, options, journal, stop, os.environ)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        asked = pool.submit(labelled_images, KEY_LABEL)
+        docker, images = find_docker(options.builder), asked.result()
+    prepared = baking.prepare(workspace, docker, made, targets, options, journal, stop, os.environ, images)
     ran = baking.bake(workspace, prepared, options, journal, stop)
     return ran.complete, tuple(ran.failures.values())
 
