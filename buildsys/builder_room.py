@@ -11,7 +11,6 @@ from pathlib import Path
 from buildsys.engine import Docker
 from buildsys.schedule import Limits, Task
 
-DISK_FLOOR = 2 * 10**9
 # Engines lose sessions when hundreds of targets are live: docker/buildx#3810, moby/buildkit#6422. The docker driver
 # loses jobs first; on kubernetes pods are small.
 _MOST_TARGETS = {"docker": 48, "docker-container": 64, "remote": 64, "kubernetes": 32}
@@ -37,7 +36,7 @@ class Disk:
     """The disk of a builder: `folder` is on it, None where this machine cannot see it; `floor` in bytes stays free."""
 
     folder: Path | None
-    floor: int = DISK_FLOOR
+    floor: int
 
     def shortage(self, live: Collection[Task]) -> str:
         """Return why nothing more may be started beside what is live, empty if it may."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from buildsys.errors import InvalidInput, Mistake
 from buildsys.load import load
@@ -96,18 +95,6 @@ def bake_environment(made: Plan, workspace: Workspace, environ: Mapping[str, str
     if folder := write_mirrors(settings, workspace.root):
         found["BUILDSYS_MIRRORS"] = folder
     return {name: value for name, value in sorted(found.items()) if name not in environ}
-
-
-def write_runtime_plan(workspace: Workspace, made: Plan, labels: Mapping[str, Mapping[str, str]]) -> Path:
-    """Write the bake file that `bake` runs: that of the sources as they are, wherever the committed one stands.
-
-    `labels` are added to stacks, by target.
-    """
-    from buildsys.workspace import STATE_FOLDER, write_whole
-
-    path = workspace.root / STATE_FOLDER / BAKE_FILE
-    write_whole(path, render(made, labels).encode())
-    return path
 
 
 def named_prefix(workspace: Workspace, environ: Mapping[str, str]) -> str | None:
