@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from buildsys.environment import Variable
+from buildsys.errors import InvalidInput, Mistake
 from buildsys.ignore import ignored
 from buildsys.node import Node
 from buildsys.plan import Plan, StackTarget, epoch_of
@@ -60,7 +61,12 @@ class Keys:
 
 
 def keys_of(plan: Plan, contents: Contents) -> Keys:
-    """Return all keys; `contents` holds at least the folders that `folders_of` names."""
+    """Return all keys; `contents` holds at least the folders that `folders_of` names.
+
+    Raises `InvalidInput` for a parameter that names a folder without files.
+    """
+    if mistakes := tuple(_without_files(plan, contents)):
+        raise InvalidInput(mistakes)
     nodes: dict[str, Keyed] = {}
     seen: dict[tuple[str, str], dict[str, str]] = {}
     for node in plan.nodes:
@@ -79,6 +85,14 @@ def folders_of(plan: Plan) -> tuple[str, ...]:
     found = {node.folder for node in plan.nodes}
     found |= {path for node in plan.nodes for _, path in node.folders}
     return tuple(sorted(found))
+
+
+def _without_files(plan: Plan, contents: Contents) -> Iterator[Mistake]:
+    wrong = {(node.recipe.layer, path) for node in plan.nodes for _, path in node.folders if not contents.get(path)}
+    for layer, path in sorted(wrong):
+        instances = (each for stack in plan.stacks for each in stack.noded.layered.instances if each.name == layer)
+        place = next((each.place for each in instances if path in each.parameters.values()), None)
+        yield Mistake(message=f"layer `{layer}`: the folder `{path}` does not exist or has no files", place=place)
 
 
 def _keyed(inputs: Mapping[str, str]) -> Keyed:

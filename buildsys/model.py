@@ -93,12 +93,16 @@ class Arguments:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Download:
-    """A file that a build fetches; `sha256` is None where no source gives it, `reason` says why."""
+    """A file that a build fetches; `sha256` is None where no source gives it, `reason` says why.
+
+    `place` is where its checksum stands, or is said to be unknown.
+    """
 
     url: str
     sha256: str | None
     reason: str | None = None
     when: When = When()
+    place: Place = field(default=Place(file=""), compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

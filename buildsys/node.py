@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from buildsys.errors import Place
 from buildsys.model import Parent, Recipe, Stack
 from buildsys.resolve import LayeredStack
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fetched:
-    """A download of a node; `sha256` is None where it is not known, `reason` says why."""
+    """A download of a node; `sha256` is None where it is not known, `reason` says why, at `place`."""
 
     name: str
     url: str
     sha256: str | None
     reason: str | None
+    place: Place = field(default=Place(file=""), compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -212,6 +212,7 @@ class _Builder:
                 url=template.fill(chosen.url, each.parameters),
                 sha256=chosen.sha256,
                 reason=chosen.reason,
+                place=chosen.place,
             )
 
     def used(self, recipe: Recipe, build: Recipe) -> frozenset[str]:

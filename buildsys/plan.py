@@ -236,5 +236,5 @@ def _warnings(parents: tuple[PlannedParent, ...], nodes: tuple[Node, ...]) -> li
         for download in node.downloads:
             if download.sha256 is None:
                 message = f"the checksum of `{download.url}` is unknown: {download.reason}"
-                found.append(Mistake(message=message, place=Place(file=node.recipe.file)))
+                found.append(Mistake(message=message, place=download.place))
     return sorted(set(found), key=lambda each: each.message)

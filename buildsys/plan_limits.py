@@ -1,4 +1,4 @@
-"""Whether a run stays within what bake and BuildKit bear: text, paths of links, their depth, layers of an image.
+"""Whether a run stays within what bake and BuildKit bear: text, paths of links, their depth, layers, checksums.
 
 The limits were measured on buildx 0.36 and BuildKit 0.32, and hold for what is older. gRPC carries messages of 16
 MiB, and a target's bake sends the text of all that it links to. bake walks every path of links: half a minute for a
@@ -8,6 +8,7 @@ layers (moby/buildkit#6097, docker/buildx `loadLinks`, moby/buildkit#3067).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -51,6 +52,13 @@ def excess(
         layers[node.name] = grown + (1 if node.recipe.prefix else layer_count(text))
         if node.name not in targets:
             continue
+        for each in node.downloads:
+            # A Dockerfile may do without, as by `${NAME_SHA256:+sha256:$NAME_SHA256}`, where it looks in another way.
+            word = each.name.upper().replace("-", "_")
+            if each.sha256 is None and re.search(rf"=sha256:\$\{{?{word}_SHA256\b", text):
+                message = f"`{node.title}` fetches `{each.url}`, of which no checksum is known: {each.reason}"
+                hint = "`buildsys lock` fetches it and writes its checksum to `buildsys.lock`"
+                mistakes.append(Mistake(message=message, place=each.place, hint=hint))
         size = sum(own[each] for each in under[node.name])
         if size > MOST_TEXT:
             message = f"the Dockerfiles of `{node.title}` and of all that it links to have {size / 1e6:.0f} MB"

@@ -16,13 +16,12 @@ import pytest
 import yaml
 
 from buildsys.commands import make_plan
-from buildsys.key import keys_of
+from buildsys.key import folders_of, keys_of
 from buildsys.model import Kind
 from buildsys.node import Node
 from buildsys.plan import Plan, StackTarget
 from buildsys.render import BAKE_FILE, render
 from buildsys.workspace import Workspace
-from tests.unit.keyed import contents_of
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "docker-stacks"
 UPSTREAM: Mapping[str, Any] = yaml.load((EXAMPLE / "upstream.yaml").read_text(), Loader=yaml.BaseLoader)
@@ -167,7 +166,8 @@ def test_an_image_shares_the_artifacts_of_its_parent(image: str, plan: Plan) -> 
 def test_fresh_packages_of_the_system_make_no_environment_again(plan: Plan, tree: Mapping[str, str]) -> None:
     moved_tree = {**tree, "buildsys.lock": re.sub(r"(foundation-os): \S+", r"\1: 2026-11-30", tree["buildsys.lock"])}
     moved = make_plan(moved_tree)
-    before, after = keys_of(plan, contents_of(tree, plan)), keys_of(moved, contents_of(moved_tree, moved))
+    contents = Workspace(root=EXAMPLE).contents(folders_of(plan))
+    before, after = keys_of(plan, contents), keys_of(moved, contents)
     changed = {node.recipe.layer for node in plan.nodes if before.of(node.name).key != after.of(node.name).key}
     artifacts = {node.recipe.layer for node in plan.nodes if node.recipe.kind is not Kind.SYSTEM}
     assert "foundation-os" in changed

@@ -7,7 +7,10 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from buildsys.commands import make_plan
+from buildsys.errors import InvalidInput
 from buildsys.key import File, folders_of, keys_of
 from buildsys.workspace import Workspace
 from tests.unit.keyed import all_keys, contents_of, file, keyed
@@ -134,6 +137,17 @@ def test_folder_that_a_user_gives_has_rules_of_its_own() -> None:
         "folder source .dockerignore": f"644 {file('*.log' + chr(10)).content}",
         "folder source main.py": f"644 {file('x').content}",
     }
+
+
+def test_folder_without_files_is_told_at_the_stack_that_names_it() -> None:
+    fast = FAST.replace("flags:", "source: {description: s, type: folder, default: mine}\n  flags:")
+    files = tree("stacks:\n  one: {layers: [system, {fast: {source: yours}}]}\n", fast=fast)
+    files["layers/fast/Dockerfile"] = FAST_DOCKERFILE.replace("make", "--mount=type=bind,from=source,target=/s make")
+    with pytest.raises(InvalidInput) as caught:
+        keyed(files)
+    assert [(str(each.place), each.message) for each in caught.value.mistakes()] == [
+        ("stacks.yaml:2:27", "layer `fast`: the folder `yours` does not exist or has no files")
+    ]
 
 
 def test_dollar_in_a_value_is_not_taken_for_the_value_of_the_parent() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from buildsys.plan_limits import MOST_LAYERS, Excess, excess
-from tests.unit.trees import planned, tree
+from tests.unit.trees import FAST, planned, tree
 
 SYSTEM = "description: d\nkind: system\nlicence: l\n"
 NEEDS = "FROM base\n"
@@ -50,6 +50,27 @@ def test_paths_of_a_diamond_are_counted_not_its_targets() -> None:
     assert mistake.message.startswith(f"the links of `one` make {3 * sum(ways) + 1} paths")
     # What is taken by its digest is no link.
     assert found(files, linked=False).mistakes == ()
+
+
+def test_file_whose_checksum_nobody_knows_is_not_fetched() -> None:
+    fast = FAST + 'downloads: {source: {url: "https://example.com/{version}", sha256: unknown, reason: nobody says}}\n'
+    files = tree("stacks:\n  one: {layers: [system, fast]}\n", fast=fast)
+    declared = "FROM scratch AS s\nARG SOURCE_URL\nARG SOURCE_SHA256\n"
+    fetch = f"{declared}ADD --checksum=sha256:${{SOURCE_SHA256}} ${{SOURCE_URL}} /s\n"
+    files["layers/fast/Dockerfile"] = fetch + files["layers/fast/Dockerfile"]
+    [mistake] = found(files).mistakes
+    assert mistake.message.endswith("fetches `https://example.com/1.0`, of which no checksum is known: nobody says")
+    assert str(mistake.place).startswith("layers/fast/layer.yaml:")
+    # What exists is not fetched again, the Dockerfile may look in another way, and the lock may know the checksum.
+    name = next(node.name for node in planned(files).nodes if node.recipe.layer == "fast")
+    plan = planned(files)
+    others = [each.name for each in plan.nodes if each.name != name]
+    assert excess(plan, others, {}, files, linked=True).mistakes == ()
+    other = fetch.replace("sha256:${SOURCE_SHA256}", "${SOURCE_SHA256:+sha256:$SOURCE_SHA256}")
+    dockerfile = files["layers/fast/Dockerfile"].replace(fetch, other)
+    assert found({**files, "layers/fast/Dockerfile": dockerfile}).mistakes == ()
+    locked = f'downloads: {{"https://example.com/1.0": {{sha256: {"a" * 64}, size: 1}}}}\n'
+    assert found({**files, "buildsys.lock": files["buildsys.lock"] + locked}).mistakes == ()
 
 
 def test_depth_is_a_warning() -> None:
