@@ -82,11 +82,6 @@ class Schedule:
         """Return a task by its name."""
         return self._tasks[name]
 
-    def path_seconds(self) -> float:
-        """Return the expected seconds of the longest path that is left."""
-        left = [self._remaining[name] for name in self._tasks if name not in self._ended and name not in self._blocked]
-        return max(left, default=0.0)
-
     def take(self) -> tuple[str, ...]:
         """Take what is to be started now as one bake; nothing if the limits leave no room or nothing is ready."""
         if len(set(self._batches.values())) >= self._limits.jobs:

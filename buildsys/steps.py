@@ -24,7 +24,6 @@ TAIL = 20
 _TEXT_TAIL = 400
 _LINE_LIMIT = 2000
 _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
-_COUNTED = frozenset({StepKind.RUN, StepKind.FILE})
 _CANCELED = "context canceled"
 
 
@@ -68,25 +67,6 @@ class Snapshot:
     vertexes: tuple[Vertex, ...] = ()
     text: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TargetSteps:
-    """What one target shows.
-
-    `seconds` is from its first start to its last end; `steps` counts RUN, COPY and the like.
-    """
-
-    target: str
-    seconds: float = 0.0
-    steps: int = 0
-    cached: int = 0
-    running: tuple[Vertex, ...] = ()
-
-    @property
-    def cached_share(self) -> float:
-        """The part of its steps that came from a cache, 0.0 to 1.0; 0.0 if it has none."""
-        return self.cached / self.steps if self.steps else 0.0
 
 
 @dataclass(slots=True)
@@ -229,31 +209,6 @@ def failed(snapshot: Snapshot) -> tuple[Vertex, ...]:
         if vertex.error and not vertex.canceled and vertex.kind is not StepKind.CACHE_IMPORT
     )
     return tuple(sorted(found, key=lambda vertex: (vertex.completed or 0.0, vertex.digest)))
-
-
-def cache_problems(snapshot: Snapshot) -> tuple[Vertex, ...]:
-    """Return the caches that could not be read or written, whether or not that failed the bake."""
-    kinds = (StepKind.CACHE_IMPORT, StepKind.CACHE_EXPORT)
-    return tuple(v for v in snapshot.vertexes if v.kind in kinds and v.error and not v.canceled)
-
-
-def by_target(snapshot: Snapshot) -> tuple[TargetSteps, ...]:
-    """Return what each target shows, sorted by its name."""
-    names = sorted({target for vertex in snapshot.vertexes for target in vertex.targets})
-    return tuple(_of_target(name, [vertex for vertex in snapshot.vertexes if name in vertex.targets]) for name in names)
-
-
-def _of_target(name: str, vertexes: list[Vertex]) -> TargetSteps:
-    starts = [vertex.started for vertex in vertexes if vertex.started is not None]
-    ends = [vertex.completed for vertex in vertexes if vertex.completed is not None]
-    counted = [vertex for vertex in vertexes if vertex.kind in _COUNTED]
-    return TargetSteps(
-        target=name,
-        seconds=max(0.0, max(ends) - min(starts)) if starts and ends else 0.0,
-        steps=len(counted),
-        cached=sum(vertex.cached for vertex in counted),
-        running=tuple(vertex for vertex in vertexes if vertex.running),
-    )
 
 
 _EXPORTED = re.compile(r"exporting (manifest list|manifest|config) (sha256:[0-9a-f]{64})")

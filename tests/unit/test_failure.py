@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from buildsys.failure import FailureKind, failure_of, is_transient
-from buildsys.progress import parse_line
-from buildsys.steps import Snapshot, Steps, by_target, cache_problems, executed_runs, exported
+from buildsys.progress import StepKind, parse_line
+from buildsys.steps import Snapshot, Steps, executed_runs, exported
 
 RECORDINGS = Path(__file__).parent / "recordings"
 
@@ -73,19 +73,18 @@ def test_wrong_checksum_names_both_sums_and_the_address() -> None:
 def test_step_that_two_targets_share_counts_once() -> None:
     found = snapshot("shared-steps")
     assert len(executed_runs(found)) == 2
-    assert {each.target: each.steps for each in by_target(found)} == {"alpha": 6, "artifact": 3, "base": 1, "beta": 6}
 
 
 def test_cached_bake_executes_no_run_and_still_tells_digests() -> None:
     found = snapshot("all-cached")
     assert executed_runs(found) == ()
     assert [each.target for each in exported(found)] == ["alpha", "beta"]
-    assert all(each.cached == each.steps for each in by_target(found))
+    assert all(each.cached for each in found.vertexes if each.kind is StepKind.RUN)
 
 
 def test_unreadable_cache_is_told_and_is_no_failure() -> None:
     found = snapshot("cache-import-missing")
-    assert len(cache_problems(found)) == 1
+    assert [each.kind for each in found.vertexes if each.error] == [StepKind.CACHE_IMPORT]
     assert failure_of(found, 0) is None
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildsys.progress import LogNote, Status, StatusNote, StepKind, VertexNote, parse_line
-from buildsys.steps import Steps, by_target, executed_runs, exported, failed
+from buildsys.steps import Steps, executed_runs, exported, failed
 
 RECORDINGS = Path(__file__).parent / "recordings"
 INTERNAL = "load build definition from Dockerfile"
@@ -39,8 +39,6 @@ def test_targets_are_learned_and_the_smallest_one_that_shows_a_step_owns_it() ->
     assert found["run"].owner == "base"
     assert found["run"].name == "[base 2/2] RUN make"
     assert found["copy"].owner == "top"
-    shares = {each.target: (each.steps, each.seconds) for each in by_target(fold(*events).snapshot())}
-    assert shares == {"base": (1, 3.0), "top": (2, 4.0)}
 
 
 def test_single_target_owns_all_though_buildx_names_it_nowhere() -> None:
