@@ -15,7 +15,7 @@ RUN --mount=type=bind,from=mirrors,target=/run/mirrors --mount=type=bind,from=do
 set -eu
 . /run/mirrors/use
 export DEBIAN_FRONTEND=noninteractive
-apt-get update
+apt-get update -o APT::Update::Error-Mode=any -o Acquire::Retries=3
 apt-get install --yes --no-install-recommends gnupg
 dpkg-deb --extract /download/cuda-keyring.deb /unpacked
 # One file with exactly one key, the one that is expected.
@@ -52,7 +52,7 @@ system="ubuntu${RELEASE%.*}${RELEASE#*.}/x86_64"
     echo "deb [signed-by=/run/keyrings/cuda.gpg] $repositories/cuda/repos/$system /"
     echo "deb [signed-by=/run/keyrings/learning.gpg] $repositories/machine-learning/repos/$system /"
 } >/etc/apt/sources.list.d/nvidia.list
-apt-get update
+apt-get update -o APT::Update::Error-Mode=any -o Acquire::Retries=3
 apt-get install --yes --no-install-recommends $PACKAGES
 apt-get clean
 ln -sfn "cuda-$VERSION" /usr/local/cuda

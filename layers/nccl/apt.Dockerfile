@@ -16,7 +16,7 @@ set -eu
 . /run/mirrors/use
 export DEBIAN_FRONTEND=noninteractive
 rm -f /etc/apt/sources.list.d/cuda*.list /etc/apt/sources.list.d/nvidia-ml*.list
-apt-get update
+apt-get update -o APT::Update::Error-Mode=any -o Acquire::Retries=3
 apt-get install --yes --no-install-recommends gnupg
 dpkg-deb --extract /download/cuda-keyring.deb /unpacked
 # One file with exactly one key, the one that is expected.
@@ -54,7 +54,7 @@ system="ubuntu${RELEASE%.*}${RELEASE#*.}/x86_64"
     echo "deb [signed-by=/run/keyrings/cuda.gpg] $repositories/cuda/repos/$system /"
     echo "deb [signed-by=/run/keyrings/learning.gpg] $repositories/machine-learning/repos/$system /"
 } >/etc/apt/sources.list.d/nvidia.list
-apt-get update
+apt-get update -o APT::Update::Error-Mode=any -o Acquire::Retries=3
 # A CUDA image holds back the release that it has, which may be a later one.
 apt-get install --yes --no-install-recommends --allow-downgrades --allow-change-held-packages $PACKAGES
 apt-get clean
