@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 
 from buildsys.environment import Variable
+from buildsys.image_config import healthcheck_text, words_text
 from buildsys.plan import StackTarget
 
 # What the Dockerfile's own reader takes as more than text inside double quotes.
 _SPECIAL = re.compile(r'([\\"$])')
+# And outside of them.
+_SPECIAL_BARE = re.compile(r"""([\\"'$])""")
 
 
 def assembly(target: StackTarget) -> str:
@@ -21,10 +24,15 @@ def assembly(target: StackTarget) -> str:
     lines = ["# check=skip=UndefinedVar", "FROM base"]
     lines += [f"COPY --link --from={layer} / /" for layer, _ in target.noded.artifacts]
     lines += [f"ENV {each.name}={environment_value(each)}" for each in target.environment]
-    lines += [f"LABEL {_quoted(key)}={_quoted(value)}" for key, value in target.labels.items()]
-    lines += [f"EXPOSE {port}" for port in target.ports]
-    lines += [f"WORKDIR {target.workdir}"] if target.workdir else []
-    lines += [f"USER {target.user}"] if target.user else []
+    config = target.config
+    lines += [f"LABEL {_quoted(key)}={_quoted(value)}" for key, value in config.labels.items()]
+    lines += [f"EXPOSE {port}" for port in config.ports]
+    lines += [f"WORKDIR {_unquoted(config.workdir)}"] if config.workdir else []
+    lines += [f"USER {_unquoted(config.user)}"] if config.user else []
+    # Lists are JSON, in which BuildKit puts no variables in. An entry point takes a command that came before it away.
+    lines += [f"ENTRYPOINT {words_text(config.entrypoint)}"] if config.entrypoint is not None else []
+    lines += [f"CMD {words_text(config.command)}"] if config.command is not None else []
+    lines += [f"HEALTHCHECK {healthcheck_text(config.healthcheck)}"] if config.healthcheck else []
     return "\n".join(lines) + "\n"
 
 
@@ -47,6 +55,10 @@ def environment_value(variable: Variable) -> str:
 
 def _escaped(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", text)
+
+
+def _unquoted(text: str) -> str:
+    return _SPECIAL_BARE.sub(r"\\\1", text)
 
 
 def _quoted(text: str) -> str:

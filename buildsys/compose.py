@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from buildsys.environment import Variable
+from buildsys.model import Healthcheck
 from buildsys.plan import StackTarget
 from buildsys.registry_values import OCI_MANIFEST, Descriptor, digest_of
 
@@ -22,6 +23,8 @@ _OCI_TYPES = {
     "application/vnd.docker.image.rootfs.diff.tar.gzip": _GZIP,
     "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip": _GZIP,
 }
+# In a millisecond.
+_NANOSECONDS = 1_000_000
 TITLE = "org.opencontainers.image.title"
 
 
@@ -98,16 +101,36 @@ def _settings(stack: StackTarget, settings: dict[str, Any]) -> dict[str, Any]:
     for variable in stack.environment:
         environment[variable.name] = value_of(variable, environment.get(variable.name, ""))
     settings["Env"] = [f"{name}={value}" for name, value in environment.items()]
-    labels = {**(settings.get("Labels") or {}), **stack.labels, TITLE: stack.stack}
+    config = stack.config
+    labels = {**(settings.get("Labels") or {}), **config.labels, TITLE: stack.stack}
     settings["Labels"] = dict(sorted(labels.items()))
-    if stack.ports:
-        ports = {port if "/" in port else f"{port}/tcp" for port in stack.ports}
+    if config.ports:
+        ports = {port if "/" in port else f"{port}/tcp" for port in config.ports}
         settings["ExposedPorts"] = {port: {} for port in sorted({*(settings.get("ExposedPorts") or ()), *ports})}
-    if stack.workdir:
-        settings["WorkingDir"] = stack.workdir
-    if stack.user:
-        settings["User"] = stack.user
-    return settings
+    if config.workdir:
+        settings["WorkingDir"] = config.workdir
+    if config.user:
+        settings["User"] = config.user
+    if config.entrypoint is not None:
+        settings.update({"Entrypoint": list(config.entrypoint), "Cmd": []})
+    if config.command is not None:
+        # BuildKit says of each command that its words are apart, which Windows asks for.
+        settings.update({"Cmd": list(config.command), "ArgsEscaped": True})
+    if config.healthcheck is not None:
+        settings["Healthcheck"] = _healthcheck(config.healthcheck)
+    # A list without words is left out of a config.
+    return {name: value for name, value in settings.items() if name not in ("Entrypoint", "Cmd") or value}
+
+
+def _healthcheck(healthcheck: Healthcheck) -> dict[str, Any]:
+    found: dict[str, Any] = {"Test": ["CMD", *healthcheck.command]}
+    durations = {
+        "Interval": healthcheck.interval,
+        "Timeout": healthcheck.timeout,
+        "StartPeriod": healthcheck.start_period,
+    }
+    found |= {name: value * _NANOSECONDS for name, value in durations.items() if value is not None}
+    return {**found, "Retries": healthcheck.retries} if healthcheck.retries is not None else found
 
 
 def value_of(variable: Variable, parent: str) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 from buildsys.actions import BUILD, LEAVE, REUSE, Action
 from buildsys.assembly import assembly
 from buildsys.hcl import Expression, Template, Value
+from buildsys.image_config import duration_text
 from buildsys.key import Keys
-from buildsys.model import SCHEMA_VERSION
+from buildsys.model import SCHEMA_VERSION, Healthcheck
 from buildsys.node import Node
 from buildsys.plan import Plan, StackTarget
 from buildsys.render import BAKE_FILE, node_arguments, node_contexts, stack_contexts, stack_tags
@@ -137,7 +138,7 @@ def list_document(plan: Plan) -> dict[str, Any]:
 
 def stack_document(plan: Plan, stack: StackTarget, variables: Mapping[str, str]) -> dict[str, Any]:
     """Return one stack as `list --json` has it."""
-    declared = stack.noded.stack
+    declared, config = stack.noded.stack, stack.config
     parent = plan.parent(stack.noded.parent.name)
     return {
         "name": declared.name,
@@ -161,7 +162,30 @@ def stack_document(plan: Plan, stack: StackTarget, variables: Mapping[str, str])
             for each in stack.noded.layered.instances
         ],
         "environment": {variable.name: variable.shown for variable in stack.environment},
-        "ports": list(stack.ports),
-        "user": stack.user,
-        "labels": dict(stack.labels),
+        "ports": list(config.ports),
+        "user": config.user,
+        "workdir": config.workdir,
+        "entrypoint": _words(config.entrypoint),
+        "command": _words(config.command),
+        "healthcheck": _healthcheck(config.healthcheck),
+        "labels": dict(config.labels),
+    }
+
+
+def _words(words: tuple[str, ...] | None) -> list[str] | None:
+    return None if words is None else list(words)
+
+
+def _healthcheck(healthcheck: Healthcheck | None) -> dict[str, Any] | None:
+    if healthcheck is None:
+        return None
+    durations = {
+        "interval": healthcheck.interval,
+        "timeout": healthcheck.timeout,
+        "start_period": healthcheck.start_period,
+    }
+    return {
+        "command": list(healthcheck.command),
+        **{name: None if value is None else duration_text(value) for name, value in durations.items()},
+        "retries": healthcheck.retries,
     }

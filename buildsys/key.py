@@ -14,6 +14,7 @@ from types import MappingProxyType
 from buildsys.environment import Variable
 from buildsys.errors import InvalidInput, Mistake
 from buildsys.ignore import ignored
+from buildsys.image_config import healthcheck_text, words_text
 from buildsys.node import Node
 from buildsys.plan import Plan, StackTarget, epoch_of
 
@@ -169,8 +170,16 @@ def _stack_inputs(plan: Plan, stack: StackTarget, nodes: Mapping[str, Keyed]) ->
         yield f"artifact {layer}", nodes[node].key
     for variable in stack.environment:
         yield f"variable {variable.name}", _variable(variable)
-    for label, value in stack.labels.items():
+    config = stack.config
+    for label, value in config.labels.items():
         yield f"label {label}", value
-    yield "ports", " ".join(sorted(stack.ports))
-    yield "user", stack.user or ""
-    yield "workdir", stack.workdir or ""
+    yield "ports", " ".join(sorted(config.ports))
+    yield "user", config.user or ""
+    yield "workdir", config.workdir or ""
+    # Where nothing is said there is no input, so the keys from before these could be said are what they were.
+    if config.entrypoint is not None:
+        yield "entrypoint", words_text(config.entrypoint)
+    if config.command is not None:
+        yield "command", words_text(config.command)
+    if config.healthcheck is not None:
+        yield "healthcheck", healthcheck_text(config.healthcheck)

@@ -11,6 +11,7 @@ from buildsys.model import (
     Check,
     Download,
     Environment,
+    Healthcheck,
     ImageTest,
     Kind,
     Packages,
@@ -18,7 +19,7 @@ from buildsys.model import (
     ToolchainUse,
     Weight,
 )
-from buildsys.schema import EnvironmentFields, ToolchainFields, WeightFields
+from buildsys.schema import EnvironmentFields, HealthcheckFields, ToolchainFields, WeightFields
 from buildsys.source import Path
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -112,6 +113,46 @@ def read_labels(scope: Scope) -> dict[str, str]:
         if _LINE_END.search(key + text):
             scope.wrong("a label has more than one line, which a Dockerfile's `LABEL` cannot hold", (*path, key))
     return {key: scope.text(text, (*path, key)) for key, text in labels.items()}
+
+
+def read_line(scope: Scope, field: str) -> str | None:
+    """Return a text that stands on one line, or None."""
+    value, path = scope.get(field)
+    if value is None:
+        return None
+    text = scope.text(str(value), path)
+    if _LINE_END.search(text):
+        scope.wrong(f"`{field}` has more than one line, which a Dockerfile cannot hold", path)
+    return text
+
+
+def read_words(scope: Scope, field: str) -> tuple[str, ...] | None:
+    """Return the words of a command, or None where nothing is said; no words are another thing."""
+    value, path = scope.get(field)
+    if not isinstance(value, list):
+        return None
+    return tuple(scope.text(word, (*path, index)) for index, word in enumerate(value))
+
+
+def read_healthcheck(scope: Scope) -> Healthcheck | None:
+    """Return the healthcheck, or None."""
+    value, path = scope.get("healthcheck")
+    if not isinstance(value, HealthcheckFields):
+        return None
+    return Healthcheck(
+        command=tuple(scope.text(word, (*path, "command", index)) for index, word in enumerate(value.command)),
+        interval=_milliseconds(value.interval),
+        timeout=_milliseconds(value.timeout),
+        start_period=_milliseconds(value.start_period),
+        retries=value.retries,
+    )
+
+
+def _milliseconds(duration: str | None) -> int | None:
+    if duration is None:
+        return None
+    number = duration.rstrip("hms")
+    return int(number) * {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}[duration.removeprefix(number)]
 
 
 def read_parent(scope: Scope) -> Parent | None:

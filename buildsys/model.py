@@ -136,6 +136,17 @@ class ImageTest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Healthcheck:
+    """How docker sees whether a container does its work; durations in milliseconds, None leaves docker's default."""
+
+    command: tuple[str, ...]
+    interval: int | None = None
+    timeout: int | None = None
+    start_period: int | None = None
+    retries: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Parent:
     """The image that a chain of system layers starts from: its name, and references to try in order."""
 
@@ -194,6 +205,9 @@ class Recipe:
     ports: tuple[str, ...] = ()
     user: str | None = None
     workdir: str | None = None
+    entrypoint: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    healthcheck: Healthcheck | None = None
     checks: tuple[Check, ...] = ()
     freshness: str | None = None
     tests: tuple[ImageTest, ...] = ()

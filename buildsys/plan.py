@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from buildsys import template
 from buildsys.environment import Variable, merge
 from buildsys.errors import InvalidInput, Mistake, Place
+from buildsys.image_config import ImageConfig, config_of
 from buildsys.lock import Lock, LockedParent
 from buildsys.model import Catalog, Family, Parent
 from buildsys.names import target_name, variable_name
@@ -24,10 +24,7 @@ class StackTarget:
     noded: NodedStack
     groups: tuple[str, ...]
     environment: tuple[Variable, ...]
-    labels: Mapping[str, str]
-    ports: tuple[str, ...]
-    user: str | None
-    workdir: str | None
+    config: ImageConfig
 
     @property
     def stack(self) -> str:
@@ -129,19 +126,8 @@ def _stack(noded: NodedStack, mistakes: list[Mistake]) -> StackTarget:
             f" `{conflict.variable}` to `{conflict.first[1]}` and `{conflict.second[1]}`"
         )
         mistakes.append(Mistake(message=message, place=stack.place))
-    labels: dict[str, str] = {}
-    ports: dict[str, None] = {}
-    user: str | None = None
-    workdir: str | None = None
-    for each in instances:
-        for key, written in each.recipe.labels.items():
-            text = template.fill(written, each.parameters)
-            if labels.setdefault(key, text) != text:
-                message = f"`{stack.name}`: the layer `{each.name}` sets the label `{key}` anew"
-                mistakes.append(Mistake(message=message, place=stack.place))
-        ports.update(dict.fromkeys(each.recipe.ports))
-        user = each.recipe.user or user
-        workdir = each.recipe.workdir or workdir
+    config, wrong = config_of(instances)
+    mistakes.extend(Mistake(message=f"`{stack.name}`: {each}", place=stack.place) for each in wrong)
     accelerated = any(each.recipe.accelerator for each in instances)
     groups = {*stack.groups, "gpu" if accelerated else "cpu"}
     if stack.family:
@@ -151,10 +137,7 @@ def _stack(noded: NodedStack, mistakes: list[Mistake]) -> StackTarget:
         noded=noded,
         groups=tuple(sorted(groups)),
         environment=variables,
-        labels=MappingProxyType(dict(sorted(labels.items()))),
-        ports=tuple(ports),
-        user=user,
-        workdir=workdir,
+        config=config,
     )
 
 

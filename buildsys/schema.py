@@ -66,6 +66,7 @@ OneOrMore = Annotated[
 Condition = Annotated[dict[ParameterName, OneOrMore], Field(description="parameter names and their values")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64}|unknown)$")]
 Size = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)? ?(MB|GB)$")]
+Duration = Annotated[str, StringConstraints(pattern=r"^[1-9]\d*(ms|s|m|h)$")]
 KindName = Literal["system", "artifact", "toolchain"]
 
 
@@ -160,6 +161,16 @@ class WeightFields(_Strict):
     minutes: int | None = Field(None, ge=1, description="what it takes, where no run has recorded it yet")
 
 
+class HealthcheckFields(_Strict):
+    """How docker sees whether a container does its work."""
+
+    command: list[Text] = Field(min_length=1, description="a command and its words, run without a shell")
+    interval: Duration | None = Field(None, description="between two checks, such as `30s`")
+    timeout: Duration | None = Field(None, description="after which a check has failed")
+    start_period: Duration | None = Field(None, description="in which a failed check does not count")
+    retries: int | None = Field(None, ge=1, description="failed checks in a row that make it unhealthy")
+
+
 class RecipeFields(_Strict):
     """What a layer, or one flavour of it, may say."""
 
@@ -187,6 +198,9 @@ class RecipeFields(_Strict):
     ports: list[Text] | None = None
     user: Text | None = None
     workdir: Text | None = None
+    entrypoint: list[Text] | None = Field(None, description="a command and its words, run without a shell")
+    command: list[Text] | None = Field(None, description="words given to the entry point, or run where there is none")
+    healthcheck: HealthcheckFields | None = None
     checks: list[CheckFields] | None = None
     freshness: Literal["week", "month"] | None = None
     weight: WeightFields | None = None

@@ -167,9 +167,9 @@ def can_compose(stack: StackTarget) -> bool:
     """Whether a manifest over the blobs of nodes is all that a stack needs; else an engine assembles it.
 
     A stack that stands on a parent itself has blobs of another registry; WORKDIR makes its folder, which is a layer of
-    its own; several platforms need an index.
+    its own; several platforms need an index. All else that layers say of an image stands in its config alone.
     """
-    return stack.noded.base is not None and not stack.workdir and len(stack.noded.stack.platforms) == 1
+    return stack.noded.base is not None and not stack.config.workdir and len(stack.noded.stack.platforms) == 1
 
 
 def inputs_text(keyed: Keyed) -> str:

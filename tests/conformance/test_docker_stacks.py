@@ -97,7 +97,7 @@ def ours(plan: Plan, stack: StackTarget) -> dict[str, dict[str, str]]:
                 python.update(dict.fromkeys((found[0] for found in names if found), ""))
         python.update((each.name, "") for each in node.downloads if node.recipe.layer == "pytorch")
     environment = {each.name: each.value for each in stack.environment if each.value is not None}
-    return {"apt": apt, "python": python, "ports": dict.fromkeys(stack.ports, ""), "environment": environment}
+    return {"apt": apt, "python": python, "ports": dict.fromkeys(stack.config.ports, ""), "environment": environment}
 
 
 def differences(theirs: Mapping[str, Mapping[str, str]], mine: Mapping[str, Mapping[str, str]]) -> Iterator[Difference]:
@@ -149,7 +149,7 @@ def test_a_listed_difference_has_a_reason_and_an_image(entry: Mapping[str, Any],
 
 def test_images_start_as_jovyan_in_the_home_and_only_cuda_is_for_gpus(plan: Plan) -> None:
     for name, each in stacks(plan).items():
-        assert (each.user, each.workdir) == ("1000", "/home/jovyan")
+        assert (each.config.user, each.config.workdir) == ("1000", "/home/jovyan")
         assert ("gpu" in each.groups) == ("cuda" in name)
 
 

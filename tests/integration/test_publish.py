@@ -276,7 +276,28 @@ def test_what_is_planned_is_what_is_executed_and_the_least_possible(
     assert copied.planned() == (set(), set())
 
 
+# Each word is text and no more: a variable, quotes, an end of line, a heredoc, what bake takes for a template.
+STARTS = {
+    "labels": {"org.example.release": "{version} of $HOME"},
+    "user": "{version}",
+    "entrypoint": ["env", "SAID=$HOME ${{A}} %{{x}} \\$A q\"u'o\\te\nend\u2028{version}", "<<EOF=1"],
+    "command": ["sh", "-c", 'echo "$SAID"'],
+    "healthcheck": {
+        "command": ["test", "$HOME", "!=", "${{A}} '\""],
+        "interval": "5m",
+        "timeout": "3s",
+        "start_period": "1500ms",
+        "retries": "4",
+    },
+}
+
+
 def test_image_that_was_composed_runs_and_is_what_buildkit_assembles(small: Small) -> None:
+    said = "\n".join(f"{field}: {json.dumps(value)}" for field, value in STARTS.items())
+    small.edit("layers/conda/layer.yaml", "prefix: /opt/conda", f"prefix: /opt/conda\n{said}")
+    done, executed = small.bake()
+    # It was composed: an engine would have made it too, but of no RUN either, so the run's own words count.
+    assert (done.code, executed) == (0, []), done.stdout + done.stderr
     tag = f"{small.environment['BUILDSYS_REGISTRY']}/one:latest"
     with Registry() as registry:
         composed = registry.manifest(Reference.parse(tag))
@@ -306,6 +327,18 @@ def test_image_that_was_composed_runs_and_is_what_buildkit_assembles(small: Smal
         assert assembled.config is not None
         config = json.loads(registry.blob(reference, assembled.config.digest))
     assert composed_config["config"] == config["config"]
+    word = "SAID=$HOME ${A} %{x} \\$A q\"u'o\\te\nend\u20281"
+    assert config["config"]["Entrypoint"] == ["env", word, "<<EOF=1"]
+    assert config["config"]["Healthcheck"] == {
+        "Test": ["CMD", "test", "$HOME", "!=", "${A} '\""],
+        "Interval": 300 * 10**9,
+        "Timeout": 3 * 10**9,
+        "StartPeriod": 1_500_000_000,
+        "Retries": 4,
+    }
+    assert (config["config"]["User"], config["config"]["Labels"]["org.example.release"]) == ("1", "1 of $HOME")
+    alone = run("docker", "run", "--rm", tag, environment=small.environment)
+    assert alone.stdout == word.removeprefix("SAID=") + "\n"
     assert composed_config["rootfs"] == config["rootfs"]
     assert [layer.digest for layer in composed.layers] == [layer.digest for layer in assembled.layers]
     assert (composed_config["os"], composed_config["architecture"]) == (config["os"], config["architecture"])

@@ -43,6 +43,9 @@ _RICH: Mapping[str, Any] = {
     "ports": ["8080", "22"],
     "user": "someone",
     "workdir": "/srv",
+    "entrypoint": ["tini", "--"],
+    "command": ["serve"],
+    "healthcheck": {"command": ["check"], "interval": "5m"},
     "tests": [{"run": "true"}],
 }
 _RICH_DOCKERFILE = """\
@@ -292,6 +295,10 @@ IMAGE_FIELDS: Mapping[str, Any] = {
     "ports": ["8080"],
     "user": "nobody",
     "workdir": "/",
+    "entrypoint": ["tini"],
+    "command": [],
+    "healthcheck": {"command": ["check"], "interval": "5m", "retries": "2"},
+    "healthcheck that is no more": None,
 }
 
 

@@ -81,7 +81,7 @@ def test_layers_that_set_one_variable_differently_are_told() -> None:
 def test_last_user_and_workdir_count_and_ports_are_joined() -> None:
     first, last = "user: a\nworkdir: /a\nports: [80, 22]\n", "user: b\nports: [22, 443]\norder: 5\n"
     files = tree("stacks:\n  one: {layers: [system, fast, gpu]}\n", fast=FAST + first, gpu=GPU + last)
-    found = stack(planned(files))
+    found = stack(planned(files)).config
     assert (found.user, found.workdir, found.ports) == ("b", "/a", ("80", "22", "443"))
 
 
@@ -113,4 +113,4 @@ def test_unknown_checksum_and_lock_of_another_version_are_told() -> None:
 def test_labels_have_the_values_of_their_layer() -> None:
     files = tree("stacks:\n  one: {layers: [system, fast]}\n")
     files["layers/fast/layer.yaml"] += "labels: {org.example.fast: 'v{version}'}\n"
-    assert planned(files).stacks[0].labels["org.example.fast"] == "v1.0"
+    assert planned(files).stacks[0].config.labels["org.example.fast"] == "v1.0"
