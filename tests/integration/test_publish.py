@@ -281,7 +281,7 @@ STARTS = {
     "labels": {"org.example.release": "{version} of $HOME"},
     "user": "{version}",
     "entrypoint": ["env", "SAID=$HOME ${{A}} %{{x}} \\$A q\"u'o\\te\nend\u2028{version}", "<<EOF=1"],
-    "command": ["sh", "-c", 'echo "$SAID"'],
+    "command": ["printenv", "SAID"],
     "healthcheck": {
         "command": ["test", "$HOME", "!=", "${{A}} '\""],
         "interval": "5m",
@@ -295,15 +295,16 @@ STARTS = {
 def test_image_that_was_composed_runs_and_is_what_buildkit_assembles(small: Small) -> None:
     said = "\n".join(f"{field}: {json.dumps(value)}" for field, value in STARTS.items())
     small.edit("layers/conda/layer.yaml", "prefix: /opt/conda", f"prefix: /opt/conda\n{said}")
-    done, executed = small.bake()
-    # It was composed: an engine would have made it too, but of no RUN either, so the run's own words count.
-    assert (done.code, executed) == (0, []), done.stdout + done.stderr
+    # The engine keeps its cache, out of which it assembles the same blobs below.
+    done = small.call("bake", "--all", "--push")
+    assert done.code == 0, done.stdout + done.stderr
     tag = f"{small.environment['BUILDSYS_REGISTRY']}/one:latest"
     with Registry() as registry:
         composed = registry.manifest(Reference.parse(tag))
         assert composed is not None
         assert composed.config is not None
         composed_config = json.loads(registry.blob(Reference.parse(tag), composed.config.digest))
+    assert "buildsys" in {each.get("comment") for each in composed_config["history"]}
     script = "mpi; conda; cat /etc/system"
     told = run("docker", "run", "--rm", tag, "sh", "-c", script, environment=small.environment)
     assert told.stdout.splitlines()[:2] == ["mpi 1", "conda 1"]
