@@ -1634,6 +1634,9 @@ EXPOSE 8888
 EXPOSE 4040
 WORKDIR /home/jovyan
 USER 1000
+ENTRYPOINT ["tini", "-g", "--", "start.sh"]
+CMD ["start-notebook.py"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
   tags = ["${BUILDSYS_REGISTRY}/all-spark-notebook:${BUILDSYS_TAG}"]
   labels = {
@@ -1671,6 +1674,9 @@ ENV SHELL="/bin/bash"
 EXPOSE 8888
 WORKDIR /home/jovyan
 USER 1000
+ENTRYPOINT ["tini", "-g", "--", "start.sh"]
+CMD ["start-notebook.py"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
   tags = ["${BUILDSYS_REGISTRY}/base-notebook:${BUILDSYS_TAG}"]
   labels = {
@@ -1708,6 +1714,9 @@ ENV SHELL="/bin/bash"
 EXPOSE 8888
 WORKDIR /home/jovyan
 USER 1000
+ENTRYPOINT ["tini", "-g", "--", "start.sh"]
+CMD ["start-notebook.py"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
   tags = ["${BUILDSYS_REGISTRY}/base-notebook-debian:${BUILDSYS_TAG}"]
   labels = {
@@ -1756,6 +1765,9 @@ ENV SHELL="/bin/bash"
 EXPOSE 8888
 WORKDIR /home/jovyan
 USER 1000
+ENTRYPOINT ["tini", "-g", "--", "start.sh"]
+CMD ["start-notebook.py"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
   tags = ["${BUILDSYS_REGISTRY}/datascience-notebook:${BUILDSYS_TAG}"]
   labels = {
@@ -1789,6 +1801,7 @@ ENV PATH="/opt/conda/bin$${PATH:+:$${PATH}}"
 ENV SHELL="/bin/bash"
 WORKDIR /home/jovyan
 USER 1000
+ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 EOT
   tags = ["${BUILDSYS_REGISTRY}/docker-stacks-foundation:${BUILDSYS_TAG}"]
   labels = {
@@ -1822,6 +1835,7 @@ ENV PATH="/opt/conda/bin$${PATH:+:$${PATH}}"
 ENV SHELL="/bin/bash"
 WORKDIR /home/jovyan
 USER 1000
+ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 EOT
   tags = ["${BUILDSYS_REGISTRY}/docker-stacks-foundation-debian:${BUILDSYS_TAG}"]
   labels = {
@@ -1866,6 +1880,9 @@ ENV SHELL="/bin/bash"
 EXPOSE 8888
 WORKDIR /home/jovyan
 USER 1000
+ENTRYPOINT ["tini", "-g", "--", "start.sh"]
+CMD ["start-notebook.py"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
   tags = ["${BUILDSYS_REGISTRY}/julia-notebook:${BUILDSYS_TAG}"]
   labels = {
@@ -1903,6 +1920,9 @@ ENV SHELL="/bin/bash"
 EXPOSE 8888
 WORKDIR /home/jovyan
 USER 1000
+ENTRYPOINT ["tini", "-g", "--", "start.sh"]
+CMD ["start-notebook.py"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
   tags = ["${BUILDSYS_REGISTRY}/minimal-notebook:${BUILDSYS_TAG}"]
   labels = {
@@ -1940,6 +1960,9 @@ ENV SHELL="/bin/bash"
 EXPOSE 8888
 WORKDIR /home/jovyan
 USER 1000
+ENTRYPOINT ["tini", "-g", "--", "start.sh"]
+CMD ["start-notebook.py"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
   tags = ["${BUILDSYS_REGISTRY}/minimal-notebook-debian:${BUILDSYS_TAG}"]
   labels = {
@@ -1986,6 +2009,9 @@ EXPOSE 8888
 EXPOSE 4040
 WORKDIR /home/jovyan
 USER 1000
+ENTRYPOINT ["tini", "-g", "--", "start.sh"]
+CMD ["start-notebook.py"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
   tags = ["${BUILDSYS_REGISTRY}/pyspark-notebook:${BUILDSYS_TAG}"]
   labels = {
@@ -2027,6 +2053,9 @@ ENV SHELL="/bin/bash"
 EXPOSE 8888
 WORKDIR /home/jovyan
 USER 1000
+ENTRYPOINT ["tini", "-g", "--", "start.sh"]
+CMD ["start-notebook.py"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
   tags = ["${BUILDSYS_REGISTRY}/pytorch-notebook:${BUILDSYS_TAG}"]
   labels = {
@@ -2071,6 +2100,9 @@ ENV SHELL="/bin/bash"
 EXPOSE 8888
 WORKDIR /home/jovyan
 USER 1000
+ENTRYPOINT ["tini", "-g", "--", "start.sh"]
+CMD ["start-notebook.py"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
   tags = ["${BUILDSYS_REGISTRY}/pytorch-notebook-cuda12:${BUILDSYS_TAG}"]
   labels = {
@@ -2115,6 +2147,9 @@ ENV SHELL="/bin/bash"
 EXPOSE 8888
 WORKDIR /home/jovyan
 USER 1000
+ENTRYPOINT ["tini", "-g", "--", "start.sh"]
+CMD ["start-notebook.py"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
   tags = ["${BUILDSYS_REGISTRY}/pytorch-notebook-cuda13:${BUILDSYS_TAG}"]
   labels = {
@@ -2154,6 +2189,9 @@ ENV SHELL="/bin/bash"
 EXPOSE 8888
 WORKDIR /home/jovyan
 USER 1000
+ENTRYPOINT ["tini", "-g", "--", "start.sh"]
+CMD ["start-notebook.py"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
   tags = ["${BUILDSYS_REGISTRY}/r-notebook:${BUILDSYS_TAG}"]
   labels = {
@@ -2193,6 +2231,9 @@ ENV SHELL="/bin/bash"
 EXPOSE 8888
 WORKDIR /home/jovyan
 USER 1000
+ENTRYPOINT ["tini", "-g", "--", "start.sh"]
+CMD ["start-notebook.py"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
   tags = ["${BUILDSYS_REGISTRY}/scipy-notebook:${BUILDSYS_TAG}"]
   labels = {
@@ -2232,6 +2273,9 @@ ENV SHELL="/bin/bash"
 EXPOSE 8888
 WORKDIR /home/jovyan
 USER 1000
+ENTRYPOINT ["tini", "-g", "--", "start.sh"]
+CMD ["start-notebook.py"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
   tags = ["${BUILDSYS_REGISTRY}/scipy-notebook-debian:${BUILDSYS_TAG}"]
   labels = {
@@ -2273,6 +2317,9 @@ ENV SHELL="/bin/bash"
 EXPOSE 8888
 WORKDIR /home/jovyan
 USER 1000
+ENTRYPOINT ["tini", "-g", "--", "start.sh"]
+CMD ["start-notebook.py"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
   tags = ["${BUILDSYS_REGISTRY}/tensorflow-notebook:${BUILDSYS_TAG}"]
   labels = {
@@ -2317,6 +2364,9 @@ ENV SHELL="/bin/bash"
 EXPOSE 8888
 WORKDIR /home/jovyan
 USER 1000
+ENTRYPOINT ["tini", "-g", "--", "start.sh"]
+CMD ["start-notebook.py"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
   tags = ["${BUILDSYS_REGISTRY}/tensorflow-notebook-cuda:${BUILDSYS_TAG}"]
   labels = {
@@ -2358,6 +2408,9 @@ ENV SHELL="/bin/bash"
 EXPOSE 8888
 WORKDIR /home/jovyan
 USER 1000
+ENTRYPOINT ["tini", "-g", "--", "start.sh"]
+CMD ["start-notebook.py"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
   tags = ["${BUILDSYS_REGISTRY}/tensorflow-notebook-debian:${BUILDSYS_TAG}"]
   labels = {

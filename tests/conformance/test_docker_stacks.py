@@ -17,7 +17,7 @@ import yaml
 
 from buildsys.commands import make_plan
 from buildsys.key import folders_of, keys_of
-from buildsys.model import Kind
+from buildsys.model import Healthcheck, Kind
 from buildsys.node import Node
 from buildsys.plan import Plan, StackTarget
 from buildsys.render import BAKE_FILE, render
@@ -26,6 +26,9 @@ from buildsys.workspace import Workspace
 EXAMPLE = Path(__file__).parents[2] / "examples" / "docker-stacks"
 UPSTREAM: Mapping[str, Any] = yaml.load((EXAMPLE / "upstream.yaml").read_text(), Loader=yaml.BaseLoader)
 LISTED = yaml.load((EXAMPLE / "differences.yaml").read_text(), Loader=yaml.BaseLoader)
+HEALTHCHECK = Healthcheck(
+    command=("/etc/jupyter/docker_healthcheck.py",), interval=3000, timeout=5000, start_period=5000, retries=3
+)
 # What is made on Debian is held against the image of that name.
 SUFFIX = "-debian"
 ON_DEBIAN = [
@@ -151,6 +154,23 @@ def test_images_start_as_jovyan_in_the_home_and_only_cuda_is_for_gpus(plan: Plan
     for name, each in stacks(plan).items():
         assert (each.config.user, each.config.workdir) == ("1000", "/home/jovyan")
         assert ("gpu" in each.groups) == ("cuda" in name)
+
+
+def test_images_start_by_tini_and_all_but_the_foundation_start_a_server_that_is_looked_after(plan: Plan) -> None:
+    for name, each in stacks(plan).items():
+        foundation = name.removesuffix(SUFFIX) == "docker-stacks-foundation"
+        assert each.config.entrypoint == ("tini", "-g", "--", "start.sh")
+        assert each.config.command == (None if foundation else ("start-notebook.py",))
+        assert each.config.healthcheck == (None if foundation else HEALTHCHECK)
+
+
+def test_another_user_id_is_that_of_the_image_too(tree: Mapping[str, str]) -> None:
+    line = "      - foundation-os: {flavour: debian}\n"
+    assert line in tree["stacks.yaml"]
+    text = tree["stacks.yaml"].replace(line, line + "      - notebook-user: {uid: 1234}\n")
+    changed = make_plan({**tree, "stacks.yaml": text})
+    users = {each.noded.stack.family: each.config.user for each in changed.stacks}
+    assert users == {"docker-stacks": "1000", "debian": "1234"}
 
 
 @pytest.mark.parametrize("image", [name for name, facts in UPSTREAM.items() if "parent" in facts])
