@@ -1,52 +1,179 @@
 #!/usr/bin/env python3
-"""Time and memory of plan, keys and rendering for 100, 1,000 and 10,000 stacks, each in a process of its own."""
+"""Time and memory of plan, keys, rendering and look-ups for 100 to 10,000 stacks, and of `bake --print` beside it.
+
+Each measurement is made in a process of its own. Look-ups ask a real registry on loopback; bake only prints, so no
+engine builds anything. Does its own set-up, and writes its section of the page and the curve.
+"""
 
 from __future__ import annotations
 
+import argparse
 import itertools
+import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from catalog import project
 
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
 
-def measure(stacks: int) -> None:
-    """Plan a generated project in this process and print what it took."""
+from compare.about import ROOT, about, write_section
+from compare.curve import picture
+from compare.emptied import running
+from compare.scale import ACROSS, FAMILY, LIMIT, TITLE, UP, lines_of, section
+
+SIZES = (100, 300, 1000, 3000, 10000)
+ROUNDS = 3
+ROUNDS_UP_TO = 1000
+RESULTS = Path(__file__).parent / "results" / "plan-scale.json"
+CURVE = ROOT / "docs" / "plan-scale.svg"
+STEPS = ("plan", "keys", "render", "lookup")
+WHOLE, SOME, ONE = "whole.hcl", "family.hcl", "one.hcl"
+
+
+def measure(stacks: int, folder: Path) -> dict[str, Any]:
+    """Plan a generated project in this process, write what bake is to read, and return what it took."""
     from buildsys.commands import make_plan
     from buildsys.key import folders_of, keys_of
+    from buildsys.registry import Registry
     from buildsys.render import render
+    from buildsys.runtime import Publication, render_bake
+    from buildsys.store import Store, inputs_text
     from buildsys.workspace import Workspace
 
+    for path, text in project(stacks).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    workspace = Workspace(root=folder)
+    marks = [time.monotonic()]
+    made = make_plan(workspace.tree())
+    marks.append(time.monotonic())
+    keys = keys_of(made, workspace.contents(folders_of(made)))
+    marks.append(time.monotonic())
+    text = render(made)
+    marks.append(time.monotonic())
+    with Registry() as registry:
+        store = Store(registry=registry, prefix=os.environ["BUILDSYS_REGISTRY"])
+        existing = store.existing(made, keys)
+        marks.append(time.monotonic())
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if existing:
+        sys.exit(f"error: a registry that is empty has {next(iter(existing))}")
+    # What `buildsys bake --push` gives to bake for the node with the most needs: they exist, and it is published.
+    node = max(made.nodes, key=lambda each: (len(each.below), each.name))
+    references = {name: f"{store.prefix}/nodes@sha256:{keys.nodes[name].key}" for name in node.below}
+    keyed = keys.nodes[node.name]
+    publication = Publication(name=str(store.node(keyed.key)), key=keyed.key, inputs=inputs_text(keyed))
+    began = time.monotonic()
+    one = render_bake(made, [node.name], references, {node.name: publication}, {})
+    small = time.monotonic() - began
+    some = render_bake(made, [each.name for each in made.stacks[:FAMILY]], {}, {}, {})
+    for name, each in ((WHOLE, text), (SOME, some), (ONE, one)):
+        (folder / name).write_text(each, encoding="utf-8")
+    found = {step: after - before for step, (before, after) in zip(STEPS, itertools.pairwise(marks), strict=True)}
+    sizes = {"whole_bytes": len(text), "family_bytes": len(some), "one_bytes": len(one)}
+    count = {"nodes": len(made.nodes), "asked": len(made.nodes) + len(made.stacks)}
+    targets = {"family_targets": [each.name for each in made.stacks[:FAMILY]], "one_targets": [node.name]}
+    return {**found, "total": sum(found.values()), "memory": memory, "one_render": small, **sizes, **count, **targets}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Printed:
+    """How `bake --print` went: its exit code, none where it was stopped at the limit, MiB, and its words at the end."""
+
+    seconds: float
+    code: int | None
+    memory: float
+    words: str
+
+
+def printed(file: str, targets: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Printed:
+    """Let bake read a file and print what it would do, of all or of some targets; stop it at the limit."""
+    words = ["docker", "buildx", "bake", "--file", file, "--print", *targets]
+    stopped = threading.Event()
+    with (folder / "bake.log").open("w+", encoding="utf-8", errors="replace") as log:
+        began = time.monotonic()
+        process = subprocess.Popen(
+            words, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True
+        )
+
+        def stop() -> None:
+            stopped.set()
+            # The plugin is a child of docker's.
+            os.killpg(process.pid, signal.SIGKILL)
+
+        timer = threading.Timer(LIMIT, stop)
+        timer.start()
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - began
+        timer.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        log.seek(0)
+        last = next((line.strip() for line in reversed(log.readlines()) if line.strip()), "")
+    code = None if stopped.is_set() else process.returncode
+    return Printed(seconds=seconds, code=code, memory=used.ru_maxrss / 1024, words=last[:300] if code else "")
+
+
+def one_round(stacks: int, environment: Mapping[str, str], *, whole: bool) -> dict[str, Any]:
+    """Measure once, in processes of their own; `whole` lets bake read the whole file too."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for path, text in project(stacks).items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(text, encoding="utf-8")
-        workspace = Workspace(root=folder)
-        marks = [time.monotonic()]
-        made = make_plan(workspace.tree())
-        marks.append(time.monotonic())
-        keys_of(made, workspace.contents(folders_of(made)))
-        marks.append(time.monotonic())
-        text = render(made)
-        marks.append(time.monotonic())
-    plan, keys, rendered = (after - before for before, after in itertools.pairwise(marks))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{stacks:6} stacks {len(made.nodes):6} nodes  plan {plan:6.2f} s  keys {keys:5.2f} s  render {rendered:5.2f} s"
-        f"  in all {plan + keys + rendered:6.2f} s  {memory:5.0f} MiB  file {len(text) / 1e6:.1f} MB",
-        flush=True,
-    )
+        done = subprocess.run(
+            [sys.executable, __file__, "--measure", str(stacks), "--folder", name],
+            env=dict(environment),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        found: dict[str, Any] = json.loads(done.stdout)
+        asked = [("one", ONE, found.pop("one_targets")), ("family", SOME, found.pop("family_targets"))]
+        asked += [("whole", WHOLE, [])] if whole else []
+        return found | {key: asdict(printed(file, targets, folder, environment)) for key, file, targets in asked}
+
+
+def main() -> None:
+    """Measure each size, and write the results, the page and the curve."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--name", default="bench", help="the engine's name")
+    parser.add_argument("--output", type=Path, help="another file for the results; page and curve are then left alone")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="how many stacks")
+    parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.measure:
+        print(json.dumps(measure(asked.measure, asked.folder)))
+        return
+    with running(asked.name) as (_, environment):
+        document = about(["bench/plan_scale.py", *sys.argv[1:]], environment)
+        began, sizes, whole = time.monotonic(), [], True
+        for stacks in sorted(asked.sizes):
+            rounds = ROUNDS if stacks <= ROUNDS_UP_TO else 1
+            runs: list[dict[str, Any]] = []
+            for _ in range(rounds):
+                runs.append(one_round(stacks, environment, whole=whole))
+                # What bake does not end with here, it will not with more.
+                whole = whole and runs[-1]["whole"]["code"] is not None
+                shown = {key: round(value, 2) for key, value in runs[-1].items() if isinstance(value, float)}
+                print(f"{stacks:6} stacks: {shown}, bake --print {runs[-1].get('whole')}", flush=True)
+            sizes.append({"stacks": stacks, "runs": runs})
+        document |= {"sizes": sizes, "seconds": time.monotonic() - began}
+    path = asked.output or RESULTS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    if not asked.output:
+        CURVE.write_text(picture(TITLE, ACROSS, UP, lines_of(document)), encoding="utf-8")
+        write_section("plan-scale", "plan_scale.py", section(document))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2:
-        measure(int(sys.argv[1]))
-    else:
-        for stacks in (100, 1000, 10000):
-            subprocess.run([sys.executable, __file__, str(stacks)], check=True, env=os.environ)
+    main()

@@ -42,21 +42,32 @@ class Emptied:
 
 
 @contextlib.contextmanager
-def emptied(name: str, folder: str) -> Iterator[Emptied]:
-    """Start an engine of that name, which holds nothing; it is wiped at the end."""
+def running(name: str) -> Iterator[tuple[Instance, Mapping[str, str]]]:
+    """Start an engine of that name, which holds nothing, with its registry; both are wiped at the end.
+
+    Yields it and the environment that reaches it, without what the caller's says of others.
+    """
     instance = Instance(home=default_home().expanduser().resolve(), name=name)
     wipe(instance, everything=False)
     state = start(instance)
-    where = ROOT / ".buildsys" / name / folder
     try:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("BUILDSYS_", "DOCKER_"))}
+        path = f"{instance.home / 'bin'}{os.pathsep}{kept.get('PATH', '')}"
+        yield instance, {**kept, **settings_for_clients(instance, state), "PATH": path}
+    finally:
+        wipe(instance, everything=False)
+
+
+@contextlib.contextmanager
+def emptied(name: str, folder: str) -> Iterator[Emptied]:
+    """Start an engine of that name, which holds nothing; it is wiped at the end."""
+    with running(name) as (instance, environment):
+        where = ROOT / ".buildsys" / name / folder
         overlay = where.with_suffix(".lock")
         overlay.parent.mkdir(parents=True, exist_ok=True)
         overlay.unlink(missing_ok=True)
         bootstrap(instance, ["debian:12"], overlay, again=False)
         parent = read_overlay(overlay)["debian-12"]
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("BUILDSYS_", "DOCKER_"))}
-        path = f"{instance.home / 'bin'}{os.pathsep}{kept.get('PATH', '')}"
-        environment = {**kept, **settings_for_clients(instance, state), "PATH": path}
         yield Emptied(
             instance=instance,
             environment=environment,
@@ -64,5 +75,3 @@ def emptied(name: str, folder: str) -> Iterator[Emptied]:
             digest=parent.digest,
             folder=where,
         )
-    finally:
-        wipe(instance, everything=False)

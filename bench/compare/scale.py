@@ -1,0 +1,126 @@
+"""What the page and the picture say of planning at scale."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import operator
+import statistics
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from compare.about import heading
+from compare.curve import INK, Line, growth
+
+LIMIT = 120
+FAMILY = 100
+TITLE = "From 100 to 10,000 stacks: what a plan takes, and bake's reading of it"
+ACROSS, UP = "stacks", "seconds"
+# The same hues in the order of the tables, dark enough for text on white.
+OWN = {
+    "plan": ("load and plan", "#0969da"),
+    "keys": ("keys", "#8250df"),
+    "render": ("render", "#9a6700"),
+    "lookup": ("look-ups", "#1a7f37"),
+    "total": ("all four", INK),
+}
+BAKE = {
+    "whole": ("bake --print, whole file", "#cf222e"),
+    "family": (f"bake --print, {FAMILY} stacks", "#bf3989"),
+    "one": ("bake --print, one target", "#bc4c00"),
+}
+
+
+def middle(size: Mapping[str, Any], *path: str) -> float:
+    """Return the median of a figure over the rounds of a size."""
+    values: list[float] = [functools.reduce(operator.getitem, path, run) for run in size["runs"]]
+    return statistics.median(values)
+
+
+def shown(seconds: float) -> str:
+    """Return seconds with as many digits as they deserve."""
+    return f"{seconds:.2f}" if seconds < 10 else f"{seconds:.1f}" if seconds < 100 else f"{seconds:.0f}"
+
+
+def ending(size: Mapping[str, Any], file: str) -> str:
+    """Return how `bake --print` of a file ended at a size: seconds and MiB, or why there are none."""
+    last = next((run[file] for run in size["runs"] if file in run and run[file]["code"] != 0), None)
+    if last is None and all(file in run for run in size["runs"]):
+        return f"{shown(middle(size, file, 'seconds'))} s, {middle(size, file, 'memory'):.0f} MiB"
+    if last is None:
+        return "not tried, as a smaller one did not end"
+    if last["code"] is None:
+        return f"no end within {LIMIT} s ({last['memory']:.0f} MiB by then)"
+    return f"failed with {last['code']}: `{last['words']}`".replace("|", "\\|")
+
+
+def lines_of(document: Mapping[str, Any]) -> tuple[Line, ...]:
+    """Return the lines of the picture."""
+    sizes = document["sizes"]
+    found = []
+    for step, (title, colour) in OWN.items():
+        points = tuple((size["stacks"], middle(size, step)) for size in sizes)
+        found.append(Line(title=title, colour=colour, points=points, broad=step == "total"))
+    for file, (title, colour) in BAKE.items():
+        answers = [(size, [run[file] for run in size["runs"] if file in run]) for size in sizes]
+        points = tuple(
+            (size["stacks"], middle(size, file, "seconds"))
+            for size, made in answers
+            if len(made) == len(size["runs"]) and all(each["code"] == 0 for each in made)
+        )
+        beyond = next((size["stacks"] for size, made in answers if any(each["code"] is None for each in made)), None)
+        if points:
+            end = (beyond, float(LIMIT)) if beyond else None
+            more = f": over {LIMIT} s" if beyond else ""
+            found.append(Line(title=f"{title}{more}", colour=colour, points=points, beyond=end, broad=file == "whole"))
+    return tuple(found)
+
+
+def section(document: Mapping[str, Any]) -> str:
+    """Return the page's section."""
+    return "\n".join(_section(document))
+
+
+def _section(document: Mapping[str, Any]) -> Iterator[str]:
+    sizes = document["sizes"]
+    yield from ("## Planning at scale", "", *heading(document), "")
+    yield (
+        "A catalog made from a seed: six layers to a stack, two of the system in one of 6 releases and four of 24 "
+        "artifacts in one of 40 versions each. Every round in a process of its own; medians of "
+        f"{max(len(size['runs']) for size in sizes)} rounds, above "
+        f"{max((size['stacks'] for size in sizes if len(size['runs']) > 1), default=0):,} stacks one. "
+        "Look-ups are a HEAD for the key of every node and stack, eight at a time, to an empty docker-registry on "
+        "loopback, which answers each with 404. Memory is the process's peak after all four."
+    )
+    yield from ("", "![Seconds by number of stacks, both logarithmic](plan-scale.svg)", "")
+    yield "| Stacks | Nodes | Load and plan | Keys | Render | Look-ups (asked) | All four | Memory | File |"
+    yield "|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+    for size in sizes:
+        plan, keys, render, lookup, total = (f"{shown(middle(size, step))} s" for step in OWN)
+        yield (
+            f"| {size['stacks']:,} | {middle(size, 'nodes'):,.0f} | {plan} | {keys} | {render} "
+            f"| {lookup} ({middle(size, 'asked'):,.0f}) | {total} | {middle(size, 'memory'):.0f} MiB "
+            f"| {middle(size, 'whole_bytes') / 1e6:.1f} MB |"
+        )
+    yield ""
+    yield (
+        "`docker buildx bake --print`, which reads a file and builds nothing, of three files: the whole one; one with "
+        f"{FAMILY} of its stacks and all that they link to; the one that `buildsys bake --push` gives to bake for a "
+        f"single node. Each gets {LIMIT} s."
+    )
+    yield from ("", f"| Stacks | The whole file | {FAMILY} stacks of it | One node (its file, made in) |")
+    yield "|---:|---:|---:|---:|"
+    for size in sizes:
+        small = f"{middle(size, 'one_bytes') / 1e3:.1f} kB, {middle(size, 'one_render') * 1000:.0f} ms"
+        whole, some, one = (ending(size, file) for file in BAKE)
+        yield f"| {size['stacks']:,} | {whole} | {some} | {one} ({small}) |"
+    yield ""
+    yield "Growth, as the exponent between neighbouring sizes: 1 is in proportion to the stacks, 2 their square."
+    lines = lines_of(document)[: len(OWN) + 1]
+    yield from ("", f"| Stacks | {' | '.join(line.title.partition(':')[0] for line in lines)} |")
+    yield f"|---|{'---:|' * len(lines)}"
+    found = [growth(line.points) for line in lines]
+    names = [size["stacks"] for size in sizes]
+    for pair in itertools.pairwise(names):
+        cells = [f"{each[pair]:.2f}" if pair in each else "–" for each in found]
+        yield f"| {pair[0]:,} to {pair[1]:,} | {' | '.join(cells)} |"
