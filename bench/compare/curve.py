@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 900, 560
+WIDTH, HEIGHT = 960, 560
 LEFT, RIGHT, TOP, BOTTOM = 80, 670, 60, 480
 GAP = 17
 INK, PALE = "#24292f", "#d8dee4"
@@ -79,7 +79,7 @@ def picture(title: str, across: str, up: str, lines: Sequence[Line]) -> str:
         yield _text(LEFT, 32, title, size=18)
         for power in range(low, high + 1):
             yield _rule(LEFT, y(10**power), RIGHT, y(10**power))
-            yield _text(LEFT - 10, y(10**power) + 4, f"{10**power:g}", anchor="end")
+            yield _text(LEFT - 10, y(10**power) + 4, f"{10.0**power:,g}", anchor="end")
         for size in sizes:
             yield _rule(x(size), TOP, x(size), BOTTOM)
             yield _text(x(size), BOTTOM + 22, f"{size:,}", anchor="middle")
