@@ -8,11 +8,12 @@ engine builds anything. Does its own set-up, and writes its section of the page 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
+import operator
 import os
 import resource
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ from compare.scale import ACROSS, FAMILY, LIMIT, TITLE, UP, lines_of, section
 SIZES = (100, 300, 1000, 3000, 10000)
 ROUNDS = 3
 ROUNDS_UP_TO = 1000
+ONE_TIMES = 5
 RESULTS = Path(__file__).parent / "results" / "plan-scale.json"
 CURVE = ROOT / "docs" / "plan-scale.svg"
 STEPS = ("plan", "keys", "render", "lookup")
@@ -55,17 +57,17 @@ def measure(stacks: int, folder: Path) -> dict[str, Any]:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
     workspace = Workspace(root=folder)
-    marks = [time.monotonic()]
+    marks = [now()]
     made = make_plan(workspace.tree())
-    marks.append(time.monotonic())
+    marks.append(now())
     keys = keys_of(made, workspace.contents(folders_of(made)))
-    marks.append(time.monotonic())
+    marks.append(now())
     text = render(made)
-    marks.append(time.monotonic())
+    marks.append(now())
     with Registry() as registry:
         store = Store(registry=registry, prefix=os.environ["BUILDSYS_REGISTRY"])
         existing = store.existing(made, keys)
-        marks.append(time.monotonic())
+        marks.append(now())
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if existing:
         sys.exit(f"error: a registry that is empty has {next(iter(existing))}")
@@ -74,24 +76,46 @@ def measure(stacks: int, folder: Path) -> dict[str, Any]:
     references = {name: f"{store.prefix}/nodes@sha256:{keys.nodes[name].key}" for name in node.below}
     keyed = keys.nodes[node.name]
     publication = Publication(name=str(store.node(keyed.key)), key=keyed.key, inputs=inputs_text(keyed))
-    began = time.monotonic()
-    one = render_bake(made, [node.name], references, {node.name: publication}, {})
-    small = time.monotonic() - began
+    spent = []
+    for _ in range(ONE_TIMES):
+        began = time.monotonic()
+        one = render_bake(made, [node.name], references, {node.name: publication}, {})
+        spent.append(time.monotonic() - began)
     some = render_bake(made, [each.name for each in made.stacks[:FAMILY]], {}, {}, {})
     for name, each in ((WHOLE, text), (SOME, some), (ONE, one)):
         (folder / name).write_text(each, encoding="utf-8")
-    found = {step: after - before for step, (before, after) in zip(STEPS, itertools.pairwise(marks), strict=True)}
-    sizes = {"whole_bytes": len(text), "family_bytes": len(some), "one_bytes": len(one)}
-    count = {"nodes": len(made.nodes), "asked": len(made.nodes) + len(made.stacks)}
-    targets = {"family_targets": [each.name for each in made.stacks[:FAMILY]], "one_targets": [node.name]}
-    return {**found, "total": sum(found.values()), "memory": memory, "one_render": small, **sizes, **count, **targets}
+    walls, processors = (
+        dict(zip(STEPS, map(operator.sub, clock[1:], clock), strict=True)) for clock in zip(*marks, strict=True)
+    )
+    return {
+        **walls,
+        "total": sum(walls.values()),
+        "processor": {**processors, "total": sum(processors.values())},
+        "memory": memory,
+        "nodes": len(made.nodes),
+        "asked": len(made.nodes) + len(made.stacks),
+        "whole_bytes": len(text),
+        "one_bytes": len(one),
+        "one_render": statistics.median(spent),
+        "family_targets": [each.name for each in made.stacks[:FAMILY]],
+        "one_targets": [node.name],
+    }
+
+
+def now() -> tuple[float, float]:
+    """Return the seconds that have passed, and those that this process and its threads had a processor."""
+    return time.monotonic(), time.process_time()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Printed:
-    """How `bake --print` went: its exit code, none where it was stopped at the limit, MiB, and its words at the end."""
+    """How `bake --print` went: its exit code, none where it was stopped at the limit, and its words at the end.
+
+    MiB and processor seconds are those of docker and its plugin; of one that was stopped they are not known.
+    """
 
     seconds: float
+    processor: float
     code: int | None
     memory: float
     words: str
@@ -121,7 +145,13 @@ def printed(file: str, targets: Sequence[str], folder: Path, environment: Mappin
         log.seek(0)
         last = next((line.strip() for line in reversed(log.readlines()) if line.strip()), "")
     code = None if stopped.is_set() else process.returncode
-    return Printed(seconds=seconds, code=code, memory=used.ru_maxrss / 1024, words=last[:300] if code else "")
+    return Printed(
+        seconds=seconds,
+        processor=used.ru_utime + used.ru_stime,
+        code=code,
+        memory=used.ru_maxrss / 1024,
+        words=last[:300] if code else "",
+    )
 
 
 def one_round(stacks: int, environment: Mapping[str, str], *, whole: bool) -> dict[str, Any]:
@@ -155,17 +185,19 @@ def main() -> None:
         return
     with running(asked.name) as (_, environment):
         document = about(["bench/plan_scale.py", *sys.argv[1:]], environment)
-        began, sizes, whole = time.monotonic(), [], True
-        for stacks in sorted(asked.sizes):
-            rounds = ROUNDS if stacks <= ROUNDS_UP_TO else 1
-            runs: list[dict[str, Any]] = []
-            for _ in range(rounds):
-                runs.append(one_round(stacks, environment, whole=whole))
+        began, stopped = time.monotonic(), None
+        runs: dict[int, list[dict[str, Any]]] = {stacks: [] for stacks in sorted(asked.sizes)}
+        for turn in range(ROUNDS):
+            for stacks in [each for each in runs if turn == 0 or each <= ROUNDS_UP_TO]:
                 # What bake does not end with here, it will not with more.
-                whole = whole and runs[-1]["whole"]["code"] is not None
-                shown = {key: round(value, 2) for key, value in runs[-1].items() if isinstance(value, float)}
-                print(f"{stacks:6} stacks: {shown}, bake --print {runs[-1].get('whole')}", flush=True)
-            sizes.append({"stacks": stacks, "runs": runs})
+                whole = stopped is None or stacks < stopped
+                made = one_round(stacks, environment, whole=whole)
+                runs[stacks].append(made)
+                if whole and made["whole"]["code"] is None:
+                    stopped = stacks
+                words = ", ".join(f"{step} {made[step]:.2f} s" for step in (*STEPS, "total"))
+                print(f"{stacks:6} stacks: {words}, bake --print {made.get('whole')}", flush=True)
+        sizes = [{"stacks": stacks, "runs": made} for stacks, made in runs.items()]
         document |= {"sizes": sizes, "seconds": time.monotonic() - began}
     path = asked.output or RESULTS
     path.parent.mkdir(parents=True, exist_ok=True)

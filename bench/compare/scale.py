@@ -50,16 +50,20 @@ def ending(size: Mapping[str, Any], file: str) -> str:
     if last is None:
         return "not tried, as a smaller one did not end"
     if last["code"] is None:
-        return f"no end within {LIMIT} s ({last['memory']:.0f} MiB by then)"
+        return f"no end within {LIMIT} s"
     return f"failed with {last['code']}: `{last['words']}`".replace("|", "\\|")
 
 
-def points_of(document: Mapping[str, Any], name: str) -> tuple[tuple[int, float], ...]:
-    """Return the seconds of a step by size, or those that bake takes for a file where it ended well each time."""
+def points_of(document: Mapping[str, Any], name: str, *, processor: bool = False) -> tuple[tuple[int, float], ...]:
+    """Return by size the seconds of a step, or those that bake takes for a file where it ended well each time.
+
+    With `processor` those in which it had one.
+    """
     if name in OWN:
-        return tuple((size["stacks"], middle(size, name)) for size in document["sizes"])
+        path = ("processor", name) if processor else (name,)
+        return tuple((size["stacks"], middle(size, *path)) for size in document["sizes"])
     return tuple(
-        (size["stacks"], middle(size, name, "seconds"))
+        (size["stacks"], middle(size, name, "processor" if processor else "seconds"))
         for size in document["sizes"]
         if all(name in run and run[name]["code"] == 0 for run in size["runs"])
     )
@@ -126,11 +130,14 @@ def _section(document: Mapping[str, Any]) -> Iterator[str]:
         whole, some, one = (ending(size, file) for file in BAKE)
         yield f"| {size['stacks']:,} | {whole} | {some} | {one} ({small}) |"
     yield ""
-    yield "Growth, as the exponent between neighbouring sizes: 1 is in proportion to the stacks, 2 their square."
+    yield (
+        "Growth of processor time, which a busy machine disturbs less, as the exponent between neighbouring sizes: 1 is "
+        "in proportion to the stacks, 2 to their square."
+    )
     titles = [title for title, _ in (*OWN.values(), BAKE["whole"])]
     yield from ("", f"| Stacks | {' | '.join(titles)} |")
     yield f"|---|{'---:|' * len(titles)}"
-    found = [growth(points_of(document, name)) for name in (*OWN, "whole")]
+    found = [growth(points_of(document, name, processor=True)) for name in (*OWN, "whole")]
     names = [size["stacks"] for size in sizes]
     for pair in itertools.pairwise(names):
         cells = [f"{each[pair]:.2f}" if pair in each else "–" for each in found]
