@@ -150,7 +150,7 @@ def printed(file: str, targets: Sequence[str], folder: Path, environment: Mappin
         processor=used.ru_utime + used.ru_stime,
         code=code,
         memory=used.ru_maxrss / 1024,
-        words=last[:300] if code else "",
+        words="" if code == 0 else last[:300],
     )
 
 

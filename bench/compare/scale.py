@@ -49,9 +49,10 @@ def ending(size: Mapping[str, Any], file: str) -> str:
         return f"{shown(middle(size, file, 'seconds'))} s, {middle(size, file, 'memory'):.0f} MiB"
     if last is None:
         return "not tried, as a smaller one did not end"
+    words = f": `{last['words']}`".replace("|", "\\|") if last["words"] else ""
     if last["code"] is None:
-        return f"no end within {LIMIT} s"
-    return f"failed with {last['code']}: `{last['words']}`".replace("|", "\\|")
+        return f"no end within {LIMIT} s; its last words{words}" if words else f"no end within {LIMIT} s"
+    return f"failed with {last['code']}{words}"
 
 
 def points_of(document: Mapping[str, Any], name: str, *, processor: bool = False) -> tuple[tuple[int, float], ...]:
@@ -131,8 +132,8 @@ def _section(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {size['stacks']:,} | {whole} | {some} | {one} ({small}) |"
     yield ""
     yield (
-        "Growth of processor time, which a busy machine disturbs less, as the exponent between neighbouring sizes: 1 is "
-        "in proportion to the stacks, 2 to their square."
+        "Growth of processor time, which a busy machine disturbs less, as the exponent between neighbouring sizes: "
+        "1 is in proportion to the stacks, 2 to their square."
     )
     titles = [title for title, _ in (*OWN.values(), BAKE["whole"])]
     yield from ("", f"| Stacks | {' | '.join(titles)} |")

@@ -75,9 +75,11 @@ def test_page_tells_medians_growth_and_where_bake_did_not_end() -> None:
     assert "medians of 3 rounds, above 100 stacks one." in text
 
 
-def test_words_of_a_failure_stand_in_the_table() -> None:
+def test_last_words_of_what_failed_or_was_stopped_stand_in_the_table() -> None:
     failed = {**READ, "code": 1, "words": "ERROR: a|b"}
     assert ending({"runs": [run(1.0, failed)]}, "whole") == "failed with 1: `ERROR: a\\|b`"
+    stopped = {**READ, "code": None, "words": "#1 DONE 0.0s"}
+    assert ending({"runs": [run(1.0, stopped)]}, "whole") == f"no end within {LIMIT} s; its last words: `#1 DONE 0.0s`"
 
 
 def test_curve_shows_a_limit_where_bake_did_not_end_and_nothing_beyond() -> None:
