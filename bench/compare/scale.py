@@ -109,13 +109,14 @@ def _section(document: Mapping[str, Any]) -> Iterator[str]:
         "loopback, which answers each with 404. Memory is the process's peak after all four."
     )
     yield from ("", "![Seconds by number of stacks, both logarithmic](plan-scale.svg)", "")
-    yield "| Stacks | Nodes | Load and plan | Keys | Render | Look-ups (asked) | All four | Memory | File |"
+    yield "| Stacks | Nodes | Load and plan | Keys | Render | Look-ups (asked) | All four (processor) | Memory | File |"
     yield "|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
     for size in sizes:
         plan, keys, render, lookup, total = (f"{shown(middle(size, step))} s" for step in OWN)
+        processor = shown(middle(size, "processor", "total"))
         yield (
             f"| {size['stacks']:,} | {middle(size, 'nodes'):,.0f} | {plan} | {keys} | {render} "
-            f"| {lookup} ({middle(size, 'asked'):,.0f}) | {total} | {middle(size, 'memory'):.0f} MiB "
+            f"| {lookup} ({middle(size, 'asked'):,.0f}) | {total} ({processor} s) | {middle(size, 'memory'):.0f} MiB "
             f"| {middle(size, 'whole_bytes') / 1e6:.1f} MB |"
         )
     yield ""

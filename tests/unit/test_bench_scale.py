@@ -66,7 +66,7 @@ def test_labels_keep_a_line_apart_and_stay_where_there_is_room() -> None:
 
 def test_page_tells_medians_growth_and_where_bake_did_not_end() -> None:
     text = section(DOCUMENT)
-    assert "| 100 | 300 | 0.20 s | 0.02 s | 0.04 s | 0.40 s (400) | 0.66 s | 50 MiB | 0.3 MB |" in text
+    assert "| 100 | 300 | 0.20 s | 0.02 s | 0.04 s | 0.40 s (400) | 0.66 s (0.33 s) | 50 MiB | 0.3 MB |" in text
     assert "| 100 | 0.80 s, 80 MiB | 0.50 s, 80 MiB | 0.50 s, 80 MiB (5.0 kB, 2 ms) |" in text
     assert f"| 3,000 | no end within {LIMIT} s |" in text
     assert "| 10,000 | not tried, as a smaller one did not end |" in text
