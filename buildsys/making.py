@@ -20,6 +20,7 @@ from buildsys.engine_bake import BakeCall, BakeResult, run_bake
 from buildsys.engine_stop import Stop
 from buildsys.events import Retried
 from buildsys.failure import Failure, FailureKind, is_transient
+from buildsys.node import Node
 from buildsys.plan import Plan
 from buildsys.progress import Status, StepKind, Text
 from buildsys.registry_values import Reference
@@ -173,7 +174,8 @@ class Making:
         return result
 
     def _titles(self, targets: Collection[str]) -> Mapping[str, Mapping[str, str]]:
-        files = {node.name: self.call.root / node.dockerfile for node in self.plan.nodes if node.name in targets}
+        made = (self.plan.targets[name] for name in targets)
+        files = {each.name: self.call.root / each.dockerfile for each in made if isinstance(each, Node)}
         return {
             name: titles(file.read_text(encoding="utf-8", errors="replace"))
             for name, file in files.items()

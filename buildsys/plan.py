@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -51,7 +51,8 @@ class PlannedParent:
 class Plan:
     """The whole decision as data. Nodes are in build order; stacks, groups and parents are sorted by name.
 
-    `origins` maps the bake variable of each host that downloads come from to its address.
+    `origins` maps the bake variable of each host that downloads come from to its address. `targets` has all nodes and
+    then all stacks by name, `order` the place of each in it, `needs` the nodes that each is made of.
     """
 
     registry: str
@@ -63,6 +64,18 @@ class Plan:
     epochs: Mapping[str, str]
     warnings: tuple[Mistake, ...]
     families: tuple[Family, ...]
+    targets: Mapping[str, Node | StackTarget] = field(init=False, repr=False, compare=False)
+    order: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    needs: Mapping[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Make what is looked up by name: a run of thousands of bakes asks for a few targets each time."""
+        targets: dict[str, Node | StackTarget] = {node.name: node for node in self.nodes}
+        targets |= {stack.name: stack for stack in self.stacks}
+        needs = {each.name: each.below for each in self.nodes} | {each.name: each.noded.needs for each in self.stacks}
+        order = {name: number for number, name in enumerate(targets)}
+        for name, found in (("targets", targets), ("order", order), ("needs", needs)):
+            object.__setattr__(self, name, MappingProxyType(found))
 
     def parent(self, name: str) -> PlannedParent:
         """Return the parent of that name."""

@@ -259,19 +259,15 @@ class _Publisher:
 
 
 def _needs(plan: Plan, target: str) -> tuple[str, ...]:
-    found = next((stack.noded.needs for stack in plan.stacks if stack.name == target), None)
-    if found is None:
-        found = next(node.below for node in plan.nodes if node.name == target)
-    below = {node.name: node.below for node in plan.nodes}
     # The deepest first: that is where it began.
     ordered: dict[str, None] = {}
 
     def visit(name: str) -> None:
-        for each in below[name]:
+        for each in plan.needs[name]:
             if each not in ordered:
                 visit(each)
         ordered.setdefault(name)
 
-    for name in found:
+    for name in plan.needs[target]:
         visit(name)
     return tuple(ordered)

@@ -33,15 +33,13 @@ class Publication:
 
 def linked_nodes(plan: Plan, targets: Collection[str], references: Mapping[str, str]) -> tuple[str, ...]:
     """Return the nodes that a bake of targets links to: all that they need, except what is taken by its reference."""
-    below = {node.name: node.below for node in plan.nodes}
-    needs = below | {stack.name: stack.noded.needs for stack in plan.stacks}
     waiting, found = list(targets), set[str]()
     while waiting:
-        for need in needs[waiting.pop()]:
+        for need in plan.needs[waiting.pop()]:
             if need not in references and need not in found:
                 found.add(need)
                 waiting.append(need)
-    return tuple(name for name in below if name in found and name not in targets)
+    return tuple(sorted(found - {*targets}, key=plan.order.__getitem__))
 
 
 def render_bake(
@@ -62,11 +60,12 @@ def render_bake(
 def render_grounds(plan: Plan, targets: Collection[str], references: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
     """Return a bake file whose targets touch each image that nodes of `targets` stand on, and their names."""
     found: dict[str, Value] = {}
-    for node in plan.nodes:
-        value = node_contexts(plan, node)["toolchain" if node.recipe.prefix else "base"]
-        value = _linked(value, references)
-        if node.name in targets and not (isinstance(value, str) and value.startswith("target:")):
-            found[str(value)] = value
+    for node in _in_order(plan, targets):
+        if isinstance(node, Node):
+            value = node_contexts(plan, node)["toolchain" if node.recipe.prefix else "base"]
+            value = _linked(value, references)
+            if not (isinstance(value, str) and value.startswith("target:")):
+                found[str(value)] = value
     blocks: list[Item] = [Comment("Written by `buildsys bake` for one run."), *helper_items(plan)]
     names = tuple(f"ground-{number}" for number, _ in enumerate(found))
     for name, value in zip(names, found.values(), strict=True):
@@ -96,14 +95,18 @@ def _items(
     yield Comment("Written by `buildsys bake` for one run.")
     yield from helper_items(plan)
     yield mirrors_target()
-    made = {*targets, *linked_nodes(plan, targets, references)}
-    for node in plan.nodes:
-        if node.name in made:
-            yield Block("target", (node.name,), tuple(_node(plan, node, references, publications.get(node.name))))
-    for stack in plan.stacks:
-        if stack.name in made:
-            body = _stack(plan, stack, references, publications.get(stack.name), labels.get(stack.name, {}))
-            yield Block("target", (stack.name,), tuple(body))
+    for each in _in_order(plan, {*targets, *linked_nodes(plan, targets, references)}):
+        publication = publications.get(each.name)
+        if isinstance(each, Node):
+            body = _node(plan, each, references, publication)
+        else:
+            body = _stack(plan, each, references, publication, labels.get(each.name, {}))
+        yield Block("target", (each.name,), tuple(body))
+
+
+def _in_order(plan: Plan, names: Collection[str]) -> Iterator[Node | StackTarget]:
+    for name in sorted({*names}, key=plan.order.__getitem__):
+        yield plan.targets[name]
 
 
 def _node(plan: Plan, node: Node, references: Mapping[str, str], publication: Publication | None) -> Iterator[Item]:
