@@ -48,6 +48,7 @@ class _Builder:
     mistakes: list[Mistake]
     nodes: dict[str, Node] = field(default_factory=dict)
     _used: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    _toolchains: dict[tuple[object, ...], tuple[str, Ground]] = field(default_factory=dict)
 
     def stack(self, layered: LayeredStack) -> NodedStack | None:
         before = len(self.mistakes)
@@ -114,6 +115,10 @@ class _Builder:
             use, parameters = layered.os.recipe.toolchain, layered.os.parameters
         assert use.layer is not None
         values = {name: template.fill(text, parameters) for name, text in use.parameters.items()}
+        # Thousands of artifacts are made on a few toolchains, whatever stack they are in.
+        known = (use.layer, *sorted(values.items()), layered.stack.platforms)
+        if known in self._toolchains:
+            return self._toolchains[known]
         before = len(self.mistakes)
         alone = self.resolver.alone(use.layer, values, Place(file=each.recipe.file), self.mistakes)
         parent = _filled_parent(alone)
@@ -122,7 +127,10 @@ class _Builder:
             self.mistakes.append(Mistake(message=message, place=Place(file=alone.recipe.file)))
         if len(self.mistakes) > before:
             return None
-        return self.node(alone, layered, None, parent, "", (), None, Ground()), self.ground(alone)
+        name = self.node(alone, layered, None, parent, "", (), None, Ground())
+        if len(self.mistakes) == before:
+            self._toolchains[known] = name, self.ground(alone)
+        return name, self.ground(alone)
 
     def ground(self, below: Instance) -> Ground:
         """Return what a name says that ends in the name of a layer's node."""
