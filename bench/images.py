@@ -22,7 +22,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1] / "tools"))
 
 from compare import page
-from compare.about import about, write_section
+from compare.about import README, about, write_section
 from compare.results import Run
 from compare.scenarios import EMPTY_ALL, KEEP, WAYS, Part, Scenario, chosen, full, long, quick
 from compare.stored import stored
@@ -153,9 +153,11 @@ class Bench:
 
 
 def write_page(kind: str, parts: Sequence[Part], path: Path) -> None:
-    """Write the section of the page out of the results that are there."""
+    """Write the section of the page, and the figures of README, out of the results that are there."""
     document = json.loads(path.read_text(encoding="utf-8"))
     write_section(f"images-{kind}", "images.py", page.section(document, parts, TITLES[kind]))
+    if kind == "full":
+        write_section("figures", "images.py", page.summary(document, parts[0]), README)
 
 
 def main() -> None:

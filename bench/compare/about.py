@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "benchmarks.md"
+PAGE, README = ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
 VERSION = 1
 BEGIN, END = "<!-- {name}: written by bench/{program}, do not edit -->", "<!-- end of {name} -->"
 
@@ -62,6 +62,6 @@ def replaced(page: str, name: str, program: str, section: str) -> str:
     return f"{page.rstrip()}\n\n{whole}"
 
 
-def write_section(name: str, program: str, section: str) -> None:
-    """Put a section into `docs/benchmarks.md`."""
-    PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), name, program, section), encoding="utf-8")
+def write_section(name: str, program: str, section: str, page: Path = PAGE) -> None:
+    """Put a section into `docs/benchmarks.md`, or into another page."""
+    page.write_text(replaced(page.read_text(encoding="utf-8"), name, program, section), encoding="utf-8")

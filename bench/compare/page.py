@@ -30,6 +30,31 @@ def section(document: Mapping[str, Any], parts: Sequence[Part], title: str) -> s
     return "\n".join(lines).rstrip() + "\n"
 
 
+def summary(document: Mapping[str, Any], part: Part) -> str:
+    """Return what README says of the full benchmark: seconds by scenario, each with where it was measured."""
+    runs, machine = read_runs(document), document["machine"]
+    lines = [
+        "Eight images (Debian 12 and 13, for CPU and GPU, with two sets of packages), each with an MPI from source, "
+        "for which UCX stands, pushed to a registry. Wall time in seconds, medians where it ran more than once; "
+        f"measured on {document['date'][:10]} at commit {document['commit'][:12]} on {machine['cores']} cores and "
+        f"{machine['memory'] / 2**30:.0f} GiB by `make bench`: "
+        "[how, all figures, and which goals were missed](docs/benchmarks.md).",
+        "",
+        "| | A Dockerfile per image, one by one | The same in one plain bake | `buildsys bake` | |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for scenario in part.scenarios:
+        found = {way: of(runs, part.name, scenario.name, way) for way in "abd"}
+        against = ratio(runs, part.name, scenario.name, "b", "d")
+        if against is None:
+            continue
+        cells = [_seconds(statistics.median(run.seconds for run in each)) if each else "–" for each in found.values()]
+        lines.append(f"| {scenario.title} | {' | '.join(cells)} | {against:.1f} times |")
+    compiles = {way: max((run.compiles for run in of(runs, part.name, "cold", way)), default=0) for way in "abd"}
+    lines.append(f"| compiles of a cold build | {' | '.join(map(str, compiles.values()))} | |")
+    return "\n".join(lines)
+
+
 def _how(document: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "Each way has an engine and a registry of its own, of the same build, so that none finds what "
@@ -101,12 +126,17 @@ def _stored(runs: Sequence[Run], parts: Sequence[Part]) -> Iterator[str]:
         yield f"| {titles[run.part]} | {run.way} | {' | '.join(sizes)} |"
 
 
+def _seconds(value: float, like: float | None = None) -> str:
+    """Return three digits or so, as many behind the point as `like` has."""
+    size = value if like is None else like
+    return f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2}f}"
+
+
 def _spread(values: Sequence[float]) -> str:
     middle = statistics.median(values)
-    digits = 0 if middle >= 100 else 1 if middle >= 10 else 2
     if len(values) == 1:
-        return f"{middle:.{digits}f}"
-    return f"{middle:.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+        return _seconds(middle)
+    return f"{_seconds(middle)} ({_seconds(min(values), middle)} to {_seconds(max(values), middle)})"
 
 
 def _megabytes(size: float) -> str:

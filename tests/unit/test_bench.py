@@ -22,7 +22,7 @@ from buildsys.commands import make_plan
 from buildsys.events import StepEnded, line_of
 from compare.about import heading, replaced
 from compare.measure import read_stat, ticks_below
-from compare.page import section
+from compare.page import section, summary
 from compare.parent import CHANGED, changed_layer
 from compare.results import Run, goals, ratio
 from compare.scenarios import BARE, COMPILED, chosen, full, quick
@@ -227,6 +227,25 @@ def test_page_tells_every_measurement_and_every_goal() -> None:
     assert "| cold: d against b | at least 2.5 times | 2.5 times | met |" in text
     assert "| cold: d against a | at least 3.5 times | – | not measured |" in text
     assert text == section(document, full(), "Images")
+
+
+def test_summary_for_readme_has_what_both_ways_measured() -> None:
+    runs = [
+        RUN,
+        replace(RUN, way="a", seconds=1000.0, compiles=8),
+        replace(RUN, way="b", seconds=250.0, compiles=8),
+        *(replace(RUN, scenario="warm", round=turn, seconds=seconds) for turn, seconds in ((1, 1.25), (2, 0.5))),
+        *(replace(RUN, scenario="warm", way="b", round=turn, seconds=seconds) for turn, seconds in ((1, 5), (2, 4))),
+        replace(RUN, scenario="fix"),
+    ]
+    document = {**DOCUMENT, "runs": [{name: getattr(run, name) for name in Run.__slots__} for run in runs]}
+    told = summary(document, full()[0])
+    assert "on 2026-01-02 at commit cccccccccccc on 2 cores and 16 GiB by `make bench`" in told
+    assert told.splitlines()[4:] == [
+        "| cold | 1000 | 250 | 100 | 2.5 times |",
+        "| nothing changed, warm engine | – | 4.50 | 0.88 | 6.0 times |",
+        "| compiles of a cold build | 8 | 8 | 2 | |",
+    ]
 
 
 def test_section_takes_the_place_of_the_one_before_and_nothing_else() -> None:
