@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from buildsys.errors import InvalidInput, Mistake
+from buildsys.key import without_files
 from buildsys.load import load
 from buildsys.lock import LOCK_FILE, OVERLAY_FILE, Lock, overlaid, parse_lock
 from buildsys.model import Catalog
@@ -43,8 +44,14 @@ def make_plan(
 
 
 def write_plan(workspace: Workspace, *, check: bool) -> Planned:
-    """Plan and write the bake file; with `check` write nothing and raise `Differs` if it is not up to date."""
+    """Plan and write the bake file; with `check` write nothing and raise `Differs` if it is not up to date.
+
+    Raises `InvalidInput`, and writes nothing, for what no bake could use.
+    """
     made = make_plan(workspace.tree())
+    given = sorted({path for node in made.nodes for _, path in node.folders})
+    if mistakes := tuple(without_files(made, workspace.contents(given))):
+        raise InvalidInput(mistakes)
     text = render(made)
     if check:
         workspace.check(BAKE_FILE, text, remedy="buildsys plan")

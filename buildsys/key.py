@@ -66,7 +66,7 @@ def keys_of(plan: Plan, contents: Contents) -> Keys:
 
     Raises `InvalidInput` for a parameter that names a folder without files.
     """
-    if mistakes := tuple(_without_files(plan, contents)):
+    if mistakes := tuple(without_files(plan, contents)):
         raise InvalidInput(mistakes)
     nodes: dict[str, Keyed] = {}
     seen: dict[tuple[str, str], dict[str, str]] = {}
@@ -88,7 +88,8 @@ def folders_of(plan: Plan) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _without_files(plan: Plan, contents: Contents) -> Iterator[Mistake]:
+def without_files(plan: Plan, contents: Contents) -> Iterator[Mistake]:
+    """Yield a mistake for each parameter that names a folder without files, at the stack that gives it."""
     wrong = {(node.recipe.layer, path) for node in plan.nodes for _, path in node.folders if not contents.get(path)}
     for layer, path in sorted(wrong):
         instances = (each for stack in plan.stacks for each in stack.noded.layered.instances if each.name == layer)

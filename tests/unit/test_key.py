@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from buildsys.commands import make_plan
+from buildsys.commands import make_plan, write_plan
 from buildsys.errors import InvalidInput
 from buildsys.key import File, folders_of, keys_of
 from buildsys.workspace import Workspace
@@ -148,6 +148,23 @@ def test_folder_without_files_is_told_at_the_stack_that_names_it() -> None:
     assert [(str(each.place), each.message) for each in caught.value.mistakes()] == [
         ("stacks.yaml:2:27", "layer `fast`: the folder `yours` does not exist or has no files")
     ]
+
+
+def test_plan_that_names_a_folder_without_files_is_not_written(tmp_path: Path) -> None:
+    fast = FAST.replace("flags:", "source: {description: s, type: folder, default: mine}\n  flags:")
+    files = tree("stacks:\n  one: {layers: [system, fast]}\n", fast=fast)
+    files["layers/fast/Dockerfile"] = FAST_DOCKERFILE.replace("make", "--mount=type=bind,from=source,target=/s make")
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    workspace = Workspace(root=tmp_path)
+    for check in (False, True):
+        with pytest.raises(InvalidInput, match="the folder `mine` does not exist"):
+            write_plan(workspace, check=check)
+    assert not (tmp_path / "docker-bake.hcl").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "main.py").write_text("x", encoding="utf-8")
+    assert write_plan(workspace, check=False).written
 
 
 def test_dollar_in_a_value_is_not_taken_for_the_value_of_the_parent() -> None:
