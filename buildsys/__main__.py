@@ -37,8 +37,7 @@ def main() -> None:
 def collect_rarely() -> None:
     """Let Python look for garbage less often: a plan is many small objects that all stay.
 
-    Of 10,000 stacks it took 14.2 s of processor time to plan and render with Python's own thresholds, and 7.8 s without
-    any collection.
+    To plan and render 3,000 stacks took 3.9 s of processor time with Python's own thresholds, and 2.4 s with these.
     """
     gc.set_threshold(100_000, 20, 20)
 
