@@ -53,7 +53,7 @@ def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, ove
 
 def _in_the_engine(made: Plan, keys: Keys) -> Mapping[str, str]:
     """Return the stacks whose image in the engine's own store has their key, as target to a name of the image."""
-    from buildsys.engine import labelled_images
+    from buildsys.engine_store import labelled_images
 
     images = labelled_images(KEY_LABEL)
     return {stack.name: images[key][0] for stack in made.stacks if (key := keys.stacks[stack.name].key) in images}

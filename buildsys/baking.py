@@ -11,8 +11,9 @@ from types import MappingProxyType
 from buildsys.actions import needed
 from buildsys.commands import named_prefix
 from buildsys.deciding import Decision, decide_local, without_cache
-from buildsys.engine import Docker, image_sizes
+from buildsys.engine import Docker
 from buildsys.engine_stop import Stop
+from buildsys.engine_store import image_sizes
 from buildsys.errors import Unavailable
 from buildsys.events import Noted
 from buildsys.journal import Journal, history_of

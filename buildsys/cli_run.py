@@ -217,7 +217,8 @@ def _make_fresh(workspace: Workspace) -> None:
 
 def _dry_run(workspace: Workspace, made: Plan, targets: tuple[str, ...], options: RunOptions, *, push: bool) -> None:
     from buildsys import baking, deciding, report
-    from buildsys.engine import find_docker, labelled_images
+    from buildsys.engine import find_docker
+    from buildsys.engine_store import labelled_images
     from buildsys.key import KEY_LABEL
     from buildsys.stores import open_store
 

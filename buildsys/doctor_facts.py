@@ -14,9 +14,10 @@ from buildsys.commands import make_plan, write_plan
 from buildsys.doctor import Facts, Found, ParentFound
 from buildsys.engine import (
     answer_of,
-    buildx_version,
+    buildx_of,
+    check_engine,
     client_command,
-    engine_information,
+    docker_information,
     has_containerd_store,
     inspect_builder,
 )
@@ -69,7 +70,8 @@ def _machine(builder: str | None) -> Facts:
     information: dict[str, Any] = {}
 
     def ask_engine() -> str:
-        information.update(engine_information(command, needed=True))
+        information.update(docker_information(command))
+        check_engine(information)
         return str(information["ServerVersion"])
 
     engine = _asked("docker info", ask_engine)
@@ -79,8 +81,8 @@ def _machine(builder: str | None) -> Facts:
     store = None if elsewhere else _local_store(information)
     return Facts(
         client=Found(value=version[1]),
-        buildx=_asked("docker buildx version", lambda: buildx_version(command)),
-        driver=_asked("docker buildx inspect", lambda: inspect_builder(command, builder)[0]),
+        buildx=_asked("docker buildx version", lambda: buildx_of(command, information)[1]),
+        driver=_asked("docker buildx inspect", lambda: inspect_builder((*command, "buildx"), builder)[0]),
         engine=engine,
         git=git,
         containerd_store=has_containerd_store(information),

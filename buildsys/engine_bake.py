@@ -63,7 +63,7 @@ class BakeCall:
     def shown(self, docker: Docker) -> str:
         """Return one line to paste into a shell in `root`: the same bake, told by docker's own progress."""
         variables = [f"{name}={shlex.quote(value)}" for name, value in sorted(self.environment.items())]
-        return " ".join([*variables, shlex.join(["docker", *docker.command[1:], *self._bake(docker), *self.targets])])
+        return " ".join([*variables, shlex.join(["docker", "buildx", *self._bake(docker), *self.targets])])
 
     def child_environment(self, base: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of the child for a caller's environment `base`."""
@@ -71,10 +71,10 @@ class BakeCall:
         return {**kept, **_WANTED, **self.environment}
 
     def _definition(self, docker: Docker) -> list[str]:
-        return [*docker.command, *self._bake(docker)]
+        return [*docker.buildx, *self._bake(docker)]
 
     def _bake(self, docker: Docker) -> list[str]:
-        words = ["buildx", "bake"]
+        words = ["bake"]
         if self.builder:
             words += ["--builder", self.builder]
         for file in self.files:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildsys import baking, publishing
-from buildsys.engine import find_docker, labelled_images, pull_image
+from buildsys.engine import find_docker
 from buildsys.engine_stop import Stop
+from buildsys.engine_store import labelled_images, pull_image
 from buildsys.errors import BuildsysError
 from buildsys.failure import Failure
 from buildsys.journal import Journal, open_journal

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from buildsys import template
-from buildsys.engine import Docker, local_image, run_container
+from buildsys.engine import Docker
+from buildsys.engine_store import local_image, run_container
 from buildsys.errors import Unavailable
 from buildsys.plan import Plan
 from buildsys.workspace import Workspace

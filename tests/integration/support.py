@@ -51,6 +51,14 @@ def run(
     return Run(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
 
+def program(folder: Path, name: str, script: str) -> Path:
+    """Write a shell script that stands for a program on PATH, and return its file."""
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OwnEngine:
     """A private engine and registry that a test may empty; `environment` is what uses it."""

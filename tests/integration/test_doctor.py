@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
-import stat
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from buildsys.doctor import Check, State, judge
 from buildsys.doctor_facts import look
 from buildsys.engine import Docker
 from buildsys.workspace import Workspace
-from tests.integration.support import Command
+from tests.integration.support import Command, program
 
 # Nothing listens on the first port, and nothing may.
 NOBODY = "127.0.0.1:1"
@@ -25,13 +24,6 @@ NOBODY = "127.0.0.1:1"
 
 def by_name(checks: Sequence[Check]) -> dict[str, Check]:
     return {each.name: each for each in checks}
-
-
-def program(folder: Path, name: str, text: str) -> None:
-    """Write a shell script that stands for a program on PATH."""
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
 @contextlib.contextmanager

@@ -13,10 +13,11 @@ from uuid import uuid4
 
 import pytest
 
-from buildsys.engine import Docker, local_image, run_container
+from buildsys.engine import Docker
 from buildsys.engine_bake import BakeCall, print_bake, run_bake
 from buildsys.engine_paths import check_paths
 from buildsys.engine_stop import Stop
+from buildsys.engine_store import local_image, run_container
 from buildsys.errors import InvalidInput
 from buildsys.failure import FailureKind, is_transient
 from buildsys.progress import Status, StepKind, Text

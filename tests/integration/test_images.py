@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from buildsys.engine import Docker, run_container
+from buildsys.engine import Docker
+from buildsys.engine_store import run_container
 from tests.integration.support import Command
 
 pytestmark = [pytest.mark.engine, pytest.mark.parents]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from buildsys.engine import Docker, run_container
+from buildsys.engine import Docker
+from buildsys.engine_store import run_container
 from tests.integration.standins.miniconda import write_installer
 from tests.integration.support import Command, Run, served
 

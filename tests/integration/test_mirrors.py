@@ -8,8 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from buildsys.engine import Docker, run_container
+from buildsys.engine import Docker
 from buildsys.engine_bake import BakeCall, BakeResult, run_bake
+from buildsys.engine_store import run_container
 from buildsys.mirrors import write_mirrors
 from buildsys.settings import Settings, read_settings
 from tests.integration.standins.apt_repository import deb

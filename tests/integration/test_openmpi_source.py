@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from buildsys.engine import Docker, run_container
+from buildsys.engine import Docker
+from buildsys.engine_store import run_container
 from buildsys.progress import parse_line
 from buildsys.steps import Steps, executed_runs
 from tests.integration.support import Command, run, served

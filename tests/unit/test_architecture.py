@@ -22,7 +22,7 @@ OWNERS = {
     "networkx": {"graph"},
     "yaml": {"source"},
     "pydantic": {"schema", "schema_mistakes"},
-    "python_on_whales": {"engine"},
+    "python_on_whales": {"engine_store"},
     "tenacity": {"registry_http", "making"},
     "typer": {"cli", "cli_ask", "cli_bake", "cli_run"},
     "packaging": {"stack_checks"},

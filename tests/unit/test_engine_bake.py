@@ -10,7 +10,8 @@ from buildsys.engine import Docker
 from buildsys.engine_bake import BakeCall
 
 DOCKER = Docker(
-    command=("/usr/bin/docker", "--context", "here"),
+    command=("/usr/bin/docker",),
+    buildx=("/plugins/docker-buildx",),
     buildx_version="0.29.1",
     engine_version="28.5.2",
     builder="default",
@@ -34,7 +35,7 @@ CALL = BakeCall(
 
 def test_command_has_options_before_targets_and_overrides_in_their_order() -> None:
     assert CALL.command(DOCKER) == (
-        *("/usr/bin/docker", "--context", "here", "buildx", "bake", "--builder", "mine"),
+        *("/plugins/docker-buildx", "bake", "--builder", "mine"),
         *("--file", ".buildsys/docker-bake.hcl", "--set", "one.args.A=b c", "--set", "*.platform=linux/arm64"),
         *("--allow", "fs.read=/srv", "--push", "--no-cache", "--metadata-file", "/tmp/metadata.json"),
         *("--progress", "rawjson", "one", "two"),
@@ -55,7 +56,7 @@ def test_printing_builds_nothing_and_tells_no_progress() -> None:
 def test_line_to_paste_is_the_same_bake_with_its_variables() -> None:
     words = shlex.split(CALL.shown(DOCKER))
     assert words[:2] == ["BUILDSYS_A=x", "BUILDSYS_TAG=2 3"]
-    assert words[2:7] == ["docker", "--context", "here", "buildx", "bake"]
+    assert words[2:5] == ["docker", "buildx", "bake"]
     assert "one.args.A=b c" in words
     assert "rawjson" not in words
 

@@ -1,0 +1,115 @@
+"""What the engine's own store holds, and containers of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from buildsys.engine import Answer, Docker, answer_of, client_command
+from buildsys.errors import Unavailable
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalImage:
+    """An image in the engine's own store; `identity` is its digest there, `size` is in bytes."""
+
+    identity: str
+    size: int
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    references: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+
+
+def local_image(docker: Docker, reference: str) -> LocalImage | None:
+    """Return an image of the engine's own store, or None if it has none of that name, key or digest."""
+    from python_on_whales import DockerClient
+    from python_on_whales.exceptions import DockerException, NoSuchImage
+
+    client = DockerClient(client_call=list(docker.command))
+    try:
+        image = client.image.inspect(reference)
+        config = image.config
+        return LocalImage(
+            identity=image.id,
+            size=int(image.size or 0),
+            labels=MappingProxyType(dict(sorted((config.labels or {} if config else {}).items()))),
+            references=tuple(sorted({*(image.repo_tags or ()), *(image.repo_digests or ())})),
+            layers=tuple((image.root_fs.layers or ()) if image.root_fs else ()),
+        )
+    except NoSuchImage:
+        return None
+    except DockerException as error:
+        raise Unavailable(
+            f"the engine cannot tell about the image `{reference}`: {(error.stderr or '').strip()}"
+        ) from error
+
+
+def labelled_images(label: str) -> Mapping[str, tuple[str, ...]]:
+    """Return the images of the engine's own store that have a label: its value to the names of the images.
+
+    Without docker, and where no engine answers, there are none.
+    """
+    try:
+        command = client_command()
+        listed = answer_of((*command, "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={label}"))
+        identities = sorted(set(listed.stdout.split()))
+        if listed.exit_code or not identities:
+            return {}
+        shown = "{{index .Config.Labels " + json.dumps(label) + '}} {{join .RepoTags " "}}'
+        told = answer_of((*command, "image", "inspect", "--format", shown, *identities))
+    except Unavailable:
+        return {}
+    found: dict[str, tuple[str, ...]] = {}
+    for words in (line.split() for line in told.stdout.splitlines()):
+        if len(words) > 1:
+            found[words[0]] = (*found.get(words[0], ()), *words[1:])
+    return found
+
+
+def image_sizes(docker: Docker, references: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+    """Return digest and size in bytes of images in the engine's own store; what it does not have is left out."""
+    shown = answer_of((*docker.command, "image", "inspect", "--format", "{{.Id}} {{.Size}}", *references))
+    lines = [line.split() for line in shown.stdout.splitlines() if line]
+    if shown.exit_code or len(lines) != len(references):
+        return {}
+    return {reference: (words[0], int(words[1])) for reference, words in zip(references, lines, strict=True)}
+
+
+def pull_image(docker: Docker, reference: str) -> None:
+    """Bring an image from its registry into the engine's own store; raises `Unavailable` if that fails."""
+    answer = answer_of((*docker.command, "pull", "--quiet", reference), seconds=None)
+    if answer.exit_code:
+        raise Unavailable(f"`{reference}` cannot be loaded: {answer.last_words}")
+
+
+def run_container(
+    docker: Docker,
+    image: str,
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    mounts: Sequence[str] = (),
+    entrypoint: str | None = None,
+    user: str | None = None,
+    network: str | None = None,
+    seconds: float | None = None,
+) -> Answer:
+    """Run a command in a new container of an image, remove the container, and return how it ended.
+
+    `mounts` are values of docker's `--mount`. Raises `Unavailable` if docker itself could not start it, which
+    is status 125, or if it took longer than `seconds`.
+    """
+    words = [*docker.command, "run", "--rm"]
+    for name, value in sorted((environment or {}).items()):
+        words += ["--env", f"{name}={value}"]
+    for mount in mounts:
+        words += ["--mount", mount]
+    for option, given in (("--entrypoint", entrypoint), ("--user", user), ("--network", network)):
+        if given is not None:
+            words += [option, given]
+    answer = answer_of([*words, image, *command], seconds=seconds)
+    if answer.exit_code == 125:
+        raise Unavailable(f"a container of `{image}` cannot be started: {answer.last_words}")
+    return answer
