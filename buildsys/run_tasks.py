@@ -13,7 +13,8 @@ NODE, ASSEMBLE, COMPOSE = "node", "assemble", "compose"
 # What nobody has recorded or declared: a node runs something, an image is put together.
 _NODE_SECONDS = 30.0
 _IMAGE_SECONDS = 1.0
-_LIGHT_SECONDS = 3.0
+# So much work is lost when another one in the same bake fails.
+_LIGHT_SECONDS = 10.0
 
 
 def tasks_of(plan: Plan, actions: Mapping[str, Action], history: History, composed: frozenset[str]) -> tuple[Task, ...]:
@@ -32,7 +33,7 @@ def tasks_of(plan: Plan, actions: Mapping[str, Action], history: History, compos
                 kind=NODE,
                 needs=tuple(need for need in node.below if need in built),
                 seconds=known or declared or _NODE_SECONDS,
-                light=known is not None and known < _LIGHT_SECONDS,
+                light=known is not None and known < _LIGHT_SECONDS and not (weight.memory or weight.disk),
                 memory=weight.memory,
                 disk=weight.disk,
             )
@@ -41,6 +42,8 @@ def tasks_of(plan: Plan, actions: Mapping[str, Action], history: History, compos
         if stack.name in built:
             kind = COMPOSE if stack.name in composed else ASSEMBLE
             needs = tuple(need for need in dict.fromkeys(stack.noded.needs) if need in built)
-            seconds = history.seconds.get(stack.name) or _IMAGE_SECONDS
+            # What one that shared its bake was recorded with tells how many did.
+            known = history.seconds.get(stack.name) if kind == COMPOSE else None
+            seconds = known or _IMAGE_SECONDS
             tasks.append(Task(name=stack.name, kind=kind, needs=needs, seconds=seconds, light=kind == ASSEMBLE))
     return tuple(tasks)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+
+# What shares a bake ends with its longest: so long, or this part of the shorter one, may it wait.
+_WAIT_SECONDS, _WAIT = 2.0, 0.5
+# To start bakes may take this part of what is made in them.
+_STARTING = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -12,7 +18,8 @@ class Task:
     """A target to make.
 
     `needs` are tasks of the same run. `seconds` is what it is expected to take. A light one (an assembly, a node that
-    was recorded as short) may share a bake with others of its `kind`; `memory` and `disk` are in bytes, 0 for little.
+    was recorded as short) may share a bake with others of its `kind` that take about as long; a failure in it makes
+    them begin again. `memory` and `disk` are in bytes, 0 for little.
     """
 
     name: str
@@ -26,12 +33,16 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What may go on at once: `jobs` bakes, `targets` in them, `memory` bytes by the tasks' own word; None: unknown."""
+    """What may go on at once: `jobs` bakes, `targets` in them, `memory` bytes by the tasks' own word; None: unknown.
+
+    `batch` targets at most are in one bake. `start` is what the start of one takes, in seconds of the whole machine.
+    """
 
     jobs: int
     targets: int
     batch: int = 24
     memory: int | None = None
+    start: float = 1.0
 
 
 class Schedule:
@@ -90,16 +101,27 @@ class Schedule:
         first = next((name for name in self._order if name in self._ready and self._fits(name)), None)
         if first is None or room < 1:
             return ()
-        taken = [first]
-        if self._tasks[first].light:
-            kind = self._tasks[first].kind
-            alike = (n for n in self._order if n in self._ready and n != first and self._tasks[n].light)
-            taken += [name for name in alike if self._tasks[name].kind == kind]
-            del taken[min(self._limits.batch, room) :]
+        taken = self._sharing(first)[:room]
         batch = frozenset(taken)
         self._ready -= batch
         self._batches.update(dict.fromkeys(taken, batch))
-        return tuple(taken)
+        return taken
+
+    def _sharing(self, first: str) -> tuple[str, ...]:
+        """Return a task with those that share its bake: as few as the cost of starting bakes allows."""
+        if not self._tasks[first].light:
+            return (first,)
+        alike = [name for name in self._order if name in self._ready and self._are_alike(first, name)]
+        live = {batch for batch in self._batches.values() if any(self._are_alike(first, name) for name in batch)}
+        bakes = _STARTING * self._tasks[first].seconds // self._limits.start - len(live)
+        size = math.ceil(len(alike) / max(1.0, bakes))
+        others = [name for name in alike if name != first]
+        return (first, *others[: min(size, self._limits.batch) - 1])
+
+    def _are_alike(self, name: str, other: str) -> bool:
+        one, two = self._tasks[name], self._tasks[other]
+        shorter, longer = sorted((one.seconds, two.seconds))
+        return one.kind == two.kind and two.light and longer - shorter <= max(_WAIT_SECONDS, _WAIT * shorter)
 
     def _fits(self, name: str) -> bool:
         # What is heavier than the whole builder still runs, alone.

@@ -55,6 +55,31 @@ def test_batch_holds_light_tasks_of_one_kind_and_a_heavy_one_is_alone() -> None:
     assert drained(Schedule(tasks, WIDE)) == [("heavy",), ("s",), ("n", "m")]
 
 
+def test_short_tasks_share_as_few_bakes_as_their_starts_may_cost() -> None:
+    # Four starts of a tenth of a second are a twentieth of eight seconds.
+    tasks = [task(f"n{number}", seconds=8, light=True) for number in range(10)]
+    limits = Limits(jobs=99, targets=64, start=0.1)
+    schedule = Schedule(tasks, limits)
+    batches = drained(schedule)
+    assert [len(batch) for batch in batches] == [3, 3, 2, 2]
+    # A start that costs nothing, and one that costs all: alone each, and all at once.
+    assert len(drained(Schedule(tasks, Limits(jobs=99, targets=64, start=0.001)))) == 10
+    assert len(drained(Schedule(tasks, Limits(jobs=99, targets=64, start=9)))) == 1
+
+
+def test_what_becomes_ready_while_bakes_enough_are_live_goes_together() -> None:
+    tasks = [task("root"), *(task(f"n{n}", *(("root",) if n > 1 else ()), seconds=8, light=True) for n in range(6))]
+    schedule = Schedule(tasks, Limits(jobs=99, targets=64, start=0.2))
+    assert drained(schedule) == [("root",), ("n0",), ("n1",)]
+    schedule.finish("root")
+    assert drained(schedule) == [("n2", "n3", "n4", "n5")]
+
+
+def test_tasks_of_unlike_lengths_share_no_bake() -> None:
+    tasks = [task(name, seconds=seconds, light=True) for name, seconds in zip("abcd", (9, 6.5, 3, 1), strict=True)]
+    assert drained(Schedule(tasks, WIDE)) == [("a", "b"), ("c", "d")]
+
+
 def test_memory_of_what_is_live_stays_under_the_builders_and_a_giant_runs_alone() -> None:
     tasks = [task("giant", seconds=9, memory=20), task("big", seconds=5, memory=6), task("small", memory=4)]
     schedule = Schedule(tasks, Limits(jobs=9, targets=9, memory=10))
