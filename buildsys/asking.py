@@ -11,7 +11,7 @@ from buildsys.actions import BUILD, Action, decide
 from buildsys.commands import make_plan, named_prefix
 from buildsys.comparing import Changed, compare, users_of
 from buildsys.errors import Differs, InvalidInput, Mistake
-from buildsys.key import KEY_LABEL, Keys, folders_of, keys_of
+from buildsys.key import Keys, folders_of, keys_of
 from buildsys.lock import LOCK_FILE, Lock, lock_text, parse_lock
 from buildsys.plan import Plan
 from buildsys.selection import select
@@ -53,9 +53,9 @@ def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, ove
 
 def _in_the_engine(made: Plan, keys: Keys) -> Mapping[str, str]:
     """Return the stacks whose image in the engine's own store has their key, as target to a name of the image."""
-    from buildsys.engine_store import labelled_images
+    from buildsys.engine_store import own_images
 
-    images = labelled_images(KEY_LABEL)
+    images = own_images()
     return {stack.name: images[key][0] for stack in made.stacks if (key := keys.stacks[stack.name].key) in images}
 
 

@@ -17,8 +17,9 @@ from buildsys.engine_store import image_sizes
 from buildsys.errors import Unavailable
 from buildsys.events import Noted
 from buildsys.journal import Journal, history_of
-from buildsys.key import KEY_LABEL, Keys, folders_of, keys_of
+from buildsys.key import Keys, folders_of, keys_of
 from buildsys.making import Making
+from buildsys.names import KEY_LABEL
 from buildsys.plan import Plan
 from buildsys.run_options import RunOptions
 from buildsys.run_set_up import begin, carry_out, check_definition, making_for, tell_excess, tell_targets

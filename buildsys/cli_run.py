@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ import typer
 from buildsys.errors import ExitCode, InvalidInput, Mistake
 
 if TYPE_CHECKING:
+    from buildsys.engine_store import Known
     from buildsys.plan import Plan
     from buildsys.run_options import RunOptions
     from buildsys.workspace import Workspace
@@ -69,13 +71,17 @@ def bake(
     verbose: Verbose = False,
 ) -> None:
     """Build images: in parallel, around failures, each unit of work once."""
-    from buildsys.run_command import Talk, perform
-    from buildsys.workspace import find_workspace
+    from buildsys.engine_store import ask_docker
 
     _check_choice("--tags-on", tags_on, ("all", "partial"))
     _check_choice("--progress", progress, ("auto", "plain", "docker"))
     if push and overrides:
         raise _usage("`--set` and `--push` exclude each other", "what is under a key must be what the key says")
+    asked = None if push else ask_docker(builder)
+    # Imported while docker answers.
+    from buildsys.run_command import Talk, perform
+    from buildsys.workspace import find_workspace
+
     workspace = find_workspace(context.obj)
     options = _options(
         builder=builder,
@@ -95,10 +101,10 @@ def bake(
         _make_fresh(workspace)
     made, targets = _chosen(workspace, tuple(names or ()), everything=everything, failed=failed)
     if dry_run:
-        _dry_run(workspace, made, targets, options, push=push)
+        _dry_run(workspace, made, targets, options, asked)
         return
     talk = Talk(quiet=quiet, verbose=verbose, progress=progress, events=events)
-    if code := perform(workspace, options, talk, made, targets, push=push, load=load):
+    if code := perform(workspace, options, talk, made, targets, asked=asked, load=load):
         raise typer.Exit(code)
 
 
@@ -140,7 +146,7 @@ def warm(
     code = 0
     if not check:
         talk = Talk(quiet=quiet, verbose=verbose, events=events)
-        code = perform(workspace, options, talk, made, targets, push=True, tag=False)
+        code = perform(workspace, options, talk, made, targets, tag=False)
     if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
         raise typer.Exit(code)
     with open_store(workspace, os.environ) as store:
@@ -215,18 +221,21 @@ def _make_fresh(workspace: Workspace) -> None:
     report_asked.show_lock(moved, Screen(typer.get_text_stream("stderr")), nothing="all packages are fresh")
 
 
-def _dry_run(workspace: Workspace, made: Plan, targets: tuple[str, ...], options: RunOptions, *, push: bool) -> None:
+def _dry_run(
+    workspace: Workspace,
+    made: Plan,
+    targets: tuple[str, ...],
+    options: RunOptions,
+    asked: Callable[[], Known] | None,
+) -> None:
     from buildsys import baking, deciding, report
-    from buildsys.engine import find_docker
-    from buildsys.engine_store import labelled_images
-    from buildsys.key import KEY_LABEL
     from buildsys.stores import open_store
 
-    if push:
+    if asked is None:
         with open_store(workspace, os.environ) as store:
             decision, _ = deciding.decide_published(workspace, store, made, targets, os.environ, verify=options.verify)
     else:
-        docker, images = find_docker(options.builder), labelled_images(KEY_LABEL)
+        docker, images = asked()
         decision, _ = baking.decision_for(workspace, docker, made, targets, options, os.environ, images)
     report.show_actions(decision.plan, decision.actions, report.Screen())
 

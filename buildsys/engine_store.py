@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TypeVar
 
-from buildsys.engine import Answer, Docker, answer_of, client_command
+from buildsys.engine import Answer, Docker, answer_of, client_command, find_docker
 from buildsys.errors import Unavailable
+from buildsys.names import KEY_LABEL
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,18 +50,45 @@ def local_image(docker: Docker, reference: str) -> LocalImage | None:
         ) from error
 
 
-def labelled_images(label: str) -> Mapping[str, tuple[str, ...]]:
-    """Return the images of the engine's own store that have a label: its value to the names of the images.
+_T = TypeVar("_T")
+Known = tuple[Docker, Mapping[str, tuple[str, ...]]]
+
+
+def ask_docker(builder: str | None) -> Callable[[], Known]:
+    """Begin to ask docker what it is, and which of our images its store has by their keys; return what waits for it.
+
+    Its processes answer while this one loads what it needs. Who leaves without the answer does not wait. What is
+    returned raises `Unavailable` as `find_docker` does.
+    """
+    found, images = _begun(lambda: find_docker(builder)), _begun(own_images)
+    return lambda: (found.result(), images.result())
+
+
+def _begun(ask: Callable[[], _T]) -> Future[_T]:
+    future = Future[_T]()
+
+    def work() -> None:
+        try:
+            future.set_result(ask())
+        except BaseException as error:  # Whoever waits raises it.
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return future
+
+
+def own_images() -> Mapping[str, tuple[str, ...]]:
+    """Return the images of the engine's own store that were made here: their key to their names.
 
     Without docker, and where no engine answers, there are none.
     """
     try:
         command = client_command()
-        listed = answer_of((*command, "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={label}"))
+        listed = answer_of((*command, "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={KEY_LABEL}"))
         identities = sorted(set(listed.stdout.split()))
         if listed.exit_code or not identities:
             return {}
-        shown = "{{index .Config.Labels " + json.dumps(label) + '}} {{join .RepoTags " "}}'
+        shown = "{{index .Config.Labels " + json.dumps(KEY_LABEL) + '}} {{join .RepoTags " "}}'
         told = answer_of((*command, "image", "inspect", "--format", shown, *identities))
     except Unavailable:
         return {}

@@ -21,8 +21,6 @@ from buildsys.plan import Plan, StackTarget, epoch_of
 # A change of how keys are made from inputs gets a new number, and so makes everything anew.
 DEFINITION = "1"
 ABSENT = "none"
-# The annotation of what is published, and the label of an image in an engine's own store.
-KEY_LABEL = "dev.buildsys.key"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

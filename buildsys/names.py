@@ -11,6 +11,8 @@ _NOT_IN_TARGET = re.compile(r"[^a-zA-Z0-9_-]")
 _REPOSITORY = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
 _NOT_IN_VARIABLE = re.compile(r"[^A-Z0-9]+")
 LONGEST_TARGET = 100
+# The annotation of what is published, and the label of an image in an engine's own store.
+KEY_LABEL = "dev.buildsys.key"
 
 
 def target_name(name: str) -> str:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from buildsys import baking, publishing
 from buildsys.engine import find_docker
 from buildsys.engine_stop import Stop
-from buildsys.engine_store import labelled_images, pull_image
+from buildsys.engine_store import Known, pull_image
 from buildsys.errors import BuildsysError
 from buildsys.failure import Failure
 from buildsys.journal import Journal, open_journal
-from buildsys.key import KEY_LABEL
 from buildsys.live import listener
 from buildsys.plan import Plan
 from buildsys.report import Screen
@@ -46,11 +45,14 @@ def perform(
     made: Plan,
     targets: tuple[str, ...],
     *,
-    push: bool,
+    asked: Callable[[], Known] | None = None,
     load: bool = False,
     tag: bool = True,
 ) -> int:
-    """Run, write the summary and the page, and return the exit code; what goes wrong is raised after the summary."""
+    """Run, write the summary and the page, and return the exit code; what goes wrong is raised after the summary.
+
+    `asked` tells what docker answered, for a run into the engine's own store; without it, the run publishes.
+    """
     environ = {**os.environ, "TERM": "dumb"} if talk.progress == "plain" else os.environ
     quiet = talk.quiet or talk.progress == "docker"
     shown = listener(sys.stderr, quiet=quiet, verbose=talk.verbose, environ=environ, clock=time.time)
@@ -58,10 +60,10 @@ def perform(
     code, broken = 0, None
     with open_journal(workspace, shown, talk.events) as journal, Stop().on_signals() as stop:
         try:
-            if push:
+            if asked is None:
                 complete, failures = _publish(workspace, options, made, targets, journal, stop, load=load, tag=tag)
             else:
-                complete, failures = _bake(workspace, options, made, targets, journal, stop)
+                complete, failures = _bake(workspace, options, made, targets, asked, journal, stop)
             code = exit_code(complete, failures, stop.signal if stop.requested else None)
         except BuildsysError as error:
             broken, code = error, int(error.exit_code)
@@ -83,11 +85,15 @@ Ended = tuple[bool, tuple[Failure, ...]]
 
 
 def _bake(
-    workspace: Workspace, options: RunOptions, made: Plan, targets: tuple[str, ...], journal: Journal, stop: Stop
+    workspace: Workspace,
+    options: RunOptions,
+    made: Plan,
+    targets: tuple[str, ...],
+    asked: Callable[[], Known],
+    journal: Journal,
+    stop: Stop,
 ) -> Ended:
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        asked = pool.submit(labelled_images, KEY_LABEL)
-        docker, images = find_docker(options.builder), asked.result()
+    docker, images = asked()
     prepared = baking.prepare(workspace, docker, made, targets, options, journal, stop, os.environ, images)
     ran = baking.bake(workspace, prepared, options, journal, stop)
     return ran.complete, tuple(ran.failures.values())

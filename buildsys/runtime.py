@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from buildsys.assembly import assembly
 from buildsys.hcl import Attribute, Block, Comment, Heredoc, Item, Value, write
-from buildsys.key import KEY_LABEL
+from buildsys.names import KEY_LABEL
 from buildsys.node import Node
 from buildsys.plan import Plan, StackTarget
 from buildsys.render import (

@@ -10,7 +10,8 @@ from types import MappingProxyType
 
 from buildsys.compose import Composed, Part, compose
 from buildsys.errors import Unavailable
-from buildsys.key import KEY_LABEL, Keyed, Keys
+from buildsys.key import Keyed, Keys
+from buildsys.names import KEY_LABEL
 from buildsys.plan import Plan, StackTarget
 from buildsys.registry import Registry
 from buildsys.registry_http import RegistryProblem
