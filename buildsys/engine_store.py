@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -51,6 +52,7 @@ def local_image(docker: Docker, reference: str) -> LocalImage | None:
 
 
 _T = TypeVar("_T")
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 Known = tuple[Docker, Mapping[str, tuple[str, ...]]]
 
 
@@ -100,12 +102,29 @@ def own_images() -> Mapping[str, tuple[str, ...]]:
 
 
 def image_sizes(docker: Docker, references: Sequence[str]) -> Mapping[str, tuple[str, int]]:
-    """Return digest and size in bytes of images in the engine's own store; what it does not have is left out."""
-    shown = answer_of((*docker.command, "image", "inspect", "--format", "{{.Id}} {{.Size}}", *references))
-    lines = [line.split() for line in shown.stdout.splitlines() if line]
-    if shown.exit_code or len(lines) != len(references):
-        return {}
-    return {reference: (words[0], int(words[1])) for reference, words in zip(references, lines, strict=True)}
+    """Return digest and size of images in the engine's own store; what it does not have is left out.
+
+    The size is in bytes, of which docker tells three digits when it lists images. To inspect them would tell all, and
+    took 1.4 to 4 seconds for forty of them instead of 0.7: the engine does one after the other then.
+    """
+    asked = {_as_listed(reference): reference for reference in references}
+    filters = [word for name in asked for word in ("--filter", f"reference={name}")]
+    shown = "{{.Repository}}:{{.Tag}} {{.ID}} {{.Size}}"
+    listed = answer_of((*docker.command, "image", "ls", "--no-trunc", *filters, "--format", shown))
+    lines = [line.split() for line in listed.stdout.splitlines()]
+    return {asked[words[0]]: (words[1], _in_bytes(words[2])) for words in lines if words and words[0] in asked}
+
+
+def _as_listed(reference: str) -> str:
+    """Return a reference as docker lists it: without its own registry, with a tag."""
+    short = reference.removeprefix("docker.io/").removeprefix("library/")
+    return short if ":" in short.rpartition("/")[2] else f"{short}:latest"
+
+
+def _in_bytes(text: str) -> int:
+    """Return the bytes of a size as docker writes it, such as `48.5MB` (docker/go-units, HumanSize)."""
+    number, unit = re.fullmatch(r"([\d.e+]+)(\w+)", text).groups()  # type: ignore[union-attr]
+    return round(float(number) * 1000 ** _UNITS.index(unit))
 
 
 def pull_image(docker: Docker, reference: str) -> None:

@@ -14,7 +14,7 @@ NODE, ASSEMBLE, COMPOSE = "node", "assemble", "compose"
 _NODE_SECONDS = 30.0
 _IMAGE_SECONDS = 1.0
 # So much work is lost when another one in the same bake fails.
-_LIGHT_SECONDS = 10.0
+_LIGHT_SECONDS = 20.0
 
 
 def tasks_of(plan: Plan, actions: Mapping[str, Action], history: History, composed: frozenset[str]) -> tuple[Task, ...]:

@@ -40,7 +40,7 @@ class Limits:
 
     jobs: int
     targets: int
-    batch: int = 24
+    batch: int = 48
     memory: int | None = None
     start: float = 1.0
 

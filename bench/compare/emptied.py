@@ -28,8 +28,9 @@ class Emptied:
     folder: Path
 
     def empty(self) -> None:
-        """Empty the engine's store and cache."""
+        """Empty the engine's store and cache, and let the disk be done with it before anything is measured."""
         reset_engine(self.instance)
+        os.sync()
 
     def write(self, files: Mapping[str, str]) -> Path:
         """Write a project that stands on the parent, and return its folder."""
