@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from buildsys.engine import Docker, answer_of, buildx_of
+from buildsys.engine_store import image_sizes
 from buildsys.errors import Unavailable
 from tests.integration.support import program
 
@@ -40,6 +41,25 @@ def test_docker_without_buildx_is_an_error_with_a_hint(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="docker has no buildx") as raised:
         buildx_of((str(docker),), {})
     assert "install the buildx plugin" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("size", "found"),
+    [("0B", 0), ("532B", 532), ("1.5kB", 1500), ("48.5MB", 48_500_000), ("2.05GB", 2_050_000_000), ("1e+03MB", 10**9)],
+)
+def test_sizes_are_read_as_docker_lists_them(tmp_path: Path, size: str, found: int) -> None:
+    listed = f"mine/one:latest sha256:1 {size}\\nother:2 sha256:2 1B\\n"
+    docker = Docker(
+        command=(str(program(tmp_path, "docker", f"printf '{listed}'")),),
+        buildx=(),
+        buildx_version="",
+        engine_version="",
+        builder="",
+        driver="docker",
+        containerd_store=True,
+        bake_flags=frozenset(),
+    )
+    assert image_sizes(docker, ["docker.io/mine/one", "not/there:1"]) == {"docker.io/mine/one": ("sha256:1", found)}
 
 
 @pytest.mark.engine
