@@ -112,7 +112,10 @@ def image_sizes(docker: Docker, references: Sequence[str]) -> Mapping[str, tuple
     shown = "{{.Repository}}:{{.Tag}} {{.ID}} {{.Size}}"
     listed = answer_of((*docker.command, "image", "ls", "--no-trunc", *filters, "--format", shown))
     lines = [line.split() for line in listed.stdout.splitlines()]
-    return {asked[words[0]]: (words[1], _in_bytes(words[2])) for words in lines if words and words[0] in asked}
+    sizes = {words[0]: (words[1], _in_bytes(words[2])) for words in lines if len(words) == 3}
+    return {
+        asked[name]: (identity, size) for name, (identity, size) in sizes.items() if name in asked and size is not None
+    }
 
 
 def _as_listed(reference: str) -> str:
@@ -121,10 +124,10 @@ def _as_listed(reference: str) -> str:
     return short if ":" in short.rpartition("/")[2] else f"{short}:latest"
 
 
-def _in_bytes(text: str) -> int:
-    """Return the bytes of a size as docker writes it, such as `48.5MB` (docker/go-units, HumanSize)."""
-    number, unit = re.fullmatch(r"([\d.e+]+)(\w+)", text).groups()  # type: ignore[union-attr]
-    return round(float(number) * 1000 ** _UNITS.index(unit))
+def _in_bytes(text: str) -> int | None:
+    """Return the bytes of a size as docker writes it, such as `48.5MB` (docker/go-units, HumanSize); None for else."""
+    match = re.fullmatch(r"(\d[\d.]*(?:e\+\d+)?)(B|kB|MB|GB|TB|PB)", text)
+    return round(float(match[1]) * 1000 ** _UNITS.index(match[2])) if match else None
 
 
 def pull_image(docker: Docker, reference: str) -> None:

@@ -48,7 +48,7 @@ def test_docker_without_buildx_is_an_error_with_a_hint(tmp_path: Path) -> None:
     [("0B", 0), ("532B", 532), ("1.5kB", 1500), ("48.5MB", 48_500_000), ("2.05GB", 2_050_000_000), ("1e+03MB", 10**9)],
 )
 def test_sizes_are_read_as_docker_lists_them(tmp_path: Path, size: str, found: int) -> None:
-    listed = f"mine/one:latest sha256:1 {size}\\nother:2 sha256:2 1B\\n"
+    listed = f"mine/one:latest sha256:1 {size}\\nother:2 sha256:2 1B\\nodd:3 sha256:3 N/A\\n"
     docker = Docker(
         command=(str(program(tmp_path, "docker", f"printf '{listed}'")),),
         buildx=(),
@@ -59,7 +59,9 @@ def test_sizes_are_read_as_docker_lists_them(tmp_path: Path, size: str, found: i
         containerd_store=True,
         bake_flags=frozenset(),
     )
-    assert image_sizes(docker, ["docker.io/mine/one", "not/there:1"]) == {"docker.io/mine/one": ("sha256:1", found)}
+    assert image_sizes(docker, ["docker.io/mine/one", "not/there:1", "odd:3"]) == {
+        "docker.io/mine/one": ("sha256:1", found)
+    }
 
 
 @pytest.mark.engine
