@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeVar
@@ -52,7 +51,7 @@ def local_image(docker: Docker, reference: str) -> LocalImage | None:
 
 
 _T = TypeVar("_T")
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_CALLS = 4
 Known = tuple[Docker, Mapping[str, tuple[str, ...]]]
 
 
@@ -102,32 +101,21 @@ def own_images() -> Mapping[str, tuple[str, ...]]:
 
 
 def image_sizes(docker: Docker, references: Sequence[str]) -> Mapping[str, tuple[str, int]]:
-    """Return digest and size of images in the engine's own store; what it does not have is left out.
+    """Return digest and size in bytes of images in the engine's own store; what it does not have is left out.
 
-    The size is in bytes, of which docker tells three digits when it lists images. To inspect them would tell all, and
-    took 1.4 to 4 seconds for forty of them instead of 0.7: the engine does one after the other then.
+    The engine looks at the images of one call one after the other: forty took 1.4 to 4.5 seconds, 0.8 in four calls.
     """
-    asked = {_as_listed(reference): reference for reference in references}
-    filters = [word for name in asked for word in ("--filter", f"reference={name}")]
-    shown = "{{.Repository}}:{{.Tag}} {{.ID}} {{.Size}}"
-    listed = answer_of((*docker.command, "image", "ls", "--no-trunc", *filters, "--format", shown))
-    lines = [line.split() for line in listed.stdout.splitlines()]
-    sizes = {words[0]: (words[1], _in_bytes(words[2])) for words in lines if len(words) == 3}
-    return {
-        asked[name]: (identity, size) for name, (identity, size) in sizes.items() if name in asked and size is not None
-    }
-
-
-def _as_listed(reference: str) -> str:
-    """Return a reference as docker lists it: without its own registry, with a tag."""
-    short = reference.removeprefix("docker.io/").removeprefix("library/")
-    return short if ":" in short.rpartition("/")[2] else f"{short}:latest"
-
-
-def _in_bytes(text: str) -> int | None:
-    """Return the bytes of a size as docker writes it, such as `48.5MB` (docker/go-units, HumanSize); None for else."""
-    match = re.fullmatch(r"(\d[\d.]*(?:e\+\d+)?)(B|kB|MB|GB|TB|PB)", text)
-    return round(float(match[1]) * 1000 ** _UNITS.index(match[2])) if match else None
+    shown = "{{.Id}} {{.Size}}"
+    parts = [part for number in range(_CALLS) if (part := references[number::_CALLS])]
+    with ThreadPoolExecutor(max_workers=_CALLS) as pool:
+        calls = [(*docker.command, "image", "inspect", "--format", shown, *part) for part in parts]
+        answers = list(pool.map(answer_of, calls))
+    found: dict[str, tuple[str, int]] = {}
+    for part, answer in zip(parts, answers, strict=True):
+        lines = [line.split() for line in answer.stdout.splitlines() if line]
+        if answer.exit_code == 0 and len(lines) == len(part):
+            found |= {name: (words[0], int(words[1])) for name, words in zip(part, lines, strict=True)}
+    return found
 
 
 def pull_image(docker: Docker, reference: str) -> None:

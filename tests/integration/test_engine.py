@@ -43,14 +43,13 @@ def test_docker_without_buildx_is_an_error_with_a_hint(tmp_path: Path) -> None:
     assert "install the buildx plugin" in str(raised.value.hint)
 
 
-@pytest.mark.parametrize(
-    ("size", "found"),
-    [("0B", 0), ("532B", 532), ("1.5kB", 1500), ("48.5MB", 48_500_000), ("2.05GB", 2_050_000_000), ("1e+03MB", 10**9)],
-)
-def test_sizes_are_read_as_docker_lists_them(tmp_path: Path, size: str, found: int) -> None:
-    listed = f"mine/one:latest sha256:1 {size}\\nother:2 sha256:2 1B\\nodd:3 sha256:3 N/A\\n"
+def test_images_are_looked_at_in_a_few_calls_and_one_that_is_gone_hides_only_its_own(tmp_path: Path) -> None:
+    script = """shift 4; for name; do
+    [ "$name" = gone ] && { echo no such image >&2; exit 1; }
+    echo "sha256:$name 1${#name}"
+done"""
     docker = Docker(
-        command=(str(program(tmp_path, "docker", f"printf '{listed}'")),),
+        command=(str(program(tmp_path, "docker", script)),),
         buildx=(),
         buildx_version="",
         engine_version="",
@@ -59,9 +58,9 @@ def test_sizes_are_read_as_docker_lists_them(tmp_path: Path, size: str, found: i
         containerd_store=True,
         bake_flags=frozenset(),
     )
-    assert image_sizes(docker, ["docker.io/mine/one", "not/there:1", "odd:3"]) == {
-        "docker.io/mine/one": ("sha256:1", found)
-    }
+    found = image_sizes(docker, ["a", "bb", "gone", "ccc", "dddd", "eeeee", "beside"])
+    assert found == {name: (f"sha256:{name}", 10 + len(name)) for name in ("a", "bb", "ccc", "dddd", "eeeee")}
+    assert image_sizes(docker, []) == {}
 
 
 @pytest.mark.engine
