@@ -67,8 +67,8 @@ def find_docker(builder: str | None = None) -> Docker:
     command = client_command()
     information = docker_information(command)
     buildx, version = buildx_of(command, information)
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        # Each is a process that waits for its answer.
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # Both are processes that wait for their answers.
         help_text = pool.submit(answer_of, (*buildx, "bake", "--help"))
         driver, name = inspect_builder(buildx, builder)
         usage = help_text.result()

@@ -111,11 +111,10 @@ class Schedule:
         """Return a task with those that share its bake: as few as the cost of starting bakes allows."""
         if not self._tasks[first].light:
             return (first,)
-        alike = [name for name in self._order if name in self._ready and self._are_alike(first, name)]
+        others = [n for n in self._order if n in self._ready and n != first and self._are_alike(first, n)]
         live = {batch for batch in self._batches.values() if any(self._are_alike(first, name) for name in batch)}
         bakes = _STARTING * self._tasks[first].seconds // self._limits.start - len(live)
-        size = math.ceil(len(alike) / max(1.0, bakes))
-        others = [name for name in alike if name != first]
+        size = math.ceil((1 + len(others)) / max(1.0, bakes))
         return (first, *others[: min(size, self._limits.batch) - 1])
 
     def _are_alike(self, name: str, other: str) -> bool:
