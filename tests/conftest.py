@@ -1,4 +1,4 @@
-"""What all tests share: those outside of `integration/` start no process and open no connection."""
+"""What all tests share: only those in `integration/` and `blackbox/` start processes and open connections."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     def barred(*_: object, **__: object) -> NoReturn:
         raise AssertionError("a unit test starts no process and opens no connection")
 
-    if "integration" not in request.path.parts:
+    if not {"integration", "blackbox"} & {*request.path.parts}:
         monkeypatch.setattr(subprocess.Popen, "__init__", barred)
         for name in ("fork", "posix_spawn", "posix_spawnp", "system"):
             monkeypatch.setattr(os, name, barred, raising=False)

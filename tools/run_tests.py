@@ -44,7 +44,7 @@ def main() -> int:
         ground = prepare(tests=True)
     except Failure as failure:
         missing = f"{failure}\nhint: {failure.hint}" if failure.hint else str(failure)
-    chosen = arguments.only or ["tests/integration", "tests/faults"]
+    chosen = arguments.only or ["tests/blackbox", "tests/integration", "tests/faults"]
     marks = [] if arguments.full else ["-m", "not long"]
     try:
         if ground is None:

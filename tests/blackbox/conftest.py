@@ -1,0 +1,42 @@
+"""The project and the engine that black-box tests work on."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.blackbox import support
+
+Push = Callable[..., support.Run]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A small project that a test may change; its folder is called `project`, so a test has room beside it."""
+    return support.small_project(tmp_path / "project")
+
+
+@pytest.fixture
+def registry(request: pytest.FixtureRequest) -> str:
+    """A repository prefix of its own in the registry on loopback that BUILDSYS_REGISTRY names."""
+    prefix = os.environ.get("BUILDSYS_REGISTRY", "")
+    if not prefix.startswith("127.0.0.1:"):
+        reason = "BUILDSYS_REGISTRY names no registry on loopback"
+        if request.config.getoption("--require-engine"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return f"{prefix.partition('/')[0]}/blackbox-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def real_project(project: Path, registry: str) -> Path:
+    """The small project on a Debian that the engine can pull: parents that were bootstrapped for this checkout."""
+    overlay = Path(os.environ.get("BUILDSYS_OVERLAY") or support.ROOT / "buildsys.lock.local")
+    (project / "buildsys.lock").unlink()
+    if overlay.is_file():
+        support.write(project, "buildsys.lock.local", overlay.read_text(encoding="utf-8"))
+    return project

@@ -1,0 +1,149 @@
+"""Runs the command line of this checkout and writes small projects; imports nothing of buildsys.
+
+So these tests also run on another revision of buildsys, see `tools/test_on_revision.py`, and fail there only for what
+the command does.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+# What a caller's shell must not bring into a test.
+_FOREIGN = ("BUILDSYS_", "BUILDX_", "GIT_")
+
+SYSTEM = """\
+description: the system
+kind: system
+licence: various
+provides: [os]
+parent: {name: debian-12, images: ["docker.io/library/debian:12-slim"]}
+toolchain: {layer: tool}
+"""
+TOOL = """\
+description: what artifacts are built on
+kind: toolchain
+licence: various
+parent: {name: toolchain-debian-12, images: ["docker.io/library/debian:12-slim"]}
+"""
+ARTIFACT = """\
+description: a file
+kind: artifact
+licence: MIT
+prefix: /opt/conf
+requires: [os]
+"""
+ARTIFACT_DOCKERFILE = """\
+FROM toolchain AS build
+COPY conf /artifact/opt/conf/conf
+
+FROM scratch
+COPY --from=build /artifact /
+"""
+LOCK = f"""\
+version: 1
+parents:
+  debian-12: {{reference: "docker.io/library/debian:12-slim", digest: "sha256:{"1" * 64}"}}
+  toolchain-debian-12: {{reference: "docker.io/library/debian:12-slim", digest: "sha256:{"1" * 64}"}}
+"""
+IGNORED = "layer.yaml\ntests\n"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """How a command ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        """Both streams."""
+        return self.stdout + self.stderr
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    """Write a file with the mode that git gives it, and the folders above it."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o644)
+    return path
+
+
+def small_project(folder: Path, files: Mapping[str, str] | None = None) -> Path:
+    """Write a project of one system layer `dist`, one toolchain `tool`, one artifact `conf`, one stack `img`.
+
+    `files` are written over it, by path. Nothing in it needs an engine to be planned.
+    """
+    given = {
+        "stacks.yaml": "stacks:\n  img: {layers: [dist, conf]}\n",
+        "buildsys.lock": LOCK,
+        "layers/dist/layer.yaml": SYSTEM,
+        "layers/dist/Dockerfile": "FROM base\nARG PACKAGES\nRUN true\n",
+        "layers/dist/.dockerignore": IGNORED,
+        "layers/tool/layer.yaml": TOOL,
+        "layers/tool/Dockerfile": "FROM base\nRUN true\n",
+        "layers/tool/.dockerignore": IGNORED,
+        "layers/conf/layer.yaml": ARTIFACT,
+        "layers/conf/Dockerfile": ARTIFACT_DOCKERFILE,
+        "layers/conf/.dockerignore": IGNORED,
+        "layers/conf/conf": "one\n",
+        "mirrors/use": ":\n",
+        **(files or {}),
+    }
+    for name, text in given.items():
+        write(folder, name, text)
+    return folder
+
+
+def environment(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a command: this process's own without what would change an answer, and `given`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN) and name != "CI"}
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **given}
+
+
+def run(folder: Path, *words: str | Path, seconds: float = 120, **given: str) -> Run:
+    """Run a program in a folder to its end; keywords set variables of its environment."""
+    done = subprocess.run(
+        [str(word) for word in words],
+        cwd=folder,
+        env=environment(given),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        timeout=seconds,
+        stdin=subprocess.DEVNULL,
+    )
+    return Run(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+
+def buildsys(folder: Path, *words: str | Path, seconds: float = 120, **given: str) -> Run:
+    """Run buildsys of this checkout in a folder."""
+    return run(folder, *COMMAND, *words, seconds=seconds, **given)
+
+
+COMMAND = (sys.executable, "-P", "-m", "buildsys")
+
+
+def git(folder: Path, *words: str) -> str:
+    """Run git in a folder; a failure of it fails the test."""
+    identity = ("-c", "commit.gpgsign=false", "-c", "user.name=test", "-c", "user.email=test@example.com")
+    done = run(folder, "git", *identity, *words)
+    assert done.code == 0, done.stderr
+    return done.stdout
+
+
+def refused(done: Run, *words: str, code: int = 4) -> None:
+    """Assert that a command was refused with a message that has all words, and without a traceback."""
+    assert "Traceback" not in done.output, done.output
+    assert done.code == code, f"ended with {done.code}: {done.output}"
+    missing = [word for word in words if word not in done.stderr]
+    assert not missing, f"{missing} not in: {done.stderr}"
