@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from buildsys.environment import Variable
@@ -27,12 +27,16 @@ ABSENT = "none"
 class File:
     """A file of a build context: what git keeps of its mode, and the sha256 of its bytes or where a link leads.
 
-    `rules` is the text of a `.dockerignore`, which says which other files count.
+    `rules` is the text of a `.dockerignore`, which says which other files count. `mode` has all permission bits, which
+    BuildKit takes into an image and git does not keep; `stamp` is different after any change of the file on disk, even
+    one that was taken back. Neither is part of a key, nor does it make two files differ.
     """
 
     content: str
     executable: bool = False
     rules: str | None = None
+    mode: int = field(default=0o644, compare=False)
+    stamp: tuple[int, ...] = field(default=(), compare=False)
 
 
 Contents = Mapping[str, Mapping[str, File]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -89,12 +90,27 @@ def _files(folder: Path) -> Iterator[tuple[str, File]]:
             file = Path(path, name)
             found = file.relative_to(folder).as_posix()
             if file.is_symlink():
-                yield found, File(content=f"link:{file.readlink()}")
+                yield found, File(content=f"link:{file.readlink()}", stamp=_stamp(file.lstat()))
                 continue
+            # Before the bytes: a change while they are read shows in a later look.
+            status = file.stat()
             data = file.read_bytes()
             rules = data.decode("utf-8", "replace") if name.endswith(".dockerignore") else None
-            digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-            yield found, File(content=digest, executable=bool(file.stat().st_mode & 0o100), rules=rules)
+            yield (
+                found,
+                File(
+                    content=f"sha256:{hashlib.sha256(data).hexdigest()}",
+                    executable=bool(status.st_mode & 0o100),
+                    rules=rules,
+                    mode=stat.S_IMODE(status.st_mode),
+                    stamp=_stamp(status),
+                ),
+            )
+
+
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    """Return what differs after any change of a file: nobody can set the time of its last change back."""
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def write_whole(path: Path, data: bytes) -> None:
