@@ -51,7 +51,7 @@ def measure(stacks: int, folder: Path) -> dict[str, Any]:
     from buildsys.registry import Registry
     from buildsys.render import render
     from buildsys.runtime import Publication, render_bake
-    from buildsys.store import Store, inputs_text
+    from buildsys.store import Store, annotations_of, incoming_tag
     from buildsys.workspace import Workspace
 
     for path, text in project(stacks).items():
@@ -68,7 +68,7 @@ def measure(stacks: int, folder: Path) -> dict[str, Any]:
     marks.append(now())
     with Registry() as registry:
         store = Store(registry=registry, prefix=os.environ["BUILDSYS_REGISTRY"])
-        existing = store.existing(made, keys)
+        existing = store.existing(made, keys).references
         marks.append(now())
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if existing:
@@ -77,7 +77,8 @@ def measure(stacks: int, folder: Path) -> dict[str, Any]:
     node = max(made.nodes, key=lambda each: (len(each.below), each.name))
     references = {name: f"{store.prefix}/nodes@sha256:{keys.nodes[name].key}" for name in node.below}
     keyed = keys.nodes[node.name]
-    publication = Publication(name=str(store.node(keyed.key)), key=keyed.key, inputs=inputs_text(keyed))
+    incoming = store.node(keyed.key).with_tag(incoming_tag(node.name))
+    publication = Publication(name=str(incoming), annotations=annotations_of(keyed))
     spent = []
     for _ in range(ONE_TIMES):
         began = time.monotonic()

@@ -43,12 +43,13 @@ def decide(
     existing: Mapping[str, str],
     previous: Mapping[str, Mapping[str, str]],
     wanted: Collection[str],
+    foreign: Mapping[str, str] = MappingProxyType({}),
 ) -> Mapping[str, Action]:
     """Return the action of every target, nodes in build order and then stacks.
 
     `existing` maps target to a reference with its digest, for what exists under its key; `previous` maps target to the
-    inputs of what was last published under its name; `wanted` are the targets asked for. What exists is not made
-    again, and what only such a thing needs is left.
+    inputs of what was last published under its name; `wanted` are the targets asked for; `foreign` maps target to why
+    what is under its key cannot be used. What exists is reused, and what only such a thing needs is left.
     """
     missing = needed(plan, existing, wanted)
     targets: dict[str, Node | StackTarget] = {node.name: node for node in plan.nodes}
@@ -61,7 +62,9 @@ def decide(
             found[name] = Action(target=name, word=LEAVE, reason="nothing asked for needs it")
         else:
             difference = first_difference(previous[name], keys.of(name).inputs) if name in previous else None
-            if difference is not None:
+            if name in foreign:
+                reason = foreign[name]
+            elif difference is not None:
                 reason = _reason(target, difference, keys, found)
             elif name in previous:
                 reason = "what was published under its key is gone"

@@ -45,10 +45,11 @@ def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, ove
     from buildsys.stores import open_store
 
     with open_store(workspace, environ) as store:
-        existing = store.existing(made, keys)
-        first = decide(made, keys, existing, {}, wanted)
+        there = store.existing(made, keys)
+        first = decide(made, keys, there.references, {}, wanted)
         previous = store.previous(made, [name for name, action in first.items() if action.word == BUILD])
-    return Look(plan=made, keys=keys, actions=decide(made, keys, existing, previous, wanted))
+    actions = decide(made, keys, there.references, previous, wanted, there.foreign)
+    return Look(plan=made, keys=keys, actions=actions)
 
 
 def _in_the_engine(made: Plan, keys: Keys) -> Mapping[str, str]:

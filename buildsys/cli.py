@@ -107,7 +107,10 @@ def show(
 
 @app.command()
 def variables(context: typer.Context) -> None:
-    """Print export lines with which plain `docker buildx bake` uses this machine's mirrors and parents."""
+    """Print shell lines with which plain `docker buildx bake` uses this machine's mirrors and parents.
+
+    They stay in the shell: after the lock has moved a parent, run it again, or `buildsys bake` refuses the old one.
+    """
     import shlex
 
     from buildsys import commands
@@ -115,7 +118,11 @@ def variables(context: typer.Context) -> None:
 
     workspace = find_workspace(context.obj)
     made = commands.make_plan(workspace.tree(), overlay=True)
-    for name, value in commands.bake_environment(made, workspace, {}).items():
+    found = commands.bake_environment(made, workspace, {})
+    # What an earlier call exported would override the lock of today.
+    for name in sorted(parent.variable for parent in made.parents if parent.variable not in found):
+        typer.echo(f"unset {name}")
+    for name, value in found.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from buildsys.errors import InvalidInput, Mistake
@@ -18,6 +18,9 @@ from buildsys.render import BAKE_FILE, render
 from buildsys.selection import select, stack_named
 from buildsys.source import read
 from buildsys.workspace import STACKS_FILE, Workspace
+
+# BuildKit's own variable for rules that replace sources (docs of moby/buildkit, "Reproducing the pinned dependencies").
+SOURCE_POLICY = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,9 +90,10 @@ def chosen_targets(made: Plan, words: Sequence[str], *, everything: bool) -> tup
 
 
 def bake_environment(made: Plan, workspace: Workspace, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the bake variables that differ on this machine: mirrors, and parents that were made here.
+    """Return the bake variables that differ on this machine: mirrors, and parents that were bootstrapped here.
 
-    What the caller's environment sets is left to it. The mirrors' folder is written as a side effect.
+    What the caller's environment sets is left to it, except parents: a key covers the one that the lock names. Raises
+    `InvalidInput` for an environment that would build something else. The mirrors' folder is written as a side effect.
     """
     from buildsys.mirrors import mirrored_variables, write_mirrors
     from buildsys.settings import read_settings
@@ -99,9 +103,27 @@ def bake_environment(made: Plan, workspace: Workspace, environ: Mapping[str, str
     parents = {parent.variable: parent.reference for parent in made.parents if parent.locked.local}
     remote = {parent.variable: parent.reference for parent in made.parents if not parent.locked.local}
     found = {**mirrored_variables(settings, origins=origins, parents=remote), **parents}
+    if mistakes := tuple(_other_sources(made, found, environ)):
+        raise InvalidInput(mistakes)
     if folder := write_mirrors(settings, workspace.root):
         found["BUILDSYS_MIRRORS"] = folder
     return {name: value for name, value in sorted(found.items()) if name not in environ}
+
+
+def _other_sources(made: Plan, found: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[Mistake]:
+    """Yield a mistake for each variable of the environment with which a bake would build on other images."""
+    for parent in made.parents:
+        name, digest = parent.variable, parent.locked.digest
+        reference = found.get(name, parent.reference)
+        given = environ.get(name, reference)
+        # What has the locked digest is the same image, whichever registry it comes from.
+        if given != reference and not (digest and given.endswith(f"@{digest}")):
+            message = f"{name} is `{given}` in the environment, and the lock names `{reference}`"
+            hint = f"run `unset {name}`; `buildsys lock --update` moves a parent for everybody"
+            yield Mistake(message=message, hint=hint)
+    if environ.get(SOURCE_POLICY):
+        message = f"{SOURCE_POLICY} is set, and may replace what keys name by something else"
+        yield Mistake(message=message, hint=f"run `unset {SOURCE_POLICY}`")
 
 
 def named_prefix(workspace: Workspace, environ: Mapping[str, str]) -> str | None:

@@ -13,22 +13,26 @@ from types import MappingProxyType
 from buildsys.commands import bake_environment, make_plan
 from buildsys.deciding import decide_published
 from buildsys.engine import Docker
-from buildsys.engine_bake import BakeCall, print_bake, run_bake
+from buildsys.engine_bake import BakeCall, BakeResult, print_bake, run_bake
 from buildsys.engine_paths import check_paths
 from buildsys.engine_stop import Stop
 from buildsys.errors import InvalidInput, Mistake
-from buildsys.failure import Failure
+from buildsys.events import Noted
+from buildsys.failure import Failure, FailureKind
 from buildsys.hcl import Attribute, Block, write
 from buildsys.journal import Journal
-from buildsys.key import File, readable_inputs
+from buildsys.key import File, Keyed, context_files, readable_inputs
+from buildsys.key import keyed as keyed_by
 from buildsys.model import Catalog, LayerUse, Stack
 from buildsys.progress import Status, Text
 from buildsys.publishing import Published, publish
 from buildsys.registry_values import Reference
 from buildsys.run_options import RunOptions
+from buildsys.runtime import Publication, published_attributes
 from buildsys.source import read
+from buildsys.sources import difference, unfit_context
 from buildsys.step_events import StepEvents
-from buildsys.store import Store
+from buildsys.store import Store, annotations_of, incoming_tag
 from buildsys.workspace import STATE_FOLDER, Workspace, write_whole
 
 ENVIRONMENTS = f"{STATE_FOLDER}/environments"
@@ -157,7 +161,8 @@ def dockerfile_image(
 ) -> Custom:
     """Return the image of a user's own Dockerfile, which says `FROM base`, on a stack.
 
-    Its folder is the build context. The key is made of the stack's key and of every file that the Dockerfile can read.
+    Its folder is the build context. The key covers the stack's key and every file that the Dockerfile can read. Raises
+    `InvalidInput` for files with modes that no key covers.
     """
     _read(request.file)
     made = make_plan(
@@ -166,26 +171,37 @@ def dockerfile_image(
         change=lambda catalog: replace(catalog, stacks=(_stack(catalog, request.stack),)),
     )
     stack = made.stacks[0]
-    folder = request.file.resolve().parent
-    context = Workspace(root=folder.parent).contents((folder.name,))
+    environment = bake_environment(made, workspace, environ)
+    context = _Context(folder=request.file.resolve().parent, dockerfile=request.file.name)
+    files = context.files()
     decision, _ = decide_published(workspace, store, made, (stack.name,), environ)
-    key = _custom_key(decision.keys.stacks[stack.name].key, request.file.name, context[folder.name])
-    wanted = Reference.parse(f"{store.prefix}/{stack.stack}-custom:key-{key}")
-    found = store.registry.head(wanted)
-    if found is None:
+    keyed = _custom_key(decision.keys.stacks[stack.name].key, request.file.name, files)
+    wanted = Reference.parse(f"{store.prefix}/{stack.stack}-custom:key-{keyed.key}")
+    found = store.registry.manifest(wanted)
+    if found is not None and (why := store.foreign(wanted, found, keyed)):
+        journal.tell(Noted(at=time.time(), about="registry", text=f"rebuilding {TARGET}: {why}"))
+        found = None
+    is_new = found is None
+    if found is not None:
+        reference = wanted.with_digest(found.descriptor.digest)
+    else:
+        if mistakes := context.unfit(files):
+            raise InvalidInput(mistakes)
         base = publish(workspace, store, made, (stack.name,), RunOptions(), find, journal, stop, environ)
         on = base.stacks.get(stack.name) or base.decision.existing.get(stack.name)
         if on is None:
             return Custom(reference=None, made=False, failures=base.failures, published=base)
-        failure = _bake(
-            workspace, folder, request.file.name, on, wanted, find(), journal, stop, bake_environment(made, workspace)
-        )
-        found = store.registry.head(wanted) if failure is None else None
-        if found is None:
+        incoming = Publication(name=str(wanted.with_tag(incoming_tag(TARGET))), annotations=annotations_of(keyed))
+        result = _bake(workspace, context, on, incoming, find(), journal, stop, environment)
+        failure, digest = result.failure, result.digests.get(TARGET)
+        if failure is None and (change := difference(context.paths(files), context.paths(context.files()))):
+            failure = Failure(kind=FailureKind.INVALID, message=f"{change}: not published", target=TARGET)
+        if failure is None and digest is None:
+            message = "bake succeeded but reported no pushed digest"
+            failure = Failure(kind=FailureKind.PUSH, message=message, target=TARGET)
+        if failure is not None or digest is None:
             return Custom(reference=None, made=False, failures=(failure,) if failure else ())
-        reference, is_new = wanted.with_digest(found.digest), True
-    else:
-        reference, is_new = wanted.with_digest(found.digest), False
+        reference = store.accept(wanted.with_digest(digest), wanted, keyed)
     moved: tuple[str, ...] = ()
     if request.tag:
         store.registry.tag(reference, request.tag)
@@ -193,30 +209,46 @@ def dockerfile_image(
     return Custom(reference=str(reference), made=is_new, moved=moved)
 
 
-def _custom_key(stack: str, dockerfile: str, files: Mapping[str, File]) -> str:
-    inputs = {"stack": stack, **dict(readable_inputs(dockerfile, files))}
-    text = "\n".join(f"{name}\t{value}" for name, value in sorted(inputs.items()))
-    return hashlib.sha256(text.encode()).hexdigest()
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Context:
+    """The folder of a user's own Dockerfile, outside of the project or in it."""
+
+    folder: Path
+    dockerfile: str
+
+    def files(self) -> Mapping[str, File]:
+        """Return its files as they are now."""
+        return Workspace(root=self.folder.parent).contents((self.folder.name,))[self.folder.name]
+
+    def paths(self, files: Mapping[str, File]) -> Mapping[str, File]:
+        """Return what the Dockerfile can read of its files, by path."""
+        return dict(context_files(str(self.folder), self.dockerfile, files))
+
+    def unfit(self, files: Mapping[str, File]) -> tuple[Mistake, ...]:
+        """Return what another checkout of it would give otherwise."""
+        modes = Workspace(root=self.folder.parent).folder_modes((self.folder.name,))[self.folder.name]
+        return tuple(unfit_context(str(self.folder), self.dockerfile, files, modes))
+
+
+def _custom_key(stack: str, dockerfile: str, files: Mapping[str, File]) -> Keyed:
+    return keyed_by({"stack": stack, **dict(readable_inputs(dockerfile, files))})
 
 
 def _bake(
     workspace: Workspace,
-    folder: Path,
-    dockerfile: str,
+    context: _Context,
     base: str,
-    name: Reference,
+    publication: Publication,
     docker: Docker,
     journal: Journal,
     stop: Stop,
     environment: Mapping[str, str],
-) -> Failure | None:
+) -> BakeResult:
     body = (
-        Attribute("context", str(folder)),
-        Attribute("dockerfile", dockerfile),
+        Attribute("context", str(context.folder)),
+        Attribute("dockerfile", context.dockerfile),
         Attribute("contexts", {"base": f"docker-image://{base}"}),
-        Attribute("tags", [str(name)]),
-        Attribute("output", ["type=image,push=true,store=false,oci-mediatypes=true"]),
-        Attribute("attest", ["type=provenance,disabled=true"]),
+        *published_attributes(publication),
     )
     write_whole(workspace.root / CUSTOM_FILE, write([Block("target", (TARGET,), body)]).encode())
     call = BakeCall(
@@ -224,9 +256,9 @@ def _bake(
         files=(CUSTOM_FILE,),
         targets=(TARGET,),
         environment=environment,
-        allow=(f"fs.read={folder}",),
+        allow=(f"fs.read={context.folder}",),
     )
-    if mistakes := check_paths(print_bake(docker, call), workspace.root, allowed=(folder,)):
+    if mistakes := check_paths(print_bake(docker, call), workspace.root, allowed=(context.folder,)):
         raise InvalidInput(mistakes)
     steps = StepEvents((TARGET,), (), lambda _target, _text: None)
 
@@ -234,4 +266,4 @@ def _bake(
         for each in steps.take(event, time.time()):
             journal.tell(each)
 
-    return run_bake(docker, call, take, stop=stop).failure
+    return run_bake(docker, call, take, stop=stop)

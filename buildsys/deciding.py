@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from buildsys.actions import BUILD, LEAVE, REUSE, Action, decide, needed
@@ -11,13 +11,17 @@ from buildsys.documents import defaults, plain
 from buildsys.key import Keys, folders_of, keys_of
 from buildsys.plan import Plan
 from buildsys.render import stack_tags
+from buildsys.sources import Sources
 from buildsys.store import Store
 from buildsys.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """What a run will do: `tags` maps the stacks asked for to their public tags."""
+    """What a run will do: `tags` maps the stacks asked for to their public tags.
+
+    `foreign` maps target to why what the registry has under its key cannot be used.
+    """
 
     plan: Plan
     keys: Keys
@@ -25,6 +29,8 @@ class Decision:
     actions: Mapping[str, Action]
     targets: tuple[str, ...]
     tags: Mapping[str, tuple[str, ...]]
+    sources: Sources
+    foreign: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def built(self) -> tuple[str, ...]:
@@ -55,35 +61,48 @@ def decide_published(
     verify: bool = False,
 ) -> tuple[Decision, Mapping[str, tuple[str, ...]]]:
     """Return what a run that publishes would do, and with `verify` what of the registry is damaged."""
-    keys = keys_of(made, workspace.contents(folders_of(made)))
-    # What an image that exists is made of is nobody's question here.
-    existing = dict(store.existing(made, keys, targets))
-    existing |= store.existing(made, keys, needed(made, existing, targets))
+    contents = workspace.contents(folders_of(made))
+    keys = keys_of(made, contents)
+    asked = store.existing(made, keys, targets)
+    # What an image that exists is built of is nobody's question here.
+    below = store.existing(made, keys, needed(made, asked.references, targets))
+    existing, foreign = {**asked.references, **below.references}, {**asked.foreign, **below.foreign}
     damaged = store.verify(existing) if verify else {}
     for target in damaged:
         del existing[target]
-    return decided(made, keys, existing, targets, store, environ), damaged
+    sources = Sources(workspace=workspace, plan=made, contents=contents)
+    return decided(made, keys, sources, existing, targets, store, environ, foreign), damaged
 
 
 def decided(
     made: Plan,
     keys: Keys,
+    sources: Sources,
     existing: Mapping[str, str],
     targets: tuple[str, ...],
     store: Store,
     environ: Mapping[str, str],
+    foreign: Mapping[str, str] = MappingProxyType({}),
 ) -> Decision:
     """Return the decision for what exists, with reasons from what was published before."""
     first = decide(made, keys, existing, {}, targets)
     built = [name for name, action in first.items() if action.word == BUILD]
-    actions = decide(made, keys, existing, store.previous(made, built), targets)
-    tags = public_tags(made, targets, {**environ, "BUILDSYS_REGISTRY": store.prefix})
-    return Decision(plan=made, keys=keys, existing=existing, actions=actions, targets=targets, tags=tags)
+    return Decision(
+        plan=made,
+        keys=keys,
+        existing=existing,
+        actions=decide(made, keys, existing, store.previous(made, built), targets, foreign),
+        targets=targets,
+        tags=public_tags(made, targets, {**environ, "BUILDSYS_REGISTRY": store.prefix}),
+        sources=sources,
+        foreign={name: why for name, why in foreign.items() if name in built},
+    )
 
 
 def decide_local(
     made: Plan,
     keys: Keys,
+    sources: Sources,
     targets: tuple[str, ...],
     there: Mapping[str, str],
     published: Mapping[str, str],
@@ -99,9 +118,14 @@ def decide_local(
         name: replace(action, reason="it is not in the engine's store") if action.word == BUILD else action
         for name, action in decide(made, keys, existing, {}, targets).items()
     }
-    tags = public_tags(made, targets, environ)
     return Decision(
-        plan=made, keys=keys, existing=existing, actions=MappingProxyType(actions), targets=targets, tags=tags
+        plan=made,
+        keys=keys,
+        existing=existing,
+        actions=MappingProxyType(actions),
+        targets=targets,
+        tags=public_tags(made, targets, environ),
+        sources=sources,
     )
 
 

@@ -23,8 +23,9 @@ from buildsys.progress import Status, Text, parse_line
 from buildsys.steps import Snapshot, Steps, exported
 
 _PRINT_SECONDS = 300.0
-# What would change how bake reads its file or speaks, if a caller's shell happened to have it.
-_UNWANTED = ("BUILDKIT_PROGRESS", "BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP", "BUILDX_BAKE_FILE", "FORCE_COLOR")
+# Beginnings of what a caller's shell must not bring into a bake: what changes how it reads its file or reports, and
+# what goes into images although no key covers it: labels of git, the time of everything (as in buildx 0.29).
+_UNWANTED = ("BUILDKIT_PROGRESS", "BUILDX_BAKE_", "FORCE_COLOR", "BUILDX_GIT_", "SOURCE_DATE_EPOCH")
 _WANTED = MappingProxyType({"BUILDX_METADATA_PROVENANCE": "disabled", "NO_COLOR": "1"})
 
 
@@ -67,7 +68,7 @@ class BakeCall:
 
     def child_environment(self, base: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of the child for a caller's environment `base`."""
-        kept = {name: value for name, value in base.items() if name not in _UNWANTED}
+        kept = {name: value for name, value in base.items() if not name.startswith(_UNWANTED)}
         return {**kept, **_WANTED, **self.environment}
 
     def _definition(self, docker: Docker) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -50,6 +50,11 @@ class Keyed:
     key: str
     inputs: Mapping[str, str]
 
+    @property
+    def text(self) -> str:
+        """The inputs as a JSON object: the key is the SHA-256 of these bytes."""
+        return json.dumps(dict(self.inputs), ensure_ascii=True, separators=(",", ":"))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Keys:
@@ -78,8 +83,8 @@ def keys_of(plan: Plan, contents: Contents) -> Keys:
             name = node.dockerfile.removeprefix(f"{node.folder}/")
             seen[place] = dict(readable_inputs(name, contents.get(node.folder, {})))
         inputs = {**seen[place], **dict(_node_inputs(plan, node, nodes, contents))}
-        nodes[node.name] = _keyed(inputs)
-    stacks = {stack.name: _keyed(dict(_stack_inputs(plan, stack, nodes))) for stack in plan.stacks}
+        nodes[node.name] = keyed(inputs)
+    stacks = {stack.name: keyed(dict(_stack_inputs(plan, stack, nodes))) for stack in plan.stacks}
     return Keys(nodes=MappingProxyType(nodes), stacks=MappingProxyType(stacks))
 
 
@@ -99,10 +104,11 @@ def without_files(plan: Plan, contents: Contents) -> Iterator[Mistake]:
         yield Mistake(message=f"layer `{layer}`: the folder `{path}` does not exist or has no files", place=place)
 
 
-def _keyed(inputs: Mapping[str, str]) -> Keyed:
+def keyed(inputs: Mapping[str, str]) -> Keyed:
+    """Return the key that inputs give, the number of the definition among them."""
     ordered = dict(sorted({"definition": DEFINITION, **inputs}.items()))
-    text = json.dumps(ordered, ensure_ascii=True, separators=(",", ":"))
-    return Keyed(key=hashlib.sha256(text.encode()).hexdigest(), inputs=MappingProxyType(ordered))
+    found = Keyed(key="", inputs=MappingProxyType(ordered))
+    return replace(found, key=hashlib.sha256(found.text.encode()).hexdigest())
 
 
 def _node_inputs(plan: Plan, node: Node, nodes: Mapping[str, Keyed], contents: Contents) -> Iterator[tuple[str, str]]:
@@ -119,21 +125,46 @@ def _node_inputs(plan: Plan, node: Node, nodes: Mapping[str, Keyed], contents: C
         # An address is no input where a checksum says what comes from it: a mirror gives the same bytes.
         yield f"download {download.name}", f"sha256:{download.sha256}" if download.sha256 else download.url
     for context, folder in node.folders:
-        for path, file in _not_ignored(contents.get(folder, {}), ".dockerignore"):
+        for path, file in _not_ignored("", contents.get(folder, {})):
             yield f"folder {context} {path}", _file(file)
 
 
 def readable_inputs(name: str, files: Mapping[str, File]) -> Iterator[tuple[str, str]]:
     """Yield the Dockerfile `name` of a context, and the files of the context that it can read, as inputs of a key."""
     yield "dockerfile", files[name].content
-    for path, file in _not_ignored(files, f"{name}.dockerignore", ".dockerignore"):
+    for path, file in _not_ignored(name, files):
         yield f"file {path}", _file(file)
 
 
-def _not_ignored(files: Mapping[str, File], *rules: str) -> Iterator[tuple[str, File]]:
-    """Yield, sorted, what the first file of rules that is there lets through: itself and the Dockerfile too."""
-    text = next((files[each].rules for each in rules if each in files), None)
-    is_ignored = ignored(text or "")
+def read_files(node: Node, contents: Contents) -> Iterator[tuple[str, File]]:
+    """Yield each file that the build of a node can read, by its path below the project root: what its key covers."""
+    name = node.dockerfile.removeprefix(f"{node.folder}/")
+    yield from context_files(node.folder, name, contents.get(node.folder, {}))
+    for _, folder in node.folders:
+        yield from context_files(folder, "", contents.get(folder, {}))
+
+
+def context_files(folder: str, dockerfile: str, files: Mapping[str, File]) -> Iterator[tuple[str, File]]:
+    """Yield the Dockerfile of a context and each file that it can read, by its path with the context's folder."""
+    if dockerfile in files:
+        yield f"{folder}/{dockerfile}", files[dockerfile]
+    for path, file in _not_ignored(dockerfile, files):
+        if path != dockerfile:
+            yield f"{folder}/{path}", file
+
+
+def left_out(dockerfile: str, files: Mapping[str, File]) -> Callable[[str], bool]:
+    """Return whether a path of a context is kept from its builds, by the rules that BuildKit takes for a Dockerfile.
+
+    Without a Dockerfile's name it is a context that another one names.
+    """
+    names = [f"{dockerfile}.dockerignore", ".dockerignore"] if dockerfile else [".dockerignore"]
+    return ignored(next((files[each].rules for each in names if each in files), None) or "")
+
+
+def _not_ignored(dockerfile: str, files: Mapping[str, File]) -> Iterator[tuple[str, File]]:
+    """Yield, sorted, what the rules let through: the Dockerfile and the rules too, if they do."""
+    is_ignored = left_out(dockerfile, files)
     for path, file in sorted(files.items()):
         if not is_ignored(path):
             yield path, file

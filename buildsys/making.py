@@ -23,7 +23,7 @@ from buildsys.failure import Failure, FailureKind, is_transient
 from buildsys.node import Node
 from buildsys.plan import Plan
 from buildsys.progress import Status, StepKind, Text
-from buildsys.registry_values import Reference
+from buildsys.registry_http import RegistryProblem
 from buildsys.render import MIRRORS_TARGET
 from buildsys.running import Result, Tell
 from buildsys.runtime import Publication, linked_nodes, render_bake, render_grounds
@@ -44,8 +44,10 @@ class Making:
 
     `folder` is where their files go, `logs` where what they say goes; `call` is a bake without files and targets.
     `existing` maps target to reference for what is not made in this run. `linked`: nodes are taken by links all the
-    same, so that BuildKit's caches are those that a plain bake of the whole file looks for. `check` is asked about what
-    was pushed, by name and digest, and returns what is wrong with it, empty if nothing is.
+    same, so that BuildKit's caches are those that a plain bake of the whole file looks for. `changed` returns how the
+    sources of targets differ from what their keys say, empty if not. `accept` publishes what was pushed for a target,
+    by its digest, and returns its reference; it raises `RegistryProblem`. `withdraw` takes an image of changed sources
+    out of the engine's store.
     """
 
     plan: Plan
@@ -58,7 +60,9 @@ class Making:
     publications: Mapping[str, Publication] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     existing: Mapping[str, str] = field(default_factory=dict)
-    check: Callable[[str, str], str] = lambda _name, _digest: ""
+    changed: Callable[[Collection[str]], str] = lambda _targets: ""
+    accept: Callable[[str, str], str] = lambda _target, _digest: ""
+    withdraw: Callable[[str], None] = lambda _target: None
     say: Callable[[str], None] | None = None
     caches: bool = False
     linked: bool = False
@@ -190,22 +194,31 @@ class Making:
                 file.write(text)
 
     def _settle(self, work: _Work, result: BakeResult) -> None:
-        """Take what was made out of what is left; what was pushed is looked at."""
-        for target in tuple(work.rest):
-            publication = self.publications.get(target)
-            if publication is None:
-                if result.failure is None or _exported(result.steps, target):
-                    work.end(target, self._result(work, result.steps, target, None))
+        """Take what was built out of what is left: of unchanged sources, and published where that is asked for."""
+        built = {target: digest for target in work.rest if (digest := self._built(result, target)) is not None}
+        read = {target: (target, *linked_nodes(self.plan, (target,), work.references)) for target in built}
+        # One look at all: most of these targets read the same folders.
+        is_changed = bool(self.changed({name for names in read.values() for name in names}))
+        for target, digest in built.items():
+            if is_changed and (change := self.changed(read[target])):
+                self.withdraw(target)
+                failure = Failure(kind=FailureKind.INVALID, message=f"{change}: not published", target=target)
+                work.end(target, self._result(work, result.steps, target, failure))
                 continue
-            digest = result.published.get(publication.name)
-            digest = digest or (result.digests.get(target) if result.failure is None else None)
-            if digest is None:
+            try:
+                reference = self.accept(target, digest) if digest else ""
+            except RegistryProblem as problem:
+                work.wrong[target] = str(problem)
                 continue
-            if wrong := self.check(publication.name, digest):
-                work.wrong[target] = wrong
-            else:
-                reference = str(Reference.parse(publication.name).with_digest(digest))
-                work.end(target, replace(self._result(work, result.steps, target, None), reference=reference))
+            work.end(target, replace(self._result(work, result.steps, target, None), reference=reference))
+
+    def _built(self, result: BakeResult, target: str) -> str | None:
+        """Return the digest of what was pushed for a target, empty for one that is not pushed, None if not built."""
+        publication = self.publications.get(target)
+        if publication is None:
+            return "" if result.failure is None or _exported(result.steps, target) else None
+        digest = result.published.get(publication.name)
+        return digest or (result.digests.get(target) if result.failure is None else None)
 
     def _result(self, work: _Work, steps: Snapshot, target: str, failure: Failure | None) -> Result:
         own = [vertex for vertex in steps.vertexes if vertex.owner == target and vertex.kind in _COUNTED]

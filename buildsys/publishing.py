@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from buildsys.commands import bake_environment
 from buildsys.deciding import Decision, decide_published, decided
 from buildsys.engine import Docker
 from buildsys.engine_stop import Stop
+from buildsys.errors import InvalidInput
 from buildsys.events import ImageLayer, Noted, TagsMoved
 from buildsys.failure import Failure, FailureKind
 from buildsys.journal import Journal, history_of
@@ -23,7 +25,7 @@ from buildsys.run_set_up import begin, carry_out, making_for, tell_excess, tell_
 from buildsys.run_tasks import tasks_of
 from buildsys.running import Ran, Result, Tell
 from buildsys.runtime import Publication
-from buildsys.store import Store, can_compose, inputs_text
+from buildsys.store import Store, annotations_of, can_compose, incoming_tag
 from buildsys.warming import fill_caches
 from buildsys.workspace import Workspace
 
@@ -72,6 +74,7 @@ def publish(
     that fails blocks what needs it and nothing else. Public tags move only if nothing that was asked for is missing,
     unless partial tags are asked for; without `tag` they stay.
     """
+    environment = bake_environment(made, workspace, environ)
     decision, damaged = decide_published(workspace, store, made, targets, environ, verify=options.verify)
     first = decision
     nodes: dict[str, str] = {}
@@ -80,11 +83,15 @@ def publish(
     ran = Ran()
     by_engine = frozenset(stack.name for stack in made.stacks if not can_compose(stack))
     for attempt in range(_TRIES):
-        publisher = _Publisher(workspace, store, decision, options, by_engine)
+        if mistakes := decision.sources.unfit(decision.nodes_to_build):
+            raise InvalidInput(mistakes)
+        publisher = _Publisher(workspace, store, decision, options, by_engine, environment)
         docker = find() if publisher.needs_engine else None
         if attempt == 0:
             begin(workspace, journal, options, docker, store.prefix)
             _tell_damage(journal, damaged)
+            for target, why in decision.foreign.items():
+                journal.tell(Noted(at=time.time(), about="registry", text=f"rebuilding {target}: {why}"))
             tell_excess(journal, workspace, decision, linked=options.linked)
         tell_targets(journal, decision, history_of(workspace), again=attempt > 0)
         ran = publisher.run(docker, journal, stop)
@@ -104,10 +111,10 @@ def publish(
         # What cannot be composed though nothing is lost is assembled: a registry need not mount.
         by_engine |= composing if not lost else frozenset()
         existing = {target: ref for target, ref in {**references, **stacks}.items() if target not in lost}
-        decision = decided(made, decision.keys, existing, decision.targets, store, environ)
+        decision = decided(made, decision.keys, decision.sources, existing, decision.targets, store, environ)
         nodes = {target: ref for target, ref in nodes.items() if target not in lost}
     if options.linked:
-        fill_caches(workspace, store, first, options, find, journal, stop)
+        fill_caches(workspace, store, first, options, find, journal, stop, environment)
     have = {**first.existing, **decision.existing, **nodes, **stacks}
     lacking = _missing(decision, {target: have[target] for target in have if target not in ran.failures})
     return Published(
@@ -172,8 +179,10 @@ class _Publisher:
         decision: Decision,
         options: RunOptions,
         by_engine: frozenset[str],
+        environment: Mapping[str, str],
     ) -> None:
         self._workspace, self._store, self._decision, self._options = workspace, store, decision, options
+        self._environment = environment
         self._stacks = {stack.name: stack for stack in decision.plan.stacks}
         built = decision.built
         self.composed = frozenset(name for name in built if name in self._stacks and name not in by_engine)
@@ -185,12 +194,13 @@ class _Publisher:
         history = history_of(self._workspace)
         tasks = tasks_of(self._decision.plan, self._decision.actions, history, self.composed)
         if docker is not None:
-            making = making_for(self._workspace, docker, self._decision.plan, self._options, stop)
+            making = making_for(self._workspace, docker, self._decision.plan, self._options, stop, self._environment)
             making = replace(
                 making,
                 publications=self._publications(),
                 existing=self._decision.existing,
-                check=self._wrong,
+                changed=self._decision.sources.changed,
+                accept=self._accept,
                 linked=self._options.linked,
             )
             self._making = making
@@ -201,26 +211,22 @@ class _Publisher:
         )
 
     def _publications(self) -> dict[str, Publication]:
-        keys, found = self._decision.keys, {}
-        for name in self._decision.built:
-            keyed = keys.of(name)
-            place = self._store.stack(self._stacks[name].stack, keyed.key) if name in self._stacks else None
-            found[name] = Publication(
-                name=str(place or self._store.node(keyed.key)), key=keyed.key, inputs=inputs_text(keyed)
-            )
-        return found
+        return {
+            name: Publication(name=str(self._incoming(name)), annotations=annotations_of(self._decision.keys.of(name)))
+            for name in self._decision.built
+        }
 
-    def _wrong(self, name: str, digest: str) -> str:
-        """Return what is wrong with what was pushed: the registry must have it, under its key, with its digest."""
-        try:
-            found = self._store.registry.head(Reference.parse(name))
-        except RegistryProblem as problem:
-            return str(problem)
-        if found is None:
-            return f"`{name}` was pushed, and the registry does not have it"
-        if found.digest != digest:
-            return f"`{name}` was pushed as {digest}, and the registry has {found.digest}"
-        return ""
+    def _place(self, target: str) -> Reference:
+        """Return where a target is under its key."""
+        key = self._decision.keys.of(target).key
+        return self._store.stack(self._stacks[target].stack, key) if target in self._stacks else self._store.node(key)
+
+    def _incoming(self, target: str) -> Reference:
+        return self._place(target).with_tag(incoming_tag(target))
+
+    def _accept(self, target: str, digest: str) -> str:
+        pushed = self._incoming(target).with_digest(digest)
+        return str(self._store.accept(pushed, self._place(target), self._decision.keys.of(target)))
 
     def _make(self, targets: tuple[str, ...], made: Mapping[str, str], tell: Tell) -> Mapping[str, Result]:
         composed = [target for target in targets if target in self.composed]

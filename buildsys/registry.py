@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
+from typing import TypeVar
 from urllib.parse import quote, urljoin
 
 from buildsys.registry_auth import Session
@@ -21,6 +22,7 @@ from buildsys.registry_http import (
     Transport,
     UnexpectedAnswer,
     Unreachable,
+    UnreadableManifest,
     loopback,
 )
 from buildsys.registry_transport import HttpTransport, Timeouts, environment_proxies
@@ -28,6 +30,7 @@ from buildsys.registry_values import MANIFEST_TYPES, Descriptor, Manifest, Refer
 
 _ACCEPT = ("Accept", ", ".join(MANIFEST_TYPES))
 _BINARY = "application/octet-stream"
+T = TypeVar("T")
 
 
 class Registry:
@@ -91,25 +94,15 @@ class Registry:
     ) -> dict[Reference, Descriptor | RegistryProblem | None]:
         """Return what each reference is, in the order given; a problem stands in its place.
 
-        One HEAD for each distinct reference. A host to which no connection can be made is given up for all.
+        One request for each distinct reference. A host to which no connection can be made is given up for all.
         """
-        wanted = list(dict.fromkeys(references))
-        down: dict[str, Unreachable] = {}
+        return _of_many(references, self.head, concurrency)
 
-        def look(reference: Reference) -> Descriptor | RegistryProblem | None:
-            if reference.host in down:
-                return down[reference.host]
-            try:
-                return self.head(reference)
-            except RegistryProblem as problem:
-                if isinstance(problem, Unreachable) and not problem.transient:
-                    down[reference.host] = problem
-                return problem
-
-        if len(wanted) < 2:
-            return {reference: look(reference) for reference in wanted}
-        with ThreadPoolExecutor(max_workers=min(concurrency, len(wanted))) as pool:
-            return dict(zip(wanted, pool.map(look, wanted), strict=True))
+    def manifests(
+        self, references: Iterable[Reference], concurrency: int = 8
+    ) -> dict[Reference, Manifest | RegistryProblem | None]:
+        """Return the manifest of each reference, as `head_many` does."""
+        return _of_many(references, self.manifest, concurrency)
 
     def manifest(self, reference: Reference) -> Manifest | None:
         """Return the manifest or index, None if it does not exist; its bytes are checked against the digest."""
@@ -123,7 +116,7 @@ class Registry:
         try:
             return Manifest.parse(response.body, response.headers.get("content-type", ""))
         except ValueError as error:
-            raise UnexpectedAnswer(
+            raise UnreadableManifest(
                 f"`{reference}` is not an image that can be read: {error}", host=reference.host
             ) from error
 
@@ -270,6 +263,28 @@ class Registry:
         if not location:
             raise UnexpectedAnswer(f"registry `{repository.host}` opened no upload", host=repository.host)
         return urljoin(self._session.url(repository, "blobs/uploads/"), location)
+
+
+def _of_many(
+    references: Iterable[Reference], ask: Callable[[Reference], T | None], concurrency: int
+) -> dict[Reference, T | RegistryProblem | None]:
+    wanted = list(dict.fromkeys(references))
+    down: dict[str, Unreachable] = {}
+
+    def look(reference: Reference) -> T | RegistryProblem | None:
+        if reference.host in down:
+            return down[reference.host]
+        try:
+            return ask(reference)
+        except RegistryProblem as problem:
+            if isinstance(problem, Unreachable) and not problem.transient:
+                down[reference.host] = problem
+            return problem
+
+    if len(wanted) < 2:
+        return {reference: look(reference) for reference in wanted}
+    with ThreadPoolExecutor(max_workers=min(concurrency, len(wanted))) as pool:
+        return dict(zip(wanted, pool.map(look, wanted), strict=True))
 
 
 def _scope(reference: Reference, actions: str) -> str:

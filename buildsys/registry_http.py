@@ -68,6 +68,10 @@ class UnexpectedAnswer(RegistryProblem):
     """The registry refused the request for a reason of its own, or answered with something unreadable."""
 
 
+class UnreadableManifest(UnexpectedAnswer):
+    """What is under a reference is no manifest that can be read."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
     """One HTTP request; headers may hold secrets and are never shown."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildsys import baking, publishing
+from buildsys.commands import bake_environment
 from buildsys.engine import find_docker
 from buildsys.engine_stop import Stop
 from buildsys.engine_store import Known, pull_image
@@ -93,8 +94,10 @@ def _bake(
     journal: Journal,
     stop: Stop,
 ) -> Ended:
+    # What is refused is refused before docker is waited for.
+    environment = bake_environment(made, workspace, os.environ)
     docker, images = asked()
-    prepared = baking.prepare(workspace, docker, made, targets, options, journal, stop, os.environ, images)
+    prepared = baking.prepare(workspace, docker, made, targets, options, journal, stop, os.environ, environment, images)
     ran = baking.bake(workspace, prepared, options, journal, stop)
     return ran.complete, tuple(ran.failures.values())
 

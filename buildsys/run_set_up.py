@@ -12,7 +12,6 @@ from pathlib import Path
 
 from buildsys.actions import BUILD, LEAVE
 from buildsys.builder_room import disk_of, limits_for, live_tasks
-from buildsys.commands import bake_environment
 from buildsys.deciding import Decision
 from buildsys.engine import Docker
 from buildsys.engine_bake import BakeCall, print_bake
@@ -93,12 +92,19 @@ def tell_excess(journal: Journal, workspace: Workspace, decision: Decision, *, l
         journal.tell(Noted(at=time.time(), about="limits", text=text))
 
 
-def making_for(workspace: Workspace, docker: Docker, plan: Plan, options: RunOptions, stop: Stop) -> Making:
+def making_for(
+    workspace: Workspace,
+    docker: Docker,
+    plan: Plan,
+    options: RunOptions,
+    stop: Stop,
+    environment: Mapping[str, str],
+) -> Making:
     """Return what the bakes of a run share; its folder is the run's own, so that two runs do not meet in it."""
     call = BakeCall(
         root=workspace.root,
         overrides=options.overrides,
-        environment=bake_environment(plan, workspace),
+        environment=environment,
         load=options.load,
         no_cache=options.no_cache,
         builder=options.builder,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from buildsys.assembly import assembly
 from buildsys.hcl import Attribute, Block, Comment, Heredoc, Item, Value, write
-from buildsys.names import KEY_LABEL
 from buildsys.node import Node
 from buildsys.plan import Plan, StackTarget
 from buildsys.render import (
@@ -24,11 +23,10 @@ from buildsys.render import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Publication:
-    """Where a target is pushed, its key, and its inputs as the text of the annotation that tells them."""
+    """Where a target is pushed, and the annotations of each of its manifests."""
 
     name: str
-    key: str
-    inputs: str
+    annotations: Mapping[str, str]
 
 
 def linked_nodes(plan: Plan, targets: Collection[str], references: Mapping[str, str]) -> tuple[str, ...]:
@@ -118,7 +116,7 @@ def _node(plan: Plan, node: Node, references: Mapping[str, str], publication: Pu
     yield Attribute("platforms", list(node.platforms))
     yield from cache_attributes(node.name, node.below, "max")
     if publication is not None:
-        yield from _published(publication)
+        yield from published_attributes(publication)
     else:
         yield Attribute("output", ["type=cacheonly"])
         yield from _plain()
@@ -140,20 +138,16 @@ def _stack(
     yield Attribute("platforms", list(declared.platforms))
     yield from cache_attributes(stack.name, stack.noded.needs, "min")
     if publication is not None:
-        yield from _published(publication)
+        yield from published_attributes(publication)
     else:
         yield Attribute("tags", list(stack_tags(stack)))
         yield from _plain()
 
 
-def _published(publication: Publication) -> Iterator[Attribute]:
-    """Yield what pushes a target under its key, with its inputs told."""
-    annotations: list[Value] = [
-        f"manifest:dev.buildsys.inputs={publication.inputs}",
-        f"manifest:{KEY_LABEL}={publication.key}",
-    ]
+def published_attributes(publication: Publication) -> Iterator[Attribute]:
+    """Yield what pushes a target, with its annotations."""
     yield Attribute("tags", [publication.name])
-    yield Attribute("annotations", annotations)
+    yield Attribute("annotations", [f"manifest:{name}={text}" for name, text in publication.annotations.items()])
     # Layers stay in the builder's cache; its image store has no use for what is published.
     yield Attribute("output", ["type=image,push=true,store=false,oci-mediatypes=true"])
     yield from _plain()

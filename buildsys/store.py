@@ -14,7 +14,7 @@ from buildsys.key import Keyed, Keys
 from buildsys.names import KEY_LABEL
 from buildsys.plan import Plan, StackTarget
 from buildsys.registry import Registry
-from buildsys.registry_http import RegistryProblem
+from buildsys.registry_http import DigestMismatch, RegistryProblem, UnexpectedAnswer, UnreadableManifest
 from buildsys.registry_values import OCI_MANIFEST, Descriptor, Manifest, Reference
 
 NODES = "nodes"
@@ -31,11 +31,20 @@ class PublishedImage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Existing:
+    """What is under the keys of targets: `references` with digests, and `foreign`: why something else is no result."""
+
+    references: Mapping[str, str]
+    foreign: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Store:
     """A repository prefix of a registry, such as `registry.example.com/ml`.
 
     A node is `<prefix>/nodes:<key>`, a stack `<prefix>/<stack>:key-<key>`. Beside it an advisory tag, `last-<node>` or
-    `last`, moves to what was published last under a name; nothing but explanations is read from it.
+    `last`, moves to what was published last under a name; nothing but explanations is read from it. What an engine
+    pushes comes to `incoming-<target>` first, and gets the tag of its key once it was checked.
     """
 
     registry: Registry
@@ -49,24 +58,60 @@ class Store:
         """Return where a stack with this key is."""
         return Reference.parse(f"{self.prefix}/{stack}:key-{key}")
 
-    def existing(self, plan: Plan, keys: Keys, targets: Collection[str] | None = None) -> Mapping[str, str]:
-        """Return what exists under its key, of all or of some targets: target to reference with digest.
+    def accept(self, pushed: Reference, key_reference: Reference, keyed: Keyed) -> Reference:
+        """Give what was pushed, by its digest, the tag of its key; return the reference with the digest.
 
-        One HEAD each, concurrent. Raises the first problem of the registry, by name; 404 is none.
+        Raises `RegistryProblem`, also where what was pushed is not there or does not carry its key.
+        """
+        manifest = self.registry.manifest(pushed)
+        wrong = f"`{pushed}` was pushed, and the registry does not have it" if manifest is None else ""
+        if manifest is not None:
+            wrong = self.foreign(pushed, manifest, keyed)
+        if manifest is None or wrong:
+            raise UnexpectedAnswer(wrong, host=pushed.host)
+        self.registry.put_manifest(key_reference, manifest.raw, manifest.descriptor.media_type)
+        return key_reference.with_digest(manifest.descriptor.digest)
+
+    def existing(self, plan: Plan, keys: Keys, targets: Collection[str] | None = None) -> Existing:
+        """Return what exists under its key, of all or of some targets.
+
+        One request each, concurrent. Raises the first problem of the registry, by name; 404 is none.
         """
         wanted = {node.name: self.node(keys.nodes[node.name].key) for node in plan.nodes}
         wanted |= {stack.name: self.stack(stack.stack, keys.stacks[stack.name].key) for stack in plan.stacks}
         if targets is not None:
             wanted = {name: reference for name, reference in wanted.items() if name in targets}
-        found = self.registry.head_many(wanted.values())
-        existing = {}
+        found = self.registry.manifests(wanted.values())
+        references, foreign = {}, {}
         for target, reference in wanted.items():
             answer = found[reference]
-            if isinstance(answer, RegistryProblem):
+            if isinstance(answer, DigestMismatch | UnreadableManifest):
+                foreign[target] = str(answer)
+            elif isinstance(answer, RegistryProblem):
                 raise answer
-            if answer is not None:
-                existing[target] = str(reference.with_digest(answer.digest))
-        return MappingProxyType(existing)
+            elif answer is not None and (wrong := self.foreign(reference, answer, keys.of(target))):
+                foreign[target] = wrong
+            elif answer is not None:
+                references[target] = str(reference.with_digest(answer.descriptor.digest))
+        return Existing(references=MappingProxyType(references), foreign=MappingProxyType(foreign))
+
+    def foreign(self, reference: Reference, manifest: Manifest, keyed: Keyed) -> str:
+        """Return why what is under a key is not what was published for it, empty if it is.
+
+        Each manifest, of an index each of its manifests, carries its key and the inputs that give this key.
+        """
+        if not manifest.manifests:
+            return _wrong_annotations(reference, dict(manifest.annotations), keyed)
+        for child in manifest.manifests:
+            try:
+                platform = self.registry.manifest(reference.with_digest(child.digest))
+            except (DigestMismatch, UnreadableManifest) as problem:
+                return str(problem)
+            if platform is None:
+                return f"`{reference}` is an index without its manifest {child.digest}"
+            if wrong := _wrong_annotations(reference, dict(platform.annotations), keyed):
+                return wrong
+        return ""
 
     def previous(self, plan: Plan, targets: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
         """Return the inputs of what was last published under the names of targets; what cannot be read is left out."""
@@ -106,7 +151,7 @@ class Store:
         if base is None or not can_compose(stack):
             return None
         artifacts = [nodes[node] for _, node in stack.noded.artifacts]
-        annotations = {INPUTS: inputs_text(keyed), KEY_LABEL: keyed.key}
+        annotations = annotations_of(keyed)
         parts = [self.part(reference) for reference in (nodes[base], *artifacts)]
         image = compose(stack, parts[0], parts[1:], annotations)
         target = self.stack(stack.stack, keyed.key)
@@ -173,9 +218,25 @@ def can_compose(stack: StackTarget) -> bool:
     return stack.noded.base is not None and not stack.config.workdir and len(stack.noded.stack.platforms) == 1
 
 
-def inputs_text(keyed: Keyed) -> str:
-    """Return the inputs of a key as the text of an annotation."""
-    return json.dumps(dict(keyed.inputs), ensure_ascii=True, separators=(",", ":"))
+def incoming_tag(target: str) -> str:
+    """Return the tag under which an engine pushes a target before it gets that of its key."""
+    return f"incoming-{target}"
+
+
+def annotations_of(keyed: Keyed) -> Mapping[str, str]:
+    """Return what a manifest carries of its key."""
+    return {INPUTS: keyed.text, KEY_LABEL: keyed.key}
+
+
+def _wrong_annotations(reference: Reference, annotations: Mapping[str, str], keyed: Keyed) -> str:
+    found = annotations.get(KEY_LABEL)
+    if found is None:
+        return f"`{reference}` does not say for which key it was built"
+    if found != keyed.key:
+        return f"`{reference}` was built for another key, {found[:12]}"
+    if annotations.get(INPUTS) != keyed.text:
+        return f"`{reference}` was built from other inputs than its key's"
+    return ""
 
 
 def read_inputs(manifest: Manifest | None) -> Mapping[str, str] | None:

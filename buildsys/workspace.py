@@ -55,6 +55,18 @@ class Workspace:
         """Return the files of folders below the root, by path relative to each; a folder that is missing is empty."""
         return {folder: dict(_files(self.root / folder)) for folder in folders}
 
+    def folder_modes(self, folders: Iterable[str]) -> Mapping[str, Mapping[str, int]]:
+        """Return the modes of all folders in each folder, by path relative to it; itself has the empty path."""
+        return {
+            folder: {
+                "" if path == str(self.root / folder) else Path(path).relative_to(self.root / folder).as_posix(): (
+                    stat.S_IMODE(Path(path).stat().st_mode)
+                )
+                for path, _, _ in os.walk(self.root / folder)
+            }
+            for folder in folders
+        }
+
     def read(self, name: str) -> str | None:
         """Return a file's text, or None if there is no such file."""
         path = self.root / name

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 ROOT = Path(__file__).parents[2]
 # What a caller's shell must not bring into a test.
@@ -109,12 +110,18 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **given}
 
 
-def run(folder: Path, *words: str | Path, seconds: float = 120, **given: str) -> Run:
-    """Run a program in a folder to its end; keywords set variables of its environment."""
+def run(
+    folder: Path,
+    *words: str | Path,
+    seconds: float = 120,
+    shell: Mapping[str, str] = MappingProxyType({}),
+    **given: str,
+) -> Run:
+    """Run a program in a folder to its end; `shell` and keywords set variables of its environment."""
     done = subprocess.run(
         [str(word) for word in words],
         cwd=folder,
-        env=environment(given),
+        env=environment({**shell, **given}),
         capture_output=True,
         text=True,
         errors="replace",
@@ -125,9 +132,15 @@ def run(folder: Path, *words: str | Path, seconds: float = 120, **given: str) ->
     return Run(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
 
-def buildsys(folder: Path, *words: str | Path, seconds: float = 120, **given: str) -> Run:
-    """Run buildsys of this checkout in a folder."""
-    return run(folder, *COMMAND, *words, seconds=seconds, **given)
+def buildsys(
+    folder: Path,
+    *words: str | Path,
+    seconds: float = 120,
+    shell: Mapping[str, str] = MappingProxyType({}),
+    **given: str,
+) -> Run:
+    """Run buildsys of this checkout in a folder, as `run` does."""
+    return run(folder, *COMMAND, *words, seconds=seconds, shell=shell, **given)
 
 
 COMMAND = (sys.executable, "-P", "-m", "buildsys")

@@ -525,10 +525,10 @@ def test_key_that_leaves_an_input_out_is_seen_by_the_matrix(
 
     nodes, stacks = expected[change.__name__]
     assert changed() == nodes | stacks
-    whole = key_module._keyed
+    whole = key_module.keyed
     monkeypatch.setattr(
         key_module,
-        "_keyed",
+        "keyed",
         lambda inputs: whole({each: value for each, value in inputs.items() if not each.startswith(name)}),
     )
     assert changed() != nodes | stacks

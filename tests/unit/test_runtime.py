@@ -31,7 +31,10 @@ def rendered(existing: Collection[str], inputs: str = "{}") -> str:
     actions = decide(PLAN, KEYS, references, {}, ["one", "two"])
     wanted = [node.name for node in PLAN.nodes if actions[node.name].word == BUILD]
     published = {
-        name: Publication(name=f"r.example.com/nodes:{KEYS.nodes[name].key}", key=KEYS.nodes[name].key, inputs=inputs)
+        name: Publication(
+            name=f"r.example.com/nodes:incoming-{name}",
+            annotations={"dev.buildsys.inputs": inputs, "dev.buildsys.key": KEYS.nodes[name].key},
+        )
         for name in wanted
     }
     return render_bake(PLAN, wanted, references, published, {})
@@ -75,10 +78,10 @@ def test_parent_stays_a_variable_and_an_absent_artifact_stays_empty() -> None:
     assert 'fast      = "docker-image://scratch"' in found[ALONE]
 
 
-def test_node_is_pushed_under_its_key_with_its_inputs_and_without_provenance() -> None:
+def test_node_is_pushed_to_its_staging_tag_with_its_key_and_inputs_and_without_provenance() -> None:
     body = targets([])[TOOLS]
     key = KEYS.nodes[TOOLS].key
-    assert re.search(rf'tags += \["r\.example\.com/nodes:{key}"\]', body)
+    assert re.search(rf'tags += \["r\.example\.com/nodes:incoming-{TOOLS}"\]', body)
     assert '"manifest:dev.buildsys.inputs={}"' in body
     assert f'"manifest:dev.buildsys.key={key}"' in body
     assert '["type=image,push=true,store=false,oci-mediatypes=true"]' in body
