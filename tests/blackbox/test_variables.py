@@ -16,7 +16,11 @@ OTHER = f"docker.io/library/debian@sha256:{'2' * 64}"
 
 
 @pytest.mark.parametrize("variable", ["BUILDSYS_PARENT_DEBIAN_12", "BUILDSYS_PARENT_TOOLCHAIN_DEBIAN_12"])
-@pytest.mark.parametrize("words", [["bake", "img"], ["bake", "img", "--push"], ["warm", "img"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [["bake", "img"], ["bake", "img", "--push", "--retries", "0"], ["warm", "img", "--retries", "0"]],
+    ids=" ".join,
+)
 @pytest.mark.parametrize("value", [OTHER, ""], ids=["other", "empty"])
 def test_parent_that_the_lock_does_not_name_is_refused(
     project: Path, variable: str, words: list[str], value: str
@@ -59,13 +63,23 @@ COPY --from=build /artifact /
 @pytest.mark.parametrize("name", ["docker.io/library/debian", "mirror.example.com/hub/debian:12"])
 def test_parent_of_the_digest_that_the_lock_names_is_no_reason_to_refuse(project: Path, name: str) -> None:
     same = f"{name}@sha256:{'1' * 64}"
-    done = buildsys(project, "bake", "img", "--push", shell={**NOWHERE, "BUILDSYS_PARENT_DEBIAN_12": same})
+    words = ("bake", "img", "--push", "--retries", "0")
+    done = buildsys(project, *words, shell={**NOWHERE, "BUILDSYS_PARENT_DEBIAN_12": same})
     assert "in the environment" not in done.stderr
     assert done.code == 5
 
 
 def test_source_policy_of_buildkit_is_refused(project: Path) -> None:
-    done = buildsys(project, "bake", "img", "--push", shell=NOWHERE, EXPERIMENTAL_BUILDKIT_SOURCE_POLICY="policy.json")
+    done = buildsys(
+        project,
+        "bake",
+        "img",
+        "--push",
+        "--retries",
+        "0",
+        shell=NOWHERE,
+        EXPERIMENTAL_BUILDKIT_SOURCE_POLICY="policy.json",
+    )
     refused(done, "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", "unset EXPERIMENTAL_BUILDKIT_SOURCE_POLICY")
 
 
