@@ -24,8 +24,16 @@ from buildsys.steps import Snapshot, Steps, exported
 
 _PRINT_SECONDS = 300.0
 # What would change how bake reads its file or speaks, if a caller's shell happened to have it.
-_UNWANTED = ("BUILDKIT_PROGRESS", "BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP", "BUILDX_BAKE_FILE", "FORCE_COLOR")
-_WANTED = MappingProxyType({"BUILDX_METADATA_PROVENANCE": "disabled", "NO_COLOR": "1"})
+_UNWANTED = (
+    "BUILDKIT_PROGRESS",
+    "BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP",
+    "BUILDX_BAKE_FILE",
+    "BUILDX_GIT_LABELS",
+    "FORCE_COLOR",
+)
+# buildx starts git in the folder of each context, and git believes files there that look like a repository: it ran a
+# `core.sshCommand` out of a layer's folder (buildx 0.29.1, git 2.39). The labels are no part of a key.
+_WANTED = MappingProxyType({"BUILDX_GIT_INFO": "false", "BUILDX_METADATA_PROVENANCE": "disabled", "NO_COLOR": "1"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
