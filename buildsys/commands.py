@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from buildsys.bare_repository import refuse_bare_repositories
 from buildsys.errors import InvalidInput, Mistake
 from buildsys.key import without_files
 from buildsys.load import load
@@ -48,6 +49,7 @@ def write_plan(workspace: Workspace, *, check: bool) -> Planned:
 
     Raises `InvalidInput`, and writes nothing, for what no bake could use.
     """
+    refuse_bare_repositories(workspace.root)
     made = make_plan(workspace.tree())
     given = sorted({path for node in made.nodes for _, path in node.folders})
     if mistakes := tuple(without_files(made, workspace.contents(given))):
