@@ -12,7 +12,7 @@ from buildsys.commands import make_plan, named_prefix
 from buildsys.comparing import Changed, compare, users_of
 from buildsys.errors import Differs, InvalidInput, Mistake
 from buildsys.key import Keys, folders_of, keys_of
-from buildsys.lock import LOCK_FILE, Lock, lock_text, parse_lock
+from buildsys.lock import LOCK_FILE, OVERLAY_FILE, Lock, lock_text, parse_lock
 from buildsys.plan import Plan
 from buildsys.selection import select
 from buildsys.workspace import Workspace
@@ -62,18 +62,22 @@ def _in_the_engine(made: Plan, keys: Keys) -> Mapping[str, str]:
 
 def differences(workspace: Workspace, revision: str) -> tuple[Plan, tuple[Changed, ...]]:
     """Return the plan of the sources as they are, and what differs in it from that of a revision."""
-    from buildsys.revision import read_revision
+    from buildsys.revision import open_revision
 
-    made = make_plan(workspace.tree(), overlay=True)
+    tree = workspace.tree()
+    made = make_plan(tree, overlay=True)
     after = (made, keys_of(made, workspace.contents(folders_of(made))))
-    other = read_revision(workspace.root, revision)
-    try:
-        old = make_plan(other.tree, overlay=True)
-    except InvalidInput as error:
-        first = error.mistakes()[0]
-        message = f"the project of `{revision}` cannot be planned: {first.message}"
-        raise InvalidInput([Mistake(message=message, hint="compare with a revision that can be")]) from error
-    return made, compare((old, keys_of(old, other.contents(folders_of(old)))), after)
+    # Parents that were made on this machine are the same ones whatever the revision.
+    overlay = {OVERLAY_FILE: tree[OVERLAY_FILE]} if OVERLAY_FILE in tree else {}
+    with open_revision(workspace.root, revision) as other:
+        try:
+            old = make_plan({**other.tree(), **overlay}, overlay=True)
+            before = (old, keys_of(old, other.contents(folders_of(old))))
+        except InvalidInput as error:
+            first = error.mistakes()[0]
+            message = f"the project of `{revision}` cannot be planned: {first.message}"
+            raise InvalidInput([Mistake(message=message, hint="compare with a revision that can be")]) from error
+    return made, compare(before, after)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

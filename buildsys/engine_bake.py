@@ -26,7 +26,9 @@ _PRINT_SECONDS = 300.0
 # Beginnings of what a caller's shell must not bring into a bake: what changes how it reads its file or reports, and
 # what goes into images although no key covers it: labels of git, the time of everything (as in buildx 0.29).
 _UNWANTED = ("BUILDKIT_PROGRESS", "BUILDX_BAKE_", "FORCE_COLOR", "BUILDX_GIT_", "SOURCE_DATE_EPOCH")
-_WANTED = MappingProxyType({"BUILDX_METADATA_PROVENANCE": "disabled", "NO_COLOR": "1"})
+# buildx starts git in the folder of each context, and git believes files there that look like a repository: it ran a
+# `core.sshCommand` out of a layer's folder (buildx 0.29.1, git 2.39).
+_WANTED = MappingProxyType({"BUILDX_GIT_INFO": "false", "BUILDX_METADATA_PROVENANCE": "disabled", "NO_COLOR": "1"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

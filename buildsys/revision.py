@@ -1,102 +1,142 @@
-"""Another revision of the project as git has it: its tree and the contents of its folders."""
+"""Another revision of the project as git has it: the tree of a commit, whatever attributes and settings make of it."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import subprocess
-import tarfile
-from collections.abc import Mapping
+import contextlib
+import os
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from buildsys.errors import InvalidInput, Mistake, Unavailable
+from buildsys.git import Entry, Objects, Repository, find_repository
 from buildsys.key import File
-from buildsys.workspace import OVERLAY_NAME
+from buildsys.workspace import ROOT_FILES
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Revision:
-    """A revision: text files by path, and every file by its path with what keys are made of."""
-
-    tree: Mapping[str, str]
-    files: Mapping[str, File]
-
-    def contents(self, folders: tuple[str, ...]) -> Mapping[str, Mapping[str, File]]:
-        """Return the files of folders, as a workspace does."""
-        return {
-            folder: {
-                path.removeprefix(f"{folder}/"): file
-                for path, file in self.files.items()
-                if path.startswith(f"{folder}/")
-            }
-            for folder in folders
-        }
+_EXECUTABLE, _SYMLINK = "100755", "120000"
+# As many symlinks as Linux follows in one path.
+_SYMLINKS = 40
 
 
 class ShallowClone(Unavailable):
     """The revision is not in this clone, which was made without its whole history."""
 
 
-def read_revision(root: Path, revision: str) -> Revision:
-    """Return a revision of the project at `root`.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Revision:
+    """A revision of the project; what is asked of it is read from git at that time.
 
-    Raises `ShallowClone` where only a deeper clone could have it, `InvalidInput` where there is no such revision,
-    `Unavailable` without git.
+    `entries` are its files and symlinks by path, `paths` the same paths sorted.
     """
-    prefix = _git(root, "rev-parse", "--show-prefix").decode().removesuffix("\n").rstrip("/")
-    try:
-        _git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
-    except Unavailable:
-        if _git(root, "rev-parse", "--is-shallow-repository").strip() == b"true":
+
+    entries: Mapping[str, Entry]
+    paths: Sequence[str]
+    objects: Objects
+
+    def tree(self) -> Mapping[str, str]:
+        """Return the root's files and all text files below `layers/` by path, as a workspace does."""
+        paths = {name: name for name in ROOT_FILES}
+        paths |= {f"layers/{name}": path for name, path in self._below("layers").items()}
+        found = {}
+        for name, path in paths.items():
+            entry = self.entries.get(self._followed(path) or "")
+            data = self.objects.data(entry.object) if entry else None
+            if data is not None:
+                with contextlib.suppress(UnicodeDecodeError):
+                    found[name] = data.decode("utf-8")
+        return found
+
+    def contents(self, folders: Iterable[str]) -> Mapping[str, Mapping[str, File]]:
+        """Return the files of folders, by path relative to each, as a workspace does."""
+        return {folder: {name: self._file(path) for name, path in self._below(folder).items()} for folder in folders}
+
+    def _below(self, folder: str) -> Mapping[str, str]:
+        """Return the path of each file below a folder by its path relative to it."""
+        followed = self._followed(folder)
+        if followed is None:
+            return {}
+        start = f"{followed}/" if followed else ""
+        first = bisect_left(self.paths, start)
+        # The character after the slash: the first path that does not begin so.
+        last = bisect_left(self.paths, f"{followed}0") if followed else len(self.paths)
+        return {path.removeprefix(start): path for path in self.paths[first:last]}
+
+    def _followed(self, path: str) -> str | None:
+        """Return where a path leads if symlinks are followed, None if that is outside of the project."""
+        left, symlinks = path.split("/")[::-1], 0
+        found: list[str] = []
+        while left:
+            part = left.pop()
+            if part == ".." and found:
+                found.pop()
+            elif part == "..":
+                return None
+            elif part not in ("", "."):
+                found.append(part)
+                entry = self.entries.get("/".join(found))
+                if entry is None or entry.mode != _SYMLINK:
+                    continue
+                target = self._target(entry)
+                symlinks += 1
+                if target.startswith("/") or symlinks > _SYMLINKS:
+                    return None
+                found.pop()
+                left += target.split("/")[::-1]
+        return "/".join(found)
+
+    def _target(self, entry: Entry) -> str:
+        return os.fsdecode(self.objects.data(entry.object) or b"")
+
+    def _file(self, path: str) -> File:
+        entry = self.entries[path]
+        if entry.mode == _SYMLINK:
+            # As pathlib reads a symlink on disk.
+            return File(content=f"link:{PurePosixPath(self._target(entry))}")
+        rules = self.objects.data(entry.object) if path.endswith(".dockerignore") else None
+        executable = entry.mode == _EXECUTABLE
+        return File(
+            content=f"sha256:{self.objects.digest(entry.object)}",
+            executable=executable,
+            rules=None if rules is None else rules.decode("utf-8", "replace"),
+            mode=0o755 if executable else 0o644,
+        )
+
+
+@contextlib.contextmanager
+def open_revision(root: Path, revision: str) -> Iterator[Revision]:
+    """Give a revision of the project at `root`.
+
+    Raises `ShallowClone` where only a deeper clone could have it, `InvalidInput` where there is no such revision or
+    where git would take a folder of the project for the repository, `Unavailable` without git or where git refuses.
+    """
+    repository = find_repository(root)
+    commit = _commit(repository, revision)
+    # With the slash a file of that name is none.
+    tree = repository.object(f"{commit}:{repository.prefix}/" if repository.prefix else f"{commit}^{{tree}}")
+    if tree is None:
+        raise InvalidInput([Mistake(message=f"the revision `{revision}` has no folder `{repository.prefix}`")])
+    entries = dict(repository.entries(tree))
+    with repository.objects() as objects:
+        yield Revision(entries=entries, paths=sorted(entries), objects=objects)
+
+
+def _commit(repository: Repository, revision: str) -> str:
+    unknown = InvalidInput([Mistake(message=f"git knows no revision `{revision}`")])
+    if revision.startswith("-"):
+        # Git would take it for an option.
+        raise unknown
+    found = repository.revision(revision)
+    if found is None:
+        if repository.ask("rev-parse", "--is-shallow-repository").strip() == b"true":
             raise ShallowClone(
                 f"`{revision}` is not in this shallow clone",
                 hint="deepen it: `git fetch --unshallow`, or `fetch-depth: 0` in a CI's checkout",
-            ) from None
-        raise InvalidInput([Mistake(message=f"git knows no revision `{revision}`")]) from None
-    tree_name = f"{revision}:{prefix}" if prefix else revision
-    # From a folder that is not in the tree git would not archive it.
-    top = Path(_git(root, "rev-parse", "--show-toplevel").decode().removesuffix("\n"))
-    try:
-        _git(top, "rev-parse", "--verify", "--quiet", tree_name)
-    except Unavailable:
-        raise InvalidInput([Mistake(message=f"the revision `{revision}` has no folder `{prefix}`")]) from None
-    archive = _git(top, "archive", "--format=tar", tree_name)
-    tree: dict[str, str] = {}
-    files: dict[str, File] = {}
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        for entry in tar:
-            if entry.issym():
-                files[entry.name] = File(content=f"link:{entry.linkname}")
-            elif entry.isfile():
-                opened = tar.extractfile(entry)
-                assert opened is not None
-                _add(entry.name, opened.read(), bool(entry.mode & 0o100), tree, files)
-    # Parents that were made on this machine are the same ones whatever the revision.
-    overlay = root / OVERLAY_NAME
-    if overlay.is_file():
-        tree[OVERLAY_NAME] = overlay.read_text(encoding="utf-8")
-    return Revision(tree=tree, files=files)
-
-
-def _add(name: str, data: bytes, executable: bool, tree: dict[str, str], files: dict[str, File]) -> None:
-    try:
-        text: str | None = data.decode("utf-8")
-    except UnicodeDecodeError:
-        text = None
-    if text is not None and (name.startswith("layers/") or "/" not in name):
-        tree[name] = text
-    rules = data.decode("utf-8", "replace") if name.endswith(".dockerignore") else None
-    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    files[name] = File(content=digest, executable=executable, rules=rules)
-
-
-def _git(root: Path, *words: str) -> bytes:
-    try:
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, check=False, stdin=subprocess.DEVNULL)
-    except FileNotFoundError:
-        raise Unavailable("the command `git` is not on PATH", hint="install git") from None
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise Unavailable(f"git: {said[-1] if said else 'it failed and said nothing'}")
-    return done.stdout
+            )
+        raise unknown
+    commit = repository.object(f"{found}^{{commit}}")
+    if commit is None:
+        kind = repository.ask("cat-file", "-t", found).decode().strip()
+        hint = "name a commit, a branch or a tag"
+        raise InvalidInput([Mistake(message=f"`{revision}` is a {kind}, not a commit", hint=hint)])
+    return commit

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildsys.bare_repository import refuse_bare_repositories
 from buildsys.errors import Differs, InvalidInput, Mistake, Place, Unavailable
 from buildsys.key import File
 
@@ -155,7 +156,7 @@ def _write_whole(path: Path, data: bytes) -> None:
 def find_workspace(start: Path | None = None) -> Workspace:
     """Return the project that `start`, or else the current folder, is in: the nearest one with a stacks.yaml.
 
-    Raises `InvalidInput` if there is none.
+    Raises `InvalidInput` if there is none, or if files in it pass for a git repository of their own.
     """
     folder = (start or Path.cwd()).resolve()
     if not folder.is_dir():
@@ -164,6 +165,7 @@ def find_workspace(start: Path | None = None) -> Workspace:
         raise _no_project(f"`{start}` has no `{STACKS_FILE}`")
     for each in (folder, *folder.parents):
         if (each / STACKS_FILE).is_file():
+            refuse_bare_repositories(each)
             return Workspace(root=each)
     raise _no_project(f"no `{STACKS_FILE}` in this folder or above it")
 

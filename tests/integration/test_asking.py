@@ -351,3 +351,20 @@ def test_conflict_marker_in_the_lock_is_an_error_with_its_line(small: Path, word
     assert (done.code, done.stdout) == (4, "")
     assert "  --> buildsys.lock:5:1\n" in done.stderr
     assert (small / "buildsys.lock").read_text(encoding="utf-8") == marked
+
+
+def test_few_objects_that_are_a_billion_files_are_refused(small: Path) -> None:
+    listing = small.parents[1] / "listing"
+
+    def tree(lines: str) -> str:
+        listing.write_text(lines, encoding="utf-8")
+        return run("sh", "-c", f"git mktree <{listing}", cwd=small, seconds=60).stdout.strip()
+
+    many = "100644 blob " + git(small, "hash-object", "-w", "stacks.yaml").strip()
+    for _ in range(9):
+        many = "040000 tree " + tree("".join(f"{many}\t{letter * 100}\n" for letter in "abcdefghij"))
+    folder = tree(f"{many}\tfolder\n")
+    whole = tree(f"040000 tree {folder}\tin\n")
+    done = ask(small, "diff", git(small, "commit-tree", "-m", "change", whole).strip())
+    assert (done.code, done.stdout) == (4, "")
+    assert "the list of files of the tree" in done.stderr

@@ -67,3 +67,9 @@ def test_child_sees_the_calls_variables_and_none_that_would_change_its_speech() 
     assert found["PATH"] == "/bin"
     assert found["NO_COLOR"] == "1"
     assert "BUILDX_BAKE_FILE" not in found
+
+
+def test_child_starts_no_git_in_a_context_and_adds_no_label_of_it() -> None:
+    found = CALL.child_environment({"BUILDX_GIT_INFO": "1", "BUILDX_GIT_LABELS": "full"})
+    assert found["BUILDX_GIT_INFO"] == "false"
+    assert "BUILDX_GIT_LABELS" not in found

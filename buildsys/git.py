@@ -1,0 +1,212 @@
+"""Git as a reader: the repository that a project is in, its trees and objects; nothing in the work tree is run."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import string
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from buildsys.errors import InvalidInput, Mistake, Unavailable
+
+# What git sets for its hooks: it may name another repository than the project's, or be relative to another folder.
+_FOREIGN = frozenset(
+    {
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_DIR",
+        "GIT_GRAFT_FILE",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_SHALLOW_FILE",
+        "GIT_WORK_TREE",
+    }
+)
+# A person's own settings may name programs in the work tree, which a pull request changes.
+_SAFE = ("-c", "safe.bareRepository=explicit", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+# Trees that list one tree many times make any number of files out of a few objects.
+_LISTING_BYTES = 128 * 2**20
+_TEXT_BYTES = 16 * 2**20
+_CHUNK_BYTES = 2**20
+
+
+class Entry(NamedTuple):
+    """A file or symlink of a tree: its mode as git writes it, and the name of its object."""
+
+    mode: str
+    object: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Repository:
+    """A repository by its own folder; `prefix` is the project's path in the work tree, empty at the top.
+
+    `git replace` has a part in what a revision means, and none in what is in a tree or an object.
+    """
+
+    folder: Path
+    prefix: str
+
+    def ask(self, *words: str) -> bytes:
+        """Return what git answers; raises `Unavailable` with its reason."""
+        return _answer(self.folder, *self._words(words))
+
+    def revision(self, name: str) -> str | None:
+        """Return the hexadecimal digits of the one object that git knows by a revision, None if there is not one."""
+        return self._verified("rev-parse", "--verify", "--quiet", name)
+
+    def object(self, name: str) -> str | None:
+        """Return the same of a name that begins with those digits."""
+        return self._verified("--no-replace-objects", "rev-parse", "--verify", "--quiet", name)
+
+    def _verified(self, *words: str) -> str | None:
+        try:
+            found = self.ask(*words).decode().strip()
+        except Unavailable:
+            return None
+        return found if found and not set(found) - set(string.hexdigits) else None
+
+    def entries(self, tree: str) -> Iterator[tuple[str, Entry]]:
+        """Yield the files and symlinks of a tree, by path; a submodule has none.
+
+        Raises `InvalidInput` where they are too many.
+        """
+        words = self._words(("--no-replace-objects", "ls-tree", "-r", "-z", "--full-tree", tree))
+        with _started(self.folder, *words) as (process, said):
+            assert process.stdout is not None
+            listing = process.stdout.read(_LISTING_BYTES + 1)
+            if len(listing) > _LISTING_BYTES:
+                message = f"the list of files of the tree `{tree}` is longer than {_LISTING_BYTES // 2**20} MiB"
+                raise InvalidInput([Mistake(message=message)])
+            if process.wait():
+                raise _failed(said)
+        for line in listing.split(b"\0")[:-1]:
+            facts, _, path = line.partition(b"\t")
+            mode, kind, name = facts.decode().split()
+            if kind == "blob":
+                yield os.fsdecode(path), Entry(mode, name)
+
+    @contextlib.contextmanager
+    def objects(self) -> Iterator[Objects]:
+        """Give the objects; one process of git answers until the block ends."""
+        words = self._words(("--no-replace-objects", "cat-file", "--batch"))
+        with _started(self.folder, *words) as (process, said):
+            yield Objects(process, said)
+
+    def _words(self, words: tuple[str, ...]) -> tuple[str, ...]:
+        return ("--git-dir", str(self.folder), *words)
+
+
+def find_repository(root: Path) -> Repository:
+    """Return the repository that the project at `root` is in.
+
+    Git finds it, so that its own checks hold, such as whose it is; for that it runs nothing. Raises `Unavailable`
+    with git's reason, `InvalidInput` where it would take a folder of the project for the repository.
+    """
+    words = ("rev-parse", "--is-inside-work-tree", "--show-cdup", "--absolute-git-dir")
+    inside, _, answer = _answer(root, *words).removesuffix(b"\n").partition(b"\n")
+    up, _, folder = answer.partition(b"\n")
+    depth = up.count(b"/")
+    found = Path(os.fsdecode(folder))
+    if inside != b"true" or found in (root, *root.parents[:depth]):
+        message = f"`{root}` is not in a work tree of git, but in what git takes for a repository"
+        raise InvalidInput([Mistake(message=message, hint="run this in a clone: `git clone`")])
+    return Repository(folder=found, prefix="/".join(root.parts[-depth:]) if depth else "")
+
+
+class Objects:
+    """The bytes of objects, asked one by one of a running `git cat-file --batch`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._questions = process.stdin.fileno()
+        self._answers = process.stdout
+        self._said = said
+        self._digests: dict[str, str] = {}
+
+    def digest(self, name: str) -> str:
+        """Return the sha256 of the bytes of an object."""
+        if name not in self._digests:
+            self.data(name)
+        return self._digests[name]
+
+    def data(self, name: str) -> bytes | None:
+        """Return the bytes of an object, None if they are more than a text has."""
+        size = left = self._ask(name)
+        digest = hashlib.sha256()
+        kept = []
+        while left:
+            chunk = self._answers.read(min(left, _CHUNK_BYTES))
+            if not chunk:
+                raise _failed(self._said)
+            left -= len(chunk)
+            digest.update(chunk)
+            if size <= _TEXT_BYTES:
+                kept.append(chunk)
+        self._answers.readline()
+        self._digests[name] = digest.hexdigest()
+        return b"".join(kept) if size <= _TEXT_BYTES else None
+
+    def _ask(self, name: str) -> int:
+        """Return the size of an object; its bytes and the end of a line are the next to be read."""
+        # A git that has ended says why in place of an answer.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._questions, f"{name}\n".encode())
+        answer = self._answers.readline().split()
+        if answer[1:] == [b"missing"]:
+            raise Unavailable(f"git: the object `{name}` is missing", hint="look with `git fsck`, or clone again")
+        if len(answer) != 3:
+            raise _failed(self._said)
+        return int(answer[2])
+
+
+def _answer(folder: Path, *words: str) -> bytes:
+    with _started(folder, *words) as (process, said):
+        answer, _ = process.communicate()
+        if process.returncode:
+            raise _failed(said)
+    return answer
+
+
+@contextlib.contextmanager
+def _started(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    """Give a running git and the file of its diagnostics; it ends with the block."""
+    kept = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(
+                ["git", *_SAFE, *words],
+                cwd=folder,
+                # Its reasons are looked for by their first word.
+                env={**kept, "LC_ALL": "C"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+            )
+        except FileNotFoundError:
+            raise Unavailable("the command `git` is not on PATH", hint="install git") from None
+        except OSError as error:
+            raise Unavailable(f"`git` cannot be started: {error.strerror}") from error
+        with process:
+            try:
+                yield process, said
+            finally:
+                process.kill()
+
+
+def _failed(said: IO[bytes]) -> Unavailable:
+    """Return the error of a git that failed: the first line is the reason, what follows is what to do about it."""
+    said.seek(0)
+    lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
+    first = next((number for number, line in enumerate(lines) if line.startswith(("fatal:", "error:"))), 0)
+    reason = lines[first] if lines else "it failed and said nothing"
+    return Unavailable(f"git: {reason}", hint=" ".join(lines[first + 1 :]) or None)
