@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from buildsys.commands import bake_environment, make_plan
 from buildsys.deciding import decide_published
+from buildsys.dockerfile_frontend import frontend_problems
 from buildsys.engine import Docker
 from buildsys.engine_bake import BakeCall, print_bake, run_bake
 from buildsys.engine_paths import check_paths
@@ -22,6 +23,7 @@ from buildsys.hcl import Attribute, Block, write
 from buildsys.journal import Journal
 from buildsys.key import File, readable_inputs
 from buildsys.model import Catalog, LayerUse, Stack
+from buildsys.names import CUSTOM_SUFFIX, tag_problem
 from buildsys.progress import Status, Text
 from buildsys.publishing import Published, publish
 from buildsys.registry_values import Reference
@@ -72,6 +74,7 @@ def environment_image(
 
     Raises `InvalidInput` if the file cannot be read, is neither kind, or the stack does not exist.
     """
+    _check_tag(request)
     data = _read(request.file)
     layer, name = _kind(request.file, data)
     digest = hashlib.sha256(data).hexdigest()[:12]
@@ -124,6 +127,11 @@ def _stack(catalog: Catalog, name: str) -> Stack:
     return found
 
 
+def _check_tag(request: Request) -> None:
+    if request.tag and (problem := tag_problem(request.tag)):
+        raise InvalidInput([Mistake(message=f"`--tag`: {problem}")])
+
+
 def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
@@ -159,7 +167,10 @@ def dockerfile_image(
 
     Its folder is the build context. The key is made of the stack's key and of every file that the Dockerfile can read.
     """
-    _read(request.file)
+    _check_tag(request)
+    text = _read(request.file).decode("utf-8", "replace")
+    if mistakes := frontend_problems(text, str(request.file)):
+        raise InvalidInput(mistakes)
     made = make_plan(
         workspace.tree(),
         overlay=True,
@@ -170,7 +181,7 @@ def dockerfile_image(
     context = Workspace(root=folder.parent).contents((folder.name,))
     decision, _ = decide_published(workspace, store, made, (stack.name,), environ)
     key = _custom_key(decision.keys.stacks[stack.name].key, request.file.name, context[folder.name])
-    wanted = Reference.parse(f"{store.prefix}/{stack.stack}-custom:key-{key}")
+    wanted = Reference.parse(f"{store.prefix}/{stack.stack}{CUSTOM_SUFFIX}:key-{key}")
     found = store.registry.head(wanted)
     if found is None:
         base = publish(workspace, store, made, (stack.name,), RunOptions(), find, journal, stop, environ)
