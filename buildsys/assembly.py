@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+from buildsys import texts
 from buildsys.environment import Variable
 from buildsys.image_config import healthcheck_text, words_text
+from buildsys.names import layer_problem
 from buildsys.plan import StackTarget
 
 # What the Dockerfile's own reader takes as more than text inside double quotes.
@@ -22,18 +24,44 @@ def assembly(target: StackTarget) -> str:
     """
     # A variable that the parent does not have is meant to be empty, and that is no reason to warn.
     lines = ["# check=skip=UndefinedVar", "FROM base"]
-    lines += [f"COPY --link --from={layer} / /" for layer, _ in target.noded.artifacts]
-    lines += [f"ENV {each.name}={environment_value(each)}" for each in target.environment]
+    lines += [_instruction("COPY", f"--link --from={_context(layer)} / /") for layer, _ in target.noded.artifacts]
+    lines += [_instruction("ENV", _variable(each)) for each in target.environment]
     config = target.config
-    lines += [f"LABEL {_quoted(key)}={_quoted(value)}" for key, value in config.labels.items()]
-    lines += [f"EXPOSE {port}" for port in config.ports]
-    lines += [f"WORKDIR {_unquoted(config.workdir)}"] if config.workdir else []
-    lines += [f"USER {_unquoted(config.user)}"] if config.user else []
+    lines += [_instruction("LABEL", f"{_quoted(key)}={_quoted(value)}") for key, value in config.labels.items()]
+    lines += [_instruction("EXPOSE", _held(port, texts.port)) for port in config.ports]
+    lines += [_instruction("WORKDIR", _unquoted(_held(config.workdir, texts.workdir)))] if config.workdir else []
+    lines += [_instruction("USER", _unquoted(_held(config.user, texts.user)))] if config.user else []
     # Lists are JSON, in which BuildKit puts no variables in. An entry point takes a command that came before it away.
-    lines += [f"ENTRYPOINT {words_text(config.entrypoint)}"] if config.entrypoint is not None else []
-    lines += [f"CMD {words_text(config.command)}"] if config.command is not None else []
-    lines += [f"HEALTHCHECK {healthcheck_text(config.healthcheck)}"] if config.healthcheck else []
+    lines += [_instruction("ENTRYPOINT", words_text(config.entrypoint))] if config.entrypoint is not None else []
+    lines += [_instruction("CMD", words_text(config.command))] if config.command is not None else []
+    lines += [_instruction("HEALTHCHECK", healthcheck_text(config.healthcheck))] if config.healthcheck else []
     return "\n".join(lines) + "\n"
+
+
+def _instruction(keyword: str, arguments: str) -> str:
+    """Return an instruction of one line.
+
+    Texts are held to their rules where they are read; one that would still end the line is an error of ours, and
+    raises ValueError before anything is written.
+    """
+    return f"{keyword} {_held(arguments, texts.one_line)}"
+
+
+def _held(text: str, rule: texts.Rule) -> str:
+    if expected := rule(text):
+        raise ValueError(f"`{texts.shown(text)}` reached an assembly, which takes {expected}")
+    return text
+
+
+def _context(layer: str) -> str:
+    """Return a layer's name; with another form `--from` could mean a stage by its number, or an image elsewhere."""
+    if problem := layer_problem(layer):
+        raise ValueError(problem)
+    return layer
+
+
+def _variable(variable: Variable) -> str:
+    return f"{_held(variable.name, texts.variable)}={environment_value(variable)}"
 
 
 def environment_value(variable: Variable) -> str:

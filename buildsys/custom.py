@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from buildsys.commands import bake_environment, make_plan
 from buildsys.deciding import decide_published
+from buildsys.dockerfile_frontend import frontend_problems
 from buildsys.engine import Docker
 from buildsys.engine_bake import BakeCall, BakeResult, print_bake, run_bake
 from buildsys.engine_paths import check_paths
@@ -24,6 +25,7 @@ from buildsys.journal import Journal
 from buildsys.key import File, Keyed, context_files, readable_inputs
 from buildsys.key import keyed as keyed_by
 from buildsys.model import Catalog, LayerUse, Stack
+from buildsys.names import CUSTOM_SUFFIX, tag_problem
 from buildsys.progress import Status, Text
 from buildsys.publishing import Published, publish
 from buildsys.registry_values import Reference
@@ -76,6 +78,7 @@ def environment_image(
 
     Raises `InvalidInput` if the file cannot be read, is neither kind, or the stack does not exist.
     """
+    _check_tag(request)
     data = _read(request.file)
     layer, name = _kind(request.file, data)
     digest = hashlib.sha256(data).hexdigest()[:12]
@@ -128,6 +131,11 @@ def _stack(catalog: Catalog, name: str) -> Stack:
     return found
 
 
+def _check_tag(request: Request) -> None:
+    if request.tag and (problem := tag_problem(request.tag)):
+        raise InvalidInput([Mistake(message=f"`--tag`: {problem}")])
+
+
 def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
@@ -164,7 +172,10 @@ def dockerfile_image(
     Its folder is the build context. The key covers the stack's key and every file that the Dockerfile can read. Raises
     `InvalidInput` for files with modes that no key covers.
     """
-    _read(request.file)
+    _check_tag(request)
+    text = _read(request.file).decode("utf-8", "replace")
+    if mistakes := frontend_problems(text, str(request.file)):
+        raise InvalidInput(mistakes)
     made = make_plan(
         workspace.tree(),
         overlay=True,
@@ -176,7 +187,7 @@ def dockerfile_image(
     files = context.files()
     decision, _ = decide_published(workspace, store, made, (stack.name,), environ)
     keyed = _custom_key(decision.keys.stacks[stack.name].key, request.file.name, files)
-    wanted = Reference.parse(f"{store.prefix}/{stack.stack}-custom:key-{keyed.key}")
+    wanted = Reference.parse(f"{store.prefix}/{stack.stack}{CUSTOM_SUFFIX}:key-{keyed.key}")
     found = store.registry.manifest(wanted)
     if found is not None and (why := store.foreign(wanted, found, keyed)):
         journal.tell(Noted(at=time.time(), about="registry", text=f"rebuilding {TARGET}: {why}"))

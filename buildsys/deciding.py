@@ -8,7 +8,9 @@ from types import MappingProxyType
 
 from buildsys.actions import BUILD, LEAVE, REUSE, Action, decide, needed
 from buildsys.documents import defaults, plain
+from buildsys.errors import InvalidInput, Mistake
 from buildsys.key import Keys, folders_of, keys_of
+from buildsys.names import tag_problem
 from buildsys.plan import Plan
 from buildsys.render import stack_tags
 from buildsys.sources import Sources
@@ -61,6 +63,7 @@ def decide_published(
     verify: bool = False,
 ) -> tuple[Decision, Mapping[str, tuple[str, ...]]]:
     """Return what a run that publishes would do, and with `verify` what of the registry is damaged."""
+    check_tag(environ)
     contents = workspace.contents(folders_of(made))
     keys = keys_of(made, contents)
     asked = store.existing(made, keys, targets)
@@ -131,12 +134,19 @@ def decide_local(
 
 def public_tags(made: Plan, targets: Collection[str], environ: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
     """Return the public tags of the stacks among some targets, with all variables put in."""
+    check_tag(environ)
     variables = {**defaults(made), **environ}
     return {
         stack.name: tuple(plain(tag, variables) for tag in stack_tags(stack))
         for stack in made.stacks
         if stack.name in targets
     }
+
+
+def check_tag(environ: Mapping[str, str]) -> None:
+    """Raise `InvalidInput` for a `BUILDSYS_TAG` that no image can have, or that buildsys moves itself."""
+    if "BUILDSYS_TAG" in environ and (problem := tag_problem(environ["BUILDSYS_TAG"])):
+        raise InvalidInput([Mistake(message=f"`BUILDSYS_TAG`: {problem}")])
 
 
 def without_cache(decision: Decision) -> Decision:

@@ -9,17 +9,17 @@ from difflib import get_close_matches
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
+from buildsys.dockerfile_frontend import argument_words, frontend_problems
 from buildsys.dockerfile_syntax import (
     KEYWORDS,
     LONGEST_LINE,
     Instruction,
     Read,
-    directives,
     plain_words,
     read_all,
-    words,
 )
 from buildsys.errors import Mistake, Place
+from buildsys.names import context_problem
 
 How: TypeAlias = Literal["FROM", "--from", "mount"]
 
@@ -27,6 +27,7 @@ _SECRET = re.compile(
     r"(?:_|\A)(?:apikey|auth|credentials?|passphrase|passw(?:or)?d|pword|secrets?|tokens?)(?:_|\Z)|key\Z",
     re.IGNORECASE,
 )
+_STAGE = re.compile(r"[a-z][a-z0-9_.-]*")
 _PUBLIC = re.compile(r"(?:_|\A)public(?:_|\Z)", re.IGNORECASE)
 
 
@@ -96,7 +97,7 @@ def layer_count(text: str) -> int:
 def declared_arguments(text: str) -> dict[str, bool]:
     """Return the names that ARG declares, in order, and whether any declaration of each gives a default."""
     found: dict[str, bool] = {}
-    for name, has_default, _ in _arguments(read_all(text)):
+    for name, has_default, _ in argument_words(read_all(text)):
         found[name] = found.get(name, False) or has_default
     return found
 
@@ -104,15 +105,16 @@ def declared_arguments(text: str) -> dict[str, bool]:
 def argument_positions(text: str) -> dict[str, tuple[int, int]]:
     """Return line and column of the first declaration of each argument."""
     found: dict[str, tuple[int, int]] = {}
-    for name, _, position in _arguments(read_all(text)):
+    for name, _, position in argument_words(read_all(text)):
         found.setdefault(name, position)
     return found
 
 
 def problems(text: str, file: str, contexts: Collection[str]) -> tuple[Mistake, ...]:
     """Return what breaks the project's rules, in order of place; `contexts` are the names that a layer declares."""
-    found = [*_unreadable(text, file), *_outside(text, file, contexts), *_unlinked(text, file)]
-    for name, _, (line, column) in _arguments(read_all(text)):
+    found = [*frontend_problems(text, file), *_unreadable(text, file)]
+    found += [*_outside(text, file, contexts), *_unlinked(text, file)]
+    for name, _, (line, column) in argument_words(read_all(text)):
         if _SECRET.search(name) and not _PUBLIC.search(name):
             message = f"`ARG {name}` looks like a secret, and arguments stay readable in the image's history"
             place = Place(file=file, line=line, column=column, length=len(name))
@@ -170,11 +172,6 @@ def _unreadable(text: str, file: str) -> Iterator[Mistake]:
         if (size := len(line.encode())) > LONGEST_LINE:
             message = f"a line of {size} bytes, BuildKit reads at most {LONGEST_LINE}"
             yield Mistake(message=message, place=Place(file=file, line=number))
-    for name, _, number in directives(text.split("\n")):
-        if name == "syntax":
-            message = "a `# syntax=` line makes every build fetch a frontend from the network"
-            hint = "remove the line: the frontend that BuildKit carries is used"
-            yield Mistake(message=message, place=Place(file=file, line=number), hint=hint)
     began = False
     for read in read_all(text):
         word, arguments = read.instruction.keyword, read.instruction.arguments
@@ -186,6 +183,10 @@ def _unreadable(text: str, file: str) -> Iterator[Mistake]:
             yield Mistake(message=f"`{word}` is not an instruction", place=place, hint=meant)
         elif not began and word != "ARG":
             yield Mistake(message=f"`{word}` stands before the first `FROM`", place=place)
+        if word == "ONBUILD":
+            message = "`ONBUILD` would act in builds of other projects, and an image that is composed does not have it"
+            hint = "write the instruction into the layer that needs it"
+            yield Mistake(message=message, place=place, hint=hint)
         if word == "FROM" and not re.fullmatch(r"\S+(\s+(?i:as)\s+\S+)?", arguments):
             message = f"`FROM {arguments}` is not `FROM <name>` or `FROM <name> AS <stage>`"
             yield Mistake(message=message, place=place)
@@ -206,8 +207,14 @@ def _outside(text: str, file: str, contexts: Collection[str]) -> Iterator[Mistak
             hint = f"did you mean `{near[0]}`?" if near else f"declared contexts: {listed}"
             yield Mistake(message=message, place=place, hint=hint)
     for stage in stages(text):
+        message = ""
         if stage.name and stage.name.lower() in contexts:
             message = f"the stage `{stage.name}` would be replaced by the declared context of that name"
+        elif stage.name and context_problem(stage.name.lower()):
+            message = f"the stage `{stage.name}` has a reserved name"
+        elif stage.name and not _STAGE.fullmatch(stage.name.lower()):
+            message = f"`{stage.name}` cannot be a stage's name: letters, digits, `_`, `.` and `-`, a letter first"
+        if message:
             yield Mistake(message=message, place=Place(file=file, line=stage.line), hint="rename the stage")
 
 
@@ -238,13 +245,6 @@ def _mentions(text: str) -> Iterator[tuple[How, str, tuple[int, int]]]:
                 yield "--from", value, read.source.at(offset)
             for field in re.finditer(r"(?:\A|,)(?i:from)=([^,]*)", value) if flag == "mount" else ():
                 yield "mount", field[1], read.source.at(offset + field.start(1))
-
-
-def _arguments(reads: Sequence[Read]) -> Iterator[tuple[str, bool, tuple[int, int]]]:
-    for read in (read for read in reads if read.instruction.keyword == "ARG"):
-        for word, offset in words(read.source.text[read.rest :]) or ():
-            name, equals, _ = word.partition("=")
-            yield name, bool(equals), read.source.at(read.rest + offset)
 
 
 def _place(file: str, read: Read, offset: int, what: str) -> Place:

@@ -23,7 +23,9 @@ _KEYWORD = re.compile(r"(\S+)[\t\v\f\r ]*")
 _WORD = re.compile(r"""(?:[^\s'"\\$]|\\.|\$\{[^}]*\}|\$|'[^']*'|"(?:\\.|[^"\\])*")+|\s+""", re.DOTALL)
 _QUOTING = re.compile(r"""'([^']*)'|"((?:\\.|[^"\\])*)"|\\(.)""", re.DOTALL)
 _HEREDOC = re.compile(r"\d*<<(-?)([^<]+)\Z")
-_CONTINUED = {"\\": re.compile(r"\\[ \t]*\Z"), "`": re.compile(r"`[ \t]*\Z")}
+# Behind another one, the character of the escape is text: `a \\\\` ends its instruction.
+_CONTINUED = {"\\": re.compile(r"(?<!\\)\\[ \t]*\Z"), "`": re.compile(r"(?<!`)`[ \t]*\Z")}
+_KNOWN_DIRECTIVES = frozenset({"syntax", "escape", "check"})
 _FLAGGED = frozenset({"ADD", "COPY", "FROM", "HEALTHCHECK", "RUN"})
 _WITH_HEREDOCS = frozenset({"ADD", "COPY", "RUN"})
 
@@ -72,8 +74,8 @@ class Read:
 
 def read_all(text: str) -> tuple[Read, ...]:
     """Return the instructions in order; never fails: a heredoc without its end reaches to the end of the file."""
-    # BuildKit drops a byte order mark, and the carriage return of a line's end.
-    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+    # BuildKit drops a byte order mark, and the carriage returns of a line's end.
+    lines = [line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n")]
     escape = next((value for name, value, _ in directives(lines) if name == "escape"), "\\")
     continued = _CONTINUED.get(escape, _CONTINUED["\\"])
     found = []
@@ -100,11 +102,11 @@ def read_all(text: str) -> tuple[Read, ...]:
 
 
 def directives(lines: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-    """Yield name, value and line number of each directive; they end at the first line that is none."""
+    """Yield name, value and line number of each directive; they end at the first line that is none BuildKit knows."""
     seen: set[str] = set()
     for number, line in enumerate(lines, 1):
         found = _DIRECTIVE.match(line.strip())
-        if not found or found[1].lower() in seen:
+        if not found or found[1].lower() in seen or found[1].lower() not in _KNOWN_DIRECTIVES:
             return
         seen.add(found[1].lower())
         yield found[1].lower(), found[2], number

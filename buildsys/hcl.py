@@ -123,7 +123,7 @@ def _apart(items: tuple[Item, ...], position: int) -> bool:
 
 
 def _block(block: Block, indent: str) -> Iterator[str]:
-    head = " ".join([_identifier(block.kind), *map(_quoted, block.labels)])
+    head = " ".join([_identifier(block.kind), *map(quoted, block.labels)])
     if not block.body:
         yield f"{indent}{head} {{}}"
         return
@@ -168,13 +168,13 @@ def _value(value: Value, indent: str, used: int, *, top: bool = False) -> str:
         case int():
             return str(value)
         case str():
-            return _quoted(value)
+            return quoted(value)
         case Expression():
             return value.text
         case Template():
             return _template(value.parts)
         case Heredoc():
-            return _heredoc(value.text) if top else _quoted(value.text)
+            return _heredoc(value.text) if top else quoted(value.text)
         case Mapping():
             return _mapping(value, indent)
         case _:
@@ -200,7 +200,7 @@ def _mapping(values: Mapping[str, Value], indent: str) -> str:
 
 
 def _key(name: str) -> str:
-    return name if _IDENTIFIER.match(name) and name not in _NOT_A_KEY else _quoted(name)
+    return name if _IDENTIFIER.match(name) and name not in _NOT_A_KEY else quoted(name)
 
 
 def _identifier(name: str) -> str:
@@ -209,7 +209,8 @@ def _identifier(name: str) -> str:
     return name
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a text as a quoted string, in which no character ends it or opens an interpolation."""
     return f'"{_escaped(text)}"'
 
 
@@ -247,7 +248,7 @@ def _before_marker(literal: str) -> str:
 
 def _heredoc(text: str) -> str:
     if not text.endswith("\n") or _NOT_IN_HEREDOC.search(text):
-        return _quoted(text)
+        return quoted(text)
     delimiter, number = "EOT", 1
     while delimiter in text:
         number += 1

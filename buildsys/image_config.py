@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -11,9 +10,6 @@ from types import MappingProxyType
 from buildsys import template
 from buildsys.instance import Instance
 from buildsys.model import Healthcheck
-
-# Of what a Dockerfile ends an instruction with; a list of words may hold it.
-_LINE_END = re.compile(r"[\r\n]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,8 +57,6 @@ def config_of(instances: Iterable[Instance]) -> tuple[ImageConfig, tuple[str, ..
             command = _filled(recipe.command, values)
         if recipe.healthcheck is not None:
             healthcheck = replace(recipe.healthcheck, command=_filled(recipe.healthcheck.command, values))
-    lines = {**{f"label `{key}`": value for key, value in labels.items()}, "`user`": user, "`workdir`": workdir}
-    wrong += [f"the {what} has more than one line" for what, value in lines.items() if _LINE_END.search(value or "")]
     config = ImageConfig(
         labels=MappingProxyType(dict(sorted(labels.items()))),
         ports=tuple(ports),

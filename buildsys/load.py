@@ -11,6 +11,7 @@ from buildsys.ignore import ignored
 from buildsys.load_layers import load_layer
 from buildsys.load_stacks import families, load_stacks
 from buildsys.model import Catalog, Kind, Layer, Recipe, Stack
+from buildsys.names import layer_problem
 from buildsys.schema import StacksFile
 from buildsys.schema_mistakes import parse
 from buildsys.source import Source, read
@@ -34,6 +35,10 @@ def load(tree: Mapping[str, str]) -> Catalog:
             continue
         source = _read(tree[path], path, mistakes)
         layer = load_layer(parts[1], source, tree, mistakes) if source else None
+        # A toolchain is a context by the one name `toolchain`, whatever its folder is called.
+        only_toolchain = layer is not None and {each.kind for each in layer.recipes.values()} == {Kind.TOOLCHAIN}
+        if (problem := layer_problem(parts[1])) and not (parts[1] == "toolchain" and only_toolchain):
+            mistakes.append(Mistake(message=problem, place=Place(file=path), hint="rename the folder"))
         if layer is None:
             broken.add(parts[1])
         else:

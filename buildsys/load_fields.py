@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from types import MappingProxyType
 
+from buildsys import texts
 from buildsys.load_scope import Scope
 from buildsys.model import (
     Arguments,
@@ -22,9 +22,6 @@ from buildsys.model import (
 from buildsys.schema import EnvironmentFields, HealthcheckFields, ToolchainFields, WeightFields
 from buildsys.source import Path
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_LINE_END = re.compile(r"[\r\n]")
-
 
 def read_packages(scope: Scope, kind: Kind) -> tuple[Packages, ...]:
     """Return the packages; an artifact cannot have any."""
@@ -32,7 +29,9 @@ def read_packages(scope: Scope, kind: Kind) -> tuple[Packages, ...]:
     found = []
     for index, fields in enumerate(value if isinstance(value, list) else []):
         at = (*path, index)
-        names = tuple(scope.text(each, (*at, "names", i)) for i, each in enumerate(fields.names))
+        names = tuple(
+            scope.text(each, (*at, "names", i), texts.package, "the package") for i, each in enumerate(fields.names)
+        )
         found.append(Packages(names=names, when=scope.when(fields.when, at)))
     if found and kind is Kind.ARTIFACT:
         scope.wrong("an artifact cannot add packages to the system", path, key=True)
@@ -63,7 +62,7 @@ def read_downloads(scope: Scope) -> dict[str, tuple[Download, ...]]:
                 scope.wrong("`sha256: unknown` needs a `reason`", at)
             entries.append(
                 Download(
-                    url=scope.text(fields.url, (*at, "url")),
+                    url=scope.text(fields.url, (*at, "url"), texts.address, "`url`"),
                     sha256=fields.sha256 if known else None,
                     reason=fields.reason,
                     when=scope.when(fields.when, at),
@@ -99,9 +98,9 @@ def _check_variables(scope: Scope, fields: EnvironmentFields, path: Path) -> Non
         *((k, v) for many in (fields.prepend, fields.append) for k, vs in many.items() for v in vs),
     ]
     for name, value in said:
-        if not _VARIABLE.fullmatch(name):
-            scope.wrong(f"`{name}` cannot be the name of a variable: letters, digits and `_`, no digit first", path)
-        if _LINE_END.search(value):
+        if expected := texts.variable(name):
+            scope.wrong(f"`{texts.shown(name)}` cannot be the name of a variable: {expected}", path)
+        if texts.one_line(value):
             scope.wrong(f"the value of `{name}` has more than one line, which an image's variable cannot hold", path)
 
 
@@ -109,21 +108,29 @@ def read_labels(scope: Scope) -> dict[str, str]:
     """Return the labels."""
     value, path = scope.get("labels")
     labels = value if isinstance(value, dict) else {}
-    for key, text in labels.items():
-        if _LINE_END.search(key + text):
-            scope.wrong("a label has more than one line, which a Dockerfile's `LABEL` cannot hold", (*path, key))
-    return {key: scope.text(text, (*path, key)) for key, text in labels.items()}
+    for key in labels:
+        if expected := texts.label_key(key):
+            scope.wrong(f"the key of a label is `{texts.shown(key)}`, expected {expected}", (*path, key), key=True)
+    return {
+        key: scope.text(text, (*path, key), texts.one_line, "a label", "a Dockerfile's `LABEL`")
+        for key, text in labels.items()
+    }
 
 
-def read_line(scope: Scope, field: str) -> str | None:
-    """Return a text that stands on one line, or None."""
-    value, path = scope.get(field)
+def read_user(scope: Scope) -> str | None:
+    """Return the user, or None."""
+    value, path = scope.get("user")
+    return None if value is None else scope.text(str(value), path, texts.user, "`user`")
+
+
+def read_workdir(scope: Scope) -> str | None:
+    """Return the folder that a container starts in, or None."""
+    value, path = scope.get("workdir")
     if value is None:
         return None
-    text = scope.text(str(value), path)
-    if _LINE_END.search(text):
-        scope.wrong(f"`{field}` has more than one line, which a Dockerfile cannot hold", path)
-    return text
+    # A parameter may hold the whole path.
+    rule = texts.name if str(value).startswith("{") else texts.workdir
+    return scope.text(str(value), path, rule, "`workdir`")
 
 
 def read_words(scope: Scope, field: str) -> tuple[str, ...] | None:
@@ -160,9 +167,14 @@ def read_parent(scope: Scope) -> Parent | None:
     value, path = scope.get("parent")
     if value is None:
         return None
-    name = scope.text(value.name, (*path, "name"))  # type: ignore[attr-defined]
+    name = scope.text(value.name, (*path, "name"), texts.parent, "the name of the parent")  # type: ignore[attr-defined]
     images = value.images  # type: ignore[attr-defined]
-    return Parent(name=name, images=tuple(scope.text(i, (*path, "images")) for i in images))
+    return Parent(
+        name=name,
+        images=tuple(
+            scope.text(each, (*path, "images", index), texts.image, "the image") for index, each in enumerate(images)
+        ),
+    )
 
 
 def read_toolchain(scope: Scope) -> ToolchainUse:

@@ -10,6 +10,7 @@ from buildsys.errors import Mistake
 from buildsys.load_recipe import load_recipe
 from buildsys.load_scope import Fields, Scope
 from buildsys.model import Layer, Recipe
+from buildsys.names import layer_problem
 from buildsys.schema import LayerFile
 from buildsys.schema_mistakes import parse
 from buildsys.source import Source
@@ -30,6 +31,9 @@ def load_layer(name: str, source: Source, tree: Mapping[str, str], mistakes: lis
         scope = Scope(source=source, fields=fields, mistakes=mistakes)
         if recipe := load_recipe(name, flavour, scope, tree):
             recipes[flavour] = recipe
+    for index, provided in enumerate(shape.provides):
+        if problem := layer_problem(provided):
+            mistakes.append(Mistake(message=problem, place=source.place(("provides", index))))
     default = shape.default_flavour or next(iter(shape.flavours), "")
     if default not in (shape.flavours or [""]):
         near = get_close_matches(default, shape.flavours, 1)

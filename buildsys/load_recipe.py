@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 
 from buildsys import dockerfile
-from buildsys.errors import Mistake, Place
+from buildsys.load_arguments import check_declared, check_inputs
 from buildsys.load_fields import (
     read_arguments,
     read_checks,
@@ -15,18 +14,18 @@ from buildsys.load_fields import (
     read_environment,
     read_healthcheck,
     read_labels,
-    read_line,
     read_packages,
     read_parent,
     read_tests,
     read_toolchain,
+    read_user,
     read_weight,
     read_words,
+    read_workdir,
 )
 from buildsys.load_scope import Scope
-from buildsys.model import OS, Download, Kind, ParameterType, Recipe
-
-_OWN_ARGUMENTS = frozenset({"PACKAGES", "EPOCH", "PREFIX"})
+from buildsys.model import OS, Kind, ParameterType, Recipe
+from buildsys.names import context_problem
 
 
 def load_recipe(name: str, flavour: str, scope: Scope, tree: Mapping[str, str]) -> Recipe | None:
@@ -47,9 +46,7 @@ def load_recipe(name: str, flavour: str, scope: Scope, tree: Mapping[str, str]) 
         scope.wrong("an artifact needs a `prefix`", (), hint="the one path that it owns, such as `/opt/tool`")
     if kind is not Kind.ARTIFACT and prefix is not None:
         scope.wrong(f"a {kind} layer has no `prefix`, only an artifact owns a path", prefix_path, key=True)
-    given = read_arguments(scope)
-    own = {name for each in given for name in each.lines}
-    declared, references = _read_dockerfile(scope, kind, file, tree[file] if file else "", own, downloads)
+    declared, references = _read_dockerfile(scope, kind, file, tree[file] if file else "")
     recipe = Recipe(
         layer=name,
         flavour=flavour,
@@ -66,7 +63,7 @@ def load_recipe(name: str, flavour: str, scope: Scope, tree: Mapping[str, str]) 
         prefix=_optional(prefix),
         toolchain=read_toolchain(scope),
         dockerfile=file,
-        arguments=given,
+        arguments=read_arguments(scope),
         declared=declared,
         references=references,
         parameters=MappingProxyType(scope.parameters),
@@ -76,8 +73,8 @@ def load_recipe(name: str, flavour: str, scope: Scope, tree: Mapping[str, str]) 
         environment=read_environment(scope),
         labels=MappingProxyType(read_labels(scope)),
         ports=scope.strings("ports"),
-        user=read_line(scope, "user"),
-        workdir=read_line(scope, "workdir"),
+        user=read_user(scope),
+        workdir=read_workdir(scope),
         entrypoint=read_words(scope, "entrypoint"),
         command=read_words(scope, "command"),
         healthcheck=read_healthcheck(scope),
@@ -90,30 +87,42 @@ def load_recipe(name: str, flavour: str, scope: Scope, tree: Mapping[str, str]) 
     return recipe if len(scope.mistakes) == before else None
 
 
-def _read_dockerfile(
-    scope: Scope, kind: Kind, file: str | None, text: str, own: set[str], downloads: Mapping[str, tuple[Download, ...]]
-) -> tuple[frozenset[str], frozenset[str]]:
+def _read_dockerfile(scope: Scope, kind: Kind, file: str | None, text: str) -> tuple[frozenset[str], frozenset[str]]:
     """Check the Dockerfile and return the arguments that it declares and the contexts that it names."""
+    declared = dockerfile.declared_arguments(text)
+    check_inputs(scope, declared)
+    contexts = _contexts(scope, kind)
     if file is None:
         return frozenset(), frozenset()
     prefix = scope.get("prefix")[0]
-    contexts = _contexts(scope, kind)
     scope.mistakes.extend(dockerfile.problems(text, file, contexts))
     if kind is Kind.ARTIFACT and prefix is not None:
         scope.mistakes.extend(dockerfile.artifact_problems(text, file, str(prefix)))
-    declared = dockerfile.declared_arguments(text)
     references = frozenset(each.name for each in dockerfile.references(text))
-    _check_arguments(scope, declared, own, downloads, file, text)
+    check_declared(scope, declared, file, text)
     scope.used.update(name for name, p in scope.parameters.items() if p.argument in declared)
     scope.used.update(references & scope.parameters.keys())
     return frozenset(declared), references
 
 
 def _contexts(scope: Scope, kind: Kind) -> frozenset[str]:
-    folders = {name for name, p in scope.parameters.items() if p.type is ParameterType.FOLDER}
+    folders = set()
+    for field in ("requires", "after"):
+        for index, name in enumerate(scope.strings(field)):
+            if problem := context_problem(name):
+                scope.wrong(problem, (*scope.get(field)[1], index))
+    others = {*scope.strings("requires"), *scope.strings("after")} - {OS}
+    for name, _, path in scope.fields.joined("parameters"):
+        if scope.parameters[name].type is not ParameterType.FOLDER:
+            continue
+        folders.add(name)
+        problem = context_problem(name)
+        if name in others and kind is Kind.ARTIFACT:
+            problem = f"`{name}` is the context of the layer `{name}`"
+        if problem:
+            scope.wrong(f"the folder `{name}` would be a context of that name: {problem}", path, key=True)
     if kind is not Kind.ARTIFACT:
         return frozenset({"base", "mirrors", *folders})
-    others = {*scope.strings("requires"), *scope.strings("after")} - {OS}
     return frozenset({"toolchain", "mirrors", *others, *folders})
 
 
@@ -131,33 +140,6 @@ def _dockerfile_name(scope: Scope, folder: str, kind: Kind, tree: Mapping[str, s
 
 def _a(kind: Kind) -> str:
     return "an artifact" if kind is Kind.ARTIFACT else f"a {kind}"
-
-
-def _check_arguments(
-    scope: Scope,
-    declared: Mapping[str, bool],
-    own: set[str],
-    downloads: Mapping[str, object],
-    file: str,
-    text: str,
-) -> None:
-    known = _OWN_ARGUMENTS | own | {parameter.argument for parameter in scope.parameters.values()}
-    for name in downloads:
-        word = name.upper().replace("-", "_")
-        known |= {f"{word}_URL", f"{word}_SHA256"}
-        if f"{word}_URL" not in declared or f"{word}_SHA256" not in declared:
-            scope.wrong(f"`{file}` does not declare `{word}_URL` and `{word}_SHA256`", ("downloads", name), key=True)
-    for name, has_default in declared.items():
-        if name not in known and not has_default:
-            near = get_close_matches(name, known, 1)
-            message = f"`ARG {name}` is neither a parameter nor a download of this layer, and has no default"
-            hint = f"did you mean `{near[0]}`?" if near else None
-            scope.mistakes.append(Mistake(message=message, place=_argument_place(file, text, name), hint=hint))
-
-
-def _argument_place(file: str, text: str, name: str) -> Place:
-    line, column = dockerfile.argument_positions(text)[name]
-    return Place(file=file, line=line, column=column, length=len(name))
 
 
 def _check_unused(scope: Scope, flavour: str) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 
-from buildsys import template
+from buildsys import template, texts
 from buildsys.errors import Mistake
 from buildsys.model import Parameter, ParameterSource, ParameterType, When
 from buildsys.parameters import value_problem
@@ -62,10 +62,17 @@ class Scope:
         value, _ = self.get(field)
         return tuple(value) if isinstance(value, list) else ()
 
-    def text(self, value: str, path: Path) -> str:
-        """Check a template's names and return it."""
+    def text(
+        self, value: str, path: Path, rule: texts.Rule | None = None, what: str = "", holder: str = "a Dockerfile"
+    ) -> str:
+        """Check a template's names and return it; what it may become is held to a rule."""
         if problem := template.problem(value):
             self.wrong(problem, path)
+        elif rule and (expected := rule(template.sample(value))):
+            problem = f"is `{texts.shown(value)}`, expected {expected}"
+            if "\n" in value:
+                problem = f"has more than one line, which {holder} cannot hold"
+            self.wrong(f"{what} {problem}", path)
         for name in sorted(template.names(value)):
             self.use(name, path)
         return value

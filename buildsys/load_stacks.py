@@ -13,13 +13,13 @@ from buildsys import template
 from buildsys.errors import Mistake, Place
 from buildsys.load_lines import Line, read_lines
 from buildsys.model import Family, LayerUse, Stack
-from buildsys.names import reference_problem, target_name
+from buildsys.names import CUSTOM_SUFFIX, NAME, group_problem, stack_problem, target_name
 from buildsys.schema import FamilyFields, StackFields, StacksFile
 from buildsys.source import Path, Source
 from buildsys.template import literally
 
 _SETTINGS = ("groups", "deprecated")
-_GROUP = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_GROUP = re.compile(NAME)
 RESERVED = frozenset({"default", "cpu", "gpu", "all", "mirrors"})
 
 
@@ -59,12 +59,18 @@ def families(shape: StacksFile) -> tuple[Family, ...]:
 
 def _check_names(stacks: list[Stack], mistakes: list[Mistake]) -> None:
     by_target: dict[str, Stack] = {}
+    names = {stack.name for stack in stacks}
     groups = {group for stack in stacks for group in stack.groups} | {stack.family for stack in stacks} | RESERVED
     for stack in stacks:
         target = target_name(stack.name)
-        if problem := reference_problem(stack.name):
-            mistakes.append(Mistake(message=problem, place=stack.place))
-        if target in groups:
+        problem = stack_problem(stack.name)
+        named = filter(None, [problem, *map(group_problem, stack.groups)])
+        mistakes.extend(Mistake(message=each, place=stack.place) for each in named)
+        other = stack.name.removesuffix(CUSTOM_SUFFIX)
+        if other != stack.name and other in names:
+            message = f"the stack `{stack.name}` has the name that images of Dockerfiles on `{other}` get"
+            mistakes.append(Mistake(message=message, place=stack.place, hint="give one of them another name"))
+        if target in groups and not problem:
             message = f"the stack `{stack.name}` has the name of a group"
             mistakes.append(Mistake(message=message, place=stack.place))
         first = by_target.setdefault(target, stack)

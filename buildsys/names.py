@@ -1,18 +1,60 @@
-"""How things are called in bake and in a registry."""
+"""How things are called in bake, in a Dockerfile and in a registry, and which names are taken."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from buildsys.texts import shown
 
 # Bake takes these characters only (docker/buildx, bake/bake.go); on its command line a dot becomes `_` too.
 _NOT_IN_TARGET = re.compile(r"[^a-zA-Z0-9_-]")
 # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
 _REPOSITORY = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
 _NOT_IN_VARIABLE = re.compile(r"[^A-Z0-9]+")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 LONGEST_TARGET = 100
+NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
+"""The form of the names of layers, flavours, families and groups."""
+_NAME = re.compile(NAME)
+CONTEXTS: Mapping[str, str] = MappingProxyType(
+    {
+        "base": "the system that something stands on",
+        "toolchain": "what artifacts are built on",
+        "mirrors": "the folder that names mirrors",
+        "scratch": "the empty image",
+        "context": "the files beside a Dockerfile",
+        "dockerfile": "the folder of a Dockerfile",
+    }
+)
+"""Names in a Dockerfile that mean one thing everywhere, and what."""
+_LAYERS: Mapping[str, str] = MappingProxyType({**CONTEXTS, "default": "the group of all images"})
+_STACKS: Mapping[str, str] = MappingProxyType(
+    {
+        "nodes": "the repository of nodes",
+        "mirrors": "the bake target of the mirrors",
+        "default": "the group of all images",
+        "scratch": CONTEXTS["scratch"],
+        "base": CONTEXTS["base"],
+    }
+)
+# A stack may name a group that it is in anyway, such as `default`.
+_GROUPS: Mapping[str, str] = MappingProxyType({"mirrors": _STACKS["mirrors"]})
+# What buildsys sets where a Dockerfile declares it.
+OWN_ARGUMENTS = frozenset({"PACKAGES", "EPOCH", "PREFIX"})
+# What BuildKit itself sets, by platform and, with another name for it, by call (docs.docker.com, Dockerfile reference).
+PLATFORM_ARGUMENTS = frozenset(
+    {f"{side}{what}" for side in ("BUILD", "TARGET") for what in ("PLATFORM", "OS", "OSVERSION", "ARCH", "VARIANT")}
+    | {"TARGETSTAGE", "SOURCE_DATE_EPOCH"}
+)
+# `BUILDKIT_SYNTAX` brings in a foreign frontend; a proxy sees, and may change, what a build fetches.
+_SWITCH = re.compile(r"BUILDKIT_.*|.*_PROXY", re.IGNORECASE)
 # The annotation of what is published, and the label of an image in an engine's own store.
 KEY_LABEL = "dev.buildsys.key"
+CUSTOM_SUFFIX = "-custom"
+"""What the repository of users' own Dockerfiles on a stack has behind the stack's name."""
 
 
 def target_name(name: str) -> str:
@@ -24,7 +66,58 @@ def reference_problem(name: str) -> str | None:
     """Return why a stack's name cannot be the last part of a repository's name, or None."""
     if _REPOSITORY.fullmatch(name):
         return None
-    return f"`{name}` cannot be an image's name: lower-case letters, digits, single `.` `_` `-` between"
+    return f"`{shown(name)}` cannot be an image's name: lower-case letters, digits, single `.` `_` `-` between"
+
+
+def layer_problem(name: str) -> str | None:
+    """Return why a folder cannot be that of a layer, or None."""
+    if not _NAME.fullmatch(name):
+        return f"`{shown(name)}` cannot be a layer's name: lower-case letters, digits, single `-` between"
+    if name.isdecimal():
+        return f"`{name}` cannot be a layer's name: in `COPY --from` a number is a stage"
+    return _reserved(name, _LAYERS)
+
+
+def stack_problem(name: str) -> str | None:
+    """Return why a stack cannot have a name, or None."""
+    return reference_problem(name) or _reserved(name, _STACKS)
+
+
+def group_problem(name: str) -> str | None:
+    """Return why a stack cannot name a group, or None."""
+    return _reserved(name, _GROUPS)
+
+
+def context_problem(name: str) -> str | None:
+    """Return why a folder that is given to a Dockerfile cannot have a name, or None."""
+    return _reserved(name, CONTEXTS)
+
+
+def _reserved(name: str, words: Mapping[str, str]) -> str | None:
+    return f"the name `{name}` is reserved for {words[name]}" if name in words else None
+
+
+def is_switch(argument: str) -> bool:
+    """Whether an argument changes how BuildKit builds, as `BUILDKIT_SYNTAX` and `HTTP_PROXY` do in either case."""
+    return _SWITCH.fullmatch(argument) is not None
+
+
+def argument_problem(argument: str) -> str | None:
+    """Return why a layer cannot set an argument, or None."""
+    if is_switch(argument):
+        return f"the argument `{argument}` changes how BuildKit builds"
+    if argument in PLATFORM_ARGUMENTS:
+        return f"the argument `{argument}` is set by BuildKit"
+    return f"the argument `{argument}` is set by buildsys" if argument in OWN_ARGUMENTS else None
+
+
+def tag_problem(tag: str) -> str | None:
+    """Return why a tag cannot be a public one of an image, or None."""
+    if not _TAG.fullmatch(tag):
+        return f"`{shown(tag)}` is not a tag: letters, digits, `_`, `.` and `-`, 128 at most, no `.` or `-` first"
+    if tag == "last" or tag.startswith(("last-", "key-", "incoming-")):
+        return f"the tag `{tag}` is reserved: `last`, `last-…`, `key-…` and `incoming-…` are moved by buildsys alone"
+    return None
 
 
 def variable_name(prefix: str, name: str) -> str:

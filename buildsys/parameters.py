@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 
+from buildsys import texts
 from buildsys.model import Parameter, ParameterType
 
 
@@ -15,8 +16,8 @@ def value_problem(parameter: Parameter, value: str) -> str | None:
             return f"`{parameter.name}` is a whole number, not `{value}`"
         case ParameterType.BOOLEAN if value not in ("true", "false"):
             return f"`{parameter.name}` is `true` or `false`, not `{value}`"
-        case ParameterType.FOLDER if value.startswith("/") or ".." in value.split("/"):
-            return f"`{parameter.name}` is a folder inside the project, not `{value}`"
+        case ParameterType.FOLDER if expected := texts.folder(value):
+            return f"`{parameter.name}` is {expected}, not `{texts.shown(value)}`"
     words = value.split() if parameter.type is ParameterType.WORDS else [value]
     for word in words:
         if parameter.values and word not in parameter.values:

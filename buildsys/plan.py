@@ -93,7 +93,9 @@ def plan(catalog: Catalog, resolution: Resolution, lock: Lock) -> Plan:
     if mistakes:
         raise InvalidInput(mistakes)
     nodes = tuple(_with_checksums(node, lock) for node in resolution.nodes.values())
-    origins = {origin_variable(url): _origin(url) for node in nodes for url in (d.url for d in node.downloads)}
+    origins = _origins(nodes, mistakes)
+    if mistakes:
+        raise InvalidInput(mistakes)
     return Plan(
         registry=catalog.registry,
         nodes=nodes,
@@ -118,6 +120,17 @@ def _with_checksums(node: Node, lock: Lock) -> Node:
         for download in node.downloads
     )
     return replace(node, downloads=downloads)
+
+
+def _origins(nodes: tuple[Node, ...], mistakes: list[Mistake]) -> dict[str, str]:
+    """Return the origins of downloads by variable; two for one would send the one's requests to the other."""
+    found: dict[str, str] = {}
+    for download in (each for node in nodes for each in node.downloads):
+        variable, origin = origin_variable(download.url), _origin(download.url)
+        if (first := found.setdefault(variable, origin)) != origin:
+            message = f"downloads of `{first}` and `{origin}` would both come from `{variable}`"
+            mistakes.append(Mistake(message=message, place=download.place))
+    return found
 
 
 def origin_variable(url: str) -> str:
@@ -175,7 +188,8 @@ def _collisions(
             message = f"the stack `{each.stack}` has the name of a node, `{each.name}`"
             found.append(Mistake(message=message, place=each.noded.stack.place))
     for name in sorted(groups.keys() & resolution.nodes.keys()):
-        found.append(Mistake(message=f"the group `{name}` has the name of a node"))
+        place = next((each.noded.stack.place for each in stacks if name in each.groups), None)
+        found.append(Mistake(message=f"the group `{name}` has the name of a node", place=place))
     return found
 
 

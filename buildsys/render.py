@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from buildsys.assembly import assembly
-from buildsys.hcl import Attribute, Block, Comment, Expression, Heredoc, Item, Template, Value, write
+from buildsys.hcl import Attribute, Block, Comment, Expression, Heredoc, Item, Template, Value, quoted, write
 from buildsys.node import Node
 from buildsys.plan import Plan, StackTarget, epoch_of, origin_variable
 
@@ -130,9 +130,9 @@ def _functions() -> Iterator[Item]:
 
 def cache_attributes(name: str, needs: Iterable[str], mode: str) -> Iterator[Attribute]:
     """Yield where a target's cache is read and written."""
-    names = ", ".join(f'"{each}"' for each in [name, *needs])
+    names = ", ".join(map(quoted, [name, *needs]))
     yield Attribute("cache-from", Expression(f"cache_from([{names}])"))
-    yield Attribute("cache-to", Expression(f'cache_to("{name}", "{mode}")'))
+    yield Attribute("cache-to", Expression(f"cache_to({quoted(name)}, {quoted(mode)})"))
 
 
 def _node(plan: Plan, node: Node) -> Iterator[Item]:

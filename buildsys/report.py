@@ -12,11 +12,14 @@ from buildsys.actions import BUILD, LEAVE, REUSE, Action
 from buildsys.errors import BuildsysError, Differs, Mistake
 from buildsys.model import Kind
 from buildsys.plan import Plan, StackTarget
+from buildsys.texts import shown
 
 if TYPE_CHECKING:
     # Only named in annotations: what reports a plan must not wait for the engine's side.
     from buildsys.testing import TestResult
 
+# A message may have lines of its own; what else a terminal would act on is written as an escape.
+_KEPT = "\n\t"
 _STYLES = {"error": "1;31", "hint": "36", "good": "32", "bad": "31", "dim": "2", "bold": "1"}
 
 
@@ -63,20 +66,20 @@ def show_error(error: BuildsysError, files: dict[str, str], screen: Screen) -> N
 def show_mistake(mistake: Mistake, files: dict[str, str], screen: Screen, *, word: str) -> None:
     """Write one mistake; `files` are the texts that places refer to."""
     style = "error" if word == "error" else "bold"
-    screen.line(f"{screen.styled(f'{word}:', style)} {mistake.message}")
+    screen.line(f"{screen.styled(f'{word}:', style)} {shown(mistake.message, keep=_KEPT)}")
     place = mistake.place
     if place is not None:
-        screen.line(f"  --> {place}")
-        lines = files.get(place.file, "").splitlines()
+        screen.line(f"  --> {shown(str(place))}")
+        lines = files.get(place.file, "").split("\n")
         if 0 < place.line <= len(lines) and lines[place.line - 1].strip():
             number = str(place.line)
-            text = lines[place.line - 1].replace("\t", " ")
+            text = shown(lines[place.line - 1].rstrip("\r").replace("\t", " "))
             length = max(1, min(place.length, len(text) - place.column + 1))
             screen.line(f"{' ' * len(number)} |")
             screen.line(f"{number} | {text}")
             screen.line(f"{' ' * len(number)} | {' ' * (place.column - 1)}{screen.styled('^' * length, 'error')}")
     if mistake.hint:
-        screen.line(f"{screen.styled('hint:', 'hint')} {mistake.hint}")
+        screen.line(f"{screen.styled('hint:', 'hint')} {shown(mistake.hint, keep=_KEPT)}")
 
 
 def show_plan(plan: Plan, *, state: str, screen: Screen) -> None:

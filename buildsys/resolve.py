@@ -11,7 +11,7 @@ from buildsys.errors import Mistake, Place
 from buildsys.graph import Cycle, ordered
 from buildsys.instance import Instance, Values, Wanted, unknown, value_mistakes, without_value
 from buildsys.model import OS, Catalog, Kind, LayerUse, Recipe, Stack
-from buildsys.stack_checks import stack_mistakes
+from buildsys.stack_checks import stack_mistakes, text_mistakes
 
 _RANK = {Kind.SYSTEM: 0, Kind.TOOLCHAIN: 1, Kind.ARTIFACT: 2}
 
@@ -64,6 +64,7 @@ class Resolver:
     def alone(self, layer: str, parameters: Mapping[str, str], place: Place, mistakes: list[Mistake]) -> Instance:
         """Return a layer outside of any stack, as a toolchain is; what it does not declare is an error."""
         recipe = self._catalog.layers[layer].recipes[self._catalog.layers[layer].default_flavour]
+        before = len(mistakes)
         use = LayerUse(layer=layer, parameters=parameters, place=place)
         values, origins = {}, {}
         mistakes.extend(unknown(recipe, use))
@@ -74,13 +75,16 @@ class Resolver:
             else:
                 values[name], origins[name] = value, origin
                 mistakes.extend(value_mistakes(parameter, value, place))
-        return Instance(
+        found = Instance(
             recipe=recipe,
             parameters=MappingProxyType(values),
             origins=MappingProxyType(origins),
             why="the toolchain of an artifact",
             place=place,
         )
+        if len(mistakes) == before:
+            mistakes.extend(text_mistakes(layer, found))
+        return found
 
     def present(self, name: str, names: Iterable[str]) -> list[str]:
         """Return which of the layers are meant by a layer's name or a provided name."""

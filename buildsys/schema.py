@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -17,6 +18,9 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic_core import CoreSchema
+
+from buildsys import texts
+from buildsys.names import NAME
 
 _SCALAR = {"type": ["string", "number", "boolean"]}
 
@@ -54,8 +58,20 @@ def _empty(value: object) -> object:
     return {} if value is None else value
 
 
+def _held(rule: texts.Rule) -> AfterValidator:
+    """Return the validator that holds a text to a rule."""
+
+    def check(value: str) -> str:
+        if expected := rule(value):
+            raise ValueError(f"expected {expected}")
+        return value
+
+    return AfterValidator(check)
+
+
 Text = Annotated[str, WithJsonSchema(_SCALAR)]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Line = Annotated[str, _held(texts.one_line), WithJsonSchema(_SCALAR)]
+Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
 ParameterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*([_-][a-z0-9]+)*$")]
 Boolean = Annotated[bool, BeforeValidator(_truth), WithJsonSchema({"type": "boolean"})]
 OneOrMore = Annotated[
@@ -64,6 +80,19 @@ OneOrMore = Annotated[
     WithJsonSchema({"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]}),
 ]
 Condition = Annotated[dict[ParameterName, OneOrMore], Field(description="parameter names and their values")]
+Port = Annotated[
+    str,
+    _held(texts.port),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 65535},
+                {"type": "string", "pattern": r"^[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?(/(tcp|udp|sctp))?$"},
+            ]
+        }
+    ),
+]
+Platform = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64}|unknown)$")]
 Size = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)? ?(MB|GB)$")]
 Duration = Annotated[str, StringConstraints(pattern=r"^[1-9]\d*(ms|s|m|h)$")]
@@ -176,8 +205,8 @@ class RecipeFields(_Strict):
 
     description: Text | None = None
     kind: KindName | None = None
-    licence: Text | None = None
-    platforms: list[Text] | None = None
+    licence: Line | None = None
+    platforms: list[Platform] | None = None
     requires: list[Name] | None = None
     after: list[Name] | None = None
     conflicts: list[Name] | None = None
@@ -185,7 +214,7 @@ class RecipeFields(_Strict):
     accelerator: Name | None = None
     prefix: Annotated[str, StringConstraints(pattern=r"^/[^\s]*[^/\s]$")] | None = None
     toolchain: Literal["os"] | ToolchainFields | None = None
-    dockerfile: Text | None = None
+    dockerfile: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
     parameters: dict[ParameterName, ParameterFields] = Field(default_factory=dict)
     packages: list[PackagesFields] | None = None
     arguments: list[ArgumentsFields] | None = None
@@ -195,7 +224,7 @@ class RecipeFields(_Strict):
     )
     environment: Annotated[list[EnvironmentFields], BeforeValidator(_listed_mapping), _OrOne()] | None = None
     labels: dict[str, Text] | None = None
-    ports: list[Text] | None = None
+    ports: list[Port] | None = None
     user: Text | None = None
     workdir: Text | None = None
     entrypoint: list[Text] | None = Field(None, description="a command and its words, run without a shell")
@@ -211,7 +240,7 @@ class LayerFile(RecipeFields):
     """A layer: a reusable recipe for images."""
 
     description: Text = Field(description="one line")
-    licence: Text = Field(description="of what the layer installs")
+    licence: Line = Field(description="of what the layer installs")
     provides: list[Name] = Field(default_factory=list, description="other names that it answers to")
     flavours: dict[Name, Annotated[RecipeFields, BeforeValidator(_empty), _OrNothing()]] = Field(default_factory=dict)
     default_flavour: Name | None = None
@@ -223,7 +252,7 @@ class StackFields(_Strict):
     description: Text | None = None
     layers: list[Any] = Field(min_length=1)
     groups: list[Name] = Field(default_factory=list)
-    platforms: list[Text] = Field(default_factory=lambda: ["linux/amd64"])
+    platforms: list[Platform] = Field(default_factory=lambda: ["linux/amd64"])
     deprecated: Text | None = None
 
 
@@ -239,16 +268,16 @@ class FamilyFields(StackFields):
     """Stacks declared by a matrix."""
 
     description: Text = Field(description="one line")
-    name: Text = Field(description="template of the stacks' names")
-    matrix: list[dict[str, OneOrMore]] = Field(min_length=1)
-    exclude: list[dict[str, OneOrMore]] = Field(default_factory=list)
+    name: Line = Field(description="template of the stacks' names")
+    matrix: list[dict[ParameterName, OneOrMore]] = Field(min_length=1)
+    exclude: list[dict[ParameterName, OneOrMore]] = Field(default_factory=list)
     stacks: dict[str, RowStackFields] = Field(default_factory=dict)
 
 
 class StacksFile(_Strict):
     """The images of a project."""
 
-    registry: Text = Field("buildsys", description="default of BUILDSYS_REGISTRY")
+    registry: Line = Field("buildsys", description="default of BUILDSYS_REGISTRY")
     families: dict[Name, FamilyFields] = Field(default_factory=dict)
     stacks: dict[str, StackFields] = Field(default_factory=dict)
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from buildsys.errors import Mistake
 from buildsys.source import Data, Path, Source
+from buildsys.texts import shown
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -43,7 +44,7 @@ def _mistake(error: Any, source: Source, model: type[BaseModel]) -> Mistake:
     location: Path = tuple(error["loc"])
     path = _known_path(location, source)
     last = str(location[-1]) if location else ""
-    found = error["input"] if isinstance(error["input"], str) else None
+    found = shown(error["input"]) if isinstance(error["input"], str) else None
     hint: str | None = None
     place = source.place(path)
     match error["type"]:

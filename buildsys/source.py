@@ -10,6 +10,7 @@ from typing import TypeAlias, Union
 import yaml
 
 from buildsys.errors import InvalidInput, Mistake, Place
+from buildsys.texts import control
 
 Data: TypeAlias = Union[str, "list[Data]", "dict[str, Data]", None]
 Path: TypeAlias = tuple[str | int, ...]
@@ -103,6 +104,7 @@ class _Reader:
         inside = (*above, id(node))
         match node:
             case yaml.ScalarNode():
+                self._check_characters(node)
                 # The parser of libyaml says "" where the one of Python says None.
                 plain = not node.style
                 return None if plain and node.value in _NULLS else str(node.value)
@@ -118,6 +120,7 @@ class _Reader:
             if not isinstance(key, yaml.ScalarNode):
                 self._wrong("a key that is not a plain text", key)
                 continue
+            self._check_characters(key)
             name = str(key.value)
             if name in found:
                 line = self.keys[(*path, name)].line
@@ -126,6 +129,11 @@ class _Reader:
             self.keys[(*path, name)] = _place(key, self.file)
             found[name] = self.read(value, (*path, name), above)
         return found
+
+    def _check_characters(self, node: yaml.ScalarNode) -> None:
+        """Add a mistake for what only an escape such as `\\e` can bring into a text, and no text of ours needs."""
+        if found := control(str(node.value), keep="\n\t"):
+            self._wrong(f"the text holds the control character `{found}`", node)
 
     def _wrong(self, message: str, node: yaml.Node) -> None:
         self.mistakes.append(Mistake(message=message, place=_place(node, self.file)))

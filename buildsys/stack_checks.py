@@ -1,4 +1,4 @@
-"""Whether the layers of a stack fit each other: platforms, and versions that need each other."""
+"""Whether the layers of a stack fit each other, and whether their texts are right with the values that they get."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from buildsys import template
+from buildsys import template, texts
 from buildsys.errors import Mistake
 from buildsys.instance import Instance
 from buildsys.model import Check, Stack
@@ -17,6 +17,45 @@ def stack_mistakes(stack: Stack, instances: tuple[Instance, ...]) -> Iterator[Mi
     """Yield what does not fit."""
     yield from _platforms(stack, instances)
     yield from _checks(stack, instances)
+    for each in instances:
+        yield from text_mistakes(stack.name, each)
+
+
+def text_mistakes(where: str, each: Instance) -> Iterator[Mistake]:
+    """Yield what is wrong with the texts of a layer once its parameters are filled in: a value may bring anything."""
+    for what, written, rule in _texts(each):
+        found = template.fill(written, each.parameters)
+        if expected := rule(found):
+            message = f"`{where}`: the {what} has more than one line"
+            if "\n" not in found:
+                message = f"`{where}`: the {what} of `{each.name}` becomes `{texts.shown(found)}`, expected {expected}"
+            yield Mistake(message=message, place=each.place)
+
+
+def _texts(each: Instance) -> Iterator[tuple[str, str, texts.Rule]]:
+    """Yield each text that is a template and reaches an instruction, a name or a shell, with its rule."""
+    recipe = each.recipe
+    for environment in recipe.environment:
+        if environment.when.holds(each.parameters):
+            for name, value in environment.set.items():
+                yield f"variable `{name}`", value, texts.one_line
+            for name, parts in [*environment.prepend.items(), *environment.append.items()]:
+                for part in parts:
+                    yield f"variable `{name}`", part, texts.one_line
+    for key, value in recipe.labels.items():
+        yield f"label `{key}`", value, texts.one_line
+    for what, text, rule in (("`user`", recipe.user, texts.user), ("`workdir`", recipe.workdir, texts.workdir)):
+        # What becomes empty says nothing.
+        if text and template.fill(text, each.parameters):
+            yield what, text, rule
+    for packages in recipe.packages:
+        if packages.when.holds(each.parameters):
+            yield from (("package", name, texts.packages) for name in packages.names)
+    for downloads in recipe.downloads.values():
+        yield from (("`url`", one.url, texts.address) for one in downloads if one.when.holds(each.parameters))
+    if recipe.parent:
+        yield "parent's name", recipe.parent.name, texts.parent
+        yield from (("image", image, texts.image) for image in recipe.parent.images)
 
 
 def _platforms(stack: Stack, instances: tuple[Instance, ...]) -> Iterator[Mistake]:

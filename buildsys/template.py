@@ -58,6 +58,11 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return _TOKEN.sub(put, text)
 
 
+def sample(text: str) -> str:
+    """Return the template with `1` for each name: what it becomes with a value that no rule refuses."""
+    return fill(text, dict.fromkeys(names(text), "1"))
+
+
 def literally(text: str) -> str:
     """Return the template that becomes exactly `text`."""
     return text.replace("{", "{{").replace("}", "}}")

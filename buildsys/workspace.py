@@ -44,7 +44,8 @@ class Workspace:
                 continue
             name = path.relative_to(self.root).as_posix()
             try:
-                found[name] = path.read_text(encoding="utf-8")
+                # As it is: BuildKit takes a carriage return for the end of a line only before a line feed.
+                found[name] = path.read_bytes().decode("utf-8")
             except UnicodeDecodeError:
                 if path.name == "layer.yaml" or "Dockerfile" in path.name or path.parent == self.root:
                     mistakes.append(Mistake(message="the file is not UTF-8", place=Place(file=name)))

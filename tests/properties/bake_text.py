@@ -52,7 +52,7 @@ def dockerfile(body: str) -> str:
 def environment(text: str, parent: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of an image that a Dockerfile without continuation lines makes of its parent's."""
     found = dict(parent)
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if not line.startswith("ENV "):
             continue
         name, _, quoted = line.removeprefix("ENV ").partition("=")

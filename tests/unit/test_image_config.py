@@ -184,7 +184,8 @@ WORDS = ["$HOME ${{A}} \\$A", "q\"u'o\\te", "line\nend", "<<EOF", "{{x}}", "%{{x
         {"entrypoint": [], "command": ["a"]},
         {"healthcheck": {"command": WORDS}},
         {"healthcheck": {"command": ["a"], "interval": "5m", "timeout": "3s", "start_period": "1500ms", "retries": 4}},
-        {"user": "$A\\\"x'y"},
+        {"user": "1000:a.b-c_d"},
+        {"workdir": "/$A\\\"x'y z"},
     ],
     ids=lambda said: " ".join(said) or "nothing",
 )

@@ -1,0 +1,145 @@
+"""What a text may be, by what it becomes: one line, a port, a user, a folder, a label's key, a package, an address.
+
+Each rule returns what it expects where a text breaks it, and None where the text is right. What a rule lets through
+cannot end the instruction, word or quoted string that it is written into.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable
+from typing import TypeAlias
+
+Rule: TypeAlias = Callable[[str], str | None]
+
+# The control characters, and halves of surrogate pairs, which no file can hold.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# These, and what some terminals and editors take for the end of a line.
+_UNPRINTED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_PORT = re.compile(r"([1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?(?:/(?:tcp|udp|sctp))?")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_MOST_ID = 2**31 - 1
+_LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
+# Ours are read back from images and manifests: a layer that sets one could pass its image off as another.
+_OWN_LABELS = re.compile(r"dev\.buildsys(?:\.|\Z)", re.IGNORECASE)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Of Debian and Red Hat, with a version, an architecture or a release. A `-` at its end would remove a package.
+_PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.+:=~_/-]*[A-Za-z0-9.+:=~_])?")
+_PARENT = re.compile(r"[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*")
+# The grammar of https://github.com/distribution/reference.
+_IMAGE = re.compile(
+    r"(?:(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?/)?"
+    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+)
+# What RFC 3986 allows, without what a shell or a Dockerfile takes as more than text.
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9._~%!&*+,;=:@\[\]-]+/[A-Za-z0-9._~:/?#\[\]@!&()*+,;=%-]*")
+
+
+def shown(text: str, *, keep: str = "") -> str:
+    """Return a text for a message, with the characters that a terminal does not print written as escapes."""
+    return _UNPRINTED.sub(lambda found: found[0] if found[0] in keep else _escaped(found[0]), text)
+
+
+def _escaped(character: str) -> str:
+    return _SHORT.get(character) or f"\\u{ord(character):04x}"
+
+
+def control(text: str, *, keep: str = "") -> str | None:
+    """Return the first character of a text that is not printed, as a message names it; those of `keep` are left out."""
+    found = next((each[0] for each in _CONTROL.finditer(text) if each[0] not in keep), None)
+    return None if found is None else _escaped(found)
+
+
+def one_line(text: str) -> str | None:
+    """Check a value that an instruction holds in quotes; a tab may stand in it."""
+    return "one line without control characters" if control(text, keep="\t") else None
+
+
+def name(text: str) -> str | None:
+    """Check a text that goes into names and arguments."""
+    return "one line without control characters or tabs" if control(text) else None
+
+
+def port(text: str) -> str | None:
+    """Check what a container listens on."""
+    found = _PORT.fullmatch(text)
+    if found and int(found[1]) <= int(found[2] or found[1]) <= 65535:
+        return None
+    return "a number from 1 to 65535 or a range such as `8000-8010`, and `/tcp`, `/udp` or `/sctp` where wanted"
+
+
+def user(text: str) -> str | None:
+    """Check a user, with a group where there is one, as names or numbers."""
+    parts = text.split(":")
+    if len(parts) <= 2 and all(_USER.fullmatch(part) and _is_id(part) for part in parts):
+        return None
+    return "a name or a number, and `:` with a group where wanted"
+
+
+def _is_id(text: str) -> bool:
+    return not text.isdecimal() or int(text) <= _MOST_ID
+
+
+def workdir(text: str) -> str | None:
+    """Check the folder that a container starts in."""
+    normal = text == posixpath.normpath(text) and not text.startswith("//") and text == text.strip()
+    if text.startswith("/") and normal and control(text) is None:
+        return None
+    return "an absolute path without `.`, `..`, empty parts or a `/` at its end"
+
+
+def label_key(text: str) -> str | None:
+    """Check the key of a label."""
+    if _OWN_LABELS.match(text):
+        return "another key: `dev.buildsys.` is reserved for what buildsys says of an image"
+    if _LABEL_KEY.fullmatch(text):
+        return None
+    return "letters, digits, `.`, `_`, `/` and `-`, with a letter or digit first"
+
+
+def variable(text: str) -> str | None:
+    """Check the name of a variable."""
+    return None if _VARIABLE.fullmatch(text) else "letters, digits and `_`, no digit first"
+
+
+def package(text: str) -> str | None:
+    """Check a package, which a shell receives as a word."""
+    if _PACKAGE.fullmatch(text):
+        return None
+    return "a package's name, with `=` and a version where wanted: letters, digits and `.+:=~_/-`"
+
+
+def packages(text: str) -> str | None:
+    """Check what a template for packages became: a parameter may hold several, or none."""
+    return next((expected for word in text.split(" ") if word and (expected := package(word))), None)
+
+
+def parent(text: str) -> str | None:
+    """Check the name that a parent image has in the lock and in the bake file."""
+    return None if _PARENT.fullmatch(text) else "letters and digits, with `.`, `_` or `-` between"
+
+
+def image(text: str) -> str | None:
+    """Check a reference to an image."""
+    return None if _IMAGE.fullmatch(text) else "a reference such as `docker.io/library/debian:12-slim`"
+
+
+def address(text: str) -> str | None:
+    """Check where a download comes from."""
+    if _ADDRESS.fullmatch(text):
+        return None
+    return "an http or https address without blanks, quotes, `$`, `\\` and backticks"
+
+
+def folder(text: str) -> str | None:
+    """Check a folder of the project.
+
+    Bake takes what has a colon for an image, a target or an address, and what begins with `github.com/` for a
+    repository to fetch (docker/buildx, `bake/bake.go`; moby/buildkit, `util/gitutil`).
+    """
+    parts = text.split("/")
+    inside = text and not text.startswith("/") and ".." not in parts and control(text) is None
+    return None if inside and ":" not in text and parts[0] != "github.com" else "a folder inside the project"
