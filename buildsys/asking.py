@@ -139,7 +139,14 @@ def lock(
         with Registry(credentials=docker_credentials(docker_config_dir())) as registry:
             found, changes = resolved(made, held, update=update, registry=registry, settings=settings, today=today)
     workspace.write(LOCK_FILE, lock_text(found))
-    return changes
+    return _masked(changes, workspace)
+
+
+def _masked(changes: tuple[Change, ...], workspace: Workspace) -> tuple[Change, ...]:
+    """Return changes whose notes, which quote registries and proxies, are fit to be shown."""
+    from buildsys.settings import mask_of
+
+    return mask_of(workspace.root).value(changes, keep=("name", "before", "after"))
 
 
 def _with_all_epochs(held: Lock, tree: Mapping[str, str], today: date) -> Lock:
@@ -162,4 +169,4 @@ def moved_upstream(workspace: Workspace, today: date) -> tuple[Change, ...]:
 
     made = make_plan(workspace.tree())
     with Registry(credentials=docker_credentials(docker_config_dir())) as registry:
-        return outdated(made, registry, read_settings(workspace.root), today)
+        return _masked(outdated(made, registry, read_settings(workspace.root), today), workspace)

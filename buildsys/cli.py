@@ -111,11 +111,16 @@ def variables(context: typer.Context) -> None:
     import shlex
 
     from buildsys import commands
+    from buildsys.settings import read_settings
     from buildsys.workspace import find_workspace
 
     workspace = find_workspace(context.obj)
     made = commands.make_plan(workspace.tree(), overlay=True)
-    for name, value in commands.bake_environment(made, workspace, {}).items():
+    # What the shell says of mirrors counts, but not what these lines set in it.
+    read_settings(workspace.root)
+    ours = {"BUILDSYS_MIRRORS", *made.origins, *(parent.variable for parent in made.parents)}
+    given = {name: value for name, value in os.environ.items() if name not in ours}
+    for name, value in commands.bake_environment(made, workspace, given).items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 
 

@@ -26,6 +26,7 @@ from buildsys.progress import Status, Text
 from buildsys.publishing import Published, publish
 from buildsys.registry_values import Reference
 from buildsys.run_options import RunOptions
+from buildsys.settings import mask_of
 from buildsys.source import read
 from buildsys.step_events import StepEvents
 from buildsys.store import Store
@@ -225,6 +226,7 @@ def _bake(
         targets=(TARGET,),
         environment=environment,
         allow=(f"fs.read={folder}",),
+        mask=mask_of(workspace.root),
     )
     if mistakes := check_paths(print_bake(docker, call), workspace.root, allowed=(folder,)):
         raise InvalidInput(mistakes)

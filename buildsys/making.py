@@ -160,7 +160,7 @@ class Making:
             now = time.time()
             if say is not None:
                 for line in words.take(event):
-                    say(line)
+                    say(self.call.mask.text(line))
             for each in events.take(event, now):
                 work.last[each.target if hasattr(each, "target") else ""] = now
                 work.tell(each)
@@ -187,7 +187,7 @@ class Making:
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8", errors="replace") as file:
-                file.write(text)
+                file.write(self.call.mask.text(text))
 
     def _settle(self, work: _Work, result: BakeResult) -> None:
         """Take what was made out of what is left; what was pushed is looked at."""
