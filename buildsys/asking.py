@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -122,8 +122,9 @@ def lock(
 
     tree = dict(workspace.tree())
     held = parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock()
-    # An epoch that is missing would be a mistake of the plan; here it is what is asked for.
-    tree[LOCK_FILE] = lock_text(_with_all_epochs(held, tree, today))
+    # An epoch that is missing would be a mistake of the plan; here it is what is asked for. So are downloads: what the
+    # lock knows of them would look like a checksum that the layer declares.
+    tree[LOCK_FILE] = lock_text(replace(_with_all_epochs(held, tree, today), downloads={}))
     made = make_plan(tree)
     if check:
         missing = [*missing_entries(made, held), *(layer for layer in made.epochs if layer not in held.epochs)]

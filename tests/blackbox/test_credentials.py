@@ -458,6 +458,20 @@ def test_proxy_that_wants_tls_gets_no_password_in_the_clear(project: Path) -> No
     hidden(done.output)
 
 
+def test_proxy_gets_its_password_and_the_server_behind_a_redirect_does_not(project: Path) -> None:
+    with_download(project, "https://example.com/archive")
+    write(project, SETTINGS, "downloads: {'https://example.com': 'http://mirror.invalid'}\n")
+    with answering(http_answer(b"abc")) as behind:
+        location = f"Location: http://localhost:{behind.port}/archive"
+        with answering(http_answer(b"", location, status="302 Found")) as proxy:
+            address = f"http://robot:{SECRET}@127.0.0.1:{proxy.port}"
+            done = buildsys(project, "lock", http_proxy=address, no_proxy="localhost")
+    assert done.code == 0, done.output
+    assert BASIC.encode() in proxy.asked[0]
+    assert b"GET /archive" in behind.asked[0]
+    assert BASIC.encode() not in behind.asked[0]
+
+
 # An engine.
 
 
