@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from pathlib import Path
 
@@ -23,8 +24,9 @@ def main() -> None:
         app(prog_name="buildsys")
     except BuildsysError as error:
         from buildsys.report import Screen, show_error
+        from buildsys.settings import mask_near
 
-        show_error(error, _files(error), Screen(sys.stderr))
+        show_error(error, _files(error), Screen(sys.stderr), mask_near(_directory()))
         sys.exit(int(error.exit_code))
     except BrokenPipeError:
         # Whoever read the output has seen enough; Python would complain once more at its end.
@@ -45,10 +47,13 @@ def collect_rarely() -> None:
 def _files(error: object) -> dict[str, str]:
     """Return the texts of the files that mistakes point to, as far as they can be read."""
     from buildsys.errors import BuildsysError
+    from buildsys.settings import SETTINGS_FILE
     from buildsys.workspace import find_workspace
 
     assert isinstance(error, BuildsysError)
     names = {mistake.place.file for mistake in error.mistakes() if mistake.place}
+    # A line of settings may be anything but an address that can be recognised and masked.
+    names -= {SETTINGS_FILE, os.environ.get("BUILDSYS_SETTINGS")}
     found = {}
     try:
         root = find_workspace(_directory()).root

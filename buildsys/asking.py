@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -127,8 +127,9 @@ def lock(
 
     tree = dict(workspace.tree())
     held = parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock()
-    # An epoch that is missing would be a mistake of the plan; here it is what is asked for.
-    tree[LOCK_FILE] = lock_text(_with_all_epochs(held, tree, today))
+    # An epoch that is missing would be a mistake of the plan; here it is what is asked for. So are downloads: what the
+    # lock knows of them would look like a checksum that the layer declares.
+    tree[LOCK_FILE] = lock_text(replace(_with_all_epochs(held, tree, today), downloads={}))
     made = make_plan(tree)
     if check:
         missing = [*missing_entries(made, held), *(layer for layer in made.epochs if layer not in held.epochs)]
@@ -144,7 +145,14 @@ def lock(
         with Registry(credentials=docker_credentials(docker_config_dir())) as registry:
             found, changes = resolved(made, held, update=update, registry=registry, settings=settings, today=today)
     workspace.write(LOCK_FILE, lock_text(found))
-    return changes
+    return _masked(changes, workspace)
+
+
+def _masked(changes: tuple[Change, ...], workspace: Workspace) -> tuple[Change, ...]:
+    """Return changes whose notes, which quote registries and proxies, are fit to be shown."""
+    from buildsys.settings import mask_of
+
+    return mask_of(workspace.root).value(changes, keep=("name", "before", "after"))
 
 
 def _with_all_epochs(held: Lock, tree: Mapping[str, str], today: date) -> Lock:
@@ -167,4 +175,4 @@ def moved_upstream(workspace: Workspace, today: date) -> tuple[Change, ...]:
 
     made = make_plan(workspace.tree())
     with Registry(credentials=docker_credentials(docker_config_dir())) as registry:
-        return outdated(made, registry, read_settings(workspace.root), today)
+        return _masked(outdated(made, registry, read_settings(workspace.root), today), workspace)

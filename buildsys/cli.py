@@ -114,11 +114,16 @@ def variables(context: typer.Context) -> None:
     import shlex
 
     from buildsys import commands
+    from buildsys.settings import read_settings
     from buildsys.workspace import find_workspace
 
     workspace = find_workspace(context.obj)
     made = commands.make_plan(workspace.tree(), overlay=True)
-    found = commands.bake_environment(made, workspace, {})
+    # What the shell says of mirrors counts, but not what these lines set in it.
+    read_settings(workspace.root)
+    ours = {"BUILDSYS_MIRRORS", *made.origins, *(parent.variable for parent in made.parents)}
+    given = {name: value for name, value in os.environ.items() if name not in ours}
+    found = commands.bake_environment(made, workspace, given)
     # What an earlier call exported would override the lock of today.
     for name in sorted(parent.variable for parent in made.parents if parent.variable not in found):
         typer.echo(f"unset {name}")

@@ -35,11 +35,14 @@ def environment(
     from buildsys.engine_stop import Stop
     from buildsys.journal import open_journal
     from buildsys.live import listener
+    from buildsys.mirrors import refuse_cache
     from buildsys.report_summary import failure_lines
+    from buildsys.settings import read_settings
     from buildsys.stores import open_store
     from buildsys.workspace import find_workspace
 
     workspace = find_workspace(context.obj)
+    refuse_cache(read_settings(workspace.root))
     talk = report.Screen(typer.get_text_stream("stderr"))
     shown = listener(talk.stream, quiet=quiet, verbose=False, environ=os.environ, clock=time.time)
     make = custom.dockerfile_image if dockerfile else custom.environment_image
@@ -97,8 +100,10 @@ def doctor(
     from buildsys import documents, report
     from buildsys.doctor import exit_code, judge
     from buildsys.doctor_facts import look
+    from buildsys.settings import mask_near
 
     checks = judge(look(registry=registry, builder=builder, directory=context.obj))
+    checks = mask_near(context.obj).value(checks, keep=("name",))
     if json:
         fields = [{"name": c.name, "state": str(c.state), "found": c.found, "fix": c.fix} for c in checks]
         typer.echo(documents.text({"checks": fields}))

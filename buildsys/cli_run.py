@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -79,10 +80,13 @@ def bake(
         raise _usage("`--set` and `--push` exclude each other", "what is under a key must be what the key says")
     asked = None if push else ask_docker(builder)
     # Imported while docker answers.
+    from buildsys.mirrors import refuse_cache
     from buildsys.run_command import Talk, perform
+    from buildsys.settings import read_settings
     from buildsys.workspace import find_workspace
 
     workspace = find_workspace(context.obj)
+    refuse_cache(read_settings(workspace.root), os.environ, overrides or ())
     options = _options(
         builder=builder,
         no_cache=no_cache,
@@ -126,12 +130,16 @@ def warm(
 ) -> None:
     """Make and publish every shared node, then prove that nothing selected would be built again."""
     from buildsys import report, warming
+    from buildsys.mirrors import refuse_cache
     from buildsys.report_summary import show_warmth
     from buildsys.run_command import Talk, perform
+    from buildsys.settings import mask_of, read_settings
     from buildsys.stores import open_store
     from buildsys.workspace import find_workspace
 
     workspace = find_workspace(context.obj)
+    if not check:
+        refuse_cache(read_settings(workspace.root))
     made, chosen = _chosen(workspace, tuple(names or ()), everything=everything, failed=False)
     targets = warming.targets_of(made, chosen, stacks=stacks)
     options = _options(
@@ -151,7 +159,9 @@ def warm(
         raise typer.Exit(code)
     with open_store(workspace, os.environ) as store:
         warmth = warming.look(workspace, store, made, targets, os.environ)
-    show_warmth(warmth, report.Screen())
+    mask = mask_of(workspace.root)
+    dead = {node: mask.text(why) for node, why in warmth.dead.items()}
+    show_warmth(replace(warmth, dead=dead, unprobed=mask.text(warmth.unprobed)), report.Screen())
     if code or not warmth.complete:
         raise typer.Exit(code or int(ExitCode.FAILED))
 

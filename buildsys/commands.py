@@ -95,10 +95,11 @@ def bake_environment(made: Plan, workspace: Workspace, environ: Mapping[str, str
     What the caller's environment sets is left to it, except parents: a key covers the one that the lock names. Raises
     `InvalidInput` for an environment that would build something else. The mirrors' folder is written as a side effect.
     """
-    from buildsys.mirrors import mirrored_variables, write_mirrors
+    from buildsys.mirrors import mirrored_variables, refuse_cache, write_mirrors
     from buildsys.settings import read_settings
 
     settings = read_settings(workspace.root, environ)
+    refuse_cache(settings, environ)
     origins = dict(made.origins)
     parents = {parent.variable: parent.reference for parent in made.parents if parent.locked.local}
     remote = {parent.variable: parent.reference for parent in made.parents if not parent.locked.local}

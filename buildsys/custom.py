@@ -31,6 +31,7 @@ from buildsys.publishing import Published, publish
 from buildsys.registry_values import Reference
 from buildsys.run_options import RunOptions
 from buildsys.runtime import Publication, published_attributes
+from buildsys.settings import mask_of
 from buildsys.source import read
 from buildsys.sources import difference, unfit_context
 from buildsys.step_events import StepEvents
@@ -268,6 +269,7 @@ def _bake(
         targets=(TARGET,),
         environment=environment,
         allow=(f"fs.read={context.folder}",),
+        mask=mask_of(workspace.root),
     )
     if mistakes := check_paths(print_bake(docker, call), workspace.root, allowed=(context.folder,)):
         raise InvalidInput(mistakes)

@@ -19,7 +19,9 @@ from buildsys.engine import Docker, answer_of
 from buildsys.engine_stop import Stop
 from buildsys.errors import InvalidInput, Mistake, Unavailable
 from buildsys.failure import Failure, failure_of
-from buildsys.progress import Status, Text, parse_line
+from buildsys.masked_progress import Line, MaskedProgress
+from buildsys.masking import Mask
+from buildsys.progress import Status, Text
 from buildsys.steps import Snapshot, Steps, exported
 
 _PRINT_SECONDS = 300.0
@@ -36,7 +38,8 @@ class BakeCall:
     """One `docker buildx bake`: `root` is where it runs, since bake resolves paths from there.
 
     `overrides` are values of `--set`, in order; `environment` is added to the caller's own, and so sets
-    variables of the bake file; `allow` are values of `--allow`, given only to a bake that knows that option.
+    variables of the bake file; `allow` are values of `--allow`, given only to a bake that knows that option. `mask`
+    knows the credentials that steps may print.
     """
 
     root: Path
@@ -51,6 +54,7 @@ class BakeCall:
     metadata_file: Path | None = None
     progress: str = "rawjson"
     allow: tuple[str, ...] = ()
+    mask: Mask = field(default_factory=Mask, repr=False)
 
     def command(self, docker: Docker) -> tuple[str, ...]:
         """Return exactly what will run."""
@@ -66,7 +70,8 @@ class BakeCall:
     def shown(self, docker: Docker) -> str:
         """Return one line to paste into a shell in `root`: the same bake, told by docker's own progress."""
         variables = [f"{name}={shlex.quote(value)}" for name, value in sorted(self.environment.items())]
-        return " ".join([*variables, shlex.join(["docker", "buildx", *self._bake(docker), *self.targets])])
+        line = " ".join([*variables, shlex.join(["docker", "buildx", *self._bake(docker), *self.targets])])
+        return self.mask.text(line)
 
     def child_environment(self, base: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of the child for a caller's environment `base`."""
@@ -121,7 +126,8 @@ def run_bake(
 ) -> BakeResult:
     """Run one bake to its end and return how it went; a failure of the bake is a value, not an error.
 
-    Every event goes to `on_event` in its order, every raw line to the file `log`. Ctrl-C, SIGTERM under
+    Every event goes to `on_event` in its order, every raw line to the file `log`; output of steps, the file and the
+    failure are masked. Ctrl-C, SIGTERM under
     `stop.on_signals()` and `stop.request()` from any thread end the whole process group: the result then has
     a failure of kind `interrupted`. If this process is killed itself, bake ends by SIGPIPE at its next word.
     Raises `Unavailable` if docker cannot be started.
@@ -145,7 +151,7 @@ def run_bake(
 
         process = _start(replace(call, metadata_file=metadata_file), docker)
         with stop.watch(process):
-            _read(process, take, raw, stop)
+            _read(process, take, raw, stop, MaskedProgress(call.mask))
         metadata = _metadata(metadata_file)
     snapshot = steps.snapshot()
     exit_code = process.returncode
@@ -161,7 +167,9 @@ def run_bake(
         seconds=time.monotonic() - began,
         steps=snapshot,
         # A bake that was done before the signal reached it is done.
-        failure=failure_of(snapshot, exit_code, interrupted=stop.requested and exit_code != 0),
+        failure=call.mask.value(
+            failure_of(snapshot, exit_code, interrupted=stop.requested and exit_code != 0), keep=("target",)
+        ),
         digests=MappingProxyType(dict(sorted(digests.items()))),
         published=MappingProxyType({name: digest for one in told for name, digest in one.pushed.items()}),
         metadata=MappingProxyType(metadata),
@@ -189,18 +197,26 @@ def _read(
     take: Callable[[Status | Text], None],
     raw: IO[bytes] | None,
     stop: Stop,
+    masked: MaskedProgress,
 ) -> None:
     """Read the child's lines until it ends; Ctrl-C asks `stop` and goes on reading: nothing told is lost."""
     assert process.stderr is not None
+
+    def keep(line: Line) -> None:
+        if raw is not None:
+            # A log that cannot be kept fails no build.
+            with contextlib.suppress(OSError):
+                raw.write(line.kept)
+        take(line.event)
+
     with process.stderr as stream:
         while True:
             try:
                 for line in stream:
-                    if raw is not None:
-                        # A log that cannot be kept fails no build.
-                        with contextlib.suppress(OSError):
-                            raw.write(line)
-                    take(parse_line(line))
+                    for each in masked.take(line):
+                        keep(each)
+                if rest := masked.rest():
+                    keep(rest)
                 process.wait()
                 return
             except KeyboardInterrupt:
@@ -227,7 +243,7 @@ def print_bake(docker: Docker, call: BakeCall) -> dict[str, Any]:
     answer = answer_of(call.print_command(docker), environment=environment, folder=call.root, seconds=_PRINT_SECONDS)
     if answer.exit_code:
         message = answer.last_words.removeprefix("ERROR: ")
-        raise InvalidInput([Mistake(message=f"bake does not accept the definition: {message}")])
+        raise InvalidInput([Mistake(message=call.mask.text(f"bake does not accept the definition: {message}"))])
     definition = json.loads(answer.stdout)
     assert isinstance(definition, dict)
     return definition

@@ -10,15 +10,22 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from buildsys.errors import Unavailable
-from buildsys.events import Event, Retried, RunEnded, StepEnded, line_of
+from buildsys.events import Event, Retried, RunEnded, StepEnded, TargetPlanned, line_of
 from buildsys.history import History, after, read_history, text_of
+from buildsys.masking import Mask
 from buildsys.registry_http import RetryNotice
+from buildsys.settings import mask_of
 from buildsys.summary import summarise
 from buildsys.workspace import STATE_FOLDER, Workspace, write_whole
 
 EVENTS_FILE = f"{STATE_FOLDER}/events.jsonl"
 BEFORE_FILE = f"{STATE_FOLDER}/events-before.jsonl"
 HISTORY_FILE = f"{STATE_FOLDER}/history.json"
+# What a run goes by, all of it from the project or from BuildKit: a password may be a part of a name by chance.
+_NAMES = (
+    *("target", "needs", "blocked_by", "missing", "failed", "layer", "kind", "outcome", "action"),
+    *("digest", "reference", "tags", "file", "log"),
+)
 
 
 class Listener(Protocol):
@@ -35,17 +42,21 @@ class Listener(Protocol):
 
 
 class Journal:
-    """Takes the events of one run from any thread."""
+    """Takes the events of one run from any thread; what is kept and shown of them is masked."""
 
-    def __init__(self, listener: Listener, files: Sequence[IO[str]]) -> None:
+    def __init__(self, listener: Listener, files: Sequence[IO[str]], mask: Mask | None = None) -> None:
         self.events: list[Event] = []
         self._listener = listener
         self._files = list(files)
+        self._mask = mask or Mask()
         self._lock = threading.RLock()
         self._executed: dict[str, float] = {}
 
     def tell(self, event: Event) -> None:
         """Take an event; a file that takes no more is given up, the run is not."""
+        # The name of a step is its text.
+        names = (*_NAMES, "name", "title") if isinstance(event, TargetPlanned) else _NAMES
+        event = self._mask.value(event, keep=names)
         with self._lock:
             if isinstance(event, StepEnded) and self._told_before(event):
                 return
@@ -105,7 +116,7 @@ def open_journal(workspace: Workspace, listener: Listener, extra: Path | None = 
             files = [stack.enter_context(path.open("w", encoding="utf-8")) for path in paths]
         except OSError as error:
             raise Unavailable(f"`{error.filename}` cannot be written: {error.strerror}") from error
-        journal = Journal(listener, files)
+        journal = Journal(listener, files, mask_of(workspace.root))
         try:
             yield journal
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from buildsys import texts
+from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
 from buildsys.load_scope import Scope
 from buildsys.model import (
     Arguments,
@@ -60,6 +61,8 @@ def read_downloads(scope: Scope) -> dict[str, tuple[Download, ...]]:
             known = fields.sha256 != "unknown"
             if not known and not fields.reason:
                 scope.wrong("`sha256: unknown` needs a `reason`", at)
+            if any(credentials_in(fields.url)):
+                scope.wrong(f"the address {IN_HISTORY}", (*at, "url"), NO_CREDENTIALS)
             entries.append(
                 Download(
                     url=scope.text(fields.url, (*at, "url"), texts.address, "`url`"),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import urllib.request
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
+from buildsys.downloads import Unreached, fetched
 from buildsys.errors import InvalidInput, Mistake
 from buildsys.freshness import stale
 from buildsys.lock import Lock, LockedDownload, LockedParent
@@ -21,8 +20,6 @@ from buildsys.registry_http import RegistryProblem
 from buildsys.registry_values import Reference
 from buildsys.settings import Settings
 
-_READ_SECONDS = 60
-_PIECE = 1 << 20
 _OFFLINE, _OFFLINE_KEPT = "not asked, offline", "kept as it is: offline"
 
 
@@ -54,7 +51,8 @@ def resolved(
 
     `update` are patterns of parents, layers and addresses; None moves nothing, no pattern everything but toolchains,
     which move only by name. Without a registry, and where none can be reached, an entry stays as it is, and its
-    change says so. Raises `InvalidInput` for a pattern that means nothing.
+    change says so. Raises `InvalidInput` for a pattern that means nothing, `Unavailable` for a download that is not
+    whole.
     """
     toolchains = {n.parent.name for n in plan.nodes if n.parent and n.recipe.kind is Kind.TOOLCHAIN}
     addresses = sorted({d.url for n in plan.nodes for d in n.downloads if d.sha256 is None and ".git#" not in d.url})
@@ -163,15 +161,10 @@ def _parent(
 def _download(address: str, held: LockedDownload | None, settings: Settings) -> tuple[LockedDownload | None, str]:
     origin = "/".join(address.split("/")[:3])
     url = address.replace(origin, settings.downloads.get(origin, origin), 1)
-    digest, size = hashlib.sha256(), 0
     try:
-        with urllib.request.urlopen(url, timeout=_READ_SECONDS) as answer:
-            while piece := answer.read(_PIECE):
-                digest.update(piece)
-                size += len(piece)
-    except OSError as error:
+        return fetched(address, url), ""
+    except Unreached as error:
         return held, f"{'kept as it is' if held else 'unknown'}: {error}"
-    return LockedDownload(sha256=digest.hexdigest(), size=size), ""
 
 
 def outdated(plan: Plan, registry: Registry, settings: Settings, today: date) -> tuple[Change, ...]:

@@ -164,7 +164,7 @@ class Making:
             now = time.time()
             if say is not None:
                 for line in words.take(event):
-                    say(line)
+                    say(self.call.mask.text(line))
             for each in events.take(event, now):
                 work.last[each.target if hasattr(each, "target") else ""] = now
                 work.tell(each)
@@ -191,7 +191,7 @@ class Making:
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8", errors="replace") as file:
-                file.write(text)
+                file.write(self.call.mask.text(text))
 
     def _settle(self, work: _Work, result: BakeResult) -> None:
         """Take what was built out of what is left: of unchanged sources, and published where that is asked for."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from buildsys.errors import InvalidInput, Mistake
+from buildsys.masking import Mask
 from buildsys.settings import Settings
+from buildsys.settings_checks import variable_of
 from buildsys.workspace import STATE_FOLDER, write_whole
 
 CONTEXT = f"{STATE_FOLDER}/mirrors"
@@ -30,6 +34,29 @@ _UV_VARIABLES = (
     ("index-url", "UV_DEFAULT_INDEX", " "),
     ("trusted-host", "UV_INSECURE_HOST", " "),
 )
+
+
+def refuse_cache(settings: Settings, environ: Mapping[str, str] = os.environ, overrides: Collection[str] = ()) -> None:
+    """Raise `InvalidInput` where BuildKit's cache would be written beside credentials in the settings.
+
+    A cache holds what a RUN mounts as layers of their own, the mirrors' folder too, and others read it. `overrides`
+    are values of `--set`.
+    """
+    written = environ.get("BUILDSYS_CACHE") and environ.get("BUILDSYS_CACHE_WRITE") != "0"
+    named = [each for each in overrides if "cache-to" in each.partition("=")[0] and each.partition("=")[2]]
+    found = dict.fromkeys((section, key) for section, key, _ in settings.credentials())
+    if not found or not (written or named):
+        return
+    names = []
+    for section, key in found:
+        variable = variable_of(section, key)
+        names.append(variable if variable in environ else f"`{section}.{key}`")
+    cache = "BUILDSYS_CACHE is set" if written else "`--set` writes a cache"
+    message = f"{cache}, and the credentials in {' and '.join(names)} would be readable in that cache"
+    hint = "use mirrors that ask for none, or no cache"
+    if written:
+        hint = "set BUILDSYS_CACHE_WRITE=0, which only reads the cache, or run `unset BUILDSYS_CACHE`"
+    raise InvalidInput([Mistake(message=message, hint=hint)])
 
 
 def mirror_files(settings: Settings, *, ca: bytes | None = None) -> Mapping[str, bytes]:
@@ -98,10 +125,15 @@ def write_mirrors(settings: Settings, root: Path) -> str | None:
         return None
     folder = root / CONTEXT
     wanted = mirror_files(settings, ca=settings.ca.read_bytes() if settings.ca else None)
+    mask = Mask(each for _, _, each in settings.credentials())
+    folder.mkdir(parents=True, exist_ok=True)
+    # Nobody else on this machine reads them; in a RUN they are root's, and apt reads its own as another user.
+    folder.chmod(0o700)
     for name, data in wanted.items():
         path = folder / name
         if not path.is_file() or path.read_bytes() != data:
             write_whole(path, data)
+        path.chmod(0o600 if mask.spans(data) else 0o644)
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and name not in wanted and not name.startswith("files/"):

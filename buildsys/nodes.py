@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from buildsys import template
+from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
 from buildsys.errors import InvalidInput, Mistake, Place
 from buildsys.instance import Instance
 from buildsys.model import OS, Catalog, Kind, ParameterType, Parent, Recipe, Stack
@@ -215,9 +216,13 @@ class _Builder:
                 message = f"layer `{each.name}` has no download `{name}` for {shown}"
                 self.mistakes.append(Mistake(message=message, place=each.place))
                 continue
+            url = template.fill(chosen.url, each.parameters)
+            if any(credentials_in(url)):
+                message = f"with these parameters the download `{name}` of layer `{each.name}` {IN_HISTORY}"
+                self.mistakes.append(Mistake(message=message, place=each.place, hint=NO_CREDENTIALS))
             yield Fetched(
                 name=name,
-                url=template.fill(chosen.url, each.parameters),
+                url=url,
                 sha256=chosen.sha256,
                 reason=chosen.reason,
                 place=chosen.place,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TypeVar
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 from buildsys.registry_auth import Session
 from buildsys.registry_credentials import Credentials, no_credentials
@@ -212,7 +212,8 @@ class Registry:
             found.update(response.json(repository.host).get("tags") or ())
             link = response.headers.get("link", "")
             following = link[link.find("<") + 1 : link.find(">")] if 'rel="next"' in link else ""
-            path = urljoin(self._session.url(repository, path), following) if following else None
+            here = self._session.url(repository, path)
+            path = self._session.follow(repository, here, following) if following else None
         return tuple(sorted(found))
 
     def delete(self, reference: Reference) -> bool:
@@ -262,7 +263,7 @@ class Registry:
         location = response.headers.get("location")
         if not location:
             raise UnexpectedAnswer(f"registry `{repository.host}` opened no upload", host=repository.host)
-        return urljoin(self._session.url(repository, "blobs/uploads/"), location)
+        return self._session.follow(repository, self._session.url(repository, "blobs/uploads/"), location)
 
 
 def _of_many(

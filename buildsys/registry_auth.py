@@ -8,8 +8,9 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
+from buildsys.addresses import NoHttpAddress, cleaned, followed, origin
 from buildsys.registry_credentials import Credential, Credentials
 from buildsys.registry_http import Client, Request, Response, Unauthorized, UnexpectedAnswer
 from buildsys.registry_values import Reference
@@ -100,11 +101,7 @@ class Authorizer:
 
     def _token(self, host: str, scopes: tuple[str, ...], challenge: Challenge, credential: Credential | None) -> str:
         """Fetch an access token (https://distribution.github.io/distribution/spec/auth/)."""
-        realm = urlsplit(challenge.realm)
-        if realm.scheme != "https" and not (realm.scheme == "http" and self._plain(realm.netloc)):
-            raise UnexpectedAnswer(
-                f"registry `{host}` sends for a token to `{challenge.realm}`, which is not https", host=host
-            )
+        realm = self._realm(host, challenge)
         # The scope of a challenge remembered for another repository must not leak into this one's token.
         asked = list(scopes or (challenge.scope,))
         fields = [("service", challenge.service)] if challenge.service else []
@@ -116,20 +113,34 @@ class Authorizer:
                 ("scope", " ".join(asked)),
             ]
             form = (("Content-Type", "application/x-www-form-urlencoded"),)
-            request = Request(method="POST", url=challenge.realm, headers=form, body=urlencode(fields).encode())
+            request = Request(method="POST", url=realm, headers=form, body=urlencode(fields).encode())
         else:
             query = urlencode(fields + [("scope", scope) for scope in asked if scope])
             basic = (("Authorization", f"Basic {_basic(credential)}"),) if credential else ()
-            joint = "&" if realm.query else "?"
-            request = Request(method="GET", url=f"{challenge.realm}{joint}{query}", headers=basic)
+            joint = "&" if "?" in realm else "?"
+            request = Request(method="GET", url=f"{realm}{joint}{query}", headers=basic)
         response = self._send(request)
         if response.status in (400, 401, 403):
             raise _unauthorized(host, response, given=credential is not None)
-        answer = response.json(realm.netloc)
+        place = urlsplit(realm).netloc
+        answer = response.json(place)
         token = answer.get("token") or answer.get("access_token")
         if not token:
-            raise UnexpectedAnswer(f"`{realm.netloc}` gave no token for registry `{host}`", host=host)
+            raise UnexpectedAnswer(f"`{place}` gave no token for registry `{host}`", host=host)
         return str(token)
+
+    def _realm(self, host: str, challenge: Challenge) -> str:
+        """Return where tokens for a registry are fetched: anywhere by https, by http only where the registry is too."""
+        try:
+            realm = cleaned(challenge.realm)
+            scheme, _, _ = origin(realm)
+        except NoHttpAddress as error:
+            raise UnexpectedAnswer(
+                f"registry `{host}` sends for a token to an address that cannot be used: {error}", host=host
+            ) from error
+        if scheme != "https" and not (self._plain(host) and self._plain(urlsplit(realm).netloc)):
+            raise UnexpectedAnswer(f"registry `{host}` sends for a token to `{realm}`, which is not https", host=host)
+        return realm
 
 
 class Session:
@@ -142,11 +153,21 @@ class Session:
         self._authorizer = Authorizer(credentials=credentials, send=client.once, plain=insecure)
 
     def url(self, repository: Reference, path: str) -> str:
-        """Return the full address of `path` below a repository, or `path` itself if it is one already."""
-        if "://" in path:
-            return path
+        """Return the full address of `path` below a repository, or where a registry's own address of it leads.
+
+        Raises UnexpectedAnswer if that is no HTTP address.
+        """
         scheme = "http" if self._insecure(repository.host) else "https"
-        return f"{scheme}://{repository.api_host}/v2/{repository.repository}/{path}"
+        base = f"{scheme}://{repository.api_host}/v2/{repository.repository}/"
+        return self.follow(repository, base, path) if "://" in path else base + path
+
+    def follow(self, repository: Reference, address: str, location: str) -> str:
+        """Return where an answer from `address` sends; raises UnexpectedAnswer if not to an HTTP address."""
+        try:
+            return followed(address, location)
+        except NoHttpAddress as error:
+            message = f"registry `{repository.host}` sends to an address that cannot be used: {error}"
+            raise UnexpectedAnswer(message, host=repository.host) from error
 
     def repeat(
         self,
@@ -178,11 +199,13 @@ class Session:
         Raises Unauthorized for a final 401 or 403, and what Client.once raises.
         """
         host, url = repository.host, self.url(repository, path)
+        own = origin(self.follow(repository, self.url(repository, ""), ""))
         proof = self._authorizer.header(host, scopes)
         answered = False
         for _hop in range(6):
-            # The registry's secrets are for the registry only, not for the store that it redirects to.
-            home = urlsplit(url).netloc == repository.api_host
+            # The registry's secrets are for the registry only, not for the store that it redirects to, and are sent
+            # as safely as they were asked for: same scheme, same host, same port.
+            home = origin(url) == own
             sent = (*headers, ("Authorization", proof)) if proof and home else headers
             response = self._client.once(Request(method=method, url=url, headers=sent, body=body))
             if response.status == 401 and home and not answered:
@@ -194,8 +217,13 @@ class Session:
             location = response.headers.get("location")
             if not (response.status in _REDIRECTS and location and method in ("GET", "HEAD")):
                 break
-            url = urljoin(url, location)
+            url = self.follow(repository, url, location)
         if response.status in (401, 403):
+            if not home:
+                scheme, name, _ = origin(url)
+                what = "asks for credentials and gets none" if response.status == 401 else "does not allow this"
+                message = f"registry `{host}` sends to `{scheme}://{name}`, which {what} ({response.reason()})"
+                raise Unauthorized(message, host=host, status=response.status)
             raise _unauthorized(host, response, given=self._credentials(host) is not None)
         return response
 

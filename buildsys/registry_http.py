@@ -175,9 +175,10 @@ class Client:
 
     def once(self, request: Request) -> Response:
         """Return the answer to one request; raises Unreachable, RateLimited or ServerError."""
-        host = urlsplit(request.url).netloc
+        host = urlsplit(request.url).netloc.rpartition("@")[2]
         try:
             response = self._transport.send(request)
+            _check_length(request, response)
         except (OSError, http.client.HTTPException) as error:
             raise _unreachable(host, error, outages=self._retries.outages) from error
         if response.status == 429:
@@ -228,6 +229,15 @@ class Client:
             )
 
 
+def _check_length(request: Request, response: Response) -> None:
+    """Raise IncompleteRead for a body that is shorter than the answer said: the connection ended before it did."""
+    said = response.headers.get("content-length", "")
+    if request.method == "HEAD" or response.status in (204, 304) or not said.isdecimal():
+        return
+    if (missing := int(said) - len(response.body)) > 0 and "transfer-encoding" not in response.headers:
+        raise http.client.IncompleteRead(response.body, missing)
+
+
 class ConnectTimeout(TimeoutError):
     """No connection within the time given, as opposed to a connection that went silent."""
 
@@ -270,6 +280,8 @@ def _unreachable(host: str, error: Exception, *, outages: bool) -> Unreachable:
         words, transient = "no connection in time", outages
     elif isinstance(error, TimeoutError):
         words = "no answer in time"
+    elif isinstance(error, http.client.IncompleteRead):
+        words = f"the answer ended after {len(error.partial)} bytes"
     else:
         words = str(error) or type(error).__name__
         transient = isinstance(error, (ConnectionError, http.client.HTTPException, ssl.SSLEOFError))

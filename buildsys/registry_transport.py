@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from buildsys.registry_http import ConnectTimeout, Request, Response, loopback
+from buildsys.registry_http import ConnectTimeout, Request, Response, Unreachable, loopback
 
 # Says through which proxy (`http://[user:password@]host:port`) a scheme and a host are reached, if any.
 ProxyChoice = Callable[[str, str], str | None]
@@ -85,7 +85,7 @@ class HttpTransport:
         if proxy is None:
             connection = kind(netloc, timeout=self._timeouts.connect)
         else:
-            through = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+            through = _proxy_parts(proxy, netloc)
             connection = kind(through.hostname or "", through.port or 80, timeout=self._timeouts.connect)
             if scheme == "https":
                 connection.set_tunnel(netloc, headers=dict(_proxy_headers(proxy)))
@@ -141,6 +141,25 @@ def environment_proxies() -> ProxyChoice:
         return proxy
 
     return choose
+
+
+def _proxy_parts(proxy: str, host: str) -> SplitResult:
+    """Return the parts of a proxy's address; raises Unreachable, in the name of `host`, for one that cannot be used.
+
+    A proxy is reached without TLS, so one that wants it would get its password in the clear.
+    """
+    parts = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+    try:
+        usable = parts.scheme in ("", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if usable:
+        return parts
+    raise Unreachable(
+        f"registry `{host}` cannot be reached: the address of its proxy cannot be used",
+        host=host,
+        hint="write HTTPS_PROXY and HTTP_PROXY as `http://host:port`; a `/` in a password is `%2F`, an `@` is `%40`",
+    )
 
 
 def _proxy_headers(proxy: str) -> tuple[tuple[str, str], ...]:

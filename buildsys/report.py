@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from buildsys.actions import BUILD, LEAVE, REUSE, Action
 from buildsys.errors import BuildsysError, Differs, Mistake
+from buildsys.masking import Mask
 from buildsys.model import Kind
 from buildsys.plan import Plan, StackTarget
 from buildsys.texts import shown
@@ -52,12 +53,14 @@ def columns(rows: Iterable[Sequence[str]], *, indent: str = "  ") -> list[str]:
     ]
 
 
-def show_error(error: BuildsysError, files: dict[str, str], screen: Screen) -> None:
-    """Write every mistake of an error with its place, the line of the file and the hint."""
+def show_error(error: BuildsysError, files: dict[str, str], screen: Screen, mask: Mask | None = None) -> None:
+    """Write every mistake of an error with its place, the line of the file and the hint, all of it masked."""
+    mask = mask or Mask()
     if isinstance(error, Differs):
-        screen.line(error.difference.rstrip("\n"))
+        screen.line(mask.text(error.difference.rstrip("\n")))
+    shown = {name: mask.text(text) for name, text in files.items()}
     for mistake in error.mistakes():
-        show_mistake(mistake, files, screen, word="error")
+        show_mistake(mask.value(mistake, keep=("file",)), shown, screen, word="error")
     several = len(error.mistakes())
     if several > 1:
         screen.line(f"{several} errors")

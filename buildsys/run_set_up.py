@@ -29,6 +29,7 @@ from buildsys.run_tasks import NODE
 from buildsys.running import Hooks, Make, Place, Ran, run
 from buildsys.runtime import render_flat
 from buildsys.schedule import Schedule, Task
+from buildsys.settings import mask_of
 from buildsys.workspace import STATE_FOLDER, Workspace, write_whole
 
 RUN_FOLDER = f"{STATE_FOLDER}/run"
@@ -108,6 +109,7 @@ def making_for(
         load=options.load,
         no_cache=options.no_cache,
         builder=options.builder,
+        mask=mask_of(workspace.root),
     )
     parent = workspace.root / RUN_FOLDER
     parent.mkdir(parents=True, exist_ok=True)
@@ -141,6 +143,7 @@ def check_definition(making: Making, plan: Plan, targets: tuple[str, ...]) -> Ma
             overrides=matching(making.call.overrides, some),
             environment=making.call.environment,
             builder=making.call.builder,
+            mask=making.call.mask,
         )
         definition = print_bake(making.docker, call)
         if mistakes := check_paths(definition, making.call.root):

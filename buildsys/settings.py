@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 
-from buildsys.errors import InvalidInput, Mistake
+from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
+from buildsys.errors import BuildsysError, InvalidInput, Mistake, Place
+from buildsys.masking import Mask
+from buildsys.settings_checks import credentials_of, problem_of, variable_of
 from buildsys.source import Data, Source, read
+from buildsys.workspace import find_workspace
 
 SETTINGS_FILE = "buildsys.settings.yaml"
 _KEYS = ("parents", "downloads", "apt", "pip", "conda", "ca", "files", "proxy")
 _PIP = ("index-url", "extra-index-url", "find-links", "trusted-host")
 _PROXY = ("http", "https", "no")
-_ORIGIN = re.compile(r"https?://[^/\s]+")
+_SECTIONS = ("parents", "downloads", "apt", "pip", "conda", "proxy")
+# What a message of YAML may quote of a file, and the keys that are shown though nobody knows them: what stands there by
+# mistake may be a password.
+_FOUND = re.compile(r"'[^']*' ?|`[^`]*@[^`]*` ?")
+_PLAIN = re.compile(r"[\w.*-]{1,40}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +54,19 @@ class Settings:
         """Whether anything of it must be told to a RUN."""
         return bool(self.apt or self.pip or self.conda or self.proxy or self.ca or self.files)
 
+    def values(self) -> Iterator[tuple[str, str, int, str]]:
+        """Yield each text: its section, its key, its number in the list of a key, itself."""
+        for section in _SECTIONS:
+            for key, value in getattr(self, section).items():
+                for index, text in enumerate((value,) if isinstance(value, str) else value):
+                    yield section, key, index, text
+
+    def credentials(self) -> Iterator[tuple[str, str, str]]:
+        """Yield the credentials in the addresses, with section and key."""
+        for section, key, _, text in self.values():
+            for each in credentials_of(section, text):
+                yield section, key, each
+
 
 def read_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings of a project: those of its file, or of the one that BUILDSYS_SETTINGS names.
@@ -58,7 +80,7 @@ def read_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
         raise InvalidInput([Mistake(message=message)])
     settings = Settings()
     if path.is_file():
-        settings = parse_settings(path.read_text(encoding="utf-8"), named or SETTINGS_FILE, path.parent)
+        settings = parse_settings(_text_of(path, named or SETTINGS_FILE), named or SETTINGS_FILE, path.parent)
     settings = with_environment(settings, environ, root)
     mistakes = []
     if settings.ca is not None and not settings.ca.is_file():
@@ -70,6 +92,55 @@ def read_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     return settings
 
 
+def _text_of(path: Path, name: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInput([Mistake(message="the file is not UTF-8", place=Place(file=name))]) from error
+    except OSError as error:
+        message = f"the file cannot be read: {error.strerror}"
+        raise InvalidInput([Mistake(message=message, place=Place(file=name))]) from error
+
+
+def mask_of(root: Path, environ: Mapping[str, str] = os.environ) -> Mask:
+    """Return the mask of all credentials that the settings of a project and the environment have.
+
+    It is needed most where something is wrong, so settings that cannot be used are looked at as they stand there.
+    """
+    from buildsys.registry_credentials import docker_config_dir
+
+    path = root / (environ.get("BUILDSYS_SETTINGS") or SETTINGS_FILE)
+    try:
+        text = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
+    except OSError:
+        text = ""
+    texts, tokens = [text], list[str]()
+    try:
+        settings = parse_settings(text, SETTINGS_FILE, root, checked=False)
+    except InvalidInput:
+        settings = Settings()
+    for section, _, _, value in settings.values():
+        tokens += credentials_of(section, value)
+    for name, value in environ.items():
+        if name.startswith("BUILDSYS_"):
+            texts.append(value)
+        elif name.lower().endswith("_proxy"):
+            # Programs take a proxy without a scheme too.
+            texts.append(value if "://" in value else f"://{value}")
+    # Docker gives the proxies of its own settings to every RUN.
+    with contextlib.suppress(OSError):
+        texts.append((docker_config_dir() / "config.json").read_text(encoding="utf-8", errors="replace"))
+    return Mask.of_texts(texts, tokens)
+
+
+def mask_near(directory: Path | None) -> Mask:
+    """Return the mask of the project that a command works on; without one, that of the environment."""
+    try:
+        return mask_of(find_workspace(directory).root)
+    except BuildsysError:
+        return mask_of(Path(os.devnull))
+
+
 def with_environment(settings: Settings, environ: Mapping[str, str], folder: Path) -> Settings:
     """Return the settings with what the environment says in place of what they said.
 
@@ -79,40 +150,69 @@ def with_environment(settings: Settings, environ: Mapping[str, str], folder: Pat
     Downloads have their bake variables, BUILDSYS_DOWNLOADS_<HOST>. An empty value takes away what the file says.
     Raises `InvalidInput`.
     """
-    parents, apt = dict(settings.parents), dict(settings.apt)
-    pip, proxy = dict(settings.pip), dict(settings.proxy)
+    parents, apt, pip, proxy = dict[str, str](), dict[str, tuple[str, ...]](), dict[str, tuple[str, ...]](), {}
+    downloads = {}
     for name, value in sorted(environ.items()):
         if name == "BUILDSYS_PARENTS":
             pairs = [word.partition("=") for word in value.split()]
-            if wrong := [registry for registry, equals, mirror in pairs if not (registry and equals and mirror)]:
-                message = f"BUILDSYS_PARENTS has `{wrong[0]}`, expected `registry=mirror`"
-                raise InvalidInput([Mistake(message=message)])
+            if wrong := ["=".join(pair) for pair in pairs if not all(pair)]:
+                found = f"`{wrong[0].rstrip('=')}`" if "@" not in wrong[0] else "a word"
+                raise InvalidInput([Mistake(message=f"BUILDSYS_PARENTS has {found}, expected `registry=mirror`")])
             parents |= {registry: mirror for registry, _, mirror in pairs}
         elif name == "BUILDSYS_APT" or name.startswith("BUILDSYS_APT_"):
             codename = name.removeprefix("BUILDSYS_APT").removeprefix("_").lower() or "*"
             lines = [line.strip() for line in value.replace(";", "\n").splitlines()]
             apt[codename] = tuple(line for line in lines if line)
+        elif name.startswith("BUILDSYS_DOWNLOADS_"):
+            downloads[name] = value
     for option in _PIP:
-        if (words := environ.get(f"BUILDSYS_PIP_{option.upper().replace('-', '_')}")) is not None:
+        if (words := environ.get(variable_of("pip", option))) is not None:
             pip[option] = tuple(words.split())
     for kind in _PROXY:
-        if (address := environ.get(f"BUILDSYS_PROXY_{kind.upper()}")) is not None:
+        if (address := environ.get(variable_of("proxy", kind))) is not None:
             proxy[kind] = address
+    given = Settings(
+        parents=parents, apt=_filled(apt), pip=_filled(pip), proxy={k: value for k, value in proxy.items() if value}
+    )
+    mistakes = [
+        Mistake(message=f"{name} {IN_HISTORY}", hint=NO_CREDENTIALS)
+        for name, value in downloads.items()
+        if any(credentials_in(value))
+    ]
+    for section, key, _, text in given.values():
+        name = variable_of(section, key)
+        if problem := problem_of(section, key, text, name):
+            message = f"{name}: {problem.message}" if name not in problem.message else problem.message
+            mistakes.append(Mistake(message=message, hint=problem.hint))
+    if mistakes:
+        raise InvalidInput(mistakes)
     ca, files = environ.get("BUILDSYS_CA"), environ.get("BUILDSYS_FILES")
     return replace(
         settings,
-        parents=MappingProxyType(parents),
-        apt=MappingProxyType({codename: lines for codename, lines in apt.items() if lines}),
-        pip=MappingProxyType({option: values for option, values in pip.items() if values}),
-        proxy=MappingProxyType({kind: value for kind, value in proxy.items() if value}),
+        parents=MappingProxyType({**settings.parents, **parents}),
+        apt=_filled({**settings.apt, **apt}),
+        pip=_filled({**settings.pip, **pip}),
+        proxy=MappingProxyType({kind: value for kind, value in {**settings.proxy, **proxy}.items() if value}),
         ca=settings.ca if ca is None else _path(folder, ca),
         files=settings.files if files is None else _path(folder, files),
     )
 
 
-def parse_settings(text: str, file: str, folder: Path) -> Settings:
-    """Return what a settings file says; paths in it are relative to `folder`."""
-    source = read(text, file)
+def _filled(lists: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+    return MappingProxyType({key: values for key, values in lists.items() if values})
+
+
+def parse_settings(text: str, file: str, folder: Path, *, checked: bool = True) -> Settings:
+    """Return what a settings file says; paths in it are relative to `folder`.
+
+    Raises `InvalidInput`; what is not `checked` may hold values that cannot be used.
+    """
+    try:
+        source = read(text, file)
+    except InvalidInput as error:
+        # Some messages quote what was found, which may be a value where a key was expected.
+        mistakes = [replace(each, message=_FOUND.sub("", each.message)) for each in error.mistakes()]
+        raise InvalidInput(mistakes) from error
     reader = _Reader(source=source, mistakes=[])
     reader.mapping((), _KEYS)
     settings = Settings(
@@ -125,20 +225,12 @@ def parse_settings(text: str, file: str, folder: Path) -> Settings:
         ca=_path(folder, reader.text("ca")),
         files=_path(folder, reader.text("files")),
     )
-    for origin, mirror in settings.downloads.items():
-        if not _ORIGIN.fullmatch(origin):
-            hint = "write scheme and host alone, such as `https://example.com`"
-            reader.wrong(f"`{origin}` is not where downloads come from", ("downloads", origin), hint, key=True)
-        if "://" not in mirror:
-            reader.wrong(
-                f"`{mirror}` is not an address", ("downloads", origin), "begin it with `https://` or `http://`"
-            )
-    for registry, mirror in settings.parents.items():
-        if "://" in mirror:
-            hint = "a mirror of images is a registry and a path, without a scheme"
-            reader.wrong(f"`{mirror}` cannot be a part of an image's name", ("parents", registry), hint)
-    if reader.mistakes:
-        raise InvalidInput(reader.mistakes)
+    if checked:
+        for section, key, index, value in settings.values():
+            if problem := problem_of(section, key, value, f"`{section}.{key}`"):
+                reader.wrong(problem.message, (section, key, index), problem.hint, key=problem.of_key)
+        if reader.mistakes:
+            raise InvalidInput(reader.mistakes)
     return settings
 
 
@@ -165,7 +257,8 @@ class _Reader:
                 near = get_close_matches(key, keys, 1)
                 known = ", ".join(f"`{each}`" for each in keys)
                 hint = f"did you mean `{near[0]}`?" if near else f"known are {known}"
-                self.wrong(f"unknown key `{key}`", (*path, key), hint, key=True)
+                shown = f" `{key}`" if _PLAIN.fullmatch(key) else ""
+                self.wrong(f"unknown key{shown}", (*path, key), hint, key=True)
         return value
 
     def text(self, key: str) -> str:
@@ -194,6 +287,6 @@ class _Reader:
                 self.wrong(f"`{key}` is not a text or a list of texts", (*path, key))
         return MappingProxyType(found)
 
-    def wrong(self, message: str, path: tuple[str, ...], hint: str | None = None, *, key: bool = False) -> None:
-        place = self.source.key_place(path) if key else self.source.place(path)
+    def wrong(self, message: str, path: tuple[str | int, ...], hint: str | None = None, *, key: bool = False) -> None:
+        place = self.source.key_place(path[:2]) if key else self.source.place(path)
         self.mistakes.append(Mistake(message=message, place=place, hint=hint))

@@ -6,10 +6,15 @@ the command does.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import ssl
+import struct
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -160,3 +165,85 @@ def refused(done: Run, *words: str, code: int = 4) -> None:
     assert done.code == code, f"ended with {done.code}: {done.output}"
     missing = [word for word in words if word not in done.stderr]
     assert not missing, f"{missing} not in: {done.stderr}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Server:
+    """A server on loopback that answers each connection with bytes; `asked` is what came, `address` its URL."""
+
+    address: str
+    asked: list[bytes]
+
+    @property
+    def port(self) -> str:
+        """The host's port."""
+        return self.address.rpartition(":")[2]
+
+
+@contextlib.contextmanager
+def answering(*answers: bytes, reset: bool = False, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
+    """Serve answers over plain sockets, in order, the last one for ever; with `reset` connections break after them.
+
+    An answer is written as it is, so it may be cut off anywhere; then the connection ends.
+    """
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            number = 0
+            while True:
+                try:
+                    plain, _ = listening.accept()
+                except OSError:
+                    return
+                with contextlib.suppress(OSError), plain:
+                    plain.settimeout(10)
+                    connection = tls.wrap_socket(plain, server_side=True) if tls else plain
+                    asked.append(connection.recv(1 << 16))
+                    connection.sendall(answers[min(number, len(answers) - 1)])
+                    number += 1
+                    if reset:
+                        # Lingering for no time ends a connection with RST.
+                        plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    if tls:
+                        connection.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        scheme = "https" if tls else "http"
+        try:
+            yield Server(address=f"{scheme}://127.0.0.1:{listening.getsockname()[1]}", asked=asked)
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+
+
+def http_answer(body: bytes, *headers: str, status: str = "200 OK", length: int | None = None) -> bytes:
+    """Return an answer of HTTP that says `length` of its body, by default the truth."""
+    said = len(body) if length is None else length
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {said}", "Connection: close", *headers]
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode() + body
+
+
+def program(folder: Path, name: str, python: str) -> Path:
+    """Write a Python script that stands for a program on PATH, and return the folder to put there."""
+    path = write(folder, name, f"#!{sys.executable}\n{python}")
+    path.chmod(0o755)
+    return folder
+
+
+DOWNLOAD = """\
+FROM toolchain AS build
+ARG ARCHIVE_URL
+ARG ARCHIVE_SHA256
+ADD --checksum=sha256:${ARCHIVE_SHA256} ${ARCHIVE_URL} /artifact/opt/conf/archive
+
+FROM scratch
+COPY --from=build /artifact /
+"""
+
+
+def with_download(project: Path, url: str, rest: str = "", sha256: str = "unknown, reason: changes") -> None:
+    """Let the layer `conf` fetch an address."""
+    path = project / "layers" / "conf" / "layer.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(f"{text}{rest}downloads: {{archive: {{url: '{url}', sha256: {sha256}}}}}\n", encoding="utf-8")
+    write(project, "layers/conf/Dockerfile", DOWNLOAD)

@@ -23,7 +23,7 @@ OWNERS = {
     "yaml": {"source"},
     "pydantic": {"schema", "schema_mistakes"},
     "python_on_whales": {"engine_store"},
-    "tenacity": {"registry_http", "making"},
+    "tenacity": {"registry_http", "making", "downloads"},
     "typer": {"cli", "cli_ask", "cli_bake", "cli_run"},
     "packaging": {"stack_checks"},
     "rich": {"live"},

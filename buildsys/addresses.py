@@ -1,0 +1,72 @@
+"""What an address says: where it leads, and which credentials stand in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+
+# What is wrong with credentials in the address of a download: BuildKit writes it into the history of what it builds.
+IN_HISTORY = "has credentials, which the history of images would show"
+NO_CREDENTIALS = "use an address that asks for none"
+PORTS = {"http": 80, "https": 443}
+# All that may stand in a path or query as it is; what a server writes beyond that is encoded for it.
+_SAFE = "!#$%&'()*+,/:;=?@[]~"
+_AUTHORITY = re.compile(r"://([^/?#\s\"<>`]*)")
+_USERINFO = re.compile(r"(?<=://)[^/?#\s\"<>`]*@")
+# Where a password has a `/`, as in `http://me:a/b@host`, what stands before it is no host and no port.
+_TORN = re.compile(r"://([^/?#@\s]*:[^/?#@\s]*[^/?#@\s\d][^/?#@\s]*[/?#]\S*)@")
+# The path under which a server of conda packages takes a token (docs.conda.io, "channels with tokens").
+_TOKEN = re.compile(r"://[^?#\s]*?/t/([^/?#\s]+)/")
+
+
+class NoHttpAddress(ValueError):
+    """An address that HTTP cannot go to; it is not quoted, since what is wrong may be a part of a password."""
+
+
+def origin(address: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of an HTTP address; raises NoHttpAddress."""
+    try:
+        parts = urlsplit(address)
+        if parts.scheme in PORTS and parts.hostname:
+            return parts.scheme, parts.hostname, PORTS[parts.scheme] if parts.port is None else parts.port
+    except ValueError:
+        pass
+    raise NoHttpAddress("it is no address of http or https")
+
+
+def cleaned(address: str) -> str:
+    """Return an HTTP address without credentials and fragment, fit to be sent; raises NoHttpAddress."""
+    scheme, host, port = origin(address)
+    parts = urlsplit(address)
+    name = f"[{host}]" if ":" in host else host
+    place = name if port == PORTS[scheme] else f"{name}:{port}"
+    return urlunsplit((scheme, place, quote(parts.path, safe=_SAFE), quote(parts.query, safe=_SAFE), ""))
+
+
+def followed(address: str, location: str) -> str:
+    """Return where a `Location` of the answer from `address` leads; raises NoHttpAddress if that is none."""
+    try:
+        target = urljoin(address, location)
+    except ValueError as error:
+        raise NoHttpAddress("it is no address") from error
+    return cleaned(target)
+
+
+def credentials_in(text: str) -> Iterator[str]:
+    """Yield the credentials of the addresses in a text, as they stand there: `user:password`, or a token."""
+    for authority in _AUTHORITY.findall(text):
+        userinfo, at, _ = authority.rpartition("@")
+        if at and userinfo:
+            yield userinfo
+    yield from _TORN.findall(text)
+
+
+def tokens_in(text: str) -> Iterator[str]:
+    """Yield the tokens in the paths of addresses of conda channels."""
+    yield from _TOKEN.findall(text)
+
+
+def without_credentials(text: str) -> str:
+    """Return a text with `***` in place of what stands before the host in its addresses."""
+    return _USERINFO.sub("***@", text)

@@ -1,0 +1,131 @@
+"""Credentials are replaced by `***` in whatever is shown or kept, also where they come in pieces."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, TypeVar, cast
+from urllib.parse import quote, unquote
+
+from buildsys.addresses import credentials_in, without_credentials
+
+T = TypeVar("T")
+MASKED = b"***"
+# What is shorter would be found in every second word.
+_SHORTEST = 4
+# What stands for a password where the name is the token (https://docs.github.com, "x-oauth-basic").
+_NO_PASSWORD = ("", "x-oauth-basic")
+
+
+class Mask:
+    """Knows credentials in every form in which programs print them."""
+
+    def __init__(self, credentials: Iterable[str] = ()) -> None:
+        # What is no UTF-8 is in no address that can be used.
+        known = [each.encode("utf-8", "replace").decode() for each in credentials]
+        forms = {form.encode() for each in known for form in _forms(each)}
+        # The longest first: a regular expression takes the first that fits.
+        self.forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
+        self._pattern = re.compile(b"|".join(map(re.escape, self.forms))) if forms else None
+
+    @classmethod
+    def of_texts(cls, texts: Iterable[str], others: Iterable[str] = ()) -> Mask:
+        """Return the mask of the credentials in the addresses of some texts, and of others."""
+        return cls(dict.fromkeys([*(each for text in texts for each in credentials_in(text)), *others]))
+
+    def __bool__(self) -> bool:
+        return bool(self.forms)
+
+    def data(self, data: bytes) -> bytes:
+        """Return bytes without credentials."""
+        return self._pattern.sub(MASKED, data) if self._pattern else data
+
+    def spans(self, data: bytes) -> tuple[tuple[int, int], ...]:
+        """Return where credentials stand in the data, each from its first byte to behind its last."""
+        return tuple(found.span() for found in self._pattern.finditer(data)) if self._pattern else ()
+
+    def text(self, text: str) -> str:
+        """Return a text without credentials: those known, and those of any address in it."""
+        if self._pattern:
+            text = self.data(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+        return without_credentials(text)
+
+    def value(self, value: T, *, keep: Collection[str] = ()) -> T:
+        """Return a value with all its texts masked, through tuples and dataclasses, but for the fields in `keep`."""
+        return cast(T, self._value(value, keep))
+
+    def _value(self, value: Any, keep: Collection[str]) -> Any:
+        if type(value) is str:
+            return self.text(value)
+        if isinstance(value, tuple):
+            return tuple(self._value(each, keep) for each in value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            names = [each.name for each in dataclasses.fields(value) if each.name not in keep]
+            return dataclasses.replace(value, **{name: self._value(getattr(value, name), keep) for name in names})
+        return value
+
+
+class MaskedStream:
+    """Masks a stream that comes in pieces: what could be the beginning of a credential is held back."""
+
+    def __init__(self, mask: Mask) -> None:
+        self._mask = mask
+        self._held = b""
+
+    def take(self, piece: bytes) -> bytes:
+        """Return what is certain after one more piece; all that is returned is what `Mask.data` makes of the whole."""
+        data = self._held + piece
+        end = self._open_end(data)
+        self._held = data[end:]
+        return self._mask.data(data[:end])
+
+    def rest(self) -> bytes:
+        """Return what was held back, at the end of the stream."""
+        held, self._held = self._held, b""
+        return self._mask.data(held)
+
+    def _open_end(self, data: bytes) -> int:
+        """Return where the first beginning of a credential stands that the data does not complete."""
+        starts = sorted({start for form in self._mask.forms for start in _beginnings(data, form)})
+        whole = self._mask.spans(data) if starts else ()
+        inside = (start for start in starts if not any(first < start < last for first, last in whole))
+        return next(inside, len(data))
+
+
+def _beginnings(data: bytes, form: bytes) -> Iterator[int]:
+    start = data.find(form[:1], max(0, len(data) - len(form) + 1))
+    while start >= 0:
+        if form.startswith(data[start:]):
+            yield start
+        start = data.find(form[:1], start + 1)
+
+
+def _forms(credentials: str) -> Iterator[str]:
+    """Yield how `user:password` or a token of an address may be printed: encoded, decoded, quoted, as a header."""
+    name, _, password = credentials.partition(":")
+    secret = name if password in _NO_PASSWORD else password
+    whole = f"{unquote(name)}:{unquote(password)}"
+    for text in dict.fromkeys((secret, unquote(secret), credentials, whole)):
+        for form in dict.fromkeys((text, quote(text, safe=""), quote(text, safe=":"), *_quoted(text))):
+            yield from (each for each in (form, _lower_case(form)) if len(each) >= _SHORTEST)
+    for text in (whole, f"{name}:{password}"):
+        code = base64.b64encode(text.encode()).decode().rstrip("=")
+        yield from (code, code.replace("+", "-").replace("/", "_"))
+    if len(credentials) < _SHORTEST:
+        yield f"//{credentials}@"
+
+
+def _quoted(text: str) -> Iterator[str]:
+    """Yield a text as it stands within the quotes of JSON, Go, Python and two shells."""
+    yield json.dumps(text)[1:-1]
+    yield json.dumps(text, ensure_ascii=False)[1:-1]
+    for quotes in ("\\'", "'\\''", "'\"'\"'"):
+        yield text.replace("'", quotes)
+
+
+def _lower_case(text: str) -> str:
+    """Return a text with the hexadecimal digits of its encoded characters in lower case."""
+    return re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), text)
