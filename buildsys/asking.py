@@ -8,7 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from buildsys.actions import BUILD, Action, decide
-from buildsys.commands import make_plan, named_prefix
+from buildsys.commands import contents_of, make_plan, named_prefix
 from buildsys.comparing import Changed, compare, users_of
 from buildsys.errors import Differs, InvalidInput, Mistake
 from buildsys.key import Keys, folders_of, keys_of
@@ -36,7 +36,7 @@ def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, ove
     Where no engine answers, and offline, everything is to be built.
     """
     made = make_plan(workspace.tree(), overlay=overlay)
-    keys = keys_of(made, workspace.contents(folders_of(made)))
+    keys = keys_of(made, contents_of(workspace, made))
     wanted = [stack.name for stack in made.stacks if not stack.noded.stack.deprecated]
     if offline:
         return Look(plan=made, keys=keys, actions=decide(made, keys, {}, {}, wanted))
@@ -64,7 +64,7 @@ def differences(workspace: Workspace, revision: str) -> tuple[Plan, tuple[Change
     from buildsys.revision import read_revision
 
     made = make_plan(workspace.tree(), overlay=True)
-    after = (made, keys_of(made, workspace.contents(folders_of(made))))
+    after = (made, keys_of(made, contents_of(workspace, made)))
     other = read_revision(workspace.root, revision)
     try:
         old = make_plan(other.tree, overlay=True)

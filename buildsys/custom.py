@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -24,16 +25,19 @@ from buildsys.key import File, readable_inputs
 from buildsys.model import Catalog, LayerUse, Stack
 from buildsys.progress import Status, Text
 from buildsys.publishing import Published, publish
+from buildsys.reading import Home, read_file
 from buildsys.registry_values import Reference
 from buildsys.run_options import RunOptions
 from buildsys.source import read
 from buildsys.step_events import StepEvents
 from buildsys.store import Store
-from buildsys.workspace import STATE_FOLDER, Workspace, write_whole
+from buildsys.workspace import STATE_FOLDER, Workspace, files_of, write_whole
 
 ENVIRONMENTS = f"{STATE_FOLDER}/environments"
 CUSTOM_FILE = f"{STATE_FOLDER}/custom.hcl"
 TARGET = "custom"
+# Of a file with the packages of an environment: a lock file may be long.
+_LIMIT = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +76,7 @@ def environment_image(
 
     Raises `InvalidInput` if the file cannot be read, is neither kind, or the stack does not exist.
     """
-    data = _read(request.file)
+    data = _read(_real(workspace, request.file), request.file)
     layer, name = _kind(request.file, data)
     digest = hashlib.sha256(data).hexdigest()[:12]
     folder = f"{ENVIRONMENTS}/{digest}"
@@ -124,11 +128,16 @@ def _stack(catalog: Catalog, name: str) -> Stack:
     return found
 
 
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise InvalidInput([Mistake(message=f"`{file}` cannot be read: {error.strerror}")]) from error
+def _real(workspace: Workspace, file: Path) -> Path:
+    """Return where a file really is; one that is named in the project must not lead out of it."""
+    given = Path(os.path.normpath(Path.cwd() / file))
+    if given.is_relative_to(workspace.root):
+        return workspace.home.find(given.relative_to(workspace.root).as_posix())
+    return Path(os.path.realpath(given))
+
+
+def _read(real: Path, shown: Path) -> bytes:
+    return read_file(real, Home(root=real.parent, shown=str(shown.parent)), shown.name, limit=_LIMIT)
 
 
 def _kind(file: Path, data: bytes) -> tuple[str, str]:
@@ -159,17 +168,21 @@ def dockerfile_image(
 
     Its folder is the build context. The key is made of the stack's key and of every file that the Dockerfile can read.
     """
-    _read(request.file)
+    real = _real(workspace, request.file)
+    _read(real, request.file)
+    folder = real.parent
+    mistakes: list[Mistake] = []
+    context = files_of(Home(root=folder, shown=str(folder), word=f"`{folder}`"), "", mistakes)
+    if mistakes:
+        raise InvalidInput(mistakes)
     made = make_plan(
         workspace.tree(),
         overlay=True,
         change=lambda catalog: replace(catalog, stacks=(_stack(catalog, request.stack),)),
     )
     stack = made.stacks[0]
-    folder = request.file.resolve().parent
-    context = Workspace(root=folder.parent).contents((folder.name,))
     decision, _ = decide_published(workspace, store, made, (stack.name,), environ)
-    key = _custom_key(decision.keys.stacks[stack.name].key, request.file.name, context[folder.name])
+    key = _custom_key(decision.keys.stacks[stack.name].key, real.name, context)
     wanted = Reference.parse(f"{store.prefix}/{stack.stack}-custom:key-{key}")
     found = store.registry.head(wanted)
     if found is None:
@@ -178,7 +191,7 @@ def dockerfile_image(
         if on is None:
             return Custom(reference=None, made=False, failures=base.failures, published=base)
         failure = _bake(
-            workspace, folder, request.file.name, on, wanted, find(), journal, stop, bake_environment(made, workspace)
+            workspace, folder, real.name, on, wanted, find(), journal, stop, bake_environment(made, workspace)
         )
         found = store.registry.head(wanted) if failure is None else None
         if found is None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from buildsys.actions import BUILD, LEAVE, REUSE, Action, decide, needed
+from buildsys.commands import contents_of
 from buildsys.documents import defaults, plain
-from buildsys.key import Keys, folders_of, keys_of
+from buildsys.key import Keys, keys_of
 from buildsys.plan import Plan
 from buildsys.render import stack_tags
 from buildsys.store import Store
@@ -55,7 +56,7 @@ def decide_published(
     verify: bool = False,
 ) -> tuple[Decision, Mapping[str, tuple[str, ...]]]:
     """Return what a run that publishes would do, and with `verify` what of the registry is damaged."""
-    keys = keys_of(made, workspace.contents(folders_of(made)))
+    keys = keys_of(made, contents_of(workspace, made))
     # What an image that exists is made of is nobody's question here.
     existing = dict(store.existing(made, keys, targets))
     existing |= store.existing(made, keys, needed(made, existing, targets))

@@ -30,7 +30,7 @@ from buildsys.runtime import Publication, linked_nodes, render_bake, render_grou
 from buildsys.step_events import StepEvents
 from buildsys.step_titles import titles
 from buildsys.steps import Snapshot, executed_runs
-from buildsys.workspace import write_whole
+from buildsys.workspace import Workspace, write_whole
 
 RAW_LOG = "bake.jsonl"
 _COUNTED = frozenset({StepKind.RUN, StepKind.FILE})
@@ -175,12 +175,9 @@ class Making:
 
     def _titles(self, targets: Collection[str]) -> Mapping[str, Mapping[str, str]]:
         made = (self.plan.targets[name] for name in targets)
-        files = {each.name: self.call.root / each.dockerfile for each in made if isinstance(each, Node)}
-        return {
-            name: titles(file.read_text(encoding="utf-8", errors="replace"))
-            for name, file in files.items()
-            if file.is_file()
-        }
+        project = Workspace(root=self.call.root)
+        files = {each.name: project.read(each.dockerfile) for each in made if isinstance(each, Node)}
+        return {name: titles(text) for name, text in files.items() if text is not None}
 
     def _log(self, target: str, text: str) -> None:
         path = self.log_file(target)

@@ -48,3 +48,8 @@ def registry_prefix(prefix: str) -> str | None:
     """Return a prefix if it names a registry: its first part has a dot or a colon, or is `localhost`."""
     first, slash, _ = prefix.partition("/")
     return prefix.rstrip("/") if slash and (set(".:") & set(first) or first == "localhost") else None
+
+
+def visible(text: str) -> str:
+    """Return a text of somebody else as a message shows it: what cannot be seen, or moves the cursor, is escaped."""
+    return text if text.isprintable() else repr(text)[1:-1]
