@@ -29,9 +29,10 @@ from buildsys.reading import Home, read_file
 from buildsys.registry_values import Reference
 from buildsys.run_options import RunOptions
 from buildsys.source import read
+from buildsys.state import State
 from buildsys.step_events import StepEvents
 from buildsys.store import Store
-from buildsys.workspace import STATE_FOLDER, Workspace, files_of, write_whole
+from buildsys.workspace import STATE_FOLDER, Workspace, files_of
 
 ENVIRONMENTS = f"{STATE_FOLDER}/environments"
 CUSTOM_FILE = f"{STATE_FOLDER}/custom.hcl"
@@ -80,8 +81,7 @@ def environment_image(
     layer, name = _kind(request.file, data)
     digest = hashlib.sha256(data).hexdigest()[:12]
     folder = f"{ENVIRONMENTS}/{digest}"
-    if not (workspace.root / folder / name).is_file():
-        write_whole(workspace.root / folder / name, data)
+    State(workspace.root).fill(folder, {name: data})
     made = make_plan(
         workspace.tree(),
         overlay=True,
@@ -231,7 +231,7 @@ def _bake(
         Attribute("output", ["type=image,push=true,store=false,oci-mediatypes=true"]),
         Attribute("attest", ["type=provenance,disabled=true"]),
     )
-    write_whole(workspace.root / CUSTOM_FILE, write([Block("target", (TARGET,), body)]).encode())
+    State(workspace.root).write(CUSTOM_FILE, write([Block("target", (TARGET,), body)]).encode())
     call = BakeCall(
         root=workspace.root,
         files=(CUSTOM_FILE,),

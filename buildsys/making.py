@@ -27,6 +27,7 @@ from buildsys.registry_values import Reference
 from buildsys.render import MIRRORS_TARGET
 from buildsys.running import Result, Tell
 from buildsys.runtime import Publication, linked_nodes, render_bake, render_grounds
+from buildsys.state import append_to
 from buildsys.step_events import StepEvents
 from buildsys.step_titles import titles
 from buildsys.steps import Snapshot, executed_runs
@@ -78,7 +79,8 @@ class Making:
         references = {} if self.linked else {**self.existing, **published}
         work = _Work(targets=targets, made=made, references=references, tell=tell)
         for target in targets:
-            self.log_file(target).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.log_file(target).unlink()
         attempts = self.retries + 1
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(attempts),
@@ -168,7 +170,7 @@ class Making:
         raw = file.with_suffix(".jsonl")
         result = run_bake(self.docker, call, take, log=raw, stop=self.stop)
         # A log that cannot be kept fails no build.
-        with self.lock, contextlib.suppress(OSError), (self.logs / RAW_LOG).open("ab") as log:
+        with self.lock, contextlib.suppress(OSError), append_to(self.logs / RAW_LOG) as log:
             log.write(raw.read_bytes())
         self._settle(work, result)
         return result
@@ -183,8 +185,8 @@ class Making:
         path = self.log_file(target)
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8", errors="replace") as file:
-                file.write(text)
+            with append_to(path) as file:
+                file.write(text.encode(errors="replace"))
 
     def _settle(self, work: _Work, result: BakeResult) -> None:
         """Take what was made out of what is left; what was pushed is looked at."""

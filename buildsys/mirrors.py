@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from buildsys.reading import Home, read_file
 from buildsys.settings import Settings
-from buildsys.workspace import STATE_FOLDER, write_whole
+from buildsys.state import State
+from buildsys.workspace import STATE_FOLDER
 
 CONTEXT = f"{STATE_FOLDER}/mirrors"
 _INSIDE = "/run/mirrors"
@@ -93,23 +94,20 @@ def _apt_files(settings: Settings, *, has_ca: bool) -> dict[str, bytes]:
 
 
 def write_mirrors(settings: Settings, root: Path) -> str | None:
-    """Write the context folder of a project and return its path below `root`; None if builds need none."""
+    """Write the context folder of a project and return its path below `root`; None if builds need none.
+
+    Raises `InvalidInput` for symlinks in the folder, or which leave the folder of files that the settings name.
+    """
     if not settings.reaches_builds:
         return None
-    folder = root / CONTEXT
-    wanted = mirror_files(settings, ca=settings.ca.read_bytes() if settings.ca else None)
-    for name, data in wanted.items():
-        path = folder / name
-        if not path.is_file() or path.read_bytes() != data:
-            write_whole(path, data)
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in wanted and not name.startswith("files/"):
-            path.unlink()
-    if (folder / "files").exists():
-        shutil.rmtree(folder / "files")
+    ca = None
+    if settings.ca is not None:
+        home = Home(root=settings.ca.parent, shown=str(settings.ca.parent))
+        ca = read_file(settings.ca.resolve(), home, settings.ca.name)
+    state = State(root)
+    state.fill(CONTEXT, mirror_files(settings, ca=ca))
     if settings.files is not None:
-        shutil.copytree(settings.files, folder / "files")
+        state.copy(settings.files, f"{CONTEXT}/files")
     return CONTEXT
 
 
