@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from buildsys.errors import InvalidInput, Mistake
+from buildsys.settings_paths import path_mistakes, settings_text
 from buildsys.source import Data, Source, read
 
 SETTINGS_FILE = "buildsys.settings.yaml"
@@ -52,19 +53,24 @@ def read_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     What the environment says goes before the file, see `with_environment`. Raises `InvalidInput` with every mistake.
     """
     named = environ.get("BUILDSYS_SETTINGS")
-    path = root / (named or SETTINGS_FILE)
+    shown = named or SETTINGS_FILE
+    path = root / shown
     if named and not path.is_file():
         message = f"BUILDSYS_SETTINGS names `{named}`, which does not exist"
         raise InvalidInput([Mistake(message=message)])
-    settings = Settings()
-    if path.is_file():
-        settings = parse_settings(path.read_text(encoding="utf-8"), named or SETTINGS_FILE, path.parent)
-    settings = with_environment(settings, environ, root)
+    own, source = Settings(), None
+    if (text := settings_text(root, shown)) is not None:
+        own, source = parse_settings(text, shown, path.parent), read(text, shown)
+    settings = with_environment(own, environ, root)
     mistakes = []
     if settings.ca is not None and not settings.ca.is_file():
         mistakes.append(Mistake(message=f"`ca` names `{settings.ca}`, which is not a file"))
     if settings.files is not None and not settings.files.is_dir():
         mistakes.append(Mistake(message=f"`files` names `{settings.files}`, which is not a folder"))
+    for key, given, said in (("ca", settings.ca, own.ca), ("files", settings.files, own.files)):
+        if given is not None:
+            place = source.place((key,)) if source and given is said else None
+            mistakes += path_mistakes(root, key, given, path if place else None, place)
     if mistakes:
         raise InvalidInput(mistakes)
     return settings

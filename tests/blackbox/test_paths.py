@@ -266,6 +266,7 @@ def test_dockerfile_is_the_plain_name_of_a_file_in_the_folder_of_its_layer(proje
         ("stacks.yaml", ("list",)),
         ("buildsys.lock", ("plan", "--offline")),
         ("buildsys.lock.local", ("variables",)),
+        ("buildsys.settings.yaml", ("variables",)),
         ("docker-bake.hcl", ("plan", "--check")),
         ("docker-bake.hcl", ("plan", "--offline")),
         ("schemas/layer.schema.json", ("schema", "--check")),
@@ -417,6 +418,53 @@ def test_named_pipe_beside_a_dockerfile_of_the_user_is_refused(folders: Path, tm
     refused(bounded(folders, *words), "own/pipe", "a named pipe")
 
 
+@pytest.mark.parametrize("setting", ["files: {home}/.ssh", "ca: {home}/.ssh/id_ed25519", "files: ../home/.ssh"])
+@pytest.mark.parametrize("words", [("variables",), ("lock", "--offline")])
+def test_settings_that_are_committed_give_builds_nothing_of_the_machine(
+    project: Path, home: Path, setting: str, words: tuple[str, ...]
+) -> None:
+    write(project, "buildsys.settings.yaml", setting.format(home=home) + "\n")
+    commit(project)
+    done = buildsys(project, *words)
+    of_nobody(done, "--> buildsys.settings.yaml:1:", "committed", "BUILDSYS_")
+    assert not (project / ".buildsys").exists()
+
+
+def test_committed_settings_of_another_name_or_behind_a_symlink_are_the_same(project: Path, home: Path) -> None:
+    write(project, "ci/settings.yaml", f"files: {home}/.ssh\n")
+    commit(project)
+    done = buildsys(project, "lock", "--offline", BUILDSYS_SETTINGS="ci/settings.yaml")
+    of_nobody(done, "--> ci/settings.yaml", "committed")
+    link(project / "buildsys.settings.yaml", "ci/settings.yaml")
+    of_nobody(buildsys(project, "variables"), "committed")
+
+
+def test_committed_settings_of_a_project_in_a_folder_of_its_repository_are_the_same(
+    project: Path, home: Path, tmp_path: Path
+) -> None:
+    write(project, "buildsys.settings.yaml", f"files: {home}/.ssh\n")
+    commit(tmp_path)
+    # What makes git take the folder for a repository of its own must not make it forget.
+    for name in ("HEAD", "objects/x", "refs/x"):
+        write(project, name, "ref: refs/heads/main\n")
+    of_nobody(buildsys(project, "variables"))
+    assert not (project / ".buildsys").exists()
+
+
+@pytest.mark.parametrize(
+    "setting", ["files: data", "files: .git", "files: .", "files: data/..", "ca: .git/config", "files: up/.ssh"]
+)
+def test_settings_lead_out_of_the_project_or_into_what_it_keeps_by_no_detour(
+    project: Path, home: Path, setting: str
+) -> None:
+    commit(project)
+    link(project / "data", home / ".ssh")
+    link(project / "up", home)
+    write(project, "buildsys.settings.yaml", f"{setting}\n")
+    of_nobody(buildsys(project, "variables"), "--> buildsys.settings.yaml:1:")
+    assert not (project / ".buildsys").exists()
+
+
 def key_of(project: Path, *names: str) -> list[str]:
     found = []
     for name in names or ("img",):
@@ -474,6 +522,25 @@ def test_folder_of_a_parameter_may_be_a_symlink_inside_the_project(folders: Path
     (folders / "environments/keys").rename(folders / "files")
     link(folders / "environments/keys", "../files")
     assert key_of(folders) == before
+
+
+def test_settings_of_this_machine_alone_may_name_what_is_outside(project: Path, home: Path) -> None:
+    write(project, ".gitignore", "buildsys.settings.yaml\n")
+    commit(project)
+    write(project, "buildsys.settings.yaml", f"files: {home}/.ssh\nca: ../home/.ssh/id_ed25519\n")
+    done = buildsys(project, "variables")
+    assert done.code == 0, done.output
+    assert (project / ".buildsys/mirrors/ca.crt").read_text(encoding="utf-8") == f"{WORD}\n"
+
+
+def test_committed_settings_may_name_files_of_the_project_and_leave_the_rest_to_the_environment(
+    project: Path, home: Path
+) -> None:
+    write(project, "certificates/ca.crt", "bundle\n")
+    write(project, "buildsys.settings.yaml", f"ca: certificates/ca.crt\nfiles: {home}\n")
+    commit(project)
+    done = buildsys(project, "lock", "--offline", BUILDSYS_FILES=str(home))
+    assert done.code == 0, done.output
 
 
 def test_environment_file_outside_of_the_project_is_the_business_of_who_names_it(

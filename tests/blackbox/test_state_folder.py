@@ -211,6 +211,11 @@ def test_files_of_the_settings_bring_nothing_in_from_elsewhere(
     assert not (made / ".buildsys/mirrors/files/loop").exists()
 
 
+def test_files_of_the_settings_may_not_hold_the_project(made: Path) -> None:
+    write(made, "buildsys.settings.yaml", "files: ..\n")
+    refused(buildsys(made, "variables"), "--> buildsys.settings.yaml:1:8", "whole of the project")
+
+
 def test_symlinks_among_the_files_of_the_settings_lead_to_the_same_in_a_build(made: Path, tmp_path: Path) -> None:
     write(tmp_path, "given/pool/a/x", "a\n").chmod(0o755)
     link(tmp_path / "given/dists/near", "../pool/a/x")
