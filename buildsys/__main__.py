@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -56,14 +57,13 @@ def _files(error: object) -> dict[str, str]:
     names -= {SETTINGS_FILE, os.environ.get("BUILDSYS_SETTINGS")}
     found = {}
     try:
-        root = find_workspace(_directory()).root
+        workspace = find_workspace(_directory())
     except BuildsysError:
         return {}
     for name in names:
-        try:
-            found[name] = (root / name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            continue
+        # What a project may not read is not shown either.
+        with contextlib.suppress(BuildsysError):
+            found[name] = workspace.read(name) or ""
     return found
 
 

@@ -8,7 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from buildsys.actions import BUILD, Action, decide
-from buildsys.commands import make_plan, named_prefix
+from buildsys.commands import contents_of, make_plan, named_prefix
 from buildsys.comparing import Changed, compare, users_of
 from buildsys.errors import Differs, InvalidInput, Mistake
 from buildsys.key import Keys, folders_of, keys_of
@@ -36,7 +36,7 @@ def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, ove
     Where no engine answers, and offline, everything is to be built.
     """
     made = make_plan(workspace.tree(), overlay=overlay)
-    keys = keys_of(made, workspace.contents(folders_of(made)))
+    keys = keys_of(made, contents_of(workspace, made))
     wanted = [stack.name for stack in made.stacks if not stack.noded.stack.deprecated]
     if offline:
         return Look(plan=made, keys=keys, actions=decide(made, keys, {}, {}, wanted))
@@ -66,7 +66,7 @@ def differences(workspace: Workspace, revision: str) -> tuple[Plan, tuple[Change
 
     tree = workspace.tree()
     made = make_plan(tree, overlay=True)
-    after = (made, keys_of(made, workspace.contents(folders_of(made))))
+    after = (made, keys_of(made, contents_of(workspace, made)))
     # Parents that were made on this machine are the same ones whatever the revision.
     overlay = {OVERLAY_FILE: tree[OVERLAY_FILE]} if OVERLAY_FILE in tree else {}
     with open_revision(workspace.root, revision) as other:

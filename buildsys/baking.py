@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from buildsys.actions import needed
-from buildsys.commands import named_prefix
+from buildsys.commands import contents_of, named_prefix
 from buildsys.deciding import Decision, decide_local, without_cache
 from buildsys.engine import Docker
 from buildsys.engine_stop import Stop
@@ -17,7 +17,7 @@ from buildsys.engine_store import image_sizes, remove_images
 from buildsys.errors import Unavailable
 from buildsys.events import Noted
 from buildsys.journal import Journal, history_of
-from buildsys.key import Keys, folders_of, keys_of
+from buildsys.key import Keys, keys_of
 from buildsys.making import Making
 from buildsys.names import KEY_LABEL
 from buildsys.plan import Plan
@@ -90,7 +90,7 @@ def decision_for(
     images: Mapping[str, tuple[str, ...]],
 ) -> tuple[Decision, str]:
     """Return what a run would do, and why nothing is taken from the registry where that is so."""
-    contents = workspace.contents(folders_of(made))
+    contents = contents_of(workspace, made)
     keys, sources = keys_of(made, contents), Sources(workspace=workspace, plan=made, contents=contents)
     found = decide_local(made, keys, sources, targets, {}, {}, environ)
     if options.no_cache:

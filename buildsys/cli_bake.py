@@ -76,8 +76,8 @@ def run_image_tests(
     from buildsys.workspace import find_workspace
 
     workspace = find_workspace(context.obj)
-    docker = find_docker(builder)
     made = commands.make_plan(workspace.tree(), overlay=True)
+    docker = find_docker(builder)
     targets = commands.chosen_targets(made, tuple(names or ()), everything=everything)
     tests = declared_tests(made, targets)
     images = {target: tags[0] for target, tags in public_tags(made, targets, os.environ).items() if tags}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from buildsys.errors import InvalidInput, Mistake
-from buildsys.key import without_files
+from buildsys.key import Contents, at_their_stacks, folders_of, without_files
 from buildsys.load import load
 from buildsys.lock import LOCK_FILE, OVERLAY_FILE, Lock, overlaid, parse_lock
 from buildsys.model import Catalog
@@ -46,6 +46,17 @@ def make_plan(
     return plan(catalog, resolve(catalog), lock)
 
 
+def contents_of(workspace: Workspace, made: Plan, folders: Iterable[str] | None = None) -> Contents:
+    """Return the files that the builds of a plan read, or those of some of its folders.
+
+    Raises `InvalidInput` for what leads out of the project or cannot be read, where a parameter names it at its stack.
+    """
+    try:
+        return workspace.contents(folders_of(made) if folders is None else folders)
+    except InvalidInput as error:
+        raise InvalidInput(at_their_stacks(made, error.mistakes())) from error
+
+
 def write_plan(workspace: Workspace, *, check: bool) -> Planned:
     """Plan and write the bake file; with `check` write nothing and raise `Differs` if it is not up to date.
 
@@ -53,7 +64,7 @@ def write_plan(workspace: Workspace, *, check: bool) -> Planned:
     """
     made = make_plan(workspace.tree())
     given = sorted({path for node in made.nodes for _, path in node.folders})
-    if mistakes := tuple(without_files(made, workspace.contents(given))):
+    if mistakes := tuple(without_files(made, contents_of(workspace, made, given))):
         raise InvalidInput(mistakes)
     text = render(made)
     if check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -28,19 +29,23 @@ from buildsys.model import Catalog, LayerUse, Stack
 from buildsys.names import CUSTOM_SUFFIX, tag_problem
 from buildsys.progress import Status, Text
 from buildsys.publishing import Published, publish
+from buildsys.reading import Home, read_file
 from buildsys.registry_values import Reference
 from buildsys.run_options import RunOptions
 from buildsys.runtime import Publication, published_attributes
 from buildsys.settings import mask_of
 from buildsys.source import read
 from buildsys.sources import difference, unfit_context
+from buildsys.state import State
 from buildsys.step_events import StepEvents
 from buildsys.store import Store, annotations_of, incoming_tag
-from buildsys.workspace import STATE_FOLDER, Workspace, write_whole
+from buildsys.workspace import STATE_FOLDER, Workspace, files_of, folder_modes_of
 
 ENVIRONMENTS = f"{STATE_FOLDER}/environments"
 CUSTOM_FILE = f"{STATE_FOLDER}/custom.hcl"
 TARGET = "custom"
+# Of a file with the packages of an environment: a lock file may be long.
+_LIMIT = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,12 +85,11 @@ def environment_image(
     Raises `InvalidInput` if the file cannot be read, is neither kind, or the stack does not exist.
     """
     _check_tag(request)
-    data = _read(request.file)
+    data = _read(_real(workspace, request.file), request.file)
     layer, name = _kind(request.file, data)
     digest = hashlib.sha256(data).hexdigest()[:12]
     folder = f"{ENVIRONMENTS}/{digest}"
-    if not (workspace.root / folder / name).is_file():
-        write_whole(workspace.root / folder / name, data)
+    State(workspace.root).fill(folder, {name: data})
     made = make_plan(
         workspace.tree(),
         overlay=True,
@@ -137,11 +141,16 @@ def _check_tag(request: Request) -> None:
         raise InvalidInput([Mistake(message=f"`--tag`: {problem}")])
 
 
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise InvalidInput([Mistake(message=f"`{file}` cannot be read: {error.strerror}")]) from error
+def _real(workspace: Workspace, file: Path) -> Path:
+    """Return where a file really is; one that is named in the project must not lead out of it."""
+    given = Path(os.path.normpath(Path.cwd() / file))
+    if given.is_relative_to(workspace.root):
+        return workspace.home.find(given.relative_to(workspace.root).as_posix())
+    return Path(os.path.realpath(given))
+
+
+def _read(real: Path, shown: Path) -> bytes:
+    return read_file(real, Home(root=real.parent, shown=str(shown.parent)), shown.name, limit=_LIMIT)
 
 
 def _kind(file: Path, data: bytes) -> tuple[str, str]:
@@ -174,7 +183,8 @@ def dockerfile_image(
     `InvalidInput` for files with modes that no key covers.
     """
     _check_tag(request)
-    text = _read(request.file).decode("utf-8", "replace")
+    real = _real(workspace, request.file)
+    text = _read(real, request.file).decode("utf-8", "replace")
     if mistakes := frontend_problems(text, str(request.file)):
         raise InvalidInput(mistakes)
     made = make_plan(
@@ -184,10 +194,10 @@ def dockerfile_image(
     )
     stack = made.stacks[0]
     environment = bake_environment(made, workspace, environ)
-    context = _Context(folder=request.file.resolve().parent, dockerfile=request.file.name)
+    context = _Context(folder=real.parent, dockerfile=real.name)
     files = context.files()
     decision, _ = decide_published(workspace, store, made, (stack.name,), environ)
-    keyed = _custom_key(decision.keys.stacks[stack.name].key, request.file.name, files)
+    keyed = _custom_key(decision.keys.stacks[stack.name].key, real.name, files)
     wanted = Reference.parse(f"{store.prefix}/{stack.stack}{CUSTOM_SUFFIX}:key-{keyed.key}")
     found = store.registry.manifest(wanted)
     if found is not None and (why := store.foreign(wanted, found, keyed)):
@@ -197,8 +207,8 @@ def dockerfile_image(
     if found is not None:
         reference = wanted.with_digest(found.descriptor.digest)
     else:
-        if mistakes := context.unfit(files):
-            raise InvalidInput(mistakes)
+        if unfit := context.unfit(files):
+            raise InvalidInput(unfit)
         base = publish(workspace, store, made, (stack.name,), RunOptions(), find, journal, stop, environ)
         on = base.stacks.get(stack.name) or base.decision.existing.get(stack.name)
         if on is None:
@@ -228,9 +238,18 @@ class _Context:
     folder: Path
     dockerfile: str
 
+    @property
+    def home(self) -> Home:
+        """The folder as what its symlinks do not leave."""
+        return Home(root=self.folder, shown=str(self.folder), word=f"`{self.folder}`")
+
     def files(self) -> Mapping[str, File]:
-        """Return its files as they are now."""
-        return Workspace(root=self.folder.parent).contents((self.folder.name,))[self.folder.name]
+        """Return its files as they are now; raises `InvalidInput` for what leads out of it or cannot be read."""
+        mistakes: list[Mistake] = []
+        found = files_of(self.home, "", mistakes)
+        if mistakes:
+            raise InvalidInput(mistakes)
+        return found
 
     def paths(self, files: Mapping[str, File]) -> Mapping[str, File]:
         """Return what the Dockerfile can read of its files, by path."""
@@ -238,7 +257,7 @@ class _Context:
 
     def unfit(self, files: Mapping[str, File]) -> tuple[Mistake, ...]:
         """Return what another checkout of it would give otherwise."""
-        modes = Workspace(root=self.folder.parent).folder_modes((self.folder.name,))[self.folder.name]
+        modes = folder_modes_of(self.home, "", [])
         return tuple(unfit_context(str(self.folder), self.dockerfile, files, modes))
 
 
@@ -262,7 +281,7 @@ def _bake(
         Attribute("contexts", {"base": f"docker-image://{base}"}),
         *published_attributes(publication),
     )
-    write_whole(workspace.root / CUSTOM_FILE, write([Block("target", (TARGET,), body)]).encode())
+    State(workspace.root).write(CUSTOM_FILE, write([Block("target", (TARGET,), body)]).encode())
     call = BakeCall(
         root=workspace.root,
         files=(CUSTOM_FILE,),

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from buildsys.actions import BUILD, LEAVE, REUSE, Action, decide, needed
+from buildsys.commands import contents_of
 from buildsys.documents import defaults, plain
 from buildsys.errors import InvalidInput, Mistake
-from buildsys.key import Keys, folders_of, keys_of
+from buildsys.key import Keys, keys_of
 from buildsys.names import tag_problem
 from buildsys.plan import Plan
 from buildsys.render import stack_tags
@@ -64,7 +65,7 @@ def decide_published(
 ) -> tuple[Decision, Mapping[str, tuple[str, ...]]]:
     """Return what a run that publishes would do, and with `verify` what of the registry is damaged."""
     check_tag(environ)
-    contents = workspace.contents(folders_of(made))
+    contents = contents_of(workspace, made)
     keys = keys_of(made, contents)
     asked = store.existing(made, keys, targets)
     # What an image that exists is built of is nobody's question here.

@@ -208,7 +208,7 @@ def read_lines(lines: Iterable[str]) -> Iterator[Event]:
     for line in lines:
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         event = _read(value) if isinstance(value, dict) else None
         if event is not None:
@@ -219,10 +219,9 @@ def _read(value: Mapping[str, Any]) -> Event | None:
     kind = _KINDS.get(str(value.get("event")))
     if kind is None:
         return None
-    fields = {name: _plain(name, value[name]) for name in _field_names(kind) if name in value}
     try:
-        return kind(**fields)
-    except TypeError:
+        return kind(**{name: _plain(name, value[name]) for name in _field_names(kind) if name in value})
+    except (TypeError, ValueError, KeyError):
         return None
 
 

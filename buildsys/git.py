@@ -74,6 +74,11 @@ class Repository:
             return None
         return found if found and not set(found) - set(string.hexdigits) else None
 
+    def tracks(self, *paths: str) -> bool:
+        """Return whether the index has one of the project's files, by path relative to the project."""
+        names = (f"{self.prefix}/{path}" if self.prefix else path for path in paths)
+        return bool(self.ask("--literal-pathspecs", "ls-files", "-z", "--", *names))
+
     def entries(self, tree: str) -> Iterator[tuple[str, Entry]]:
         """Yield the files and symlinks of a tree, by path; a submodule has none.
 

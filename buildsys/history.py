@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -25,10 +26,11 @@ def read_history(text: str | None) -> History:
     """Return the history that a file holds; an unreadable one is empty."""
     try:
         value = json.loads(text or "")
-        seconds = {str(name): float(each) for name, each in value["seconds"].items()}
+        numbers = {str(name): float(each) for name, each in value["seconds"].items()}
         undone = tuple(str(name) for name in value["undone"])
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return History()
+    seconds = {name: each for name, each in numbers.items() if math.isfinite(each) and each >= 0}
     return History(seconds=seconds, undone=undone)
 
 

@@ -15,8 +15,9 @@ from buildsys.history import History, after, read_history, text_of
 from buildsys.masking import Mask
 from buildsys.registry_http import RetryNotice
 from buildsys.settings import mask_of
+from buildsys.state import State
 from buildsys.summary import summarise
-from buildsys.workspace import STATE_FOLDER, Workspace, write_whole
+from buildsys.workspace import STATE_FOLDER, Workspace
 
 EVENTS_FILE = f"{STATE_FOLDER}/events.jsonl"
 BEFORE_FILE = f"{STATE_FOLDER}/events-before.jsonl"
@@ -26,6 +27,7 @@ _NAMES = (
     *("target", "needs", "blocked_by", "missing", "failed", "layer", "kind", "outcome", "action"),
     *("digest", "reference", "tags", "file", "log"),
 )
+_HISTORY_LIMIT = 64 << 20
 
 
 class Listener(Protocol):
@@ -104,18 +106,19 @@ class Journal:
 def open_journal(workspace: Workspace, listener: Listener, extra: Path | None = None) -> Iterator[Journal]:
     """Yield the journal of a run; its events are in `.buildsys/events.jsonl`, and in `extra` if that is given.
 
-    Those of the run before stay in `.buildsys/events-before.jsonl`. Raises `Unavailable` if a file cannot be begun.
+    Those of the run before stay in `.buildsys/events-before.jsonl`. Raises `Unavailable` if a file cannot be begun,
+    `InvalidInput` for symlinks in the state folder.
     """
     with contextlib.ExitStack() as stack:
-        last = workspace.root / EVENTS_FILE
-        try:
-            last.parent.mkdir(parents=True, exist_ok=True)
-            if last.exists():
-                last.replace(workspace.root / BEFORE_FILE)
-            paths = [last, *([extra] if extra else [])]
-            files = [stack.enter_context(path.open("w", encoding="utf-8")) for path in paths]
-        except OSError as error:
-            raise Unavailable(f"`{error.filename}` cannot be written: {error.strerror}") from error
+        state = State(workspace.root)
+        state.check()
+        state.move(EVENTS_FILE, BEFORE_FILE)
+        files = [stack.enter_context(state.begin(EVENTS_FILE))]
+        if extra is not None:
+            try:
+                files.append(stack.enter_context(extra.open("w", encoding="utf-8")))
+            except OSError as error:
+                raise Unavailable(f"`{error.filename}` cannot be written: {error.strerror}") from error
         journal = Journal(listener, files, mask_of(workspace.root))
         try:
             yield journal
@@ -127,9 +130,10 @@ def open_journal(workspace: Workspace, listener: Listener, extra: Path | None = 
 
 def history_of(workspace: Workspace) -> History:
     """Return what earlier runs recorded."""
-    return read_history(workspace.read(HISTORY_FILE))
+    data = State(workspace.root).read(HISTORY_FILE, limit=_HISTORY_LIMIT)
+    return read_history(None if data is None else data.decode(errors="replace"))
 
 
 def remember(workspace: Workspace, events: Sequence[Event]) -> None:
     """Add a run to the history."""
-    write_whole(workspace.root / HISTORY_FILE, text_of(after(history_of(workspace), events)).encode())
+    State(workspace.root).write(HISTORY_FILE, text_of(after(history_of(workspace), events)).encode())

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from buildsys.environment import Variable
-from buildsys.errors import InvalidInput, Mistake
+from buildsys.errors import InvalidInput, Mistake, Place
 from buildsys.ignore import ignored
 from buildsys.image_config import healthcheck_text, words_text
 from buildsys.node import Node
@@ -21,6 +21,9 @@ from buildsys.plan import Plan, StackTarget, epoch_of
 # A change of how keys are made from inputs gets a new number, and so makes everything anew.
 DEFINITION = "1"
 ABSENT = "none"
+LINK = "link:"
+# As many symlinks as Linux follows.
+_LINKS = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,9 +102,26 @@ def without_files(plan: Plan, contents: Contents) -> Iterator[Mistake]:
     """Yield a mistake for each parameter that names a folder without files, at the stack that gives it."""
     wrong = {(node.recipe.layer, path) for node in plan.nodes for _, path in node.folders if not contents.get(path)}
     for layer, path in sorted(wrong):
-        instances = (each for stack in plan.stacks for each in stack.noded.layered.instances if each.name == layer)
-        place = next((each.place for each in instances if path in each.parameters.values()), None)
-        yield Mistake(message=f"layer `{layer}`: the folder `{path}` does not exist or has no files", place=place)
+        message = f"layer `{layer}`: the folder `{path}` does not exist or has no files"
+        yield Mistake(message=message, place=_giver(plan, layer, path))
+
+
+def at_their_stacks(plan: Plan, mistakes: Iterable[Mistake]) -> Iterator[Mistake]:
+    """Yield mistakes about folders, those of a folder that a parameter names at the stack that gives it."""
+    given = {path: node.recipe.layer for node in plan.nodes for _, path in node.folders}
+    for each in mistakes:
+        layer = given.get(each.place.file) if each.place else None
+        if each.place is None or layer is None:
+            yield each
+        else:
+            message = f"layer `{layer}`: the folder `{each.place.file}`: {each.message}"
+            yield replace(each, message=message, place=_giver(plan, layer, each.place.file))
+
+
+def _giver(plan: Plan, layer: str, path: str) -> Place | None:
+    """Return where the first stack that gives a folder to a layer says so."""
+    instances = (each for stack in plan.stacks for each in stack.noded.layered.instances if each.name == layer)
+    return next((each.place for each in instances if path in each.parameters.values()), None)
 
 
 def keyed(inputs: Mapping[str, str]) -> Keyed:
@@ -131,7 +151,7 @@ def _node_inputs(plan: Plan, node: Node, nodes: Mapping[str, Keyed], contents: C
 
 def readable_inputs(name: str, files: Mapping[str, File]) -> Iterator[tuple[str, str]]:
     """Yield the Dockerfile `name` of a context, and the files of the context that it can read, as inputs of a key."""
-    yield "dockerfile", files[name].content
+    yield "dockerfile", _followed(name, files).content
     for path, file in _not_ignored(name, files):
         yield f"file {path}", _file(file)
 
@@ -147,10 +167,28 @@ def read_files(node: Node, contents: Contents) -> Iterator[tuple[str, File]]:
 def context_files(folder: str, dockerfile: str, files: Mapping[str, File]) -> Iterator[tuple[str, File]]:
     """Yield the Dockerfile of a context and each file that it can read, by its path with the context's folder."""
     if dockerfile in files:
-        yield f"{folder}/{dockerfile}", files[dockerfile]
+        yield f"{folder}/{dockerfile}", _followed(dockerfile, files)
     for path, file in _not_ignored(dockerfile, files):
         if path != dockerfile:
             yield f"{folder}/{path}", file
+
+
+def _followed(name: str, files: Mapping[str, File]) -> File:
+    """Return the file that BuildKit reads by a name: it follows symlinks inside the context, of folders too."""
+    waiting, at, left = name.split("/"), list[str](), _LINKS
+    while waiting:
+        part = waiting.pop(0)
+        if part == "..":
+            del at[-1:]
+        elif part not in ("", "."):
+            at.append(part)
+            found = files.get("/".join(at))
+            if found is not None and found.content.startswith(LINK) and left:
+                left -= 1
+                to = found.content.removeprefix(LINK)
+                at = [] if to.startswith("/") else at[:-1]
+                waiting = [*to.split("/"), *waiting]
+    return files.get("/".join(at), files[name])
 
 
 def left_out(dockerfile: str, files: Mapping[str, File]) -> Callable[[str], bool]:

@@ -26,6 +26,7 @@ from buildsys.load_fields import (
 from buildsys.load_scope import Scope
 from buildsys.model import OS, Kind, ParameterType, Recipe
 from buildsys.names import context_problem
+from buildsys.texts import shown
 
 
 def load_recipe(name: str, flavour: str, scope: Scope, tree: Mapping[str, str]) -> Recipe | None:
@@ -128,6 +129,9 @@ def _contexts(scope: Scope, kind: Kind) -> frozenset[str]:
 
 def _dockerfile_name(scope: Scope, folder: str, kind: Kind, tree: Mapping[str, str]) -> str | None:
     value, path = scope.get("dockerfile")
+    if value is not None and (not str(value).isprintable() or "/" in str(value) or value in ("", ".", "..", "-")):
+        scope.wrong(f"`{shown(str(value))}` is not the name of a file in `{folder}`", path)
+        return None
     file = f"{folder}/{value or 'Dockerfile'}"
     if file in tree:
         return file

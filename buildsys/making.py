@@ -27,10 +27,11 @@ from buildsys.registry_http import RegistryProblem
 from buildsys.render import MIRRORS_TARGET
 from buildsys.running import Result, Tell
 from buildsys.runtime import Publication, linked_nodes, render_bake, render_grounds
+from buildsys.state import append_to
 from buildsys.step_events import StepEvents
 from buildsys.step_titles import titles
 from buildsys.steps import Snapshot, executed_runs
-from buildsys.workspace import write_whole
+from buildsys.workspace import Workspace, write_whole
 
 RAW_LOG = "bake.jsonl"
 _COUNTED = frozenset({StepKind.RUN, StepKind.FILE})
@@ -82,7 +83,8 @@ class Making:
         references = {} if self.linked else {**self.existing, **published}
         work = _Work(targets=targets, made=made, references=references, tell=tell)
         for target in targets:
-            self.log_file(target).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.log_file(target).unlink()
         attempts = self.retries + 1
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(attempts),
@@ -172,26 +174,23 @@ class Making:
         raw = file.with_suffix(".jsonl")
         result = run_bake(self.docker, call, take, log=raw, stop=self.stop)
         # A log that cannot be kept fails no build.
-        with self.lock, contextlib.suppress(OSError), (self.logs / RAW_LOG).open("ab") as log:
+        with self.lock, contextlib.suppress(OSError), append_to(self.logs / RAW_LOG) as log:
             log.write(raw.read_bytes())
         self._settle(work, result)
         return result
 
     def _titles(self, targets: Collection[str]) -> Mapping[str, Mapping[str, str]]:
         made = (self.plan.targets[name] for name in targets)
-        files = {each.name: self.call.root / each.dockerfile for each in made if isinstance(each, Node)}
-        return {
-            name: titles(file.read_text(encoding="utf-8", errors="replace"))
-            for name, file in files.items()
-            if file.is_file()
-        }
+        project = Workspace(root=self.call.root)
+        files = {each.name: project.read(each.dockerfile) for each in made if isinstance(each, Node)}
+        return {name: titles(text) for name, text in files.items() if text is not None}
 
     def _log(self, target: str, text: str) -> None:
         path = self.log_file(target)
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8", errors="replace") as file:
-                file.write(self.call.mask.text(text))
+            with append_to(path) as file:
+                file.write(self.call.mask.text(text).encode(errors="replace"))
 
     def _settle(self, work: _Work, result: BakeResult) -> None:
         """Take what was built out of what is left: of unchanged sources, and published where that is asked for."""

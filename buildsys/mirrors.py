@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from buildsys.errors import InvalidInput, Mistake
 from buildsys.masking import Mask
+from buildsys.reading import Home, read_file
 from buildsys.settings import Settings
 from buildsys.settings_checks import variable_of
-from buildsys.workspace import STATE_FOLDER, write_whole
+from buildsys.state import State
+from buildsys.workspace import STATE_FOLDER
 
 CONTEXT = f"{STATE_FOLDER}/mirrors"
 _INSIDE = "/run/mirrors"
@@ -120,28 +121,22 @@ def _apt_files(settings: Settings, *, has_ca: bool) -> dict[str, bytes]:
 
 
 def write_mirrors(settings: Settings, root: Path) -> str | None:
-    """Write the context folder of a project and return its path below `root`; None if builds need none."""
+    """Write the context folder of a project and return its path below `root`; None if builds need none.
+
+    Raises `InvalidInput` for symlinks in the folder, or which leave the folder of files that the settings name.
+    """
     if not settings.reaches_builds:
         return None
-    folder = root / CONTEXT
-    wanted = mirror_files(settings, ca=settings.ca.read_bytes() if settings.ca else None)
+    ca = None
+    if settings.ca is not None:
+        home = Home(root=settings.ca.parent, shown=str(settings.ca.parent))
+        ca = read_file(settings.ca.resolve(), home, settings.ca.name)
+    state = State(root)
     mask = Mask(each for _, _, each in settings.credentials())
-    folder.mkdir(parents=True, exist_ok=True)
-    # Nobody else on this machine reads them; in a RUN they are root's, and apt reads its own as another user.
-    folder.chmod(0o700)
-    for name, data in wanted.items():
-        path = folder / name
-        if not path.is_file() or path.read_bytes() != data:
-            write_whole(path, data)
-        path.chmod(0o600 if mask.spans(data) else 0o644)
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in wanted and not name.startswith("files/"):
-            path.unlink()
-    if (folder / "files").exists():
-        shutil.rmtree(folder / "files")
+    # Nobody else on this machine reads credentials; in a RUN they are root's, and apt reads its own as another user.
+    state.fill(CONTEXT, mirror_files(settings, ca=ca), is_secret=lambda data: bool(mask.spans(data)))
     if settings.files is not None:
-        shutil.copytree(settings.files, folder / "files")
+        state.copy(settings.files, f"{CONTEXT}/files")
     return CONTEXT
 
 

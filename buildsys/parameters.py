@@ -5,8 +5,30 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 
-from buildsys import texts
 from buildsys.model import Parameter, ParameterType
+from buildsys.texts import shown
+
+_HOSTS = ("github.com/", "gitlab.com/", "git@")
+_KEPT = (".git", ".buildsys")
+# Where buildsys itself puts files that a build reads.
+_OURS = ".buildsys/environments/"
+
+
+def _folder_problem(value: str) -> str | None:
+    """Return why no build may have the folder that a text names, empty where that is plain; None if one may."""
+    parts = [part for part in value.split("/") if part not in ("", ".")]
+    if value.startswith("/") or ".." in parts:
+        return ""
+    if not value.isprintable():
+        return "it has characters that cannot be seen"
+    if not parts:
+        return "it is empty" if not value else "it is the whole project"
+    # Which buildx would take for an address, a target or an image.
+    if ":" in value or value.startswith(("-", "~", *_HOSTS)):
+        return "it can be taken for an address"
+    if parts[0].casefold() in _KEPT and not value.startswith(_OURS):
+        return f"`{parts[0]}` is no part of its sources"
+    return None
 
 
 def value_problem(parameter: Parameter, value: str) -> str | None:
@@ -16,8 +38,9 @@ def value_problem(parameter: Parameter, value: str) -> str | None:
             return f"`{parameter.name}` is a whole number, not `{value}`"
         case ParameterType.BOOLEAN if value not in ("true", "false"):
             return f"`{parameter.name}` is `true` or `false`, not `{value}`"
-        case ParameterType.FOLDER if expected := texts.folder(value):
-            return f"`{parameter.name}` is {expected}, not `{texts.shown(value)}`"
+        case ParameterType.FOLDER if (problem := _folder_problem(value)) is not None:
+            message = f"`{parameter.name}` is a folder inside the project, not `{shown(value)}`"
+            return f"{message}: {problem}" if problem else message
     words = value.split() if parameter.type is ParameterType.WORDS else [value]
     for word in words:
         if parameter.values and word not in parameter.values:

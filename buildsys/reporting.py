@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from buildsys.errors import InvalidInput, Mistake
 from buildsys.events import Event, read_lines
 from buildsys.journal import BEFORE_FILE, EVENTS_FILE
+from buildsys.state import State
 from buildsys.workspace import STATE_FOLDER, Workspace, write_whole
 
 REPORT_FILE = f"{STATE_FOLDER}/report.html"
+_EVENTS_LIMIT = 256 << 20
 
 
 def write_report(workspace: Workspace, events: Path | None, output: Path | None) -> str:
@@ -19,19 +22,27 @@ def write_report(workspace: Workspace, events: Path | None, output: Path | None)
     """
     from buildsys.report_html import page
 
-    source = events or workspace.root / EVENTS_FILE
-    found = _events(source)
+    found = _given(events) if events else _own(workspace, EVENTS_FILE)
     if not found:
         shown = events or EVENTS_FILE
         raise InvalidInput([Mistake(message=f"`{shown}` holds no events of a run", hint="run `buildsys bake` first")])
     # What came before is known of the last run only.
-    before = _events(workspace.root / BEFORE_FILE) if events is None else ()
-    target = output or workspace.root / REPORT_FILE
-    write_whole(target, page(found, before).encode())
-    return str(output) if output else REPORT_FILE
+    before = _own(workspace, BEFORE_FILE) if events is None else ()
+    text = page(found, before).encode()
+    if output:
+        write_whole(output, text)
+        return str(output)
+    State(workspace.root).write(REPORT_FILE, text)
+    return REPORT_FILE
 
 
-def _events(path: Path) -> tuple[Event, ...]:
+def _own(workspace: Workspace, name: str) -> tuple[Event, ...]:
+    """Return the events of a run that was recorded here, none if there are none."""
+    data = State(workspace.root).read(name, limit=_EVENTS_LIMIT)
+    return tuple(read_lines(io.StringIO((data or b"").decode(errors="replace"))))
+
+
+def _given(path: Path) -> tuple[Event, ...]:
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             return tuple(read_lines(file))

@@ -30,6 +30,7 @@ from buildsys.running import Hooks, Make, Place, Ran, run
 from buildsys.runtime import render_flat
 from buildsys.schedule import Schedule, Task
 from buildsys.settings import mask_of
+from buildsys.state import State
 from buildsys.workspace import STATE_FOLDER, Workspace, write_whole
 
 RUN_FOLDER = f"{STATE_FOLDER}/run"
@@ -40,7 +41,7 @@ _PRINTED_AT_ONCE = 250
 
 def begin(workspace: Workspace, journal: Journal, options: RunOptions, docker: Docker | None, registry: str) -> None:
     """Tell what runs where; what BuildKit said in the run before is forgotten."""
-    (workspace.root / LOG_FOLDER / RAW_LOG).unlink(missing_ok=True)
+    State(workspace.root).discard(f"{LOG_FOLDER}/{RAW_LOG}")
     limits = limits_for(docker, jobs=options.jobs, targets=options.max_targets)
     journal.tell(
         RunBegan(
@@ -111,14 +112,13 @@ def making_for(
         builder=options.builder,
         mask=mask_of(workspace.root),
     )
-    parent = workspace.root / RUN_FOLDER
-    parent.mkdir(parents=True, exist_ok=True)
+    state = State(workspace.root)
     return Making(
         plan=plan,
         docker=docker,
         call=call,
-        folder=Path(tempfile.mkdtemp(dir=parent)),
-        logs=workspace.root / LOG_FOLDER,
+        folder=Path(tempfile.mkdtemp(dir=state.folder(RUN_FOLDER))),
+        logs=state.folder(LOG_FOLDER),
         stop=stop,
         retries=options.retries,
         say=(lambda line: print(line, file=sys.stderr, flush=True)) if options.docker_progress else None,

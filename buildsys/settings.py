@@ -12,9 +12,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
-from buildsys.errors import BuildsysError, InvalidInput, Mistake, Place
+from buildsys.errors import BuildsysError, InvalidInput, Mistake
 from buildsys.masking import Mask
 from buildsys.settings_checks import credentials_of, problem_of, variable_of
+from buildsys.settings_paths import path_mistakes, settings_text
 from buildsys.source import Data, Source, read
 from buildsys.workspace import find_workspace
 
@@ -74,32 +75,27 @@ def read_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     What the environment says goes before the file, see `with_environment`. Raises `InvalidInput` with every mistake.
     """
     named = environ.get("BUILDSYS_SETTINGS")
-    path = root / (named or SETTINGS_FILE)
+    shown = named or SETTINGS_FILE
+    path = root / shown
     if named and not path.is_file():
         message = f"BUILDSYS_SETTINGS names `{named}`, which does not exist"
         raise InvalidInput([Mistake(message=message)])
-    settings = Settings()
-    if path.is_file():
-        settings = parse_settings(_text_of(path, named or SETTINGS_FILE), named or SETTINGS_FILE, path.parent)
-    settings = with_environment(settings, environ, root)
+    own, source = Settings(), None
+    if (text := settings_text(root, shown)) is not None:
+        own, source = parse_settings(text, shown, path.parent), read(text, shown)
+    settings = with_environment(own, environ, root)
     mistakes = []
     if settings.ca is not None and not settings.ca.is_file():
         mistakes.append(Mistake(message=f"`ca` names `{settings.ca}`, which is not a file"))
     if settings.files is not None and not settings.files.is_dir():
         mistakes.append(Mistake(message=f"`files` names `{settings.files}`, which is not a folder"))
+    for key, given, said in (("ca", settings.ca, own.ca), ("files", settings.files, own.files)):
+        if given is not None:
+            place = source.place((key,)) if source and given is said else None
+            mistakes += path_mistakes(root, key, given, path if place else None, place)
     if mistakes:
         raise InvalidInput(mistakes)
     return settings
-
-
-def _text_of(path: Path, name: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidInput([Mistake(message="the file is not UTF-8", place=Place(file=name))]) from error
-    except OSError as error:
-        message = f"the file cannot be read: {error.strerror}"
-        raise InvalidInput([Mistake(message=message, place=Place(file=name))]) from error
 
 
 def mask_of(root: Path, environ: Mapping[str, str] = os.environ) -> Mask:

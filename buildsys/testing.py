@@ -73,8 +73,8 @@ def run_tests(
         if local_image(docker, images[target]) is None:
             raise Unavailable(f"the engine has no image `{images[target]}`", hint=f"run `buildsys bake {target}` first")
     for test in tests:
-        folder = workspace.root / test.folder / "tests"
-        mounts = [f"type=bind,source={folder},target=/tests,readonly"] if folder.is_dir() else []
+        folder = workspace.folder(f"{test.folder}/tests")
+        mounts = [f"type=bind,source={folder},target=/tests,readonly"] if folder else []
         answer = run_container(
             docker, images[test.target], ["-c", test.run], entrypoint="sh", mounts=mounts, seconds=TEST_SECONDS
         )

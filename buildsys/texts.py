@@ -15,8 +15,8 @@ Rule: TypeAlias = Callable[[str], str | None]
 
 # The control characters, and halves of surrogate pairs, which no file can hold.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-# These, and what some terminals and editors take for the end of a line.
-_UNPRINTED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# These, what some terminals and editors take for the end of a line, and what turns the direction of a text.
+_UNPRINTED = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _PORT = re.compile(r"([1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?(?:/(?:tcp|udp|sctp))?")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -132,14 +132,3 @@ def address(text: str) -> str | None:
     if _ADDRESS.fullmatch(text):
         return None
     return "an http or https address without blanks, quotes, `$`, `\\` and backticks"
-
-
-def folder(text: str) -> str | None:
-    """Check a folder of the project.
-
-    Bake takes what has a colon for an image, a target or an address, and what begins with `github.com/` for a
-    repository to fetch (docker/buildx, `bake/bake.go`; moby/buildkit, `util/gitutil`).
-    """
-    parts = text.split("/")
-    inside = text and not text.startswith("/") and ".." not in parts and control(text) is None
-    return None if inside and ":" not in text and parts[0] != "github.com" else "a folder inside the project"

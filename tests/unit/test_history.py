@@ -36,3 +36,8 @@ def test_text_is_read_again() -> None:
 )
 def test_unreadable_history_is_empty(text: str | None) -> None:
     assert read_history(text) == History()
+
+
+def test_seconds_that_no_run_can_have_taken_are_left_out() -> None:
+    text = '{"seconds": {"a": NaN, "b": Infinity, "c": -1.0, "d": 2}, "undone": ["e"]}'
+    assert read_history(text) == History(seconds={"d": 2.0}, undone=("e",))

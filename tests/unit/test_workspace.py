@@ -9,6 +9,7 @@ from typing import NoReturn
 import pytest
 
 from buildsys.errors import Differs, InvalidInput, Unavailable
+from buildsys.reading import TEXT_LIMIT
 from buildsys.workspace import Workspace, find_workspace, write_whole
 
 
@@ -78,6 +79,77 @@ def test_check_shows_what_would_change(tmp_path: Path) -> None:
     assert caught.value.hint == "run `it` and commit the result"
     with pytest.raises(Differs, match="`b` does not exist"):
         workspace.check("b", "b\n", remedy="it")
+
+
+def test_check_and_write_take_every_kind_of_line_end_for_the_same(tmp_path: Path) -> None:
+    workspace = put(tmp_path, "a")
+    (tmp_path / "a").write_bytes(b"one\r\ntwo\rthree\n")
+    workspace.check("a", "one\ntwo\nthree\n", remedy="it")
+    assert not workspace.write("a", "one\ntwo\nthree\n")
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xfe\n", b"x" * (TEXT_LIMIT + 1)])
+def test_generated_file_that_is_no_such_text_is_written_anew(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a").write_bytes(data)
+    workspace = Workspace(root=tmp_path)
+    with pytest.raises(Differs, match="`a` is not what would be written now"):
+        workspace.check("a", "b\n", remedy="it")
+    assert workspace.write("a", "b\n")
+    assert (tmp_path / "a").read_bytes() == b"b\n"
+
+
+def test_generated_file_behind_a_symlink_of_the_project_is_written_there(tmp_path: Path) -> None:
+    workspace = put(tmp_path, "generated/file")
+    (tmp_path / "a").symlink_to("generated/file")
+    assert workspace.write("a", "b\n")
+    assert (tmp_path / "a").is_symlink()
+    assert (tmp_path / "generated" / "file").read_text(encoding="utf-8") == "b\n"
+
+
+def test_large_text_that_nobody_reads_is_left_out_and_one_that_is_read_refused(tmp_path: Path) -> None:
+    workspace = put(tmp_path, "stacks.yaml", "layers/a/layer.yaml", "layers/a/data.txt")
+    for name in ("layers/a/data.txt", "layers/a/layer.yaml"):
+        assert workspace.tree()
+        (tmp_path / name).write_bytes(b"x" * (TEXT_LIMIT + 1))
+    with pytest.raises(InvalidInput, match=r"`layers/a/layer\.yaml` has more than the 4 MiB"):
+        workspace.tree()
+
+
+def test_modes_are_those_of_every_folder_in_a_folder(tmp_path: Path) -> None:
+    workspace = put(tmp_path, "layers/a/deep/er/file", "layers/a/file", "layers/b/file")
+    (tmp_path / "layers" / "a" / "empty").mkdir()
+    for name, mode in (("deep", 0o700), ("deep/er", 0o2755), ("empty", 0o777)):
+        (tmp_path / "layers" / "a" / name).chmod(mode)
+    (tmp_path / "link").symlink_to("layers/a")
+    (tmp_path / "layers" / "a" / "linked").symlink_to("deep")
+    expected = {"deep": 0o700, "deep/er": 0o2755, "empty": 0o777}
+    assert workspace.folder_modes(["layers/a", "link", "gone"]) == {
+        "layers/a": expected,
+        "link": expected,
+        "gone": {},
+    }
+
+
+def test_status_of_a_file_is_the_one_before_its_bytes_were_read(tmp_path: Path) -> None:
+    workspace = put(tmp_path, "folder/file")
+    (tmp_path / "folder" / "file").chmod(0o4750)
+    found = workspace.contents(["folder"])["folder"]["file"]
+    status = (tmp_path / "folder" / "file").stat()
+    assert (found.mode, found.stamp[1:4]) == (0o4750, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+def test_all_mistakes_of_reading_come_at_once(tmp_path: Path) -> None:
+    workspace = put(tmp_path, "stacks.yaml", "layers/a/layer.yaml")
+    (tmp_path / "layers" / "a" / "one").symlink_to("/etc")
+    (tmp_path / "layers" / "a" / "two").symlink_to("two")
+    os.mkfifo(tmp_path / "layers" / "a" / "three")
+    with pytest.raises(InvalidInput) as caught:
+        workspace.tree()
+    assert [(str(each.place), each.message) for each in caught.value.mistakes()] == [
+        ("layers/a/one:1:1", "the symlink `layers/a/one` leads out of the project, to `/etc`"),
+        ("layers/a/three:1:1", "`layers/a/three` is a named pipe, expected a file"),
+        ("layers/a/two:1:1", "the symlink `layers/a/two` leads to itself"),
+    ]
 
 
 def test_nearest_project_above_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

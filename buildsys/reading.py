@@ -1,0 +1,211 @@
+"""Reads files that somebody else wrote: bounded, never out of the folder that they belong to, never from a device."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from buildsys.errors import InvalidInput, Mistake, Place
+
+TEXT_LIMIT = 4 << 20
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MISSING = (errno.ENOENT, errno.ENOTDIR)
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFLNK: "a symlink",
+}
+_HINT = "put the file or folder itself there; an image gets a symlink from its Dockerfile: `RUN ln -s`"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """A folder, file or symlink below a folder: its path relative to that, where it is, and its own status."""
+
+    name: str
+    path: Path
+    status: os.stat_result
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it is a symlink."""
+        return stat.S_ISLNK(self.status.st_mode)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder."""
+        return stat.S_ISDIR(self.status.st_mode)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Home:
+    """A folder that nothing read in it may leave, whatever symlinks lead there.
+
+    `private` are names below it that symlinks must not lead to, nor folders be walked with. In messages `word` stands
+    for the folder, and `shown` before the names, which are relative to `root` without it.
+    """
+
+    root: Path
+    private: frozenset[str] = frozenset()
+    shown: str = ""
+    word: str = "the project"
+
+    def find(self, name: str) -> Path:
+        """Return where a name leads when all symlinks are followed; there need not be anything.
+
+        Raises `InvalidInput` for symlinks that leave the folder or lead to themselves, and for what cannot be read.
+        """
+        path = self.root / name
+        try:
+            found = Path(os.path.realpath(path, strict=True))
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                message = f"the symlink `{self.show(name)}` leads to itself"
+                raise self.wrong(name, message, "remove it, or let it lead to a file or folder") from None
+            if error.errno not in _MISSING:
+                raise self.unreadable(name, error) from error
+            found = Path(os.path.realpath(path))
+        if message := self._strays(name, found):
+            raise self.wrong(name, message, _HINT)
+        return found
+
+    def find_folder(self, name: str) -> Path | None:
+        """Return where a folder is whose files may all be read; None if there is no folder. Raises as `find` does."""
+        found = self.find(name)
+        if not found.is_dir():
+            return None
+        if self.private and found == Path(os.path.realpath(self.root)):
+            message = f"`{self.show(name)}` is the whole of {self.word}, with `.git` and what else it keeps to itself"
+            raise self.wrong(name, message, "name a folder inside of it")
+        return found
+
+    def read(self, name: str, limit: int = TEXT_LIMIT) -> bytes | None:
+        """Return the bytes of a file, None if there is none; raises `InvalidInput` where it cannot be read."""
+        found = self.find(name)
+        return read_file(found, self, name, limit) if is_there(found) else None
+
+    def walk(self, folder: str, mistakes: list[Mistake]) -> Iterator[Entry]:
+        """Yield what is in a folder, each folder before what is in it; symlinks are yielded, not followed.
+
+        Symlinks that leave the home, what is neither file nor folder, and what cannot be read are added to `mistakes`.
+        """
+        try:
+            top = self.find_folder(folder)
+        except InvalidInput as error:
+            mistakes.extend(error.mistakes())
+            return
+        waiting = [] if top is None else [("", top)]
+        while waiting:
+            above, path = waiting.pop()
+            try:
+                with os.scandir(path) as scanned:
+                    entries = sorted((each.name, each.path, each.stat(follow_symlinks=False)) for each in scanned)
+            except OSError as error:
+                mistakes.extend(self.unreadable(_below(folder, above), error).mistakes())
+                continue
+            for name, place, status in entries:
+                entry = Entry(name=f"{above}{name}", path=Path(place), status=status)
+                try:
+                    self._check(_below(folder, entry.name), entry)
+                except InvalidInput as error:
+                    mistakes.extend(error.mistakes())
+                    continue
+                yield entry
+                if entry.is_folder:
+                    waiting.append((f"{entry.name}/", entry.path))
+
+    def _check(self, name: str, entry: Entry) -> None:
+        if entry.is_link:
+            self.find(name)
+        elif not entry.is_folder:
+            check_regular(entry.status, self, name)
+
+    def _strays(self, name: str, found: Path) -> str:
+        """Return what is wrong with where a name leads, empty if nothing is."""
+        root = os.path.realpath(self.root)
+        inside = os.path.relpath(found, root)
+        first = inside.split(os.sep, 1)[0]
+        if first == os.pardir:
+            return f"{self._link(name)} leads out of {self.word}, to `{found}`"
+        # A file system may know no capitals.
+        if first.casefold() in self.private and found != Path(os.path.normpath(Path(root, name))):
+            return f"{self._link(name)} leads to `{inside}`, which {self.word} keeps to itself"
+        return ""
+
+    def _link(self, name: str) -> str:
+        """Return what to call the first symlink on the way to a name."""
+        parts = name.split("/")
+        for count in range(1, len(parts) + 1):
+            above = "/".join(parts[:count])
+            if Path(self.root, above).is_symlink():
+                return f"the symlink `{self.show(above)}`"
+        return f"`{self.show(name)}`"
+
+    def show(self, name: str) -> str:
+        """Return a name as messages have it."""
+        return str(Path(self.shown, name))
+
+    def wrong(self, name: str, message: str, hint: str | None = None) -> InvalidInput:
+        """Return the error that something is wrong with a name."""
+        return InvalidInput([Mistake(message=message, place=Place(file=self.show(name)), hint=hint)])
+
+    def unreadable(self, name: str, error: OSError) -> InvalidInput:
+        """Return the error that a name cannot be read."""
+        return self.wrong(name, f"`{self.show(name)}` cannot be read: {error.strerror}", "look at its owner and mode")
+
+
+def check_regular(status: os.stat_result, home: Home, name: str) -> None:
+    """Raise `InvalidInput` unless a status is that of a file, whose name in a home is in the message."""
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "a device")
+        raise home.wrong(name, f"`{home.show(name)}` is {kind}, expected a file", "put a file there, or remove it")
+
+
+@contextlib.contextmanager
+def open_file(path: Path, home: Home, name: str) -> Iterator[IO[bytes]]:
+    """Yield a regular file to read, which messages call by its name in a home; a symlink is not followed.
+
+    Raises `InvalidInput` for what is no file or cannot be read, also while it is open.
+    """
+    try:
+        # Opening a device may do something, so it is looked at before; and after, when it can no longer be exchanged.
+        check_regular(path.lstat(), home, name)
+        with os.fdopen(os.open(path, _OPEN), "rb", buffering=0) as file:
+            check_regular(os.fstat(file.fileno()), home, name)
+            yield file
+    except OSError as error:
+        raise home.unreadable(name, error) from error
+
+
+def read_file(path: Path, home: Home, name: str, limit: int = TEXT_LIMIT) -> bytes:
+    """Return the bytes of a regular file; raises `InvalidInput` as `open_file` does, and for more than `limit`."""
+    with open_file(path, home, name) as file:
+        found = bytearray()
+        while len(found) <= limit and (piece := file.read(limit + 1 - len(found))):
+            found += piece
+    if len(found) > limit:
+        raise home.wrong(name, f"`{home.show(name)}` has more than the {limit >> 20} MiB that are read of it")
+    return bytes(found)
+
+
+def digest_file(path: Path, home: Home, name: str) -> tuple[os.stat_result, str]:
+    """Return the status of a regular file from before its bytes were read, and their sha256. Raises as `open_file`."""
+    with open_file(path, home, name) as file:
+        return os.fstat(file.fileno()), hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def _below(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder and name else folder or name
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is anything at a path, be it a symlink to nothing."""
+    return os.path.lexists(path)
