@@ -117,8 +117,7 @@ def bake_environment(made: Plan, workspace: Workspace, environ: Mapping[str, str
     found = {**mirrored_variables(settings, origins=origins, parents=remote), **parents}
     if mistakes := tuple(_other_sources(made, found, environ)):
         raise InvalidInput(mistakes)
-    if folder := write_mirrors(settings, workspace.root):
-        found["BUILDSYS_MIRRORS"] = folder
+    found["BUILDSYS_MIRRORS"] = write_mirrors(settings, workspace.root)
     return {name: value for name, value in sorted(found.items()) if name not in environ}
 
 

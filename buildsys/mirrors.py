@@ -17,6 +17,13 @@ from buildsys.state import State
 from buildsys.workspace import STATE_FOLDER
 
 CONTEXT = f"{STATE_FOLDER}/mirrors"
+# The bytes of `mirrors/use` as this project has it: equal bytes find each other's caches.
+IDLE = b"""\
+# Sourced by every RUN that talks to a package source; it says which mirrors, proxy and certificates to use.
+# This one says nothing: the sources of the parent image are used. `buildsys bake` puts another in its place
+# where `buildsys.settings.yaml` names mirrors; nothing of it stays in an image.
+:
+"""
 _INSIDE = "/run/mirrors"
 _DEFAULT_REGISTRY = "docker.io"
 # Every name under which a program that a layer runs looks for a bundle of certificates.
@@ -120,13 +127,13 @@ def _apt_files(settings: Settings, *, has_ca: bool) -> dict[str, bytes]:
     return files
 
 
-def write_mirrors(settings: Settings, root: Path) -> str | None:
-    """Write the context folder of a project and return its path below `root`; None if builds need none.
+def write_mirrors(settings: Settings, root: Path) -> str:
+    """Write the context folder of a project and return its path below `root`.
 
-    Raises `InvalidInput` for symlinks in the folder, or which leave the folder of files that the settings name.
+    Where builds need none it holds the script that does nothing, and not what the project has in `mirrors/`: that is
+    for plain bake, and no key covers it. Raises `InvalidInput` for symlinks in the folder, or which leave the folder of
+    files that the settings name.
     """
-    if not settings.reaches_builds:
-        return None
     ca = None
     if settings.ca is not None:
         home = Home(root=settings.ca.parent, shown=str(settings.ca.parent))
@@ -134,7 +141,8 @@ def write_mirrors(settings: Settings, root: Path) -> str | None:
     state = State(root)
     mask = Mask(each for _, _, each in settings.credentials())
     # Nobody else on this machine reads credentials; in a RUN they are root's, and apt reads its own as another user.
-    state.fill(CONTEXT, mirror_files(settings, ca=ca), is_secret=lambda data: bool(mask.spans(data)))
+    files = mirror_files(settings, ca=ca) if settings.reaches_builds else {"use": IDLE}
+    state.fill(CONTEXT, files, is_secret=lambda data: bool(mask.spans(data)))
     if settings.files is not None:
         state.copy(settings.files, f"{CONTEXT}/files")
     return CONTEXT

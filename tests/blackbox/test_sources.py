@@ -157,6 +157,20 @@ def test_image_of_odd_modes_in_the_engines_store_is_not_taken_for_that_of_a_clea
     assert listed.stdout.strip() == "644", listed.output
 
 
+@NEEDS_ENGINE
+def test_mirrors_folder_of_the_project_which_no_key_covers_has_no_part_in_a_build(
+    real_project: Path, registry: str
+) -> None:
+    write(real_project, "mirrors/use", "export FROM_THE_TREE=yes\n")
+    mounted = "RUN --mount=type=bind,from=mirrors,target=/run/mirrors . /run/mirrors/use; env >/env\n"
+    write(real_project, "layers/dist/Dockerfile", f"FROM base\nARG PACKAGES\n{mounted}")
+    done = buildsys(real_project, "bake", "img", "--push", BUILDSYS_REGISTRY=registry)
+    assert done.code == 0, done.output
+    found = run(real_project, "docker", "run", "--rm", f"{registry}/img", "cat", "/env")
+    assert found.code == 0, found.output
+    assert "FROM_THE_TREE" not in found.stdout
+
+
 # --- H5: files that are edited while a run is in progress.
 
 CHANGES: dict[str, Callable[[Path], object]] = {
@@ -166,7 +180,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "removed": lambda folder: (folder / "spare").unlink(),
     "renamed-over": lambda folder: write(folder.parent.parent, "moved", "two\n").replace(folder / "conf"),
     "executable": lambda folder: (folder / "conf").chmod(0o755),
-    "dockerfile": lambda folder: append(folder / "Dockerfile", "# later\n"),
+    "recipe": lambda folder: append(folder / "Dockerfile", "# later\n"),
     "ignore-rules": lambda folder: append(folder / ".dockerignore", "spare\n"),
     "symlink": lambda folder: relink(folder / "link", "spare"),
 }
