@@ -13,7 +13,7 @@ from buildsys.commands import contents_of, named_prefix
 from buildsys.deciding import Decision, decide_local, without_cache
 from buildsys.engine import Docker
 from buildsys.engine_stop import Stop
-from buildsys.engine_store import image_sizes, remove_images
+from buildsys.engine_store import image_sizes
 from buildsys.errors import Unavailable
 from buildsys.events import Noted
 from buildsys.journal import Journal, history_of
@@ -25,7 +25,6 @@ from buildsys.run_options import RunOptions
 from buildsys.run_set_up import begin, carry_out, check_definition, making_for, tell_excess, tell_targets
 from buildsys.run_tasks import tasks_of
 from buildsys.running import Ran, Result, Tell
-from buildsys.sources import Sources
 from buildsys.stores import open_store
 from buildsys.workspace import Workspace
 
@@ -62,13 +61,9 @@ def prepare(
     found, problem = decision_for(workspace, docker, made, targets, options, environ, images)
     if problem:
         journal.tell(Noted(at=time.time(), about="registry", text=problem))
-    making = making_for(workspace, docker, made, options, stop, environment)
-    unfit = found.sources.unfit(found.nodes_to_build)
-    if unfit:
-        text = f"these images are not reused later: {unfit[0].message}; {unfit[0].hint}"
-        journal.tell(Noted(at=time.time(), about="sources", text=text))
-    # What --set changes is no longer what the key says, nor is what odd modes go into.
-    if not options.overrides and not unfit:
+    making = making_for(workspace, docker, found, options, stop, environment)
+    # What --set changes is no longer what the key says.
+    if not options.overrides:
         keyed = found.keys.stacks
         making = replace(making, labels={stack.name: {KEY_LABEL: keyed[stack.name].key} for stack in made.stacks})
     tell_excess(journal, workspace, found, linked=True)
@@ -91,15 +86,15 @@ def decision_for(
 ) -> tuple[Decision, str]:
     """Return what a run would do, and why nothing is taken from the registry where that is so."""
     contents = contents_of(workspace, made)
-    keys, sources = keys_of(made, contents), Sources(workspace=workspace, plan=made, contents=contents)
-    found = decide_local(made, keys, sources, targets, {}, {}, environ)
+    keys = keys_of(made, contents)
+    found = decide_local(made, keys, contents, targets, {}, {}, environ)
     if options.no_cache:
         return without_cache(found), ""
     if options.overrides:
         return found, ""
     there = _there(keys, found.tags, images) if docker.driver == "docker" else {}
     published, problem = _published(workspace, made, keys, targets, there, environ)
-    return decide_local(made, keys, sources, targets, there, published, environ), problem
+    return decide_local(made, keys, contents, targets, there, published, environ), problem
 
 
 def _there(keys: Keys, tags: Mapping[str, tuple[str, ...]], images: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
@@ -135,11 +130,7 @@ def bake(workspace: Workspace, prepared: PreparedBake, options: RunOptions, jour
     history = history_of(workspace)
     tell_targets(journal, decision, history)
     tasks = tasks_of(decision.plan, decision.actions, history, frozenset())
-
-    def withdraw(target: str) -> None:
-        remove_images(making.docker, prepared.tags.get(target, ()))
-
-    local = _Local(prepared, replace(making, changed=decision.sources.changed, withdraw=withdraw))
+    local = _Local(prepared, making)
     return carry_out(tasks, local.make, journal, stop, options, making.docker, making, decision.plan, push=False)
 
 

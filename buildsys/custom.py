@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from buildsys.commands import bake_environment, make_plan
+from buildsys.contexts import copy_context
 from buildsys.deciding import decide_published
 from buildsys.dockerfile_frontend import frontend_problems
 from buildsys.engine import Docker
@@ -32,17 +35,16 @@ from buildsys.publishing import Published, publish
 from buildsys.reading import Home, read_file
 from buildsys.registry_values import Reference
 from buildsys.run_options import RunOptions
+from buildsys.run_set_up import RUN_FOLDER
 from buildsys.runtime import Publication, published_attributes
 from buildsys.settings import mask_of
 from buildsys.source import read
-from buildsys.sources import difference, unfit_context
 from buildsys.state import State
 from buildsys.step_events import StepEvents
 from buildsys.store import Store, annotations_of, incoming_tag
-from buildsys.workspace import STATE_FOLDER, Workspace, files_of, folder_modes_of
+from buildsys.workspace import STATE_FOLDER, Workspace, files_of, write_whole
 
 ENVIRONMENTS = f"{STATE_FOLDER}/environments"
-CUSTOM_FILE = f"{STATE_FOLDER}/custom.hcl"
 TARGET = "custom"
 # Of a file with the packages of an environment: a lock file may be long.
 _LIMIT = 64 << 20
@@ -179,8 +181,7 @@ def dockerfile_image(
 ) -> Custom:
     """Return the image of a user's own Dockerfile, which says `FROM base`, on a stack.
 
-    Its folder is the build context. The key covers the stack's key and every file that the Dockerfile can read. Raises
-    `InvalidInput` for files with modes that no key covers.
+    Its folder is the build context. The key covers the stack's key and every file that the Dockerfile can read.
     """
     _check_tag(request)
     real = _real(workspace, request.file)
@@ -194,8 +195,7 @@ def dockerfile_image(
     )
     stack = made.stacks[0]
     environment = bake_environment(made, workspace, environ)
-    context = _Context(folder=real.parent, dockerfile=real.name)
-    files = context.files()
+    home, files = _context(real.parent)
     decision, _ = decide_published(workspace, store, made, (stack.name,), environ)
     keyed = _custom_key(decision.keys.stacks[stack.name].key, real.name, files)
     wanted = Reference.parse(f"{store.prefix}/{stack.stack}{CUSTOM_SUFFIX}:key-{keyed.key}")
@@ -207,17 +207,19 @@ def dockerfile_image(
     if found is not None:
         reference = wanted.with_digest(found.descriptor.digest)
     else:
-        if unfit := context.unfit(files):
-            raise InvalidInput(unfit)
-        base = publish(workspace, store, made, (stack.name,), RunOptions(), find, journal, stop, environ)
-        on = base.stacks.get(stack.name) or base.decision.existing.get(stack.name)
-        if on is None:
-            return Custom(reference=None, made=False, failures=base.failures, published=base)
-        incoming = Publication(name=str(wanted.with_tag(incoming_tag(TARGET))), annotations=annotations_of(keyed))
-        result = _bake(workspace, context, on, incoming, find(), journal, stop, environment)
+        folder = Path(tempfile.mkdtemp(dir=State(workspace.root).folder(RUN_FOLDER)))
+        try:
+            copy = copy_context(home, "", dict(context_files(real.name, files)), folder)
+            base = publish(workspace, store, made, (stack.name,), RunOptions(), find, journal, stop, environ)
+            on = base.stacks.get(stack.name) or base.decision.existing.get(stack.name)
+            if on is None:
+                return Custom(reference=None, made=False, failures=base.failures, published=base)
+            incoming = Publication(name=str(wanted.with_tag(incoming_tag(TARGET))), annotations=annotations_of(keyed))
+            file = copy / real.name
+            result = _bake(workspace, file, on, incoming, find(), journal, stop, environment)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
         failure, digest = result.failure, result.digests.get(TARGET)
-        if failure is None and (change := difference(context.paths(files), context.paths(context.files()))):
-            failure = Failure(kind=FailureKind.INVALID, message=f"{change}: not published", target=TARGET)
         if failure is None and digest is None:
             message = "bake succeeded but reported no pushed digest"
             failure = Failure(kind=FailureKind.PUSH, message=message, target=TARGET)
@@ -231,34 +233,14 @@ def dockerfile_image(
     return Custom(reference=str(reference), made=is_new, moved=moved)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Context:
-    """The folder of a user's own Dockerfile, outside of the project or in it."""
-
-    folder: Path
-    dockerfile: str
-
-    @property
-    def home(self) -> Home:
-        """The folder as what its symlinks do not leave."""
-        return Home(root=self.folder, shown=str(self.folder), word=f"`{self.folder}`")
-
-    def files(self) -> Mapping[str, File]:
-        """Return its files as they are now; raises `InvalidInput` for what leads out of it or cannot be read."""
-        mistakes: list[Mistake] = []
-        found = files_of(self.home, "", mistakes)
-        if mistakes:
-            raise InvalidInput(mistakes)
-        return found
-
-    def paths(self, files: Mapping[str, File]) -> Mapping[str, File]:
-        """Return what the Dockerfile can read of its files, by path."""
-        return dict(context_files(str(self.folder), self.dockerfile, files))
-
-    def unfit(self, files: Mapping[str, File]) -> tuple[Mistake, ...]:
-        """Return what another checkout of it would give otherwise."""
-        modes = folder_modes_of(self.home, "", [])
-        return tuple(unfit_context(str(self.folder), self.dockerfile, files, modes))
+def _context(folder: Path) -> tuple[Home, Mapping[str, File]]:
+    """Return the folder of a user's own Dockerfile as what its symlinks do not leave, and its files as they are now."""
+    home = Home(root=folder, shown=str(folder), word=f"`{folder}`")
+    mistakes: list[Mistake] = []
+    files = files_of(home, "", mistakes)
+    if mistakes:
+        raise InvalidInput(mistakes)
+    return home, files
 
 
 def _custom_key(stack: str, dockerfile: str, files: Mapping[str, File]) -> Keyed:
@@ -267,7 +249,7 @@ def _custom_key(stack: str, dockerfile: str, files: Mapping[str, File]) -> Keyed
 
 def _bake(
     workspace: Workspace,
-    context: _Context,
+    dockerfile: Path,
     base: str,
     publication: Publication,
     docker: Docker,
@@ -276,21 +258,21 @@ def _bake(
     environment: Mapping[str, str],
 ) -> BakeResult:
     body = (
-        Attribute("context", str(context.folder)),
-        Attribute("dockerfile", context.dockerfile),
+        Attribute("context", dockerfile.parent.relative_to(workspace.root).as_posix()),
+        Attribute("dockerfile", dockerfile.name),
         Attribute("contexts", {"base": f"docker-image://{base}"}),
         *published_attributes(publication),
     )
-    State(workspace.root).write(CUSTOM_FILE, write([Block("target", (TARGET,), body)]).encode())
+    file = dockerfile.parent.parent / "custom.hcl"
+    write_whole(file, write([Block("target", (TARGET,), body)]).encode())
     call = BakeCall(
         root=workspace.root,
-        files=(CUSTOM_FILE,),
+        files=(file.relative_to(workspace.root).as_posix(),),
         targets=(TARGET,),
         environment=environment,
-        allow=(f"fs.read={context.folder}",),
         mask=mask_of(workspace.root),
     )
-    if mistakes := check_paths(print_bake(docker, call), workspace.root, allowed=(context.folder,)):
+    if mistakes := check_paths(print_bake(docker, call), workspace.root):
         raise InvalidInput(mistakes)
     steps = StepEvents((TARGET,), (), lambda _target, _text: None)
 

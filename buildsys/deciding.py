@@ -10,11 +10,10 @@ from buildsys.actions import BUILD, LEAVE, REUSE, Action, decide, needed
 from buildsys.commands import contents_of
 from buildsys.documents import defaults, plain
 from buildsys.errors import InvalidInput, Mistake
-from buildsys.key import Keys, keys_of
+from buildsys.key import Contents, Keys, keys_of
 from buildsys.names import tag_problem
 from buildsys.plan import Plan
 from buildsys.render import stack_tags
-from buildsys.sources import Sources
 from buildsys.store import Store
 from buildsys.workspace import Workspace
 
@@ -23,7 +22,7 @@ from buildsys.workspace import Workspace
 class Decision:
     """What a run will do: `tags` maps the stacks asked for to their public tags.
 
-    `foreign` maps target to why what the registry has under its key cannot be used.
+    `contents` are the files that the keys cover; `foreign` maps target to why what is under its key cannot be used.
     """
 
     plan: Plan
@@ -32,7 +31,7 @@ class Decision:
     actions: Mapping[str, Action]
     targets: tuple[str, ...]
     tags: Mapping[str, tuple[str, ...]]
-    sources: Sources
+    contents: Contents
     foreign: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -74,14 +73,13 @@ def decide_published(
     damaged = store.verify(existing) if verify else {}
     for target in damaged:
         del existing[target]
-    sources = Sources(workspace=workspace, plan=made, contents=contents)
-    return decided(made, keys, sources, existing, targets, store, environ, foreign), damaged
+    return decided(made, keys, contents, existing, targets, store, environ, foreign), damaged
 
 
 def decided(
     made: Plan,
     keys: Keys,
-    sources: Sources,
+    contents: Contents,
     existing: Mapping[str, str],
     targets: tuple[str, ...],
     store: Store,
@@ -98,7 +96,7 @@ def decided(
         actions=decide(made, keys, existing, store.previous(made, built), targets, foreign),
         targets=targets,
         tags=public_tags(made, targets, {**environ, "BUILDSYS_REGISTRY": store.prefix}),
-        sources=sources,
+        contents=contents,
         foreign={name: why for name, why in foreign.items() if name in built},
     )
 
@@ -106,7 +104,7 @@ def decided(
 def decide_local(
     made: Plan,
     keys: Keys,
-    sources: Sources,
+    contents: Contents,
     targets: tuple[str, ...],
     there: Mapping[str, str],
     published: Mapping[str, str],
@@ -129,7 +127,7 @@ def decide_local(
         actions=MappingProxyType(actions),
         targets=targets,
         tags=public_tags(made, targets, environ),
-        sources=sources,
+        contents=contents,
     )
 
 

@@ -22,7 +22,7 @@ _DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*\Z")
 _KEYWORD = re.compile(r"(\S+)[\t\v\f\r ]*")
 _WORD = re.compile(r"""(?:[^\s'"\\$]|\\.|\$\{[^}]*\}|\$|'[^']*'|"(?:\\.|[^"\\])*")+|\s+""", re.DOTALL)
 _QUOTING = re.compile(r"""'([^']*)'|"((?:\\.|[^"\\])*)"|\\(.)""", re.DOTALL)
-_HEREDOC = re.compile(r"\d*<<(-?)([^<]+)\Z")
+HEREDOC = re.compile(r"\d*<<(-?)([^<]+)\Z")
 # Behind another one, the character of the escape is text: `a \\\\` ends its instruction.
 _CONTINUED = {"\\": re.compile(r"(?<!\\)\\[ \t]*\Z"), "`": re.compile(r"(?<!`)`[ \t]*\Z")}
 _KNOWN_DIRECTIVES = frozenset({"syntax", "escape", "check"})
@@ -203,7 +203,7 @@ def _heredocs(
     """Return the bodies of the heredocs that the arguments open, the name of one without an end, and the next index."""
     bodies: list[str] = []
     for word, _ in (words(arguments) or ()) if keyword in _WITH_HEREDOCS else ():
-        opened = _HEREDOC.match(word)
+        opened = HEREDOC.match(word)
         if not opened:
             continue
         name, body = _unquoted(opened[2]), []

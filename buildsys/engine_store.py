@@ -118,12 +118,6 @@ def image_sizes(docker: Docker, references: Sequence[str]) -> Mapping[str, tuple
     return found
 
 
-def remove_images(docker: Docker, names: Sequence[str]) -> None:
-    """Take names of images out of the engine's own store; a name that it does not have is no failure."""
-    if names and docker.driver == "docker":
-        answer_of((*docker.command, "image", "rm", "--no-prune", *names))
-
-
 def pull_image(docker: Docker, reference: str) -> None:
     """Bring an image from its registry into the engine's own store; raises `Unavailable` if that fails."""
     answer = answer_of((*docker.command, "pull", "--quiet", reference), seconds=None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from buildsys.environment import Variable
@@ -30,16 +30,12 @@ _LINKS = 40
 class File:
     """A file of a build context: what git keeps of its mode, and the sha256 of its bytes or where a link leads.
 
-    `rules` is the text of a `.dockerignore`, which says which other files count. `mode` has all permission bits, which
-    BuildKit takes into an image and git does not keep; `stamp` is different after any change of the file on disk, even
-    one that was taken back. Neither is part of a key, nor does it make two files differ.
+    `rules` is the text of a `.dockerignore`, which says which other files count.
     """
 
     content: str
     executable: bool = False
     rules: str | None = None
-    mode: int = field(default=0o644, compare=False)
-    stamp: tuple[int, ...] = field(default=(), compare=False)
 
 
 Contents = Mapping[str, Mapping[str, File]]
@@ -151,31 +147,32 @@ def _node_inputs(plan: Plan, node: Node, nodes: Mapping[str, Keyed], contents: C
 
 def readable_inputs(name: str, files: Mapping[str, File]) -> Iterator[tuple[str, str]]:
     """Yield the Dockerfile `name` of a context, and the files of the context that it can read, as inputs of a key."""
-    yield "dockerfile", _followed(name, files).content
+    yield "dockerfile", files.get(_way(name, files)[-1], files[name]).content
     for path, file in _not_ignored(name, files):
         yield f"file {path}", _file(file)
 
 
-def read_files(node: Node, contents: Contents) -> Iterator[tuple[str, File]]:
-    """Yield each file that the build of a node can read, by its path below the project root: what its key covers."""
-    name = node.dockerfile.removeprefix(f"{node.folder}/")
-    yield from context_files(node.folder, name, contents.get(node.folder, {}))
-    for _, folder in node.folders:
-        yield from context_files(folder, "", contents.get(folder, {}))
+def context_files(dockerfile: str, files: Mapping[str, File]) -> Iterator[tuple[str, File]]:
+    """Yield, by path, what BuildKit reads of a context: what the rules let through, the Dockerfile and the rules.
+
+    Without a Dockerfile's name it is a context that another one names.
+    """
+    is_left_out = left_out(dockerfile, files)
+    names = {*_rules(dockerfile), *_way(dockerfile, files)}
+    for path, file in sorted(files.items()):
+        if path in names or not is_left_out(path):
+            yield path, file
 
 
-def context_files(folder: str, dockerfile: str, files: Mapping[str, File]) -> Iterator[tuple[str, File]]:
-    """Yield the Dockerfile of a context and each file that it can read, by its path with the context's folder."""
-    if dockerfile in files:
-        yield f"{folder}/{dockerfile}", _followed(dockerfile, files)
-    for path, file in _not_ignored(dockerfile, files):
-        if path != dockerfile:
-            yield f"{folder}/{path}", file
+def _rules(dockerfile: str) -> list[str]:
+    """Return the names of the files that may have the rules of a context, the first that is there counts."""
+    return [f"{dockerfile}.dockerignore", ".dockerignore"] if dockerfile else [".dockerignore"]
 
 
-def _followed(name: str, files: Mapping[str, File]) -> File:
-    """Return the file that BuildKit reads by a name: it follows symlinks inside the context, of folders too."""
+def _way(name: str, files: Mapping[str, File]) -> list[str]:
+    """Return the symlinks that BuildKit follows from a name, of folders too, and last the file that it reads."""
     waiting, at, left = name.split("/"), list[str](), _LINKS
+    links = []
     while waiting:
         part = waiting.pop(0)
         if part == "..":
@@ -185,10 +182,11 @@ def _followed(name: str, files: Mapping[str, File]) -> File:
             found = files.get("/".join(at))
             if found is not None and found.content.startswith(LINK) and left:
                 left -= 1
+                links.append("/".join(at))
                 to = found.content.removeprefix(LINK)
                 at = [] if to.startswith("/") else at[:-1]
                 waiting = [*to.split("/"), *waiting]
-    return files.get("/".join(at), files[name])
+    return [*links, "/".join(at)]
 
 
 def left_out(dockerfile: str, files: Mapping[str, File]) -> Callable[[str], bool]:
@@ -196,8 +194,7 @@ def left_out(dockerfile: str, files: Mapping[str, File]) -> Callable[[str], bool
 
     Without a Dockerfile's name it is a context that another one names.
     """
-    names = [f"{dockerfile}.dockerignore", ".dockerignore"] if dockerfile else [".dockerignore"]
-    return ignored(next((files[each].rules for each in names if each in files), None) or "")
+    return ignored(next((files[each].rules for each in _rules(dockerfile) if each in files), None) or "")
 
 
 def _not_ignored(dockerfile: str, files: Mapping[str, File]) -> Iterator[tuple[str, File]]:

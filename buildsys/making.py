@@ -26,7 +26,7 @@ from buildsys.progress import Status, StepKind, Text
 from buildsys.registry_http import RegistryProblem
 from buildsys.render import MIRRORS_TARGET
 from buildsys.running import Result, Tell
-from buildsys.runtime import Publication, linked_nodes, render_bake, render_grounds
+from buildsys.runtime import NO_COPIES, Copies, Publication, linked_nodes, render_bake, render_grounds
 from buildsys.state import append_to
 from buildsys.step_events import StepEvents
 from buildsys.step_titles import titles
@@ -45,10 +45,8 @@ class Making:
 
     `folder` is where their files go, `logs` where what they say goes; `call` is a bake without files and targets.
     `existing` maps target to reference for what is not made in this run. `linked`: nodes are taken by links all the
-    same, so that BuildKit's caches are those that a plain bake of the whole file looks for. `changed` returns how the
-    sources of targets differ from what their keys say, empty if not. `accept` publishes what was pushed for a target,
-    by its digest, and returns its reference; it raises `RegistryProblem`. `withdraw` takes an image of changed sources
-    out of the engine's store.
+    same, so that BuildKit's caches are those that a plain bake of the whole file looks for. `accept` publishes what was
+    pushed for a target, by its digest, and returns its reference; it raises `RegistryProblem`.
     """
 
     plan: Plan
@@ -61,9 +59,8 @@ class Making:
     publications: Mapping[str, Publication] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     existing: Mapping[str, str] = field(default_factory=dict)
-    changed: Callable[[Collection[str]], str] = lambda _targets: ""
+    copies: Copies = NO_COPIES
     accept: Callable[[str, str], str] = lambda _target, _digest: ""
-    withdraw: Callable[[str], None] = lambda _target: None
     say: Callable[[str], None] | None = None
     caches: bool = False
     linked: bool = False
@@ -147,7 +144,7 @@ class Making:
     def _bake(self, work: _Work) -> BakeResult:
         targets = tuple(work.rest)
         linked = linked_nodes(self.plan, targets, work.references)
-        text = render_bake(self.plan, targets, work.references, self.publications, self.labels)
+        text = render_bake(self.plan, targets, work.references, self.publications, self.labels, self.copies)
         file = self.folder / f"{next(self.numbers)}-{targets[0]}.hcl"
         write_whole(file, text.encode())
         overrides = matching(self.call.overrides, {*targets, *linked})
@@ -193,17 +190,9 @@ class Making:
                 file.write(self.call.mask.text(text).encode(errors="replace"))
 
     def _settle(self, work: _Work, result: BakeResult) -> None:
-        """Take what was built out of what is left: of unchanged sources, and published where that is asked for."""
+        """Take what was built out of what is left; what was pushed is accepted under its key."""
         built = {target: digest for target in work.rest if (digest := self._built(result, target)) is not None}
-        read = {target: (target, *linked_nodes(self.plan, (target,), work.references)) for target in built}
-        # One look at all: most of these targets read the same folders.
-        is_changed = bool(self.changed({name for names in read.values() for name in names}))
         for target, digest in built.items():
-            if is_changed and (change := self.changed(read[target])):
-                self.withdraw(target)
-                failure = Failure(kind=FailureKind.INVALID, message=f"{change}: not published", target=target)
-                work.end(target, self._result(work, result.steps, target, failure))
-                continue
             try:
                 reference = self.accept(target, digest) if digest else ""
             except RegistryProblem as problem:

@@ -12,7 +12,6 @@ from buildsys.commands import bake_environment
 from buildsys.deciding import Decision, decide_published, decided
 from buildsys.engine import Docker
 from buildsys.engine_stop import Stop
-from buildsys.errors import InvalidInput
 from buildsys.events import ImageLayer, Noted, TagsMoved
 from buildsys.failure import Failure, FailureKind
 from buildsys.journal import Journal, history_of
@@ -83,8 +82,6 @@ def publish(
     ran = Ran()
     by_engine = frozenset(stack.name for stack in made.stacks if not can_compose(stack))
     for attempt in range(_TRIES):
-        if mistakes := decision.sources.unfit(decision.nodes_to_build):
-            raise InvalidInput(mistakes)
         publisher = _Publisher(workspace, store, decision, options, by_engine, environment)
         docker = find() if publisher.needs_engine else None
         if attempt == 0:
@@ -111,7 +108,7 @@ def publish(
         # What cannot be composed though nothing is lost is assembled: a registry need not mount.
         by_engine |= composing if not lost else frozenset()
         existing = {target: ref for target, ref in {**references, **stacks}.items() if target not in lost}
-        decision = decided(made, decision.keys, decision.sources, existing, decision.targets, store, environ)
+        decision = decided(made, decision.keys, decision.contents, existing, decision.targets, store, environ)
         nodes = {target: ref for target, ref in nodes.items() if target not in lost}
     if options.linked:
         fill_caches(workspace, store, first, options, find, journal, stop, environment)
@@ -194,12 +191,11 @@ class _Publisher:
         history = history_of(self._workspace)
         tasks = tasks_of(self._decision.plan, self._decision.actions, history, self.composed)
         if docker is not None:
-            making = making_for(self._workspace, docker, self._decision.plan, self._options, stop, self._environment)
+            making = making_for(self._workspace, docker, self._decision, self._options, stop, self._environment)
             making = replace(
                 making,
                 publications=self._publications(),
                 existing=self._decision.existing,
-                changed=self._decision.sources.changed,
                 accept=self._accept,
                 linked=self._options.linked,
             )
@@ -214,6 +210,7 @@ class _Publisher:
         return {
             name: Publication(name=str(self._incoming(name)), annotations=annotations_of(self._decision.keys.of(name)))
             for name in self._decision.built
+            if name not in self.composed
         }
 
     def _place(self, target: str) -> Reference:

@@ -94,12 +94,10 @@ class Revision:
             # As pathlib reads a symlink on disk.
             return File(content=f"link:{PurePosixPath(self._target(entry))}")
         rules = self.objects.data(entry.object) if path.endswith(".dockerignore") else None
-        executable = entry.mode == _EXECUTABLE
         return File(
             content=f"sha256:{self.objects.digest(entry.object)}",
-            executable=executable,
+            executable=entry.mode == _EXECUTABLE,
             rules=None if rules is None else rules.decode("utf-8", "replace"),
-            mode=0o755 if executable else 0o644,
         )
 
 

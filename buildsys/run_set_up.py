@@ -12,12 +12,13 @@ from pathlib import Path
 
 from buildsys.actions import BUILD, LEAVE
 from buildsys.builder_room import disk_of, limits_for, live_tasks
+from buildsys.contexts import copy_contexts
 from buildsys.deciding import Decision
 from buildsys.engine import Docker
 from buildsys.engine_bake import BakeCall, print_bake
 from buildsys.engine_paths import check_paths
 from buildsys.engine_stop import Stop
-from buildsys.errors import InvalidInput
+from buildsys.errors import BuildsysError, InvalidInput
 from buildsys.events import REUSED, Noted, RunBegan, TargetEnded, TargetPlanned
 from buildsys.history import History
 from buildsys.journal import Journal
@@ -27,7 +28,7 @@ from buildsys.plan_limits import excess
 from buildsys.run_options import RunOptions
 from buildsys.run_tasks import NODE
 from buildsys.running import Hooks, Make, Place, Ran, run
-from buildsys.runtime import render_flat
+from buildsys.runtime import linked_nodes, render_flat
 from buildsys.schedule import Schedule, Task
 from buildsys.settings import mask_of
 from buildsys.state import State
@@ -97,12 +98,18 @@ def tell_excess(journal: Journal, workspace: Workspace, decision: Decision, *, l
 def making_for(
     workspace: Workspace,
     docker: Docker,
-    plan: Plan,
+    decision: Decision,
     options: RunOptions,
     stop: Stop,
     environment: Mapping[str, str],
+    *,
+    linked: bool = False,
 ) -> Making:
-    """Return what the bakes of a run share; its folder is the run's own, so that two runs do not meet in it."""
+    """Return what the bakes of a run share; its folder is the run's own, so that two runs do not meet in it.
+
+    The contexts of all nodes that are built are copied into it, with `linked` also of those that they link to. Raises
+    `InvalidInput` for a file that is no longer what its key says.
+    """
     call = BakeCall(
         root=workspace.root,
         overrides=options.overrides,
@@ -113,11 +120,21 @@ def making_for(
         mask=mask_of(workspace.root),
     )
     state = State(workspace.root)
+    folder = Path(tempfile.mkdtemp(dir=state.folder(RUN_FOLDER)))
+    plan, built = decision.plan, decision.nodes_to_build
+    names = {*linked_nodes(plan, decision.targets, {}), *built} if linked or options.linked else {*built}
+    nodes = [node for node in plan.nodes if node.name in names]
+    try:
+        copies = copy_contexts(workspace, nodes, decision.contents, folder / "contexts")
+    except BuildsysError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return Making(
         plan=plan,
+        copies=copies,
         docker=docker,
         call=call,
-        folder=Path(tempfile.mkdtemp(dir=state.folder(RUN_FOLDER))),
+        folder=folder,
         logs=state.folder(LOG_FOLDER),
         stop=stop,
         retries=options.retries,

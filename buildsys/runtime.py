@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from buildsys.assembly import assembly
 from buildsys.hcl import Attribute, Block, Comment, Heredoc, Item, Value, write
@@ -29,6 +30,20 @@ class Publication:
     annotations: Mapping[str, str]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Copies:
+    """Where the contexts of nodes are copied to, by node: the context itself, and folders by their context's name.
+
+    Paths are relative to the project.
+    """
+
+    context: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    folders: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
+
+
+NO_COPIES = Copies()
+
+
 def linked_nodes(plan: Plan, targets: Collection[str], references: Mapping[str, str]) -> tuple[str, ...]:
     """Return the nodes that a bake of targets links to: all that they need, except what is taken by its reference."""
     waiting, found = list(targets), set[str]()
@@ -46,13 +61,14 @@ def render_bake(
     references: Mapping[str, str],
     publications: Mapping[str, Publication],
     labels: Mapping[str, Mapping[str, str]],
+    copies: Copies = NO_COPIES,
 ) -> str:
-    """Return a bake file with `targets` and what they link to.
+    """Return a bake file with `targets` and what they link to; the contexts of nodes are their copies if there are any.
 
     A node in `references` is taken from there, with its digest; another one is a target. What is in `publications` is
     pushed; another stack gets its public names and, by target, `labels`.
     """
-    return write(_items(plan, targets, references, publications, labels))
+    return write(_items(plan, targets, references, publications, labels, copies))
 
 
 def render_grounds(plan: Plan, targets: Collection[str], references: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
@@ -80,7 +96,7 @@ def render_grounds(plan: Plan, targets: Collection[str], references: Mapping[str
 def render_flat(plan: Plan, targets: Collection[str], labels: Mapping[str, Mapping[str, str]]) -> str:
     """Return a bake file with `targets` whose links lead nowhere: what bake can resolve quickly, and nobody builds."""
     nowhere = {node.name: "scratch" for node in plan.nodes}
-    return write(_items(plan, targets, nowhere, {}, labels))
+    return write(_items(plan, targets, nowhere, {}, labels, NO_COPIES))
 
 
 def _items(
@@ -89,6 +105,7 @@ def _items(
     references: Mapping[str, str],
     publications: Mapping[str, Publication],
     labels: Mapping[str, Mapping[str, str]],
+    copies: Copies,
 ) -> Iterator[Item]:
     yield Comment("Written by `buildsys bake` for one run.")
     yield from helper_items(plan)
@@ -96,7 +113,7 @@ def _items(
     for each in _in_order(plan, {*targets, *linked_nodes(plan, targets, references)}):
         publication = publications.get(each.name)
         if isinstance(each, Node):
-            body = _node(plan, each, references, publication)
+            body = _node(plan, each, references, publication, copies)
         else:
             body = _stack(plan, each, references, publication, labels.get(each.name, {}))
         yield Block("target", (each.name,), tuple(body))
@@ -107,10 +124,13 @@ def _in_order(plan: Plan, names: Collection[str]) -> Iterator[Node | StackTarget
         yield plan.targets[name]
 
 
-def _node(plan: Plan, node: Node, references: Mapping[str, str], publication: Publication | None) -> Iterator[Item]:
-    yield Attribute("context", node.folder)
+def _node(
+    plan: Plan, node: Node, references: Mapping[str, str], publication: Publication | None, copies: Copies
+) -> Iterator[Item]:
+    yield Attribute("context", copies.context.get(node.name, node.folder))
     yield Attribute("dockerfile", node.dockerfile.rpartition("/")[2])
-    yield Attribute("contexts", {name: _linked(value, references) for name, value in node_contexts(plan, node).items()})
+    contexts = {**node_contexts(plan, node), **copies.folders.get(node.name, {})}
+    yield Attribute("contexts", {name: _linked(value, references) for name, value in contexts.items()})
     if arguments := node_arguments(plan, node):
         yield Attribute("args", arguments)
     yield Attribute("platforms", list(node.platforms))

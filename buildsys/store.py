@@ -11,7 +11,7 @@ from types import MappingProxyType
 from buildsys.compose import Composed, Part, compose
 from buildsys.errors import Unavailable
 from buildsys.key import Keyed, Keys
-from buildsys.names import KEY_LABEL
+from buildsys.names import KEY_LABEL, shortened
 from buildsys.plan import Plan, StackTarget
 from buildsys.registry import Registry
 from buildsys.registry_http import DigestMismatch, RegistryProblem, UnexpectedAnswer, UnreadableManifest
@@ -220,7 +220,7 @@ def can_compose(stack: StackTarget) -> bool:
 
 def incoming_tag(target: str) -> str:
     """Return the tag under which an engine pushes a target before it gets that of its key."""
-    return f"incoming-{target}"
+    return f"incoming-{shortened(target)}"
 
 
 def annotations_of(keyed: Keyed) -> Mapping[str, str]:

@@ -74,7 +74,9 @@ def run_tests(
             raise Unavailable(f"the engine has no image `{images[target]}`", hint=f"run `buildsys bake {target}` first")
     for test in tests:
         folder = workspace.folder(f"{test.folder}/tests")
-        mounts = [f"type=bind,source={folder},target=/tests,readonly"] if folder else []
+        # Docker reads a mount as a line of CSV, in which a name with a comma would be more than a name.
+        source = str(folder).replace('"', '""')
+        mounts = [f'type=bind,"source={source}",target=/tests,readonly'] if folder else []
         answer = run_container(
             docker, images[test.target], ["-c", test.run], entrypoint="sh", mounts=mounts, seconds=TEST_SECONDS
         )

@@ -119,7 +119,7 @@ def fill_caches(
     for node, why in dead.items():
         journal.tell(Noted(at=time.time(), about="cache", text=f"{node}: {why}; written again"))
     docker = find()
-    making = replace(making_for(workspace, docker, decision.plan, options, stop, environment), linked=True)
+    making = replace(making_for(workspace, docker, decision, options, stop, environment, linked=True), linked=True)
     actions = {
         name: replace(action, word=BUILD if name in dead else "leave") for name, action in decision.actions.items()
     }

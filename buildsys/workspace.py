@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import stat
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -72,17 +71,6 @@ class Workspace:
             raise InvalidInput(mistakes)
         return found
 
-    def folder_modes(self, folders: Iterable[str]) -> Mapping[str, Mapping[str, int]]:
-        """Return the permission bits of all folders in folders below the root, by folder and path relative to it.
-
-        Raises as `contents` does.
-        """
-        mistakes: list[Mistake] = []
-        found = {folder: folder_modes_of(self.home, folder, mistakes) for folder in folders}
-        if mistakes:
-            raise InvalidInput(mistakes)
-        return found
-
     def folder(self, name: str) -> Path | None:
         """Return where a folder of the project really is, None if there is none; raises `InvalidInput` if outside."""
         return self.home.find_folder(name)
@@ -138,7 +126,7 @@ def files_of(home: Home, folder: str, mistakes: list[Mistake]) -> dict[str, File
         name = f"{folder}/{entry.name}" if folder else entry.name
         try:
             if entry.is_link:
-                found[entry.name] = File(content=f"{LINK}{entry.path.readlink()}", stamp=_stamp(entry.status))
+                found[entry.name] = File(content=f"{LINK}{entry.path.readlink()}")
             elif not entry.is_folder:
                 found[entry.name] = _file(home, name, entry.path)
         except InvalidInput as error:
@@ -146,23 +134,15 @@ def files_of(home: Home, folder: str, mistakes: list[Mistake]) -> dict[str, File
     return found
 
 
-def folder_modes_of(home: Home, folder: str, mistakes: list[Mistake]) -> dict[str, int]:
-    """Return the permission bits of the folders in a folder by path relative to it, after adding every mistake."""
-    return {each.name: stat.S_IMODE(each.status.st_mode) for each in home.walk(folder, mistakes) if each.is_folder}
-
-
 def _file(home: Home, name: str, path: Path) -> File:
     rules = None
     if name.endswith(".dockerignore"):
         rules = read_file(path, home, name).decode("utf-8", "replace")
-    # The status is from before the bytes: a change while they are read shows in a later look.
     status, digest = digest_file(path, home, name)
     return File(
         content=f"sha256:{digest}",
         executable=bool(status.st_mode & 0o100),
         rules=rules,
-        mode=stat.S_IMODE(status.st_mode),
-        stamp=_stamp(status),
     )
 
 
@@ -214,11 +194,6 @@ def _decoded(data: bytes, name: str) -> str:
 def _lines(text: str) -> str:
     """Return a text with one kind of line end, as Python reads text files."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _stamp(status: os.stat_result) -> tuple[int, ...]:
-    """Return what differs after any change of a file: nobody can set the time of its last change back."""
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -115,29 +115,6 @@ def test_large_text_that_nobody_reads_is_left_out_and_one_that_is_read_refused(t
         workspace.tree()
 
 
-def test_modes_are_those_of_every_folder_in_a_folder(tmp_path: Path) -> None:
-    workspace = put(tmp_path, "layers/a/deep/er/file", "layers/a/file", "layers/b/file")
-    (tmp_path / "layers" / "a" / "empty").mkdir()
-    for name, mode in (("deep", 0o700), ("deep/er", 0o2755), ("empty", 0o777)):
-        (tmp_path / "layers" / "a" / name).chmod(mode)
-    (tmp_path / "link").symlink_to("layers/a")
-    (tmp_path / "layers" / "a" / "linked").symlink_to("deep")
-    expected = {"deep": 0o700, "deep/er": 0o2755, "empty": 0o777}
-    assert workspace.folder_modes(["layers/a", "link", "gone"]) == {
-        "layers/a": expected,
-        "link": expected,
-        "gone": {},
-    }
-
-
-def test_status_of_a_file_is_the_one_before_its_bytes_were_read(tmp_path: Path) -> None:
-    workspace = put(tmp_path, "folder/file")
-    (tmp_path / "folder" / "file").chmod(0o4750)
-    found = workspace.contents(["folder"])["folder"]["file"]
-    status = (tmp_path / "folder" / "file").stat()
-    assert (found.mode, found.stamp[1:4]) == (0o4750, (status.st_ino, status.st_size, status.st_mtime_ns))
-
-
 def test_all_mistakes_of_reading_come_at_once(tmp_path: Path) -> None:
     workspace = put(tmp_path, "stacks.yaml", "layers/a/layer.yaml")
     (tmp_path / "layers" / "a" / "one").symlink_to("/etc")
