@@ -18,6 +18,10 @@ _USERINFO = re.compile(r"(?<=://)[^/?#\s\"<>`]*@")
 _TORN = re.compile(r"://([^/?#@\s]*:[^/?#@\s]*[^/?#@\s\d][^/?#@\s]*[/?#]\S*)@")
 # The path under which a server of conda packages takes a token (docs.conda.io, "channels with tokens").
 _TOKEN = re.compile(r"://[^?#\s]*?/t/([^/?#\s]+)/")
+_QUERY = re.compile(r"[?&;]([^=&;#\s]+)=([^&;#\s]+)")
+_SECRET_NAME = re.compile(
+    r"token|secret|passw|passphrase|credential|api_?key|access_?key|signature|\bsig\b|auth", re.IGNORECASE
+)
 
 
 class NoHttpAddress(ValueError):
@@ -65,6 +69,16 @@ def credentials_in(text: str) -> Iterator[str]:
 def tokens_in(text: str) -> Iterator[str]:
     """Yield the tokens in the paths of addresses of conda channels."""
     yield from _TOKEN.findall(text)
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether what stands under a name is likely to be a credential."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def secrets_of_query(text: str) -> Iterator[str]:
+    """Yield the values of the parts of queries whose names say that they are credentials."""
+    yield from (value for name, value in _QUERY.findall(text) if is_secret_name(name))
 
 
 def without_credentials(text: str) -> str:

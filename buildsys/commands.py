@@ -118,6 +118,11 @@ def bake_environment(made: Plan, workspace: Workspace, environ: Mapping[str, str
     if mistakes := tuple(_other_sources(made, found, environ)):
         raise InvalidInput(mistakes)
     found["BUILDSYS_MIRRORS"] = write_mirrors(settings, workspace.root)
+    given = environ.get("BUILDSYS_MIRRORS", found["BUILDSYS_MIRRORS"])
+    if given != found["BUILDSYS_MIRRORS"]:
+        message = f"BUILDSYS_MIRRORS is `{given}` in the environment, and no key covers what builds would find there"
+        hint = "run `unset BUILDSYS_MIRRORS`; buildsys.settings.yaml says which mirrors builds use"
+        raise InvalidInput([Mistake(message=message, hint=hint)])
     return {name: value for name, value in sorted(found.items()) if name not in environ}
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -42,7 +42,7 @@ from buildsys.source import read
 from buildsys.state import State
 from buildsys.step_events import StepEvents
 from buildsys.store import Store, annotations_of, incoming_tag
-from buildsys.workspace import STATE_FOLDER, Workspace, files_of, write_whole
+from buildsys.workspace import PRIVATE, STATE_FOLDER, Workspace, files_of, write_whole
 
 ENVIRONMENTS = f"{STATE_FOLDER}/environments"
 TARGET = "custom"
@@ -196,6 +196,8 @@ def dockerfile_image(
     stack = made.stacks[0]
     environment = bake_environment(made, workspace, environ)
     home, files = _context(real.parent)
+    if mistakes := tuple(_kept_back(real, files)):
+        raise InvalidInput(mistakes)
     decision, _ = decide_published(workspace, store, made, (stack.name,), environ)
     keyed = _custom_key(decision.keys.stacks[stack.name].key, real.name, files)
     wanted = Reference.parse(f"{store.prefix}/{stack.stack}{CUSTOM_SUFFIX}:key-{keyed.key}")
@@ -241,6 +243,15 @@ def _context(folder: Path) -> tuple[Home, Mapping[str, File]]:
     if mistakes:
         raise InvalidInput(mistakes)
     return home, files
+
+
+def _kept_back(dockerfile: Path, files: Mapping[str, File]) -> Iterator[Mistake]:
+    """Yield a mistake where a Dockerfile could read what a checkout keeps to itself: a token in `.git/config`."""
+    names = {path.split("/")[0] for path, _ in context_files(dockerfile.name, files)} & PRIVATE
+    for name in sorted(names):
+        message = f"`{dockerfile}` could copy `{name}` of its folder into the image"
+        hint = f"write a line `{name}` to `{dockerfile.parent / '.dockerignore'}`"
+        yield Mistake(message=message, hint=hint)
 
 
 def _custom_key(stack: str, dockerfile: str, files: Mapping[str, File]) -> Keyed:

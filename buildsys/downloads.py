@@ -85,7 +85,10 @@ def _once(address: str, url: str) -> LockedDownload:
 def _length(address: str, headers: Message) -> int | None:
     """Return the length that an answer states, None if it states none; raises `Unusable` for what is no length."""
     stated = {value.strip() for value in headers.get_all("content-length") or ()}
-    if not stated or "transfer-encoding" in headers:
+    encodings = {value.strip().lower() for value in headers.get_all("transfer-encoding") or ()}
+    if encodings - {"chunked"}:
+        raise Unusable(f"`{address}` answered in an encoding that is not read here: {', '.join(sorted(encodings))}")
+    if not stated or encodings:
         return None
     length = stated.pop()
     if stated or not length.isdecimal():

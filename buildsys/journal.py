@@ -25,7 +25,7 @@ HISTORY_FILE = f"{STATE_FOLDER}/history.json"
 # What a run goes by, all of it from the project or from BuildKit: a password may be a part of a name by chance.
 _NAMES = (
     *("target", "needs", "blocked_by", "missing", "failed", "layer", "kind", "outcome", "action"),
-    *("digest", "reference", "tags", "file", "log"),
+    *("digest", "reference", "tags", "file", "log", "alone"),
 )
 _HISTORY_LIMIT = 64 << 20
 

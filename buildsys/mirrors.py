@@ -35,6 +35,8 @@ _CA_VARIABLES = (
     "GIT_SSL_CAINFO",
     "CONDA_SSL_VERIFY",
 )
+# Without the dot that some begin with.
+_PRIVATE_NAMES = frozenset({"netrc", "auth.conf", "pypirc", "npmrc", "pgpass", "git-credentials", "config.json"})
 # What uv calls the options of pip, whose files it does not read, and what stands between several values.
 _UV_VARIABLES = (
     ("extra-index-url", "UV_INDEX", " "),
@@ -52,19 +54,28 @@ def refuse_cache(settings: Settings, environ: Mapping[str, str] = os.environ, ov
     """
     written = environ.get("BUILDSYS_CACHE") and environ.get("BUILDSYS_CACHE_WRITE") != "0"
     named = [each for each in overrides if "cache-to" in each.partition("=")[0] and each.partition("=")[2]]
-    found = dict.fromkeys((section, key) for section, key, _ in settings.credentials())
-    if not found or not (written or named):
+    if not (written or named):
         return
     names = []
-    for section, key in found:
+    for section, key in dict.fromkeys((section, key) for section, key, _ in settings.credentials()):
         variable = variable_of(section, key)
         names.append(variable if variable in environ else f"`{section}.{key}`")
+    if settings.files is not None and has_private_files(settings.files):
+        names.append("BUILDSYS_FILES" if "BUILDSYS_FILES" in environ else "`files`")
+    if not names:
+        return
     cache = "BUILDSYS_CACHE is set" if written else "`--set` writes a cache"
     message = f"{cache}, and the credentials in {' and '.join(names)} would be readable in that cache"
     hint = "use mirrors that ask for none, or no cache"
     if written:
         hint = "set BUILDSYS_CACHE_WRITE=0, which only reads the cache, or run `unset BUILDSYS_CACHE`"
     raise InvalidInput([Mistake(message=message, hint=hint)])
+
+
+def has_private_files(folder: Path) -> bool:
+    """Return whether a folder holds what is kept from others: by its mode, or by a name that programs know."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return any(not path.stat().st_mode & 0o004 or path.name.lstrip(".") in _PRIVATE_NAMES for path in found)
 
 
 def mirror_files(settings: Settings, *, ca: bytes | None = None) -> Mapping[str, bytes]:

@@ -11,7 +11,7 @@ from buildsys.texts import shown
 _HOSTS = ("github.com/", "gitlab.com/", "git@")
 _KEPT = (".git", ".buildsys")
 # Where buildsys itself puts files that a build reads.
-_OURS = ".buildsys/environments/"
+_OURS = re.compile(r"\.buildsys/environments/[0-9a-f]{12}")
 
 
 def _folder_problem(value: str) -> str | None:
@@ -26,7 +26,7 @@ def _folder_problem(value: str) -> str | None:
     # Which buildx would take for an address, a target or an image.
     if ":" in value or value.startswith(("-", "~", *_HOSTS)):
         return "it can be taken for an address"
-    if parts[0].casefold() in _KEPT and not value.startswith(_OURS):
+    if parts[0].casefold() in _KEPT and not _OURS.fullmatch(value):
         return f"`{parts[0]}` is no part of its sources"
     return None
 

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
 from buildsys.errors import BuildsysError, InvalidInput, Mistake
 from buildsys.masking import Mask
+from buildsys.reading import Home
 from buildsys.settings_checks import credentials_of, problem_of, variable_of
 from buildsys.settings_paths import path_mistakes, settings_text
 from buildsys.source import Data, Source, read
@@ -65,7 +66,7 @@ class Settings:
     def credentials(self) -> Iterator[tuple[str, str, str]]:
         """Yield the credentials in the addresses, with section and key."""
         for section, key, _, text in self.values():
-            for each in credentials_of(section, text):
+            for each in credentials_of(section, key, text):
                 yield section, key, each
 
 
@@ -105,18 +106,17 @@ def mask_of(root: Path, environ: Mapping[str, str] = os.environ) -> Mask:
     """
     from buildsys.registry_credentials import docker_config_dir
 
-    path = root / (environ.get("BUILDSYS_SETTINGS") or SETTINGS_FILE)
     try:
-        text = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
-    except OSError:
+        text = settings_text(root, environ.get("BUILDSYS_SETTINGS") or SETTINGS_FILE) or ""
+    except InvalidInput:
         text = ""
     texts, tokens = [text], list[str]()
     try:
         settings = parse_settings(text, SETTINGS_FILE, root, checked=False)
     except InvalidInput:
         settings = Settings()
-    for section, _, _, value in settings.values():
-        tokens += credentials_of(section, value)
+    for section, key, _, value in settings.values():
+        tokens += credentials_of(section, key, value)
     for name, value in environ.items():
         if name.startswith("BUILDSYS_"):
             texts.append(value)
@@ -124,8 +124,8 @@ def mask_of(root: Path, environ: Mapping[str, str] = os.environ) -> Mask:
             # Programs take a proxy without a scheme too.
             texts.append(value if "://" in value else f"://{value}")
     # Docker gives the proxies of its own settings to every RUN.
-    with contextlib.suppress(OSError):
-        texts.append((docker_config_dir() / "config.json").read_text(encoding="utf-8", errors="replace"))
+    with contextlib.suppress(InvalidInput):
+        texts.append((Home(root=docker_config_dir()).read("config.json") or b"").decode("utf-8", "replace"))
     return Mask.of_texts(texts, tokens)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in, tokens_in
+from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in, is_secret_name, secrets_of_query, tokens_in
 from buildsys.errors import InvalidInput
 from buildsys.registry_values import Reference
 
@@ -112,9 +112,11 @@ def _quoted(text: str) -> str:
     return f"`{text}`" if "@" not in text and not _CONTROL.search(text) else "the name"
 
 
-def credentials_of(section: str, value: str) -> tuple[str, ...]:
-    """Return the credentials in one value of a setting."""
-    return (*credentials_in(value), *(tokens_in(value) if section == "conda" else ()))
+def credentials_of(section: str, key: str, value: str) -> tuple[str, ...]:
+    """Return the credentials in one value of a setting: in an address, as a part of its query, or the value itself."""
+    tokens = tokens_in(value) if section == "conda" else ()
+    whole = (value,) if section == "conda" and is_secret_name(key) else ()
+    return (*credentials_in(value), *secrets_of_query(value), *tokens, *whole)
 
 
 def variable_of(section: str, key: str) -> str:

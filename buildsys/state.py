@@ -146,7 +146,9 @@ class State:
                 else:
                     with open_file(entry.path, home, entry.name) as file, _written(path), path.open("wb") as copy:
                         shutil.copyfileobj(file, copy)
-                    path.chmod(0o755 if entry.status.st_mode & 0o100 else 0o644)
+                    mode = 0o755 if entry.status.st_mode & 0o100 else 0o644
+                    # What others may not read in its place they may not read here either.
+                    path.chmod(mode if entry.status.st_mode & 0o004 else mode & 0o700)
 
     def _find(self, name: str, kind: int | None = None) -> Path:
         """Return the path of a name; nothing above it nor itself is a symlink, and it is of the kind if it is there."""

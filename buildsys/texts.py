@@ -26,7 +26,8 @@ _LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 _OWN_LABELS = re.compile(r"dev\.buildsys(?:\.|\Z)", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Of Debian and Red Hat, with a version, an architecture or a release. A `-` at its end would remove a package.
-_PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.+:=~_/-]*[A-Za-z0-9.+:=~_])?")
+# A star may end a version, as apt has it: no file of a build is called so.
+_PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.+:=~_/-]*(?:[A-Za-z0-9.+:=~_]|=[A-Za-z0-9.+:~_-]*\*))?")
 _PARENT = re.compile(r"[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*")
 # The grammar of https://github.com/distribution/reference.
 _IMAGE = re.compile(

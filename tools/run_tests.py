@@ -10,6 +10,7 @@ import sys
 from engine_instance import say
 from ground import ROOT, Failure, prepare
 
+BLACKBOX = "tests/blackbox"
 # What the network outside says when it is not to be had for a moment: a test that fails with such words, and no other,
 # is run again, and pytest tells how often.
 PASSING_TROUBLE = (
@@ -44,7 +45,7 @@ def main() -> int:
         ground = prepare(tests=True)
     except Failure as failure:
         missing = f"{failure}\nhint: {failure.hint}" if failure.hint else str(failure)
-    chosen = arguments.only or ["tests/blackbox", "tests/integration", "tests/faults"]
+    chosen = arguments.only or [BLACKBOX, "tests/integration", "tests/faults"]
     marks = [] if arguments.full else ["-m", "not long"]
     try:
         if ground is None:
@@ -57,12 +58,15 @@ def main() -> int:
             options = [*marks, "--require-engine", "--durations=10"]
             # What breaks off there is the test itself: one that fails now and then has found something.
             faults = [path for path in chosen if "tests/faults" in path]
-            others = [path for path in chosen if path not in faults]
+            commands = [path for path in chosen if BLACKBOX in path]
+            others = [path for path in chosen if path not in (*faults, *commands)]
             code = 0
+            if commands:
+                # Each has a project and a repository of its own, and most of their time is the start of Python.
+                code = run([*pytest, *commands, *options, "-n", "auto"], ground.environment)
             if others:
-                code = run(
-                    [*pytest, *others, *options, "--reruns", "2", "--reruns-delay", "10", *again], ground.environment
-                )
+                again = ["--reruns", "2", "--reruns-delay", "10", *again]
+                code = run([*pytest, *others, *options, *again], ground.environment) or code
             if faults:
                 code = run([*pytest, *faults, *options], ground.environment) or code
     finally:

@@ -39,6 +39,8 @@ PLACES = {
     f'conda: {{channel_alias: "https://robot:{SECRET}@conda.example.com"}}\n': "conda.channel_alias",
     f'conda: {{channel_alias: "https://conda.example.com/t/{SECRET}/main"}}\n': "conda.channel_alias",
     f'pip: {{index-url: "https://{SECRET}@pypi.example.com/simple"}}\n': "pip.index-url",
+    f'pip: {{index-url: "https://pypi.example.com/simple?private_token={SECRET}"}}\n': "pip.index-url",
+    f'conda: {{repodata_token: "{SECRET}"}}\n': "conda.repodata_token",
 }
 # A machine without docker: what is refused is refused before anything starts.
 NOWHERE: dict[str, Any] = {"PATH": "/nonexistent"}
@@ -59,6 +61,23 @@ def test_cache_beside_credentials_is_refused(project: Path, settings: str) -> No
     done = buildsys(project, "variables", BUILDSYS_CACHE=CACHE)
     refused(done, "BUILDSYS_CACHE", PLACES[settings], "BUILDSYS_CACHE_WRITE=0")
     hidden(done.output)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("netrc", 0o644), (".netrc", 0o644), ("key", 0o600), ("apt/auth.conf", 0o644)]
+)
+def test_cache_beside_private_files_is_refused(project: Path, name: str, mode: int) -> None:
+    write(project, f"mine/{name}", SECRET).chmod(mode)
+    write(project, SETTINGS, "files: mine\n")
+    refused(buildsys(project, "variables", BUILDSYS_CACHE=CACHE), "BUILDSYS_CACHE", "`files`")
+    assert buildsys(project, "variables").code == 0
+    assert (project / ".buildsys/mirrors/files" / name).stat().st_mode & 0o777 == mode
+
+
+def test_cache_beside_public_files_is_allowed(project: Path) -> None:
+    write(project, "mine/repo/Packages", "x")
+    write(project, SETTINGS, "files: mine\n")
+    assert buildsys(project, "variables", BUILDSYS_CACHE=CACHE).code == 0
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,8 @@ def held(project: Path) -> str:
         (http_answer(b"a", "Content-Length: 100"), ("length",)),
         (http_answer(b"a" * 50, "Content-Range: bytes 0-49/100", status="206 Partial Content"), ("206",)),
         (http_answer(b"", status="204 No Content"), ("204",)),
+        (http_answer(b"a" * 5, "Transfer-Encoding: identity", length=100), ("encoding", "identity")),
+        (http_answer(b"a" * 5, "Transfer-Encoding: gzip, chunked", length=5), ("encoding", "gzip")),
     ],
 )
 def test_download_that_is_not_whole_is_refused_and_the_lock_stays(

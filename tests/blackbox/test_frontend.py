@@ -134,6 +134,37 @@ HIDING = {
     "unknown directive": "COPY conf /x `\nFROM evil/x\n",
     "carriage return in a comment": "# x \rCOPY <<E /x\nFROM evil/x\nE\n",
 }
+AMBIGUOUS = {
+    "quoted field of a mount": "RUN --mount='type=bind,\"from=evil/x\",target=/y' true\n",
+    "backslash in a mount": 'RUN --mount="type=bind,fr\\om=evil/x,target=/y" true\n',
+    "letter that is a blank in bytes": "RUN --mount=type=tmpfs,target=/x\u00e0--mount=from=evil/x,target=/y true\n",
+    "heredoc that only one reader sees": 'RUN true # ${x <<"RUN true"\nFROM evil/x\nRUN true\n',
+    "heredoc with two ends": 'RUN <<"RUN true \\"b"\necho hi\nRUN true "b\nFROM evil/x\nRUN true \\"b\n',
+    "heredoc behind a quote in braces": "RUN <<\"# X\" echo start ${x:-'}'}\nFROM evil/x\n# X\n",
+    "variable with a default beside a heredoc": "RUN <<X echo ${x:-y}\ntrue\nX\n",
+    "argument that is not closed": "ARG HTTP_PROXY=http://evil B=${x:-'}'}\nRUN true\n",
+    "quoted flag of COPY": 'COPY --from="evil/x" /a /artifact/opt/conf/a\n',
+}
+
+
+@pytest.mark.parametrize("how", AMBIGUOUS)
+def test_what_readers_take_in_different_ways_is_refused(project: Path, how: str) -> None:
+    text = ARTIFACT_DOCKERFILE.replace("COPY conf /artifact/opt/conf/conf\n", AMBIGUOUS[how])
+    (project / FILE).write_bytes(text.encode())
+    refused(buildsys(project, "plan", "--offline"), f"--> {FILE}:2:")
+
+
+def test_usual_heredocs_and_flags_are_planned(project: Path) -> None:
+    steps = (
+        "RUN --mount=type=cache,id=a-b_c,target=/var/cache --mount=type=tmpfs,target=/tmp <<EOF\n"
+        "echo \"${x:-'}'}\" <<here\nEOF\n"
+        "COPY --chown=0:0 <<'END' /artifact/opt/conf/a\n$x\nEND\n"
+        'RUN <<-"A" && cat <<B\n\techo\n\tA\nb\nB\n'
+        'RUN echo ${HOME:-/root} $((1 + 2)) "it\'s"\n'
+    )
+    write(project, FILE, ARTIFACT_DOCKERFILE.replace("COPY conf /artifact/opt/conf/conf\n", steps))
+    done = buildsys(project, "plan", "--offline")
+    assert done.code == 0, done.output
 
 
 @pytest.mark.parametrize("how", HIDING)

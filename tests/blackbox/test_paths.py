@@ -195,6 +195,34 @@ def test_folder_may_not_lead_to_what_a_project_keeps_to_itself(folders: Path, to
     of_nobody(buildsys(folders, "bake", "--push", BUILDSYS_REGISTRY=NOWHERE), "environments/keys")
 
 
+@pytest.mark.parametrize("secret", [".git/config", "buildsys.settings.yaml", ".buildsys/mirrors/use"])
+def test_dockerfile_of_the_user_takes_nothing_that_a_checkout_keeps_to_itself(project: Path, secret: str) -> None:
+    write(project, secret, "pip: {}\n" if secret.endswith("yaml") else f"# {WORD}\n")
+    write(project, "Dockerfile", "FROM base\nCOPY . /all\n")
+    name = secret.partition("/")[0]
+    words = ("environment", "Dockerfile", "--dockerfile", "--on", "img")
+    done = buildsys(project, *words, BUILDSYS_REGISTRY=NOWHERE)
+    refused(done, f"could copy `{name}`", f"write a line `{name}` to `")
+    write(project, ".dockerignore", ".git\n.buildsys\nbuildsys.settings.yaml\n")
+    assert "could copy" not in buildsys(project, *words, BUILDSYS_REGISTRY=NOWHERE).stderr
+
+
+@pytest.mark.engine
+@pytest.mark.registry
+def test_name_of_a_folder_of_tests_mounts_no_other_folder(real_project: Path, registry: str, home: Path) -> None:
+    odd = f"x,source={home}"
+    write(real_project, f"{odd}/README", "mine\n")
+    (real_project / "layers/conf/tests").symlink_to(f"../../{odd}")
+    write(home, "README", WORD)
+    tests = 'tests:\n  - {run: "cat /tests/README", expect: mine}\n'
+    with (real_project / "layers/conf/layer.yaml").open("a", encoding="utf-8") as file:
+        file.write(tests)
+    assert buildsys(real_project, "bake", "img", BUILDSYS_REGISTRY=registry).code == 0
+    done = buildsys(real_project, "test", "img", BUILDSYS_REGISTRY=registry)
+    assert WORD not in done.output
+    assert done.code == 0, done.output
+
+
 @pytest.mark.parametrize("secret", [".git/config", "buildsys.settings.yaml"])
 def test_dockerfile_may_not_lead_to_what_a_project_keeps_to_itself(project: Path, secret: str) -> None:
     commit(project)
@@ -208,13 +236,23 @@ def test_dockerfile_may_not_lead_to_what_a_project_keeps_to_itself(project: Path
     [
         *("''", ".", "./", "././/", '"a\\nb"', '"a\\tb"'),
         *(".git", "./.git", ".GIT/x", ".buildsys", ".buildsys/mirrors", ".buildsys/run/x"),
+        *(".buildsys/environments", ".buildsys/environments/", ".buildsys/environments/a"),
         *("docker-image://x", "target:mirrors", "https://example.com/x", "git@example.com:x", "github.com/a/b"),
     ],
 )
 def test_folder_is_refused_where_it_is_named_if_it_is_no_folder_of_the_sources(folders: Path, value: str) -> None:
     for name in ("docker-image:/x", "target:mirrors", "https:/example.com/x", "git@example.com:x", "github.com/a/b"):
         write(folders, f"{name}/file", "x")
-    for name in (".buildsys/mirrors/x", ".buildsys/run/x/y", ".GIT/x/y", "a\nb/x", "a\tb/x", "\x1b[2J/x", "a/x"):
+    for name in (
+        ".buildsys/mirrors/x",
+        ".buildsys/run/x/y",
+        ".buildsys/environments/a/b",
+        ".GIT/x/y",
+        "a\nb/x",
+        "a\tb/x",
+        "\x1b[2J/x",
+        "a/x",
+    ):
         write(folders, name, "x")
     stacks = f"stacks:\n  img:\n    layers:\n      - dist\n      - conf:\n          files: {value}\n"
     write(folders, "stacks.yaml", stacks)
@@ -358,6 +396,14 @@ def test_text_that_no_person_wrote_is_refused_by_its_size(project: Path, name: s
     with (project / name).open("a", encoding="utf-8") as file:
         file.write("\n" + "# a line of a comment\n" * 250_000)
     refused(bounded(project, "plan", "--offline"), f"--> {name}", "more than the 4 MiB")
+
+
+def test_settings_that_no_person_wrote_are_refused_by_their_size(project: Path) -> None:
+    with (project / "buildsys.settings.yaml").open("wb") as file:
+        file.truncate(5 << 28)
+    write(project, "stacks.yaml", "stakcs: {}\n")
+    refused(bounded(project, "plan", "--offline"), "--> stacks.yaml:1:1")
+    refused(bounded(project, "variables"), "--> stacks.yaml:1:1")
 
 
 def test_sparse_file_does_not_take_its_size_in_memory(folders: Path) -> None:

@@ -304,7 +304,7 @@ def test_text_that_only_looks_dangerous_is_planned(project: Path) -> None:
 
 
 def test_package_of_a_distribution_is_planned(project: Path) -> None:
-    packages = ["curl", "g++", "libc6:amd64", "a=1:2.3~rc1-4+b5", "vim/stable", "libX11-devel"]
+    packages = ["curl", "g++", "libc6:amd64", "a=1:2.3~rc1-4+b5", "vim/stable", "libX11-devel", "python3=3.11*"]
     write(project, DIST, f"{SYSTEM}packages: [{{names: {json.dumps(packages)}}}]\n")
     done = buildsys(project, "plan", "--offline")
     assert done.code == 0, done.output

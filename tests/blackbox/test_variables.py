@@ -69,6 +69,21 @@ def test_parent_of_the_digest_that_the_lock_names_is_no_reason_to_refuse(project
     assert done.code == 5
 
 
+@pytest.mark.parametrize("folder", ["mirrors", "evil", "/tmp", ""])
+@pytest.mark.parametrize("words", [["bake", "img"], ["bake", "img", "--push", "--retries", "0"]], ids=" ".join)
+def test_folder_of_mirrors_that_no_key_covers_is_refused(project: Path, words: list[str], folder: str) -> None:
+    write(project, "evil/use", "export FROM_THE_SHELL=yes\n")
+    done = buildsys(project, *words, shell={**NOWHERE, "BUILDSYS_MIRRORS": folder})
+    refused(done, f"BUILDSYS_MIRRORS is `{folder}`", "unset BUILDSYS_MIRRORS")
+
+
+def test_what_variables_prints_is_no_reason_to_refuse(project: Path) -> None:
+    lines = [line for line in buildsys(project, "variables").stdout.splitlines() if line.startswith("export ")]
+    shell = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+    assert "BUILDSYS_MIRRORS" in shell
+    assert buildsys(project, "bake", "img", "--push", "--retries", "0", shell={**NOWHERE, **shell}).code == 5
+
+
 def test_source_policy_of_buildkit_is_refused(project: Path) -> None:
     done = buildsys(
         project,
