@@ -15,14 +15,15 @@ pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents]
 
 DONE, FAILED, UNAVAILABLE = 0, 1, 5
 # Requests by what they are for.
-LOOK_UP = ("HEAD", r"/x/nodes/manifests/[0-9a-f]{64}$")
-NODE_MANIFEST = ("PUT", r"/x/nodes/manifests/[0-9a-f]{64}$")
+LOOK_UP = ("GET", r"/x/nodes/manifests/[0-9a-f]{64}$")
+NODE_MANIFEST = ("PUT", r"/x/nodes/manifests/incoming-")
+KEY_TAG = ("PUT", r"/x/nodes/manifests/[0-9a-f]{64}$")
 NODE_READ = ("GET", r"/x/nodes/manifests/sha256:")
 NODE_CONFIG = ("GET", r"/x/nodes/blobs/sha256:")
 UPLOAD_BEGINS = ("POST", r"/x/nodes/blobs/uploads/")
 UPLOAD = ("PUT", r"/x/nodes/blobs/uploads/")
 COMPOSED = ("PUT", r"/x/(one|four)/manifests/key-")
-ASSEMBLED = ("PUT", r"/x/(two|three)/manifests/key-")
+ASSEMBLED = ("PUT", r"/x/(two|three)/manifests/incoming-")
 MOUNT = ("POST", r"/x/one/blobs/uploads/\?mount=")
 PUBLIC_TAG = ("PUT", r"/x/\w+/manifests/latest$")
 PARENT_LOOK_UP = ("HEAD", r"/bootstrap/debian/manifests/")
@@ -67,6 +68,13 @@ CASES = [
     case("502-push", "502 for 12 pushes of a manifest", rule(NODE_MANIFEST, answers(502), times=12)),
     case(
         "503-parent", "503 for 5 look-ups of the parent", rule(PARENT_LOOK_UP, answers(503), times=5), empty_engine=True
+    ),
+    case("503-key-tag", "503 for 3 tags of keys", rule(KEY_TAG, answers(503), times=3)),
+    case(
+        "500-key-tag-always",
+        "500 for ever, for the tags of keys",
+        rule(KEY_TAG, answers(500), times=None),
+        codes=(FAILED, UNAVAILABLE),
     ),
     case("503-compose", "503 for 3 composed images", rule(COMPOSED, answers(503), times=3)),
     case("503-assemble", "503 for 12 assembled images", rule(ASSEMBLED, answers(503), times=12)),
@@ -157,13 +165,14 @@ CASES = [
     ),
     case("down-look-up", "down for 20 s at the first look-up", rule(LOOK_UP, Down(seconds=20))),
     case("down-push", "down for 20 s at the first push of a manifest", rule(NODE_MANIFEST, Down(seconds=20))),
+    case("down-key-tag", "down for 20 s at the first tag of a key", rule(KEY_TAG, Down(seconds=20))),
     case("down-assemble", "down for 20 s at an assembled image", rule(ASSEMBLED, Down(seconds=20))),
     case("down-tag", "down for 20 s at the first public tag", rule(PUBLIC_TAG, Down(seconds=20))),
 ]
 
 
 # What `make test` runs too.
-QUICK = ("429-look-up", "502-push")
+QUICK = ("429-look-up", "502-push", "503-key-tag")
 
 
 @pytest.mark.parametrize(
