@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from buildsys.deciding import Decision, decide_local, without_cache
 from buildsys.engine import Docker
 from buildsys.engine_stop import Stop
 from buildsys.engine_store import image_sizes
-from buildsys.errors import Unavailable
+from buildsys.errors import BuildsysError, Unavailable
 from buildsys.events import Noted
 from buildsys.journal import Journal, history_of
 from buildsys.key import Keys, keys_of
@@ -67,11 +68,15 @@ def prepare(
         keyed = found.keys.stacks
         making = replace(making, labels={stack.name: {KEY_LABEL: keyed[stack.name].key} for stack in made.stacks})
     tell_excess(journal, workspace, found, linked=True)
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        # To fetch what nodes stand on takes seconds, and touches nothing of the project.
-        checked = pool.submit(check_definition, making, made, found.built)
-        making.touch_grounds(found.nodes_to_build)
-        tags = checked.result()
+    try:
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            # To fetch what nodes stand on takes seconds, and touches nothing of the project.
+            checked = pool.submit(check_definition, making, made, found.built)
+            making.touch_grounds(found.nodes_to_build)
+            tags = checked.result()
+    except BuildsysError:
+        shutil.rmtree(making.folder, ignore_errors=True)
+        raise
     return PreparedBake(decision=found, making=replace(making, existing=found.existing), tags=tags)
 
 

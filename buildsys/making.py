@@ -177,10 +177,13 @@ class Making:
         return result
 
     def _titles(self, targets: Collection[str]) -> Mapping[str, Mapping[str, str]]:
-        made = (self.plan.targets[name] for name in targets)
+        nodes = [node for node in map(self.plan.targets.__getitem__, targets) if isinstance(node, Node)]
         project = Workspace(root=self.call.root)
-        files = {each.name: project.read(each.dockerfile) for each in made if isinstance(each, Node)}
-        return {name: titles(text) for name, text in files.items() if text is not None}
+        found = {}
+        for node in nodes:
+            folder = self.copies.context.get(node.name, node.folder)
+            found[node.name] = project.read(f"{folder}/{node.dockerfile.rpartition('/')[2]}")
+        return {name: titles(text) for name, text in found.items() if text is not None}
 
     def _log(self, target: str, text: str) -> None:
         path = self.log_file(target)
