@@ -20,23 +20,25 @@ def project(tmp_path: Path) -> Path:
     return support.small_project(tmp_path / "project")
 
 
-@pytest.fixture
-def registry(request: pytest.FixtureRequest) -> str:
-    """A repository prefix of its own in the registry on loopback that BUILDSYS_REGISTRY names."""
+@pytest.fixture(scope="session")
+def registry_host(request: pytest.FixtureRequest) -> str:
+    """The registry on loopback that BUILDSYS_REGISTRY names."""
     prefix = os.environ.get("BUILDSYS_REGISTRY", "")
     if not prefix.startswith("127.0.0.1:"):
         reason = "BUILDSYS_REGISTRY names no registry on loopback"
         if request.config.getoption("--require-engine"):
             pytest.fail(reason)
         pytest.skip(reason)
-    return f"{prefix.partition('/')[0]}/blackbox-{uuid.uuid4().hex[:12]}"
+    return prefix.partition("/")[0]
+
+
+@pytest.fixture
+def registry(registry_host: str) -> str:
+    """A repository prefix of its own in that registry."""
+    return f"{registry_host}/blackbox-{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture
 def real_project(project: Path, registry: str) -> Path:
-    """The small project on a Debian that the engine can pull: parents that were bootstrapped for this checkout."""
-    overlay = Path(os.environ.get("BUILDSYS_OVERLAY") or support.ROOT / "buildsys.lock.local")
-    (project / "buildsys.lock").unlink()
-    if overlay.is_file():
-        support.write(project, "buildsys.lock.local", overlay.read_text(encoding="utf-8"))
-    return project
+    """The small project on a Debian that the engine can pull."""
+    return support.on_real_parents(project)

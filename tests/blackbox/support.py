@@ -109,6 +109,15 @@ def small_project(folder: Path, files: Mapping[str, str] | None = None) -> Path:
     return folder
 
 
+def on_real_parents(project: Path) -> Path:
+    """Put a project on parents that the engine can pull: those that were bootstrapped for this checkout."""
+    overlay = Path(os.environ.get("BUILDSYS_OVERLAY") or ROOT / "buildsys.lock.local")
+    (project / "buildsys.lock").unlink()
+    if overlay.is_file():
+        write(project, "buildsys.lock.local", overlay.read_text(encoding="utf-8"))
+    return project
+
+
 def environment(given: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a command: this process's own without what would change an answer, and `given`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN) and name != "CI"}

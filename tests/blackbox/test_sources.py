@@ -19,6 +19,7 @@ from tests.blackbox.support import (
     buildsys,
     environment,
     git,
+    on_real_parents,
     run,
     small_project,
     write,
@@ -280,17 +281,11 @@ def wait_for(project: Path, running: subprocess.Popen[str], step: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def edited(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+def edited(tmp_path_factory: pytest.TempPathFactory, registry_host: str) -> Iterator[tuple[str, str]]:
     """A run in which each layer's folder changed in another way while the toolchain was built: registry and output."""
-    prefix = os.environ.get("BUILDSYS_REGISTRY", "")
-    if not prefix.startswith("127.0.0.1:"):
-        pytest.skip("BUILDSYS_REGISTRY names no registry on loopback")
     folder = tmp_path_factory.mktemp("edited")
-    registry = f"{prefix.partition('/')[0]}/blackbox-edited-{time.time_ns()}"
-    project = small_project(folder / "project")
-    (project / "buildsys.lock").unlink()
-    overlay = Path(os.environ.get("BUILDSYS_OVERLAY") or Path(__file__).parents[2] / "buildsys.lock.local")
-    write(project, "buildsys.lock.local", overlay.read_text(encoding="utf-8"))
+    registry = f"{registry_host}/blackbox-edited-{time.time_ns()}"
+    project = on_real_parents(small_project(folder / "project"))
     for name in CHANGES:
         layer = artifact(project, name, f"RUN true # {folder}")
         write(layer, "spare", "spare\n")
