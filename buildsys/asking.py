@@ -8,14 +8,15 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from buildsys.actions import BUILD, Action, decide
-from buildsys.commands import contents_of, make_plan, named_prefix
+from buildsys.commands import make_plan
 from buildsys.comparing import Changed, compare, users_of
+from buildsys.contexts import contents_of
 from buildsys.errors import Differs, InvalidInput, Mistake
 from buildsys.key import Keys, folders_of, keys_of
 from buildsys.lock import LOCK_FILE, OVERLAY_FILE, Lock, lock_text, parse_lock
 from buildsys.plan import Plan
 from buildsys.selection import select
-from buildsys.workspace import Workspace
+from buildsys.workspace import Workspace, named_prefix
 
 if TYPE_CHECKING:
     from buildsys.locking import Change

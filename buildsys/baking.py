@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from buildsys.actions import needed
-from buildsys.commands import contents_of, named_prefix
+from buildsys.contexts import contents_of
 from buildsys.deciding import Decision, decide_local, without_cache
 from buildsys.engine import Docker
 from buildsys.engine_stop import Stop
@@ -27,7 +27,7 @@ from buildsys.run_set_up import begin, carry_out, check_definition, making_for, 
 from buildsys.run_tasks import tasks_of
 from buildsys.running import Ran, Result, Tell
 from buildsys.stores import open_store
-from buildsys.workspace import Workspace
+from buildsys.workspace import Workspace, named_prefix
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -51,7 +51,7 @@ def plan(
     from datetime import date
 
     from buildsys import asking, commands, documents, freshness, report
-    from buildsys.workspace import find_workspace
+    from buildsys.workspace import find_workspace, named_prefix
 
     workspace = find_workspace(context.obj)
     planned = commands.write_plan(workspace, check=check)
@@ -66,7 +66,7 @@ def plan(
     for layer, day in freshness.stale(planned.plan, date.today()):
         talk.line(f"warning: the packages of `{layer}` are of {day}: `buildsys lock --update {layer}` makes them fresh")
     state = "docker-bake.hcl is written." if planned.written else "docker-bake.hcl is up to date."
-    named = commands.named_prefix(workspace, os.environ) is not None
+    named = named_prefix(workspace, os.environ) is not None
     if offline or not (named or any(action.reference for action in found.actions.values())):
         report.show_plan(planned.plan, state=state, screen=report.Screen())
     else:
@@ -95,12 +95,13 @@ def show(
 ) -> None:
     """Show a stack: its layers, parameters and where each comes from, its environment."""
     from buildsys import commands, documents, report
+    from buildsys.render import defaults
     from buildsys.workspace import find_workspace
 
     made, target = commands.single_stack(find_workspace(context.obj), stack)
     if json:
         found = next(each for each in made.stacks if each.name == target)
-        typer.echo(documents.text(documents.stack_document(made, found, documents.defaults(made))))
+        typer.echo(documents.text(documents.stack_document(made, found, defaults(made))))
     else:
         report.show_stack(made, target, report.Screen())
 
@@ -114,6 +115,7 @@ def variables(context: typer.Context) -> None:
     import shlex
 
     from buildsys import commands
+    from buildsys.bake_variables import bake_environment
     from buildsys.settings import read_settings
     from buildsys.workspace import find_workspace
 
@@ -123,7 +125,7 @@ def variables(context: typer.Context) -> None:
     read_settings(workspace.root)
     ours = {"BUILDSYS_MIRRORS", *made.origins, *(parent.variable for parent in made.parents)}
     given = {name: value for name, value in os.environ.items() if name not in ours}
-    found = commands.bake_environment(made, workspace, given)
+    found = bake_environment(made, workspace, given)
     # What an earlier call exported would override the lock of today.
     for name in sorted(parent.variable for parent in made.parents if parent.variable not in found):
         typer.echo(f"unset {name}")

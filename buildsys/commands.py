@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from buildsys.contexts import contents_of
 from buildsys.errors import InvalidInput, Mistake
-from buildsys.key import Contents, at_their_stacks, folders_of, without_files
+from buildsys.key import without_files
 from buildsys.load import load
 from buildsys.lock import LOCK_FILE, OVERLAY_FILE, Lock, overlaid, parse_lock
 from buildsys.model import Catalog
-from buildsys.names import registry_prefix
 from buildsys.nodes import resolve
 from buildsys.plan import Plan, plan
 from buildsys.render import BAKE_FILE, render
 from buildsys.selection import select, stack_named
-from buildsys.source import read
-from buildsys.workspace import STACKS_FILE, Workspace
-
-# BuildKit's own variable for rules that replace sources (docs of moby/buildkit, "Reproducing the pinned dependencies").
-SOURCE_POLICY = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
+from buildsys.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,17 +39,6 @@ def make_plan(
     if overlay and OVERLAY_FILE in tree:
         lock = overlaid(lock, parse_lock(tree[OVERLAY_FILE], OVERLAY_FILE))
     return plan(catalog, resolve(catalog), lock)
-
-
-def contents_of(workspace: Workspace, made: Plan, folders: Iterable[str] | None = None) -> Contents:
-    """Return the files that the builds of a plan read, or those of some of its folders.
-
-    Raises `InvalidInput` for what leads out of the project or cannot be read, where a parameter names it at its stack.
-    """
-    try:
-        return workspace.contents(folders_of(made) if folders is None else folders)
-    except InvalidInput as error:
-        raise InvalidInput(at_their_stacks(made, error.mistakes())) from error
 
 
 def write_plan(workspace: Workspace, *, check: bool) -> Planned:
@@ -98,51 +82,3 @@ def chosen_targets(made: Plan, words: Sequence[str], *, everything: bool) -> tup
         message = "`--all` and names exclude each other"
         raise InvalidInput([Mistake(message=message, hint="leave one of them out")])
     return select(made, ["default"] if everything else words)
-
-
-def bake_environment(made: Plan, workspace: Workspace, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the bake variables that differ on this machine: mirrors, and parents that were bootstrapped here.
-
-    What the caller's environment sets is left to it, except parents: a key covers the one that the lock names. Raises
-    `InvalidInput` for an environment that would build something else. The mirrors' folder is written as a side effect.
-    """
-    from buildsys.mirrors import mirrored_variables, refuse_cache, write_mirrors
-    from buildsys.settings import read_settings
-
-    settings = read_settings(workspace.root, environ)
-    refuse_cache(settings, environ)
-    origins = dict(made.origins)
-    parents = {parent.variable: parent.reference for parent in made.parents if parent.locked.local}
-    remote = {parent.variable: parent.reference for parent in made.parents if not parent.locked.local}
-    found = {**mirrored_variables(settings, origins=origins, parents=remote), **parents}
-    if mistakes := tuple(_other_sources(made, found, environ)):
-        raise InvalidInput(mistakes)
-    found["BUILDSYS_MIRRORS"] = write_mirrors(settings, workspace.root)
-    given = environ.get("BUILDSYS_MIRRORS", found["BUILDSYS_MIRRORS"])
-    if given != found["BUILDSYS_MIRRORS"]:
-        message = f"BUILDSYS_MIRRORS is `{given}` in the environment, and no key covers what builds would find there"
-        hint = "run `unset BUILDSYS_MIRRORS`; buildsys.settings.yaml says which mirrors builds use"
-        raise InvalidInput([Mistake(message=message, hint=hint)])
-    return {name: value for name, value in sorted(found.items()) if name not in environ}
-
-
-def _other_sources(made: Plan, found: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[Mistake]:
-    """Yield a mistake for each variable of the environment with which a bake would build on other images."""
-    for parent in made.parents:
-        name, digest = parent.variable, parent.locked.digest
-        reference = found.get(name, parent.reference)
-        given = environ.get(name, reference)
-        # What has the locked digest is the same image, whichever registry it comes from.
-        if given != reference and not (digest and given.endswith(f"@{digest}")):
-            message = f"{name} is `{given}` in the environment, and the lock names `{reference}`"
-            hint = f"run `unset {name}`; `buildsys lock --update` moves a parent for everybody"
-            yield Mistake(message=message, hint=hint)
-    if environ.get(SOURCE_POLICY):
-        message = f"{SOURCE_POLICY} is set, and may replace what keys name by something else"
-        yield Mistake(message=message, hint=f"run `unset {SOURCE_POLICY}`")
-
-
-def named_prefix(workspace: Workspace, environ: Mapping[str, str]) -> str | None:
-    """Return the registry and repository prefix that images go to, None if that is no registry."""
-    declared = read(workspace.read(STACKS_FILE) or "", STACKS_FILE).text(("registry",)) or "buildsys"
-    return registry_prefix(environ.get("BUILDSYS_REGISTRY") or declared)

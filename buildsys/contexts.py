@@ -16,8 +16,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from buildsys.errors import InvalidInput, Mistake, Place, Unavailable
-from buildsys.key import LINK, Contents, File, context_files
+from buildsys.key import at_their_stacks, context_files, folders_of
+from buildsys.model import LINK, Contents, File
 from buildsys.node import Node
+from buildsys.plan import Plan
 from buildsys.reading import Home, open_file
 from buildsys.runtime import Copies
 from buildsys.workspace import Workspace
@@ -90,3 +92,14 @@ def _copy_file(home: Home, name: str, source: Path, copy: Path, file: File) -> N
     if file.content != f"sha256:{digest}":
         message = f"`{home.show(name)}` changed while the run began"
         raise InvalidInput([Mistake(message=message, place=Place(file=home.show(name)), hint="run the command again")])
+
+
+def contents_of(workspace: Workspace, made: Plan, folders: Iterable[str] | None = None) -> Contents:
+    """Return the files that the builds of a plan read, or those of some of its folders.
+
+    Raises `InvalidInput` for what leads out of the project or cannot be read, where a parameter names it at its stack.
+    """
+    try:
+        return workspace.contents(folders_of(made) if folders is None else folders)
+    except InvalidInput as error:
+        raise InvalidInput(at_their_stacks(made, error.mistakes())) from error

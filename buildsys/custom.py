@@ -13,7 +13,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 
-from buildsys.commands import bake_environment, make_plan
+from buildsys.bake_variables import bake_environment
+from buildsys.commands import make_plan
 from buildsys.contexts import copy_context
 from buildsys.deciding import decide_published
 from buildsys.dockerfile_frontend import frontend_problems
@@ -26,9 +27,9 @@ from buildsys.events import Noted
 from buildsys.failure import Failure, FailureKind
 from buildsys.hcl import Attribute, Block, write
 from buildsys.journal import Journal
-from buildsys.key import File, Keyed, context_files, readable_inputs
+from buildsys.key import Keyed, context_files, readable_inputs
 from buildsys.key import keyed as keyed_by
-from buildsys.model import Catalog, LayerUse, Stack
+from buildsys.model import Catalog, File, LayerUse, Stack
 from buildsys.names import CUSTOM_SUFFIX, tag_problem
 from buildsys.progress import Status, Text
 from buildsys.publishing import Published, publish

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from buildsys.actions import BUILD, LEAVE, REUSE, Action, decide, needed
-from buildsys.commands import contents_of
-from buildsys.documents import defaults, plain
+from buildsys.contexts import contents_of
 from buildsys.errors import InvalidInput, Mistake
-from buildsys.key import Contents, Keys, keys_of
+from buildsys.key import Keys, keys_of
+from buildsys.model import Contents
 from buildsys.names import tag_problem
 from buildsys.plan import Plan
-from buildsys.render import stack_tags
+from buildsys.render import defaults, plain, stack_tags
 from buildsys.store import Store
 from buildsys.workspace import Workspace
 

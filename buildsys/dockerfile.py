@@ -10,14 +10,7 @@ from itertools import pairwise
 from typing import Literal, TypeAlias
 
 from buildsys.dockerfile_frontend import argument_words, frontend_problems
-from buildsys.dockerfile_syntax import (
-    KEYWORDS,
-    LONGEST_LINE,
-    Instruction,
-    Read,
-    plain_words,
-    read_all,
-)
+from buildsys.dockerfile_syntax import KEYWORDS, LONGEST_LINE, Instruction, Read, plain_words, read_all
 from buildsys.errors import Mistake, Place
 from buildsys.names import context_problem
 

@@ -8,41 +8,17 @@ from typing import Any
 
 from buildsys.actions import BUILD, LEAVE, REUSE, Action
 from buildsys.assembly import assembly
-from buildsys.hcl import Expression, Template, Value
 from buildsys.image_config import duration_text
 from buildsys.key import Keys
 from buildsys.model import SCHEMA_VERSION, Healthcheck
 from buildsys.node import Node
 from buildsys.plan import Plan, StackTarget
-from buildsys.render import BAKE_FILE, node_arguments, node_contexts, stack_contexts, stack_tags
+from buildsys.render import BAKE_FILE, defaults, node_arguments, node_contexts, plain, stack_contexts, stack_tags
 
 
 def text(document: Mapping[str, Any]) -> str:
     """Return a document as JSON text."""
     return json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, ensure_ascii=False)
-
-
-def defaults(plan: Plan) -> dict[str, str]:
-    """Return the bake variables that people may set, with what they hold if nobody does."""
-    return {
-        "BUILDSYS_REGISTRY": plan.registry,
-        "BUILDSYS_TAG": "latest",
-        "BUILDSYS_CACHE": "",
-        "BUILDSYS_CACHE_WRITE": "1",
-        "BUILDSYS_MIRRORS": "mirrors",
-        **plan.origins,
-        **{parent.variable: parent.reference for parent in plan.parents},
-    }
-
-
-def plain(value: Value, variables: Mapping[str, str]) -> str:
-    """Return an HCL text with variables put in."""
-    match value:
-        case Template():
-            return "".join(part if isinstance(part, str) else variables[part.text] for part in value.parts)
-        case Expression():
-            return variables[value.text]
-    return str(value)
 
 
 def plan_document(plan: Plan, keys: Keys | None = None, actions: Mapping[str, Action] | None = None) -> dict[str, Any]:

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from buildsys.errors import Unavailable
-from buildsys.events import Event, Retried, RunEnded, StepEnded, TargetPlanned, line_of
+from buildsys.events import Event, RunEnded, StepEnded, TargetPlanned, line_of
 from buildsys.history import History, after, read_history, text_of
 from buildsys.masking import Mask
-from buildsys.registry_http import RetryNotice
 from buildsys.settings import mask_of
 from buildsys.state import State
 from buildsys.summary import summarise
@@ -77,15 +76,6 @@ class Journal:
         if not event.error:
             self._executed[event.digest] = event.completed
         return before is not None and event.started <= before
-
-    def hear(self, notice: RetryNotice) -> None:
-        """Take note of a request to a registry that is made again."""
-        why = str(notice.problem)
-        self.tell(
-            Retried(
-                at=time.time(), target="", attempt=notice.attempt + 1, of=notice.attempts, wait=notice.wait, why=why
-            )
-        )
 
     def end(self, code: int, seconds: float, signal: int) -> None:
         """Tell how the run ended, which counts what its events say."""

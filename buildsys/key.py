@@ -15,31 +15,15 @@ from buildsys.environment import Variable
 from buildsys.errors import InvalidInput, Mistake, Place
 from buildsys.ignore import ignored
 from buildsys.image_config import healthcheck_text, words_text
+from buildsys.model import LINK, Contents, File
 from buildsys.node import Node
 from buildsys.plan import Plan, StackTarget, epoch_of
 
 # A change of how keys are made from inputs gets a new number, and so makes everything anew.
 DEFINITION = "1"
 ABSENT = "none"
-LINK = "link:"
 # As many symlinks as Linux follows.
 _LINKS = 40
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class File:
-    """A file of a build context: what git keeps of its mode, and the sha256 of its bytes or where a link leads.
-
-    `rules` is the text of a `.dockerignore`, which says which other files count.
-    """
-
-    content: str
-    executable: bool = False
-    rules: str | None = None
-
-
-Contents = Mapping[str, Mapping[str, File]]
-"""For each folder below the project root that builds read: its files, by path relative to it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

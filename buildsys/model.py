@@ -12,6 +12,8 @@ from buildsys.errors import Mistake, Place
 
 SCHEMA_VERSION = 1
 OS = "os"
+# How the content of a symlink begins; the rest is where it leads.
+LINK = "link:"
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -276,3 +278,19 @@ class Catalog:
     families: tuple[Family, ...]
     stacks: tuple[Stack, ...]
     warnings: tuple[Mistake, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class File:
+    """A file of a build context: what git keeps of its mode, and the sha256 of its bytes or where a link leads.
+
+    `rules` is the text of a `.dockerignore`, which says which other files count.
+    """
+
+    content: str
+    executable: bool = False
+    rules: str | None = None
+
+
+Contents = Mapping[str, Mapping[str, File]]
+"""For each folder below the project root that builds read: its files, by path relative to it."""

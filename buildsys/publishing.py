@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from buildsys.commands import bake_environment
+from buildsys.bake_variables import bake_environment
 from buildsys.deciding import Decision, decide_published, decided
 from buildsys.engine import Docker
 from buildsys.engine_stop import Stop

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from buildsys.assembly import assembly
 from buildsys.hcl import Attribute, Block, Comment, Expression, Heredoc, Item, Template, Value, quoted, write
+from buildsys.names import MIRRORS_FOLDER
 from buildsys.node import Node
 from buildsys.plan import Plan, StackTarget, epoch_of, origin_variable
 
@@ -14,7 +15,6 @@ BAKE_FILE = "docker-bake.hcl"
 # What an optional context is bound to in a stack that lacks the layer: BuildKit takes it for an image without content.
 # Measured with 0.25; a target that is `FROM scratch` and no more is refused as a context there.
 NOTHING = "docker-image://scratch"
-MIRRORS_FOLDER = "mirrors"
 # The mirrors' folder is a target and not a context of each node: with a local folder as the context of several linked
 # targets, BuildKit 0.25 missed what their caches hold in 2 of 10 bakes on an emptied engine, so in none of 10.
 MIRRORS_TARGET = "mirrors"
@@ -214,3 +214,26 @@ def stack_contexts(plan: Plan, stack: StackTarget) -> Mapping[str, Value]:
 def stack_tags(stack: StackTarget) -> tuple[Value, ...]:
     """Return what a stack's image is called."""
     return (Template((Expression("BUILDSYS_REGISTRY"), f"/{stack.stack}:", Expression("BUILDSYS_TAG"))),)
+
+
+def defaults(plan: Plan) -> dict[str, str]:
+    """Return the bake variables that people may set, with what they hold if nobody does."""
+    return {
+        "BUILDSYS_REGISTRY": plan.registry,
+        "BUILDSYS_TAG": "latest",
+        "BUILDSYS_CACHE": "",
+        "BUILDSYS_CACHE_WRITE": "1",
+        "BUILDSYS_MIRRORS": MIRRORS_FOLDER,
+        **plan.origins,
+        **{parent.variable: parent.reference for parent in plan.parents},
+    }
+
+
+def plain(value: Value, variables: Mapping[str, str]) -> str:
+    """Return an HCL text with variables put in."""
+    match value:
+        case Template():
+            return "".join(part if isinstance(part, str) else variables[part.text] for part in value.parts)
+        case Expression():
+            return variables[value.text]
+    return str(value)

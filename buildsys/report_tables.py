@@ -6,15 +6,7 @@ import re
 from collections.abc import Sequence
 
 from buildsys.report_figures import Change, Sizes, changes, sizes, slowest_steps
-from buildsys.report_markup import (
-    Markup,
-    element,
-    joined,
-    moment_text,
-    more_text,
-    seconds_text,
-    share_text,
-)
+from buildsys.report_markup import Markup, element, joined, moment_text, more_text, seconds_text, share_text
 from buildsys.report_run import Run, Step, Target
 from buildsys.report_timeline import mark, outcome_class, step_class
 from buildsys.run_words import count_words, size_words, step_words

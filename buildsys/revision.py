@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from buildsys.errors import InvalidInput, Mistake, Unavailable
 from buildsys.git import Entry, Objects, Repository, find_repository
-from buildsys.key import File
+from buildsys.model import File
 from buildsys.workspace import ROOT_FILES
 
 _EXECUTABLE, _SYMLINK = "100755", "120000"

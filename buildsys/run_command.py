@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildsys import baking, publishing
-from buildsys.commands import bake_environment
+from buildsys.bake_variables import bake_environment
 from buildsys.engine import find_docker
 from buildsys.engine_stop import Stop
 from buildsys.engine_store import Known, pull_image
@@ -24,7 +24,7 @@ from buildsys.report_summary import show_summary
 from buildsys.reporting import write_report
 from buildsys.run_options import RunOptions
 from buildsys.running import exit_code
-from buildsys.stores import open_store
+from buildsys.stores import on_retry, open_store
 from buildsys.summary import summarise
 from buildsys.workspace import Workspace
 
@@ -116,7 +116,7 @@ def _publish(
     # A stop ends the waits of the registry's client too.
     attempts = options.retries + 2
     with open_store(
-        workspace, os.environ, attempts=attempts, outages=True, listener=journal.hear, sleep=stop.wait
+        workspace, os.environ, attempts=attempts, outages=True, listener=on_retry(journal), sleep=stop.wait
     ) as store:
         result = publishing.publish(
             workspace,

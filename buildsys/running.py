@@ -10,17 +10,7 @@ from dataclasses import dataclass, field
 
 from buildsys.engine_stop import Stop
 from buildsys.errors import BuildsysError, ExitCode
-from buildsys.events import (
-    BLOCKED,
-    FAILED,
-    MADE,
-    NOT_REACHED,
-    Event,
-    ImageLayer,
-    Noted,
-    TargetEnded,
-    TargetStarted,
-)
+from buildsys.events import BLOCKED, FAILED, MADE, NOT_REACHED, Event, ImageLayer, Noted, TargetEnded, TargetStarted
 from buildsys.failure import Failure, FailureKind
 from buildsys.schedule import Schedule
 

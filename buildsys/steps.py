@@ -8,17 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from buildsys.progress import (
-    LogNote,
-    Status,
-    StatusNote,
-    StepKind,
-    Text,
-    VertexNote,
-    kind_of,
-    split_name,
-    target_of,
-)
+from buildsys.progress import LogNote, Status, StatusNote, StepKind, Text, VertexNote, kind_of, split_name, target_of
 
 TAIL = 20
 _TEXT_TAIL = 400

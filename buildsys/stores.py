@@ -6,13 +6,14 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from buildsys.commands import named_prefix
 from buildsys.errors import Unavailable
+from buildsys.events import Retried
+from buildsys.journal import Journal
 from buildsys.registry import Registry
 from buildsys.registry_credentials import docker_config_dir, docker_credentials
 from buildsys.registry_http import Retries, RetryNotice
 from buildsys.store import Store
-from buildsys.workspace import Workspace
+from buildsys.workspace import Workspace, named_prefix
 
 
 @contextlib.contextmanager
@@ -40,3 +41,13 @@ def open_store(
     retries = Retries(attempts=attempts, outages=outages)
     with Registry(credentials=credentials, retries=retries, listener=listener, sleep=sleep) as registry:
         yield Store(registry=registry, prefix=prefix)
+
+
+def on_retry(journal: Journal) -> Callable[[RetryNotice], None]:
+    """Return a listener that reports the retries of requests to a registry as events."""
+
+    def emit(notice: RetryNotice) -> None:
+        attempt, why = notice.attempt + 1, str(notice.problem)
+        journal.tell(Retried(at=time.time(), target="", attempt=attempt, of=notice.attempts, wait=notice.wait, why=why))
+
+    return emit

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from buildsys.bare_repository import refuse_bare_repositories
 from buildsys.errors import Differs, InvalidInput, Mistake, Place, Unavailable
-from buildsys.key import LINK, File
+from buildsys.model import LINK, File
+from buildsys.names import MIRRORS_FOLDER, registry_prefix
 from buildsys.reading import TEXT_LIMIT, Entry, Home, digest_file, is_there, read_file
-from buildsys.render import MIRRORS_FOLDER
+from buildsys.source import read
 
 STACKS_FILE = "stacks.yaml"
 OVERLAY_NAME = "buildsys.lock.local"
@@ -243,3 +244,9 @@ def find_workspace(start: Path | None = None) -> Workspace:
 
 def _no_project(message: str) -> InvalidInput:
     return InvalidInput([Mistake(message=message, hint="go to the project, or name it: `buildsys -C DIR …`")])
+
+
+def named_prefix(workspace: Workspace, environ: Mapping[str, str]) -> str | None:
+    """Return the registry and repository prefix that images go to, None if that is no registry."""
+    declared = read(workspace.read(STACKS_FILE) or "", STACKS_FILE).text(("registry",)) or "buildsys"
+    return registry_prefix(environ.get("BUILDSYS_REGISTRY") or declared)

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buildsys.commands import make_plan
-from buildsys.key import File, keys_of
+from buildsys.key import keys_of
+from buildsys.model import File
 from buildsys.node import Node
 from buildsys.plan import Plan, StackTarget
 from tests.properties.projects import LAW, Project, other_stack, projects, with_stacks

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Mapping
 
 from buildsys.commands import make_plan
-from buildsys.key import File, Keys, folders_of, keys_of
+from buildsys.key import Keys, folders_of, keys_of
+from buildsys.model import File
 from buildsys.plan import Plan
 
 Files = dict[str, dict[str, File]]

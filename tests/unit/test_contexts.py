@@ -9,7 +9,7 @@ import pytest
 
 from buildsys.contexts import copy_context
 from buildsys.errors import InvalidInput
-from buildsys.key import File
+from buildsys.model import File
 from buildsys.reading import Home
 from buildsys.workspace import files_of
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from buildsys.documents import defaults, list_document, plain, plan_document, text
+from buildsys.documents import list_document, plan_document, text
 from buildsys.hcl import Expression, Template
+from buildsys.render import defaults, plain
 from tests.unit.trees import planned, tree
 
 STACKS = 'registry: "host:5000/x"\nstacks:\n  one.1: {layers: [system, fast: {flags: "--note=é${A}"}]}\n'

@@ -11,7 +11,8 @@ import pytest
 
 from buildsys.commands import make_plan, write_plan
 from buildsys.errors import InvalidInput
-from buildsys.key import File, folders_of, keys_of
+from buildsys.key import folders_of, keys_of
+from buildsys.model import File
 from buildsys.workspace import Workspace
 from tests.unit.keyed import all_keys, contents_of, file, keyed
 from tests.unit.trees import FAST, tree

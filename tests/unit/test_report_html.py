@@ -27,15 +27,7 @@ from buildsys.failure import Checksum, Failure, FailureKind
 from buildsys.report_figures import busy, changes, critical_path, sizes, slowest_steps
 from buildsys.report_html import page
 from buildsys.report_layout import layered
-from buildsys.report_markup import (
-    Markup,
-    element,
-    escaped,
-    more_text,
-    script_data,
-    seconds_text,
-    share_text,
-)
+from buildsys.report_markup import Markup, element, escaped, more_text, script_data, seconds_text, share_text
 from buildsys.report_run import run_of
 from tests.unit.report_runs import BEGAN, Story, before, blob, eventful, many, of
 
