@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1] / "tools"))
 
-from buildsys.events import MADE, TargetEnded, TargetPlanned, read_lines
+from buildsys.events.events import MADE, TargetEnded, TargetPlanned, read_lines
 from compare.about import ROOT, about, heading, write_section
 from compare.emptied import emptied
 from compare.measure import Command, processor_seconds, run

@@ -14,8 +14,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from buildsys.registry import Registry
-from buildsys.registry_values import MANIFEST_TYPES, Reference
+from buildsys.oci.client import Registry
+from buildsys.oci.reference import MANIFEST_TYPES, Reference
 
 LOOKUPS = 1000
 THREADS = 8

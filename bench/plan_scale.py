@@ -46,13 +46,13 @@ WHOLE, SOME, ONE = "whole.hcl", "family.hcl", "one.hcl"
 def measure(stacks: int, folder: Path) -> dict[str, Any]:
     """Plan a generated project in this process, write what bake is to read, and return what it took."""
     from buildsys.__main__ import collect_rarely
-    from buildsys.commands import make_plan
-    from buildsys.key import folders_of, keys_of
-    from buildsys.registry import Registry
-    from buildsys.render import render
-    from buildsys.runtime import Publication, render_bake
-    from buildsys.store import Store, annotations_of, incoming_tag
-    from buildsys.workspace import Workspace
+    from buildsys.bake.definition import render
+    from buildsys.bake.runtime import Publication, render_bake
+    from buildsys.commands.plan import make_plan
+    from buildsys.oci.client import Registry
+    from buildsys.plan.keys import folders_of, keys_of
+    from buildsys.project.workspace import Workspace
+    from buildsys.run.store import Store, annotations_of, incoming_tag
 
     for path, text in project(stacks).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)

@@ -18,14 +18,14 @@ def main() -> None:
         print(f"buildsys {__version__}")
         return
     collect_rarely()
-    from buildsys.cli import app
+    from buildsys.cli.app import app
     from buildsys.errors import BuildsysError
 
     try:
         app(prog_name="buildsys")
     except BuildsysError as error:
-        from buildsys.report import Screen, show_error
-        from buildsys.settings import mask_near
+        from buildsys.project.settings import mask_near
+        from buildsys.report.console import Screen, show_error
 
         show_error(error, _files(error), Screen(sys.stderr), mask_near(_directory()))
         sys.exit(int(error.exit_code))
@@ -48,8 +48,8 @@ def collect_rarely() -> None:
 def _files(error: object) -> dict[str, str]:
     """Return the texts of the files that mistakes point to, as far as they can be read."""
     from buildsys.errors import BuildsysError
-    from buildsys.settings import SETTINGS_FILE
-    from buildsys.workspace import find_workspace
+    from buildsys.project.settings import SETTINGS_FILE
+    from buildsys.project.workspace import find_workspace
 
     assert isinstance(error, BuildsysError)
     names = {mistake.place.file for mistake in error.mistakes() if mistake.place}

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from bootstrap_debian import OverlayUnreadable, Parent, read_overlay
 from buildsys.errors import BuildsysError
-from buildsys.mirrors import mirrored_reference
-from buildsys.registry import Registry
-from buildsys.registry_http import RegistryProblem, Retries
-from buildsys.registry_transport import Timeouts
-from buildsys.registry_values import Reference
-from buildsys.settings import read_settings
+from buildsys.oci.client import Registry
+from buildsys.oci.http import RegistryProblem, Retries
+from buildsys.oci.reference import Reference
+from buildsys.oci.transport import Timeouts
+from buildsys.project.mirrors import mirrored_reference
+from buildsys.project.settings import read_settings
 from engine_daemons import is_running, registry_answers, start, stop
 from engine_instance import Instance, locked, say
 from machine_apt import Failure, MachineUnfit, machine_lacks

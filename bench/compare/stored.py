@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildsys.registry import Registry
-from buildsys.registry_values import Reference
+from buildsys.oci.client import Registry
+from buildsys.oci.reference import Reference
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

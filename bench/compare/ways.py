@@ -14,11 +14,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import bootstrap_debian
-from buildsys.commands import make_plan
-from buildsys.events import StepEnded, read_lines
-from buildsys.plan import Plan
-from buildsys.progress import Status, StepKind, parse_line
-from buildsys.steps import Steps, executed_runs
+from buildsys.buildkit.progress import Status, StepKind, parse_line
+from buildsys.buildkit.vertices import Steps, executed_runs
+from buildsys.commands.plan import make_plan
+from buildsys.events.events import StepEnded, read_lines
+from buildsys.plan.plan import Plan
 from compare.measure import Command, Cost, measure
 from compare.parent import changed_layer, push_folder
 from compare.wheels import served

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from buildsys.assembly import environment_value
-from buildsys.node import Node
-from buildsys.plan import Plan, StackTarget
+from buildsys.bake.assembly import environment_value
+from buildsys.plan.plan import Plan, StackTarget
+from buildsys.resolve.node import Node
 
 # What the rivals keep between builds: packages and wheels, as Docker's own guide to cache mounts has it.
 APT_CACHES = (

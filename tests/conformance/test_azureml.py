@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from buildsys.commands import make_plan
-from buildsys.documents import list_document, plan_document
-from buildsys.workspace import Workspace
+from buildsys.commands.plan import make_plan
+from buildsys.project.workspace import Workspace
+from buildsys.report.documents import list_document, plan_document
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

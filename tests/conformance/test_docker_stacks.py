@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from buildsys.commands import make_plan
-from buildsys.key import folders_of, keys_of
-from buildsys.model import Healthcheck, Kind
-from buildsys.node import Node
-from buildsys.plan import Plan, StackTarget
-from buildsys.render import BAKE_FILE, render
-from buildsys.workspace import Workspace
+from buildsys.bake.definition import BAKE_FILE, render
+from buildsys.commands.plan import make_plan
+from buildsys.config.model import Healthcheck, Kind
+from buildsys.plan.keys import folders_of, keys_of
+from buildsys.plan.plan import Plan, StackTarget
+from buildsys.project.workspace import Workspace
+from buildsys.resolve.node import Node
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "docker-stacks"
 UPSTREAM: Mapping[str, Any] = yaml.load((EXAMPLE / "upstream.yaml").read_text(), Loader=yaml.BaseLoader)

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from buildsys.registry import Registry
-from buildsys.registry_http import Retries
-from buildsys.registry_values import OCI_MANIFEST, Reference
+from buildsys.oci.client import Registry
+from buildsys.oci.http import Retries
+from buildsys.oci.reference import OCI_MANIFEST, Reference
 from tests.faults.proxy import Proxy, between
 
 TAGS = [f"tag{number}" for number in range(16)]

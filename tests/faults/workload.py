@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from buildsys.events import Event, Retried, StepEnded, read_lines
-from buildsys.progress import StepKind
+from buildsys.buildkit.progress import StepKind
+from buildsys.events.events import Event, Retried, StepEnded, read_lines
 from tests.integration.support import BUILDSYS, run
 
 NODES = {

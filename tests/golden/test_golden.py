@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from buildsys.commands import make_plan
+from buildsys.bake.definition import BAKE_FILE, render
+from buildsys.commands.plan import make_plan
 from buildsys.errors import BuildsysError
-from buildsys.render import BAKE_FILE, render
-from buildsys.report import Screen, show_error
-from buildsys.workspace import Workspace
+from buildsys.project.workspace import Workspace
+from buildsys.report.console import Screen, show_error
 
 CASES = sorted(path.name for path in Path(__file__).parent.iterdir() if (path / "project").is_dir())
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from buildsys.__main__ import main
-from buildsys.events import (
+from buildsys.buildkit.failure import Failure, FailureKind
+from buildsys.events.events import (
     BLOCKED,
     FAILED,
     MADE,
@@ -33,10 +34,9 @@ from buildsys.events import (
     TargetEnded,
     TargetPlanned,
 )
-from buildsys.failure import Failure, FailureKind
-from buildsys.report import Screen
-from buildsys.report_summary import show_summary
-from buildsys.summary import summarise
+from buildsys.events.summary import summarise
+from buildsys.report.console import Screen
+from buildsys.report.summary import show_summary
 
 SCREENS = Path(__file__).parent / "screens"
 NODES = {

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from buildsys.commands import make_plan
-from buildsys.engine import Docker, find_docker
+from buildsys.buildkit.docker import Docker, find_docker
+from buildsys.commands.plan import make_plan
 from buildsys.errors import Unavailable
-from buildsys.mirrors import mirrored_reference
-from buildsys.settings import read_settings
-from buildsys.workspace import find_workspace
+from buildsys.project.mirrors import mirrored_reference
+from buildsys.project.settings import read_settings
+from buildsys.project.workspace import find_workspace
 from tests.integration.support import (
     BUILDSYS,
     ROOT,

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildsys.progress import parse_line
-from buildsys.steps import Steps, executed_runs
+from buildsys.buildkit.progress import parse_line
+from buildsys.buildkit.vertices import Steps, executed_runs
 
 ROOT = Path(__file__).parents[2]
 BUILDSYS = ROOT / ".venv" / "bin" / "buildsys"

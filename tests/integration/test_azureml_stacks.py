@@ -15,10 +15,10 @@ from uuid import uuid4
 
 import pytest
 
-from buildsys.commands import make_plan
-from buildsys.documents import plan_document
-from buildsys.engine import Docker
-from buildsys.workspace import find_workspace
+from buildsys.buildkit.docker import Docker
+from buildsys.commands.plan import make_plan
+from buildsys.project.workspace import find_workspace
+from buildsys.report.documents import plan_document
 from tests.integration.standins import nvidia
 from tests.integration.standins.apt_repository import mirrors_folder
 from tests.integration.support import ROOT, Run, run

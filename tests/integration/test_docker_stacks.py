@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from buildsys.engine import Docker
-from buildsys.engine_store import run_container
+from buildsys.buildkit.docker import Docker
+from buildsys.buildkit.images import run_container
 from tests.integration.support import ROOT, Command, Run, run
 
 EXAMPLE = ROOT / "examples" / "docker-stacks"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from buildsys.commands import write_plan
-from buildsys.doctor import Check, State, judge
-from buildsys.doctor_facts import look
-from buildsys.engine import Docker
-from buildsys.workspace import Workspace
+from buildsys.buildkit.docker import Docker
+from buildsys.commands.doctor import Check, State, judge
+from buildsys.commands.plan import write_plan
+from buildsys.commands.probe import look
+from buildsys.project.workspace import Workspace
 from tests.integration.support import Command, program
 
 # Nothing listens on the first port, and nothing may.

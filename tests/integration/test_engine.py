@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from buildsys.engine import Docker, answer_of, buildx_of
-from buildsys.engine_store import image_sizes
+from buildsys.buildkit.docker import Docker, answer_of, buildx_of
+from buildsys.buildkit.images import image_sizes
 from buildsys.errors import Unavailable
 from tests.integration.support import program
 

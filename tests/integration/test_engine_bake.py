@@ -13,17 +13,17 @@ from uuid import uuid4
 
 import pytest
 
-from buildsys.engine import Docker
-from buildsys.engine_bake import BakeCall, print_bake, run_bake
-from buildsys.engine_paths import check_paths
-from buildsys.engine_stop import Stop
-from buildsys.engine_store import local_image, run_container
+from buildsys.buildkit.docker import Docker
+from buildsys.buildkit.entitlements import check_paths
+from buildsys.buildkit.failure import FailureKind, is_transient
+from buildsys.buildkit.images import local_image, run_container
+from buildsys.buildkit.interrupt import Stop
+from buildsys.buildkit.invocation import BakeCall, print_bake, run_bake
+from buildsys.buildkit.progress import Status, StepKind, Text
+from buildsys.buildkit.vertices import executed_runs
 from buildsys.errors import InvalidInput
-from buildsys.failure import FailureKind, is_transient
-from buildsys.progress import Status, StepKind, Text
-from buildsys.registry import Registry
-from buildsys.registry_values import Reference
-from buildsys.steps import executed_runs
+from buildsys.oci.client import Registry
+from buildsys.oci.reference import Reference
 from tests.integration.support import ROOT
 
 pytestmark = [pytest.mark.engine, pytest.mark.parents]

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from buildsys.hcl import Attribute, Block, Comment, Expression, Heredoc, Item, Template, write
+from buildsys.bake.hcl import Attribute, Block, Comment, Expression, Heredoc, Item, Template, write
 
 pytestmark = [
     pytest.mark.buildx,

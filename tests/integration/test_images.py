@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from buildsys.engine import Docker
-from buildsys.engine_store import run_container
+from buildsys.buildkit.docker import Docker
+from buildsys.buildkit.images import run_container
 from tests.integration.support import Command
 
 pytestmark = [pytest.mark.engine, pytest.mark.parents]

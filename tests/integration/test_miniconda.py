@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from buildsys.engine import Docker
-from buildsys.engine_store import run_container
+from buildsys.buildkit.docker import Docker
+from buildsys.buildkit.images import run_container
 from tests.integration.standins.miniconda import write_installer
 from tests.integration.support import Command, Run, served
 

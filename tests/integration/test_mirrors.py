@@ -8,11 +8,11 @@ from uuid import uuid4
 
 import pytest
 
-from buildsys.engine import Docker
-from buildsys.engine_bake import BakeCall, BakeResult, run_bake
-from buildsys.engine_store import run_container
-from buildsys.mirrors import write_mirrors
-from buildsys.settings import Settings, read_settings
+from buildsys.buildkit.docker import Docker
+from buildsys.buildkit.images import run_container
+from buildsys.buildkit.invocation import BakeCall, BakeResult, run_bake
+from buildsys.project.mirrors import write_mirrors
+from buildsys.project.settings import Settings, read_settings
 from tests.integration.standins.apt_repository import deb
 from tests.integration.support import ROOT, run
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from buildsys.engine import Docker
-from buildsys.engine_store import run_container
-from buildsys.progress import parse_line
-from buildsys.steps import Steps, executed_runs
+from buildsys.buildkit.docker import Docker
+from buildsys.buildkit.images import run_container
+from buildsys.buildkit.progress import parse_line
+from buildsys.buildkit.vertices import Steps, executed_runs
 from tests.integration.support import Command, run, served
 
 pytestmark = [pytest.mark.engine, pytest.mark.parents, pytest.mark.long]

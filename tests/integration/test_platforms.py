@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from buildsys.engine import Docker
-from buildsys.registry import Registry
-from buildsys.registry_values import Reference
+from buildsys.buildkit.docker import Docker
+from buildsys.oci.client import Registry
+from buildsys.oci.reference import Reference
 from tests.integration.support import Command, run
 
 pytestmark = [pytest.mark.engine, pytest.mark.registry]

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from buildsys import key as key_module
-from buildsys.commands import make_plan
-from buildsys.events import StepEnded, read_lines
-from buildsys.key import folders_of, keys_of
-from buildsys.registry import Registry
-from buildsys.registry_values import Reference
-from buildsys.workspace import Workspace
+from buildsys.commands.plan import make_plan
+from buildsys.events.events import StepEnded, read_lines
+from buildsys.oci.client import Registry
+from buildsys.oci.reference import Reference
+from buildsys.plan import keys as key_module
+from buildsys.plan.keys import folders_of, keys_of
+from buildsys.project.workspace import Workspace
 from tests.integration.counting import counted
 from tests.integration.support import PRIVATE_ENGINE, ROOT, Command, OwnEngine, Run, run
 

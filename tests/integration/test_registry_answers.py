@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from buildsys.registry import Registry
-from buildsys.registry_credentials import Credential
-from buildsys.registry_http import NotFound, Retries, RetryNotice, Unauthorized, Unreachable
-from buildsys.registry_values import OCI_MANIFEST, Reference, digest_of
+from buildsys.oci.client import Registry
+from buildsys.oci.credentials import Credential
+from buildsys.oci.http import NotFound, Retries, RetryNotice, Unauthorized, Unreachable
+from buildsys.oci.reference import OCI_MANIFEST, Reference, digest_of
 
 Answer = tuple[int, dict[str, str], bytes]
 ONCE = Retries(attempts=1)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from buildsys.report_html import page
+from buildsys.report.html.page import page
 from headless_browser import NoBrowser, find_or_install
 from tests.integration.browser import Page, opened
+from tests.unit.report.html.test_page import NASTY, nasty
 from tests.unit.report_runs import before, eventful, many
-from tests.unit.test_report_html import NASTY, nasty
 
 pytestmark = pytest.mark.browser
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from buildsys.events import StepEnded, TargetEnded, TargetPlanned, read_lines
-from buildsys.progress import Status, parse_line
-from buildsys.registry import Registry
-from buildsys.registry_values import Reference
+from buildsys.buildkit.progress import Status, parse_line
+from buildsys.events.events import StepEnded, TargetEnded, TargetPlanned, read_lines
+from buildsys.oci.client import Registry
+from buildsys.oci.reference import Reference
 from tests.integration.support import BUILDSYS, Command, OwnEngine, Run, run
 
 pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents]

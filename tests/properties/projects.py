@@ -10,9 +10,9 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from buildsys.commands import make_plan
-from buildsys.plan import Plan
-from buildsys.render import render
+from buildsys.bake.definition import render
+from buildsys.commands.plan import make_plan
+from buildsys.plan.plan import Plan
 
 Fields = Mapping[str, Any]
 

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buildsys.commands import make_plan
-from buildsys.key import keys_of
-from buildsys.model import File
-from buildsys.node import Node
-from buildsys.plan import Plan, StackTarget
+from buildsys.commands.plan import make_plan
+from buildsys.config.model import File
+from buildsys.plan.keys import keys_of
+from buildsys.plan.plan import Plan, StackTarget
+from buildsys.resolve.node import Node
 from tests.properties.projects import LAW, Project, other_stack, projects, with_stacks
 from tests.properties.test_laws import SHUFFLES, reordered, shuffled
 from tests.unit.keyed import Files, all_keys, contents_of, file

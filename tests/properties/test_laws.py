@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildsys.commands import make_plan
+from buildsys.bake.definition import NOTHING, render
+from buildsys.commands.plan import make_plan
+from buildsys.config.model import OS
 from buildsys.errors import InvalidInput
-from buildsys.model import OS
-from buildsys.render import NOTHING, render
 from tests.properties.bake_text import arguments, blocks, dockerfile, environment
 from tests.properties.projects import LAW, Fields, Project, other_stack, projects, with_stacks
 

@@ -8,9 +8,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildsys.masked_progress import Line, MaskedProgress
-from buildsys.masking import Mask, MaskedStream
-from buildsys.progress import Status
+from buildsys.buildkit.masked_progress import Line, MaskedProgress
+from buildsys.buildkit.progress import Status
+from buildsys.masks import Mask, MaskedStream
 from tests.properties.projects import LAW
 
 # Few letters, so that credentials overlap, begin in one another and stand in texts.

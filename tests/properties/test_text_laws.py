@@ -9,11 +9,11 @@ from typing import Any
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from buildsys.commands import make_plan
-from buildsys.dockerfile import split
+from buildsys.bake.definition import render
+from buildsys.commands.plan import make_plan
+from buildsys.dockerfile.lint import split
 from buildsys.errors import InvalidInput
-from buildsys.plan import StackTarget
-from buildsys.render import render
+from buildsys.plan.plan import StackTarget
 from tests.properties.bake_text import blocks, dockerfile, environment
 from tests.properties.projects import LAW
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from buildsys.commands import make_plan
-from buildsys.key import Keys, folders_of, keys_of
-from buildsys.model import File
-from buildsys.plan import Plan
+from buildsys.commands.plan import make_plan
+from buildsys.config.model import File
+from buildsys.plan.keys import Keys, folders_of, keys_of
+from buildsys.plan.plan import Plan
 
 Files = dict[str, dict[str, File]]
 """For each folder that builds read its files, in mappings that a test may change."""

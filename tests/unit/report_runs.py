@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from buildsys.events import (
+from buildsys.buildkit.failure import Failure, FailureKind
+from buildsys.events.events import (
     BLOCKED,
     FAILED,
     MADE,
@@ -23,7 +24,6 @@ from buildsys.events import (
     TargetPlanned,
     TargetStarted,
 )
-from buildsys.failure import Failure, FailureKind
 
 BEGAN = 1_790_000_000.0
 

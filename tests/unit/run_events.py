@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from buildsys.events import (
+from buildsys.buildkit.failure import Failure, FailureKind
+from buildsys.buildkit.progress import StepKind
+from buildsys.events.events import (
     BLOCKED,
     FAILED,
     MADE,
@@ -23,8 +25,6 @@ from buildsys.events import (
     TargetPlanned,
     TargetStarted,
 )
-from buildsys.failure import Failure, FailureKind
-from buildsys.progress import StepKind
 
 BEGIN = 1_000_000.0
 MAKE = "RUN --mount=type=bind,from=mirrors,target=/run/mirrors set -eu; make -j2 && make install"

@@ -1,100 +1,193 @@
-"""The table of modules in docs/architecture.md is what the imports say."""
+"""Packages import only what lies below them, and what lies outside has its owners: both are read from the imports."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).parents[2] / "buildsys"
-DOCUMENT = Path(__file__).parents[2] / "docs" / "architecture.md"
-OUTSIDE = {
-    "os",
-    "subprocess",
-    "socket",
-    "time",
-    "random",
-    "urllib.request",
-    "http",
-    "tempfile",
-    "threading",
+ROOT = "root"
+# What a package may import besides itself and the modules at the root, which import nothing but each other.
+BELOW: dict[str, set[str]] = {
+    "oci": set(),
+    "dockerfile": set(),
+    "buildkit": set(),
+    "config": {"dockerfile", "oci"},
+    "project": {"config", "oci"},
+    "resolve": {"config"},
+    "plan": {"dockerfile", "config", "resolve"},
+    "bake": {"config", "resolve", "plan"},
+    "events": {"buildkit", "project"},
+    "run": {"oci", "dockerfile", "buildkit", "config", "project", "resolve", "plan", "bake", "events"},
 }
-OWNERS = {
-    "networkx": {"graph"},
-    "yaml": {"source"},
-    "pydantic": {"schema", "schema_mistakes"},
-    "python_on_whales": {"engine_store"},
-    "tenacity": {"registry_http", "making", "downloads"},
-    "typer": {"cli", "cli_ask", "cli_bake", "cli_run"},
-    "packaging": {"stack_checks"},
-    "rich": {"live"},
+BELOW["commands"] = BELOW["run"] | {"run"}
+BELOW["report"] = BELOW["commands"] - {"oci", "dockerfile"} | {"commands"}
+BELOW["report.html"] = BELOW["report"] | {"report"}
+BELOW["cli"] = {*BELOW}
+# Of a registry's client these may know how a reference is written, and no more.
+REFERENCES_ONLY = {("config", "oci"), ("project", "oci")}
+OWNERS: dict[str, set[str]] = {
+    "networkx": {"resolve.graph"},
+    "yaml": {"config.source"},
+    "pydantic": {"config.schema", "config.schema_mistakes"},
+    "python_on_whales": {"buildkit.images"},
+    "tenacity": {"oci.http", "run.worker", "commands.downloads"},
+    "packaging": {"resolve.stack_checks"},
+    "rich": {"report.live"},
 }
+MODULES_IN_A_PACKAGE = 15
+LINES_IN_A_MODULE = 400
+# What is still to be moved fails strictly: a rule that holds loses this mark.
+PENDING = pytest.mark.xfail(strict=True, reason="not reached yet")
 
 
-def modules() -> dict[str, ast.Module]:
-    return {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.glob("*.py"))}
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imported(tree: ast.AST) -> set[str]:
-    """Return the full names that are imported anywhere in a module."""
-    found: set[str] = set()
+MODULES = {name_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+PACKAGES = {name_of(path) for path in PACKAGE.rglob("__init__.py")} - {"__init__"}
+
+
+def package_of(module: str) -> str:
+    if module in PACKAGES:
+        return module
+    return module.rpartition(".")[0] or ROOT
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Yield the full names of modules that are imported anywhere in a module, for types only too."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            if node.module == "buildsys":
-                found |= {f"buildsys.{alias.name}" for alias in node.names}
-    return found
+            own = node.module.removeprefix("buildsys").removeprefix(".")
+            if node.module.split(".")[0] == "buildsys" and (not own or own in PACKAGES):
+                yield from (f"buildsys.{own}.{alias.name}".replace("..", ".") for alias in node.names)
+            else:
+                yield node.module
 
 
-def own(names: set[str]) -> set[str]:
-    return {name.split(".")[1] for name in names if name.startswith("buildsys.")}
+def own(tree: ast.AST) -> set[str]:
+    """Return the modules of buildsys that a module imports."""
+    names = {name.removeprefix("buildsys.") for name in imported(tree) if name.startswith("buildsys.")}
+    return {name for name in names if not name.startswith("__")}
 
 
-def table(title: str) -> set[str]:
-    """Return the modules that the document lists below a heading of its table."""
-    found: set[str] = set()
-    inside = False
-    for line in DOCUMENT.read_text(encoding="utf-8").splitlines():
-        if line.startswith("| **"):
-            inside = line.startswith(f"| **{title}**")
-        elif inside and line.startswith("| `"):
-            found |= {name for name in line.split("|")[1].replace("`", "").replace(" ", "").split(",") if name}
-    return found
+def outside(tree: ast.AST) -> set[str]:
+    return {name for name in imported(tree) if name.split(".")[0] != "buildsys"}
 
 
-def test_every_module_is_in_the_table_once() -> None:
-    core, shell = table("core"), table("shell")
-    assert not core & shell
-    assert core | shell == modules().keys() - {"__init__", "__main__"}
+def users(*libraries: str) -> set[str]:
+    """Return the modules that import one of some libraries."""
+    return {
+        name
+        for name, tree in MODULES.items()
+        if any(each == library or each.startswith(f"{library}.") for each in outside(tree) for library in libraries)
+    }
 
 
-def test_core_imports_only_core_and_nothing_of_the_outside() -> None:
-    core = table("core")
-    found = modules()
-    wrong = {name: own(imported(found[name])) - core for name in core if own(imported(found[name])) - core}
+def uses(tree: ast.AST, library: str, *names: str) -> bool:
+    """Whether a module uses an attribute of a library, such as `os.environ`."""
+    return any(
+        (
+            (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name))
+            and (node.value.id == library and node.attr in names)
+        )
+        or (isinstance(node, ast.ImportFrom) and node.module == library and {a.name for a in node.names} & {*names})
+        for node in ast.walk(tree)
+    )
+
+
+def test_a_package_imports_only_what_lies_below_it() -> None:
+    wrong = [
+        f"{name} imports {other}"
+        for name, tree in MODULES.items()
+        if name != "__main__" and package_of(name) != ROOT
+        for other in sorted(own(tree))
+        if package_of(other) not in {ROOT, package_of(name), *BELOW[package_of(name)]}
+    ]
+    assert wrong == []
+
+
+def test_every_package_has_its_rule() -> None:
+    assert {*BELOW} == PACKAGES
+
+
+def test_modules_at_the_root_import_only_each_other() -> None:
+    wrong = {
+        name: own(tree)
+        for name, tree in MODULES.items()
+        if package_of(name) == ROOT and name != "__main__" and any(package_of(other) != ROOT for other in own(tree))
+    }
     assert wrong == {}
-    outside = {name: imported(found[name]) & OUTSIDE for name in core if imported(found[name]) & OUTSIDE}
-    assert outside == {}
 
 
-def test_each_library_has_one_owner() -> None:
-    users: dict[str, set[str]] = {}
-    for name, tree in modules().items():
-        for library in {each.split(".")[0] for each in imported(tree)} & OWNERS.keys():
-            users.setdefault(library, set()).add(name)
-    assert {library: names for library, names in users.items() if not names <= OWNERS[library]} == {}
+@PENDING
+def test_configuration_knows_references_of_images_and_nothing_else_of_registries() -> None:
+    wrong = [
+        f"{name} imports {other}"
+        for name, tree in MODULES.items()
+        for other in sorted(own(tree))
+        if (package_of(name), package_of(other)) in REFERENCES_ONLY and other != "oci.reference"
+    ]
+    assert wrong == []
 
 
 def test_modules_do_not_import_each_other_in_a_circle() -> None:
-    needs = {name: own(imported(tree)) - {name} for name, tree in modules().items()}
-    waiting = dict(needs)
+    waiting = {name: own(tree) - {name} for name, tree in MODULES.items()}
     while ready := [name for name, others in waiting.items() if not others & waiting.keys()]:
         for name in ready:
             del waiting[name]
     assert waiting == {}
 
 
+@pytest.mark.parametrize("library", sorted(OWNERS))
+def test_each_library_has_its_owners(library: str) -> None:
+    assert users(library) == OWNERS[library]
+
+
+def test_typer_is_known_to_the_command_line_alone() -> None:
+    assert {package_of(name) for name in users("typer", "click")} == {"cli"}
+
+
+@PENDING
+def test_only_the_command_line_reads_the_environment_and_the_arguments() -> None:
+    found = {
+        name for name, tree in MODULES.items() if uses(tree, "os", "environ", "getenv") or uses(tree, "sys", "argv")
+    }
+    assert {name for name in found if package_of(name) != "cli"} <= {"__main__"}
+
+
+def test_only_buildkit_git_and_credential_helpers_start_processes() -> None:
+    found = users("subprocess") - {"project.git", "oci.credentials"}
+    assert {package_of(name) for name in found} == {"buildkit"}
+
+
+@PENDING
+def test_only_the_registry_client_opens_connections() -> None:
+    assert {package_of(name) for name in users("socket", "http", "urllib.request", "urllib3")} == {"oci"}
+
+
+@pytest.mark.parametrize(
+    "package", [pytest.param(name, marks=PENDING if name == "run" else ()) for name in sorted(PACKAGES)]
+)
+def test_a_package_has_no_more_modules_than_a_reader_can_keep_in_mind(package: str) -> None:
+    members = [name for name in MODULES if package_of(name) == package and name != package]
+    assert len(members) <= MODULES_IN_A_PACKAGE
+
+
+def test_no_module_is_named_by_an_activity() -> None:
+    assert [name for name in MODULES if name.endswith("ing")] == []
+
+
 def test_no_module_nears_the_size_at_which_it_decides_two_things() -> None:
-    sizes = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.glob("*.py")}
-    assert {name: size for name, size in sizes.items() if size > 400} == {}
+    sizes = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert {name: size for name, size in sizes.items() if size > LINES_IN_A_MODULE} == {}
+
+
+def test_every_module_says_in_its_first_line_what_it_answers() -> None:
+    assert [name for name, tree in MODULES.items() if not ast.get_docstring(tree)] == []

@@ -18,8 +18,8 @@ import family
 import many_stacks
 import overhead
 from bootstrap_debian import Layer
-from buildsys.commands import make_plan
-from buildsys.events import StepEnded, line_of
+from buildsys.commands.plan import make_plan
+from buildsys.events.events import StepEnded, line_of
 from compare.about import heading, replaced
 from compare.measure import read_stat, ticks_below
 from compare.page import section, summary

@@ -18,7 +18,7 @@ from bootstrap_debian import (
     release_number,
     update_overlay,
 )
-from buildsys.lock import parse_lock
+from buildsys.config.lockfile import parse_lock
 
 OLD = Parent(reference="127.0.0.1:1/bootstrap/debian", digest=f"sha256:{'a' * 64}")
 NEW = Parent(reference="127.0.0.1:1/bootstrap/debian", digest=f"sha256:{'b' * 64}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from buildsys.settings import parse_settings
+from buildsys.project.settings import parse_settings
 from machine_settings import read_pip_list, settings_text
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from buildsys.commands import make_plan
+from buildsys.commands.plan import make_plan
+from buildsys.config.catalog import load
+from buildsys.config.model import Catalog
 from buildsys.errors import InvalidInput
-from buildsys.load import load
-from buildsys.model import Catalog
-from buildsys.nodes import resolve
-from buildsys.plan import Plan, StackTarget
+from buildsys.plan.plan import Plan, StackTarget
+from buildsys.resolve.nodes import resolve
 
 _SYSTEM = """\
 description: a system

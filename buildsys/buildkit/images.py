@@ -1,0 +1,156 @@
+"""What the engine's own store holds, and containers of it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeVar
+
+from buildsys.buildkit.docker import Answer, Docker, answer_of, client_command, find_docker
+from buildsys.errors import Unavailable
+from buildsys.names import KEY_LABEL
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalImage:
+    """An image in the engine's own store; `identity` is its digest there, `size` is in bytes."""
+
+    identity: str
+    size: int
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    references: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+
+
+def local_image(docker: Docker, reference: str) -> LocalImage | None:
+    """Return an image of the engine's own store, or None if it has none of that name, key or digest."""
+    from python_on_whales import DockerClient
+    from python_on_whales.exceptions import DockerException, NoSuchImage
+
+    client = DockerClient(client_call=list(docker.command))
+    try:
+        image = client.image.inspect(reference)
+        config = image.config
+        return LocalImage(
+            identity=image.id,
+            size=int(image.size or 0),
+            labels=MappingProxyType(dict(sorted((config.labels or {} if config else {}).items()))),
+            references=tuple(sorted({*(image.repo_tags or ()), *(image.repo_digests or ())})),
+            layers=tuple((image.root_fs.layers or ()) if image.root_fs else ()),
+        )
+    except NoSuchImage:
+        return None
+    except DockerException as error:
+        raise Unavailable(
+            f"the engine cannot tell about the image `{reference}`: {(error.stderr or '').strip()}"
+        ) from error
+
+
+_T = TypeVar("_T")
+_CALLS = 4
+Known = tuple[Docker, Mapping[str, tuple[str, ...]]]
+
+
+def ask_docker(builder: str | None) -> Callable[[], Known]:
+    """Begin to ask docker what it is, and which of our images its store has by their keys; return what waits for it.
+
+    Its processes answer while this one loads what it needs. Who leaves without the answer does not wait. What is
+    returned raises `Unavailable` as `find_docker` does.
+    """
+    found, images = _begun(lambda: find_docker(builder)), _begun(own_images)
+    return lambda: (found.result(), images.result())
+
+
+def _begun(ask: Callable[[], _T]) -> Future[_T]:
+    future = Future[_T]()
+
+    def work() -> None:
+        try:
+            future.set_result(ask())
+        except BaseException as error:  # Whoever waits raises it.
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return future
+
+
+def own_images() -> Mapping[str, tuple[str, ...]]:
+    """Return the images of the engine's own store that were made here: their key to their names.
+
+    Without docker, and where no engine answers, there are none.
+    """
+    try:
+        command = client_command()
+        listed = answer_of((*command, "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={KEY_LABEL}"))
+        identities = sorted(set(listed.stdout.split()))
+        if listed.exit_code or not identities:
+            return {}
+        shown = "{{index .Config.Labels " + json.dumps(KEY_LABEL) + '}} {{join .RepoTags " "}}'
+        told = answer_of((*command, "image", "inspect", "--format", shown, *identities))
+    except Unavailable:
+        return {}
+    found: dict[str, tuple[str, ...]] = {}
+    for words in (line.split() for line in told.stdout.splitlines()):
+        if len(words) > 1:
+            found[words[0]] = (*found.get(words[0], ()), *words[1:])
+    return found
+
+
+def image_sizes(docker: Docker, references: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+    """Return digest and size in bytes of images in the engine's own store; what it does not have is left out.
+
+    The engine looks at the images of one call one after the other: forty took 1.4 to 4.5 seconds, 0.8 in four calls.
+    """
+    shown = "{{.Id}} {{.Size}}"
+    parts = [part for number in range(_CALLS) if (part := references[number::_CALLS])]
+    with ThreadPoolExecutor(max_workers=_CALLS) as pool:
+        calls = [(*docker.command, "image", "inspect", "--format", shown, *part) for part in parts]
+        answers = list(pool.map(answer_of, calls))
+    found: dict[str, tuple[str, int]] = {}
+    for part, answer in zip(parts, answers, strict=True):
+        lines = [line.split() for line in answer.stdout.splitlines() if line]
+        if answer.exit_code == 0 and len(lines) == len(part):
+            found |= {name: (words[0], int(words[1])) for name, words in zip(part, lines, strict=True)}
+    return found
+
+
+def pull_image(docker: Docker, reference: str) -> None:
+    """Bring an image from its registry into the engine's own store; raises `Unavailable` if that fails."""
+    answer = answer_of((*docker.command, "pull", "--quiet", reference), seconds=None)
+    if answer.exit_code:
+        raise Unavailable(f"`{reference}` cannot be loaded: {answer.last_words}")
+
+
+def run_container(
+    docker: Docker,
+    image: str,
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    mounts: Sequence[str] = (),
+    entrypoint: str | None = None,
+    user: str | None = None,
+    network: str | None = None,
+    seconds: float | None = None,
+) -> Answer:
+    """Run a command in a new container of an image, remove the container, and return how it ended.
+
+    `mounts` are values of docker's `--mount`. Raises `Unavailable` if docker itself could not start it, which
+    is status 125, or if it took longer than `seconds`.
+    """
+    words = [*docker.command, "run", "--rm"]
+    for name, value in sorted((environment or {}).items()):
+        words += ["--env", f"{name}={value}"]
+    for mount in mounts:
+        words += ["--mount", mount]
+    for option, given in (("--entrypoint", entrypoint), ("--user", user), ("--network", network)):
+        if given is not None:
+            words += [option, given]
+    answer = answer_of([*words, image, *command], seconds=seconds)
+    if answer.exit_code == 125:
+        raise Unavailable(f"a container of `{image}` cannot be started: {answer.last_words}")
+    return answer

@@ -1,0 +1,249 @@
+"""A bake call is built as a value, shown, and run in a process group of its own, read as it speaks."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, Any
+
+from buildsys.buildkit.docker import Docker, answer_of
+from buildsys.buildkit.failure import Failure, failure_of
+from buildsys.buildkit.interrupt import Stop
+from buildsys.buildkit.masked_progress import Line, MaskedProgress
+from buildsys.buildkit.progress import Status, Text
+from buildsys.buildkit.vertices import Snapshot, Steps, exported
+from buildsys.errors import InvalidInput, Mistake, Unavailable
+from buildsys.masks import Mask
+
+_PRINT_SECONDS = 300.0
+# Beginnings of what a caller's shell must not bring into a bake: what changes how it reads its file or reports, and
+# what goes into images although no key covers it: labels of git, the time of everything (as in buildx 0.29).
+_UNWANTED = ("BUILDKIT_PROGRESS", "BUILDX_BAKE_", "FORCE_COLOR", "BUILDX_GIT_", "SOURCE_DATE_EPOCH")
+# buildx starts git in the folder of each context, and git believes files there that look like a repository: it ran a
+# `core.sshCommand` out of a layer's folder (buildx 0.29.1, git 2.39).
+_WANTED = MappingProxyType({"BUILDX_GIT_INFO": "false", "BUILDX_METADATA_PROVENANCE": "disabled", "NO_COLOR": "1"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BakeCall:
+    """One `docker buildx bake`: `root` is where it runs, since bake resolves paths from there.
+
+    `overrides` are values of `--set`, in order; `environment` is added to the caller's own, and so sets
+    variables of the bake file; `allow` are values of `--allow`, given only to a bake that knows that option. `mask`
+    knows the credentials that steps may print.
+    """
+
+    root: Path
+    files: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    push: bool = False
+    load: bool = False
+    no_cache: bool = False
+    builder: str | None = None
+    metadata_file: Path | None = None
+    progress: str = "rawjson"
+    allow: tuple[str, ...] = ()
+    mask: Mask = field(default_factory=Mask, repr=False)
+
+    def command(self, docker: Docker) -> tuple[str, ...]:
+        """Return exactly what will run."""
+        words = self._definition(docker)
+        if self.metadata_file is not None:
+            words += ["--metadata-file", str(self.metadata_file)]
+        return (*words, "--progress", self.progress, *self.targets)
+
+    def print_command(self, docker: Docker) -> tuple[str, ...]:
+        """Return the command that prints the resolved definition instead of building it."""
+        return (*self._definition(docker), "--print", *self.targets)
+
+    def shown(self, docker: Docker) -> str:
+        """Return one line to paste into a shell in `root`: the same bake, told by docker's own progress."""
+        variables = [f"{name}={shlex.quote(value)}" for name, value in sorted(self.environment.items())]
+        line = " ".join([*variables, shlex.join(["docker", "buildx", *self._bake(docker), *self.targets])])
+        return self.mask.text(line)
+
+    def child_environment(self, base: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of the child for a caller's environment `base`."""
+        kept = {name: value for name, value in base.items() if not name.startswith(_UNWANTED)}
+        return {**kept, **_WANTED, **self.environment}
+
+    def _definition(self, docker: Docker) -> list[str]:
+        return [*docker.buildx, *self._bake(docker)]
+
+    def _bake(self, docker: Docker) -> list[str]:
+        words = ["bake"]
+        if self.builder:
+            words += ["--builder", self.builder]
+        for file in self.files:
+            words += ["--file", file]
+        for override in self.overrides:
+            words += ["--set", override]
+        if "--allow" in docker.bake_flags:
+            for path in self.allow:
+                words += ["--allow", path]
+        for flag, given in (("--push", self.push), ("--load", self.load), ("--no-cache", self.no_cache)):
+            if given:
+                words.append(flag)
+        return words
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BakeResult:
+    """How one bake ended.
+
+    `digests` maps target to the digest that its tag gets, from the metadata file or, where bake failed and
+    wrote none, from what was exported; `published` maps each reference that the registry took to its digest.
+    `metadata` is bake's own file, target by target.
+    """
+
+    exit_code: int
+    seconds: float
+    steps: Snapshot
+    failure: Failure | None = None
+    digests: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    published: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def run_bake(
+    docker: Docker,
+    call: BakeCall,
+    on_event: Callable[[Status | Text], None],
+    *,
+    log: Path | None = None,
+    stop: Stop | None = None,
+) -> BakeResult:
+    """Run one bake to its end and return how it went; a failure of the bake is a value, not an error.
+
+    Every event goes to `on_event` in its order, every raw line to the file `log`; output of steps, the file and the
+    failure are masked. Ctrl-C, SIGTERM under
+    `stop.on_signals()` and `stop.request()` from any thread end the whole process group: the result then has
+    a failure of kind `interrupted`. If this process is killed itself, bake ends by SIGPIPE at its next word.
+    Raises `Unavailable` if docker cannot be started.
+    """
+    stop = stop or Stop()
+    steps = Steps(call.targets if len(call.targets) == 1 else ())
+    began = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="buildsys-")))
+        raw: IO[bytes] | None = None
+        if log is not None:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            raw = log.open("wb")
+            stack.callback(_close, raw)
+        metadata_file = call.metadata_file or folder / "metadata.json"
+        metadata_file.unlink(missing_ok=True)
+
+        def take(event: Status | Text) -> None:
+            steps.add(event)
+            on_event(event)
+
+        process = _start(replace(call, metadata_file=metadata_file), docker)
+        with stop.watch(process):
+            _read(process, take, raw, stop, MaskedProgress(call.mask))
+        metadata = _metadata(metadata_file)
+    snapshot = steps.snapshot()
+    exit_code = process.returncode
+    told = exported(snapshot)
+    digests = {one.target: one.digest for one in told if one.target}
+    digests |= {
+        target: entry["containerimage.digest"]
+        for target, entry in metadata.items()
+        if isinstance(entry, dict) and "containerimage.digest" in entry
+    }
+    return BakeResult(
+        exit_code=exit_code,
+        seconds=time.monotonic() - began,
+        steps=snapshot,
+        # A bake that was done before the signal reached it is done.
+        failure=call.mask.value(
+            failure_of(snapshot, exit_code, interrupted=stop.requested and exit_code != 0), keep=("target",)
+        ),
+        digests=MappingProxyType(dict(sorted(digests.items()))),
+        published=MappingProxyType({name: digest for one in told for name, digest in one.pushed.items()}),
+        metadata=MappingProxyType(metadata),
+    )
+
+
+def _start(call: BakeCall, docker: Docker) -> subprocess.Popen[bytes]:
+    words = call.command(docker)
+    try:
+        return subprocess.Popen(
+            words,
+            cwd=call.root,
+            env=call.child_environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise Unavailable(f"`{words[0]}` cannot be started: {error.strerror}") from error
+
+
+def _read(
+    process: subprocess.Popen[bytes],
+    take: Callable[[Status | Text], None],
+    raw: IO[bytes] | None,
+    stop: Stop,
+    masked: MaskedProgress,
+) -> None:
+    """Read the child's lines until it ends; Ctrl-C asks `stop` and goes on reading: nothing told is lost."""
+    assert process.stderr is not None
+
+    def keep(line: Line) -> None:
+        if raw is not None:
+            # A log that cannot be kept fails no build.
+            with contextlib.suppress(OSError):
+                raw.write(line.kept)
+        take(line.event)
+
+    with process.stderr as stream:
+        while True:
+            try:
+                for line in stream:
+                    for each in masked.take(line):
+                        keep(each)
+                if rest := masked.rest():
+                    keep(rest)
+                process.wait()
+                return
+            except KeyboardInterrupt:
+                stop.request()
+
+
+def _close(file: IO[bytes]) -> None:
+    """Close a log; what its disk does not take is lost."""
+    with contextlib.suppress(OSError):
+        file.close()
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def print_bake(docker: Docker, call: BakeCall) -> dict[str, Any]:
+    """Return a call's definition as bake itself resolves it; raises `InvalidInput` with bake's last words."""
+    environment = call.child_environment(os.environ)
+    answer = answer_of(call.print_command(docker), environment=environment, folder=call.root, seconds=_PRINT_SECONDS)
+    if answer.exit_code:
+        message = answer.last_words.removeprefix("ERROR: ")
+        raise InvalidInput([Mistake(message=call.mask.text(f"bake does not accept the definition: {message}"))])
+    definition = json.loads(answer.stdout)
+    assert isinstance(definition, dict)
+    return definition

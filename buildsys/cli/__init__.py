@@ -1,0 +1,1 @@
+"""The command line: options, wiring, exit codes."""

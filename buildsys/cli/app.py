@@ -1,0 +1,162 @@
+"""Options and wiring: each command is one call, one report and one exit code."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from buildsys.cli import bake, machine, query
+
+if TYPE_CHECKING:
+    pass
+
+app = typer.Typer(
+    name="buildsys",
+    help="Composes container images from reusable layers, each unit of work made once and shared by every image.",
+    epilog=(
+        "Exit codes: 0 done, 1 a build or test failed, 2 wrong usage, 3 a committed file differs, "
+        "4 invalid input, 5 engine, registry or tool unavailable, 130 and 143 interrupted."
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=True,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+
+
+@app.callback()
+def main_options(
+    context: typer.Context,
+    directory: Annotated[
+        Path | None, typer.Option("-C", "--directory", help="Another project root than the nearest one.")
+    ] = None,
+) -> None:
+    """Take the options of all commands."""
+    context.obj = directory
+
+
+@app.command()
+def plan(
+    context: typer.Context,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 3 if it is not up to date.")] = False,
+    offline: query.Offline = False,
+    json: Json = False,
+) -> None:
+    """Write docker-bake.hcl and show what is in it; where a registry is named, what a bake to it would do and why."""
+    from datetime import date
+
+    from buildsys.commands import plan, query
+    from buildsys.plan import freshness
+    from buildsys.project.workspace import find_workspace, named_prefix
+    from buildsys.report import console, documents
+
+    workspace = find_workspace(context.obj)
+    planned = plan.write_plan(workspace, check=check)
+    offline = offline or check
+    found = query.look(workspace, os.environ, offline=offline, overlay=not offline)
+    if json:
+        typer.echo(documents.text(documents.plan_document(planned.plan, found.keys, found.actions)))
+        return
+    talk = console.Screen(typer.get_text_stream("stderr"))
+    for warning in planned.plan.warnings:
+        console.show_mistake(warning, {}, talk, word="warning")
+    for layer, day in freshness.stale(planned.plan, date.today()):
+        talk.line(f"warning: the packages of `{layer}` are of {day}: `buildsys lock --update {layer}` makes them fresh")
+    state = "docker-bake.hcl is written." if planned.written else "docker-bake.hcl is up to date."
+    named = named_prefix(workspace, os.environ) is not None
+    if offline or not (named or any(action.reference for action in found.actions.values())):
+        console.show_plan(planned.plan, state=state, screen=console.Screen())
+    else:
+        console.show_actions(found.plan, found.actions, console.Screen())
+        console.Screen().line(state)
+
+
+@app.command(name="list")
+def list_stacks(context: typer.Context, json: Json = False) -> None:
+    """Show all stacks and groups."""
+    from buildsys.commands import plan
+    from buildsys.project.workspace import find_workspace
+    from buildsys.report import console, documents
+
+    made = plan.make_plan(find_workspace(context.obj).tree())
+    if json:
+        typer.echo(documents.text(documents.list_document(made)))
+    else:
+        console.show_list(made, console.Screen())
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    stack: Annotated[str, typer.Argument(help="The name of a stack.")],
+    json: Json = False,
+) -> None:
+    """Show a stack: its layers, parameters and where each comes from, its environment."""
+    from buildsys.bake.definition import defaults
+    from buildsys.commands import plan
+    from buildsys.project.workspace import find_workspace
+    from buildsys.report import console, documents
+
+    made, target = plan.single_stack(find_workspace(context.obj), stack)
+    if json:
+        found = next(each for each in made.stacks if each.name == target)
+        typer.echo(documents.text(documents.stack_document(made, found, defaults(made))))
+    else:
+        console.show_stack(made, target, console.Screen())
+
+
+@app.command()
+def variables(context: typer.Context) -> None:
+    """Print shell lines with which plain `docker buildx bake` uses this machine's mirrors and parents.
+
+    They stay in the shell: after the lock has moved a parent, run it again, or `buildsys bake` refuses the old one.
+    """
+    import shlex
+
+    from buildsys.commands import plan
+    from buildsys.project.settings import read_settings
+    from buildsys.project.workspace import find_workspace
+    from buildsys.run.variables import bake_environment
+
+    workspace = find_workspace(context.obj)
+    made = plan.make_plan(workspace.tree(), overlay=True)
+    # What the shell says of mirrors counts, but not what these lines set in it.
+    read_settings(workspace.root)
+    ours = {"BUILDSYS_MIRRORS", *made.origins, *(parent.variable for parent in made.parents)}
+    given = {name: value for name, value in os.environ.items() if name not in ours}
+    found = bake_environment(made, workspace, given)
+    # What an earlier call exported would override the lock of today.
+    for name in sorted(parent.variable for parent in made.parents if parent.variable not in found):
+        typer.echo(f"unset {name}")
+    for name, value in found.items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@app.command()
+def schema(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="`layer` or `stacks`.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Write them to schemas/.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit 3 if those in schemas/ are not up to date.")] = False,
+) -> None:
+    """Print the JSON Schema of layer.yaml or stacks.yaml."""
+    from buildsys.commands import plan
+    from buildsys.project.workspace import find_workspace
+
+    if write or check:
+        plan.schemas(find_workspace(context.obj), check=check)
+        return
+    found = plan.schemas(None, check=False)
+    if f"{name}.schema.json" not in found:
+        raise typer.BadParameter("name one of `layer` and `stacks`")
+    typer.echo(found[f"{name}.schema.json"], nl=False)
+
+
+query.register(app)
+bake.register(app)
+machine.register(app)

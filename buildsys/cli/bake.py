@@ -1,0 +1,261 @@
+"""The commands that run bakes: bake, warm, report."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from buildsys.errors import ExitCode, InvalidInput, Mistake
+
+if TYPE_CHECKING:
+    from buildsys.buildkit.images import Known
+    from buildsys.plan.plan import Plan
+    from buildsys.project.workspace import Workspace
+    from buildsys.run.options import RunOptions
+
+Names = Annotated[list[str] | None, typer.Argument(help="Stacks, groups, nodes or patterns.")]
+All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated.")]
+Builder = Annotated[str | None, typer.Option(help="Another buildx builder than the current one.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Bake processes at once.")]
+MaxTargets = Annotated[
+    int | None, typer.Option(min=1, max=64, help="Targets at once; by default what the builder's driver bears.")
+]
+KeepGoing = Annotated[
+    bool | None,
+    typer.Option("--keep-going/--fail-fast", "-k/", help="After a failure make what does not need it; default in CI."),
+]
+RetriesOption = Annotated[int, typer.Option("--retries", min=0, help="Tries again of what may pass, for each target.")]
+MinFree = Annotated[float, typer.Option(min=0, help="GB that stay free on the builder's disk.")]
+EventsFile = Annotated[
+    Path | None, typer.Option("--events", help="Write all events there too, as JSON lines.", dir_okay=False)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the summary.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Each RUN step, and what was reused.")]
+
+
+def bake(
+    context: typer.Context,
+    names: Names = None,
+    everything: All = False,
+    failed: Annotated[bool, typer.Option("--failed", help="What the last run did not make.")] = False,
+    push: Annotated[
+        bool, typer.Option("--push", help="Publish to the registry: what exists there is not made again.")
+    ] = False,
+    load: Annotated[bool, typer.Option("--load", help="Load the images into the engine's store.")] = False,
+    builder: Builder = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Execute every step again.")] = False,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a value, as bake's own --set does.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and run nothing.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="With --push: look at all blobs of what exists.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Make packages fresh first: moves their epochs.")] = False,
+    keep_going: KeepGoing = None,
+    jobs: Jobs = None,
+    max_targets: MaxTargets = None,
+    retries: RetriesOption = 5,
+    min_free: MinFree = 2.0,
+    tags_on: Annotated[
+        str, typer.Option(help="With --push: `all` moves public tags if nothing is missing, `partial` those there are.")
+    ] = "all",
+    progress: Annotated[str, typer.Option(help="`auto`, `plain` lines, or `docker`: BuildKit's own words.")] = "auto",
+    events: EventsFile = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Build images: in parallel, around failures, each unit of work once."""
+    from buildsys.buildkit.images import ask_docker
+
+    _check_choice("--tags-on", tags_on, ("all", "partial"))
+    _check_choice("--progress", progress, ("auto", "plain", "docker"))
+    if push and overrides:
+        raise _usage("`--set` and `--push` exclude each other", "what is under a key must be what the key says")
+    asked = None if push else ask_docker(builder)
+    # Imported while docker answers.
+    from buildsys.cli.run import Talk, perform
+    from buildsys.project.mirrors import refuse_cache
+    from buildsys.project.settings import read_settings
+    from buildsys.project.workspace import find_workspace
+
+    workspace = find_workspace(context.obj)
+    refuse_cache(read_settings(workspace.root), os.environ, overrides or ())
+    options = _options(
+        builder=builder,
+        no_cache=no_cache,
+        load=load and not push,
+        verify=verify,
+        overrides=tuple(overrides or ()),
+        keep_going=_keep_going(keep_going),
+        jobs=jobs,
+        max_targets=max_targets,
+        retries=retries,
+        min_free=int(min_free * 1e9),
+        partial_tags=tags_on == "partial",
+        docker_progress=progress == "docker",
+    )
+    if fresh:
+        _make_fresh(workspace)
+    made, targets = _chosen(workspace, tuple(names or ()), everything=everything, failed=failed)
+    if dry_run:
+        _dry_run(workspace, made, targets, options, asked)
+        return
+    talk = Talk(quiet=quiet, verbose=verbose, progress=progress, events=events)
+    if code := perform(workspace, options, talk, made, targets, asked=asked, load=load):
+        raise typer.Exit(code)
+
+
+def warm(
+    context: typer.Context,
+    names: Names = None,
+    everything: All = False,
+    stacks: Annotated[bool, typer.Option("--stacks", help="The images too, without their public tags.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Make nothing: only say whether all is there.")] = False,
+    builder: Builder = None,
+    keep_going: KeepGoing = None,
+    jobs: Jobs = None,
+    max_targets: MaxTargets = None,
+    retries: RetriesOption = 5,
+    min_free: MinFree = 2.0,
+    events: EventsFile = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make and publish every shared node, then prove that nothing selected would be built again."""
+    from buildsys.cli.run import Talk, perform
+    from buildsys.project.mirrors import refuse_cache
+    from buildsys.project.settings import mask_of, read_settings
+    from buildsys.project.workspace import find_workspace
+    from buildsys.report import console
+    from buildsys.report.summary import show_warmth
+    from buildsys.run import warm
+    from buildsys.run.stores import open_store
+
+    workspace = find_workspace(context.obj)
+    if not check:
+        refuse_cache(read_settings(workspace.root))
+    made, chosen = _chosen(workspace, tuple(names or ()), everything=everything, failed=False)
+    targets = warm.targets_of(made, chosen, stacks=stacks)
+    options = _options(
+        builder=builder,
+        keep_going=_keep_going(keep_going),
+        jobs=jobs,
+        max_targets=max_targets,
+        retries=retries,
+        min_free=int(min_free * 1e9),
+        linked=bool(os.environ.get(warm.CACHE)),
+    )
+    code = 0
+    if not check:
+        talk = Talk(quiet=quiet, verbose=verbose, events=events)
+        code = perform(workspace, options, talk, made, targets, tag=False)
+    if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+        raise typer.Exit(code)
+    with open_store(workspace, os.environ) as store:
+        warmth = warm.look(workspace, store, made, targets, os.environ)
+    mask = mask_of(workspace.root)
+    dead = {node: mask.text(why) for node, why in warmth.dead.items()}
+    show_warmth(replace(warmth, dead=dead, unprobed=mask.text(warmth.unprobed)), console.Screen())
+    if code or not warmth.complete:
+        raise typer.Exit(code or int(ExitCode.FAILED))
+
+
+def make_report(
+    context: typer.Context,
+    events: Annotated[
+        Path | None, typer.Argument(help="A file of events; that of the last run if none is named.", dir_okay=False)
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the page is written.")] = None,
+) -> None:
+    """Make the page of a run again from its events."""
+    from buildsys.project.workspace import find_workspace
+    from buildsys.report.html.written import write_report
+
+    typer.echo(write_report(find_workspace(context.obj), events, output))
+
+
+def _options(**given: object) -> RunOptions:
+    from buildsys.run.options import RunOptions
+
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return RunOptions(command=shlex.join(words), **given)  # type: ignore[arg-type]
+
+
+def _keep_going(given: bool | None) -> bool:
+    return bool(os.environ.get("CI")) if given is None else given
+
+
+def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise _usage(f"`{value}` is no value of `{option}`", f"one of {', '.join(choices)}")
+
+
+def _usage(message: str, hint: str) -> typer.BadParameter:
+    return typer.BadParameter(f"{message}: {hint}")
+
+
+def _chosen(
+    workspace: Workspace, names: tuple[str, ...], *, everything: bool, failed: bool
+) -> tuple[Plan, tuple[str, ...]]:
+    """Return the plan and the targets meant."""
+    from buildsys.commands import plan
+    from buildsys.events.journal import history_of
+
+    made = plan.make_plan(workspace.tree(), overlay=True)
+    if not failed:
+        return made, plan.chosen_targets(made, names, everything=everything)
+    if names or everything:
+        message = "`--failed` and other choices exclude each other"
+        raise InvalidInput([Mistake(message=message, hint="leave one of them out")])
+    known = {node.name for node in made.nodes} | {stack.name for stack in made.stacks}
+    undone = tuple(name for name in history_of(workspace).undone if name in known)
+    if not undone:
+        raise InvalidInput([Mistake(message="the last run left nothing undone", hint="name what to bake, or `--all`")])
+    return made, undone
+
+
+def _make_fresh(workspace: Workspace) -> None:
+    """Move the epochs of all layers whose packages age."""
+    from buildsys.commands import plan, query
+    from buildsys.report import tables
+    from buildsys.report.console import Screen
+
+    layers = tuple(plan.make_plan(workspace.tree()).epochs)
+    changes = query.lock(workspace, update=layers, offline=True, check=False, today=date.today())
+    moved = [change for change in changes if change.name in layers]
+    tables.show_lock(moved, Screen(typer.get_text_stream("stderr")), nothing="all packages are fresh")
+
+
+def _dry_run(
+    workspace: Workspace,
+    made: Plan,
+    targets: tuple[str, ...],
+    options: RunOptions,
+    asked: Callable[[], Known] | None,
+) -> None:
+    from buildsys.report import console
+    from buildsys.run.decision import decide_published
+    from buildsys.run.local import decision_for
+    from buildsys.run.stores import open_store
+
+    if asked is None:
+        with open_store(workspace, os.environ) as store:
+            decision, _ = decide_published(workspace, store, made, targets, os.environ, verify=options.verify)
+    else:
+        docker, images = asked()
+        decision, _ = decision_for(workspace, docker, made, targets, options, os.environ, images)
+    console.show_actions(decision.plan, decision.actions, console.Screen())
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(bake)
+    app.command()(warm)
+    app.command(name="report")(make_report)

@@ -1,0 +1,127 @@
+"""The commands that use an engine besides a run of it: environment, test, doctor."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from buildsys.errors import ExitCode
+
+Names = Annotated[list[str] | None, typer.Argument(help="Stacks, groups, nodes or patterns.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated.")]
+
+
+def environment(
+    context: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(help="A conda YAML, requirements or lock file; with --dockerfile a Dockerfile.")
+    ],
+    on: Annotated[str, typer.Option("--on", help="The stack that it stands on.")],
+    tag: Annotated[str | None, typer.Option("--tag", help="A tag for the image, besides that of its content.")] = None,
+    dockerfile: Annotated[
+        bool, typer.Option("--dockerfile", help="FILE is a Dockerfile that says `FROM base`.")
+    ] = False,
+    builder: Annotated[str | None, typer.Option(help="Another buildx builder than the current one.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the reference.")] = False,
+) -> None:
+    """Answer with the image of an environment on a stack; it is built only where nobody has yet."""
+    from buildsys.buildkit.docker import find_docker
+    from buildsys.buildkit.interrupt import Stop
+    from buildsys.commands import environment
+    from buildsys.events.journal import open_journal
+    from buildsys.project.mirrors import refuse_cache
+    from buildsys.project.settings import read_settings
+    from buildsys.project.workspace import find_workspace
+    from buildsys.report import console
+    from buildsys.report.live import listener
+    from buildsys.report.summary import failure_lines
+    from buildsys.run.stores import open_store
+
+    workspace = find_workspace(context.obj)
+    refuse_cache(read_settings(workspace.root))
+    talk = console.Screen(typer.get_text_stream("stderr"))
+    shown = listener(talk.stream, quiet=quiet, verbose=False, environ=os.environ, clock=time.time)
+    make = environment.dockerfile_image if dockerfile else environment.environment_image
+    request = environment.Request(file=file, stack=on, tag=tag)
+    with (
+        open_store(workspace, os.environ) as store,
+        open_journal(workspace, shown) as journal,
+        Stop().on_signals() as stop,
+    ):
+        result = make(workspace, store, request, lambda: find_docker(builder), journal, stop, os.environ)
+    if result.reference is None:
+        for line in (line for failure in result.failures for line in failure_lines(failure)):
+            talk.line(line)
+        raise typer.Exit(128 + (stop.signal or 2) if stop.requested else int(ExitCode.FAILED))
+    if not quiet:
+        talk.line("made" if result.made else "found: somebody made it before")
+    typer.echo(result.reference)
+
+
+def run_image_tests(
+    context: typer.Context,
+    names: Names = None,
+    everything: All = False,
+    builder: Annotated[str | None, typer.Option(help="Another buildx builder than the current one.")] = None,
+) -> None:
+    """Run the tests that layers declare in the images that have them."""
+    from buildsys.buildkit.docker import find_docker
+    from buildsys.commands import plan
+    from buildsys.commands.image_tests import declared_tests, run_tests
+    from buildsys.project.workspace import find_workspace
+    from buildsys.report import console
+    from buildsys.run.decision import public_tags
+
+    workspace = find_workspace(context.obj)
+    made = plan.make_plan(workspace.tree(), overlay=True)
+    docker = find_docker(builder)
+    targets = plan.chosen_targets(made, tuple(names or ()), everything=everything)
+    tests = declared_tests(made, targets)
+    images = {target: tags[0] for target, tags in public_tags(made, targets, os.environ).items() if tags}
+    screen = console.Screen()
+    good = run_tests(docker, workspace, tests, images, lambda result: console.show_test(result, screen))
+    screen.line(f"{len(tests)} tests of {len(images)} images, {'all passed' if good else 'not all passed'}")
+    if not good:
+        raise typer.Exit(int(ExitCode.FAILED))
+
+
+def doctor(
+    context: typer.Context,
+    registry: Annotated[
+        str, typer.Option(envvar="BUILDSYS_REGISTRY", help="Where images are pushed, as the bake file has it.")
+    ] = "",
+    builder: Annotated[str | None, typer.Option(help="Another buildx builder than the current one.")] = None,
+    json: Json = False,
+) -> None:
+    """Check whether this machine can bake, and say what to do where it cannot."""
+    from buildsys.commands.doctor import exit_code, judge
+    from buildsys.commands.probe import look
+    from buildsys.project.settings import mask_near
+    from buildsys.report import console, documents
+
+    checks = judge(look(registry=registry, builder=builder, directory=context.obj))
+    checks = mask_near(context.obj).value(checks, keep=("name",))
+    if json:
+        fields = [{"name": c.name, "state": str(c.state), "found": c.found, "fix": c.fix} for c in checks]
+        typer.echo(documents.text({"checks": fields}))
+    else:
+        screen = console.Screen()
+        styles = {"ok": "good", "warning": "bold", "error": "error"}
+        for check in checks:
+            screen.line(f"{screen.styled(f'{check.state:<8}', styles[check.state])} {check.name:<12} {check.found}")
+            if check.fix:
+                screen.line(f"{'fix:':>21}  {check.fix}")
+    if code := exit_code(checks):
+        raise typer.Exit(int(code))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(environment)
+    app.command()(doctor)
+    app.command(name="test")(run_image_tests)

@@ -1,0 +1,181 @@
+"""The commands that ask: why something is built, what changed since, what the graph looks like; and the lock."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from typing import Annotated
+
+import typer
+
+from buildsys.errors import ExitCode
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Ask no registry: everything is to be built.")]
+
+
+def explain(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A stack or node.")],
+    offline: Offline = False,
+    json: Json = False,
+) -> None:
+    """Say what a stack or node is made of, who uses it, and why it is built or reused."""
+    from buildsys.commands import query
+    from buildsys.project.workspace import find_workspace
+    from buildsys.report import documents, tables
+    from buildsys.report.console import Screen
+
+    found = query.explain(query.look(find_workspace(context.obj), os.environ, offline=offline), name)
+    if json:
+        typer.echo(documents.text(tables.explanation_document(found)))
+    else:
+        tables.show_explanation(found, Screen())
+
+
+def why(
+    context: typer.Context,
+    stack: Annotated[str, typer.Argument(help="A stack.")],
+    layer: Annotated[str, typer.Argument(help="A layer that it has.")],
+    json: Json = False,
+) -> None:
+    """Show how a layer comes into a stack."""
+    from buildsys.commands import plan
+    from buildsys.plan.diff import why_path
+    from buildsys.project.workspace import find_workspace
+    from buildsys.report import documents, tables
+    from buildsys.report.console import Screen
+
+    made, target = plan.single_stack(find_workspace(context.obj), stack)
+    path = why_path(made, target, layer)
+    if json:
+        steps = [{"layer": name, "why": reason} for name, reason in path]
+        typer.echo(documents.text({"stack": stack, "layer": layer, "path": steps}))
+    else:
+        tables.show_why(stack, layer, path, Screen())
+    if not path:
+        raise typer.Exit(int(ExitCode.INVALID))
+
+
+def diff(
+    context: typer.Context,
+    revision: Annotated[str, typer.Argument(help="A revision of git.")],
+    json: Json = False,
+) -> None:
+    """Show what the plan of another revision had different: nodes and images, and by which input."""
+    from buildsys.commands import query
+    from buildsys.project.workspace import find_workspace
+    from buildsys.report import documents, tables
+    from buildsys.report.console import Screen
+
+    made, changes = query.differences(find_workspace(context.obj), revision)
+    if json:
+        typer.echo(documents.text({"revision": revision, "changes": tables.changes_document(changes)}))
+    else:
+        tables.show_changes(made, changes, Screen())
+
+
+def affected(
+    context: typer.Context,
+    since: Annotated[str, typer.Option("--since", help="A revision of git, such as origin/main.")],
+    why: Annotated[bool, typer.Option("--why", help="Say which input of which node.")] = False,
+    json: Json = False,
+) -> None:
+    """List the images that are not what they were at a revision, by comparing keys."""
+    from buildsys.commands import plan, query
+    from buildsys.project.revision import ShallowClone
+    from buildsys.project.workspace import find_workspace
+    from buildsys.report import documents, tables
+    from buildsys.report.console import Screen
+
+    workspace = find_workspace(context.obj)
+    note = None
+    try:
+        made, changes = query.differences(workspace, since)
+        stacks = [each for each in changes if each.kind == "image" and each.word != "removed"]
+    except ShallowClone as error:
+        made = plan.make_plan(workspace.tree())
+        stacks = tables.everything(made)
+        note = f"everything counts as affected: {error.message}. {error.hint}"
+    if json:
+        document = {"since": since, "note": note, "images": tables.changes_document(stacks)}
+        typer.echo(documents.text(document))
+        return
+    if note:
+        typer.echo(f"warning: {note}", err=True)
+    tables.show_affected(made, stacks, Screen(), why=why)
+
+
+def graph(
+    context: typer.Context,
+    form: Annotated[str, typer.Option("--format", help="tree, mermaid, dot or json.")] = "tree",
+    stack: Annotated[list[str] | None, typer.Option("--stack", help="Only these stacks, groups or patterns.")] = None,
+    affected: Annotated[str | None, typer.Option("--affected", help="Only what changed since a revision.")] = None,
+    offline: Offline = False,
+) -> None:
+    """Draw what is made of what."""
+    from buildsys.commands import query
+    from buildsys.plan.selection import select
+    from buildsys.project.workspace import find_workspace
+    from buildsys.report import diagram
+
+    if form not in diagram.FORMATS:
+        raise typer.BadParameter(f"`{form}` is none of {', '.join(diagram.FORMATS)}")
+    workspace = find_workspace(context.obj)
+    if affected is not None:
+        made, changes = query.differences(workspace, affected)
+        words = {each.target: each.word for each in changes if each.word != "removed"}
+        only = set(words)
+    else:
+        found = query.look(workspace, os.environ, offline=offline)
+        made, only = found.plan, None
+        words = {name: action.word for name, action in found.actions.items() if action.word != "leave"}
+    if stack:
+        chosen = set(select(made, stack))
+        only = chosen if only is None else only & chosen
+    typer.echo(diagram.drawn(diagram.view(made, words, only), form))
+
+
+def lock(
+    context: typer.Context,
+    names: Annotated[list[str] | None, typer.Argument(help="With --update: parents, layers or patterns.")] = None,
+    update: Annotated[bool, typer.Option("--update", help="Move entries; toolchains only by name.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 3 if a reference has no entry.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Keep what is there, ask nobody.")] = False,
+    json: Json = False,
+) -> None:
+    """Resolve what is mutable into buildsys.lock: parent images, unknown checksums, epochs of packages."""
+    from buildsys.commands import query
+    from buildsys.project.workspace import find_workspace
+    from buildsys.report import documents, tables
+    from buildsys.report.console import Screen
+
+    if names and not update:
+        raise typer.BadParameter("names go with --update")
+    chosen = tuple(names or ()) if update else None
+    workspace = find_workspace(context.obj)
+    changes = query.lock(workspace, update=chosen, offline=offline, check=check, today=date.today())
+    if json:
+        typer.echo(documents.text({"entries": tables.lock_document(changes)}))
+    elif not check:
+        tables.show_lock(changes, Screen())
+
+
+def outdated(context: typer.Context, json: Json = False) -> None:
+    """List what moved upstream since it was locked, and packages that have gone stale."""
+    from buildsys.commands import query
+    from buildsys.project.workspace import find_workspace
+    from buildsys.report import documents, tables
+    from buildsys.report.console import Screen
+
+    changes = query.moved_upstream(find_workspace(context.obj), date.today())
+    if json:
+        typer.echo(documents.text({"entries": tables.lock_document(changes)}))
+    else:
+        tables.show_lock(changes, Screen(), nothing="nothing has moved")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (explain, why, diff, affected, graph, lock, outdated):
+        app.command()(command)

@@ -1,0 +1,1 @@
+"""One use case per module; they return values and print nothing."""

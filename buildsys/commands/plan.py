@@ -1,0 +1,84 @@
+"""The use cases: each a short straight line from what is on disk to a value for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from buildsys.bake.definition import BAKE_FILE, render
+from buildsys.config.catalog import load
+from buildsys.config.lockfile import LOCK_FILE, OVERLAY_FILE, Lock, overlaid, parse_lock
+from buildsys.config.model import Catalog
+from buildsys.errors import InvalidInput, Mistake
+from buildsys.plan.keys import without_files
+from buildsys.plan.plan import Plan, plan
+from buildsys.plan.selection import select, stack_named
+from buildsys.project.workspace import Workspace
+from buildsys.resolve.nodes import resolve
+from buildsys.run.contexts import contents_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planned:
+    """A plan, its bake file's text, and whether the file on disk was changed by it."""
+
+    plan: Plan
+    text: str
+    written: bool
+
+
+def make_plan(
+    tree: Mapping[str, str], *, overlay: bool = False, change: Callable[[Catalog], Catalog] = lambda catalog: catalog
+) -> Plan:
+    """Return the plan of a tree; with `overlay` parents that were made on this machine take the place of others.
+
+    `change` may put other stacks in the place of those that are declared.
+    """
+    catalog = change(load(tree))
+    lock = parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock()
+    if overlay and OVERLAY_FILE in tree:
+        lock = overlaid(lock, parse_lock(tree[OVERLAY_FILE], OVERLAY_FILE))
+    return plan(catalog, resolve(catalog), lock)
+
+
+def write_plan(workspace: Workspace, *, check: bool) -> Planned:
+    """Plan and write the bake file; with `check` write nothing and raise `Differs` if it is not up to date.
+
+    Raises `InvalidInput`, and writes nothing, for what no bake could use.
+    """
+    made = make_plan(workspace.tree())
+    given = sorted({path for node in made.nodes for _, path in node.folders})
+    if mistakes := tuple(without_files(made, contents_of(workspace, made, given))):
+        raise InvalidInput(mistakes)
+    text = render(made)
+    if check:
+        workspace.check(BAKE_FILE, text, remedy="buildsys plan")
+    return Planned(plan=made, text=text, written=not check and workspace.write(BAKE_FILE, text))
+
+
+def schemas(workspace: Workspace | None, *, check: bool) -> Mapping[str, str]:
+    """Return the JSON Schemas by file name; with a workspace write them to `schemas/`, or only check them there."""
+    from buildsys.config.schema import FILES, json_schema
+
+    found = {f"{name}.schema.json": json_schema(name) for name in FILES}
+    for name, text in found.items() if workspace else ():
+        assert workspace is not None
+        if check:
+            workspace.check(f"schemas/{name}", text, remedy="buildsys schema --write")
+        else:
+            workspace.write(f"schemas/{name}", text)
+    return found
+
+
+def single_stack(workspace: Workspace, name: str) -> tuple[Plan, str]:
+    """Return the plan and the target of a stack."""
+    made = make_plan(workspace.tree())
+    return made, stack_named(made, name)
+
+
+def chosen_targets(made: Plan, words: Sequence[str], *, everything: bool) -> tuple[str, ...]:
+    """Return the targets to bake; `everything` and words exclude each other."""
+    if everything and words:
+        message = "`--all` and names exclude each other"
+        raise InvalidInput([Mistake(message=message, hint="leave one of them out")])
+    return select(made, ["default"] if everything else words)

@@ -1,0 +1,201 @@
+"""What this machine, its registries and the project say when they are asked; a refusal is an answer too."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from buildsys.buildkit.docker import (
+    answer_of,
+    buildx_of,
+    check_engine,
+    client_command,
+    docker_information,
+    has_containerd_store,
+    inspect_builder,
+)
+from buildsys.commands.doctor import Facts, Found, ParentFound
+from buildsys.commands.plan import make_plan, write_plan
+from buildsys.errors import BuildsysError, Differs, InvalidInput
+from buildsys.oci.client import Registry
+from buildsys.oci.credentials import docker_config_dir, docker_credentials
+from buildsys.oci.http import RegistryProblem, Retries, Unauthorized
+from buildsys.oci.reference import Descriptor, Reference
+from buildsys.oci.transport import Timeouts
+from buildsys.plan.plan import Plan
+from buildsys.project.mirrors import mirrored_reference
+from buildsys.project.settings import Settings, read_settings
+from buildsys.project.workspace import Workspace, find_workspace
+
+_CLIENT = re.compile(r"Docker version (\d[^\s,]*)")
+
+
+def look(*, registry: str = "", builder: str | None = None, directory: Path | None = None) -> Facts:
+    """Ask the machine about everything; never raises for what it finds.
+
+    `registry` is a repository prefix, empty if none is named; `directory` is another project than the nearest.
+    """
+    # A person waits: one try and a short time are enough to tell whether a registry is there.
+    with Registry(
+        credentials=docker_credentials(docker_config_dir()),
+        timeouts=Timeouts(connect=5.0, read=10.0),
+        retries=Retries(attempts=1),
+    ) as client:
+        facts = _with_registry(_machine(builder), client, registry)
+        return _with_project(facts, client, directory)
+
+
+def _machine(builder: str | None) -> Facts:
+    git = _asked("git", lambda: (answer_of(("git", "--version")).stdout.split() or [""])[-1])
+    if git.problem:
+        git = replace(git, fix="install git: it tells which commit an image is made of")
+    command: list[str] = []
+
+    def ask_client() -> str:
+        command.extend(client_command())
+        return answer_of((*command, "--version")).stdout.strip()
+
+    client = _asked("docker --version", ask_client)
+    if client.problem:
+        return Facts(client=client, git=git)
+    version = _CLIENT.match(client.value)
+    if version is None:
+        problem = f"`docker` calls itself `{client.value.splitlines()[0]}`, which is not Docker"
+        return Facts(client=Found(problem=problem, fix="install Docker Engine 28 or later with buildx"), git=git)
+    information: dict[str, Any] = {}
+
+    def ask_engine() -> str:
+        information.update(docker_information(command))
+        check_engine(information)
+        return str(information["ServerVersion"])
+
+    engine = _asked("docker info", ask_engine)
+    endpoint = (*command, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+    address = _asked("docker context inspect", lambda: answer_of(endpoint).stdout.strip()).value
+    elsewhere = not address.startswith(("unix://", "npipe://"))
+    store = None if elsewhere else _local_store(information)
+    return Facts(
+        client=Found(value=version[1]),
+        buildx=_asked("docker buildx version", lambda: buildx_of(command, information)[1]),
+        driver=_asked("docker buildx inspect", lambda: inspect_builder((*command, "buildx"), builder)[0]),
+        engine=engine,
+        git=git,
+        containerd_store=has_containerd_store(information),
+        elsewhere=elsewhere,
+        store=str(store or ""),
+        free=shutil.disk_usage(store).free if store else None,
+    )
+
+
+def _local_store(information: Mapping[str, Any]) -> Path | None:
+    """Return the engine's data root if it can be seen from here: an engine in a virtual machine has it inside."""
+    root = Path(str(information.get("DockerRootDir") or "/nowhere"))
+    try:
+        return root if root.is_dir() else None
+    except OSError:
+        return None
+
+
+def _asked(what: str, ask: Callable[[], str]) -> Found:
+    try:
+        value = ask()
+    except BuildsysError as error:
+        return Found(problem=error.message, fix=error.hint)
+    if not value:
+        return Found(problem=f"`{what}` says nothing", fix=f"run `{what}` and see")
+    return Found(value=value)
+
+
+def _with_registry(facts: Facts, client: Registry, prefix: str) -> Facts:
+    """Add what is wrong with the registry, what to do, and whether it is only that nobody has logged in.
+
+    It is asked for an image that need not exist: that it does not is an answer too.
+    """
+    if not prefix:
+        return facts
+    facts = replace(facts, registry=prefix)
+    try:
+        client.head(Reference.parse(f"{prefix.rstrip('/')}/doctor"))
+    except Unauthorized as problem:
+        return replace(facts, registry_problem=problem.message, registry_fix=problem.hint, wants_login=True)
+    except RegistryProblem as problem:
+        fix = problem.hint or "start it, or name another by `BUILDSYS_REGISTRY`"
+        return replace(facts, registry_problem=problem.message, registry_fix=fix)
+    except InvalidInput as error:
+        fix = "`BUILDSYS_REGISTRY` is a host and a path, such as `registry.example.com/ml`"
+        return replace(facts, registry_problem=error.message, registry_fix=fix)
+    return facts
+
+
+def _with_project(facts: Facts, client: Registry, directory: Path | None) -> Facts:
+    try:
+        workspace = find_workspace(directory)
+    except InvalidInput as error:
+        mistake = error.mistakes()[0]
+        return replace(facts, project=Found(problem=mistake.message, fix=mistake.hint))
+    try:
+        made = make_plan(workspace.tree(), overlay=True)
+        settings = read_settings(workspace.root)
+    except (InvalidInput, OSError) as error:
+        return replace(facts, project=_unreadable(error), mistakes=True)
+    return replace(
+        facts,
+        project=Found(value=str(workspace.root)),
+        bake_file=_bake_file(workspace),
+        parents=_parents(made, settings, client),
+    )
+
+
+def _unreadable(error: InvalidInput | OSError) -> Found:
+    if isinstance(error, OSError):
+        return Found(problem=f"`{error.filename}` cannot be read: {error.strerror}", fix="look at its owner and mode")
+    first, *others = error.mistakes()
+    place = f"{first.place}: " if first.place else ""
+    more = f", and {len(others)} more mistakes" if others else ""
+    return Found(problem=f"{place}{first.message}{more}", fix="`buildsys plan` shows each mistake with its line")
+
+
+def _bake_file(workspace: Workspace) -> Found:
+    try:
+        write_plan(workspace, check=True)
+    except Differs as error:
+        return Found(problem=error.message, fix=error.hint)
+    except InvalidInput as error:
+        # Only with the overlay is there a plan.
+        return _unreadable(error)
+    return Found(value="up to date")
+
+
+def _parents(
+    made: Plan, settings: Settings, client: Registry, environ: Mapping[str, str] = os.environ
+) -> tuple[ParentFound, ...]:
+    """Look up each parent where a bake on this machine would take it from."""
+    wanted: dict[str, Reference] = {}
+    wrong: dict[str, str] = {}
+    for parent in made.parents:
+        usual = parent.reference if parent.locked.local else mirrored_reference(parent.reference, settings)
+        reference = environ.get(parent.variable) or usual
+        try:
+            wanted[parent.name] = Reference.parse(reference)
+        except InvalidInput as error:
+            wrong[parent.name] = error.message
+    answers = client.head_many(wanted.values())
+    return tuple(
+        ParentFound(
+            name=parent.name,
+            problem=wrong.get(parent.name) or _lack(wanted[parent.name], answers[wanted[parent.name]]),
+            made_here=parent.locked.local,
+        )
+        for parent in made.parents
+    )
+
+
+def _lack(reference: Reference, answer: Descriptor | RegistryProblem | None) -> str:
+    if answer is None:
+        return f"registry `{reference.host}` does not have it"
+    return answer.message if isinstance(answer, RegistryProblem) else ""

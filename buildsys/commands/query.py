@@ -1,0 +1,179 @@
+"""The use cases that only look: keys and actions of the sources as they are, and against another revision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import TYPE_CHECKING
+
+from buildsys.commands.plan import make_plan
+from buildsys.config.lockfile import LOCK_FILE, OVERLAY_FILE, Lock, lock_text, parse_lock
+from buildsys.errors import Differs, InvalidInput, Mistake
+from buildsys.plan.actions import BUILD, Action, decide
+from buildsys.plan.diff import Changed, compare, users_of
+from buildsys.plan.keys import Keys, folders_of, keys_of
+from buildsys.plan.plan import Plan
+from buildsys.plan.selection import select
+from buildsys.project.workspace import Workspace, named_prefix
+from buildsys.run.contexts import contents_of
+
+if TYPE_CHECKING:
+    from buildsys.commands.lock import Change
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """The sources as they are: plan, keys, and what would be done about every target."""
+
+    plan: Plan
+    keys: Keys
+    actions: Mapping[str, Action]
+
+
+def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, overlay: bool = False) -> Look:
+    """Return the plan with actions: by the registry that is named, else by the engine's own store of images.
+
+    Where no engine answers, and offline, everything is to be built.
+    """
+    made = make_plan(workspace.tree(), overlay=overlay)
+    keys = keys_of(made, contents_of(workspace, made))
+    wanted = [stack.name for stack in made.stacks if not stack.noded.stack.deprecated]
+    if offline:
+        return Look(plan=made, keys=keys, actions=decide(made, keys, {}, {}, wanted))
+    if named_prefix(workspace, environ) is None:
+        return Look(plan=made, keys=keys, actions=decide(made, keys, _in_the_engine(made, keys), {}, wanted))
+    from buildsys.run.stores import open_store
+
+    with open_store(workspace, environ) as store:
+        there = store.existing(made, keys)
+        first = decide(made, keys, there.references, {}, wanted)
+        previous = store.previous(made, [name for name, action in first.items() if action.word == BUILD])
+    actions = decide(made, keys, there.references, previous, wanted, there.foreign)
+    return Look(plan=made, keys=keys, actions=actions)
+
+
+def _in_the_engine(made: Plan, keys: Keys) -> Mapping[str, str]:
+    """Return the stacks whose image in the engine's own store has their key, as target to a name of the image."""
+    from buildsys.buildkit.images import own_images
+
+    images = own_images()
+    return {stack.name: images[key][0] for stack in made.stacks if (key := keys.stacks[stack.name].key) in images}
+
+
+def differences(workspace: Workspace, revision: str) -> tuple[Plan, tuple[Changed, ...]]:
+    """Return the plan of the sources as they are, and what differs in it from that of a revision."""
+    from buildsys.project.revision import open_revision
+
+    tree = workspace.tree()
+    made = make_plan(tree, overlay=True)
+    after = (made, keys_of(made, contents_of(workspace, made)))
+    # Parents that were made on this machine are the same ones whatever the revision.
+    overlay = {OVERLAY_FILE: tree[OVERLAY_FILE]} if OVERLAY_FILE in tree else {}
+    with open_revision(workspace.root, revision) as other:
+        try:
+            old = make_plan({**other.tree(), **overlay}, overlay=True)
+            before = (old, keys_of(old, other.contents(folders_of(old))))
+        except InvalidInput as error:
+            first = error.mistakes()[0]
+            message = f"the project of `{revision}` cannot be planned: {first.message}"
+            raise InvalidInput([Mistake(message=message, hint="compare with a revision that can be")]) from error
+    return made, compare(before, after)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """All that is known of one node or stack."""
+
+    target: str
+    title: str
+    key: str
+    inputs: Mapping[str, str]
+    action: Action
+    below: tuple[str, ...]
+    users: tuple[str, ...]
+
+
+def explain(found: Look, word: str) -> Explanation:
+    """Return what there is to say of a node or stack; raises `InvalidInput` for a name that means none, or several."""
+    targets = select(found.plan, [word])
+    if len(targets) != 1:
+        raise InvalidInput([Mistake(message=f"`{word}` means {len(targets)} targets, expected one")])
+    target = targets[0]
+    node = next((each for each in found.plan.nodes if each.name == target), None)
+    stack = next((each for each in found.plan.stacks if each.name == target), None)
+    keyed = found.keys.of(target)
+    return Explanation(
+        target=target,
+        title=node.title if node else stack.stack if stack else target,
+        key=keyed.key,
+        inputs=keyed.inputs,
+        action=found.actions[target],
+        below=node.below if node else stack.noded.needs if stack else (),
+        users=users_of(found.plan, target) if node else (),
+    )
+
+
+def lock(
+    workspace: Workspace, *, update: tuple[str, ...] | None, offline: bool, check: bool, today: date
+) -> tuple[Change, ...]:
+    """Write the lock with what is missing, or with what `update` moves; with `check` write nothing.
+
+    Raises `Differs` with `check` if a reference has no entry.
+    """
+    from buildsys.commands.lock import missing_entries, resolved
+    from buildsys.oci.client import Registry
+    from buildsys.oci.credentials import docker_config_dir, docker_credentials
+    from buildsys.project.settings import read_settings
+
+    tree = dict(workspace.tree())
+    held = parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock()
+    # An epoch that is missing would be a mistake of the plan; here it is what is asked for. So are downloads: what the
+    # lock knows of them would look like a checksum that the layer declares.
+    tree[LOCK_FILE] = lock_text(replace(_with_all_epochs(held, tree, today), downloads={}))
+    made = make_plan(tree)
+    if check:
+        missing = [*missing_entries(made, held), *(layer for layer in made.epochs if layer not in held.epochs)]
+        if missing:
+            listed = "\n".join(f"+ {name}" for name in missing)
+            count = f"{len(missing)} {'entry' if len(missing) == 1 else 'entries'}"
+            raise Differs(f"`{LOCK_FILE}` lacks {count}", difference=listed, hint="run `buildsys lock`")
+        return ()
+    settings = read_settings(workspace.root)
+    if offline:
+        found, changes = resolved(made, held, update=update, registry=None, settings=settings, today=today)
+    else:
+        with Registry(credentials=docker_credentials(docker_config_dir())) as registry:
+            found, changes = resolved(made, held, update=update, registry=registry, settings=settings, today=today)
+    workspace.write(LOCK_FILE, lock_text(found))
+    return _masked(changes, workspace)
+
+
+def _masked(changes: tuple[Change, ...], workspace: Workspace) -> tuple[Change, ...]:
+    """Return changes whose notes, which quote registries and proxies, are fit to be shown."""
+    from buildsys.project.settings import mask_of
+
+    return mask_of(workspace.root).value(changes, keep=("name", "before", "after"))
+
+
+def _with_all_epochs(held: Lock, tree: Mapping[str, str], today: date) -> Lock:
+    from buildsys.config.catalog import load
+
+    fresh = {
+        layer.name: today.isoformat()
+        for layer in load(tree).layers.values()
+        if any(recipe.freshness for recipe in layer.recipes.values())
+    }
+    return Lock(parents=held.parents, epochs={**fresh, **held.epochs}, downloads=held.downloads)
+
+
+def moved_upstream(workspace: Workspace, today: date) -> tuple[Change, ...]:
+    """Return what moved since it was locked."""
+    from buildsys.commands.lock import outdated
+    from buildsys.oci.client import Registry
+    from buildsys.oci.credentials import docker_config_dir, docker_credentials
+    from buildsys.project.settings import read_settings
+
+    made = make_plan(workspace.tree())
+    with Registry(credentials=docker_credentials(docker_config_dir())) as registry:
+        return _masked(outdated(made, registry, read_settings(workspace.root), today), workspace)

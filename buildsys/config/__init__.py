@@ -1,0 +1,1 @@
+"""`layers/`, `stacks.yaml` and `buildsys.lock`: text to declared values, with all errors together."""

@@ -1,0 +1,54 @@
+"""Whether a text may be the value of a parameter."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+
+from buildsys.config.model import Parameter, ParameterType
+from buildsys.texts import shown
+
+_HOSTS = ("github.com/", "gitlab.com/", "git@")
+_KEPT = (".git", ".buildsys")
+# Where buildsys itself puts files that a build reads.
+_OURS = re.compile(r"\.buildsys/environments/[0-9a-f]{12}")
+
+
+def _folder_problem(value: str) -> str | None:
+    """Return why no build may have the folder that a text names, empty where that is plain; None if one may."""
+    parts = [part for part in value.split("/") if part not in ("", ".")]
+    if value.startswith("/") or ".." in parts:
+        return ""
+    if not value.isprintable():
+        return "it has characters that cannot be seen"
+    if not parts:
+        return "it is empty" if not value else "it is the whole project"
+    # Which buildx would take for an address, a target or an image.
+    if ":" in value or value.startswith(("-", "~", *_HOSTS)):
+        return "it can be taken for an address"
+    if parts[0].casefold() in _KEPT and not _OURS.fullmatch(value):
+        return f"`{parts[0]}` is no part of its sources"
+    return None
+
+
+def value_problem(parameter: Parameter, value: str) -> str | None:
+    """Return what is wrong with a value of a parameter, or None."""
+    match parameter.type:
+        case ParameterType.INTEGER if not re.fullmatch(r"-?\d+", value):
+            return f"`{parameter.name}` is a whole number, not `{value}`"
+        case ParameterType.BOOLEAN if value not in ("true", "false"):
+            return f"`{parameter.name}` is `true` or `false`, not `{value}`"
+        case ParameterType.FOLDER if (problem := _folder_problem(value)) is not None:
+            message = f"`{parameter.name}` is a folder inside the project, not `{shown(value)}`"
+            return f"{message}: {problem}" if problem else message
+    words = value.split() if parameter.type is ParameterType.WORDS else [value]
+    for word in words:
+        if parameter.values and word not in parameter.values:
+            near = get_close_matches(word, parameter.values, 1)
+            allowed = ", ".join(f"`{each}`" for each in parameter.values)
+            return f"`{word}` is not a value of `{parameter.name}`" + (
+                f", did you mean `{near[0]}`?" if near else f", expected one of {allowed}"
+            )
+        if parameter.pattern is not None and not re.fullmatch(parameter.pattern, word):
+            return f"`{word}` does not have the form `{parameter.pattern}` that `{parameter.name}` wants"
+    return None

@@ -1,0 +1,1 @@
+"""What happens in a run: the contract of its events, and what they add up to."""

@@ -1,0 +1,129 @@
+"""Events go to whoever listens and to files; at the end what is worth remembering is remembered."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Protocol
+
+from buildsys.errors import Unavailable
+from buildsys.events.events import Event, RunEnded, StepEnded, TargetPlanned, line_of
+from buildsys.events.history import History, after, read_history, text_of
+from buildsys.events.summary import summarise
+from buildsys.masks import Mask
+from buildsys.project.settings import mask_of
+from buildsys.project.state import State
+from buildsys.project.workspace import STATE_FOLDER, Workspace
+
+EVENTS_FILE = f"{STATE_FOLDER}/events.jsonl"
+BEFORE_FILE = f"{STATE_FOLDER}/events-before.jsonl"
+HISTORY_FILE = f"{STATE_FOLDER}/history.json"
+# What a run goes by, all of it from the project or from BuildKit: a password may be a part of a name by chance.
+_NAMES = (
+    *("target", "needs", "blocked_by", "missing", "failed", "layer", "kind", "outcome", "action"),
+    *("digest", "reference", "tags", "file", "log", "alone"),
+)
+_HISTORY_LIMIT = 64 << 20
+
+
+class Listener(Protocol):
+    """Whoever wants to hear of events, in their order, one at a time."""
+
+    def take(self, event: Event) -> None:
+        """Take the next event."""
+
+    def tick(self) -> None:
+        """Know that time has passed: about once a second."""
+
+    def close(self) -> None:
+        """Know that there is no more."""
+
+
+class Journal:
+    """Takes the events of one run from any thread; what is kept and shown of them is masked."""
+
+    def __init__(self, listener: Listener, files: Sequence[IO[str]], mask: Mask | None = None) -> None:
+        self.events: list[Event] = []
+        self._listener = listener
+        self._files = list(files)
+        self._mask = mask or Mask()
+        self._lock = threading.RLock()
+        self._executed: dict[str, float] = {}
+
+    def tell(self, event: Event) -> None:
+        """Take an event; a file that takes no more is given up, the run is not."""
+        # The name of a step is its text.
+        names = (*_NAMES, "name", "title") if isinstance(event, TargetPlanned) else _NAMES
+        event = self._mask.value(event, keep=names)
+        with self._lock:
+            if isinstance(event, StepEnded) and self._told_before(event):
+                return
+            self.events.append(event)
+            self._listener.take(event)
+            for file in tuple(self._files):
+                try:
+                    file.write(line_of(event) + "\n")
+                    file.flush()
+                except OSError:
+                    self._files.remove(file)
+
+    def _told_before(self, event: StepEnded) -> bool:
+        """Whether this is an execution that another bake has told of: BuildKit shows it to all that share it."""
+        before = self._executed.get(event.digest)
+        if not event.error:
+            self._executed[event.digest] = event.completed
+        return before is not None and event.started <= before
+
+    def end(self, code: int, seconds: float, signal: int) -> None:
+        """Tell how the run ended, which counts what its events say."""
+        found = summarise(self.events)
+        self.tell(
+            RunEnded(
+                at=time.time(), exit_code=code, seconds=seconds, runs=found.runs, retries=found.retries, signal=signal
+            )
+        )
+
+    def tick(self) -> None:
+        """Tell the listener that time has passed."""
+        with self._lock:
+            self._listener.tick()
+
+
+@contextlib.contextmanager
+def open_journal(workspace: Workspace, listener: Listener, extra: Path | None = None) -> Iterator[Journal]:
+    """Yield the journal of a run; its events are in `.buildsys/events.jsonl`, and in `extra` if that is given.
+
+    Those of the run before stay in `.buildsys/events-before.jsonl`. Raises `Unavailable` if a file cannot be begun,
+    `InvalidInput` for symlinks in the state folder.
+    """
+    with contextlib.ExitStack() as stack:
+        state = State(workspace.root)
+        state.check()
+        state.move(EVENTS_FILE, BEFORE_FILE)
+        files = [stack.enter_context(state.begin(EVENTS_FILE))]
+        if extra is not None:
+            try:
+                files.append(stack.enter_context(extra.open("w", encoding="utf-8")))
+            except OSError as error:
+                raise Unavailable(f"`{error.filename}` cannot be written: {error.strerror}") from error
+        journal = Journal(listener, files, mask_of(workspace.root))
+        try:
+            yield journal
+        finally:
+            listener.close()
+            with contextlib.suppress(Unavailable):
+                remember(workspace, journal.events)
+
+
+def history_of(workspace: Workspace) -> History:
+    """Return what earlier runs recorded."""
+    data = State(workspace.root).read(HISTORY_FILE, limit=_HISTORY_LIMIT)
+    return read_history(None if data is None else data.decode(errors="replace"))
+
+
+def remember(workspace: Workspace, events: Sequence[Event]) -> None:
+    """Add a run to the history."""
+    State(workspace.root).write(HISTORY_FILE, text_of(after(history_of(workspace), events)).encode())

@@ -1,0 +1,1 @@
+"""References, descriptors and manifests, and a client of the OCI distribution API."""

@@ -1,0 +1,246 @@
+"""Decides what proves to a registry who is asking, and to whom the proof is shown."""
+
+from __future__ import annotations
+
+import base64
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
+
+from buildsys.addresses import NoHttpAddress, cleaned, followed, origin
+from buildsys.oci.credentials import Credential, Credentials
+from buildsys.oci.http import Client, Request, Response, Unauthorized, UnexpectedAnswer
+from buildsys.oci.reference import Reference
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_CHALLENGE = re.compile(r"(?:^|,\s*)(Basic|Bearer)(?=\s|,|$)", re.IGNORECASE)
+_PARAMETER = re.compile(r'([A-Za-z_]+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Challenge:
+    """How a registry wants to be answered, from its WWW-Authenticate header."""
+
+    scheme: str
+    realm: str = ""
+    service: str = ""
+    scope: str = ""
+
+    @classmethod
+    def parse(cls, header: str) -> Challenge | None:
+        """Return the Bearer challenge if there is one, else the Basic one, else None."""
+        starts = list(_CHALLENGE.finditer(header))
+        found = {}
+        ends = [*(each.start() for each in starts[1:]), len(header)]
+        for start, end in zip(starts, ends, strict=False):
+            text = header[start.end() : end]
+            values = {name.lower(): quoted or plain for name, quoted, plain in _PARAMETER.findall(text)}
+            found[start[1].lower()] = cls(
+                scheme=start[1].lower(),
+                realm=values.get("realm", ""),
+                service=values.get("service", ""),
+                scope=values.get("scope", ""),
+            )
+        return found.get("bearer") or found.get("basic")
+
+
+class Authorizer:
+    """Knows the Authorization header for a host and scopes, once a challenge was answered."""
+
+    def __init__(
+        self,
+        *,
+        credentials: Credentials,
+        send: Callable[[Request], Response],
+        plain: Callable[[str], bool],
+    ) -> None:
+        self._credentials = credentials
+        self._send = send
+        self._plain = plain
+        self._challenges: dict[str, Challenge] = {}
+        self._known: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._lock = threading.Lock()
+        self._locks: defaultdict[tuple[str, tuple[str, ...]], threading.Lock] = defaultdict(threading.Lock)
+
+    def header(self, host: str, scopes: tuple[str, ...]) -> str | None:
+        """Return what to send at once: nothing before the host's first challenge."""
+        known = self._known.get((host, scopes))
+        if known is None and (challenge := self._challenges.get(host)):
+            return self._obtain(host, scopes, challenge, refused=None)
+        return known
+
+    def answer(self, host: str, scopes: tuple[str, ...], header: str, refused: str | None) -> str | None:
+        """Return the header that answers a 401, None if there is none; `refused` is what was sent before."""
+        challenge = Challenge.parse(header)
+        if challenge is None:
+            return None
+        self._challenges[host] = challenge
+        return self._obtain(host, scopes, challenge, refused=refused)
+
+    def _obtain(self, host: str, scopes: tuple[str, ...], challenge: Challenge, refused: str | None) -> str | None:
+        key = (host, scopes)
+        with self._lock:
+            lock = self._locks[key]
+        # Of many threads that are refused at the same time, one fetches the token and the others take it.
+        with lock:
+            known = self._known.get(key)
+            if known is not None and known != refused:
+                return known
+            credential = self._credentials(host)
+            if challenge.scheme == "basic":
+                header = f"Basic {_basic(credential)}" if credential and credential.username else None
+            else:
+                header = f"Bearer {self._token(host, scopes, challenge, credential)}"
+            if header is None or header == refused:
+                return None
+            self._known[key] = header
+            return header
+
+    def _token(self, host: str, scopes: tuple[str, ...], challenge: Challenge, credential: Credential | None) -> str:
+        """Fetch an access token (https://distribution.github.io/distribution/spec/auth/)."""
+        realm = self._realm(host, challenge)
+        # The scope of a challenge remembered for another repository must not leak into this one's token.
+        asked = list(scopes or (challenge.scope,))
+        fields = [("service", challenge.service)] if challenge.service else []
+        if credential and credential.identity_token:
+            fields += [
+                ("grant_type", "refresh_token"),
+                ("refresh_token", credential.identity_token),
+                ("client_id", "buildsys"),
+                ("scope", " ".join(asked)),
+            ]
+            form = (("Content-Type", "application/x-www-form-urlencoded"),)
+            request = Request(method="POST", url=realm, headers=form, body=urlencode(fields).encode())
+        else:
+            query = urlencode(fields + [("scope", scope) for scope in asked if scope])
+            basic = (("Authorization", f"Basic {_basic(credential)}"),) if credential else ()
+            joint = "&" if "?" in realm else "?"
+            request = Request(method="GET", url=f"{realm}{joint}{query}", headers=basic)
+        response = self._send(request)
+        if response.status in (400, 401, 403):
+            raise _unauthorized(host, response, given=credential is not None)
+        place = urlsplit(realm).netloc
+        answer = response.json(place)
+        token = answer.get("token") or answer.get("access_token")
+        if not token:
+            raise UnexpectedAnswer(f"`{place}` gave no token for registry `{host}`", host=host)
+        return str(token)
+
+    def _realm(self, host: str, challenge: Challenge) -> str:
+        """Return where tokens for a registry are fetched: anywhere by https, by http only where the registry is too."""
+        try:
+            realm = cleaned(challenge.realm)
+            scheme, _, _ = origin(realm)
+        except NoHttpAddress as error:
+            raise UnexpectedAnswer(
+                f"registry `{host}` sends for a token to an address that cannot be used: {error}", host=host
+            ) from error
+        if scheme != "https" and not (self._plain(host) and self._plain(urlsplit(realm).netloc)):
+            raise UnexpectedAnswer(f"registry `{host}` sends for a token to `{realm}`, which is not https", host=host)
+        return realm
+
+
+class Session:
+    """Sends requests about repositories with the proof that their registry wants."""
+
+    def __init__(self, *, client: Client, credentials: Credentials, insecure: Callable[[str], bool]) -> None:
+        self._client = client
+        self._credentials = credentials
+        self._insecure = insecure
+        self._authorizer = Authorizer(credentials=credentials, send=client.once, plain=insecure)
+
+    def url(self, repository: Reference, path: str) -> str:
+        """Return the full address of `path` below a repository, or where a registry's own address of it leads.
+
+        Raises UnexpectedAnswer if that is no HTTP address.
+        """
+        scheme = "http" if self._insecure(repository.host) else "https"
+        base = f"{scheme}://{repository.api_host}/v2/{repository.repository}/"
+        return self.follow(repository, base, path) if "://" in path else base + path
+
+    def follow(self, repository: Reference, address: str, location: str) -> str:
+        """Return where an answer from `address` sends; raises UnexpectedAnswer if not to an HTTP address."""
+        try:
+            return followed(address, location)
+        except NoHttpAddress as error:
+            message = f"registry `{repository.host}` sends to an address that cannot be used: {error}"
+            raise UnexpectedAnswer(message, host=repository.host) from error
+
+    def repeat(
+        self,
+        method: str,
+        repository: Reference,
+        path: str,
+        *,
+        scopes: tuple[str, ...],
+        headers: tuple[tuple[str, str], ...] = (),
+        body: bytes | None = None,
+    ) -> Response:
+        """Do as `once`, and again while the problem is transient."""
+        return self._client.repeat(
+            lambda: self.once(method, repository, path, scopes=scopes, headers=headers, body=body)
+        )
+
+    def once(
+        self,
+        method: str,
+        repository: Reference,
+        path: str,
+        *,
+        scopes: tuple[str, ...],
+        headers: tuple[tuple[str, str], ...] = (),
+        body: bytes | None = None,
+    ) -> Response:
+        """Return the answer: a challenge is answered once, a GET or HEAD follows redirects.
+
+        Raises Unauthorized for a final 401 or 403, and what Client.once raises.
+        """
+        host, url = repository.host, self.url(repository, path)
+        own = origin(self.follow(repository, self.url(repository, ""), ""))
+        proof = self._authorizer.header(host, scopes)
+        answered = False
+        for _hop in range(6):
+            # The registry's secrets are for the registry only, not for the store that it redirects to, and are sent
+            # as safely as they were asked for: same scheme, same host, same port.
+            home = origin(url) == own
+            sent = (*headers, ("Authorization", proof)) if proof and home else headers
+            response = self._client.once(Request(method=method, url=url, headers=sent, body=body))
+            if response.status == 401 and home and not answered:
+                answered = True
+                challenge = response.headers.get("www-authenticate", "")
+                if answer := self._authorizer.answer(host, scopes, challenge, refused=proof):
+                    proof = answer
+                    continue
+            location = response.headers.get("location")
+            if not (response.status in _REDIRECTS and location and method in ("GET", "HEAD")):
+                break
+            url = self.follow(repository, url, location)
+        if response.status in (401, 403):
+            if not home:
+                scheme, name, _ = origin(url)
+                what = "asks for credentials and gets none" if response.status == 401 else "does not allow this"
+                message = f"registry `{host}` sends to `{scheme}://{name}`, which {what} ({response.reason()})"
+                raise Unauthorized(message, host=host, status=response.status)
+            raise _unauthorized(host, response, given=self._credentials(host) is not None)
+        return response
+
+
+def _unauthorized(host: str, response: Response, *, given: bool) -> Unauthorized:
+    """Return the error for a final 401 or 403; `given` says whether there were credentials to show."""
+    what = "refuses the credentials it was given" if given else "asks for credentials and none are known"
+    if response.status == 403:
+        what = "does not allow this"
+    return Unauthorized(
+        f"registry `{host}` {what} ({response.reason()})",
+        host=host,
+        hint=f"run `docker login {host}`",
+        status=response.status,
+    )
+
+
+def _basic(credential: Credential | None) -> str:
+    secret = f"{credential.username}:{credential.password}" if credential else ":"
+    return base64.b64encode(secret.encode()).decode()

@@ -1,0 +1,305 @@
+"""Decides which digest a reference has, if any, and moves manifests and small blobs between repositories."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import TypeVar
+from urllib.parse import quote
+
+from buildsys.oci.auth import Session
+from buildsys.oci.credentials import Credentials, no_credentials
+from buildsys.oci.http import (
+    Client,
+    DigestMismatch,
+    NotFound,
+    RegistryProblem,
+    Response,
+    Retries,
+    RetryNotice,
+    Transport,
+    UnexpectedAnswer,
+    Unreachable,
+    UnreadableManifest,
+    loopback,
+)
+from buildsys.oci.reference import MANIFEST_TYPES, Descriptor, Manifest, Reference, digest_of
+from buildsys.oci.transport import HttpTransport, Timeouts, environment_proxies
+
+_ACCEPT = ("Accept", ", ".join(MANIFEST_TYPES))
+_BINARY = "application/octet-stream"
+T = TypeVar("T")
+
+
+class Registry:
+    """All registries that references name; safe to share between threads; close it when done.
+
+    Operations that take a `repository` ignore its tag and digest. Each raises RegistryProblem; what failed for
+    a reason that may pass (429, 5xx, a broken connection) was tried again before, unless repeating could harm.
+    """
+
+    def __init__(
+        self,
+        *,
+        credentials: Credentials = no_credentials,
+        timeouts: Timeouts | None = None,
+        retries: Retries | None = None,
+        insecure: Callable[[str], bool] = loopback,
+        listener: Callable[[RetryNotice], None] = lambda _notice: None,
+        sleep: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.time,
+        transport: Transport | None = None,
+    ) -> None:
+        self._client = Client(
+            transport=transport or HttpTransport(timeouts=timeouts or Timeouts(), proxy=environment_proxies()),
+            retries=retries or Retries(),
+            sleep=sleep,
+            now=now,
+            listener=listener,
+        )
+        self._session = Session(client=self._client, credentials=credentials, insecure=insecure)
+
+    def close(self) -> None:
+        """Close all kept connections."""
+        self._client.close()
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def head(self, reference: Reference) -> Descriptor | None:
+        """Return what `reference` is, None if the registry says that it does not exist."""
+        response = self._ask("HEAD", reference, f"manifests/{reference.target}", headers=(_ACCEPT,))
+        if response.status == 404:
+            return None
+        digest = response.headers.get("docker-content-digest")
+        length = response.headers.get("content-length", "")
+        kind = response.headers.get("content-type", "").partition(";")[0].strip()
+        # Some registries leave the digest out of a cached answer, and some know no HEAD (405).
+        if not digest or not length.isdecimal() or kind not in MANIFEST_TYPES or response.status != 200:
+            manifest = self.manifest(reference)
+            return manifest.descriptor if manifest else None
+        if reference.digest and reference.digest != digest:
+            raise _mismatch(reference, reference.digest, digest)
+        return Descriptor(media_type=kind, digest=digest, size=int(length))
+
+    def head_many(
+        self, references: Iterable[Reference], concurrency: int = 8
+    ) -> dict[Reference, Descriptor | RegistryProblem | None]:
+        """Return what each reference is, in the order given; a problem stands in its place.
+
+        One request for each distinct reference. A host to which no connection can be made is given up for all.
+        """
+        return _of_many(references, self.head, concurrency)
+
+    def manifests(
+        self, references: Iterable[Reference], concurrency: int = 8
+    ) -> dict[Reference, Manifest | RegistryProblem | None]:
+        """Return the manifest of each reference, as `head_many` does."""
+        return _of_many(references, self.manifest, concurrency)
+
+    def manifest(self, reference: Reference) -> Manifest | None:
+        """Return the manifest or index, None if it does not exist; its bytes are checked against the digest."""
+        response = self._ask("GET", reference, f"manifests/{reference.target}", headers=(_ACCEPT,))
+        if response.status == 404:
+            return None
+        _expect(reference, response, 200)
+        expected = reference.digest or response.headers.get("docker-content-digest")
+        if expected and (found := digest_of(response.body, like=expected)) != expected:
+            raise _mismatch(reference, expected, found)
+        try:
+            return Manifest.parse(response.body, response.headers.get("content-type", ""))
+        except ValueError as error:
+            raise UnreadableManifest(
+                f"`{reference}` is not an image that can be read: {error}", host=reference.host
+            ) from error
+
+    def blob(self, repository: Reference, digest: str) -> bytes:
+        """Return the bytes of a blob, checked; meant for small ones, since they are held in memory."""
+        response = self._ask("GET", repository, f"blobs/{digest}")
+        _expect(repository.with_digest(digest), response, 200)
+        if (found := digest_of(response.body, like=digest)) != digest:
+            raise _mismatch(repository.with_digest(digest), digest, found)
+        return response.body
+
+    def blob_exists(self, repository: Reference, digest: str, size: int | None = None) -> bool:
+        """Say whether the registry has the blob, of the right `size` where that is given."""
+        response = self._ask("HEAD", repository, f"blobs/{digest}")
+        if response.status == 404:
+            return False
+        _expect(repository.with_digest(digest), response, 200)
+        length = response.headers.get("content-length")
+        return size is None or length is None or int(length) == size
+
+    def verify(self, reference: Reference) -> tuple[str, ...]:
+        """Return the full names of manifests and blobs of `reference` that are missing or damaged, sorted.
+
+        An index is followed to its manifests. Blobs are looked up, not read; a wrong size counts as damaged.
+        """
+        return tuple(sorted(set(self._missing(reference))))
+
+    def mount_blob(self, target_repository: Reference, digest: str, source_repository: Reference) -> bool:
+        """Make the registry link a blob of its own into another repository; False if it would want the bytes."""
+        if target_repository.host != source_repository.host:
+            return False
+        source = source_repository.repository
+        scopes = (_scope(target_repository, "pull,push"), _scope(source_repository, "pull"))
+        path = f"blobs/uploads/?mount={quote(digest, safe='')}&from={quote(source, safe='')}"
+        response = self._ask("POST", target_repository, path, scopes=scopes)
+        if response.status == 202:
+            location = self._location(target_repository, response)
+            self._ask("DELETE", target_repository, location, scopes=scopes)
+            return False
+        _expect(target_repository.with_digest(digest), response, 201)
+        return True
+
+    def put_blob(self, repository: Reference, data: bytes, media_type: str = _BINARY) -> Descriptor:
+        """Store a small blob in one piece, unless it is there already; return its descriptor."""
+        descriptor = Descriptor.of(data, media_type)
+        digest = descriptor.digest
+        scopes = (_scope(repository, "pull,push"),)
+
+        def upload() -> None:
+            # A session that broke cannot be continued safely, so each try opens one of its own.
+            opened = self._session.once("POST", repository, "blobs/uploads/", scopes=scopes)
+            _expect(repository, opened, 202)
+            location = self._location(repository, opened)
+            location += f"{'&' if '?' in location else '?'}digest={quote(digest, safe='')}"
+            headers = (("Content-Type", _BINARY),)
+            done = self._session.once("PUT", repository, location, scopes=scopes, headers=headers, body=data)
+            _expect(repository.with_digest(digest), done, 201)
+
+        if not self.blob_exists(repository, digest):
+            self._client.repeat(upload)
+        return descriptor
+
+    def put_manifest(self, reference: Reference, raw: bytes, media_type: str) -> Descriptor:
+        """Store a manifest under the tag or digest of `reference`; return its descriptor."""
+        descriptor = Descriptor.of(raw, media_type)
+        if reference.digest and digest_of(raw, like=reference.digest) != reference.digest:
+            raise _mismatch(reference, reference.digest, descriptor.digest)
+        scopes, headers = (_scope(reference, "pull,push"),), (("Content-Type", media_type),)
+        path = f"manifests/{reference.target}"
+        response = self._ask("PUT", reference, path, scopes=scopes, headers=headers, body=raw)
+        _expect(reference, response, 201)
+        stored = response.headers.get("docker-content-digest", descriptor.digest)
+        if stored.startswith("sha256:") and stored != descriptor.digest:
+            raise _mismatch(reference, descriptor.digest, stored)
+        return descriptor
+
+    def tag(self, source: Reference, new_tag: str) -> Descriptor:
+        """Put the identical manifest under `new_tag` in the same repository; return its descriptor."""
+        manifest = self.manifest(source)
+        if manifest is None:
+            raise NotFound(f"`{source}` does not exist, so it cannot be tagged", host=source.host, status=404)
+        return self.put_manifest(source.with_tag(new_tag), manifest.raw, manifest.descriptor.media_type)
+
+    def tags(self, repository: Reference) -> tuple[str, ...]:
+        """Return all tags of a repository, sorted; none if it does not exist."""
+        found: set[str] = set()
+        path: str | None = "tags/list?n=1000"
+        while path:
+            response = self._ask("GET", repository, path)
+            if response.status == 404:
+                break
+            _expect(repository, response, 200)
+            found.update(response.json(repository.host).get("tags") or ())
+            link = response.headers.get("link", "")
+            following = link[link.find("<") + 1 : link.find(">")] if 'rel="next"' in link else ""
+            here = self._session.url(repository, path)
+            path = self._session.follow(repository, here, following) if following else None
+        return tuple(sorted(found))
+
+    def delete(self, reference: Reference) -> bool:
+        """Delete the manifest and with it every tag that names it; False if it does not exist."""
+        found = self.head(reference) if reference.digest is None else None
+        digest = reference.digest or (found.digest if found else None)
+        if digest is None:
+            return False
+        scopes = (_scope(reference, "delete,pull,push"),)
+        response = self._ask("DELETE", reference, f"manifests/{digest}", scopes=scopes)
+        if response.status != 404:
+            _expect(reference, response, 202, 200)
+        return response.status != 404
+
+    def _missing(self, reference: Reference) -> Iterator[str]:
+        try:
+            manifest = self.manifest(reference)
+        except DigestMismatch:
+            manifest = None
+        if manifest is None:
+            yield str(reference)
+            return
+        for child in manifest.manifests:
+            yield from self._missing(reference.with_digest(child.digest))
+        blobs = (manifest.config, *manifest.layers) if manifest.config else manifest.layers
+        for blob in dict.fromkeys(blobs):
+            # Layers that must not be distributed live at a URL of their own.
+            if "foreign" in blob.media_type or "nondistributable" in blob.media_type:
+                continue
+            if not self.blob_exists(reference, blob.digest, blob.size):
+                yield str(reference.with_digest(blob.digest))
+
+    def _ask(
+        self,
+        method: str,
+        repository: Reference,
+        path: str,
+        *,
+        scopes: tuple[str, ...] = (),
+        headers: tuple[tuple[str, str], ...] = (),
+        body: bytes | None = None,
+    ) -> Response:
+        scopes = scopes or (_scope(repository, "pull"),)
+        return self._session.repeat(method, repository, path, scopes=scopes, headers=headers, body=body)
+
+    def _location(self, repository: Reference, response: Response) -> str:
+        location = response.headers.get("location")
+        if not location:
+            raise UnexpectedAnswer(f"registry `{repository.host}` opened no upload", host=repository.host)
+        return self._session.follow(repository, self._session.url(repository, "blobs/uploads/"), location)
+
+
+def _of_many(
+    references: Iterable[Reference], ask: Callable[[Reference], T | None], concurrency: int
+) -> dict[Reference, T | RegistryProblem | None]:
+    wanted = list(dict.fromkeys(references))
+    down: dict[str, Unreachable] = {}
+
+    def look(reference: Reference) -> T | RegistryProblem | None:
+        if reference.host in down:
+            return down[reference.host]
+        try:
+            return ask(reference)
+        except RegistryProblem as problem:
+            if isinstance(problem, Unreachable) and not problem.transient:
+                down[reference.host] = problem
+            return problem
+
+    if len(wanted) < 2:
+        return {reference: look(reference) for reference in wanted}
+    with ThreadPoolExecutor(max_workers=min(concurrency, len(wanted))) as pool:
+        return dict(zip(wanted, pool.map(look, wanted), strict=True))
+
+
+def _scope(reference: Reference, actions: str) -> str:
+    return f"repository:{reference.repository}:{actions}"
+
+
+def _expect(reference: Reference, response: Response, *statuses: int) -> None:
+    if response.status in statuses:
+        return
+    kind = NotFound if response.status == 404 else UnexpectedAnswer
+    message = f"registry `{reference.host}` answered for `{reference}`: {response.reason()}"
+    raise kind(message, host=reference.host, status=response.status)
+
+
+def _mismatch(reference: Reference, expected: str, found: str) -> DigestMismatch:
+    message = f"`{reference}` has the digest `{found}`, expected `{expected}`"
+    return DigestMismatch(message, host=reference.host)

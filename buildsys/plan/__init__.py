@@ -1,0 +1,1 @@
+"""What each target is, its content key, and the action that is planned for it."""

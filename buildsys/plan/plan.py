@@ -1,0 +1,250 @@
+"""Nodes, stacks and lock become the plan: targets in build order, groups, variables, warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from buildsys.config.lockfile import Lock, LockedParent
+from buildsys.config.model import Catalog, Family, Parent
+from buildsys.errors import InvalidInput, Mistake, Place
+from buildsys.names import target_name, variable_name
+from buildsys.resolve.environment import Variable, merge
+from buildsys.resolve.image import ImageConfig, config_of
+from buildsys.resolve.node import Node, NodedStack, Resolution
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StackTarget:
+    """A stack as bake makes it: an assembly of nodes with the image's settings."""
+
+    name: str
+    noded: NodedStack
+    groups: tuple[str, ...]
+    environment: tuple[Variable, ...]
+    config: ImageConfig
+
+    @property
+    def stack(self) -> str:
+        """The stack's name."""
+        return self.noded.stack.name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedParent:
+    """A parent image that some node or stack starts from, and the bake variable that holds it."""
+
+    name: str
+    variable: str
+    images: tuple[str, ...]
+    locked: LockedParent
+
+    @property
+    def reference(self) -> str:
+        """What the variable holds unless a person sets it."""
+        return self.locked.pinned
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """The whole decision as data. Nodes are in build order; stacks, groups and parents are sorted by name.
+
+    `origins` maps the bake variable of each host that downloads come from to its address. `targets` has all nodes and
+    then all stacks by name, `order` the place of each in it, `needs` the nodes that each is made of.
+    """
+
+    registry: str
+    nodes: tuple[Node, ...]
+    stacks: tuple[StackTarget, ...]
+    groups: Mapping[str, tuple[str, ...]]
+    parents: tuple[PlannedParent, ...]
+    origins: Mapping[str, str]
+    epochs: Mapping[str, str]
+    warnings: tuple[Mistake, ...]
+    families: tuple[Family, ...]
+    targets: Mapping[str, Node | StackTarget] = field(init=False, repr=False, compare=False)
+    order: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    needs: Mapping[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Make what is looked up by name: a run of thousands of bakes asks for a few targets each time."""
+        targets: dict[str, Node | StackTarget] = {node.name: node for node in self.nodes}
+        targets |= {stack.name: stack for stack in self.stacks}
+        needs = {each.name: each.below for each in self.nodes} | {each.name: each.noded.needs for each in self.stacks}
+        order = {name: number for number, name in enumerate(targets)}
+        for name, found in (("targets", targets), ("order", order), ("needs", needs)):
+            object.__setattr__(self, name, MappingProxyType(found))
+
+    def parent(self, name: str) -> PlannedParent:
+        """Return the parent of that name."""
+        return next(each for each in self.parents if each.name == name)
+
+
+def plan(catalog: Catalog, resolution: Resolution, lock: Lock) -> Plan:
+    """Return the plan; raises `InvalidInput` with every mistake that only the whole shows."""
+    mistakes: list[Mistake] = []
+    stacks = tuple(_stack(each, mistakes) for each in resolution.stacks)
+    groups = _groups(catalog, stacks)
+    mistakes.extend(_collisions(resolution, stacks, groups))
+    parents = _parents(resolution, lock, mistakes)
+    epochs = _epochs(resolution, lock, mistakes)
+    if mistakes:
+        raise InvalidInput(mistakes)
+    nodes = tuple(_with_checksums(node, lock) for node in resolution.nodes.values())
+    origins = _origins(nodes, mistakes)
+    if mistakes:
+        raise InvalidInput(mistakes)
+    return Plan(
+        registry=catalog.registry,
+        nodes=nodes,
+        stacks=stacks,
+        groups=MappingProxyType(groups),
+        parents=parents,
+        origins=MappingProxyType(dict(sorted(origins.items()))),
+        epochs=MappingProxyType(epochs),
+        warnings=(*catalog.warnings, *_warnings(parents, nodes)),
+        families=catalog.families,
+    )
+
+
+def _with_checksums(node: Node, lock: Lock) -> Node:
+    """Return the node with the checksums that only the lock knows."""
+    if not any(download.sha256 is None and download.url in lock.downloads for download in node.downloads):
+        return node
+    downloads = tuple(
+        replace(download, sha256=lock.downloads[download.url].sha256)
+        if download.sha256 is None and download.url in lock.downloads
+        else download
+        for download in node.downloads
+    )
+    return replace(node, downloads=downloads)
+
+
+def _origins(nodes: tuple[Node, ...], mistakes: list[Mistake]) -> dict[str, str]:
+    """Return the origins of downloads by variable; two for one would send the one's requests to the other."""
+    found: dict[str, str] = {}
+    for download in (each for node in nodes for each in node.downloads):
+        variable, origin = origin_variable(download.url), _origin(download.url)
+        if (first := found.setdefault(variable, origin)) != origin:
+            message = f"downloads of `{first}` and `{origin}` would both come from `{variable}`"
+            mistakes.append(Mistake(message=message, place=download.place))
+    return found
+
+
+def origin_variable(url: str) -> str:
+    """Return the bake variable that holds the scheme and host of a download's address."""
+    return variable_name("DOWNLOADS", urlsplit(url).netloc)
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _stack(noded: NodedStack, mistakes: list[Mistake]) -> StackTarget:
+    stack, instances = noded.stack, noded.layered.instances
+    variables, conflicts = merge((i.name, i.recipe.environment, i.parameters) for i in instances)
+    for conflict in conflicts:
+        message = (
+            f"`{stack.name}`: the layers `{conflict.first[0]}` and `{conflict.second[0]}` set"
+            f" `{conflict.variable}` to `{conflict.first[1]}` and `{conflict.second[1]}`"
+        )
+        mistakes.append(Mistake(message=message, place=stack.place))
+    config, wrong = config_of(instances)
+    mistakes.extend(Mistake(message=f"`{stack.name}`: {each}", place=stack.place) for each in wrong)
+    accelerated = any(each.recipe.accelerator for each in instances)
+    groups = {*stack.groups, "gpu" if accelerated else "cpu"}
+    if stack.family:
+        groups.add(stack.family)
+    return StackTarget(
+        name=target_name(stack.name),
+        noded=noded,
+        groups=tuple(sorted(groups)),
+        environment=variables,
+        config=config,
+    )
+
+
+def _groups(catalog: Catalog, stacks: tuple[StackTarget, ...]) -> dict[str, tuple[str, ...]]:
+    """Return the groups: a deprecated stack is in those only that it names itself."""
+    found: dict[str, list[str]] = {name: [] for name in ("default", "cpu", "gpu")}
+    found.update({family.name: [] for family in catalog.families})
+    for each in stacks:
+        deprecated = each.noded.stack.deprecated is not None
+        for group in {"default", *each.groups}:
+            if not deprecated or group not in ("default", "cpu", "gpu", each.noded.stack.family):
+                found.setdefault(group, []).append(each.name)
+    return {name: tuple(sorted(members)) for name, members in sorted(found.items())}
+
+
+def _collisions(
+    resolution: Resolution, stacks: tuple[StackTarget, ...], groups: Mapping[str, tuple[str, ...]]
+) -> list[Mistake]:
+    found = []
+    for each in stacks:
+        if each.name in resolution.nodes:
+            message = f"the stack `{each.stack}` has the name of a node, `{each.name}`"
+            found.append(Mistake(message=message, place=each.noded.stack.place))
+    for name in sorted(groups.keys() & resolution.nodes.keys()):
+        place = next((each.noded.stack.place for each in stacks if name in each.groups), None)
+        found.append(Mistake(message=f"the group `{name}` has the name of a node", place=place))
+    return found
+
+
+def _parents(resolution: Resolution, lock: Lock, mistakes: list[Mistake]) -> tuple[PlannedParent, ...]:
+    declared: dict[str, Parent] = {}
+    places: dict[str, Place] = {}
+    given = [(node.parent, Place(file=node.recipe.file)) for node in resolution.nodes.values() if node.parent]
+    for parent, place in [*given, *((noded.parent, noded.stack.place) for noded in resolution.stacks)]:
+        if declared.setdefault(parent.name, parent) != parent:
+            message = f"the parent `{parent.name}` is `{declared[parent.name].images[0]}` and also `{parent.images[0]}`"
+            mistakes.append(Mistake(message=message, place=place, hint="give one of them another name"))
+        places.setdefault(parent.name, place)
+    found = []
+    variables: dict[str, str] = {}
+    for name, parent in sorted(declared.items()):
+        variable = variable_name("PARENT", name)
+        if variables.setdefault(variable, name) != name:
+            message = f"the parents `{variables[variable]}` and `{name}` would both be `{variable}`"
+            mistakes.append(Mistake(message=message, place=places[name]))
+        reason = "`buildsys.lock` has no entry for it"
+        locked = lock.parents.get(name) or LockedParent(reference=parent.images[0], digest=None, reason=reason)
+        found.append(PlannedParent(name=name, variable=variable, images=parent.images, locked=locked))
+    return tuple(found)
+
+
+def _epochs(resolution: Resolution, lock: Lock, mistakes: list[Mistake]) -> dict[str, str]:
+    found = {}
+    for node in resolution.nodes.values():
+        for recipe in (node.recipe, node.build):
+            if recipe.freshness and "EPOCH" in node.build.declared:
+                if recipe.layer in lock.epochs:
+                    found[recipe.layer] = lock.epochs[recipe.layer]
+                else:
+                    message = f"`buildsys.lock` has no epoch for the layer `{recipe.layer}`"
+                    hint = "add it under `epochs:`, such as the Monday of this week"
+                    mistakes.append(Mistake(message=message, place=Place(file="buildsys.lock"), hint=hint))
+    return dict(sorted(found.items()))
+
+
+def epoch_of(planned: Plan, node: Node) -> str | None:
+    """Return the epoch that reaches a node's Dockerfile: its own layer's, else that of its installer."""
+    if "EPOCH" not in node.build.declared:
+        return None
+    return planned.epochs.get(node.recipe.layer) or planned.epochs.get(node.build.layer)
+
+
+def _warnings(parents: tuple[PlannedParent, ...], nodes: tuple[Node, ...]) -> list[Mistake]:
+    found = []
+    for parent in parents:
+        if parent.locked.digest is None:
+            message = f"the digest of the parent `{parent.name}` is unknown: {parent.locked.reason}"
+            found.append(Mistake(message=message, place=Place(file="buildsys.lock")))
+    for node in nodes:
+        for download in node.downloads:
+            if download.sha256 is None:
+                message = f"the checksum of `{download.url}` is unknown: {download.reason}"
+                found.append(Mistake(message=message, place=download.place))
+    return sorted(set(found), key=lambda each: each.message)

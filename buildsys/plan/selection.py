@@ -1,0 +1,67 @@
+"""Which stacks and nodes are meant by names, groups and patterns of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+
+from buildsys.errors import InvalidInput, Mistake
+from buildsys.names import target_name
+from buildsys.plan.plan import Plan
+
+
+def select(plan: Plan, words: Iterable[str]) -> tuple[str, ...]:
+    """Return the bake targets meant, stacks and nodes, each once, sorted by kind and name.
+
+    A word is the name of a stack or node, as it is written or as bake writes it, a group, or a pattern with `*`,
+    `?` or `[…]` over the names of stacks. No words mean the group `default`. Raises `InvalidInput` with the nearest
+    match for each word that means nothing.
+    """
+    stacks = {stack.stack: stack.name for stack in plan.stacks}
+    targets = {
+        **{name: name for name in stacks.values()},
+        **stacks,
+        **{node.name: node.name for node in plan.nodes},
+    }
+    found: dict[str, None] = {}
+    mistakes = []
+    for word in list(words) or ["default"]:
+        meant = _meant(word, plan, stacks, targets)
+        if not meant:
+            mistakes.append(_unknown(word, [*stacks, *plan.groups, *(node.name for node in plan.nodes)]))
+        found.update(dict.fromkeys(meant))
+    if mistakes:
+        raise InvalidInput(mistakes)
+    return tuple(sorted(found))
+
+
+def _meant(word: str, plan: Plan, stacks: dict[str, str], targets: dict[str, str]) -> list[str]:
+    if word in targets:
+        return [targets[word]]
+    if word in plan.groups:
+        return list(plan.groups[word])
+    if any(character in word for character in "*?["):
+        return [target for name, target in stacks.items() if fnmatchcase(name, word)]
+    return [name] if (name := target_name(word)) in targets else []
+
+
+def _unknown(word: str, known: list[str]) -> Mistake:
+    near = get_close_matches(word, known, 1)
+    what = "no stack matches" if any(character in word for character in "*?[") else "no stack, group or node is named"
+    hint = f"did you mean `{near[0]}`?" if near else "`buildsys list` shows all of them"
+    return Mistake(message=f"{what} `{word}`", hint=hint)
+
+
+def stack_named(plan: Plan, word: str) -> str:
+    """Return the target of one stack; raises `InvalidInput` if the word means none."""
+    for stack in plan.stacks:
+        if word in (stack.stack, stack.name):
+            return stack.name
+    raise InvalidInput([_unknown_stack(word, [stack.stack for stack in plan.stacks])])
+
+
+def _unknown_stack(word: str, known: list[str]) -> Mistake:
+    near = get_close_matches(word, known, 1)
+    hint = f"did you mean `{near[0]}`?" if near else "`buildsys list` shows all of them"
+    return Mistake(message=f"no stack is named `{word}`", hint=hint)

@@ -1,0 +1,195 @@
+"""The folder `.buildsys/`: whoever wrote it, no symlink in it is followed, and nothing outside of it is touched."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from buildsys.errors import InvalidInput, Mistake, Unavailable
+from buildsys.project.files import TEXT_LIMIT, Home, is_there, open_file, read_file
+from buildsys.project.workspace import STATE_FOLDER, write_whole
+from buildsys.texts import shown
+
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+# What is in them is looked at when they are filled.
+_FILLED = (f"{STATE_FOLDER}/mirrors", f"{STATE_FOLDER}/environments")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The state folder of the project at `root`; names are relative to that and begin with `.buildsys/`.
+
+    Every method raises `InvalidInput` where something on the way is a symlink or of the wrong kind, and `Unavailable`
+    where the disk does not take what is written.
+    """
+
+    root: Path
+
+    def check(self) -> None:
+        """Raise for every symlink, before a run and not at its end; but for those in folders that are filled."""
+        mistakes: list[Mistake] = []
+        waiting = [STATE_FOLDER]
+        while waiting:
+            name = waiting.pop()
+            try:
+                path = self._find(name)
+            except InvalidInput as error:
+                mistakes.extend(error.mistakes())
+                continue
+            if path.is_dir() and name not in _FILLED:
+                with _written(path):
+                    waiting += [f"{name}/{each.name}" for each in path.iterdir()]
+        if mistakes:
+            raise InvalidInput(mistakes)
+
+    def folder(self, name: str) -> Path:
+        """Return the path of a folder, which is there then."""
+        path = self.root
+        parts = name.split("/")
+        for count in range(1, len(parts) + 1):
+            path = self._find("/".join(parts[:count]), stat.S_IFDIR)
+            with _written(path):
+                path.mkdir(exist_ok=True)
+        return path
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file, which need not be there; the folders above it are."""
+        self.folder(name.rpartition("/")[0])
+        return self._find(name, stat.S_IFREG)
+
+    def read(self, name: str, limit: int = TEXT_LIMIT) -> bytes | None:
+        """Return the bytes of a file, None if there is none."""
+        path = self._find(name, stat.S_IFREG)
+        return read_file(path, Home(root=self.root), name, limit) if is_there(path) else None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file whole or not at all."""
+        write_whole(self.file(name), data)
+
+    def begin(self, name: str) -> IO[str]:
+        """Return an empty text file to write to."""
+        path = self.file(name)
+        with _written(path):
+            return os.fdopen(os.open(path, _FLAGS | os.O_TRUNC, 0o644), "w", encoding="utf-8")
+
+    def move(self, name: str, other: str) -> None:
+        """Give a file, if it is there, another name."""
+        path, target = self.file(name), self.file(other)
+        with _written(path), contextlib.suppress(FileNotFoundError):
+            path.replace(target)
+
+    def discard(self, name: str) -> None:
+        """Remove a file if it is there."""
+        path = self.file(name)
+        with _written(path):
+            path.unlink(missing_ok=True)
+
+    def fill(
+        self, name: str, files: Mapping[str, bytes], *, is_secret: Callable[[bytes], bool] = lambda _: False
+    ) -> Path:
+        """Make a folder hold these files, by path relative to it, and nothing else; return its path.
+
+        Modes are those that git would give, whatever the umask: they go into images. What `is_secret` only its owner
+        may read.
+        """
+        secret = {each for each, data in files.items() if is_secret(data)}
+        inside: dict[str, set[str]] = {"": set()}
+        for each in files:
+            parts = each.split("/")
+            if any(part in ("", ".", "..") or not part.isprintable() for part in parts):
+                raise InvalidInput([Mistake(message=f"`{shown(each)}` cannot be the name of a file in `{name}`")])
+            for count in range(len(parts)):
+                inside.setdefault("/".join(parts[:count]), set()).add(parts[count])
+        for below, wanted in sorted(inside.items()):
+            at = f"{name}/{below}".rstrip("/")
+            folder = self.folder(at)
+            with _written(folder):
+                folder.chmod(0o700 if secret else 0o755)
+                for other in sorted({each.name for each in folder.iterdir()} - wanted):
+                    _remove(self._find(f"{at}/{other}"))
+        for each, data in files.items():
+            path = self.file(f"{name}/{each}")
+            if not (path.exists() and path.stat().st_size == len(data) and path.read_bytes() == data):
+                write_whole(path, data)
+            with _written(path):
+                path.chmod(0o600 if each in secret else 0o644)
+        return self.root / name
+
+    def copy(self, source: Path, name: str) -> None:
+        """Copy a folder to where nothing is; symlinks stay symlinks, and must not leave it."""
+        mistakes: list[Mistake] = []
+        home = Home(root=source, shown=str(source), word=f"`{source}`")
+        entries = list(home.walk("", mistakes))
+        if mistakes:
+            raise InvalidInput(mistakes)
+        top = self.folder(name)
+        with _written(top):
+            top.chmod(0o755)
+            for entry in entries:
+                path = top / entry.name
+                if entry.is_folder:
+                    path.mkdir()
+                    path.chmod(0o755)
+                elif entry.is_link:
+                    to = entry.path.readlink()
+                    # The place of the folder is another one in a build.
+                    relative = os.path.relpath(home.find(entry.name), entry.path.parent) if to.is_absolute() else to
+                    path.symlink_to(relative)
+                else:
+                    with open_file(entry.path, home, entry.name) as file, _written(path), path.open("wb") as copy:
+                        shutil.copyfileobj(file, copy)
+                    mode = 0o755 if entry.status.st_mode & 0o100 else 0o644
+                    # What others may not read in its place they may not read here either.
+                    path.chmod(mode if entry.status.st_mode & 0o004 else mode & 0o700)
+
+    def _find(self, name: str, kind: int | None = None) -> Path:
+        """Return the path of a name; nothing above it nor itself is a symlink, and it is of the kind if it is there."""
+        path = self.root
+        parts = name.split("/")
+        for count, part in enumerate(parts, 1):
+            path = path / part
+            shown = "/".join(parts[:count])
+            try:
+                found = stat.S_IFMT(path.lstat().st_mode)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise Home(root=self.root).unreadable(shown, error) from error
+            expected = stat.S_IFDIR if count < len(parts) else kind
+            if found == stat.S_IFLNK:
+                message = f"`{shown}` is a symlink, and none is followed below `{STATE_FOLDER}`"
+            elif expected is None or found == expected:
+                continue
+            else:
+                message = f"`{shown}` is not {'a folder' if expected == stat.S_IFDIR else 'a file'}"
+            hint = f"remove it: `rm {'-r ' if found == stat.S_IFDIR else ''}{shlex.quote(shown)}`"
+            raise Home(root=self.root).wrong(shown, message, hint)
+        return path
+
+
+def append_to(path: Path) -> IO[bytes]:
+    """Return a file below the state folder to add to; raises `OSError` if it is a symlink."""
+    return os.fdopen(os.open(path, _FLAGS | os.O_APPEND, 0o644), "ab")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(f"`{error.filename or path}` cannot be written: {error.strerror}") from error

@@ -1,0 +1,252 @@
+"""Finds the project root, reads its tree, compares or atomically writes files."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildsys.config.model import LINK, File
+from buildsys.config.source import read
+from buildsys.errors import Differs, InvalidInput, Mistake, Place, Unavailable
+from buildsys.names import MIRRORS_FOLDER, registry_prefix
+from buildsys.project.bare_repository import refuse_bare_repositories
+from buildsys.project.files import TEXT_LIMIT, Entry, Home, digest_file, is_there, read_file
+
+STACKS_FILE = "stacks.yaml"
+OVERLAY_NAME = "buildsys.lock.local"
+ROOT_FILES = (STACKS_FILE, "buildsys.lock", OVERLAY_NAME)
+STATE_FOLDER = ".buildsys"
+# What holds secrets of a machine beside a project: no symlink that is committed makes it a part of the project.
+PRIVATE = frozenset({".git", STATE_FOLDER, "buildsys.settings.yaml"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workspace:
+    """A project on disk, of which nothing is read or written through symlinks that leave it."""
+
+    root: Path
+
+    @property
+    def home(self) -> Home:
+        """The project's folder as what reads do not leave."""
+        return Home(root=self.root, private=PRIVATE)
+
+    def tree(self) -> Mapping[str, str]:
+        """Return what the core reads: the root's files and all text files below `layers/`, by path.
+
+        A layer may be a symlink to a folder of the project. Files that are large or not UTF-8 are left out, but for the
+        root's, each layer.yaml, .dockerignore and Dockerfile: for these, for symlinks that leave the project, for what
+        is no file and for what cannot be read it raises `InvalidInput`.
+        """
+        found: dict[str, str] = {}
+        mistakes: list[Mistake] = []
+        home = self.home
+        entries = {name: None for name in ROOT_FILES if is_there(self.root / name)} | _layer_entries(home, mistakes)
+        for name, entry in entries.items():
+            try:
+                path = _linked(home, name) if entry is None or entry.is_link else entry.path
+                if path is not None and (text := _text(home, name, path)) is not None:
+                    found[name] = text
+            except InvalidInput as error:
+                mistakes.extend(error.mistakes())
+        if mistakes:
+            raise InvalidInput(mistakes)
+        return found
+
+    def contents(self, folders: Iterable[str]) -> Mapping[str, Mapping[str, File]]:
+        """Return the files of folders below the root, by path relative to each; a folder that is missing is empty.
+
+        Raises `InvalidInput` for symlinks that leave the project, what is no file, and what cannot be read, there and
+        in the folder of mirrors, which every build may read.
+        """
+        mistakes: list[Mistake] = []
+        home = self.home
+        found = {folder: files_of(home, folder, mistakes) for folder in folders}
+        for _ in home.walk(MIRRORS_FOLDER, mistakes):
+            pass
+        if mistakes:
+            raise InvalidInput(mistakes)
+        return found
+
+    def folder(self, name: str) -> Path | None:
+        """Return where a folder of the project really is, None if there is none; raises `InvalidInput` if outside."""
+        return self.home.find_folder(name)
+
+    def read(self, name: str) -> str | None:
+        """Return a file's text, or None if there is no such file.
+
+        Raises `InvalidInput` if it lies outside of the project, is no file, not UTF-8, large or unreadable.
+        """
+        data = self.home.read(name)
+        return None if data is None else _decoded(data, name)
+
+    def write(self, name: str, text: str) -> bool:
+        """Write a file whole or not at all; return whether that changed it.
+
+        Raises `InvalidInput`, and writes nothing, if it lies outside of the project or is no file.
+        """
+        if self._current(name, len(text)) == text:
+            return False
+        write_whole(self.home.find(name), text.encode())
+        return True
+
+    def _current(self, name: str, length: int) -> str | None:
+        """Return what a generated file holds, None if there is none; of one that is far too large nothing."""
+        found = self.home.find(name)
+        if not is_there(found):
+            return None
+        limit = max(TEXT_LIMIT, 4 * length)
+        if found.lstat().st_size > limit:
+            return ""
+        # Bytes that are no text never make it equal to a text.
+        return _lines(read_file(found, self.home, name, limit).decode("utf-8", "surrogateescape"))
+
+    def check(self, name: str, text: str, *, remedy: str) -> None:
+        """Raise `Differs` if a file is not exactly `text`; `remedy` is the command that would make it so."""
+        current = self._current(name, len(text))
+        if current == text:
+            return
+        lines = difflib.unified_diff(
+            (current or "").splitlines(keepends=True),
+            text.splitlines(keepends=True),
+            fromfile=f"{name} (as it is)",
+            tofile=f"{name} (as it would be written)",
+        )
+        message = f"`{name}` is not what would be written now" if current is not None else f"`{name}` does not exist"
+        raise Differs(message, difference="".join(lines), hint=f"run `{remedy}` and commit the result")
+
+
+def files_of(home: Home, folder: str, mistakes: list[Mistake]) -> dict[str, File]:
+    """Return the files of a folder by path relative to it, after adding every mistake."""
+    found = {}
+    for entry in home.walk(folder, mistakes):
+        name = f"{folder}/{entry.name}" if folder else entry.name
+        try:
+            if entry.is_link:
+                found[entry.name] = File(content=f"{LINK}{entry.path.readlink()}")
+            elif not entry.is_folder:
+                found[entry.name] = _file(home, name, entry.path)
+        except InvalidInput as error:
+            mistakes.extend(error.mistakes())
+    return found
+
+
+def _file(home: Home, name: str, path: Path) -> File:
+    rules = None
+    if name.endswith(".dockerignore"):
+        rules = read_file(path, home, name).decode("utf-8", "replace")
+    status, digest = digest_file(path, home, name)
+    return File(
+        content=f"sha256:{digest}",
+        executable=bool(status.st_mode & 0o100),
+        rules=rules,
+    )
+
+
+def _layer_entries(home: Home, mistakes: list[Mistake]) -> dict[str, Entry | None]:
+    """Return the files and symlinks below `layers/` by path; the symlinks of layers themselves are followed."""
+    found: dict[str, Entry | None] = {}
+    for entry in home.walk("layers", mistakes):
+        name = f"layers/{entry.name}"
+        if entry.is_link and "/" not in entry.name and entry.path.is_dir():
+            found |= {f"{name}/{each.name}": each for each in home.walk(name, mistakes) if not each.is_folder}
+        elif not entry.is_folder:
+            found[name] = entry
+    return found
+
+
+def _linked(home: Home, name: str) -> Path | None:
+    """Return the file that a name leads to, None if it leads to a folder or to nothing."""
+    found = home.find(name)
+    parts = name.split("/")
+    if "Dockerfile" in parts[-1] and len(parts) == 3 and not found.is_relative_to(home.find(f"layers/{parts[1]}")):
+        message = f"the symlink `{name}` leads out of its layer's folder, and BuildKit reads a Dockerfile only there"
+        raise home.wrong(name, message, "put the file itself there")
+    return None if not is_there(found) or (len(parts) > 1 and found.is_dir()) else found
+
+
+def _text(home: Home, name: str, path: Path) -> str | None:
+    """Return the text of a file; None of one that nobody needs and that is large or no text."""
+    folder, _, own = name.rpartition("/")
+    needed = not folder or own in ("layer.yaml", ".dockerignore") or "Dockerfile" in own
+    if not needed and path.lstat().st_size > TEXT_LIMIT:
+        return None
+    data = read_file(path, home, name)
+    try:
+        return _decoded(data, name)
+    except InvalidInput:
+        if needed:
+            raise
+        return None
+
+
+def _decoded(data: bytes, name: str) -> str:
+    try:
+        # As it is: BuildKit takes a carriage return for the end of a line only before a line feed.
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInput([Mistake(message="the file is not UTF-8", place=Place(file=name))]) from None
+
+
+def _lines(text: str) -> str:
+    """Return a text with one kind of line end, as Python reads text files."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, with the mode it had; folders above it are made.
+
+    Raises `Unavailable` where the disk does not take it.
+    """
+    try:
+        _write_whole(path, data)
+    except OSError as error:
+        raise Unavailable(f"`{path}` cannot be written: {error.strerror}") from error
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+        Path(partial).chmod(mode)
+        Path(partial).replace(path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def find_workspace(start: Path | None = None) -> Workspace:
+    """Return the project that `start`, or else the current folder, is in: the nearest one with a stacks.yaml.
+
+    Raises `InvalidInput` if there is none, or if files in it pass for a git repository of their own.
+    """
+    folder = (start or Path.cwd()).resolve()
+    if not folder.is_dir():
+        raise _no_project(f"`{start}` is not a folder")
+    if start is not None and not is_there(folder / STACKS_FILE):
+        raise _no_project(f"`{start}` has no `{STACKS_FILE}`")
+    for each in (folder, *folder.parents):
+        # Also where it is no file: that it cannot be read is said by who reads it.
+        if is_there(each / STACKS_FILE):
+            refuse_bare_repositories(each)
+            return Workspace(root=each)
+    raise _no_project(f"no `{STACKS_FILE}` in this folder or above it")
+
+
+def _no_project(message: str) -> InvalidInput:
+    return InvalidInput([Mistake(message=message, hint="go to the project, or name it: `buildsys -C DIR …`")])
+
+
+def named_prefix(workspace: Workspace, environ: Mapping[str, str]) -> str | None:
+    """Return the registry and repository prefix that images go to, None if that is no registry."""
+    declared = read(workspace.read(STACKS_FILE) or "", STACKS_FILE).text(("registry",)) or "buildsys"
+    return registry_prefix(environ.get("BUILDSYS_REGISTRY") or declared)

@@ -1,0 +1,1 @@
+"""Values become what a person or a program reads."""

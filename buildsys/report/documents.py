@@ -1,0 +1,175 @@
+"""A plan as JSON documents for other programs; fields are added, never changed, within one schema version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from buildsys.bake.assembly import assembly
+from buildsys.bake.definition import (
+    BAKE_FILE,
+    defaults,
+    node_arguments,
+    node_contexts,
+    plain,
+    stack_contexts,
+    stack_tags,
+)
+from buildsys.config.model import SCHEMA_VERSION, Healthcheck
+from buildsys.plan.actions import BUILD, LEAVE, REUSE, Action
+from buildsys.plan.keys import Keys
+from buildsys.plan.plan import Plan, StackTarget
+from buildsys.resolve.image import duration_text
+from buildsys.resolve.node import Node
+
+
+def text(document: Mapping[str, Any]) -> str:
+    """Return a document as JSON text."""
+    return json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, ensure_ascii=False)
+
+
+def plan_document(plan: Plan, keys: Keys | None = None, actions: Mapping[str, Action] | None = None) -> dict[str, Any]:
+    """Return what `plan --json` prints: nodes in build order, stacks by name; what is done about each, if known."""
+    variables = defaults(plan)
+    return {
+        "bake_file": BAKE_FILE,
+        "nodes": [{**_node(plan, node, variables), **_decided(node.name, keys, actions)} for node in plan.nodes],
+        "stacks": [
+            {**_planned_stack(plan, stack, variables), **_decided(stack.name, keys, actions)} for stack in plan.stacks
+        ],
+        "groups": {name: list(members) for name, members in plan.groups.items()},
+        "parents": [
+            {
+                "name": parent.name,
+                "variable": parent.variable,
+                "images": list(parent.images),
+                "reference": parent.reference,
+                "digest": parent.locked.digest,
+            }
+            for parent in plan.parents
+        ],
+        "variables": variables,
+        "warnings": [warning.message for warning in plan.warnings],
+        "summary": {
+            "nodes": len(plan.nodes),
+            "stacks": len(plan.stacks),
+            "deprecated": sum(stack.noded.stack.deprecated is not None for stack in plan.stacks),
+            **_counts(actions or {}),
+        },
+    }
+
+
+def _counts(actions: Mapping[str, Action]) -> dict[str, int]:
+    words = [action.word for action in actions.values()]
+    return {word: words.count(word) for word in (BUILD, REUSE, LEAVE)} if words else {}
+
+
+def _decided(target: str, keys: Keys | None, actions: Mapping[str, Action] | None) -> dict[str, Any]:
+    if keys is None or actions is None:
+        return {}
+    action = actions[target]
+    return {
+        "key": keys.of(target).key,
+        "action": action.word,
+        "reason": action.reason,
+        "reference": action.reference,
+    }
+
+
+def _node(plan: Plan, node: Node, variables: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "title": node.title,
+        "layer": node.recipe.layer,
+        "flavour": node.recipe.flavour or None,
+        "kind": str(node.recipe.kind),
+        "parameters": dict(node.parameters),
+        "needs": list(node.below),
+        "parent": node.parent.name if node.parent else None,
+        "context": node.folder,
+        "dockerfile": node.dockerfile,
+        "args": {name: plain(value, variables) for name, value in node_arguments(plan, node).items()},
+        "contexts": {name: plain(value, variables) for name, value in node_contexts(plan, node).items()},
+        "packages": list(node.packages),
+        "platforms": list(node.platforms),
+    }
+
+
+def _planned_stack(plan: Plan, stack: StackTarget, variables: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "name": stack.stack,
+        "target": stack.name,
+        "needs": list(stack.noded.needs),
+        "parent": stack.noded.parent.name,
+        "tags": [plain(tag, variables) for tag in stack_tags(stack)],
+        "contexts": {name: plain(value, variables) for name, value in stack_contexts(plan, stack).items()},
+        "dockerfile": assembly(stack),
+        "platforms": list(stack.noded.stack.platforms),
+        "deprecated": stack.noded.stack.deprecated,
+    }
+
+
+def list_document(plan: Plan) -> dict[str, Any]:
+    """Return what `list --json` prints."""
+    variables = defaults(plan)
+    return {
+        "stacks": [stack_document(plan, stack, variables) for stack in plan.stacks],
+        "groups": {name: list(members) for name, members in plan.groups.items()},
+        "families": [{"name": family.name, "description": family.description} for family in plan.families],
+    }
+
+
+def stack_document(plan: Plan, stack: StackTarget, variables: Mapping[str, str]) -> dict[str, Any]:
+    """Return one stack as `list --json` has it."""
+    declared, config = stack.noded.stack, stack.config
+    parent = plan.parent(stack.noded.parent.name)
+    return {
+        "name": declared.name,
+        "target": stack.name,
+        "family": declared.family,
+        "description": declared.description,
+        "groups": list(stack.groups),
+        "tags": [plain(tag, variables) for tag in stack_tags(stack)],
+        "deprecated": declared.deprecated,
+        "parent_image": parent.images[0],
+        "parent": parent.reference,
+        "platforms": list(declared.platforms),
+        "layers": [
+            {
+                "name": each.name,
+                "kind": str(each.recipe.kind),
+                "parameters": dict(each.parameters),
+                "origins": dict(each.origins),
+                "why": each.why,
+            }
+            for each in stack.noded.layered.instances
+        ],
+        "environment": {variable.name: variable.shown for variable in stack.environment},
+        "ports": list(config.ports),
+        "user": config.user,
+        "workdir": config.workdir,
+        "entrypoint": _words(config.entrypoint),
+        "command": _words(config.command),
+        "healthcheck": _healthcheck(config.healthcheck),
+        "labels": dict(config.labels),
+    }
+
+
+def _words(words: tuple[str, ...] | None) -> list[str] | None:
+    return None if words is None else list(words)
+
+
+def _healthcheck(healthcheck: Healthcheck | None) -> dict[str, Any] | None:
+    if healthcheck is None:
+        return None
+    durations = {
+        "interval": healthcheck.interval,
+        "timeout": healthcheck.timeout,
+        "start_period": healthcheck.start_period,
+    }
+    return {
+        "command": list(healthcheck.command),
+        **{name: None if value is None else duration_text(value) for name, value in durations.items()},
+        "retries": healthcheck.retries,
+    }

@@ -1,0 +1,282 @@
+"""A run on a terminal: what has ended stays above, what runs is a few lines below; who listens to a run; owns rich."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from buildsys.buildkit.progress import StepKind
+from buildsys.events.events import (
+    FAILED,
+    MADE,
+    REUSED,
+    Event,
+    Noted,
+    Retried,
+    RunBegan,
+    RunEnded,
+    StepEnded,
+    TagsMoved,
+    TargetEnded,
+    TargetPlanned,
+)
+from buildsys.report.plain import Lines, line_writer, progress_parts
+from buildsys.report.status import Running, RunState, foremost
+from buildsys.report.text import (
+    clean,
+    count_words,
+    cut,
+    cut_middle,
+    cut_start,
+    failure_words,
+    marks_for,
+    size_words,
+    step_words,
+    time_words,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+_WIDEST = 100
+_NARROW = 60
+_ROWS = 8
+_OTHER_ROWS = 4
+_TIME = 7
+_SIZE = 7
+_REDRAW_SECONDS = 0.1
+
+
+class Listener(Protocol):
+    """Who is told of a run, by one thread."""
+
+    def take(self, event: Event) -> None:
+        """Take the next event."""
+
+    def tick(self) -> None:
+        """Let time pass: called about once a second."""
+
+    def close(self) -> None:
+        """End, however the run ended; may be called again."""
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def take(self, event: Event) -> None:
+        """Take the next event."""
+
+    def tick(self) -> None:
+        """Let time pass."""
+
+    def close(self) -> None:
+        """End."""
+
+
+def listener(
+    stream: TextIO, *, quiet: bool, verbose: bool, environ: Mapping[str, str], clock: Callable[[], float]
+) -> Listener:
+    """Return what shows a run on a stream: a live area on a terminal that a person looks at, else plain lines.
+
+    `clock` gives seconds since 1970. A terminal of a CI job is a log like any other.
+    """
+    if quiet:
+        return Quiet()
+    if stream.isatty() and environ.get("TERM") not in ("dumb", "unknown") and not _is_ci(environ):
+        return Live(console_on(stream, environ), clock=clock, verbose=verbose)
+    return Lines(line_writer(stream), clock=clock, verbose=verbose, marks=marks_for(stream.encoding))
+
+
+def _is_ci(environ: Mapping[str, str]) -> bool:
+    return environ.get("CI", "").lower() not in ("", "0", "false")
+
+
+def console_on(stream: TextIO, environ: Mapping[str, str]) -> Console:
+    """Return a console that writes to a terminal; with NO_COLOR it has no styles at all, as our other screens."""
+    # Late: it takes longer than `buildsys --version` may.
+    from rich.console import Console
+
+    return Console(
+        file=stream,
+        force_terminal=True,
+        force_interactive=True,
+        force_jupyter=False,
+        color_system=None if environ.get("NO_COLOR") else "auto",
+        _environ=environ,
+    )
+
+
+class Live:
+    """Takes a run's events and keeps a small area at the end of a terminal; the rest of the screen stays as it was.
+
+    It redraws when it is told something and at each `tick`, never by itself, and takes the terminal's size each time.
+    It erases nothing but what it drew: lines of the area that a narrower window has folded stay above, once.
+    """
+
+    def __init__(self, console: Console, *, clock: Callable[[], float], verbose: bool = False) -> None:
+        from rich.live import Live as Area
+
+        self._console = console
+        self._clock = clock
+        self._verbose = verbose
+        self._marks = marks_for(console.encoding)
+        self._state = RunState()
+        self._drawn = 0.0
+        self._area = Area(
+            self,
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            vertical_overflow="crop",
+        )
+
+    def take(self, event: Event) -> None:
+        """Take the next event."""
+        self._state.take(event)
+        if isinstance(event, RunEnded):
+            self.close()
+        elif not isinstance(event, RunBegan | TargetPlanned):
+            self._start()
+            self._tell(event)
+            self._draw(at_once=False)
+
+    def tick(self) -> None:
+        """Let time pass: call it about once a second."""
+        if not self._state.ended:
+            self._start()
+            self._draw(at_once=True)
+
+    def close(self) -> None:
+        """Take the live area away; what has ended stays."""
+        self._area.stop()
+
+    def _start(self) -> None:
+        state = self._state
+        if self._area.is_started or not (state.total or state.running(self._clock())):
+            return
+        self._area.start()
+        # A run that is killed must not leave a terminal without its cursor.
+        self._console.show_cursor(True)
+
+    def _draw(self, *, at_once: bool) -> None:
+        if self._area.is_started and (at_once or self._clock() - self._drawn >= _REDRAW_SECONDS):
+            self._area.refresh()
+
+    def _tell(self, event: Event) -> None:
+        match event:
+            case Retried():
+                wait = f", again in {event.wait:.0f} s ({event.attempt} of {event.of})"
+                self._above(self._marks.again, "yellow", self._title(event.target, clean(event.why) + wait))
+            case TargetEnded():
+                self._end(event)
+            case StepEnded() if self._verbose and event.kind == StepKind.RUN:
+                words = "cached" if event.cached else time_words(event.completed - event.started)
+                step = step_words(event.name, event.kind)
+                text = self._title(event.target, f"{words:>{_TIME}}  {step}")
+                self._above(self._marks.dot, "", text, style="dim")
+            case Noted():
+                self._above("!", "yellow", f"{event.about}: {clean(event.text)}")
+            case TagsMoved() if event.tags:
+                self._above(self._marks.done, "green", f"{count_words(len(event.tags), 'tag')} moved")
+            case _:
+                pass
+
+    def _end(self, event: TargetEnded) -> None:
+        time = f"{time_words(event.seconds):>{_TIME}}"
+        if event.outcome == MADE:
+            size = f"  {size_words(event.size):>{_SIZE}}" if self._width >= _NARROW else ""
+            self._above(self._marks.done, "green", self._title(event.target, f"{time}{size}"))
+        elif event.outcome == REUSED:
+            if self._verbose or self._state.is_work(event.target):
+                self._above(self._marks.done, "green", self._title(event.target, " reused"))
+        elif (stopped := self._state.stopped_after(event)) is not None:
+            text = self._title(event.target, f"{time_words(stopped):>{_TIME}}  stopped")
+            self._above(self._marks.stopped, "yellow", text)
+        elif event.outcome == FAILED:
+            blocks = len(self._state.needing(event.target))
+            words = f"  blocks {count_words(blocks, 'target')}" if blocks else ""
+            self._above(self._marks.failed, "bold red", self._title(event.target, f"{time}{words}"))
+            for line in failure_words(event):
+                self._above(" ", "", f"  {line}")
+
+    def _above(self, mark: str, colour: str, text: str, *, style: str = "") -> None:
+        """Write a line that stays; a long one becomes several, so that nothing of it is lost."""
+        from rich.text import Text
+
+        line = self._safe(f" {mark} {text}".rstrip())
+        if len(line) > self._width:
+            line = textwrap.fill(
+                line, self._width, subsequent_indent=" " * 5, break_long_words=False, break_on_hyphens=False
+            )
+        shown = Text(line, style=style)
+        if colour:
+            shown.stylize(colour, 1, 1 + len(mark))
+        self._console.print(shown, soft_wrap=True)
+
+    @property
+    def _width(self) -> int:
+        # The last column stays empty: a full line lets some terminals begin another.
+        return min(self._console.size.width, _WIDEST) - 1
+
+    def _title(self, target: str, rest: str) -> str:
+        room = self._width - 3 - 1 - _TIME
+        if self._width >= _NARROW:
+            room -= 2 + _SIZE
+        title = self._state.title(target)
+        width = max(1, min(max(self._state.longest_title, len(title)), room))
+        return f"{cut_middle(title, width, self._marks.cut):<{width}} {rest}"
+
+    def __rich__(self) -> Text:
+        """Return the live area as it is now; rich asks whenever it draws, so what is printed above draws it too."""
+        from rich.text import Text
+
+        now = self._drawn = self._clock()
+        width = self._width
+        rows = max(1, min(_ROWS, self._console.size.height - _OTHER_ROWS))
+        running = self._state.running(now)
+        shown = foremost(running, rows)
+        title = max((self._state.longest_title, *(len(each.title) for each in shown)))
+        lines = [self._row(each, now, width, title) for each in shown]
+        if len(running) > len(shown):
+            lines.append(f"   and {len(running) - len(shown)} more")
+        text = Text(no_wrap=True, overflow="crop")
+        if self._state.total:
+            text.append(self._safe(self._head(now, width)), style="bold")
+        for line in lines:
+            text.append("\n" if text else "")
+            text.append(self._safe(cut(line, width, self._marks.cut)))
+        return text
+
+    def _head(self, now: float, width: int) -> str:
+        dot = f" {self._marks.dot} "
+        state = self._state
+        parts = progress_parts(state, state.left(now))
+        what = count_words(state.images, "image") if state.images else count_words(state.total, "node")
+        # On a narrow terminal the figures are worth more than what they are about, and the first of them most.
+        line = dot.join([f" baking {what}", *parts])
+        while len(line) > width and parts:
+            line = f" {dot.join(parts)}"
+            parts.pop()
+        return cut(line, width, self._marks.cut)
+
+    def _row(self, each: Running, now: float, width: int, title: int) -> str:
+        again = each.again is not None
+        mark = self._marks.again if again else " "
+        time = f"in {max(0.0, (each.again or now) - now):.0f} s" if again else time_words(now - each.since)
+        room = max(1, width - 3 - 1 - _TIME)
+        if width < _NARROW:
+            return f" {mark} {cut_middle(each.title, room, self._marks.cut):<{room}} {time:>{_TIME}}"
+        title = min(title, room * 3 // 5)
+        step = room - title - 2
+        words = cut(each.step, step, self._marks.cut)
+        if again:
+            words = cut_start(each.step, step - 7, self._marks.cut) + ", again"
+        return f" {mark} {cut_middle(each.title, title, self._marks.cut):<{title}}  {words:<{step}} {time:>{_TIME}}"
+
+    def _safe(self, text: str) -> str:
+        encoding = self._console.encoding
+        return text.encode(encoding, "replace").decode(encoding)

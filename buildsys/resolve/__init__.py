@@ -1,0 +1,1 @@
+"""Declared stacks become units of work that all of them share."""

@@ -1,0 +1,119 @@
+"""A layer in a stack, and what its parameters' values are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from buildsys.config.model import LayerUse, Parameter, ParameterSource, Recipe
+from buildsys.config.parameters import value_problem
+from buildsys.config.template import FILTERS
+from buildsys.errors import Mistake, Place
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Instance:
+    """A layer in a stack: `origins` says where each parameter's value comes from, `why` why it is there.
+
+    `parameters` holds all that the recipe declares, and `flavour` where the layer has several.
+    """
+
+    recipe: Recipe
+    parameters: Mapping[str, str]
+    origins: Mapping[str, str]
+    why: str
+    place: Place
+
+    @property
+    def name(self) -> str:
+        """The layer's name."""
+        return self.recipe.layer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """A layer that a stack will have, before its parameters are known."""
+
+    recipe: Recipe
+    use: LayerUse
+    why: str
+
+
+class Values:
+    """The parameter values of one stack: what is set, else what another layer has, else the default."""
+
+    def __init__(
+        self,
+        wanted: Mapping[str, Wanted],
+        present: Callable[[str, Iterable[str]], list[str]],
+        mistakes: list[Mistake],
+    ) -> None:
+        self._wanted, self._present, self._mistakes = wanted, present, mistakes
+        self._known: dict[tuple[str, str], tuple[str, str] | None] = {}
+        self._open: list[tuple[str, str]] = []
+
+    def value(self, layer: str, name: str) -> tuple[str, str] | None:
+        """Return a parameter's value and where it comes from; None after adding a mistake."""
+        key = (layer, name)
+        if key in self._known:
+            return self._known[key]
+        one = self._wanted[layer]
+        parameter = one.recipe.parameters[name]
+        place = one.use.places.get(name, one.use.place)
+        found: tuple[str, str] | None = None
+        if key in self._open:
+            loop = " → ".join(f"{each[0]}.{each[1]}" for each in [*self._open, key])
+            self._mistakes.append(Mistake(message=f"parameters take their values from each other: {loop}"))
+            return None
+        if name in one.use.parameters:
+            found = one.use.parameters[name], "stack"
+        elif parameter.source and (taken := self._taken(key, parameter.source)):
+            found = taken
+        elif parameter.default is not None:
+            found = parameter.default, "default"
+        if found is None:
+            self._mistakes.append(without_value(one.recipe, name, one.use))
+        else:
+            self._mistakes.extend(value_mistakes(parameter, found[0], place))
+        self._known[key] = found
+        return found
+
+    def _taken(self, key: tuple[str, str], source: ParameterSource) -> tuple[str, str] | None:
+        for other in self._present(source.layer, self._wanted):
+            if source.parameter in self._wanted[other].recipe.parameters:
+                self._open.append(key)
+                value = self.value(other, source.parameter)
+                self._open.pop()
+                if value is None:
+                    return None
+                text = FILTERS[source.filter](value[0]) if source.filter else value[0]
+                return text, f"{other}.{source.parameter}"
+        return None
+
+
+def unknown(recipe: Recipe, use: LayerUse) -> Iterator[Mistake]:
+    """Yield a mistake for each parameter that is set and not declared."""
+    for name in use.parameters:
+        if name not in recipe.parameters and name != "flavour":
+            known_names = [*recipe.parameters, *(["flavour"] if recipe.flavour else [])]
+            near = get_close_matches(name, known_names, 1)
+            which = f"`{recipe.layer}`" + (f" (flavour `{recipe.flavour}`)" if recipe.flavour else "")
+            known = ", ".join(f"`{each}`" for each in sorted(recipe.parameters)) or "none"
+            hint = f"did you mean `{near[0]}`?" if near else f"its parameters: {known}"
+            message = f"layer {which} has no parameter `{name}`"
+            yield Mistake(message=message, place=use.places.get(name, use.place), hint=hint)
+
+
+def without_value(recipe: Recipe, name: str, use: LayerUse) -> Mistake:
+    """Return the mistake that a parameter has no value."""
+    source = recipe.parameters[name].source
+    hint = f"it would be taken from `{source.layer}.{source.parameter}`, which is not there" if source else None
+    message = f"layer `{recipe.layer}` needs a value for `{name}`"
+    return Mistake(message=message, place=use.place, hint=hint)
+
+
+def value_mistakes(parameter: Parameter, value: str, place: Place) -> Iterator[Mistake]:
+    """Yield what is wrong with a value."""
+    if problem := value_problem(parameter, value):
+        yield Mistake(message=problem, place=place)

@@ -1,0 +1,1 @@
+"""Executes a plan: the queue, workers, retries, publishing."""

@@ -1,0 +1,105 @@
+"""Copies of build contexts: BuildKit reads exactly the bytes and modes that keys cover, whatever is edited meanwhile.
+
+BuildKit reads a context minutes after its key was computed, with every permission bit and with empty folders. And its
+transfer takes a file for one that it holds already if size, time and mode are equal, of any folder of the same name
+(buildx 0.29, BuildKit 0.25: two projects with files of one time got each other's bytes). So a context is copied once,
+when a run begins, with the modes that git keeps, to a folder whose name is the hash of what is in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from buildsys.bake.runtime import Copies
+from buildsys.config.model import LINK, Contents, File
+from buildsys.errors import InvalidInput, Mistake, Place, Unavailable
+from buildsys.plan.keys import at_their_stacks, context_files, folders_of
+from buildsys.plan.plan import Plan
+from buildsys.project.files import Home, open_file
+from buildsys.project.workspace import Workspace
+from buildsys.resolve.node import Node
+
+
+def copy_contexts(workspace: Workspace, nodes: Iterable[Node], contents: Contents, top: Path) -> Copies:
+    """Copy what the builds of nodes read into folders below `top`, which is in the project.
+
+    Raises `InvalidInput` for a file that is no longer what `contents` says of it.
+    """
+    home = workspace.home
+    context: dict[str, str] = {}
+    folders: dict[str, dict[str, str]] = {}
+    for node in nodes:
+        given = {
+            name: copy_context(home, folder, dict(context_files("", contents.get(folder, {}))), top)
+            for name, folder in node.folders
+        }
+        name = node.dockerfile.rpartition("/")[2]
+        files = dict(context_files(name, contents.get(node.folder, {})))
+        copy = copy_context(home, node.folder, files, top, beside=given.values())
+        context[node.name] = copy.relative_to(workspace.root).as_posix()
+        folders[node.name] = {each: path.relative_to(workspace.root).as_posix() for each, path in given.items()}
+    return Copies(context=context, folders=folders)
+
+
+def copy_context(home: Home, folder: str, files: Mapping[str, File], top: Path, *, beside: Iterable[Path] = ()) -> Path:
+    """Copy files of a folder into a folder below `top` that is called by their hash, and return its path.
+
+    `beside` are the copies of other folders that the same build reads: the transfer holds these by the name of the
+    build's own context. Raises `InvalidInput` for a file that is not what `files` says of it.
+    """
+    listed = {path: [file.content, file.executable] for path, file in sorted(files.items())}
+    text = json.dumps([listed, sorted(path.name for path in beside)])
+    target = top / hashlib.sha256(text.encode()).hexdigest()
+    if target.exists():
+        return target
+    source = home.find(folder)
+    try:
+        top.mkdir(exist_ok=True)
+        _folder(target, top)
+        for path, file in files.items():
+            copy = target / path
+            _folder(copy.parent, top)
+            if file.content.startswith(LINK):
+                copy.symlink_to(file.content.removeprefix(LINK))
+            else:
+                _copy_file(home, f"{folder}/{path}".strip("/"), source / path, copy, file)
+    except OSError as error:
+        raise Unavailable(f"`{error.filename or target}` cannot be written: {error.strerror}") from error
+    return target
+
+
+def _folder(path: Path, top: Path) -> None:
+    """Create a folder and those above it up to `top`, with git's mode whatever the umask."""
+    if path != top and not path.is_dir():
+        _folder(path.parent, top)
+        path.mkdir()
+        path.chmod(0o755)
+
+
+def _copy_file(home: Home, name: str, source: Path, copy: Path, file: File) -> None:
+    with open_file(source, home, name) as opened, copy.open("xb") as written:
+        status = os.fstat(opened.fileno())
+        shutil.copyfileobj(opened, written)
+    copy.chmod(0o755 if file.executable else 0o644)
+    os.utime(copy, ns=(status.st_mtime_ns, status.st_mtime_ns))
+    with copy.open("rb") as read:
+        digest = hashlib.file_digest(read, "sha256").hexdigest()
+    if file.content != f"sha256:{digest}":
+        message = f"`{home.show(name)}` changed while the run began"
+        raise InvalidInput([Mistake(message=message, place=Place(file=home.show(name)), hint="run the command again")])
+
+
+def contents_of(workspace: Workspace, made: Plan, folders: Iterable[str] | None = None) -> Contents:
+    """Return the files that the builds of a plan read, or those of some of its folders.
+
+    Raises `InvalidInput` for what leads out of the project or cannot be read, where a parameter names it at its stack.
+    """
+    try:
+        return workspace.contents(folders_of(made) if folders is None else folders)
+    except InvalidInput as error:
+        raise InvalidInput(at_their_stacks(made, error.mistakes())) from error

@@ -1,0 +1,55 @@
+"""Which bake variables differ on this machine, and which the caller's environment may not set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+from buildsys.errors import InvalidInput, Mistake
+from buildsys.plan.plan import Plan
+from buildsys.project.workspace import Workspace
+
+# BuildKit's own variable for rules that replace sources (docs of moby/buildkit, "Reproducing the pinned dependencies").
+SOURCE_POLICY = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
+
+
+def bake_environment(made: Plan, workspace: Workspace, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the bake variables that differ on this machine: mirrors, and parents that were bootstrapped here.
+
+    What the caller's environment sets is left to it, except parents: a key covers the one that the lock names. Raises
+    `InvalidInput` for an environment that would build something else. The mirrors' folder is written as a side effect.
+    """
+    from buildsys.project.mirrors import mirrored_variables, refuse_cache, write_mirrors
+    from buildsys.project.settings import read_settings
+
+    settings = read_settings(workspace.root, environ)
+    refuse_cache(settings, environ)
+    origins = dict(made.origins)
+    parents = {parent.variable: parent.reference for parent in made.parents if parent.locked.local}
+    remote = {parent.variable: parent.reference for parent in made.parents if not parent.locked.local}
+    found = {**mirrored_variables(settings, origins=origins, parents=remote), **parents}
+    if mistakes := tuple(_other_sources(made, found, environ)):
+        raise InvalidInput(mistakes)
+    found["BUILDSYS_MIRRORS"] = write_mirrors(settings, workspace.root)
+    given = environ.get("BUILDSYS_MIRRORS", found["BUILDSYS_MIRRORS"])
+    if given != found["BUILDSYS_MIRRORS"]:
+        message = f"BUILDSYS_MIRRORS is `{given}` in the environment, and no key covers what builds would find there"
+        hint = "run `unset BUILDSYS_MIRRORS`; buildsys.settings.yaml says which mirrors builds use"
+        raise InvalidInput([Mistake(message=message, hint=hint)])
+    return {name: value for name, value in sorted(found.items()) if name not in environ}
+
+
+def _other_sources(made: Plan, found: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[Mistake]:
+    """Yield a mistake for each variable of the environment with which a bake would build on other images."""
+    for parent in made.parents:
+        name, digest = parent.variable, parent.locked.digest
+        reference = found.get(name, parent.reference)
+        given = environ.get(name, reference)
+        # What has the locked digest is the same image, whichever registry it comes from.
+        if given != reference and not (digest and given.endswith(f"@{digest}")):
+            message = f"{name} is `{given}` in the environment, and the lock names `{reference}`"
+            hint = f"run `unset {name}`; `buildsys lock --update` moves a parent for everybody"
+            yield Mistake(message=message, hint=hint)
+    if environ.get(SOURCE_POLICY):
+        message = f"{SOURCE_POLICY} is set, and may replace what keys name by something else"
+        yield Mistake(message=message, hint=f"run `unset {SOURCE_POLICY}`")

@@ -1,0 +1,120 @@
+"""The bake file of one run: what is built and nothing else, on what exists by its digest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from buildsys.bake.runtime import Publication, linked_nodes, render_bake, render_flat
+from buildsys.plan.actions import BUILD, decide
+from tests.properties.bake_text import blocks
+from tests.unit.keyed import keyed
+from tests.unit.trees import FAST, tree
+
+COMM = FAST.replace("/opt/fast", "/opt/comm") + "after: [fast]\n"
+TAKES_FAST = (
+    "FROM toolchain AS build\nCOPY --from=fast / /\nARG VERSION\nARG FLAGS\n"
+    "RUN --mount=type=bind,from=mirrors,target=/run/mirrors make\nFROM scratch\nCOPY --from=build /artifact /\n"
+)
+FILES = {
+    **tree("stacks:\n  one: {layers: [system, fast, comm]}\n  two: {layers: [system, comm]}\n", comm=COMM),
+    "layers/comm/Dockerfile": TAKES_FAST,
+}
+PLAN, KEYS = keyed(FILES)
+TOOLS, FAST_NODE, WITH, ALONE = "tools-1", "fast-1_0-tools-1", "comm-1_0-tools-1-with-fast-1_0", "comm-1_0-tools-1"
+DIGEST = f"sha256:{'ab' * 32}"
+
+
+def rendered(existing: Collection[str], inputs: str = "{}") -> str:
+    """Return the file of a bake of all that is missing, where these nodes exist."""
+    references = dict.fromkeys(existing, f"r.example.com/nodes@{DIGEST}")
+    actions = decide(PLAN, KEYS, references, {}, ["one", "two"])
+    wanted = [node.name for node in PLAN.nodes if actions[node.name].word == BUILD]
+    published = {
+        name: Publication(
+            name=f"r.example.com/nodes:incoming-{name}",
+            annotations={"dev.buildsys.inputs": inputs, "dev.buildsys.key": KEYS.nodes[name].key},
+        )
+        for name in wanted
+    }
+    return render_bake(PLAN, wanted, references, published, {})
+
+
+def targets(existing: Collection[str]) -> dict[str, str]:
+    return blocks(rendered(existing), "target")
+
+
+def test_targets_are_the_nodes_that_are_built_and_the_mirrors() -> None:
+    assert list(targets([])) == ["mirrors", "system-1", TOOLS, ALONE, FAST_NODE, WITH]
+    assert list(targets([TOOLS, "system-1", FAST_NODE])) == ["mirrors", ALONE, WITH]
+    # What only something that exists needs is neither built nor named.
+    assert list(targets([FAST_NODE, WITH, ALONE])) == ["mirrors", "system-1"]
+
+
+def test_nodes_that_exist_are_taken_by_their_digest_and_others_by_a_link() -> None:
+    body = targets([FAST_NODE])[WITH]
+    assert f'fast      = "docker-image://r.example.com/nodes@{DIGEST}"' in body
+    assert f'toolchain = "target:{TOOLS}"' in body
+    assert 'mirrors   = "target:mirrors"' in body
+    body = targets([TOOLS])[WITH]
+    assert f'fast      = "target:{FAST_NODE}"' in body
+    assert f'toolchain = "docker-image://r.example.com/nodes@{DIGEST}"' in body
+
+
+def test_no_link_leads_out_of_the_file_whatever_exists() -> None:
+    names = [node.name for node in PLAN.nodes]
+    for number in range(2 ** len(names)):
+        existing = [name for index, name in enumerate(names) if number >> index & 1]
+        text = rendered(existing)
+        found = blocks(text, "target")
+        linked = {part.split('"')[0] for part in text.split('"target:')[1:]}
+        assert linked <= found.keys()
+        assert "None" not in text
+
+
+def test_parent_stays_a_variable_and_an_absent_artifact_stays_empty() -> None:
+    found = targets([])
+    assert 'base = "docker-image://${BUILDSYS_PARENT_LINUX_1}"' in found["system-1"]
+    assert 'fast      = "docker-image://scratch"' in found[ALONE]
+
+
+def test_node_is_pushed_to_its_staging_tag_with_its_key_and_inputs_and_without_provenance() -> None:
+    body = targets([])[TOOLS]
+    key = KEYS.nodes[TOOLS].key
+    assert re.search(rf'tags += \["r\.example\.com/nodes:incoming-{TOOLS}"\]', body)
+    assert '"manifest:dev.buildsys.inputs={}"' in body
+    assert f'"manifest:dev.buildsys.key={key}"' in body
+    assert '["type=image,push=true,store=false,oci-mediatypes=true"]' in body
+    assert '["type=provenance,disabled=true"]' in body
+
+
+def test_inputs_that_look_like_hcl_are_written_as_text() -> None:
+    body = blocks(rendered([], inputs='{"variable A":"${HOME} %{ if x } \\"q\\" $$"}'), "target")[TOOLS]
+    assert r'"manifest:dev.buildsys.inputs={\"variable A\":\"$${HOME} %%{ if x } \\\"q\\\" $$\"}"' in body
+
+
+def test_file_is_the_same_every_time() -> None:
+    assert rendered([TOOLS]) == rendered([TOOLS])
+
+
+def test_bake_of_one_target_brings_what_it_links_to_and_no_more() -> None:
+    assert linked_nodes(PLAN, [WITH], {}) == (TOOLS, FAST_NODE)
+    assert linked_nodes(PLAN, [WITH], {FAST_NODE: "r"}) == (TOOLS,)
+    assert linked_nodes(PLAN, ["two"], {}) == ("system-1", TOOLS, ALONE)
+    found = blocks(render_bake(PLAN, [WITH], {}, {}, {}), "target")
+    assert list(found) == ["mirrors", TOOLS, FAST_NODE, WITH]
+    assert all('["type=cacheonly"]' in body for body in found.values())
+
+
+def test_stack_that_is_not_published_has_its_names_and_labels() -> None:
+    body = blocks(
+        render_bake(PLAN, ["two"], {ALONE: "r@sha256:1", "system-1": "s"}, {}, {"two": {"k": "v"}}), "target"
+    )["two"]
+    assert 'tags = ["${BUILDSYS_REGISTRY}/two:${BUILDSYS_TAG}"]' in " ".join(body.split())
+    assert re.search(r'k += "v"', body)
+    assert '"docker-image://r@sha256:1"' in body
+
+
+def test_flat_file_links_nowhere() -> None:
+    text = render_flat(PLAN, [node.name for node in PLAN.nodes], {})
+    assert text.count('"target:') == text.count('"target:mirrors"')

@@ -1,0 +1,353 @@
+"""What is mutable resolved into the lock: which source is asked, what moves, what stays and what is said of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from buildsys.commands.lock import Change, missing_entries, outdated, resolved
+from buildsys.config.lockfile import Lock, LockedDownload, LockedParent, lock_text, parse_lock
+from buildsys.errors import InvalidInput
+from buildsys.oci.client import Registry
+from buildsys.oci.http import Request, Response
+from buildsys.oci.reference import OCI_INDEX, digest_of
+from buildsys.plan.freshness import stale
+from buildsys.plan.plan import Plan
+from buildsys.project.settings import Settings
+from tests.unit.trees import FAST, planned, tree
+
+WEDNESDAY, MONDAY = date(2026, 11, 25), "2026-11-23"
+OLD = f"sha256:{'1' * 64}"
+URL = "https://example.com/archive"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Transport:
+    """A registry that has these manifests, by host, repository and tag, and knows no blob; `asked` is in order."""
+
+    manifests: Mapping[str, bytes]
+    broken: Collection[str] = ()
+    asked: list[str] = field(default_factory=list)
+
+    def send(self, request: Request) -> Response:
+        name = request.url.removeprefix("https://").replace("/v2/", "/").replace("/manifests/", ":")
+        self.asked.append(name)
+        body = self.manifests.get(name)
+        if name in self.broken or body is None:
+            return Response(status=500 if name in self.broken else 404)
+        headers = {"content-type": OCI_INDEX, "docker-content-digest": digest_of(body), "content-length": "1"}
+        return Response(status=200, headers=headers, body=b"" if request.method == "HEAD" else body)
+
+    def close(self) -> None:
+        pass
+
+
+def registry(transport: Transport) -> Registry:
+    return Registry(transport=transport, sleep=lambda _: None)
+
+
+def index(word: str, **platforms: str) -> bytes:
+    """Return an index with a manifest for each platform, and what a build tells of itself, which has none."""
+    listed = [
+        {"mediaType": "m", "digest": digest, "size": 1, "platform": {"os": "linux", "architecture": name}}
+        for name, digest in platforms.items()
+    ]
+    told = {"mediaType": "m", "digest": OLD, "size": 1, "platform": {"os": "unknown", "architecture": "unknown"}}
+    return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "word": word, "manifests": [*listed, told]}).encode()
+
+
+LINUX, MIRROR, TOOLS = index("linux", arm64=OLD, amd64=OLD), index("mirror"), index("tools")
+ALL = {"example.com/linux:1": LINUX, "example.org/linux:1": MIRROR, "example.com/tools:1": TOOLS}
+
+
+def project() -> Plan:
+    """Return a plan with a parent of two sources, a toolchain, an epoch, and a download without a checksum."""
+    system = tree()["layers/system/layer.yaml"] + "freshness: week\n"
+    two = '["example.com/linux:{release}", "example.org/linux:{release}"]'
+    system = system.replace('["example.com/linux:{release}"]', two)
+    fast = FAST + f"downloads: {{source: {{url: '{URL}', sha256: unknown, reason: r}}}}\n"
+    files = tree(system=system, fast=fast)
+    files["layers/system/Dockerfile"] += "ARG EPOCH\n"
+    files["layers/fast/Dockerfile"] = (
+        "FROM scratch AS s\nARG SOURCE_URL\nARG SOURCE_SHA256\n" + tree()["layers/fast/Dockerfile"]
+    )
+    return planned({**files, "buildsys.lock": 'version: 1\nepochs: {system: "2026-11-02"}\n'})
+
+
+PLAN = project()
+HELD = Lock(
+    parents=MappingProxyType(
+        {
+            "linux-1": LockedParent(reference="example.com/linux:1", digest=OLD),
+            "tools-1": LockedParent(reference="example.com/tools:1", digest=OLD),
+            "not-used": LockedParent(reference="example.com/x:1", digest=OLD),
+        }
+    ),
+    epochs=MappingProxyType({"system": "2026-11-02", "not-used": "2026-11-02"}),
+    downloads=MappingProxyType({URL: LockedDownload(sha256="1" * 64, size=3)}),
+)
+
+
+def ask(
+    held: Lock, transport: Transport | None, update: Collection[str] | None = None, settings: Settings | None = None
+) -> tuple[Lock, dict[str, Change]]:
+    """Return the new lock and what is said of each entry; no transport is offline."""
+    asked = registry(transport) if transport else None
+    found, changes = resolved(
+        PLAN, held, update=update, registry=asked, settings=settings or Settings(), today=WEDNESDAY
+    )
+    return found, {each.name: each for each in changes}
+
+
+def served(folder: Path, data: bytes) -> Settings:
+    """Return settings in which the host of the download is a folder that has it."""
+    (folder / "archive").write_bytes(data)
+    return Settings(downloads={"https://example.com": folder.as_uri()})
+
+
+def test_what_is_missing_is_added(tmp_path: Path) -> None:
+    found, changes = ask(Lock(), Transport(manifests=ALL), settings=served(tmp_path, b"abc"))
+    assert found == Lock(
+        parents={
+            "linux-1": LockedParent(
+                reference="example.com/linux:1",
+                digest=digest_of(LINUX),
+                platforms={"linux/amd64": OLD, "linux/arm64": OLD},
+            ),
+            "tools-1": LockedParent(reference="example.com/tools:1", digest=digest_of(TOOLS), platforms={}),
+        },
+        epochs={"system": MONDAY},
+        downloads={URL: LockedDownload(sha256=hashlib.sha256(b"abc").hexdigest(), size=3)},
+    )
+    assert {name: (each.before, each.note) for name, each in changes.items()} == dict.fromkeys(
+        ["linux-1", "tools-1", "system", URL], (None, "")
+    )
+
+
+def test_what_is_there_stays_and_nobody_is_asked() -> None:
+    transport = Transport(manifests=ALL)
+    found, changes = ask(HELD, transport)
+    assert transport.asked == []
+    assert {name: parent.digest for name, parent in found.parents.items()} == {"linux-1": OLD, "tools-1": OLD}
+    assert (dict(found.epochs), dict(found.downloads)) == ({"system": "2026-11-02"}, dict(HELD.downloads))
+    assert [each for each in changes.values() if each.before != each.after or each.note] == []
+
+
+def test_unknown_parent_is_resolved_from_the_second_source_and_says_so() -> None:
+    unknown = LockedParent(reference="example.com/linux:1", digest=None, reason="no file records it")
+    held = Lock(parents={**HELD.parents, "linux-1": unknown}, epochs=HELD.epochs, downloads=HELD.downloads)
+    found, changes = ask(held, Transport(manifests={"example.org/linux:1": MIRROR}))
+    assert found.parents["linux-1"] == LockedParent(
+        reference="example.org/linux:1", digest=digest_of(MIRROR), platforms={}
+    )
+    assert changes["linux-1"] == Change(
+        name="linux-1",
+        before=None,
+        after=digest_of(MIRROR),
+        note="from source 2, example.org/linux:1: `example.com/linux:1` does not exist",
+    )
+
+
+def test_first_source_is_asked_first_and_a_later_one_only_if_it_must() -> None:
+    transport = Transport(manifests=ALL)
+    ask(HELD, transport, update=["linux-*"])
+    assert transport.asked == ["example.com/linux:1"]
+
+
+def test_parent_that_no_source_has_is_unknown_with_all_that_was_said() -> None:
+    without = Lock(epochs=HELD.epochs, downloads=HELD.downloads)
+    found, changes = ask(without, Transport(manifests={}, broken=["example.org/linux:1"]))
+    reason = found.parents["linux-1"].reason or ""
+    assert found.parents["linux-1"].digest is None
+    assert reason.startswith("`example.com/linux:1` does not exist; ")
+    assert "example.org" in reason
+    assert changes["linux-1"].note == reason
+
+
+def test_update_that_reaches_nobody_keeps_the_entry_and_says_so() -> None:
+    found, changes = ask(HELD, Transport(manifests={}), update=["linux-1"])
+    assert found.parents["linux-1"] == HELD.parents["linux-1"]
+    assert changes["linux-1"].note == (
+        "kept as it is: `example.com/linux:1` does not exist; `example.org/linux:1` does not exist"
+    )
+
+
+def test_offline_keeps_what_is_there_and_says_so() -> None:
+    unknown = LockedParent(reference="example.com/tools:1", digest=None, reason="nobody says")
+    held = Lock(parents={"tools-1": unknown}, epochs=HELD.epochs)
+    found, changes = ask(held, None, update=[])
+    assert found.parents["tools-1"] == unknown
+    assert changes["tools-1"].note == "kept as it is: offline"
+    missing = LockedParent(reference="example.com/linux:1", digest=None, reason="not asked, offline")
+    assert found.parents["linux-1"] == missing
+    assert (dict(found.downloads), changes[URL].note) == ({}, "not asked, offline")
+    found, changes = ask(HELD, None, update=[URL])
+    assert (dict(found.downloads), changes[URL].note) == (dict(HELD.downloads), "kept as it is: offline")
+    assert changes["linux-1"].note == ""
+
+
+def test_update_without_names_moves_everything_but_toolchains(tmp_path: Path) -> None:
+    found, changes = ask(HELD, Transport(manifests=ALL), update=[], settings=served(tmp_path, b"new"))
+    assert found.parents["linux-1"].digest == digest_of(LINUX)
+    assert found.parents["tools-1"].digest == OLD
+    assert found.epochs["system"] == MONDAY
+    assert found.downloads[URL].sha256 == hashlib.sha256(b"new").hexdigest()
+    assert {name for name, each in changes.items() if each.before != each.after} == {"linux-1", "system", URL}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "moved"),
+    [
+        ("tools-1", {"tools-1"}),
+        ("tools-*", {"tools-1"}),
+        ("*-1", {"linux-1", "tools-1"}),
+        ("system", {"system"}),
+        ("https://example.com/*", {URL}),
+    ],
+)
+def test_update_moves_what_its_patterns_name(tmp_path: Path, pattern: str, moved: set[str]) -> None:
+    _, changes = ask(HELD, Transport(manifests=ALL), update=[pattern], settings=served(tmp_path, b"new"))
+    assert {name for name, each in changes.items() if each.before != each.after} == moved
+
+
+def test_pattern_that_means_nothing_is_an_error_with_a_way_out() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        ask(HELD, Transport(manifests=ALL), update=["linux-1", "linux-9", "x*"])
+    assert [(each.message, each.hint) for each in caught.value.mistakes()] == [
+        ("nothing in the lock is named `linux-9`", "`buildsys lock --json` shows all entries"),
+        ("nothing in the lock is named `x*`", "`buildsys lock --json` shows all entries"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("today", "epoch"),
+    [
+        (date(2026, 11, 23), "2026-11-23"),
+        (date(2026, 11, 29), "2026-11-23"),
+        (date(2026, 11, 30), "2026-11-30"),
+        (date(2027, 1, 1), "2026-12-28"),
+    ],
+)
+def test_epoch_moves_to_the_monday_of_the_week(today: date, epoch: str) -> None:
+    found, _ = resolved(PLAN, HELD, update=["system"], registry=None, settings=Settings(), today=today)
+    assert dict(found.epochs) == {"system": epoch}
+
+
+def test_what_nothing_uses_is_dropped() -> None:
+    found, changes = ask(HELD, Transport(manifests=ALL))
+    assert "not-used" not in {*found.parents, *found.epochs, *changes}
+
+
+def test_mirror_is_asked_and_the_lock_names_the_original() -> None:
+    transport = Transport(manifests={"mirror.example.net/linux:1": LINUX})
+    settings = Settings(parents={"example.com": "mirror.example.net"})
+    found, _ = ask(HELD, transport, update=["linux-1"], settings=settings)
+    assert transport.asked == ["mirror.example.net/linux:1"]
+    assert found.parents["linux-1"].reference == "example.com/linux:1"
+
+
+@pytest.mark.parametrize(("held", "note"), [(HELD, "kept as it is: "), (Lock(parents=HELD.parents), "unknown: ")])
+def test_download_that_fails_is_kept_or_unknown_and_says_why(tmp_path: Path, held: Lock, note: str) -> None:
+    settings = Settings(downloads={"https://example.com": tmp_path.as_uri()})
+    found, changes = ask(held, Transport(manifests=ALL), update=[URL], settings=settings)
+    assert dict(found.downloads) == dict(held.downloads)
+    assert changes[URL].note.startswith(note)
+    assert "archive" in changes[URL].note
+
+
+def test_missing_are_the_parents_without_an_entry() -> None:
+    assert missing_entries(PLAN, HELD) == ()
+    assert missing_entries(PLAN, Lock()) == ("linux-1", "tools-1")
+
+
+def locked(**digests: str | None) -> Plan:
+    """Return the plan with these parents locked."""
+    lock = Lock(
+        parents={
+            name.replace("_", "-"): LockedParent(
+                reference=f"example.com/{name.replace('_', ':')}", digest=digest, reason="r"
+            )
+            for name, digest in digests.items()
+        }
+    )
+    return planned({**tree(), "buildsys.lock": lock_text(lock)})
+
+
+def test_outdated_is_what_its_tag_has_left() -> None:
+    transport = Transport(manifests={"example.com/linux:1": LINUX, "example.com/tools:1": TOOLS})
+    found = outdated(locked(linux_1=OLD, tools_1=digest_of(TOOLS)), registry(transport), Settings(), WEDNESDAY)
+    assert found == (Change(name="linux-1", before=OLD, after=digest_of(LINUX)),)
+
+
+def test_outdated_says_what_is_gone_and_what_could_not_be_asked() -> None:
+    transport = Transport(manifests={}, broken=["example.com/tools:1"])
+    first, second = outdated(locked(linux_1=OLD, tools_1=OLD), registry(transport), Settings(), WEDNESDAY)
+    assert (first.name, first.note) == ("linux-1", "`example.com/linux:1` does not exist any more")
+    assert (second.name, second.after) == ("tools-1", None)
+    assert "500" in second.note
+
+
+def test_outdated_asks_nothing_of_what_is_unknown() -> None:
+    transport = Transport(manifests={})
+    assert outdated(locked(linux_1=None, tools_1=None), registry(transport), Settings(), WEDNESDAY) == ()
+    assert transport.asked == []
+
+
+def test_packages_are_stale_when_their_week_is_over() -> None:
+    assert stale(PLAN, date(2026, 11, 8)) == ()
+    assert stale(PLAN, date(2026, 11, 9)) == (("system", "2026-11-02"),)
+
+
+TRICKY = ['say "x"', "a: b # c", "back\\slash", "line\nend", "tab\tend", "é→☃", "{a}", "- x", "", "🙂"]
+
+
+@pytest.mark.parametrize("text", TRICKY)
+def test_text_of_a_lock_is_read_as_it_was(text: str) -> None:
+    lock = Lock(
+        parents={
+            "b": LockedParent(reference="host:5000/a/b:1.0", digest=None, reason=text),
+            "a-1.10": LockedParent(
+                reference="example.com/a:1", digest=OLD, source=text or None, platforms={"linux/amd64": OLD}
+            ),
+        },
+        epochs={"z-os": "2026-11-23", "a-os": "2026-11-16"},
+        downloads={f"https://example.com/{text or 'x'}": LockedDownload(sha256="2" * 64, size=12)},
+    )
+    assert parse_lock(lock_text(lock)) == lock
+    assert lock_text(parse_lock(lock_text(lock))) == lock_text(lock)
+
+
+def test_text_of_a_lock_is_sorted_and_exact() -> None:
+    lock = Lock(
+        parents={
+            "b": LockedParent(reference="b:1", digest=None, reason="r"),
+            "a": LockedParent(reference="a:1", digest=OLD, platforms={"linux/b": OLD, "linux/a": OLD}),
+        },
+        epochs={"b": "2026-11-23", "a": "2026-11-16"},
+    )
+    assert lock_text(lock) == (
+        "# Written by `buildsys lock`; a person may edit it, the command keeps what it finds.\n"
+        "version: 1\n"
+        "epochs:\n"
+        "  a: 2026-11-16\n"
+        "  b: 2026-11-23\n"
+        "parents:\n"
+        "  a:\n"
+        "    reference: a:1\n"
+        f"    digest: {OLD}\n"
+        "    platforms:\n"
+        f"      linux/a: {OLD}\n"
+        f"      linux/b: {OLD}\n"
+        "  b:\n"
+        "    reference: b:1\n"
+        "    digest: unknown\n"
+        '    reason: "r"\n'
+    )
+    assert parse_lock(lock_text(Lock())) == Lock()

@@ -1,0 +1,302 @@
+"""A tree becomes a catalog, or every mistake of it with its place."""
+
+from __future__ import annotations
+
+import pytest
+
+from buildsys.config.catalog import load
+from buildsys.config.model import Weight
+from buildsys.errors import InvalidInput
+from tests.unit.keyed import keyed
+from tests.unit.trees import FAST, loaded, mistakes, tree
+
+
+def one(files: dict[str, str]) -> tuple[str, str, str | None]:
+    found = mistakes(files)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def layers_of(text: str) -> dict[str, dict[str, dict[str, str]]]:
+    """Return the parameters that stacks set, by stack and layer."""
+    catalog = load(tree(text))
+    return {stack.name: {use.layer: dict(use.parameters) for use in stack.layers} for stack in catalog.stacks}
+
+
+def test_versions_stay_as_they_are_written() -> None:
+    text = "stacks:\n  a: {layers: [system, fast: 3.10]}\n  b: {layers: [system, fast: {version: 18.00, flags: on}]}\n"
+    found = layers_of(text)
+    assert found["a"]["fast"] == {"version": "3.10"}
+    assert found["b"]["fast"] == {"version": "18.00", "flags": "on"}
+
+
+def test_matrix_makes_a_stack_of_every_combination_but_those_excluded() -> None:
+    text = (
+        "families:\n  f:\n    description: d\n    name: 'f{r}[-v{v}]'\n"
+        "    layers:\n      - system: {release: '{r}'}\n      - fast: '{v}'\n        when: v\n"
+        "    matrix: [{r: [1, 2]}, {r: [1, 2], v: [1.0, 3.10]}]\n    exclude: [{r: 2, v: [3.10]}]\n"
+    )
+    assert layers_of(text) == {
+        "f1": {"system": {"release": "1"}},
+        "f1-v1.0": {"system": {"release": "1"}, "fast": {"version": "1.0"}},
+        "f1-v3.10": {"system": {"release": "1"}, "fast": {"version": "3.10"}},
+        "f2": {"system": {"release": "2"}},
+        "f2-v1.0": {"system": {"release": "2"}, "fast": {"version": "1.0"}},
+    }
+
+
+def test_layer_can_depend_on_the_values_of_a_row() -> None:
+    text = (
+        "families:\n  f:\n    description: d\n    name: 'f{w}'\n"
+        "    layers:\n      - system\n      - fast:\n        when: {w: [a, b]}\n    matrix: [{w: [a, b, c]}]\n"
+    )
+    found = layers_of(text)
+    assert [name for name, uses in found.items() if "fast" in uses] == ["fa", "fb"]
+
+
+def test_braces_in_a_single_stack_are_no_template() -> None:
+    assert layers_of('stacks:\n  a: {layers: [system, fast: {flags: "{x} }{"}]}\n')["a"]["fast"]["flags"] == "{x} }{"
+
+
+def test_single_stack_with_a_condition_is_refused_and_not_left_without_the_layer() -> None:
+    text = "stacks:\n  a:\n    layers:\n      - system\n      - fast:\n        when: cuda\n"
+    expected = ("stacks.yaml:5:9", "`when` has no meaning in the single stack `a`, which has no rows", None)
+    assert one(tree(text)) == expected
+
+
+def test_stack_with_the_name_of_its_family_is_refused() -> None:
+    text = "families:\n  f:\n    description: d\n    name: f\n    layers: [system]\n    matrix: [{}]\n"
+    assert one(tree(text))[1] == "the stack `f` has the name of a group"
+
+
+def test_group_of_a_row_must_be_a_name() -> None:
+    text = (
+        "families:\n  f:\n    description: d\n    name: 'f{r}'\n    layers: [system: {release: '{r}'}]\n"
+        "    matrix: [{r: 1, groups: [two words]}]\n"
+    )
+    message = "`two words` cannot be the name of a group: lower-case letters, digits, single `-` between"
+    assert one(tree(text)) == ("stacks.yaml:6:14", message, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("f{x}", "no row of the matrix has the variable `x`"),
+        ("f{r", "a single `{`: a literal brace is written twice"),
+        ("f{r|upper}", "`|upper` is not a filter, expected one of `series`, `major`, `nodots`, `dashes`"),
+    ],
+)
+def test_name_of_a_family_is_checked(name: str, message: str) -> None:
+    text = (
+        f"families:\n  f:\n    description: d\n    name: '{name}'\n    layers: [system: {{release: '{{r}}'}}]\n"
+        "    matrix: [{r: 1}]\n"
+    )
+    place, found, _ = mistakes(tree(text))[0]
+    assert (place, found) == ("stacks.yaml:4:11", message)
+
+
+def test_variable_that_nothing_uses_is_told_with_the_nearest_name() -> None:
+    text = (
+        "families:\n  f:\n    description: d\n    name: 'f{release}'\n    layers: [system: {release: '{release}'}]\n"
+        "    matrix: [{release: 1, relaese: 2}]\n"
+    )
+    expected = ("stacks.yaml:6:27", "nothing in the family uses the variable `relaese`", "did you mean `release`?")
+    assert one(tree(text)) == expected
+
+
+def test_name_that_a_row_cannot_fill_is_told_with_the_brackets_that_help() -> None:
+    text = (
+        "families:\n  f:\n    description: d\n    name: 'f{r}-{v}'\n    layers: [system: {release: '{r}'}]\n"
+        "    matrix: [{r: 1, v: 2}, {r: 2}]\n"
+    )
+    message = "the name `f{r}-{v}` uses `v`, which this row does not have"
+    assert one(tree(text)) == ("stacks.yaml:6:28", message, "put the part in brackets: `[-v{v}]`")
+
+
+def test_row_named_by_a_stack_of_the_family_must_exist() -> None:
+    text = (
+        "families:\n  f:\n    description: d\n    name: 'image{r}'\n    layers: [system: {release: '{r}'}]\n"
+        "    matrix: [{r: 1}]\n    stacks: {image2: {groups: [x]}}\n"
+    )
+    assert one(tree(text)) == ("stacks.yaml:7:14", "the matrix makes no stack `image2`", "did you mean `image1`?")
+
+
+def test_deprecation_of_stack_goes_before_that_of_row_and_family() -> None:
+    text = (
+        "families:\n  f:\n    description: d\n    deprecated: all\n    name: 'f{r}'\n"
+        "    layers: [system: {release: '{r}'}]\n    matrix: [{r: 1}, {r: 2, deprecated: row}]\n"
+        "    stacks: {f2: {deprecated: own}}\n"
+    )
+    assert {stack.name: stack.deprecated for stack in load(tree(text)).stacks} == {"f1": "all", "f2": "own"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("[fast]", "a layer is a name, or one name with its parameters and beside it `when`"),
+        ("{}", "a layer is a name, or one name with its parameters and beside it `when`; found none"),
+        (
+            "{fast: {}, system: {}}",
+            "a layer is a name, or one name with its parameters and beside it `when`; found `fast`, `system`",
+        ),
+        ("fast: [a, b]", "expected the parameters of `fast`"),
+        ("fast: {version: {a: b}}", "`version` is not a text or a list of texts"),
+    ],
+)
+def test_entry_that_is_no_layer_is_told(entry: str, message: str) -> None:
+    text = f"stacks:\n  a:\n    layers:\n      - system\n      - {entry}\n"
+    place, found, _ = one(tree(text))
+    assert found == message
+    assert place.startswith("stacks.yaml:5:")
+
+
+def test_unknown_keys_are_told_together_with_all_other_mistakes() -> None:
+    files = tree("stacks:\n  a: {layers: [systm], groop: x}\n", fast=FAST.replace("prefix:", "prefx:"))
+    assert mistakes(files) == [
+        (
+            "layers/fast/layer.yaml:1:1",
+            "an artifact needs a `prefix`",
+            "the one path that it owns, such as `/opt/tool`",
+        ),
+        ("layers/fast/layer.yaml:4:1", "unknown key `prefx`", "did you mean `prefix`?"),
+        ("stacks.yaml:2:16", "the stack `a` has the layer `systm`, which does not exist", "did you mean `system`?"),
+        ("stacks.yaml:2:24", "unknown key `groop`", "did you mean `groups`?"),
+    ]
+
+
+def test_provided_name_is_no_layer_of_a_stack() -> None:
+    assert one(tree("stacks:\n  a: {layers: [os]}\n"))[1] == "the stack `a` has the layer `os`, which does not exist"
+
+
+def test_layer_with_a_name_that_another_provides_is_refused() -> None:
+    other = "description: d\nkind: system\nlicence: free\npackages: [{names: [x]}]\n"
+    expected = ("layers/os/layer.yaml:1:1", "`os` is a layer and also a name that another layer provides", None)
+    assert one(tree(os=other)) == expected
+
+
+def test_toolchain_must_be_one() -> None:
+    text = FAST + "toolchain: {layer: system}\n"
+    message = "`system` is a layer of kind `system`, expected a toolchain"
+    assert one(tree(fast=text)) == ("layers/fast/layer.yaml:10:20", message, None)
+
+
+def test_parameter_that_nothing_uses_is_told() -> None:
+    text = FAST.replace("parameters:", "parameters:\n  speed: {description: how fast, default: 1}")
+    assert one(tree(fast=text)) == (
+        "layers/fast/layer.yaml:7:3",
+        "nothing in this layer uses the parameter `speed`",
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("type: integer, default: 1.0", "`flags` is a whole number, not `1.0`"),
+        ("type: boolean, default: yes", "`flags` is `true` or `false`, not `yes`"),
+        ("type: folder, default: ../x", "`flags` is a folder inside the project, not `../x`"),
+        ("values: [1.0, 3.10], default: 3.1", "`3.1` is not a value of `flags`, did you mean `3.10`?"),
+        ("pattern: '[0-9]+', default: 1a", "`1a` does not have the form `[0-9]+` that `flags` wants"),
+        (
+            "pattern: '(', default: a",
+            "`(` is not a regular expression: missing ), unterminated subpattern at position 0",
+        ),
+        (
+            "from: system.release|half, default: a",
+            "`|half` is not a filter, expected one of `series`, `major`, `nodots`, `dashes`",
+        ),
+    ],
+)
+def test_parameter_is_held_to_what_it_declares(said: str, message: str) -> None:
+    text = FAST.replace("type: words, default: []", said)
+    place, found, _ = one(tree(fast=text))
+    assert (place.rpartition(":")[0], found) == ("layers/fast/layer.yaml:8", message)
+
+
+def test_condition_on_a_value_that_is_never_had_is_told() -> None:
+    text = FAST.replace("default: 1.0,", "default: 1.0, values: [1.0],") + "tests: [{run: x, when: {version: 2.0}}]\n"
+    assert one(tree(fast=text)) == ("layers/fast/layer.yaml:10:34", "`2.0` is never a value of `version`", None)
+
+
+def test_text_with_an_unknown_parameter_is_told_with_the_nearest_name() -> None:
+    text = FAST + 'tests: [{run: "fast --version", expect: "{verson}"}]\n'
+    expected = ("layers/fast/layer.yaml:10:41", "`verson` is not a parameter of this layer", "did you mean `version`?")
+    assert one(tree(fast=text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("A B", "x", "`A B` cannot be the name of a variable: letters, digits and `_`, no digit first"),
+        ("1A", "x", "`1A` cannot be the name of a variable: letters, digits and `_`, no digit first"),
+        ("A", "x\\ny", "the value of `A` has more than one line, which an image's variable cannot hold"),
+    ],
+)
+def test_variable_that_a_dockerfile_cannot_hold_is_refused(name: str, value: str, message: str) -> None:
+    text = FAST.replace("{prepend: {PATH: /opt/fast/bin}}", f'{{set: {{"{name}": "{value}"}}}}')
+    place, found, _ = one(tree(fast=text))
+    assert (place, found) == ("layers/fast/layer.yaml:9:14", message)
+
+
+def test_label_of_several_lines_is_refused() -> None:
+    text = FAST + 'labels: {a: "x\\nUSER root"}\n'
+    message = "a label has more than one line, which a Dockerfile's `LABEL` cannot hold"
+    assert one(tree(fast=text)) == ("layers/fast/layer.yaml:10:13", message, None)
+
+
+def test_tree_without_stacks_file_is_told_so() -> None:
+    files = tree()
+    del files["stacks.yaml"]
+    with pytest.raises(InvalidInput) as caught:
+        load(files)
+    assert [each.message for each in caught.value.mistakes()] == ["`stacks.yaml` is missing"]
+
+
+def test_files_below_a_layer_and_beside_are_not_layers() -> None:
+    files = {**tree(), "layers/fast/tests/layer.yaml": "x: [", "layers/README.md": "{", "other/x/layer.yaml": "["}
+    assert sorted(loaded(files).layers) == ["fast", "system", "tools"]
+
+
+def test_values_of_a_catalog_cannot_be_changed() -> None:
+    catalog = loaded(tree())
+    with pytest.raises(TypeError):
+        catalog.layers["new"] = catalog.layers["fast"]  # type: ignore[index]
+    with pytest.raises(TypeError):
+        catalog.layers["fast"].recipes[""].parameters["x"] = None  # type: ignore[index]
+    with pytest.raises(TypeError):
+        catalog.stacks[0].layers[0].parameters["x"] = "y"  # type: ignore[index]
+
+
+def test_layer_whose_builds_can_read_its_metadata_is_warned_of() -> None:
+    files = tree("stacks:\n  a: {layers: [system]}\n")
+    bare = {path: text for path, text in files.items() if not path.endswith(".dockerignore")}
+    warned = load(bare).warnings
+    assert "layers/system/layer.yaml" in {each.place.file for each in warned if each.place}
+    assert all("can read its `layer.yaml`" in each.message for each in warned)
+    quiet = {f"{path.rpartition('/')[0]}/.dockerignore": "layer.yaml\n" for path in bare if path.startswith("layers/")}
+    assert load({**bare, **quiet}).warnings == ()
+
+
+def test_weight_is_read_in_bytes_and_is_no_input_of_a_key() -> None:
+    plain = tree("stacks:\n  one: {layers: [system, fast]}\n")
+    heavy = {
+        **plain,
+        "layers/fast/layer.yaml": plain["layers/fast/layer.yaml"]
+        + "weight: {memory: 1.5 GB, disk: 20 MB, minutes: 7}\n",
+    }
+    (before, first), (after, second) = keyed(plain), keyed(heavy)
+    weights = {node.recipe.layer: node.recipe.weight for node in after.nodes}
+    assert weights["fast"] == Weight(memory=1_500_000_000, disk=20_000_000, minutes=7)
+    assert weights["system"] == Weight()
+    assert {name: key.key for name, key in first.nodes.items()} == {name: key.key for name, key in second.nodes.items()}
+    assert before.nodes != after.nodes
+
+
+@pytest.mark.parametrize("size", ["4", "4 TB", "-1 GB", "GB"])
+def test_weight_that_is_no_size_is_told_at_its_place(size: str) -> None:
+    files = tree("stacks:\n  one: {layers: [system, fast]}\n")
+    files["layers/fast/layer.yaml"] += f"weight: {{memory: '{size}'}}\n"
+    with pytest.raises(InvalidInput) as raised:
+        load(files)
+    assert raised.value.mistakes()[0].place is not None
+    assert "(MB|GB)" in str(raised.value)

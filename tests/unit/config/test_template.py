@@ -1,0 +1,56 @@
+"""What `{name}` in a text becomes, and which texts are refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from buildsys.config import template
+
+
+def test_values_filters_and_doubled_braces_are_put_in() -> None:
+    values = {"version": "11.0.3", "name": "x"}
+    text = "{name}-{version}-{version|series}-{version|major}-{version|nodots}-{version|dashes}-{{name}}"
+    assert template.fill(text, values) == "x-11.0.3-11.0-11-1103-11-0-3-{name}"
+
+
+def test_value_with_braces_is_not_read_again() -> None:
+    assert template.fill("{a}{b}", {"a": "{b}", "b": "{{"}) == "{b}{{"
+
+
+@pytest.mark.parametrize("text", ["", "{", "}}", "{a}", "{{a}}", "${HOME} %{x}", "}{", "{{{a}"])
+def test_literal_text_comes_back_as_it_was(text: str) -> None:
+    written = template.literally(text)
+    assert template.problem(written) is None
+    assert template.names(written) == frozenset()
+    assert template.fill(written, {}) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a{b", "a single `{`: a literal brace is written twice"),
+        ("a}", "a single `}`: a literal brace is written twice"),
+        ("{}", "a single `{`: a literal brace is written twice"),
+        ("{a b}", "a single `{`: a literal brace is written twice"),
+        ("{a|upper}", "`|upper` is not a filter, expected one of `series`, `major`, `nodots`, `dashes`"),
+        ("{a-b}_{c|major} {{d}}", None),
+    ],
+)
+def test_single_braces_and_unknown_filters_are_problems(text: str, problem: str | None) -> None:
+    assert template.problem(text) == problem
+
+
+def test_names_are_those_in_single_braces_alone() -> None:
+    assert template.names("{a}-{b|major}-{{c}}-{a}") == {"a", "b"}
+
+
+def test_part_in_brackets_stands_only_if_all_its_names_are_there() -> None:
+    text = "x{a}[-b{b}][-c{c}d{d}]"
+    assert template.without_absent_parts(text, frozenset("ab")) == "x{a}-b{b}"
+    assert template.without_absent_parts(text, frozenset("acd")) == "x{a}-c{c}d{d}"
+    assert template.without_absent_parts(text, frozenset("ac")) == "x{a}"
+
+
+def test_name_without_value_is_an_error() -> None:
+    with pytest.raises(KeyError, match="b"):
+        template.fill("{a}{b}", {"a": "1"})

@@ -1,0 +1,102 @@
+"""Which files a `.dockerignore` keeps from a build: the rules of moby/patternmatcher, not those of git."""
+
+from __future__ import annotations
+
+import pytest
+
+from buildsys.dockerfile.ignore import ignored
+
+
+@pytest.mark.parametrize(
+    ("rules", "path", "left_out"),
+    [
+        # A name means one place, below the root of the context, and all that is in it.
+        ("a", "a", True),
+        ("a", "b/a", False),
+        ("a", "a/b/c", True),
+        ("a", "ab", False),
+        ("a/b", "a/b/c", True),
+        ("a/b", "a/c", False),
+        ("A", "a", False),
+        # How it is written does not matter.
+        ("/a", "a", True),
+        ("a/", "a/b", True),
+        ("a/", "a", True),
+        ("./a//b/../c", "a/c", True),
+        ("  a  ", "a", True),
+        ("\ufeffa", "a", True),
+        ("a\r\nb\r\n", "b", True),
+        # One star and a question mark stay in one folder.
+        ("*", "a/b", True),
+        ("*", ".hidden", True),
+        ("*.c", "x.c", True),
+        ("*.c", "a/x.c", False),
+        ("*/x.c", "a/x.c", True),
+        ("*/x.c", "x.c", False),
+        ("*/x.c", "a/b/x.c", False),
+        ("a?c", "abc", True),
+        ("a?c", "a/c", False),
+        ("a?c", "ac", False),
+        # Two stars stand for any number of folders.
+        ("**", "a/b", True),
+        ("**/x", "x", True),
+        ("**/x", "a/b/x", True),
+        ("**/x", "ax", False),
+        ("**/x", "a/x/y", True),
+        ("**/*.c", "a/b/x.c", True),
+        ("**/*.c", "x.c", True),
+        ("a/**", "a/b/c", True),
+        ("a/**", "b/a", False),
+        ("a/**/z", "a/z", True),
+        ("a/**/z", "a/b/c/z", True),
+        ("a/**/z", "az", False),
+        ("**x", "a/bx", True),
+        ("**x", "bx", True),
+        ("**x*", "bx", False),
+        ("**x*", "b/x1", True),
+        ("a**z", "a/b/z", True),
+        ("a**z", "ab/z", True),
+        ("a**z", "abz", False),
+        ("a**", "ab/c", True),
+        # Sets of characters, and signs that mean themselves.
+        ("[ab]", "b", True),
+        ("[ab]", "c", False),
+        ("[^ab]", "c", True),
+        ("[a-c]x", "bx", True),
+        ("[", "[", True),
+        (r"\*", "*", True),
+        (r"\*", "a", False),
+        ("a.c", "abc", False),
+        ("a+(b)|{c}$", "a+(b)|{c}$", True),
+        # Comments and empty lines; a sign in the middle is part of a name.
+        ("# a\n\n  \na", "a", True),
+        ("#a", "#a", False),
+        (" #a", "#a", True),
+        ("a#b", "a#b", True),
+        (".", "a", False),
+        ("!", "a", False),
+        ("", "a", False),
+        # The last rule that matches decides, and a file comes back out of a folder that is left out.
+        ("*\n!a", "a", False),
+        ("*\n!a", "b", True),
+        ("*\n!a", "a/b", False),
+        ("!a\n*", "a", True),
+        ("*\n!a/b", "a/b", False),
+        ("*\n!a/b", "a/c", True),
+        ("*\n! /a/", "a/b", False),
+        ("a\n!a/b\na/b/c", "a/b/c", True),
+        ("a\n!a/b\na/b/c", "a/b/d", False),
+        ("**/*.md\n!**/README.md", "a/README.md", False),
+        ("**/*.md\n!**/README.md", "a/other.md", True),
+        # `!a` did not match the folder, which nothing had left out: so it takes nothing back in it.
+        ("*/x\n!a", "a/x", True),
+        ("*/x\n!a/x", "a/x", False),
+    ],
+)
+def test_rules_are_those_of_buildkit(rules: str, path: str, left_out: bool) -> None:
+    assert ignored(rules)(path) is left_out
+
+
+def test_name_may_hold_any_character_but_a_line_end() -> None:
+    assert ignored("a\u2028b")("a\u2028b")
+    assert ignored("a*")("a\x0bb")

@@ -1,0 +1,108 @@
+"""What differs between two plans, and the deepest input that brought it about."""
+
+from __future__ import annotations
+
+from buildsys.plan.actions import Difference
+from buildsys.plan.diff import Changed, compare, users_of, why_path
+from tests.unit.keyed import file, keyed
+from tests.unit.trees import FAST, planned, tree
+
+COMM = FAST.replace("/opt/fast", "/opt/comm").replace("requires: [os]", "requires: [os, fast]")
+TAKES_FAST = (
+    "FROM toolchain AS build\nCOPY --from=fast / /\nARG VERSION\nARG FLAGS\nRUN make\n"
+    "FROM scratch\nCOPY --from=build /artifact /\n"
+)
+STACKS = "stacks:\n  one: {layers: [system, comm]}\n  two: {layers: [system]}\n"
+TOOLS, FAST_NODE, COMM_NODE = "tools-1", "fast-1_0-tools-1", "comm-1_0-tools-1-with-fast-1_0"
+
+
+def files(stacks: str = STACKS) -> dict[str, str]:
+    found = {**tree(stacks, comm=COMM), "layers/comm/Dockerfile": TAKES_FAST}
+    rules = {f"layers/{name}/.dockerignore": "*\n" for name in ("system", "tools", "fast", "comm")}
+    return {**found, **rules}
+
+
+def changes(before: dict[str, str], after: dict[str, str]) -> dict[str, Changed]:
+    return {each.target: each for each in compare(keyed(before), keyed(after))}
+
+
+def test_nothing_differs_between_equal_sources() -> None:
+    assert compare(keyed(files()), keyed(files())) == ()
+
+
+def test_cause_goes_to_the_deepest() -> None:
+    dockerfile = files()["layers/tools/Dockerfile"]
+    found = changes(files(), {**files(), "layers/tools/Dockerfile": dockerfile + "#\n"})
+    difference = Difference(name="dockerfile", before=file(dockerfile).content, after=file(f"{dockerfile}#\n").content)
+    assert list(found) == [TOOLS, FAST_NODE, COMM_NODE, "one"]
+    assert {each.word for each in found.values()} == {"changed"}
+    assert {(each.cause, each.difference) for each in found.values()} == {(TOOLS, difference)}
+    assert [each.kind for each in found.values()] == ["node", "node", "node", "image"]
+    assert [each.title for each in found.values()] == ["tools 1", "fast 1.0 on tools 1", "comm 1.0 on tools 1", "one"]
+
+
+def test_cause_of_an_image_is_its_own_setting_where_no_node_differs() -> None:
+    system = files()["layers/system/layer.yaml"].replace("C.UTF-8", "de")
+    found = changes(files(), {**files(), "layers/system/layer.yaml": system})
+    assert list(found) == ["one", "two"]
+    assert found["two"].cause == "two"
+    assert found["two"].difference == Difference(name="variable LANG", before="C.UTF-8", after="de")
+
+
+def test_own_input_goes_before_what_is_below() -> None:
+    # The artifact differs by its own Dockerfile and by its toolchain: a person who asks means the first.
+    after = {**files(), "layers/tools/Dockerfile": "FROM base\n#\n", "layers/fast/Dockerfile": "#\n" + TAKES_ALONE}
+    found = changes(files(), after)
+    assert found[FAST_NODE].cause == FAST_NODE
+    assert found[COMM_NODE].cause == TOOLS
+
+
+TAKES_ALONE = files()["layers/fast/Dockerfile"]
+
+
+def test_moved_parent_is_the_cause_of_all_that_stand_on_it() -> None:
+    lock = files()["buildsys.lock"].replace("1" * 64, "2" * 64)
+    found = changes(files(), {**files(), "buildsys.lock": lock})
+    assert list(found) == ["system-1", "one", "two"]
+    moved = Difference(name="base", before=f"sha256:{'1' * 64}", after=f"sha256:{'2' * 64}")
+    assert {(each.cause, each.difference) for each in found.values()} == {("system-1", moved)}
+
+
+def test_added_and_removed_stand_with_their_kind_and_nothing_more() -> None:
+    fewer = files("stacks:\n  two: {layers: [system]}\n")
+    gone = changes(files(), fewer)
+    assert {name: (each.word, each.kind, each.cause) for name, each in gone.items()} == {
+        TOOLS: ("removed", "node", None),
+        FAST_NODE: ("removed", "node", None),
+        COMM_NODE: ("removed", "node", None),
+        "one": ("removed", "image", None),
+    }
+    assert {each.word for each in changes(fewer, files()).values()} == {"added"}
+    assert list(changes(fewer, files())) == list(gone)
+
+
+def test_image_with_a_node_that_is_new_names_the_node() -> None:
+    later = files(STACKS.replace("comm]", "comm, fast: 2.0]"))
+    found = changes(files(), later)["one"]
+    assert (found.word, found.cause, found.difference) == ("changed", "comm-1_0-tools-1-with-fast-2_0", None)
+
+
+def test_image_that_lost_an_artifact_is_its_own_cause() -> None:
+    wide, narrow = files(STACKS.replace("[system]", "[system, fast]")), files()
+    found = changes(wide, narrow)["two"]
+    assert found.cause == "two"
+    assert found.difference == Difference(name="order of artifacts", before="fast", after="")
+
+
+def test_users_are_the_stacks_that_have_a_node_directly_or_not() -> None:
+    made = planned(files())
+    assert users_of(made, TOOLS) == ("one",)
+    assert users_of(made, "system-1") == ("one", "two")
+    assert users_of(made, "gone") == ()
+
+
+def test_path_goes_from_the_line_of_the_stack_to_the_layer() -> None:
+    made = planned(files())
+    assert why_path(made, "one", "fast") == (("comm", "named by the stack"), ("fast", "required by `comm`"))
+    assert why_path(made, "one", "comm") == (("comm", "named by the stack"),)
+    assert why_path(made, "two", "fast") == ()

@@ -1,0 +1,68 @@
+"""Which targets the words of a command line mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from buildsys.commands.plan import chosen_targets
+from buildsys.errors import InvalidInput
+from buildsys.plan.plan import Plan
+from buildsys.plan.selection import select, stack_named
+from tests.unit.trees import planned, tree
+
+STACKS = """\
+stacks:
+  debian12: {layers: [system, fast], groups: [quick]}
+  debian12-x3.1: {layers: [system: {release: 2}]}
+  old-1.0: {layers: [system], deprecated: old}
+"""
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return planned(tree(STACKS))
+
+
+@pytest.mark.parametrize(
+    ("words", "targets"),
+    [
+        ([], ("debian12", "debian12-x3_1")),
+        (["debian12-x3.1"], ("debian12-x3_1",)),
+        (["debian12-x3_1"], ("debian12-x3_1",)),
+        (["quick", "debian12"], ("debian12",)),
+        (["old-1.0", "quick"], ("debian12", "old-1_0")),
+        (["debian12*"], ("debian12", "debian12-x3_1")),
+        (["*"], ("debian12", "debian12-x3_1", "old-1_0")),
+        (["debian12-x[0-3].?"], ("debian12-x3_1",)),
+        (["fast-1_0-tools-1"], ("fast-1_0-tools-1",)),
+    ],
+)
+def test_words_mean_stacks_groups_nodes_and_patterns(plan: Plan, words: list[str], targets: tuple[str, ...]) -> None:
+    assert select(plan, words) == targets
+
+
+def test_every_word_that_means_nothing_is_told_with_the_nearest_match(plan: Plan) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        select(plan, ["debain12", "debian12", "nothing*", "quikc"])
+    assert [(each.message, each.hint) for each in caught.value.mistakes()] == [
+        ("no stack matches `nothing*`", "`buildsys list` shows all of them"),
+        ("no stack, group or node is named `debain12`", "did you mean `debian12`?"),
+        ("no stack, group or node is named `quikc`", "did you mean `quick`?"),
+    ]
+
+
+def test_pattern_is_of_names_in_their_case(plan: Plan) -> None:
+    with pytest.raises(InvalidInput):
+        select(plan, ["DEBIAN*"])
+
+
+def test_one_stack_is_named_as_written_or_as_bake_writes_it(plan: Plan) -> None:
+    assert stack_named(plan, "old-1.0") == stack_named(plan, "old-1_0") == "old-1_0"
+    with pytest.raises(InvalidInput, match="no stack is named `quick`"):
+        stack_named(plan, "quick")
+
+
+def test_all_leaves_deprecated_stacks_out_and_excludes_names(plan: Plan) -> None:
+    assert chosen_targets(plan, [], everything=True) == ("debian12", "debian12-x3_1")
+    with pytest.raises(InvalidInput, match="`--all` and names exclude each other"):
+        chosen_targets(plan, ["quick"], everything=True)

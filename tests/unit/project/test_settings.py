@@ -1,0 +1,152 @@
+"""What the settings of a machine mean, which of file and environment wins, and every mistake in its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from buildsys.errors import InvalidInput
+from buildsys.project.settings import Settings, parse_settings, read_settings, with_environment
+
+HOME = Path("/home/me/project")
+FULL = """\
+parents: {docker.io: mirror.example.com/hub, nvcr.io: mirror.example.com/nvidia}
+downloads: {"https://download.open-mpi.org": "http://mirror.example.com/open-mpi/"}
+apt:
+  bookworm: ["deb [trusted=yes] file:/run/mirrors/files/repo ./"]
+  "*": deb http://mirror.example.com/all stable main
+pip:
+  index-url: https://mirror.example.com/simple
+  extra-index-url: [https://a.example.com/simple, https://b.example.com/simple]
+ca: certificates/bundle.crt
+files: /srv/files
+proxy: {http: "http://proxy.example.com:3128", no: localhost}
+"""
+
+
+def told(text: str) -> list[str]:
+    with pytest.raises(InvalidInput) as caught:
+        parse_settings(text, "buildsys.settings.yaml", HOME)
+    return [f"{each.place}: {each.message}" for each in caught.value.mistakes()]
+
+
+def test_every_setting_is_read() -> None:
+    found = parse_settings(FULL, "buildsys.settings.yaml", HOME)
+    assert dict(found.parents) == {"docker.io": "mirror.example.com/hub", "nvcr.io": "mirror.example.com/nvidia"}
+    assert dict(found.downloads) == {"https://download.open-mpi.org": "http://mirror.example.com/open-mpi"}
+    assert found.apt["bookworm"] == ("deb [trusted=yes] file:/run/mirrors/files/repo ./",)
+    assert found.apt["*"] == ("deb http://mirror.example.com/all stable main",)
+    assert found.pip["index-url"] == ("https://mirror.example.com/simple",)
+    assert len(found.pip["extra-index-url"]) == 2
+    assert (found.ca, found.files) == (HOME / "certificates/bundle.crt", Path("/srv/files"))
+    assert dict(found.proxy) == {"http": "http://proxy.example.com:3128", "no": "localhost"}
+    assert found.reaches_builds
+
+
+def test_empty_file_says_nothing_and_reaches_no_build() -> None:
+    found = parse_settings("# nothing yet\n", "buildsys.settings.yaml", HOME)
+    assert found == Settings()
+    assert not found.reaches_builds
+
+
+def test_mirrors_of_parents_and_downloads_alone_reach_no_build() -> None:
+    text = "parents: {docker.io: m.example.com}\ndownloads: {'https://x.example.com': 'http://m.example.com'}\n"
+    assert not parse_settings(text, "buildsys.settings.yaml", HOME).reaches_builds
+
+
+def test_all_mistakes_are_told_at_once_each_in_its_place() -> None:
+    text = (
+        "parnts: {docker.io: x}\n"
+        "parents: {docker.io: 'https://mirror.example.com'}\n"
+        "downloads:\n"
+        "  https://example.com/folder: http://m.example.com\n"
+        "  https://example.org: m.example.com\n"
+        "apt: [a]\n"
+        "pip: {index: x, trusted-host: {a: b}}\n"
+        "ca: [x]\n"
+    )
+    assert told(text) == [
+        "buildsys.settings.yaml:1:1: unknown key `parnts`",
+        "buildsys.settings.yaml:2:22: `https://mirror.example.com` cannot be a part of an image's name",
+        "buildsys.settings.yaml:4:3: `https://example.com/folder` is not where downloads come from",
+        "buildsys.settings.yaml:5:24: `m.example.com` is not an address",
+        "buildsys.settings.yaml:6:6: `apt` is not a mapping",
+        "buildsys.settings.yaml:7:7: unknown key `index`",
+        "buildsys.settings.yaml:7:31: `trusted-host` is not a text or a list of texts",
+        "buildsys.settings.yaml:8:5: `ca` is not a text",
+    ]
+
+
+def test_unknown_key_is_answered_with_the_nearest_one() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_settings("parnts: {}\n", "buildsys.settings.yaml", HOME)
+    assert caught.value.mistakes()[0].hint == "did you mean `parents`?"
+
+
+def test_file_that_is_a_list_is_one_mistake() -> None:
+    assert told("- a\n") == ["buildsys.settings.yaml:1:1: the file is not a mapping"]
+
+
+def test_environment_wins_setting_by_setting() -> None:
+    environ = {
+        "BUILDSYS_PARENTS": "docker.io=other.example.com/hub quay.io=other.example.com/quay",
+        "BUILDSYS_APT": "deb http://a.example.com x main; deb http://b.example.com x main",
+        "BUILDSYS_APT_TRIXIE": "deb http://c.example.com trixie main",
+        "BUILDSYS_PIP_INDEX_URL": "https://other.example.com/simple",
+        "BUILDSYS_PROXY_HTTPS": "http://other.example.com:1",
+        "BUILDSYS_CA": "other.crt",
+    }
+    before = parse_settings(FULL, "buildsys.settings.yaml", HOME)
+    found = with_environment(before, environ, HOME)
+    assert dict(found.parents) == {
+        "docker.io": "other.example.com/hub",
+        "nvcr.io": "mirror.example.com/nvidia",
+        "quay.io": "other.example.com/quay",
+    }
+    assert found.apt["*"] == ("deb http://a.example.com x main", "deb http://b.example.com x main")
+    assert found.apt["trixie"] == ("deb http://c.example.com trixie main",)
+    assert found.apt["bookworm"] == before.apt["bookworm"]
+    assert found.pip["index-url"] == ("https://other.example.com/simple",)
+    assert found.pip["extra-index-url"] == before.pip["extra-index-url"]
+    assert dict(found.proxy) == {**before.proxy, "https": "http://other.example.com:1"}
+    assert (found.ca, found.files) == (HOME / "other.crt", before.files)
+
+
+def test_empty_value_in_the_environment_takes_a_setting_away() -> None:
+    environ = {"BUILDSYS_CA": "", "BUILDSYS_PIP_INDEX_URL": "", "BUILDSYS_APT_BOOKWORM": ""}
+    found = with_environment(parse_settings(FULL, "buildsys.settings.yaml", HOME), environ, HOME)
+    assert found.ca is None
+    assert "index-url" not in found.pip
+    assert "bookworm" not in found.apt
+
+
+def test_other_variables_change_nothing() -> None:
+    before = parse_settings(FULL, "buildsys.settings.yaml", HOME)
+    assert with_environment(before, {"BUILDSYS_TAG": "x", "http_proxy": "y", "BUILDSYS_APTITUDE": "z"}, HOME) == before
+
+
+def test_pair_of_parents_without_a_mirror_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"`docker\.io`, expected `registry=mirror`"):
+        with_environment(Settings(), {"BUILDSYS_PARENTS": "docker.io"}, HOME)
+
+
+def test_file_that_the_environment_names_must_exist(tmp_path: Path) -> None:
+    assert read_settings(tmp_path, {}) == Settings()
+    with pytest.raises(InvalidInput, match=r"`here\.yaml`, which does not exist"):
+        read_settings(tmp_path, {"BUILDSYS_SETTINGS": "here.yaml"})
+
+
+def test_files_that_settings_name_must_exist_and_all_are_told(tmp_path: Path) -> None:
+    (tmp_path / "buildsys.settings.yaml").write_text("ca: a.crt\nfiles: b\n", encoding="utf-8")
+    with pytest.raises(InvalidInput) as caught:
+        read_settings(tmp_path, {})
+    assert len(caught.value.mistakes()) == 2
+
+
+def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
+    folder = tmp_path / "company"
+    folder.mkdir()
+    (folder / "ca.crt").touch()
+    (folder / "mirrors.yaml").write_text("ca: ca.crt\n", encoding="utf-8")
+    assert read_settings(tmp_path, {"BUILDSYS_SETTINGS": "company/mirrors.yaml"}).ca == folder / "ca.crt"

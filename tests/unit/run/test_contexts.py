@@ -1,0 +1,74 @@
+"""Copies of contexts: what they hold, with which modes, and what they are called by."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from buildsys.config.model import File
+from buildsys.errors import InvalidInput
+from buildsys.project.files import Home
+from buildsys.project.workspace import files_of
+from buildsys.run.contexts import copy_context
+
+
+def put(root: Path, **texts: str) -> tuple[Home, dict[str, File]]:
+    for name, text in texts.items():
+        path = root / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    home = Home(root=root)
+    return home, files_of(home, "", [])
+
+
+def test_copy_holds_the_files_it_is_given_and_no_other(tmp_path: Path) -> None:
+    home, files = put(tmp_path / "a", one="1", sub__two="2", left__out="3")
+    del files["left/out"]
+    copy = copy_context(home, "", files, tmp_path / "copies")
+    assert sorted(path.relative_to(copy).as_posix() for path in copy.rglob("*")) == ["one", "sub", "sub/two"]
+
+
+def test_modes_are_those_of_git_whatever_the_umask(tmp_path: Path) -> None:
+    home, _ = put(tmp_path / "a", sub__program="1", plain="2")
+    (tmp_path / "a" / "sub" / "program").chmod(0o4700)
+    (tmp_path / "a" / "plain").chmod(0o606)
+    before = os.umask(0o077)
+    try:
+        copy = copy_context(home, "", files_of(home, "", []), tmp_path / "copies")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o7777 for path in [copy, *copy.rglob("*")]}
+    assert modes == {copy.name: 0o755, "sub": 0o755, "program": 0o755, "plain": 0o644}
+
+
+def test_name_is_the_same_for_the_same_files_and_another_for_others(tmp_path: Path) -> None:
+    one, files = put(tmp_path / "a", conf="one")
+    same, alike = put(tmp_path / "b", conf="one")
+    other, unlike = put(tmp_path / "c", conf="two")
+    copies = [
+        copy_context(home, "", given, tmp_path / f"copies{number}")
+        for number, (home, given) in enumerate([(one, files), (same, alike), (other, unlike)])
+    ]
+    assert copies[0].name == copies[1].name != copies[2].name
+
+
+def test_name_depends_on_the_other_folders_that_the_build_reads(tmp_path: Path) -> None:
+    home, files = put(tmp_path / "a", conf="one")
+    names = {copy_context(home, "", files, tmp_path / "copies", beside=[Path(each)]).name for each in ("x", "y")}
+    assert len(names) == 2
+
+
+def test_file_that_is_no_longer_what_the_key_says_is_an_error_with_its_name(tmp_path: Path) -> None:
+    home, files = put(tmp_path / "a", sub__conf="one")
+    (tmp_path / "a" / "sub" / "conf").write_text("two", encoding="utf-8")
+    with pytest.raises(InvalidInput, match="`sub/conf` changed while the run began"):
+        copy_context(home, "", files, tmp_path / "copies")
+
+
+def test_symlinks_stay_symlinks(tmp_path: Path) -> None:
+    home, _ = put(tmp_path / "a", conf="one")
+    (tmp_path / "a" / "link").symlink_to("conf")
+    copy = copy_context(home, "", files_of(home, "", []), tmp_path / "copies")
+    assert (copy / "link").readlink() == Path("conf")

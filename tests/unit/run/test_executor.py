@@ -1,0 +1,180 @@
+"""The loop of a run, with bakes that are functions: the one thing behind a port here is the bake itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from buildsys.buildkit.failure import Failure, FailureKind
+from buildsys.buildkit.interrupt import Stop
+from buildsys.errors import Unavailable
+from buildsys.events.events import Event, Noted, TargetEnded, TargetStarted
+from buildsys.run.executor import Hooks, Place, Ran, Result, Tell, exit_code, run
+from buildsys.run.scheduler import Limits, Schedule, Task
+
+CHAIN = [
+    Task(name="base", kind="n"),
+    Task(name="left", kind="n", needs=("base",)),
+    Task(name="right", kind="n", needs=("base",)),
+    Task(name="image", kind="s", needs=("left", "right"), light=True),
+    Task(name="other", kind="s", needs=("right",), light=True),
+]
+
+
+def failure(kind: FailureKind = FailureKind.COMMAND) -> Failure:
+    return Failure(kind=kind, message="it went wrong", file="Dockerfile", line=3)
+
+
+class Bakes:
+    """Makes every target, but for those that are to fail."""
+
+    def __init__(
+        self, fails: Mapping[str, Failure] | None = None, wait: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.fails, self.wait = dict(fails or {}), wait
+        self.calls: list[tuple[tuple[str, ...], dict[str, str]]] = []
+
+    def __call__(self, targets: tuple[str, ...], made: Mapping[str, str], tell: Tell) -> Mapping[str, Result]:
+        self.calls.append((targets, dict(made)))
+        for target in targets:
+            self.wait(target)
+        return {
+            target: Result(reference=f"r@{target}", failure=self.fails.get(target), runs=frozenset({f"run {target}"}))
+            for target in targets
+        }
+
+
+def ran(
+    make: Callable[..., Mapping[str, Result]],
+    *,
+    keep_going: bool = True,
+    stop: Stop | None = None,
+    room: Callable[[tuple[str, ...]], str] = lambda _: "",
+    jobs: int = 4,
+) -> tuple[Ran, list[Event]]:
+    events: list[Event] = []
+    hooks = Hooks(
+        tell=events.append,
+        tick=lambda: None,
+        room=room,
+        place=lambda target: Place(folder=f"layers/{target}", log=f"{target}.log", alone=f"buildsys bake {target}"),
+    )
+    schedule = Schedule(CHAIN, Limits(jobs=jobs, targets=9))
+    return run(schedule, make, hooks, stop or Stop(), jobs=jobs, keep_going=keep_going), events
+
+
+def outcomes(events: list[Event]) -> dict[str, str]:
+    return {event.target: event.outcome for event in events if isinstance(event, TargetEnded)}
+
+
+def test_all_is_made_on_what_was_made_before() -> None:
+    bakes = Bakes()
+    found, events = ran(bakes)
+    assert set(outcomes(events).values()) == {"made"}
+    assert found.made == {name: f"r@{name}" for name in ("base", "left", "right", "image", "other")}
+    assert found.complete
+    assert found.runs == {f"run {task.name}" for task in CHAIN}
+    known = {targets: set(made) for targets, made in bakes.calls}
+    assert known[("base",)] == set()
+    assert all({"base"} <= made for targets, made in known.items() if targets != ("base",))
+    started = [event.target for event in events if isinstance(event, TargetStarted)]
+    assert sorted(started) == sorted(task.name for task in CHAIN)
+
+
+def test_failure_blocks_what_needs_it_and_the_rest_is_made() -> None:
+    found, events = ran(Bakes({"left": failure()}))
+    assert outcomes(events) == {
+        "base": "made",
+        "left": "failed",
+        "right": "made",
+        "image": "blocked",
+        "other": "made",
+    }
+    assert found.blocked == {"image": "left"}
+    end = next(event for event in events if isinstance(event, TargetEnded) and event.target == "left")
+    assert (end.file, end.alone, end.log) == ("layers/left/Dockerfile", "buildsys bake left", "left.log")
+    assert not found.complete
+
+
+def test_fail_fast_starts_nothing_more_and_lets_finish_what_runs() -> None:
+    failed = threading.Event()
+
+    def wait(target: str) -> None:
+        if target == "right":
+            failed.wait(5)
+            time.sleep(0.05)
+        elif target == "left":
+            failed.set()
+
+    _, events = ran(Bakes({"left": failure()}, wait), keep_going=False)
+    assert outcomes(events) == {
+        "base": "made",
+        "left": "failed",
+        "right": "made",
+        "image": "blocked",
+        "other": "not reached",
+    }
+
+
+def test_engine_that_is_gone_ends_the_run_even_where_it_would_go_on() -> None:
+    found, events = ran(Bakes({"base": failure(FailureKind.TRANSIENT)}))
+    assert outcomes(events)["base"] == "failed"
+    assert found.halted == "the engine does not answer any more"
+
+
+def test_stop_ends_the_run_and_what_was_interrupted_is_not_reached() -> None:
+    stop = Stop()
+
+    def wait(target: str) -> None:
+        if target == "left":
+            stop.request()
+
+    found, events = ran(Bakes({"left": failure(FailureKind.INTERRUPTED)}, wait), stop=stop, jobs=1)
+    assert outcomes(events)["left"] == "not reached"
+    assert outcomes(events)["image"] == "not reached"
+    assert found.failures == {}
+
+
+def test_full_disk_stops_starting_and_says_so() -> None:
+    found, events = ran(Bakes(), room=lambda targets: "the disk is full" if "base" not in targets else "")
+    assert [event.text for event in events if isinstance(event, Noted)] == ["the disk is full"]
+    assert set(found.made) == {"base"}
+    assert set(found.not_reached) == {"left", "right", "image", "other"}
+
+
+def test_error_of_the_outside_fails_its_target_and_no_other() -> None:
+    def make(targets: tuple[str, ...], _made: Mapping[str, str], _tell: Tell) -> Mapping[str, Result]:
+        if "left" in targets:
+            raise Unavailable("the registry is gone")
+        return {target: Result() for target in targets}
+
+    _, events = ran(make)
+    assert outcomes(events)["left"] == "failed"
+    assert outcomes(events)["other"] == "made"
+
+
+def test_mistake_in_a_bake_is_raised_and_nothing_hangs() -> None:
+    def make(_targets: tuple[str, ...], _made: Mapping[str, str], _tell: Tell) -> Mapping[str, Result]:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        ran(make)
+
+
+@pytest.mark.parametrize(
+    ("complete", "kinds", "signal", "code"),
+    [
+        (True, [], None, 0),
+        (False, [FailureKind.COMMAND], None, 1),
+        (False, [FailureKind.TRANSIENT, FailureKind.COMMAND], None, 1),
+        (False, [FailureKind.TRANSIENT], None, 5),
+        (False, [], None, 1),
+        (False, [FailureKind.COMMAND], 2, 130),
+        (True, [], 15, 143),
+    ],
+)
+def test_exit_code(complete: bool, kinds: list[FailureKind], signal: int | None, code: int) -> None:
+    assert exit_code(complete, [failure(kind) for kind in kinds], signal) == code

@@ -1,0 +1,169 @@
+"""The ready queue: what is started next, within which limits, and what a failure blocks."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buildsys.run.scheduler import Limits, Schedule, Task
+
+WIDE = Limits(jobs=99, targets=64)
+
+
+def task(name: str, *needs: str, seconds: float = 1.0, light: bool = False, memory: int = 0, kind: str = "n") -> Task:
+    return Task(name=name, kind=kind, needs=needs, seconds=seconds, light=light, memory=memory)
+
+
+def drained(schedule: Schedule) -> list[tuple[str, ...]]:
+    """Return what can be taken now."""
+    found = []
+    while batch := schedule.take():
+        found.append(batch)
+    return found
+
+
+def test_longest_remaining_path_goes_first_not_the_longest_task() -> None:
+    tasks = [task("long", seconds=5), task("root"), task("middle", "root", seconds=4), task("end", "middle", seconds=4)]
+    schedule = Schedule(tasks, WIDE)
+    assert drained(schedule) == [("root",), ("long",)]
+    schedule.finish("root")
+    assert drained(schedule) == [("middle",)]
+
+
+def test_task_waits_for_all_that_it_needs() -> None:
+    schedule = Schedule([task("a"), task("b"), task("c", "a", "b")], WIDE)
+    assert drained(schedule) == [("a",), ("b",)]
+    schedule.finish("a")
+    assert drained(schedule) == []
+    schedule.finish("b")
+    assert drained(schedule) == [("c",)]
+
+
+def test_jobs_bound_bakes_and_targets_bound_what_is_in_them() -> None:
+    light = [task(f"s{n}", light=True) for n in range(10)]
+    schedule = Schedule(light, Limits(jobs=2, targets=7, batch=4))
+    batches = drained(schedule)
+    assert [len(batch) for batch in batches] == [4, 3]
+    for name in batches[0]:
+        schedule.finish(name)
+    assert [len(batch) for batch in drained(schedule)] == [3]
+
+
+def test_batch_holds_light_tasks_of_one_kind_and_a_heavy_one_is_alone() -> None:
+    tasks = [task("heavy", seconds=9), task("s", light=True, kind="s"), task("n", light=True), task("m", light=True)]
+    assert drained(Schedule(tasks, WIDE)) == [("heavy",), ("s",), ("n", "m")]
+
+
+def test_short_tasks_share_as_few_bakes_as_their_starts_may_cost() -> None:
+    # Four starts of a tenth of a second are a twentieth of eight seconds.
+    tasks = [task(f"n{number}", seconds=8, light=True) for number in range(10)]
+    limits = Limits(jobs=99, targets=64, start=0.1)
+    schedule = Schedule(tasks, limits)
+    batches = drained(schedule)
+    assert [len(batch) for batch in batches] == [3, 3, 2, 2]
+    # A start that costs nothing, and one that costs all: alone each, and all at once.
+    assert len(drained(Schedule(tasks, Limits(jobs=99, targets=64, start=0.001)))) == 10
+    assert len(drained(Schedule(tasks, Limits(jobs=99, targets=64, start=9)))) == 1
+
+
+def test_what_becomes_ready_while_bakes_enough_are_live_goes_together() -> None:
+    tasks = [task("root"), *(task(f"n{n}", *(("root",) if n > 1 else ()), seconds=8, light=True) for n in range(6))]
+    schedule = Schedule(tasks, Limits(jobs=99, targets=64, start=0.2))
+    assert drained(schedule) == [("root",), ("n0",), ("n1",)]
+    schedule.finish("root")
+    assert drained(schedule) == [("n2", "n3", "n4", "n5")]
+
+
+def test_tasks_of_unlike_lengths_share_no_bake() -> None:
+    tasks = [task(name, seconds=seconds, light=True) for name, seconds in zip("abcd", (9, 6.5, 3, 1), strict=True)]
+    assert drained(Schedule(tasks, WIDE)) == [("a", "b"), ("c", "d")]
+
+
+def test_memory_of_what_is_live_stays_under_the_builders_and_a_giant_runs_alone() -> None:
+    tasks = [task("giant", seconds=9, memory=20), task("big", seconds=5, memory=6), task("small", memory=4)]
+    schedule = Schedule(tasks, Limits(jobs=9, targets=9, memory=10))
+    assert drained(schedule) == [("giant",)]
+    schedule.finish("giant")
+    assert drained(schedule) == [("big",), ("small",)]
+
+
+def test_smaller_task_passes_one_that_has_no_room() -> None:
+    tasks = [task("a", seconds=9, memory=6), task("b", seconds=5, memory=6), task("c", memory=3)]
+    assert drained(Schedule(tasks, Limits(jobs=9, targets=9, memory=10))) == [("a",), ("c",)]
+
+
+def test_failure_blocks_what_needs_it_and_nothing_else() -> None:
+    tasks = [task("bad"), task("good"), task("next", "bad"), task("last", "next", "good"), task("other", "good")]
+    schedule = Schedule(tasks, WIDE)
+    drained(schedule)
+    assert schedule.fail("bad") == ("next", "last")
+    schedule.finish("good")
+    assert drained(schedule) == [("other",)]
+    assert schedule.blocked == {"next": "bad", "last": "bad"}
+    assert schedule.waiting == ()
+
+
+def test_what_two_failures_block_is_told_with_the_first() -> None:
+    schedule = Schedule([task("a"), task("b"), task("c", "a", "b")], WIDE)
+    drained(schedule)
+    assert schedule.fail("b") == ("c",)
+    assert schedule.fail("a") == ()
+    assert schedule.blocked == {"c": "b"}
+
+
+def test_what_is_given_back_waits_and_is_not_ready_again() -> None:
+    schedule = Schedule([task("a"), task("b", "a")], WIDE)
+    schedule.take()
+    schedule.give_back("a")
+    assert (schedule.live, schedule.waiting, schedule.take()) == (frozenset(), ("a", "b"), ())
+
+
+def test_empty_run_has_nothing_to_start() -> None:
+    assert Schedule([], WIDE).take() == ()
+
+
+GRAPHS = st.integers(1, 12).flatmap(
+    lambda size: st.tuples(
+        st.lists(st.sets(st.integers(0, 11)), min_size=size, max_size=size),
+        st.lists(st.booleans(), min_size=size, max_size=size),
+        st.lists(st.booleans(), min_size=size, max_size=size),
+    )
+)
+
+
+@given(GRAPHS, st.integers(1, 4), st.integers(1, 6))
+def test_every_task_ends_once_after_its_needs_or_is_blocked_by_a_failure(
+    graph: tuple[list[set[int]], list[bool], list[bool]], jobs: int, targets: int
+) -> None:
+    needs, light, fails = graph
+    tasks = [
+        task(str(n), *(str(each) for each in sorted(some) if each < n), light=light[n]) for n, some in enumerate(needs)
+    ]
+    schedule = Schedule(tasks, Limits(jobs=jobs, targets=targets, batch=3))
+    done, failed, live = set[str](), set[str](), list[tuple[str, ...]]()
+    while True:
+        live += drained(schedule)
+        assert len(live) <= jobs
+        assert len(schedule.live) <= targets
+        if not live:
+            break
+        for name in live.pop(0):
+            assert set(schedule.task(name).needs) <= done
+            assert name not in done | failed
+            if fails[int(name)]:
+                failed.add(name)
+                schedule.fail(name)
+            else:
+                done.add(name)
+                schedule.finish(name)
+    assert done | failed | schedule.blocked.keys() == {each.name for each in tasks}
+    assert not schedule.waiting
+    for name, cause in schedule.blocked.items():
+        assert cause in failed
+        assert name not in done
+
+
+def test_unknown_need_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(KeyError):
+        Schedule([task("a", "nobody")], WIDE)
