@@ -52,7 +52,7 @@ def _files(error: object) -> dict[str, str]:
     from buildsys.project.workspace import find_workspace
 
     assert isinstance(error, BuildsysError)
-    names = {mistake.place.file for mistake in error.mistakes() if mistake.place}
+    names = {diagnostic.location.file for diagnostic in error.diagnostics() if diagnostic.location}
     # A line of settings may be anything but an address that can be recognised and masked.
     names -= {SETTINGS_FILE, os.environ.get("BUILDSYS_SETTINGS")}
     found = {}

@@ -44,8 +44,8 @@ def cleaned(address: str) -> str:
     scheme, host, port = origin(address)
     parts = urlsplit(address)
     name = f"[{host}]" if ":" in host else host
-    place = name if port == PORTS[scheme] else f"{name}:{port}"
-    return urlunsplit((scheme, place, quote(parts.path, safe=_SAFE), quote(parts.query, safe=_SAFE), ""))
+    location = name if port == PORTS[scheme] else f"{name}:{port}"
+    return urlunsplit((scheme, location, quote(parts.path, safe=_SAFE), quote(parts.query, safe=_SAFE), ""))
 
 
 def followed(address: str, location: str) -> str:

@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class Location:
     """A position in a project file: path relative to the project root, line and column from 1."""
 
     file: str
@@ -34,7 +34,7 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Mistake:
+class Diagnostic:
     """One thing that is wrong in the input: what was found against what was expected.
 
     `message` is one lower-case sentence without a full stop, names and paths in backticks; `place` is where
@@ -42,7 +42,7 @@ class Mistake:
     """
 
     message: str
-    place: Place | None = None
+    location: Location | None = None
     hint: str | None = None
 
 
@@ -51,15 +51,15 @@ class BuildsysError(Exception):
 
     exit_code: ExitCode = ExitCode.FAILED
 
-    def __init__(self, message: str, *, place: Place | None = None, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, location: Location | None = None, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.place = place
+        self.location = location
         self.hint = hint
 
-    def mistakes(self) -> tuple[Mistake, ...]:
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
         """Return what a report shows, in order."""
-        return (Mistake(message=self.message, place=self.place, hint=self.hint),)
+        return (Diagnostic(message=self.message, location=self.location, hint=self.hint),)
 
 
 class InvalidInput(BuildsysError):
@@ -67,20 +67,20 @@ class InvalidInput(BuildsysError):
 
     exit_code = ExitCode.INVALID
 
-    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         found = sorted(
-            set(mistakes),
+            set(diagnostics),
             key=lambda m: (
-                (m.place.file, m.place.line, m.place.column) if m.place else ("", 0, 0),
+                (m.location.file, m.location.line, m.location.column) if m.location else ("", 0, 0),
                 m.message,
             ),
         )
         super().__init__("; ".join(m.message for m in found))
-        self._mistakes = tuple(found)
+        self._diagnostics = tuple(found)
 
-    def mistakes(self) -> tuple[Mistake, ...]:
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
         """Return all mistakes, sorted by file, line and column."""
-        return self._mistakes
+        return self._diagnostics
 
 
 class Unavailable(BuildsysError):

@@ -142,7 +142,9 @@ def _mirrored(reference: str) -> str:
     try:
         return mirrored_reference(reference, read_settings(ROOT))
     except BuildsysError as error:
-        raise Failure("; ".join(f"{each.place or ''} {each.message}".strip() for each in error.mistakes())) from error
+        raise Failure(
+            "; ".join(f"{each.location or ''} {each.message}".strip() for each in error.diagnostics())
+        ) from error
 
 
 def prepare(*, parents: Sequence[str] = ("debian:12", "debian:13"), tests: bool = False) -> Ground:

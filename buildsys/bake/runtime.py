@@ -71,7 +71,9 @@ def render_bake(
     return write(_items(plan, targets, references, publications, labels, copies))
 
 
-def render_grounds(plan: Plan, targets: Collection[str], references: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+def render_base_images(
+    plan: Plan, targets: Collection[str], references: Mapping[str, str]
+) -> tuple[str, tuple[str, ...]]:
     """Return a bake file whose targets touch each image that nodes of `targets` stand on, and their names."""
     found: dict[str, Value] = {}
     for node in _in_order(plan, targets):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from buildsys.errors import Mistake
+from buildsys.errors import Diagnostic
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _LOCAL_SCHEMES = ("oci-layout://", "cwd://", "file://")
@@ -18,32 +18,32 @@ _REMOTE = ("target:", "git@", "github.com/", "gitlab.com/")
 _PRIVILEGED_NETWORKS = frozenset({"host"})
 
 
-def check_paths(definition: Mapping[str, Any], root: Path, *, allowed: Sequence[Path] = ()) -> tuple[Mistake, ...]:
+def check_paths(definition: Mapping[str, Any], root: Path, *, allowed: Sequence[Path] = ()) -> tuple[Diagnostic, ...]:
     """Return what a definition, as `bake --print` gives it, reads or writes outside of `root`, in order.
 
     Every local context and named context, Dockerfile, secret, ssh key, output and local cache must lie in
     `root` or in one of `allowed` after symbolic links are followed; a target must ask for no entitlement.
     """
     homes = tuple(folder.resolve() for folder in (root, *allowed))
-    mistakes: list[Mistake] = []
+    diagnostics: list[Diagnostic] = []
     for name, target in sorted((definition.get("target") or {}).items()):
         for what, path in _paths(target):
             resolved = (root / path).resolve()
             if not any(resolved.is_relative_to(home) for home in homes):
-                mistakes.append(
-                    Mistake(
+                diagnostics.append(
+                    Diagnostic(
                         message=f"target `{name}` has {what} `{path}`, which lies outside of `{root}`",
                         hint="move it into the project, or allow its folder by name",
                     )
                 )
-        mistakes += (
-            Mistake(
+        diagnostics += (
+            Diagnostic(
                 message=f"target `{name}` asks for the privilege `{asked}`",
                 hint="no layer needs it: take `entitlements` and `network` out of the target",
             )
             for asked in _privileges(target)
         )
-    return tuple(sorted(mistakes, key=lambda mistake: mistake.message))
+    return tuple(sorted(diagnostics, key=lambda diagnostic: diagnostic.message))
 
 
 def _paths(target: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

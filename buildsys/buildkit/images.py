@@ -52,10 +52,10 @@ def local_image(docker: Docker, reference: str) -> LocalImage | None:
 
 _T = TypeVar("_T")
 _CALLS = 4
-Known = tuple[Docker, Mapping[str, tuple[str, ...]]]
+DockerSnapshot = tuple[Docker, Mapping[str, tuple[str, ...]]]
 
 
-def ask_docker(builder: str | None) -> Callable[[], Known]:
+def ask_docker(builder: str | None) -> Callable[[], DockerSnapshot]:
     """Begin to ask docker what it is, and which of our images its store has by their keys; return what waits for it.
 
     Its processes answer while this one loads what it needs. Who leaves without the answer does not wait. What is

@@ -21,7 +21,7 @@ from buildsys.buildkit.interrupt import Stop
 from buildsys.buildkit.masked_progress import Line, MaskedProgress
 from buildsys.buildkit.progress import Status, Text
 from buildsys.buildkit.vertices import Snapshot, Steps, exported
-from buildsys.errors import InvalidInput, Mistake, Unavailable
+from buildsys.errors import Diagnostic, InvalidInput, Unavailable
 from buildsys.masks import Mask
 
 _PRINT_SECONDS = 300.0
@@ -243,7 +243,7 @@ def print_bake(docker: Docker, call: BakeCall) -> dict[str, Any]:
     answer = answer_of(call.print_command(docker), environment=environment, folder=call.root, seconds=_PRINT_SECONDS)
     if answer.exit_code:
         message = answer.last_words.removeprefix("ERROR: ")
-        raise InvalidInput([Mistake(message=call.mask.text(f"bake does not accept the definition: {message}"))])
+        raise InvalidInput([Diagnostic(message=call.mask.text(f"bake does not accept the definition: {message}"))])
     definition = json.loads(answer.stdout)
     assert isinstance(definition, dict)
     return definition

@@ -64,7 +64,7 @@ def plan(
         return
     talk = console.Screen(typer.get_text_stream("stderr"))
     for warning in planned.plan.warnings:
-        console.show_mistake(warning, {}, talk, word="warning")
+        console.show_diagnostic(warning, {}, talk, word="warning")
     for layer, day in freshness.stale(planned.plan, date.today()):
         talk.line(f"warning: the packages of `{layer}` are of {day}: `buildsys lock --update {layer}` makes them fresh")
     state = "docker-bake.hcl is written." if planned.written else "docker-bake.hcl is up to date."

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from buildsys.errors import ExitCode, InvalidInput, Mistake
+from buildsys.errors import Diagnostic, ExitCode, InvalidInput
 
 if TYPE_CHECKING:
-    from buildsys.buildkit.images import Known
+    from buildsys.buildkit.images import DockerSnapshot
     from buildsys.plan.plan import Plan
     from buildsys.project.workspace import Workspace
     from buildsys.run.options import RunOptions
@@ -80,7 +80,7 @@ def bake(
         raise _usage("`--set` and `--push` exclude each other", "what is under a key must be what the key says")
     asked = None if push else ask_docker(builder)
     # Imported while docker answers.
-    from buildsys.cli.run import Talk, perform
+    from buildsys.cli.run import Talk, execute
     from buildsys.project.mirrors import refuse_cache
     from buildsys.project.settings import read_settings
     from buildsys.project.workspace import find_workspace
@@ -108,7 +108,7 @@ def bake(
         _dry_run(workspace, made, targets, options, asked)
         return
     talk = Talk(quiet=quiet, verbose=verbose, progress=progress, events=events)
-    if code := perform(workspace, options, talk, made, targets, asked=asked, load=load):
+    if code := execute(workspace, options, talk, made, targets, asked=asked, load=load):
         raise typer.Exit(code)
 
 
@@ -129,7 +129,7 @@ def warm(
     verbose: Verbose = False,
 ) -> None:
     """Make and publish every shared node, then prove that nothing selected would be built again."""
-    from buildsys.cli.run import Talk, perform
+    from buildsys.cli.run import Talk, execute
     from buildsys.project.mirrors import refuse_cache
     from buildsys.project.settings import mask_of, read_settings
     from buildsys.project.workspace import find_workspace
@@ -155,7 +155,7 @@ def warm(
     code = 0
     if not check:
         talk = Talk(quiet=quiet, verbose=verbose, events=events)
-        code = perform(workspace, options, talk, made, targets, tag=False)
+        code = execute(workspace, options, talk, made, targets, tag=False)
     if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
         raise typer.Exit(code)
     with open_store(workspace, os.environ) as store:
@@ -213,11 +213,13 @@ def _chosen(
         return made, plan.chosen_targets(made, names, everything=everything)
     if names or everything:
         message = "`--failed` and other choices exclude each other"
-        raise InvalidInput([Mistake(message=message, hint="leave one of them out")])
+        raise InvalidInput([Diagnostic(message=message, hint="leave one of them out")])
     known = {node.name for node in made.nodes} | {stack.name for stack in made.stacks}
     undone = tuple(name for name in history_of(workspace).undone if name in known)
     if not undone:
-        raise InvalidInput([Mistake(message="the last run left nothing undone", hint="name what to bake, or `--all`")])
+        raise InvalidInput(
+            [Diagnostic(message="the last run left nothing undone", hint="name what to bake, or `--all`")]
+        )
     return made, undone
 
 
@@ -238,7 +240,7 @@ def _dry_run(
     made: Plan,
     targets: tuple[str, ...],
     options: RunOptions,
-    asked: Callable[[], Known] | None,
+    asked: Callable[[], DockerSnapshot] | None,
 ) -> None:
     from buildsys.report import console
     from buildsys.run.decision import decide_published

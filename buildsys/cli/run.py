@@ -11,7 +11,7 @@ from pathlib import Path
 
 from buildsys.buildkit.docker import find_docker
 from buildsys.buildkit.failure import Failure
-from buildsys.buildkit.images import Known, pull_image
+from buildsys.buildkit.images import DockerSnapshot, pull_image
 from buildsys.buildkit.interrupt import Stop
 from buildsys.errors import BuildsysError
 from buildsys.events.journal import Journal, open_journal
@@ -39,14 +39,14 @@ class Talk:
     events: Path | None = None
 
 
-def perform(
+def execute(
     workspace: Workspace,
     options: RunOptions,
     talk: Talk,
     made: Plan,
     targets: tuple[str, ...],
     *,
-    asked: Callable[[], Known] | None = None,
+    asked: Callable[[], DockerSnapshot] | None = None,
     load: bool = False,
     tag: bool = True,
 ) -> int:
@@ -90,7 +90,7 @@ def _bake(
     options: RunOptions,
     made: Plan,
     targets: tuple[str, ...],
-    asked: Callable[[], Known],
+    asked: Callable[[], DockerSnapshot],
     journal: Journal,
     stop: Stop,
 ) -> Ended:

@@ -85,7 +85,7 @@ class Facts:
     registry_fix: str | None = None
     wants_login: bool = False
     project: Found = field(default_factory=Found)
-    mistakes: bool = False
+    diagnostics: bool = False
     bake_file: Found | None = None
     parents: tuple[ParentFound, ...] = ()
 
@@ -115,7 +115,7 @@ def _checks(facts: Facts) -> Iterator[Check]:
     if not facts.client.problem and not facts.engine.problem:
         yield _disk(facts)
     yield _present("git", facts.git, lacking=State.WARNING)
-    yield _present("project", facts.project, lacking=State.ERROR if facts.mistakes else State.WARNING)
+    yield _present("project", facts.project, lacking=State.ERROR if facts.diagnostics else State.WARNING)
     if facts.bake_file is not None:
         # `buildsys bake` runs the sources as they are, so only plain `docker buildx bake` gets the old file.
         yield _present("bake file", facts.bake_file, lacking=State.WARNING)

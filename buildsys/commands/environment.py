@@ -25,12 +25,12 @@ from buildsys.commands.plan import make_plan
 from buildsys.config.model import Catalog, File, LayerUse, Stack
 from buildsys.config.source import read
 from buildsys.dockerfile.frontend import frontend_problems
-from buildsys.errors import InvalidInput, Mistake
+from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.events.events import Noted
 from buildsys.events.journal import Journal
 from buildsys.names import CUSTOM_SUFFIX, tag_problem
 from buildsys.oci.reference import Reference
-from buildsys.plan.keys import Keyed, context_files, readable_inputs
+from buildsys.plan.keys import Fingerprint, context_files, readable_inputs
 from buildsys.plan.keys import keyed as keyed_by
 from buildsys.project.files import Home, read_file
 from buildsys.project.settings import mask_of
@@ -52,7 +52,7 @@ _LIMIT = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Custom:
+class CustomImage:
     """An image of a user's own: `reference` with its digest, None if it could not be made."""
 
     reference: str | None
@@ -82,7 +82,7 @@ def environment_image(
     journal: Journal,
     stop: Stop,
     environ: Mapping[str, str],
-) -> Custom:
+) -> CustomImage:
     """Return the image of a conda YAML, requirements or lock file on a stack; it is built where nobody has yet.
 
     Raises `InvalidInput` if the file cannot be read, is neither kind, or the stack does not exist.
@@ -103,7 +103,7 @@ def environment_image(
         environ = {**environ, "BUILDSYS_TAG": request.tag}
     result = publish(workspace, store, made, (target,), RunOptions(), find, journal, stop, environ)
     reference = result.stacks.get(target) or result.decision.existing.get(target)
-    return Custom(
+    return CustomImage(
         reference=reference,
         made=target in result.stacks,
         moved=result.moved,
@@ -116,9 +116,9 @@ def _with_environment(catalog: Catalog, name: str, layer: str, folder: str, dige
     """Return the catalog with one stack: the one named, and the environment on top of it."""
     stack = _stack(catalog, name)
     if layer not in catalog.layers:
-        raise InvalidInput([Mistake(message=f"the project has no layer `{layer}`, which makes such environments")])
+        raise InvalidInput([Diagnostic(message=f"the project has no layer `{layer}`, which makes such environments")])
     others = tuple(use for use in stack.layers if use.layer != layer)
-    use = LayerUse(layer=layer, parameters=MappingProxyType({"folder": folder}), place=stack.place)
+    use = LayerUse(layer=layer, parameters=MappingProxyType({"folder": folder}), location=stack.location)
     own = replace(
         stack,
         name=f"{stack.name}-{digest}",
@@ -135,13 +135,13 @@ def _stack(catalog: Catalog, name: str) -> Stack:
     if found is None:
         near = get_close_matches(name, [stack.name for stack in catalog.stacks], 1)
         hint = f"did you mean `{near[0]}`?" if near else "`buildsys list` shows all of them"
-        raise InvalidInput([Mistake(message=f"no stack is named `{name}`", hint=hint)])
+        raise InvalidInput([Diagnostic(message=f"no stack is named `{name}`", hint=hint)])
     return found
 
 
 def _check_tag(request: Request) -> None:
     if request.tag and (problem := tag_problem(request.tag)):
-        raise InvalidInput([Mistake(message=f"`--tag`: {problem}")])
+        raise InvalidInput([Diagnostic(message=f"`--tag`: {problem}")])
 
 
 def _real(workspace: Workspace, file: Path) -> Path:
@@ -162,13 +162,13 @@ def _kind(file: Path, data: bytes) -> tuple[str, str]:
         found = read(data.decode("utf-8", "replace"), file.name).data
         if isinstance(found, dict) and "dependencies" in found:
             return "conda-environment", "environment.yml"
-        raise InvalidInput([Mistake(message=f"`{file}` has no `dependencies`, as an environment of conda has")])
+        raise InvalidInput([Diagnostic(message=f"`{file}` has no `dependencies`, as an environment of conda has")])
     if file.name.endswith(".txt"):
         return "python-environment", "requirements.txt"
     if file.name.startswith("pylock") and file.suffix == ".toml":
         return "python-environment", "pylock.toml"
     hint = "give a conda YAML file, a requirements `.txt`, a `pylock.toml`, or a Dockerfile with --dockerfile"
-    raise InvalidInput([Mistake(message=f"`{file}` is no kind of environment that is known", hint=hint)])
+    raise InvalidInput([Diagnostic(message=f"`{file}` is no kind of environment that is known", hint=hint)])
 
 
 def dockerfile_image(
@@ -179,7 +179,7 @@ def dockerfile_image(
     journal: Journal,
     stop: Stop,
     environ: Mapping[str, str],
-) -> Custom:
+) -> CustomImage:
     """Return the image of a user's own Dockerfile, which says `FROM base`, on a stack.
 
     Its folder is the build context. The key covers the stack's key and every file that the Dockerfile can read.
@@ -187,8 +187,8 @@ def dockerfile_image(
     _check_tag(request)
     real = _real(workspace, request.file)
     text = _read(real, request.file).decode("utf-8", "replace")
-    if mistakes := frontend_problems(text, str(request.file)):
-        raise InvalidInput(mistakes)
+    if diagnostics := frontend_problems(text, str(request.file)):
+        raise InvalidInput(diagnostics)
     made = make_plan(
         workspace.tree(),
         overlay=True,
@@ -197,14 +197,14 @@ def dockerfile_image(
     stack = made.stacks[0]
     environment = bake_environment(made, workspace, environ)
     home, files = _context(real.parent)
-    if mistakes := tuple(_kept_back(real, files)):
-        raise InvalidInput(mistakes)
+    if diagnostics := tuple(_kept_back(real, files)):
+        raise InvalidInput(diagnostics)
     decision, _ = decide_published(workspace, store, made, (stack.name,), environ)
     keyed = _custom_key(decision.keys.stacks[stack.name].key, real.name, files)
     wanted = Reference.parse(f"{store.prefix}/{stack.stack}{CUSTOM_SUFFIX}:key-{keyed.key}")
     found = store.registry.manifest(wanted)
     if found is not None and (why := store.foreign(wanted, found, keyed)):
-        journal.tell(Noted(at=time.time(), about="registry", text=f"rebuilding {TARGET}: {why}"))
+        journal.emit(Noted(at=time.time(), about="registry", text=f"rebuilding {TARGET}: {why}"))
         found = None
     is_new = found is None
     if found is not None:
@@ -216,7 +216,7 @@ def dockerfile_image(
             base = publish(workspace, store, made, (stack.name,), RunOptions(), find, journal, stop, environ)
             on = base.stacks.get(stack.name) or base.decision.existing.get(stack.name)
             if on is None:
-                return Custom(reference=None, made=False, failures=base.failures, published=base)
+                return CustomImage(reference=None, made=False, failures=base.failures, published=base)
             incoming = Publication(name=str(wanted.with_tag(incoming_tag(TARGET))), annotations=annotations_of(keyed))
             file = copy / real.name
             result = _bake(workspace, file, on, incoming, find(), journal, stop, environment)
@@ -227,35 +227,35 @@ def dockerfile_image(
             message = "bake succeeded but reported no pushed digest"
             failure = Failure(kind=FailureKind.PUSH, message=message, target=TARGET)
         if failure is not None or digest is None:
-            return Custom(reference=None, made=False, failures=(failure,) if failure else ())
+            return CustomImage(reference=None, made=False, failures=(failure,) if failure else ())
         reference = store.accept(wanted.with_digest(digest), wanted, keyed)
     moved: tuple[str, ...] = ()
     if request.tag:
         store.registry.tag(reference, request.tag)
         moved = (f"{wanted.name}:{request.tag}",)
-    return Custom(reference=str(reference), made=is_new, moved=moved)
+    return CustomImage(reference=str(reference), made=is_new, moved=moved)
 
 
 def _context(folder: Path) -> tuple[Home, Mapping[str, File]]:
     """Return the folder of a user's own Dockerfile as what its symlinks do not leave, and its files as they are now."""
     home = Home(root=folder, shown=str(folder), word=f"`{folder}`")
-    mistakes: list[Mistake] = []
-    files = files_of(home, "", mistakes)
-    if mistakes:
-        raise InvalidInput(mistakes)
+    diagnostics: list[Diagnostic] = []
+    files = files_of(home, "", diagnostics)
+    if diagnostics:
+        raise InvalidInput(diagnostics)
     return home, files
 
 
-def _kept_back(dockerfile: Path, files: Mapping[str, File]) -> Iterator[Mistake]:
+def _kept_back(dockerfile: Path, files: Mapping[str, File]) -> Iterator[Diagnostic]:
     """Yield a mistake where a Dockerfile could read what a checkout keeps to itself: a token in `.git/config`."""
     names = {path.split("/")[0] for path, _ in context_files(dockerfile.name, files)} & PRIVATE
     for name in sorted(names):
         message = f"`{dockerfile}` could copy `{name}` of its folder into the image"
         hint = f"write a line `{name}` to `{dockerfile.parent / '.dockerignore'}`"
-        yield Mistake(message=message, hint=hint)
+        yield Diagnostic(message=message, hint=hint)
 
 
-def _custom_key(stack: str, dockerfile: str, files: Mapping[str, File]) -> Keyed:
+def _custom_key(stack: str, dockerfile: str, files: Mapping[str, File]) -> Fingerprint:
     return keyed_by({"stack": stack, **dict(readable_inputs(dockerfile, files))})
 
 
@@ -284,12 +284,12 @@ def _bake(
         environment=environment,
         mask=mask_of(workspace.root),
     )
-    if mistakes := check_paths(print_bake(docker, call), workspace.root):
-        raise InvalidInput(mistakes)
+    if diagnostics := check_paths(print_bake(docker, call), workspace.root):
+        raise InvalidInput(diagnostics)
     steps = StepEvents((TARGET,), (), lambda _target, _text: None)
 
     def take(event: Status | Text) -> None:
         for each in steps.take(event, time.time()):
-            journal.tell(each)
+            journal.emit(each)
 
     return run_bake(docker, call, take, stop=stop)

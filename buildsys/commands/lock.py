@@ -11,7 +11,7 @@ from types import MappingProxyType
 from buildsys.commands.downloads import Unreached, fetched
 from buildsys.config.lockfile import Lock, LockedDownload, LockedParent
 from buildsys.config.model import Kind
-from buildsys.errors import InvalidInput, Mistake
+from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.oci.client import Registry
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Reference
@@ -113,13 +113,13 @@ def resolved(
 
 
 def _check_patterns(patterns: Collection[str], known: list[str]) -> None:
-    mistakes = [
-        Mistake(message=f"nothing in the lock is named `{each}`", hint="`buildsys lock --json` shows all entries")
+    diagnostics = [
+        Diagnostic(message=f"nothing in the lock is named `{each}`", hint="`buildsys lock --json` shows all entries")
         for each in patterns
         if not any(fnmatchcase(name, each) for name in known)
     ]
-    if mistakes:
-        raise InvalidInput(mistakes)
+    if diagnostics:
+        raise InvalidInput(diagnostics)
 
 
 def _parent(

@@ -9,7 +9,7 @@ from buildsys.bake.definition import BAKE_FILE, render
 from buildsys.config.catalog import load
 from buildsys.config.lockfile import LOCK_FILE, OVERLAY_FILE, Lock, overlaid, parse_lock
 from buildsys.config.model import Catalog
-from buildsys.errors import InvalidInput, Mistake
+from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.plan.keys import without_files
 from buildsys.plan.plan import Plan, plan
 from buildsys.plan.selection import select, stack_named
@@ -48,8 +48,8 @@ def write_plan(workspace: Workspace, *, check: bool) -> Planned:
     """
     made = make_plan(workspace.tree())
     given = sorted({path for node in made.nodes for _, path in node.folders})
-    if mistakes := tuple(without_files(made, contents_of(workspace, made, given))):
-        raise InvalidInput(mistakes)
+    if diagnostics := tuple(without_files(made, contents_of(workspace, made, given))):
+        raise InvalidInput(diagnostics)
     text = render(made)
     if check:
         workspace.check(BAKE_FILE, text, remedy="buildsys plan")
@@ -80,5 +80,5 @@ def chosen_targets(made: Plan, words: Sequence[str], *, everything: bool) -> tup
     """Return the targets to bake; `everything` and words exclude each other."""
     if everything and words:
         message = "`--all` and names exclude each other"
-        raise InvalidInput([Mistake(message=message, hint="leave one of them out")])
+        raise InvalidInput([Diagnostic(message=message, hint="leave one of them out")])
     return select(made, ["default"] if everything else words)

@@ -136,13 +136,13 @@ def _with_project(facts: Facts, client: Registry, directory: Path | None) -> Fac
     try:
         workspace = find_workspace(directory)
     except InvalidInput as error:
-        mistake = error.mistakes()[0]
-        return replace(facts, project=Found(problem=mistake.message, fix=mistake.hint))
+        diagnostic = error.diagnostics()[0]
+        return replace(facts, project=Found(problem=diagnostic.message, fix=diagnostic.hint))
     try:
         made = make_plan(workspace.tree(), overlay=True)
         settings = read_settings(workspace.root)
     except (InvalidInput, OSError) as error:
-        return replace(facts, project=_unreadable(error), mistakes=True)
+        return replace(facts, project=_unreadable(error), diagnostics=True)
     return replace(
         facts,
         project=Found(value=str(workspace.root)),
@@ -154,10 +154,10 @@ def _with_project(facts: Facts, client: Registry, directory: Path | None) -> Fac
 def _unreadable(error: InvalidInput | OSError) -> Found:
     if isinstance(error, OSError):
         return Found(problem=f"`{error.filename}` cannot be read: {error.strerror}", fix="look at its owner and mode")
-    first, *others = error.mistakes()
-    place = f"{first.place}: " if first.place else ""
+    first, *others = error.diagnostics()
+    location = f"{first.location}: " if first.location else ""
     more = f", and {len(others)} more mistakes" if others else ""
-    return Found(problem=f"{place}{first.message}{more}", fix="`buildsys plan` shows each mistake with its line")
+    return Found(problem=f"{location}{first.message}{more}", fix="`buildsys plan` shows each mistake with its line")
 
 
 def _bake_file(workspace: Workspace) -> Found:

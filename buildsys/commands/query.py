@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from buildsys.commands.plan import make_plan
 from buildsys.config.lockfile import LOCK_FILE, OVERLAY_FILE, Lock, lock_text, parse_lock
-from buildsys.errors import Differs, InvalidInput, Mistake
+from buildsys.errors import Diagnostic, Differs, InvalidInput
 from buildsys.plan.actions import BUILD, Action, decide
 from buildsys.plan.diff import Changed, compare, users_of
 from buildsys.plan.keys import Keys, folders_of, keys_of
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
+class PlannedActions:
     """The sources as they are: plan, keys, and what would be done about every target."""
 
     plan: Plan
@@ -31,7 +31,7 @@ class Look:
     actions: Mapping[str, Action]
 
 
-def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, overlay: bool = False) -> Look:
+def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, overlay: bool = False) -> PlannedActions:
     """Return the plan with actions: by the registry that is named, else by the engine's own store of images.
 
     Where no engine answers, and offline, everything is to be built.
@@ -40,9 +40,9 @@ def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, ove
     keys = keys_of(made, contents_of(workspace, made))
     wanted = [stack.name for stack in made.stacks if not stack.noded.stack.deprecated]
     if offline:
-        return Look(plan=made, keys=keys, actions=decide(made, keys, {}, {}, wanted))
+        return PlannedActions(plan=made, keys=keys, actions=decide(made, keys, {}, {}, wanted))
     if named_prefix(workspace, environ) is None:
-        return Look(plan=made, keys=keys, actions=decide(made, keys, _in_the_engine(made, keys), {}, wanted))
+        return PlannedActions(plan=made, keys=keys, actions=decide(made, keys, _in_the_engine(made, keys), {}, wanted))
     from buildsys.run.stores import open_store
 
     with open_store(workspace, environ) as store:
@@ -50,7 +50,7 @@ def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, ove
         first = decide(made, keys, there.references, {}, wanted)
         previous = store.previous(made, [name for name, action in first.items() if action.word == BUILD])
     actions = decide(made, keys, there.references, previous, wanted, there.foreign)
-    return Look(plan=made, keys=keys, actions=actions)
+    return PlannedActions(plan=made, keys=keys, actions=actions)
 
 
 def _in_the_engine(made: Plan, keys: Keys) -> Mapping[str, str]:
@@ -75,9 +75,9 @@ def differences(workspace: Workspace, revision: str) -> tuple[Plan, tuple[Change
             old = make_plan({**other.tree(), **overlay}, overlay=True)
             before = (old, keys_of(old, other.contents(folders_of(old))))
         except InvalidInput as error:
-            first = error.mistakes()[0]
+            first = error.diagnostics()[0]
             message = f"the project of `{revision}` cannot be planned: {first.message}"
-            raise InvalidInput([Mistake(message=message, hint="compare with a revision that can be")]) from error
+            raise InvalidInput([Diagnostic(message=message, hint="compare with a revision that can be")]) from error
     return made, compare(before, after)
 
 
@@ -94,11 +94,11 @@ class Explanation:
     users: tuple[str, ...]
 
 
-def explain(found: Look, word: str) -> Explanation:
+def explain(found: PlannedActions, word: str) -> Explanation:
     """Return what there is to say of a node or stack; raises `InvalidInput` for a name that means none, or several."""
     targets = select(found.plan, [word])
     if len(targets) != 1:
-        raise InvalidInput([Mistake(message=f"`{word}` means {len(targets)} targets, expected one")])
+        raise InvalidInput([Diagnostic(message=f"`{word}` means {len(targets)} targets, expected one")])
     target = targets[0]
     node = next((each for each in found.plan.nodes if each.name == target), None)
     stack = next((each for each in found.plan.stacks if each.name == target), None)

@@ -9,7 +9,7 @@ from buildsys.config.model import ParameterType
 from buildsys.config.scope import Scope
 from buildsys.config.source import Path
 from buildsys.dockerfile import lint
-from buildsys.errors import Mistake, Place
+from buildsys.errors import Diagnostic, Location
 from buildsys.names import OWN_ARGUMENTS, PLATFORM_ARGUMENTS, argument_problem, is_switch
 
 
@@ -62,9 +62,9 @@ def check_declared(scope: Scope, declared: Mapping[str, bool], file: str, text: 
             near = get_close_matches(name, known, 1)
             message = f"`ARG {name}` is neither a parameter nor a download of this layer, and has no default"
             hint = f"did you mean `{near[0]}`?" if near else None
-            scope.mistakes.append(Mistake(message=message, place=_place(file, text, name), hint=hint))
+            scope.diagnostics.append(Diagnostic(message=message, location=_location(file, text, name), hint=hint))
 
 
-def _place(file: str, text: str, name: str) -> Place:
+def _location(file: str, text: str, name: str) -> Location:
     line, column = lint.argument_positions(text)[name]
-    return Place(file=file, line=line, column=column, length=len(name))
+    return Location(file=file, line=line, column=column, length=len(name))

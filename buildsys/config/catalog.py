@@ -9,11 +9,11 @@ from types import MappingProxyType
 from buildsys.config.layer_folders import load_layer
 from buildsys.config.model import Catalog, Kind, Layer, Recipe, Stack
 from buildsys.config.schema import StacksFile
-from buildsys.config.schema_mistakes import parse
+from buildsys.config.schema_diagnostics import parse
 from buildsys.config.source import Source, read
 from buildsys.config.stacks import families, load_stacks
 from buildsys.dockerfile.ignore import ignored
-from buildsys.errors import InvalidInput, Mistake, Place
+from buildsys.errors import Diagnostic, InvalidInput, Location
 from buildsys.names import layer_problem
 
 STACKS_FILE = "stacks.yaml"
@@ -25,7 +25,7 @@ def load(tree: Mapping[str, str]) -> Catalog:
     Read are `stacks.yaml`, every `layers/<name>/layer.yaml` and the Dockerfiles beside it. Raises
     `InvalidInput` with every mistake of all of them; references are checked once the shapes are right.
     """
-    mistakes: list[Mistake] = []
+    diagnostics: list[Diagnostic] = []
     layers: dict[str, Layer] = {}
     sources: dict[str, Source] = {}
     broken: set[str] = set()
@@ -33,28 +33,28 @@ def load(tree: Mapping[str, str]) -> Catalog:
         parts = path.split("/")
         if len(parts) != 3 or parts[0] != "layers" or parts[2] != "layer.yaml":
             continue
-        source = _read(tree[path], path, mistakes)
-        layer = load_layer(parts[1], source, tree, mistakes) if source else None
+        source = _read(tree[path], path, diagnostics)
+        layer = load_layer(parts[1], source, tree, diagnostics) if source else None
         # A toolchain is a context by the one name `toolchain`, whatever its folder is called.
         only_toolchain = layer is not None and {each.kind for each in layer.recipes.values()} == {Kind.TOOLCHAIN}
         if (problem := layer_problem(parts[1])) and not (parts[1] == "toolchain" and only_toolchain):
-            mistakes.append(Mistake(message=problem, place=Place(file=path), hint="rename the folder"))
+            diagnostics.append(Diagnostic(message=problem, location=Location(file=path), hint="rename the folder"))
         if layer is None:
             broken.add(parts[1])
         else:
             layers[parts[1]] = layer
         if source:
             sources[parts[1]] = source
-    mistakes.extend(_without_recipe(tree))
+    diagnostics.extend(_without_recipe(tree))
     if STACKS_FILE not in tree:
-        mistakes.append(Mistake(message=f"`{STACKS_FILE}` is missing", place=Place(file=STACKS_FILE)))
-        raise InvalidInput(mistakes)
-    source = _read(tree[STACKS_FILE], STACKS_FILE, mistakes)
-    shape = parse(source, StacksFile, mistakes) if source else None
-    stacks = load_stacks(shape, source, mistakes) if shape and source else ()
-    mistakes.extend(_references(layers, sources, broken, stacks))
-    if mistakes or shape is None:
-        raise InvalidInput(mistakes)
+        diagnostics.append(Diagnostic(message=f"`{STACKS_FILE}` is missing", location=Location(file=STACKS_FILE)))
+        raise InvalidInput(diagnostics)
+    source = _read(tree[STACKS_FILE], STACKS_FILE, diagnostics)
+    shape = parse(source, StacksFile, diagnostics) if source else None
+    stacks = load_stacks(shape, source, diagnostics) if shape and source else ()
+    diagnostics.extend(_references(layers, sources, broken, stacks))
+    if diagnostics or shape is None:
+        raise InvalidInput(diagnostics)
     return Catalog(
         registry=shape.registry,
         layers=MappingProxyType(layers),
@@ -64,15 +64,15 @@ def load(tree: Mapping[str, str]) -> Catalog:
     )
 
 
-def _read(text: str, path: str, mistakes: list[Mistake]) -> Source | None:
+def _read(text: str, path: str, diagnostics: list[Diagnostic]) -> Source | None:
     try:
         return read(text, path)
     except InvalidInput as error:
-        mistakes.extend(error.mistakes())
+        diagnostics.extend(error.diagnostics())
         return None
 
 
-def _readable_metadata(layers: Mapping[str, Layer], tree: Mapping[str, str]) -> Iterable[Mistake]:
+def _readable_metadata(layers: Mapping[str, Layer], tree: Mapping[str, str]) -> Iterable[Diagnostic]:
     """Yield a warning for each layer whose builds can read its layer.yaml, and so depend on every word in it."""
     for layer in layers.values():
         folder = layer.file.rpartition("/")[0]
@@ -80,21 +80,21 @@ def _readable_metadata(layers: Mapping[str, Layer], tree: Mapping[str, str]) -> 
         if builds and not ignored(tree.get(f"{folder}/.dockerignore", ""))("layer.yaml"):
             message = f"the Dockerfile of `{layer.name}` can read its `layer.yaml`, so each word in it makes all anew"
             hint = f"write a line `layer.yaml`, or `*`, to `{folder}/.dockerignore`"
-            yield Mistake(message=message, place=Place(file=layer.file), hint=hint)
+            yield Diagnostic(message=message, location=Location(file=layer.file), hint=hint)
 
 
-def _without_recipe(tree: Mapping[str, str]) -> Iterable[Mistake]:
+def _without_recipe(tree: Mapping[str, str]) -> Iterable[Diagnostic]:
     """Yield a mistake for each folder of `layers/` that has files and no `layer.yaml`."""
     folders = {path.split("/")[1] for path in tree if path.startswith("layers/") and path.count("/") >= 2}
     for name in sorted(folders):
         if f"layers/{name}/layer.yaml" not in tree:
-            place = Place(file=f"layers/{name}/layer.yaml")
-            yield Mistake(message=f"the layer `{name}` has no `layer.yaml`", place=place)
+            location = Location(file=f"layers/{name}/layer.yaml")
+            yield Diagnostic(message=f"the layer `{name}` has no `layer.yaml`", location=location)
 
 
 def _references(
     layers: Mapping[str, Layer], sources: Mapping[str, Source], broken: set[str], stacks: Iterable[Stack]
-) -> Iterable[Mistake]:
+) -> Iterable[Diagnostic]:
     """Yield a mistake for each name of a layer that does not exist; layers that could not be read do."""
     provided = {name for layer in layers.values() for name in layer.provides}
     known = {*layers, *broken, *provided}
@@ -105,18 +105,18 @@ def _references(
                 what = f"the stack `{stack.name}` has the layer `{use.layer}`"
                 if stack.family:
                     what = f"the family `{stack.family}` has the layer `{use.layer}`"
-                yield _no_layer(what, use.layer, {*layers, *broken}, use.place)
+                yield _no_layer(what, use.layer, {*layers, *broken}, use.location)
     for layer in layers.values():
         if layer.name in provided:
             message = f"`{layer.name}` is a layer and also a name that another layer provides"
-            yield Mistake(message=message, place=Place(file=layer.file))
+            yield Diagnostic(message=message, location=Location(file=layer.file))
         for recipe in layer.recipes.values():
             yield from _recipe_references(recipe, layers, known, sources[layer.name])
 
 
 def _recipe_references(
     recipe: Recipe, layers: Mapping[str, Layer], known: set[str], source: Source
-) -> Iterable[Mistake]:
+) -> Iterable[Diagnostic]:
     for word, names in (
         ("requires", recipe.requires),
         ("after", recipe.after),
@@ -131,17 +131,17 @@ def _recipe_references(
     toolchain = recipe.toolchain.layer
     if toolchain is None:
         return
-    place = _mention(source, recipe.flavour, "toolchain", toolchain)
+    location = _mention(source, recipe.flavour, "toolchain", toolchain)
     if toolchain not in known:
-        yield _no_layer(f"layer `{recipe.layer}` has the toolchain `{toolchain}`", toolchain, known, place)
+        yield _no_layer(f"layer `{recipe.layer}` has the toolchain `{toolchain}`", toolchain, known, location)
     elif toolchain in layers:
         other = next(iter(layers[toolchain].recipes.values()))
         if other.kind is not Kind.TOOLCHAIN:
             message = f"`{toolchain}` is a layer of kind `{other.kind}`, expected a toolchain"
-            yield Mistake(message=message, place=place)
+            yield Diagnostic(message=message, location=location)
 
 
-def _mention(source: Source, flavour: str, word: str, name: str) -> Place:
+def _mention(source: Source, flavour: str, word: str, name: str) -> Location:
     """Return where a field mentions a name: a flavour's own field goes before the common one."""
     for path in (("flavours", flavour, word), (word,)):
         if path not in source.values:
@@ -150,15 +150,15 @@ def _mention(source: Source, flavour: str, word: str, name: str) -> Place:
         for each in inside:
             text = source.text(each)
             if text is not None and text.partition(".")[0] == name:
-                return source.place(each)
+                return source.location(each)
         for each in inside:
             if str(each[-1]).partition(".")[0] == name:
-                return source.key_place(each)
-        return source.place(path)
-    return Place(file=source.file)
+                return source.key_location(each)
+        return source.location(path)
+    return Location(file=source.file)
 
 
-def _no_layer(what: str, name: str, known: set[str], place: Place) -> Mistake:
+def _no_layer(what: str, name: str, known: set[str], location: Location) -> Diagnostic:
     near = get_close_matches(name, sorted(known), 1)
     hint = f"did you mean `{near[0]}`?" if near else None
-    return Mistake(message=f"{what}, which does not exist", place=place, hint=hint)
+    return Diagnostic(message=f"{what}, which does not exist", location=location, hint=hint)

@@ -69,7 +69,7 @@ def read_downloads(scope: Scope) -> dict[str, tuple[Download, ...]]:
                     sha256=fields.sha256 if known else None,
                     reason=fields.reason,
                     when=scope.when(fields.when, at),
-                    place=scope.source.place((*at, "sha256")),
+                    location=scope.source.location((*at, "sha256")),
                 )
             )
         found[name] = tuple(entries)

@@ -34,7 +34,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 def load_recipe(name: str, flavour: str, scope: Scope, tree: Mapping[str, str]) -> Recipe | None:
     """Return the recipe, or None after adding every mistake to the scope; `tree` maps path to text."""
-    before = len(scope.mistakes)
+    before = len(scope.diagnostics)
     kind_name, _ = scope.get("kind")
     if kind_name is None:
         scope.wrong("`kind` is missing", ("flavours", flavour) if flavour else (), key=True)
@@ -88,7 +88,7 @@ def load_recipe(name: str, flavour: str, scope: Scope, tree: Mapping[str, str]) 
         weight=read_weight(scope),
     )
     _check_unused(scope, flavour)
-    return recipe if len(scope.mistakes) == before else None
+    return recipe if len(scope.diagnostics) == before else None
 
 
 def _read_dockerfile(scope: Scope, kind: Kind, file: str | None, text: str) -> tuple[frozenset[str], frozenset[str]]:
@@ -99,9 +99,9 @@ def _read_dockerfile(scope: Scope, kind: Kind, file: str | None, text: str) -> t
     if file is None:
         return frozenset(), frozenset()
     prefix = scope.get("prefix")[0]
-    scope.mistakes.extend(lint.problems(text, file, contexts))
+    scope.diagnostics.extend(lint.problems(text, file, contexts))
     if kind is Kind.ARTIFACT and prefix is not None:
-        scope.mistakes.extend(lint.artifact_problems(text, file, str(prefix)))
+        scope.diagnostics.extend(lint.artifact_problems(text, file, str(prefix)))
     references = frozenset(each.name for each in lint.references(text))
     check_declared(scope, declared, file, text)
     scope.used.update(name for name, p in scope.parameters.items() if p.argument in declared)

@@ -9,7 +9,7 @@ from typing import Any
 
 from buildsys.config.model import When
 from buildsys.config.source import Path, Source
-from buildsys.errors import Mistake, Place
+from buildsys.errors import Diagnostic, Location
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,48 +20,48 @@ class Line:
     parameters: Mapping[str, str]
     when: When
     has: tuple[str, ...]
-    place: Place
-    places: Mapping[str, Place]
+    location: Location
+    locations: Mapping[str, Location]
 
 
-def read_lines(raw: list[Any], path: Path, source: Source, mistakes: list[Mistake]) -> list[Line]:
+def read_lines(raw: list[Any], path: Path, source: Source, diagnostics: list[Diagnostic]) -> list[Line]:
     """Return the lines in order, those that can be read, after adding the mistakes of the others."""
     found = []
     for index, item in enumerate(raw):
         line = _line(item, (*path, index), source)
-        if isinstance(line, Mistake):
-            mistakes.append(line)
+        if isinstance(line, Diagnostic):
+            diagnostics.append(line)
         else:
             found.append(line)
     return found
 
 
-def _line(item: Any, path: Path, source: Source) -> Line | Mistake:
+def _line(item: Any, path: Path, source: Source) -> Line | Diagnostic:
     if isinstance(item, str):
-        place = source.place(path)
-        return Line(layer=item, parameters={}, when=When(), has=(), place=place, places={})
+        location = source.location(path)
+        return Line(layer=item, parameters={}, when=When(), has=(), location=location, locations={})
     form = "a layer is a name, or one name with its parameters and beside it `when`"
     if not isinstance(item, dict):
-        return Mistake(message=form, place=source.place(path))
+        return Diagnostic(message=form, location=source.location(path))
     names = [key for key in item if key != "when"]
     if len(names) != 1:
         found = ", ".join(f"`{name}`" for name in names) or "none"
-        return Mistake(message=f"{form}; found {found}", place=source.place(path))
+        return Diagnostic(message=f"{form}; found {found}", location=source.location(path))
     layer, value = names[0], item[names[0]]
     at = (*path, layer)
     if isinstance(value, str):
         value = {"version": value}
-        places = {"version": source.place(at)}
+        locations = {"version": source.location(at)}
     else:
         value = value or {}
         if not isinstance(value, dict):
-            return Mistake(message=f"expected the parameters of `{layer}`", place=source.place(at))
-        places = {key: source.place((*at, key)) for key in value}
+            return Diagnostic(message=f"expected the parameters of `{layer}`", location=source.location(at))
+        locations = {key: source.location((*at, key)) for key in value}
     texts = {}
     for key, text in value.items():
         words = text if isinstance(text, list) else [text]
         if not all(isinstance(word, str) for word in words):
-            return Mistake(message=f"`{key}` is not a text or a list of texts", place=places[key])
+            return Diagnostic(message=f"`{key}` is not a text or a list of texts", location=locations[key])
         texts[key] = " ".join(words)
     condition = item.get("when")
     when, has = When(), tuple[str, ...]()
@@ -74,12 +74,12 @@ def _line(item: Any, path: Path, source: Source) -> Line | Mistake:
         when = When(values=tuple(sorted(pairs)))
     elif condition is not None:
         message = "`when` names variables that the row has, or their values"
-        return Mistake(message=message, place=source.place((*path, "when")))
+        return Diagnostic(message=message, location=source.location((*path, "when")))
     return Line(
         layer=layer,
         parameters=MappingProxyType(texts),
         when=when,
         has=has,
-        place=source.key_place(at),
-        places=MappingProxyType(places),
+        location=source.key_location(at),
+        locations=MappingProxyType(locations),
     )

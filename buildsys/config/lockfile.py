@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from buildsys.config.source import Data, Source, read
-from buildsys.errors import InvalidInput, Mistake
+from buildsys.errors import Diagnostic, InvalidInput
 
 LOCK_FILE = "buildsys.lock"
 OVERLAY_FILE = "buildsys.lock.local"
@@ -62,14 +62,14 @@ class Lock:
 def parse_lock(text: str, file: str = LOCK_FILE) -> Lock:
     """Return what a lock file says; raises `InvalidInput` with every mistake."""
     source = read(text, file)
-    mistakes: list[Mistake] = []
+    diagnostics: list[Diagnostic] = []
     data = source.data if isinstance(source.data, dict) else {}
     if data.get("version") != "1":
         message = f"the lock has version `{data.get('version')}`, this buildsys reads version `1`"
-        mistakes.append(Mistake(message=message, place=source.place(("version",))))
+        diagnostics.append(Diagnostic(message=message, location=source.location(("version",))))
     parents = {}
     for name, entry in _mapping(data.get("parents")).items():
-        found = _parent(name, entry, source, mistakes)
+        found = _parent(name, entry, source, diagnostics)
         if found:
             parents[name] = replace(found, local=file == OVERLAY_FILE)
     epochs = {}
@@ -78,7 +78,7 @@ def parse_lock(text: str, file: str = LOCK_FILE) -> Lock:
             epochs[name] = value
         else:
             message = f"the epoch of `{name}` is not a day such as `2026-01-31`"
-            mistakes.append(Mistake(message=message, place=source.place(("epochs", name))))
+            diagnostics.append(Diagnostic(message=message, location=source.location(("epochs", name))))
     downloads = {}
     for address, entry in _mapping(data.get("downloads")).items():
         fields = _mapping(entry)
@@ -87,12 +87,12 @@ def parse_lock(text: str, file: str = LOCK_FILE) -> Lock:
             downloads[address] = LockedDownload(sha256=sha256, size=int(str(size)))
         else:
             message = f"the entry `{address}` needs a `sha256` of 64 hexadecimal digits and a `size`"
-            mistakes.append(Mistake(message=message, place=source.place(("downloads", address))))
+            diagnostics.append(Diagnostic(message=message, location=source.location(("downloads", address))))
     for key in data:
         if key not in ("version", "parents", "epochs", "downloads"):
-            mistakes.append(Mistake(message=f"unknown key `{key}`", place=source.key_place((key,))))
-    if mistakes:
-        raise InvalidInput(mistakes)
+            diagnostics.append(Diagnostic(message=f"unknown key `{key}`", location=source.key_location((key,))))
+    if diagnostics:
+        raise InvalidInput(diagnostics)
     return Lock(
         parents=MappingProxyType(parents), epochs=MappingProxyType(epochs), downloads=MappingProxyType(downloads)
     )
@@ -107,24 +107,24 @@ def overlaid(lock: Lock, overlay: Lock) -> Lock:
     )
 
 
-def _parent(name: str, entry: Data, source: Source, mistakes: list[Mistake]) -> LockedParent | None:
-    place = source.place(("parents", name))
+def _parent(name: str, entry: Data, source: Source, diagnostics: list[Diagnostic]) -> LockedParent | None:
+    location = source.location(("parents", name))
     fields = _mapping(entry)
     digest, reason = fields.get("digest"), fields.get("reason")
     images = fields.get("images")
     reference = images[0] if isinstance(images, list) and images else fields.get("reference")
     if not isinstance(reference, str) or not isinstance(digest, str):
         message = f"the entry `{name}` needs `images` or a `reference`, and a `digest`"
-        mistakes.append(Mistake(message=message, place=place))
+        diagnostics.append(Diagnostic(message=message, location=location))
         return None
     if digest == "unknown":
         if not isinstance(reason, str):
             message = f"the digest of `{name}` is unknown, and no `reason` says why"
-            mistakes.append(Mistake(message=message, place=place))
+            diagnostics.append(Diagnostic(message=message, location=location))
         return LockedParent(reference=reference, digest=None, reason=str(reason))
     if not _DIGEST.fullmatch(digest):
         message = f"`{digest}` is neither `unknown` nor `sha256:` and 64 hexadecimal digits"
-        mistakes.append(Mistake(message=message, place=source.place(("parents", name, "digest"))))
+        diagnostics.append(Diagnostic(message=message, location=source.location(("parents", name, "digest"))))
         return None
     written = fields.get("source")
     platforms = {key: str(value) for key, value in _mapping(fields.get("platforms")).items()}

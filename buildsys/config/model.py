@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from buildsys.errors import Mistake, Place
+from buildsys.errors import Diagnostic, Location
 
 SCHEMA_VERSION = 1
 OS = "os"
@@ -104,7 +104,7 @@ class Download:
     sha256: str | None
     reason: str | None = None
     when: When = When()
-    place: Place = field(default=Place(file=""), compare=False)
+    location: Location = field(default=Location(file=""), compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -243,8 +243,8 @@ class LayerUse:
 
     layer: str
     parameters: Mapping[str, str]
-    place: Place
-    places: Mapping[str, Place] = field(default_factory=_nothing)
+    location: Location
+    locations: Mapping[str, Location] = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -258,7 +258,7 @@ class Stack:
     platforms: tuple[str, ...]
     layers: tuple[LayerUse, ...]
     deprecated: str | None
-    place: Place
+    location: Location
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -277,7 +277,7 @@ class Catalog:
     layers: Mapping[str, Layer]
     families: tuple[Family, ...]
     stacks: tuple[Stack, ...]
-    warnings: tuple[Mistake, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

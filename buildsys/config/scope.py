@@ -12,7 +12,7 @@ from buildsys.config.model import Parameter, ParameterSource, ParameterType, Whe
 from buildsys.config.parameters import value_problem
 from buildsys.config.schema import ParameterFields, RecipeFields
 from buildsys.config.source import Path, Source
-from buildsys.errors import Mistake
+from buildsys.errors import Diagnostic
 
 
 class Fields:
@@ -41,8 +41,8 @@ class Fields:
 class Scope:
     """What the parts of a recipe are checked against; every mistake is added to `mistakes`."""
 
-    def __init__(self, *, source: Source, fields: Fields, mistakes: list[Mistake]) -> None:
-        self.source, self.fields, self.mistakes = source, fields, mistakes
+    def __init__(self, *, source: Source, fields: Fields, diagnostics: list[Diagnostic]) -> None:
+        self.source, self.fields, self.diagnostics = source, fields, diagnostics
         self.used: set[str] = set()
         self.parameters: dict[str, Parameter] = {}
         for name, declared, path in fields.joined("parameters"):
@@ -51,8 +51,8 @@ class Scope:
 
     def wrong(self, message: str, path: Path, hint: str | None = None, *, key: bool = False) -> None:
         """Add a mistake at the value of `path`, or at its key."""
-        place = self.source.key_place(path) if key else self.source.place(path)
-        self.mistakes.append(Mistake(message=message, place=place, hint=hint))
+        location = self.source.key_location(path) if key else self.source.location(path)
+        self.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
 
     def get(self, field: str) -> tuple[object, Path]:
         """Return a field's value and where it stands."""

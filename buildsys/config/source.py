@@ -9,7 +9,7 @@ from typing import TypeAlias, Union
 
 import yaml
 
-from buildsys.errors import InvalidInput, Mistake, Place
+from buildsys.errors import Diagnostic, InvalidInput, Location
 from buildsys.texts import control
 
 Data: TypeAlias = Union[str, "list[Data]", "dict[str, Data]", None]
@@ -29,19 +29,19 @@ class Source:
 
     file: str
     data: Data
-    values: Mapping[Path, Place]
-    keys: Mapping[Path, Place]
+    values: Mapping[Path, Location]
+    keys: Mapping[Path, Location]
 
-    def place(self, path: Path) -> Place:
+    def location(self, path: Path) -> Location:
         """Return where the value at `path` stands, or the nearest thing around it."""
         for length in range(len(path), -1, -1):
             if found := self.values.get(path[:length]):
                 return found
-        return Place(file=self.file)
+        return Location(file=self.file)
 
-    def key_place(self, path: Path) -> Place:
+    def key_location(self, path: Path) -> Location:
         """Return where the key of the value at `path` stands; the value itself if it has no key."""
-        return self.keys.get(path) or self.place(path)
+        return self.keys.get(path) or self.location(path)
 
     def text(self, path: Path) -> str | None:
         """Return the text at `path`; None if there is none or something else."""
@@ -65,18 +65,18 @@ def read(text: str, file: str) -> Source:
     try:
         nodes = list(_compose_all(text))
     except yaml.MarkedYAMLError as error:
-        raise InvalidInput([_syntax_mistake(error, text, file)]) from error
+        raise InvalidInput([_syntax_diagnostic(error, text, file)]) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         message = f"the file holds a character that YAML does not allow: {error.reason}"
-        raise InvalidInput([Mistake(message=message, place=Place(file=file, line=line))]) from error
+        raise InvalidInput([Diagnostic(message=message, location=Location(file=file, line=line))]) from error
     if len(nodes) > 1:
-        place = _place(nodes[1], file) if nodes[1] else Place(file=file)
-        raise InvalidInput([Mistake(message="a second document, expected one", place=place)])
-    reader = _Reader(file=file, values={}, keys={}, mistakes=[])
+        location = _location(nodes[1], file) if nodes[1] else Location(file=file)
+        raise InvalidInput([Diagnostic(message="a second document, expected one", location=location)])
+    reader = _Reader(file=file, values={}, keys={}, diagnostics=[])
     data = reader.read(nodes[0], (), ()) if nodes and nodes[0] is not None else None
-    if reader.mistakes:
-        raise InvalidInput(reader.mistakes)
+    if reader.diagnostics:
+        raise InvalidInput(reader.diagnostics)
     return Source(file=file, data=data, values=MappingProxyType(reader.values), keys=MappingProxyType(reader.keys))
 
 
@@ -92,12 +92,12 @@ def _compose_all(text: str) -> Iterator[yaml.Node | None]:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Reader:
     file: str
-    values: dict[Path, Place]
-    keys: dict[Path, Place]
-    mistakes: list[Mistake]
+    values: dict[Path, Location]
+    keys: dict[Path, Location]
+    diagnostics: list[Diagnostic]
 
     def read(self, node: yaml.Node, path: Path, above: tuple[int, ...]) -> Data:
-        self.values[path] = _place(node, self.file)
+        self.values[path] = _location(node, self.file)
         if id(node) in above:
             self._wrong("an alias that contains itself", node)
             return None
@@ -126,7 +126,7 @@ class _Reader:
                 line = self.keys[(*path, name)].line
                 self._wrong(f"`{name}` is given a second time, first on line {line}", key)
                 continue
-            self.keys[(*path, name)] = _place(key, self.file)
+            self.keys[(*path, name)] = _location(key, self.file)
             found[name] = self.read(value, (*path, name), above)
         return found
 
@@ -136,28 +136,28 @@ class _Reader:
             self._wrong(f"the text holds the control character `{found}`", node)
 
     def _wrong(self, message: str, node: yaml.Node) -> None:
-        self.mistakes.append(Mistake(message=message, place=_place(node, self.file)))
+        self.diagnostics.append(Diagnostic(message=message, location=_location(node, self.file)))
 
 
-def _place(node: yaml.Node, file: str) -> Place:
+def _location(node: yaml.Node, file: str) -> Location:
     start, end = node.start_mark, node.end_mark
     length = end.column - start.column if end.line == start.line else 1
-    return Place(file=file, line=start.line + 1, column=start.column + 1, length=max(1, length))
+    return Location(file=file, line=start.line + 1, column=start.column + 1, length=max(1, length))
 
 
-def _syntax_mistake(error: yaml.MarkedYAMLError, text: str, file: str) -> Mistake:
+def _syntax_diagnostic(error: yaml.MarkedYAMLError, text: str, file: str) -> Diagnostic:
     mark = error.problem_mark or error.context_mark
-    place = Place(file=file, line=mark.line + 1, column=mark.column + 1) if mark else Place(file=file)
+    location = Location(file=file, line=mark.line + 1, column=mark.column + 1) if mark else Location(file=file)
     lines = text.splitlines()
-    line = lines[place.line - 1] if place.line <= len(lines) else ""
+    line = lines[location.line - 1] if location.line <= len(lines) else ""
     hint = None
     marked = next((i for i, each in enumerate(lines, 1) if each.startswith(("<<<<<<<", ">>>>>>>"))), None)
     if marked is not None:
-        place = Place(file=file, line=marked)
+        location = Location(file=file, line=marked)
         hint = "this looks like a conflict marker of git: resolve the conflict first"
     elif "\t" in line[: len(line) - len(line.lstrip())]:
         hint = "YAML indents with spaces, not tabs"
     elif "{" in line and '"{' not in line:
         hint = "a text that starts with `{` needs quotes"
     problem = (error.problem or "it cannot be read").removeprefix("found ")
-    return Mistake(message=f"not valid YAML: {problem}", place=place, hint=hint)
+    return Diagnostic(message=f"not valid YAML: {problem}", location=location, hint=hint)

@@ -15,7 +15,7 @@ from buildsys.config.model import Family, LayerUse, Stack
 from buildsys.config.schema import FamilyFields, StackFields, StacksFile
 from buildsys.config.source import Path, Source
 from buildsys.config.template import literally
-from buildsys.errors import Mistake, Place
+from buildsys.errors import Diagnostic, Location
 from buildsys.names import CUSTOM_SUFFIX, NAME, group_problem, stack_problem, target_name
 
 _SETTINGS = ("groups", "deprecated")
@@ -28,26 +28,26 @@ class _Row:
     """One stack's variables, with where each value stands, and its settings."""
 
     values: Mapping[str, str]
-    places: Mapping[str, Place]
+    locations: Mapping[str, Location]
     groups: tuple[str, ...]
     deprecated: str | None
-    place: Place
+    location: Location
 
 
-def load_stacks(shape: StacksFile, source: Source, mistakes: list[Mistake]) -> tuple[Stack, ...]:
+def load_stacks(shape: StacksFile, source: Source, diagnostics: list[Diagnostic]) -> tuple[Stack, ...]:
     """Return all stacks, sorted by name, after adding every mistake; layers are not looked up."""
-    found = [stack for name, family in shape.families.items() for stack in _family(name, family, source, mistakes)]
+    found = [stack for name, family in shape.families.items() for stack in _family(name, family, source, diagnostics)]
     for name, fields in shape.stacks.items():
         path: Path = ("stacks", name)
-        lines = read_lines(fields.layers, (*path, "layers"), source, mistakes)
+        lines = read_lines(fields.layers, (*path, "layers"), source, diagnostics)
         for line in lines:
             if line.has or line.when.values:
                 message = f"`when` has no meaning in the single stack `{name}`, which has no rows"
-                mistakes.append(Mistake(message=message, place=line.place))
+                diagnostics.append(Diagnostic(message=message, location=line.location))
         literal = [replace(line, parameters={k: literally(v) for k, v in line.parameters.items()}) for line in lines]
-        row = _Row(values={}, places={}, groups=(), deprecated=fields.deprecated, place=source.key_place(path))
-        found.append(_stack(name, None, fields, fields.description or name, literal, row, mistakes))
-    _check_names(found, mistakes)
+        row = _Row(values={}, locations={}, groups=(), deprecated=fields.deprecated, location=source.key_location(path))
+        found.append(_stack(name, None, fields, fields.description or name, literal, row, diagnostics))
+    _check_names(found, diagnostics)
     return tuple(sorted(found, key=lambda stack: stack.name))
 
 
@@ -57,7 +57,7 @@ def families(shape: StacksFile) -> tuple[Family, ...]:
     return tuple(Family(name=name, description=fields.description) for name, fields in named)
 
 
-def _check_names(stacks: list[Stack], mistakes: list[Mistake]) -> None:
+def _check_names(stacks: list[Stack], diagnostics: list[Diagnostic]) -> None:
     by_target: dict[str, Stack] = {}
     names = {stack.name for stack in stacks}
     groups = {group for stack in stacks for group in stack.groups} | {stack.family for stack in stacks} | RESERVED
@@ -65,39 +65,41 @@ def _check_names(stacks: list[Stack], mistakes: list[Mistake]) -> None:
         target = target_name(stack.name)
         problem = stack_problem(stack.name)
         named = filter(None, [problem, *map(group_problem, stack.groups)])
-        mistakes.extend(Mistake(message=each, place=stack.place) for each in named)
+        diagnostics.extend(Diagnostic(message=each, location=stack.location) for each in named)
         other = stack.name.removesuffix(CUSTOM_SUFFIX)
         if other != stack.name and other in names:
             message = f"the stack `{stack.name}` has the name that images of Dockerfiles on `{other}` get"
-            mistakes.append(Mistake(message=message, place=stack.place, hint="give one of them another name"))
+            diagnostics.append(
+                Diagnostic(message=message, location=stack.location, hint="give one of them another name")
+            )
         if target in groups and not problem:
             message = f"the stack `{stack.name}` has the name of a group"
-            mistakes.append(Mistake(message=message, place=stack.place))
+            diagnostics.append(Diagnostic(message=message, location=stack.location))
         first = by_target.setdefault(target, stack)
         if first is stack:
             continue
         if first.name == stack.name:
-            message = f"two stacks are named `{stack.name}`, the other one at {first.place}"
+            message = f"two stacks are named `{stack.name}`, the other one at {first.location}"
         else:
             message = f"the stacks `{first.name}` and `{stack.name}` would both be the bake target `{target}`"
         hint = "give the rows different values for what the name shows, or show more in the name"
-        mistakes.append(Mistake(message=message, place=stack.place, hint=hint))
+        diagnostics.append(Diagnostic(message=message, location=stack.location, hint=hint))
 
 
-def _family(name: str, fields: FamilyFields, source: Source, mistakes: list[Mistake]) -> Iterator[Stack]:
+def _family(name: str, fields: FamilyFields, source: Source, diagnostics: list[Diagnostic]) -> Iterator[Stack]:
     path: Path = ("families", name)
     if name in RESERVED:
         message = f"`{name}` is the name of a group that every project has"
-        mistakes.append(Mistake(message=message, place=source.key_place(path)))
-    lines = read_lines(fields.layers, (*path, "layers"), source, mistakes)
+        diagnostics.append(Diagnostic(message=message, location=source.key_location(path)))
+    lines = read_lines(fields.layers, (*path, "layers"), source, diagnostics)
     rows = list(_rows(fields, path, source))
     for row in rows:
         for group in row.groups:
             if not _GROUP.fullmatch(group):
                 message = f"`{group}` cannot be the name of a group: lower-case letters, digits, single `-` between"
-                mistakes.append(Mistake(message=message, place=row.place))
+                diagnostics.append(Diagnostic(message=message, location=row.location))
     variables = frozenset(key for row in rows for key in row.values)
-    if not _check_templates(fields, lines, variables, path, source, mistakes):
+    if not _check_templates(fields, lines, variables, path, source, diagnostics):
         return
     by_name = dict(fields.stacks)
     for row in rows:
@@ -106,11 +108,11 @@ def _family(name: str, fields: FamilyFields, source: Source, mistakes: list[Mist
         except KeyError as error:
             message = f"the name `{fields.name}` uses `{error.args[0]}`, which this row does not have"
             hint = f"put the part in brackets: `[-{error.args[0]}{{{error.args[0]}}}]`"
-            mistakes.append(Mistake(message=message, place=row.place, hint=hint))
+            diagnostics.append(Diagnostic(message=message, location=row.location, hint=hint))
             continue
         own = by_name.pop(stack_name, None)
         described = own.description if own and own.description else fields.description
-        stack = _stack(stack_name, name, fields, described, lines, row, mistakes)
+        stack = _stack(stack_name, name, fields, described, lines, row, diagnostics)
         if own:
             stack = Stack(
                 name=stack.name,
@@ -120,15 +122,15 @@ def _family(name: str, fields: FamilyFields, source: Source, mistakes: list[Mist
                 platforms=stack.platforms,
                 layers=stack.layers,
                 deprecated=own.deprecated or stack.deprecated,
-                place=stack.place,
+                location=stack.location,
             )
         yield stack
     for unknown in by_name:
         near = get_close_matches(unknown, [_filled_or_nothing(fields.name, row) for row in rows], 1)
-        mistakes.append(
-            Mistake(
+        diagnostics.append(
+            Diagnostic(
                 message=f"the matrix makes no stack `{unknown}`",
-                place=source.key_place((*path, "stacks", unknown)),
+                location=source.key_location((*path, "stacks", unknown)),
                 hint=f"did you mean `{near[0]}`?" if near else None,
             )
         )
@@ -151,7 +153,7 @@ def _rows(fields: FamilyFields, path: Path, source: Source) -> Iterator[_Row]:
         at = (*path, "matrix", index)
         variables = {key: value for key, value in raw.items() if key not in _SETTINGS}
         placed = [
-            [(key, value, _value_place(source, (*at, key), i)) for i, value in enumerate(values)]
+            [(key, value, _value_location(source, (*at, key), i)) for i, value in enumerate(values)]
             for key, values in variables.items()
         ]
         for combination in itertools.product(*placed):
@@ -160,15 +162,15 @@ def _rows(fields: FamilyFields, path: Path, source: Source) -> Iterator[_Row]:
                 continue
             yield _Row(
                 values=MappingProxyType(values),
-                places=MappingProxyType({key: place for key, _, place in combination}),
+                locations=MappingProxyType({key: location for key, _, location in combination}),
                 groups=tuple(raw.get("groups", ())),
                 deprecated=" ".join(raw["deprecated"]) if "deprecated" in raw else fields.deprecated,
-                place=source.place(at),
+                location=source.location(at),
             )
 
 
-def _value_place(source: Source, path: Path, index: int) -> Place:
-    return source.values.get((*path, index)) or source.place(path)
+def _value_location(source: Source, path: Path, index: int) -> Location:
+    return source.values.get((*path, index)) or source.location(path)
 
 
 def _excluded(rule: Mapping[str, list[str]], values: Mapping[str, str]) -> bool:
@@ -181,38 +183,38 @@ def _check_templates(
     variables: frozenset[str],
     path: Path,
     source: Source,
-    mistakes: list[Mistake],
+    diagnostics: list[Diagnostic],
 ) -> bool:
     """Whether all templates of a family can be read and use only variables that some row has."""
-    before = len(mistakes)
-    texts = [(fields.name, source.place((*path, "name")))]
-    texts += [(text, line.places[key]) for line in lines for key, text in line.parameters.items()]
+    before = len(diagnostics)
+    texts = [(fields.name, source.location((*path, "name")))]
+    texts += [(text, line.locations[key]) for line in lines for key, text in line.parameters.items()]
     used: set[str] = set()
-    for text, place in texts:
+    for text, location in texts:
         if problem := template.problem(text):
-            mistakes.append(Mistake(message=problem, place=place))
+            diagnostics.append(Diagnostic(message=problem, location=location))
         used |= template.names(text)
         for name in sorted(template.names(text) - variables):
-            mistakes.append(_no_variable(name, variables, place))
+            diagnostics.append(_no_variable(name, variables, location))
     for line in lines:
         names = {*line.has, *(name for name, _ in line.when.values)}
         used |= names
         for name in sorted(names - variables):
-            mistakes.append(_no_variable(name, variables, line.place))
+            diagnostics.append(_no_variable(name, variables, line.location))
     for index, row in enumerate(fields.matrix):
         for name in sorted(row.keys() - used - {*_SETTINGS}):
-            place = source.key_place((*path, "matrix", index, name))
+            location = source.key_location((*path, "matrix", index, name))
             message = f"nothing in the family uses the variable `{name}`"
             near = get_close_matches(name, sorted(used), 1)
             hint = f"did you mean `{near[0]}`?" if near else None
-            mistakes.append(Mistake(message=message, place=place, hint=hint))
-    return len(mistakes) == before
+            diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
+    return len(diagnostics) == before
 
 
-def _no_variable(name: str, variables: frozenset[str], place: Place) -> Mistake:
+def _no_variable(name: str, variables: frozenset[str], location: Location) -> Diagnostic:
     near = get_close_matches(name, sorted(variables), 1)
     hint = f"did you mean `{near[0]}`?" if near else None
-    return Mistake(message=f"no row of the matrix has the variable `{name}`", place=place, hint=hint)
+    return Diagnostic(message=f"no row of the matrix has the variable `{name}`", location=location, hint=hint)
 
 
 def _stack(
@@ -222,30 +224,30 @@ def _stack(
     description: str,
     lines: list[Line],
     row: _Row,
-    mistakes: list[Mistake],
+    diagnostics: list[Diagnostic],
 ) -> Stack:
     uses = []
     for line in lines:
         if not line.when.holds(row.values) or any(each not in row.values for each in line.has):
             continue
-        parameters, places = {}, {}
+        parameters, locations = {}, {}
         for key, text in line.parameters.items():
             missing = template.names(text) - row.values.keys()
             if missing:
                 absent = min(missing)
                 message = f"`{key}` of `{line.layer}` uses `{absent}`, which `{name}` does not have"
                 hint = f"add `when: {absent}` beside the layer, or `{absent}` to the row"
-                mistakes.append(Mistake(message=message, place=row.place, hint=hint))
+                diagnostics.append(Diagnostic(message=message, location=row.location, hint=hint))
                 continue
             parameters[key] = template.fill(text, row.values)
             used = sorted(template.names(text))
-            places[key] = row.places[used[0]] if len(used) == 1 else line.places[key]
+            locations[key] = row.locations[used[0]] if len(used) == 1 else line.locations[key]
         uses.append(
             LayerUse(
                 layer=line.layer,
                 parameters=MappingProxyType(parameters),
-                place=line.place,
-                places=MappingProxyType(places),
+                location=line.location,
+                locations=MappingProxyType(locations),
             )
         )
     return Stack(
@@ -256,5 +258,5 @@ def _stack(
         platforms=tuple(fields.platforms),
         layers=tuple(uses),
         deprecated=row.deprecated,
-        place=row.place,
+        location=row.location,
     )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from buildsys.dockerfile.parser import HEREDOC, Read, directives, read_all, words
-from buildsys.errors import Mistake, Place
+from buildsys.errors import Diagnostic, Location
 from buildsys.names import PLATFORM_ARGUMENTS, is_switch
 from buildsys.texts import control, shown, variable
 
@@ -17,7 +17,7 @@ _DELIMITER = re.compile(r"(['\"]?)[A-Za-z0-9_.-]+\1")
 _ODD_VARIABLE = re.compile(r"\$\{(?![A-Za-z_][A-Za-z0-9_]*\})")
 
 
-def frontend_problems(text: str, file: str) -> tuple[Mistake, ...]:
+def frontend_problems(text: str, file: str) -> tuple[Diagnostic, ...]:
     """Return what brings in another frontend, or changes how this one reads and builds."""
     reads = read_all(text)
     return (*_frontends(text, file), *_reading(text, file), *_ambiguous(reads, file), *_arguments(reads, file))
@@ -31,7 +31,7 @@ def argument_words(reads: Sequence[Read]) -> Iterator[tuple[str, bool, tuple[int
             yield name, bool(equals), read.source.at(read.rest + offset)
 
 
-def _frontends(text: str, file: str) -> Iterator[Mistake]:
+def _frontends(text: str, file: str) -> Iterator[Diagnostic]:
     """Yield a mistake for each way to name a frontend (moby/buildkit, `frontend/dockerfile/parser/directives.go`).
 
     These are `# syntax=`, `// syntax=` and a JSON object, each behind a byte order mark and a line `#!…` if there are.
@@ -47,25 +47,27 @@ def _frontends(text: str, file: str) -> Iterator[Mistake]:
                 break
             if found[1].lower() == "syntax":
                 message = f"a `{mark} syntax=` line makes every build fetch a frontend from the network"
-                yield Mistake(message=message, place=Place(file=file, line=number), hint=hint)
+                yield Diagnostic(message=message, location=Location(file=file, line=number), hint=hint)
     if "\n".join(lines[first:]).lstrip(" \t\r\n").startswith("{"):
         message = "the file begins with `{`, and BuildKit fetches the frontend that a JSON object names"
-        yield Mistake(message=message, place=Place(file=file, line=first + 1), hint="begin with `FROM`")
+        yield Diagnostic(message=message, location=Location(file=file, line=first + 1), hint="begin with `FROM`")
 
 
-def _reading(text: str, file: str) -> Iterator[Mistake]:
+def _reading(text: str, file: str) -> Iterator[Diagnostic]:
     """Yield what BuildKit, an editor and we may read in different ways."""
     for name, value, number in directives(text.removeprefix("\ufeff").split("\n")):
         if name == "escape" and value != "\\":
             message = f"`# escape={shown(value)}` changes how every line is read, expected none"
-            yield Mistake(message=message, place=Place(file=file, line=number), hint="continue lines with `\\`")
+            yield Diagnostic(
+                message=message, location=Location(file=file, line=number), hint="continue lines with `\\`"
+            )
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         if found := control(line.removesuffix("\r"), keep="\t"):
             message = f"the line holds the control character `{found}`"
-            yield Mistake(message=message, place=Place(file=file, line=number))
+            yield Diagnostic(message=message, location=Location(file=file, line=number))
 
 
-def _ambiguous(reads: Sequence[Read], file: str) -> Iterator[Mistake]:
+def _ambiguous(reads: Sequence[Read], file: str) -> Iterator[Diagnostic]:
     """Yield what BuildKit's reader of flags and its reader of shell words may take otherwise than ours do.
 
     BuildKit reads flags byte by byte, with quotes and backslashes of its own, and mounts as CSV; a word that its shell
@@ -75,34 +77,36 @@ def _ambiguous(reads: Sequence[Read], file: str) -> Iterator[Mistake]:
         text, keyword = read.source.text, read.instruction.keyword
         head = text[len(keyword) : read.rest]
         line, column = read.source.at(read.rest)
-        place = Place(file=file, line=line, column=column)
+        location = Location(file=file, line=line, column=column)
         if not (head.isascii() and head.replace("\t", " ").isprintable()) or set(head) & set("'\"\\`"):
             message = f"the flags of `{keyword}` have quotes, backslashes or letters that not all readers read alike"
-            yield Mistake(message=message, place=place, hint="write flags in plain ASCII, without quotes")
+            yield Diagnostic(message=message, location=location, hint="write flags in plain ASCII, without quotes")
         rest = text[read.rest :]
         opens = "<<" in rest and keyword in ("ADD", "COPY", "RUN")
         if (opens or keyword == "ARG") and words(rest) is None:
             message = f"a quote or brace of this `{keyword}` is not closed as all readers see it"
-            yield Mistake(message=message, place=place, hint="write it without quotes inside of `${…}`")
+            yield Diagnostic(message=message, location=location, hint="write it without quotes inside of `${…}`")
         elif opens and _ODD_VARIABLE.search(rest):
             message = f"this `{keyword}` has `<<` and a `${{…}}` that is more than a name, which readers tell apart"
-            yield Mistake(message=message, place=place, hint="use the variable in the body, or without `<<`")
+            yield Diagnostic(message=message, location=location, hint="use the variable in the body, or without `<<`")
         for word, offset in (words(rest) or ()) if opens else ():
             if (opened := HEREDOC.match(word)) and not _DELIMITER.fullmatch(opened[2]):
                 line, column = read.source.at(read.rest + offset)
                 message = f"`{shown(word)}` opens a heredoc whose end readers look for by different words"
                 hint = "end it by a plain word, such as `<<EOF`"
-                yield Mistake(message=message, place=Place(file=file, line=line, column=column), hint=hint)
+                yield Diagnostic(message=message, location=Location(file=file, line=line, column=column), hint=hint)
 
 
-def _arguments(reads: Sequence[Read], file: str) -> Iterator[Mistake]:
+def _arguments(reads: Sequence[Read], file: str) -> Iterator[Diagnostic]:
     for name, has_default, (line, column) in argument_words(reads):
-        place = Place(file=file, line=line, column=column, length=max(1, len(name)))
+        location = Location(file=file, line=line, column=column, length=max(1, len(name)))
         if expected := variable(name):
-            yield Mistake(message=f"`ARG {shown(name)}` is no plain name, expected {expected}", place=place)
+            yield Diagnostic(message=f"`ARG {shown(name)}` is no plain name, expected {expected}", location=location)
         elif is_switch(name):
             message = f"`ARG {name}` changes how BuildKit builds"
-            yield Mistake(message=message, place=place, hint="proxies and mirrors belong to this machine's settings")
+            yield Diagnostic(
+                message=message, location=location, hint="proxies and mirrors belong to this machine's settings"
+            )
         elif has_default and name in PLATFORM_ARGUMENTS:
             message = f"`ARG {name}` has a default, which BuildKit's own value would take the place of, or not"
-            yield Mistake(message=message, place=place, hint=f"write `ARG {name}`: BuildKit sets it")
+            yield Diagnostic(message=message, location=location, hint=f"write `ARG {name}`: BuildKit sets it")

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from buildsys.dockerfile.frontend import argument_words, frontend_problems
 from buildsys.dockerfile.parser import KEYWORDS, LONGEST_LINE, Instruction, Read, plain_words, read_all
-from buildsys.errors import Mistake, Place
+from buildsys.errors import Diagnostic, Location
 from buildsys.names import context_problem
 
 How: TypeAlias = Literal["FROM", "--from", "mount"]
@@ -103,19 +103,19 @@ def argument_positions(text: str) -> dict[str, tuple[int, int]]:
     return found
 
 
-def problems(text: str, file: str, contexts: Collection[str]) -> tuple[Mistake, ...]:
+def problems(text: str, file: str, contexts: Collection[str]) -> tuple[Diagnostic, ...]:
     """Return what breaks the project's rules, in order of place; `contexts` are the names that a layer declares."""
     found = [*frontend_problems(text, file), *_unreadable(text, file)]
     found += [*_outside(text, file, contexts), *_unlinked(text, file)]
     for name, _, (line, column) in argument_words(read_all(text)):
         if _SECRET.search(name) and not _PUBLIC.search(name):
             message = f"`ARG {name}` looks like a secret, and arguments stay readable in the image's history"
-            place = Place(file=file, line=line, column=column, length=len(name))
-            found.append(Mistake(message=message, place=place, hint="pass it with `RUN --mount=type=secret`"))
+            location = Location(file=file, line=line, column=column, length=len(name))
+            found.append(Diagnostic(message=message, location=location, hint="pass it with `RUN --mount=type=secret`"))
     return _in_order(found)
 
 
-def artifact_problems(text: str, file: str, prefix: str) -> tuple[Mistake, ...]:
+def artifact_problems(text: str, file: str, prefix: str) -> tuple[Diagnostic, ...]:
     """Return why the last stage is not `FROM scratch` with one `COPY --from=<stage> <folder> /` and nothing else.
 
     `prefix` is the absolute path that the artifact owns; its files must land there, so the copied folder
@@ -124,81 +124,81 @@ def artifact_problems(text: str, file: str, prefix: str) -> tuple[Mistake, ...]:
     known = stages(text)
     if not known:
         message = "an artifact's Dockerfile has no stage, expected one that ends as `FROM scratch`"
-        return (Mistake(message=message, place=Place(file=file)),)
+        return (Diagnostic(message=message, location=Location(file=file)),)
     last = known[-1]
     form = "`COPY --from=<stage> <folder> /`"
     reads = [read for read in read_all(text) if read.instruction.line >= last.line]
-    head = _place(file, reads[0], reads[0].rest, last.base)
+    head = _location(file, reads[0], reads[0].rest, last.base)
     found = []
     if last.base != "scratch":
         message = f"an artifact's last stage is `FROM {last.base}`, expected `FROM scratch`"
-        found.append(Mistake(message=message, place=head, hint=f"end with `FROM scratch` and {form}"))
+        found.append(Diagnostic(message=message, location=head, hint=f"end with `FROM scratch` and {form}"))
     copies = [read for read in reads if read.instruction.keyword == "COPY"]
     for extra in [read for read in reads[1:] if read not in copies[:1]]:
         word = extra.instruction.keyword
         message = f"`{word}` in an artifact's last stage, expected nothing but one {form}"
         hint = "environment, labels and users belong to `layer.yaml`, work to an earlier stage"
-        found.append(Mistake(message=message, place=_place(file, extra, 0, word), hint=hint))
+        found.append(Diagnostic(message=message, location=_location(file, extra, 0, word), hint=hint))
     if not copies:
-        found.append(Mistake(message=f"an artifact's last stage has no {form}", place=head))
+        found.append(Diagnostic(message=f"an artifact's last stage has no {form}", location=head))
         return _in_order(found)
-    copy, place = copies[0], _place(file, copies[0], copies[0].rest, copies[0].instruction.arguments)
+    copy, location = copies[0], _location(file, copies[0], copies[0].rest, copies[0].instruction.arguments)
     source = dict(copy.instruction.flags).get("from", "")
     names = {stage.name.lower() for stage in known[:-1] if stage.name}
     if source.lower() not in names and not (source.isdecimal() and int(source) < len(known) - 1):
         message = f"an artifact is copied from `{source or 'the context'}`, expected an earlier stage of the file"
-        found.append(Mistake(message=message, place=_place(file, copy, 0, "COPY")))
+        found.append(Diagnostic(message=message, location=_location(file, copy, 0, "COPY")))
     copied = plain_words(copy.instruction.arguments)
     if len(copied) != 2 or copied[-1] != "/":
         message = f"an artifact ends with `COPY {copy.instruction.arguments}`, expected one folder and `/`"
-        found.append(Mistake(message=message, place=place, hint=f"write {form}"))
+        found.append(Diagnostic(message=message, location=location, hint=f"write {form}"))
     elif f"/{copied[0].strip('/.')}".endswith(f"/{prefix.strip('/')}"):
         message = f"the copy puts the content of `{prefix}` into `/`, expected it at `{prefix}`"
         hint = f"make the tree in a folder of its own, such as `/artifact{prefix}`, and copy `/artifact`"
-        found.append(Mistake(message=message, place=place, hint=hint))
+        found.append(Diagnostic(message=message, location=location, hint=hint))
     return _in_order(found)
 
 
-def _unreadable(text: str, file: str) -> Iterator[Mistake]:
+def _unreadable(text: str, file: str) -> Iterator[Diagnostic]:
     """Yield what keeps BuildKit, or one without a network, from reading the file at all."""
     for number, line in enumerate(text.split("\n"), 1):
         if (size := len(line.encode())) > LONGEST_LINE:
             message = f"a line of {size} bytes, BuildKit reads at most {LONGEST_LINE}"
-            yield Mistake(message=message, place=Place(file=file, line=number))
+            yield Diagnostic(message=message, location=Location(file=file, line=number))
     began = False
     for read in read_all(text):
         word, arguments = read.instruction.keyword, read.instruction.arguments
-        place = _place(file, read, 0, word)
+        location = _location(file, read, 0, word)
         began = began or word == "FROM"
         if word not in KEYWORDS:
             near = get_close_matches(word, sorted(KEYWORDS), 1)
             meant = f"did you mean `{near[0]}`?" if near else None
-            yield Mistake(message=f"`{word}` is not an instruction", place=place, hint=meant)
+            yield Diagnostic(message=f"`{word}` is not an instruction", location=location, hint=meant)
         elif not began and word != "ARG":
-            yield Mistake(message=f"`{word}` stands before the first `FROM`", place=place)
+            yield Diagnostic(message=f"`{word}` stands before the first `FROM`", location=location)
         if word == "ONBUILD":
             message = "`ONBUILD` would act in builds of other projects, and an image that is composed does not have it"
             hint = "write the instruction into the layer that needs it"
-            yield Mistake(message=message, place=place, hint=hint)
+            yield Diagnostic(message=message, location=location, hint=hint)
         if word == "FROM" and not re.fullmatch(r"\S+(\s+(?i:as)\s+\S+)?", arguments):
             message = f"`FROM {arguments}` is not `FROM <name>` or `FROM <name> AS <stage>`"
-            yield Mistake(message=message, place=place)
+            yield Diagnostic(message=message, location=location)
         if read.unended is not None:
-            yield Mistake(message=f"the heredoc `{read.unended}` has no end", place=place)
+            yield Diagnostic(message=f"the heredoc `{read.unended}` has no end", location=location)
     if not began:
-        yield Mistake(message="the file has no `FROM`", place=Place(file=file))
+        yield Diagnostic(message="the file has no `FROM`", location=Location(file=file))
 
 
-def _outside(text: str, file: str, contexts: Collection[str]) -> Iterator[Mistake]:
+def _outside(text: str, file: str, contexts: Collection[str]) -> Iterator[Diagnostic]:
     listed = ", ".join(f"`{name}`" for name in sorted(contexts)) or "none"
     for one in references(text):
         if one.name not in contexts:
             near = get_close_matches(one.name, sorted(contexts), 1)
             said = {"FROM": f"FROM {one.name}", "--from": f"--from={one.name}", "mount": f"from={one.name}"}
             message = f"`{said[one.how]}` names neither a declared context nor a stage of this file"
-            place = Place(file=file, line=one.line, column=one.column, length=len(one.name))
+            location = Location(file=file, line=one.line, column=one.column, length=len(one.name))
             hint = f"did you mean `{near[0]}`?" if near else f"declared contexts: {listed}"
-            yield Mistake(message=message, place=place, hint=hint)
+            yield Diagnostic(message=message, location=location, hint=hint)
     for stage in stages(text):
         message = ""
         if stage.name and stage.name.lower() in contexts:
@@ -208,10 +208,10 @@ def _outside(text: str, file: str, contexts: Collection[str]) -> Iterator[Mistak
         elif stage.name and not _STAGE.fullmatch(stage.name.lower()):
             message = f"`{stage.name}` cannot be a stage's name: letters, digits, `_`, `.` and `-`, a letter first"
         if message:
-            yield Mistake(message=message, place=Place(file=file, line=stage.line), hint="rename the stage")
+            yield Diagnostic(message=message, location=Location(file=file, line=stage.line), hint="rename the stage")
 
 
-def _unlinked(text: str, file: str) -> Iterator[Mistake]:
+def _unlinked(text: str, file: str) -> Iterator[Diagnostic]:
     for read in read_all(text):
         flags = {name: (value, offset) for name, value, offset in read.values}
         if read.instruction.keyword not in {"COPY", "ADD"} or flags.get("link", ("false", 0))[0] == "false":
@@ -220,12 +220,12 @@ def _unlinked(text: str, file: str) -> Iterator[Mistake]:
             value, offset = flags["chmod"]
             message = "`--chmod` silently switches `--link` off"
             hint = "set the mode where the files are made"
-            yield Mistake(message=message, place=_place(file, read, offset, value), hint=hint)
+            yield Diagnostic(message=message, location=_location(file, read, offset, value), hint=hint)
         value, offset = flags.get("chown", ("", 0))
         if any(part and "$" not in part and not part.isdecimal() for part in value.split(":")):
             message = f"`--chown={value}` with `--link` looks names up where there are none"
-            place = _place(file, read, offset, value)
-            yield Mistake(message=message, place=place, hint="use numbers, such as `--chown=1000:1000`")
+            location = _location(file, read, offset, value)
+            yield Diagnostic(message=message, location=location, hint="use numbers, such as `--chown=1000:1000`")
 
 
 def _mentions(text: str) -> Iterator[tuple[How, str, tuple[int, int]]]:
@@ -240,10 +240,10 @@ def _mentions(text: str) -> Iterator[tuple[How, str, tuple[int, int]]]:
                 yield "mount", field[1], read.source.at(offset + field.start(1))
 
 
-def _place(file: str, read: Read, offset: int, what: str) -> Place:
+def _location(file: str, read: Read, offset: int, what: str) -> Location:
     line, column = read.source.at(offset)
-    return Place(file=file, line=line, column=column, length=max(1, len(what)))
+    return Location(file=file, line=line, column=column, length=max(1, len(what)))
 
 
-def _in_order(found: Sequence[Mistake]) -> tuple[Mistake, ...]:
-    return tuple(sorted(found, key=lambda one: (one.place.line, one.place.column) if one.place else (0, 0)))
+def _in_order(found: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
+    return tuple(sorted(found, key=lambda one: (one.location.line, one.location.column) if one.location else (0, 0)))

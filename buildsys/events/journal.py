@@ -53,7 +53,7 @@ class Journal:
         self._lock = threading.RLock()
         self._executed: dict[str, float] = {}
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Take an event; a file that takes no more is given up, the run is not."""
         # The name of a step is its text.
         names = (*_NAMES, "name", "title") if isinstance(event, TargetPlanned) else _NAMES
@@ -80,7 +80,7 @@ class Journal:
     def end(self, code: int, seconds: float, signal: int) -> None:
         """Tell how the run ended, which counts what its events say."""
         found = summarise(self.events)
-        self.tell(
+        self.emit(
             RunEnded(
                 at=time.time(), exit_code=code, seconds=seconds, runs=found.runs, retries=found.retries, signal=signal
             )

@@ -122,11 +122,11 @@ class Authorizer:
         response = self._send(request)
         if response.status in (400, 401, 403):
             raise _unauthorized(host, response, given=credential is not None)
-        place = urlsplit(realm).netloc
-        answer = response.json(place)
+        location = urlsplit(realm).netloc
+        answer = response.json(location)
         token = answer.get("token") or answer.get("access_token")
         if not token:
-            raise UnexpectedAnswer(f"`{place}` gave no token for registry `{host}`", host=host)
+            raise UnexpectedAnswer(f"`{location}` gave no token for registry `{host}`", host=host)
         return str(token)
 
     def _realm(self, host: str, challenge: Challenge) -> str:

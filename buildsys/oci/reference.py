@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from buildsys.errors import InvalidInput, Mistake
+from buildsys.errors import Diagnostic, InvalidInput
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -58,7 +58,7 @@ class Reference:
             or (_wrong("digest", digest, _DIGEST) if "@" in text else None)
         )
         if wrong:
-            raise InvalidInput([Mistake(message=f"`{text}` is not an image reference: {wrong}")])
+            raise InvalidInput([Diagnostic(message=f"`{text}` is not an image reference: {wrong}")])
         return cls(
             host=first,
             repository=repository,
@@ -88,7 +88,7 @@ class Reference:
     def with_tag(self, tag: str) -> Reference:
         """Return the same repository under `tag`."""
         if not _TAG.fullmatch(tag):
-            raise InvalidInput([Mistake(message=f"`{tag}` is not a tag of an image")])
+            raise InvalidInput([Diagnostic(message=f"`{tag}` is not a tag of an image")])
         return replace(self, tag=tag, digest=None)
 
     def with_digest(self, digest: str) -> Reference:

@@ -10,7 +10,7 @@ from buildsys.plan.keys import Keys
 from buildsys.plan.plan import Plan, StackTarget
 from buildsys.resolve.node import Node
 
-BUILD, REUSE, LEAVE = "build", "reuse", "leave"
+BUILD, REUSE, SKIP = "build", "reuse", "leave"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +59,7 @@ def decide(
         if reference := existing.get(name):
             found[name] = Action(target=name, word=REUSE, reason=f"exists as {reference}", reference=reference)
         elif name not in missing:
-            found[name] = Action(target=name, word=LEAVE, reason="nothing asked for needs it")
+            found[name] = Action(target=name, word=SKIP, reason="nothing asked for needs it")
         else:
             difference = first_difference(previous[name], keys.of(name).inputs) if name in previous else None
             if name in foreign:

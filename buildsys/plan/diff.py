@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from buildsys.plan.actions import Difference, first_difference
-from buildsys.plan.keys import Keyed, Keys
+from buildsys.plan.keys import Fingerprint, Keys
 from buildsys.plan.plan import Plan
 
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
@@ -40,7 +40,7 @@ def _differing(
     after: tuple[Plan, Keys],
     kind: str,
     titles: Callable[[Plan], Mapping[str, str]],
-    keyed: Callable[[Keys], Mapping[str, Keyed]],
+    keyed: Callable[[Keys], Mapping[str, Fingerprint]],
 ) -> Iterator[Changed]:
     """Yield what differs among the nodes, or among the stacks, in the order of the plan; what is gone comes last."""
     now, then = titles(after[0]), titles(before[0])
@@ -81,7 +81,7 @@ def _cause(target: str, before: Keys, after: Keys, plan: Plan) -> tuple[str, Dif
         target = deeper
 
 
-def _keyed(keys: Keys, target: str) -> Keyed | None:
+def _keyed(keys: Keys, target: str) -> Fingerprint | None:
     return keys.nodes.get(target) or keys.stacks.get(target)
 
 

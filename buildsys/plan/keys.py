@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from buildsys.config.model import LINK, Contents, File
 from buildsys.dockerfile.ignore import ignored
-from buildsys.errors import InvalidInput, Mistake, Place
+from buildsys.errors import Diagnostic, InvalidInput, Location
 from buildsys.plan.plan import Plan, StackTarget, epoch_of
 from buildsys.resolve.environment import Variable
 from buildsys.resolve.image import healthcheck_text, words_text
@@ -27,7 +27,7 @@ _LINKS = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Keyed:
+class Fingerprint:
     """A key of 64 hexadecimal digits with the inputs that it is made of, by name."""
 
     key: str
@@ -43,10 +43,10 @@ class Keyed:
 class Keys:
     """The keys of a plan: of nodes and of stacks, by target."""
 
-    nodes: Mapping[str, Keyed]
-    stacks: Mapping[str, Keyed]
+    nodes: Mapping[str, Fingerprint]
+    stacks: Mapping[str, Fingerprint]
 
-    def of(self, target: str) -> Keyed:
+    def of(self, target: str) -> Fingerprint:
         """Return the key of a node or stack."""
         return self.nodes.get(target) or self.stacks[target]
 
@@ -56,16 +56,16 @@ def keys_of(plan: Plan, contents: Contents) -> Keys:
 
     Raises `InvalidInput` for a parameter that names a folder without files.
     """
-    if mistakes := tuple(without_files(plan, contents)):
-        raise InvalidInput(mistakes)
-    nodes: dict[str, Keyed] = {}
+    if diagnostics := tuple(without_files(plan, contents)):
+        raise InvalidInput(diagnostics)
+    nodes: dict[str, Fingerprint] = {}
     seen: dict[tuple[str, str], dict[str, str]] = {}
     for node in plan.nodes:
-        place = (node.folder, node.dockerfile)
-        if place not in seen:
+        location = (node.folder, node.dockerfile)
+        if location not in seen:
             name = node.dockerfile.removeprefix(f"{node.folder}/")
-            seen[place] = dict(readable_inputs(name, contents.get(node.folder, {})))
-        inputs = {**seen[place], **dict(_node_inputs(plan, node, nodes, contents))}
+            seen[location] = dict(readable_inputs(name, contents.get(node.folder, {})))
+        inputs = {**seen[location], **dict(_node_inputs(plan, node, nodes, contents))}
         nodes[node.name] = keyed(inputs)
     stacks = {stack.name: keyed(dict(_stack_inputs(plan, stack, nodes))) for stack in plan.stacks}
     return Keys(nodes=MappingProxyType(nodes), stacks=MappingProxyType(stacks))
@@ -78,40 +78,42 @@ def folders_of(plan: Plan) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def without_files(plan: Plan, contents: Contents) -> Iterator[Mistake]:
+def without_files(plan: Plan, contents: Contents) -> Iterator[Diagnostic]:
     """Yield a mistake for each parameter that names a folder without files, at the stack that gives it."""
     wrong = {(node.recipe.layer, path) for node in plan.nodes for _, path in node.folders if not contents.get(path)}
     for layer, path in sorted(wrong):
         message = f"layer `{layer}`: the folder `{path}` does not exist or has no files"
-        yield Mistake(message=message, place=_giver(plan, layer, path))
+        yield Diagnostic(message=message, location=_giver(plan, layer, path))
 
 
-def at_their_stacks(plan: Plan, mistakes: Iterable[Mistake]) -> Iterator[Mistake]:
+def at_their_stacks(plan: Plan, diagnostics: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
     """Yield mistakes about folders, those of a folder that a parameter names at the stack that gives it."""
     given = {path: node.recipe.layer for node in plan.nodes for _, path in node.folders}
-    for each in mistakes:
-        layer = given.get(each.place.file) if each.place else None
-        if each.place is None or layer is None:
+    for each in diagnostics:
+        layer = given.get(each.location.file) if each.location else None
+        if each.location is None or layer is None:
             yield each
         else:
-            message = f"layer `{layer}`: the folder `{each.place.file}`: {each.message}"
-            yield replace(each, message=message, place=_giver(plan, layer, each.place.file))
+            message = f"layer `{layer}`: the folder `{each.location.file}`: {each.message}"
+            yield replace(each, message=message, location=_giver(plan, layer, each.location.file))
 
 
-def _giver(plan: Plan, layer: str, path: str) -> Place | None:
+def _giver(plan: Plan, layer: str, path: str) -> Location | None:
     """Return where the first stack that gives a folder to a layer says so."""
     instances = (each for stack in plan.stacks for each in stack.noded.layered.instances if each.name == layer)
-    return next((each.place for each in instances if path in each.parameters.values()), None)
+    return next((each.location for each in instances if path in each.parameters.values()), None)
 
 
-def keyed(inputs: Mapping[str, str]) -> Keyed:
+def keyed(inputs: Mapping[str, str]) -> Fingerprint:
     """Return the key that inputs give, the number of the definition among them."""
     ordered = dict(sorted({"definition": DEFINITION, **inputs}.items()))
-    found = Keyed(key="", inputs=MappingProxyType(ordered))
+    found = Fingerprint(key="", inputs=MappingProxyType(ordered))
     return replace(found, key=hashlib.sha256(found.text.encode()).hexdigest())
 
 
-def _node_inputs(plan: Plan, node: Node, nodes: Mapping[str, Keyed], contents: Contents) -> Iterator[tuple[str, str]]:
+def _node_inputs(
+    plan: Plan, node: Node, nodes: Mapping[str, Fingerprint], contents: Contents
+) -> Iterator[tuple[str, str]]:
     yield "layer", node.recipe.layer
     yield "platforms", " ".join(node.platforms)
     yield "base", nodes[node.base].key if node.base else _parent(plan, node.parent.name if node.parent else "")
@@ -213,7 +215,7 @@ def _parent(plan: Plan, name: str) -> str:
     return locked.digest or locked.reference
 
 
-def _stack_inputs(plan: Plan, stack: StackTarget, nodes: Mapping[str, Keyed]) -> Iterator[tuple[str, str]]:
+def _stack_inputs(plan: Plan, stack: StackTarget, nodes: Mapping[str, Fingerprint]) -> Iterator[tuple[str, str]]:
     yield "name", stack.stack
     yield "platforms", " ".join(stack.noded.stack.platforms)
     base = stack.noded.base

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from buildsys.dockerfile.lint import layer_count
-from buildsys.errors import Mistake, Place
+from buildsys.errors import Diagnostic, Location
 from buildsys.plan.plan import Plan
 
 MOST_TEXT = 8 * 2**20
@@ -26,7 +26,7 @@ MANY_LAYERS, MOST_LAYERS = 100, 120
 class Excess:
     """What is too much for any bake (`mistakes`), and what is slow or risky (`warnings`)."""
 
-    mistakes: tuple[Mistake, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -38,7 +38,7 @@ def excess(
     `references` are nodes that are taken by their digest; without `linked` all are. `texts` holds Dockerfiles by path.
     Layers are those that nodes add: what a parent has is not known here.
     """
-    mistakes, warnings = [], []
+    diagnostics, warnings = [], []
     paths, depth, under = dict[str, int](), dict[str, int](), dict[str, frozenset[str]]()
     own = {node.name: len(texts.get(node.dockerfile, "").encode()) for node in plan.nodes}
     layers = dict[str, int]()
@@ -58,12 +58,12 @@ def excess(
             if each.sha256 is None and re.search(rf"=sha256:\$\{{?{word}_SHA256\b", text):
                 message = f"`{node.title}` fetches `{each.url}`, of which no checksum is known: {each.reason}"
                 hint = "`buildsys lock` fetches it and writes its checksum to `buildsys.lock`"
-                mistakes.append(Mistake(message=message, place=each.place, hint=hint))
+                diagnostics.append(Diagnostic(message=message, location=each.location, hint=hint))
         size = sum(own[each] for each in under[node.name])
         if size > MOST_TEXT:
             message = f"the Dockerfiles of `{node.title}` and of all that it links to have {size / 1e6:.0f} MB"
             hint = "move what is long into files beside them, and copy it; bake carries 16 MiB at most"
-            mistakes.append(Mistake(message=message, place=Place(file=node.dockerfile), hint=hint))
+            diagnostics.append(Diagnostic(message=message, location=Location(file=node.dockerfile), hint=hint))
     deepest = max((name for name in targets if name in depth), key=depth.__getitem__, default="")
     if deepest and depth[deepest] > DEEP:
         warnings.append(f"`{deepest}` is {depth[deepest]} links deep, which bake is slow at: --push links none")
@@ -77,11 +77,11 @@ def excess(
         if count > MOST_LAYERS:
             message = f"`{stack.stack}` has {count} layers besides its parent's, more than {MOST_LAYERS}"
             hint = "join layers: docker and CRI-O refuse images of about 127"
-            mistakes.append(Mistake(message=message, place=stack.noded.stack.place, hint=hint))
+            diagnostics.append(Diagnostic(message=message, location=stack.noded.stack.location, hint=hint))
         elif count > MANY_LAYERS:
             warnings.append(f"`{stack.stack}` has {count} layers besides its parent's: about 127 are refused")
     most = max(walked, key=walked.__getitem__, default="")
     if walked and walked[most] > MOST_PATHS:
         message = f"the links of `{most}` make {walked[most]} paths, and bake walks all of them"
-        mistakes.append(Mistake(message=message, hint="bake with --push, which links nothing"))
-    return Excess(mistakes=tuple(mistakes), warnings=tuple(warnings))
+        diagnostics.append(Diagnostic(message=message, hint="bake with --push, which links nothing"))
+    return Excess(diagnostics=tuple(diagnostics), warnings=tuple(warnings))

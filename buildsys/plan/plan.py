@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 from buildsys.config.lockfile import Lock, LockedParent
 from buildsys.config.model import Catalog, Family, Parent
-from buildsys.errors import InvalidInput, Mistake, Place
+from buildsys.errors import Diagnostic, InvalidInput, Location
 from buildsys.names import target_name, variable_name
 from buildsys.resolve.environment import Variable, merge
 from buildsys.resolve.image import ImageConfig, config_of
-from buildsys.resolve.node import Node, NodedStack, Resolution
+from buildsys.resolve.node import BuildGraph, Node, NodedStack
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +62,7 @@ class Plan:
     parents: tuple[PlannedParent, ...]
     origins: Mapping[str, str]
     epochs: Mapping[str, str]
-    warnings: tuple[Mistake, ...]
+    warnings: tuple[Diagnostic, ...]
     families: tuple[Family, ...]
     targets: Mapping[str, Node | StackTarget] = field(init=False, repr=False, compare=False)
     order: Mapping[str, int] = field(init=False, repr=False, compare=False)
@@ -82,20 +82,20 @@ class Plan:
         return next(each for each in self.parents if each.name == name)
 
 
-def plan(catalog: Catalog, resolution: Resolution, lock: Lock) -> Plan:
+def plan(catalog: Catalog, resolution: BuildGraph, lock: Lock) -> Plan:
     """Return the plan; raises `InvalidInput` with every mistake that only the whole shows."""
-    mistakes: list[Mistake] = []
-    stacks = tuple(_stack(each, mistakes) for each in resolution.stacks)
+    diagnostics: list[Diagnostic] = []
+    stacks = tuple(_stack(each, diagnostics) for each in resolution.stacks)
     groups = _groups(catalog, stacks)
-    mistakes.extend(_collisions(resolution, stacks, groups))
-    parents = _parents(resolution, lock, mistakes)
-    epochs = _epochs(resolution, lock, mistakes)
-    if mistakes:
-        raise InvalidInput(mistakes)
+    diagnostics.extend(_collisions(resolution, stacks, groups))
+    parents = _parents(resolution, lock, diagnostics)
+    epochs = _epochs(resolution, lock, diagnostics)
+    if diagnostics:
+        raise InvalidInput(diagnostics)
     nodes = tuple(_with_checksums(node, lock) for node in resolution.nodes.values())
-    origins = _origins(nodes, mistakes)
-    if mistakes:
-        raise InvalidInput(mistakes)
+    origins = _origins(nodes, diagnostics)
+    if diagnostics:
+        raise InvalidInput(diagnostics)
     return Plan(
         registry=catalog.registry,
         nodes=nodes,
@@ -122,14 +122,14 @@ def _with_checksums(node: Node, lock: Lock) -> Node:
     return replace(node, downloads=downloads)
 
 
-def _origins(nodes: tuple[Node, ...], mistakes: list[Mistake]) -> dict[str, str]:
+def _origins(nodes: tuple[Node, ...], diagnostics: list[Diagnostic]) -> dict[str, str]:
     """Return the origins of downloads by variable; two for one would send the one's requests to the other."""
     found: dict[str, str] = {}
     for download in (each for node in nodes for each in node.downloads):
         variable, origin = origin_variable(download.url), _origin(download.url)
         if (first := found.setdefault(variable, origin)) != origin:
             message = f"downloads of `{first}` and `{origin}` would both come from `{variable}`"
-            mistakes.append(Mistake(message=message, place=download.place))
+            diagnostics.append(Diagnostic(message=message, location=download.location))
     return found
 
 
@@ -143,7 +143,7 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _stack(noded: NodedStack, mistakes: list[Mistake]) -> StackTarget:
+def _stack(noded: NodedStack, diagnostics: list[Diagnostic]) -> StackTarget:
     stack, instances = noded.stack, noded.layered.instances
     variables, conflicts = merge((i.name, i.recipe.environment, i.parameters) for i in instances)
     for conflict in conflicts:
@@ -151,9 +151,9 @@ def _stack(noded: NodedStack, mistakes: list[Mistake]) -> StackTarget:
             f"`{stack.name}`: the layers `{conflict.first[0]}` and `{conflict.second[0]}` set"
             f" `{conflict.variable}` to `{conflict.first[1]}` and `{conflict.second[1]}`"
         )
-        mistakes.append(Mistake(message=message, place=stack.place))
+        diagnostics.append(Diagnostic(message=message, location=stack.location))
     config, wrong = config_of(instances)
-    mistakes.extend(Mistake(message=f"`{stack.name}`: {each}", place=stack.place) for each in wrong)
+    diagnostics.extend(Diagnostic(message=f"`{stack.name}`: {each}", location=stack.location) for each in wrong)
     accelerated = any(each.recipe.accelerator for each in instances)
     groups = {*stack.groups, "gpu" if accelerated else "cpu"}
     if stack.family:
@@ -180,42 +180,42 @@ def _groups(catalog: Catalog, stacks: tuple[StackTarget, ...]) -> dict[str, tupl
 
 
 def _collisions(
-    resolution: Resolution, stacks: tuple[StackTarget, ...], groups: Mapping[str, tuple[str, ...]]
-) -> list[Mistake]:
+    resolution: BuildGraph, stacks: tuple[StackTarget, ...], groups: Mapping[str, tuple[str, ...]]
+) -> list[Diagnostic]:
     found = []
     for each in stacks:
         if each.name in resolution.nodes:
             message = f"the stack `{each.stack}` has the name of a node, `{each.name}`"
-            found.append(Mistake(message=message, place=each.noded.stack.place))
+            found.append(Diagnostic(message=message, location=each.noded.stack.location))
     for name in sorted(groups.keys() & resolution.nodes.keys()):
-        place = next((each.noded.stack.place for each in stacks if name in each.groups), None)
-        found.append(Mistake(message=f"the group `{name}` has the name of a node", place=place))
+        location = next((each.noded.stack.location for each in stacks if name in each.groups), None)
+        found.append(Diagnostic(message=f"the group `{name}` has the name of a node", location=location))
     return found
 
 
-def _parents(resolution: Resolution, lock: Lock, mistakes: list[Mistake]) -> tuple[PlannedParent, ...]:
+def _parents(resolution: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> tuple[PlannedParent, ...]:
     declared: dict[str, Parent] = {}
-    places: dict[str, Place] = {}
-    given = [(node.parent, Place(file=node.recipe.file)) for node in resolution.nodes.values() if node.parent]
-    for parent, place in [*given, *((noded.parent, noded.stack.place) for noded in resolution.stacks)]:
+    locations: dict[str, Location] = {}
+    given = [(node.parent, Location(file=node.recipe.file)) for node in resolution.nodes.values() if node.parent]
+    for parent, location in [*given, *((noded.parent, noded.stack.location) for noded in resolution.stacks)]:
         if declared.setdefault(parent.name, parent) != parent:
             message = f"the parent `{parent.name}` is `{declared[parent.name].images[0]}` and also `{parent.images[0]}`"
-            mistakes.append(Mistake(message=message, place=place, hint="give one of them another name"))
-        places.setdefault(parent.name, place)
+            diagnostics.append(Diagnostic(message=message, location=location, hint="give one of them another name"))
+        locations.setdefault(parent.name, location)
     found = []
     variables: dict[str, str] = {}
     for name, parent in sorted(declared.items()):
         variable = variable_name("PARENT", name)
         if variables.setdefault(variable, name) != name:
             message = f"the parents `{variables[variable]}` and `{name}` would both be `{variable}`"
-            mistakes.append(Mistake(message=message, place=places[name]))
+            diagnostics.append(Diagnostic(message=message, location=locations[name]))
         reason = "`buildsys.lock` has no entry for it"
         locked = lock.parents.get(name) or LockedParent(reference=parent.images[0], digest=None, reason=reason)
         found.append(PlannedParent(name=name, variable=variable, images=parent.images, locked=locked))
     return tuple(found)
 
 
-def _epochs(resolution: Resolution, lock: Lock, mistakes: list[Mistake]) -> dict[str, str]:
+def _epochs(resolution: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> dict[str, str]:
     found = {}
     for node in resolution.nodes.values():
         for recipe in (node.recipe, node.build):
@@ -225,7 +225,7 @@ def _epochs(resolution: Resolution, lock: Lock, mistakes: list[Mistake]) -> dict
                 else:
                     message = f"`buildsys.lock` has no epoch for the layer `{recipe.layer}`"
                     hint = "add it under `epochs:`, such as the Monday of this week"
-                    mistakes.append(Mistake(message=message, place=Place(file="buildsys.lock"), hint=hint))
+                    diagnostics.append(Diagnostic(message=message, location=Location(file="buildsys.lock"), hint=hint))
     return dict(sorted(found.items()))
 
 
@@ -236,15 +236,15 @@ def epoch_of(planned: Plan, node: Node) -> str | None:
     return planned.epochs.get(node.recipe.layer) or planned.epochs.get(node.build.layer)
 
 
-def _warnings(parents: tuple[PlannedParent, ...], nodes: tuple[Node, ...]) -> list[Mistake]:
+def _warnings(parents: tuple[PlannedParent, ...], nodes: tuple[Node, ...]) -> list[Diagnostic]:
     found = []
     for parent in parents:
         if parent.locked.digest is None:
             message = f"the digest of the parent `{parent.name}` is unknown: {parent.locked.reason}"
-            found.append(Mistake(message=message, place=Place(file="buildsys.lock")))
+            found.append(Diagnostic(message=message, location=Location(file="buildsys.lock")))
     for node in nodes:
         for download in node.downloads:
             if download.sha256 is None:
                 message = f"the checksum of `{download.url}` is unknown: {download.reason}"
-                found.append(Mistake(message=message, place=download.place))
+                found.append(Diagnostic(message=message, location=download.location))
     return sorted(set(found), key=lambda each: each.message)

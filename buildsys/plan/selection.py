@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
-from buildsys.errors import InvalidInput, Mistake
+from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.names import target_name
 from buildsys.plan.plan import Plan
 
@@ -25,14 +25,14 @@ def select(plan: Plan, words: Iterable[str]) -> tuple[str, ...]:
         **{node.name: node.name for node in plan.nodes},
     }
     found: dict[str, None] = {}
-    mistakes = []
+    diagnostics = []
     for word in list(words) or ["default"]:
         meant = _meant(word, plan, stacks, targets)
         if not meant:
-            mistakes.append(_unknown(word, [*stacks, *plan.groups, *(node.name for node in plan.nodes)]))
+            diagnostics.append(_unknown(word, [*stacks, *plan.groups, *(node.name for node in plan.nodes)]))
         found.update(dict.fromkeys(meant))
-    if mistakes:
-        raise InvalidInput(mistakes)
+    if diagnostics:
+        raise InvalidInput(diagnostics)
     return tuple(sorted(found))
 
 
@@ -46,11 +46,11 @@ def _meant(word: str, plan: Plan, stacks: dict[str, str], targets: dict[str, str
     return [name] if (name := target_name(word)) in targets else []
 
 
-def _unknown(word: str, known: list[str]) -> Mistake:
+def _unknown(word: str, known: list[str]) -> Diagnostic:
     near = get_close_matches(word, known, 1)
     what = "no stack matches" if any(character in word for character in "*?[") else "no stack, group or node is named"
     hint = f"did you mean `{near[0]}`?" if near else "`buildsys list` shows all of them"
-    return Mistake(message=f"{what} `{word}`", hint=hint)
+    return Diagnostic(message=f"{what} `{word}`", hint=hint)
 
 
 def stack_named(plan: Plan, word: str) -> str:
@@ -61,7 +61,7 @@ def stack_named(plan: Plan, word: str) -> str:
     raise InvalidInput([_unknown_stack(word, [stack.stack for stack in plan.stacks])])
 
 
-def _unknown_stack(word: str, known: list[str]) -> Mistake:
+def _unknown_stack(word: str, known: list[str]) -> Diagnostic:
     near = get_close_matches(word, known, 1)
     hint = f"did you mean `{near[0]}`?" if near else "`buildsys list` shows all of them"
-    return Mistake(message=f"no stack is named `{word}`", hint=hint)
+    return Diagnostic(message=f"no stack is named `{word}`", hint=hint)

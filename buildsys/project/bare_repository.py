@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path
 from pathlib import Path
 
-from buildsys.errors import InvalidInput, Mistake
+from buildsys.errors import Diagnostic, InvalidInput
 
 
 def refuse_bare_repositories(root: Path) -> None:
@@ -20,7 +20,7 @@ def refuse_bare_repositories(root: Path) -> None:
     folders = [root, *_above(root), layers, *sorted(layers.glob("*"))]
     if found := [folder for folder in folders if _looks_bare(folder)]:
         raise InvalidInput(
-            Mistake(
+            Diagnostic(
                 message=f"the folder `{folder}` looks like a bare git repository, and git would run what it says",
                 hint="rename its `HEAD`: the `config` of a repository names programs",
             )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from buildsys.errors import InvalidInput, Mistake, Place
+from buildsys.errors import Diagnostic, InvalidInput, Location
 
 TEXT_LIMIT = 4 << 20
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -92,7 +92,7 @@ class Home:
         found = self.find(name)
         return read_file(found, self, name, limit) if is_there(found) else None
 
-    def walk(self, folder: str, mistakes: list[Mistake]) -> Iterator[Entry]:
+    def walk(self, folder: str, diagnostics: list[Diagnostic]) -> Iterator[Entry]:
         """Yield what is in a folder, each folder before what is in it; symlinks are yielded, not followed.
 
         Symlinks that leave the home, what is neither file nor folder, and what cannot be read are added to `mistakes`.
@@ -100,7 +100,7 @@ class Home:
         try:
             top = self.find_folder(folder)
         except InvalidInput as error:
-            mistakes.extend(error.mistakes())
+            diagnostics.extend(error.diagnostics())
             return
         waiting = [] if top is None else [("", top)]
         while waiting:
@@ -109,14 +109,14 @@ class Home:
                 with os.scandir(path) as scanned:
                     entries = sorted((each.name, each.path, each.stat(follow_symlinks=False)) for each in scanned)
             except OSError as error:
-                mistakes.extend(self.unreadable(_below(folder, above), error).mistakes())
+                diagnostics.extend(self.unreadable(_below(folder, above), error).diagnostics())
                 continue
-            for name, place, status in entries:
-                entry = Entry(name=f"{above}{name}", path=Path(place), status=status)
+            for name, location, status in entries:
+                entry = Entry(name=f"{above}{name}", path=Path(location), status=status)
                 try:
                     self._check(_below(folder, entry.name), entry)
                 except InvalidInput as error:
-                    mistakes.extend(error.mistakes())
+                    diagnostics.extend(error.diagnostics())
                     continue
                 yield entry
                 if entry.is_folder:
@@ -155,7 +155,7 @@ class Home:
 
     def wrong(self, name: str, message: str, hint: str | None = None) -> InvalidInput:
         """Return the error that something is wrong with a name."""
-        return InvalidInput([Mistake(message=message, place=Place(file=self.show(name)), hint=hint)])
+        return InvalidInput([Diagnostic(message=message, location=Location(file=self.show(name)), hint=hint)])
 
     def unreadable(self, name: str, error: OSError) -> InvalidInput:
         """Return the error that a name cannot be read."""

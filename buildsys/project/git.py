@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from buildsys.errors import InvalidInput, Mistake, Unavailable
+from buildsys.errors import Diagnostic, InvalidInput, Unavailable
 
 # What git sets for its hooks: it may name another repository than the project's, or be relative to another folder.
 _FOREIGN = frozenset(
@@ -90,7 +90,7 @@ class Repository:
             listing = process.stdout.read(_LISTING_BYTES + 1)
             if len(listing) > _LISTING_BYTES:
                 message = f"the list of files of the tree `{tree}` is longer than {_LISTING_BYTES // 2**20} MiB"
-                raise InvalidInput([Mistake(message=message)])
+                raise InvalidInput([Diagnostic(message=message)])
             if process.wait():
                 raise _failed(said)
         for line in listing.split(b"\0")[:-1]:
@@ -123,7 +123,7 @@ def find_repository(root: Path) -> Repository:
     found = Path(os.fsdecode(folder))
     if inside != b"true" or found in (root, *root.parents[:depth]):
         message = f"`{root}` is not in a work tree of git, but in what git takes for a repository"
-        raise InvalidInput([Mistake(message=message, hint="run this in a clone: `git clone`")])
+        raise InvalidInput([Diagnostic(message=message, hint="run this in a clone: `git clone`")])
     return Repository(folder=found, prefix="/".join(root.parts[-depth:]) if depth else "")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from buildsys.errors import InvalidInput, Mistake
+from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.masks import Mask
 from buildsys.project.files import Home, read_file
 from buildsys.project.settings import Settings
@@ -69,7 +69,7 @@ def refuse_cache(settings: Settings, environ: Mapping[str, str] = os.environ, ov
     hint = "use mirrors that ask for none, or no cache"
     if written:
         hint = "set BUILDSYS_CACHE_WRITE=0, which only reads the cache, or run `unset BUILDSYS_CACHE`"
-    raise InvalidInput([Mistake(message=message, hint=hint)])
+    raise InvalidInput([Diagnostic(message=message, hint=hint)])
 
 
 def has_private_files(folder: Path) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from buildsys.config.model import File
-from buildsys.errors import InvalidInput, Mistake, Unavailable
+from buildsys.errors import Diagnostic, InvalidInput, Unavailable
 from buildsys.project.git import Entry, Objects, Repository, find_repository
 from buildsys.project.workspace import ROOT_FILES
 
@@ -113,14 +113,14 @@ def open_revision(root: Path, revision: str) -> Iterator[Revision]:
     # With the slash a file of that name is none.
     tree = repository.object(f"{commit}:{repository.prefix}/" if repository.prefix else f"{commit}^{{tree}}")
     if tree is None:
-        raise InvalidInput([Mistake(message=f"the revision `{revision}` has no folder `{repository.prefix}`")])
+        raise InvalidInput([Diagnostic(message=f"the revision `{revision}` has no folder `{repository.prefix}`")])
     entries = dict(repository.entries(tree))
     with repository.objects() as objects:
         yield Revision(entries=entries, paths=sorted(entries), objects=objects)
 
 
 def _commit(repository: Repository, revision: str) -> str:
-    unknown = InvalidInput([Mistake(message=f"git knows no revision `{revision}`")])
+    unknown = InvalidInput([Diagnostic(message=f"git knows no revision `{revision}`")])
     if revision.startswith("-"):
         # Git would take it for an option.
         raise unknown
@@ -136,5 +136,5 @@ def _commit(repository: Repository, revision: str) -> str:
     if commit is None:
         kind = repository.ask("cat-file", "-t", found).decode().strip()
         hint = "name a commit, a branch or a tag"
-        raise InvalidInput([Mistake(message=f"`{revision}` is a {kind}, not a commit", hint=hint)])
+        raise InvalidInput([Diagnostic(message=f"`{revision}` is a {kind}, not a commit", hint=hint)])
     return commit

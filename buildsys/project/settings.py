@@ -13,11 +13,11 @@ from types import MappingProxyType
 
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
 from buildsys.config.source import Data, Source, read
-from buildsys.errors import BuildsysError, InvalidInput, Mistake
+from buildsys.errors import BuildsysError, Diagnostic, InvalidInput
 from buildsys.masks import Mask
 from buildsys.project.files import Home
 from buildsys.project.settings_checks import credentials_of, problem_of, variable_of
-from buildsys.project.settings_paths import path_mistakes, settings_text
+from buildsys.project.settings_paths import path_diagnostics, settings_text
 from buildsys.project.workspace import find_workspace
 
 SETTINGS_FILE = "buildsys.settings.yaml"
@@ -80,22 +80,22 @@ def read_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     path = root / shown
     if named and not path.is_file():
         message = f"BUILDSYS_SETTINGS names `{named}`, which does not exist"
-        raise InvalidInput([Mistake(message=message)])
+        raise InvalidInput([Diagnostic(message=message)])
     own, source = Settings(), None
     if (text := settings_text(root, shown)) is not None:
         own, source = parse_settings(text, shown, path.parent), read(text, shown)
     settings = with_environment(own, environ, root)
-    mistakes = []
+    diagnostics = []
     if settings.ca is not None and not settings.ca.is_file():
-        mistakes.append(Mistake(message=f"`ca` names `{settings.ca}`, which is not a file"))
+        diagnostics.append(Diagnostic(message=f"`ca` names `{settings.ca}`, which is not a file"))
     if settings.files is not None and not settings.files.is_dir():
-        mistakes.append(Mistake(message=f"`files` names `{settings.files}`, which is not a folder"))
+        diagnostics.append(Diagnostic(message=f"`files` names `{settings.files}`, which is not a folder"))
     for key, given, said in (("ca", settings.ca, own.ca), ("files", settings.files, own.files)):
         if given is not None:
-            place = source.place((key,)) if source and given is said else None
-            mistakes += path_mistakes(root, key, given, path if place else None, place)
-    if mistakes:
-        raise InvalidInput(mistakes)
+            location = source.location((key,)) if source and given is said else None
+            diagnostics += path_diagnostics(root, key, given, path if location else None, location)
+    if diagnostics:
+        raise InvalidInput(diagnostics)
     return settings
 
 
@@ -153,7 +153,7 @@ def with_environment(settings: Settings, environ: Mapping[str, str], folder: Pat
             pairs = [word.partition("=") for word in value.split()]
             if wrong := ["=".join(pair) for pair in pairs if not all(pair)]:
                 found = f"`{wrong[0].rstrip('=')}`" if "@" not in wrong[0] else "a word"
-                raise InvalidInput([Mistake(message=f"BUILDSYS_PARENTS has {found}, expected `registry=mirror`")])
+                raise InvalidInput([Diagnostic(message=f"BUILDSYS_PARENTS has {found}, expected `registry=mirror`")])
             parents |= {registry: mirror for registry, _, mirror in pairs}
         elif name == "BUILDSYS_APT" or name.startswith("BUILDSYS_APT_"):
             codename = name.removeprefix("BUILDSYS_APT").removeprefix("_").lower() or "*"
@@ -170,8 +170,8 @@ def with_environment(settings: Settings, environ: Mapping[str, str], folder: Pat
     given = Settings(
         parents=parents, apt=_filled(apt), pip=_filled(pip), proxy={k: value for k, value in proxy.items() if value}
     )
-    mistakes = [
-        Mistake(message=f"{name} {IN_HISTORY}", hint=NO_CREDENTIALS)
+    diagnostics = [
+        Diagnostic(message=f"{name} {IN_HISTORY}", hint=NO_CREDENTIALS)
         for name, value in downloads.items()
         if any(credentials_in(value))
     ]
@@ -179,9 +179,9 @@ def with_environment(settings: Settings, environ: Mapping[str, str], folder: Pat
         name = variable_of(section, key)
         if problem := problem_of(section, key, text, name):
             message = f"{name}: {problem.message}" if name not in problem.message else problem.message
-            mistakes.append(Mistake(message=message, hint=problem.hint))
-    if mistakes:
-        raise InvalidInput(mistakes)
+            diagnostics.append(Diagnostic(message=message, hint=problem.hint))
+    if diagnostics:
+        raise InvalidInput(diagnostics)
     ca, files = environ.get("BUILDSYS_CA"), environ.get("BUILDSYS_FILES")
     return replace(
         settings,
@@ -207,9 +207,9 @@ def parse_settings(text: str, file: str, folder: Path, *, checked: bool = True) 
         source = read(text, file)
     except InvalidInput as error:
         # Some messages quote what was found, which may be a value where a key was expected.
-        mistakes = [replace(each, message=_FOUND.sub("", each.message)) for each in error.mistakes()]
-        raise InvalidInput(mistakes) from error
-    reader = _Reader(source=source, mistakes=[])
+        diagnostics = [replace(each, message=_FOUND.sub("", each.message)) for each in error.diagnostics()]
+        raise InvalidInput(diagnostics) from error
+    reader = _Reader(source=source, diagnostics=[])
     reader.mapping((), _KEYS)
     settings = Settings(
         parents=reader.texts(("parents",)),
@@ -225,8 +225,8 @@ def parse_settings(text: str, file: str, folder: Path, *, checked: bool = True) 
         for section, key, index, value in settings.values():
             if problem := problem_of(section, key, value, f"`{section}.{key}`"):
                 reader.wrong(problem.message, (section, key, index), problem.hint, key=problem.of_key)
-        if reader.mistakes:
-            raise InvalidInput(reader.mistakes)
+        if reader.diagnostics:
+            raise InvalidInput(reader.diagnostics)
     return settings
 
 
@@ -237,7 +237,7 @@ def _path(folder: Path, name: str) -> Path | None:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Reader:
     source: Source
-    mistakes: list[Mistake]
+    diagnostics: list[Diagnostic]
 
     def mapping(self, path: tuple[str, ...], keys: tuple[str, ...] = ()) -> Mapping[str, Data]:
         value: Data = self.source.data
@@ -284,5 +284,5 @@ class _Reader:
         return MappingProxyType(found)
 
     def wrong(self, message: str, path: tuple[str | int, ...], hint: str | None = None, *, key: bool = False) -> None:
-        place = self.source.key_place(path[:2]) if key else self.source.place(path)
-        self.mistakes.append(Mistake(message=message, place=place, hint=hint))
+        location = self.source.key_location(path[:2]) if key else self.source.location(path)
+        self.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from buildsys.errors import InvalidInput, Mistake, Place, Unavailable
+from buildsys.errors import Diagnostic, InvalidInput, Location, Unavailable
 from buildsys.project.files import Home, read_file
 from buildsys.project.git import find_repository
 from buildsys.project.workspace import PRIVATE, Workspace
@@ -22,7 +22,9 @@ def settings_text(root: Path, name: str) -> str | None:
     return data.decode("utf-8", "replace")
 
 
-def path_mistakes(root: Path, key: str, path: Path, file: Path | None, place: Place | None) -> Iterator[Mistake]:
+def path_diagnostics(
+    root: Path, key: str, path: Path, file: Path | None, location: Location | None
+) -> Iterator[Diagnostic]:
     """Yield what is wrong with a path that `key` of the settings names.
 
     `file` is the settings file that names it, at `place`; None if the environment does. A path in the project must not
@@ -32,19 +34,21 @@ def path_mistakes(root: Path, key: str, path: Path, file: Path | None, place: Pl
     named = f"`{key}` names `{path}`"
     if root.is_relative_to(real):
         message = f"{named}, which holds the whole of the project"
-        yield Mistake(message=message, place=place, hint="name a folder that holds only what builds are to get")
+        yield Diagnostic(
+            message=message, location=location, hint="name a folder that holds only what builds are to get"
+        )
     elif Path(os.path.normpath(path)).is_relative_to(root):
         if not real.is_relative_to(root):
             message = f"{named}, which leads out of the project by a symlink, to `{real}`"
-            yield Mistake(message=message, place=place, hint=f"name `{real}` itself")
+            yield Diagnostic(message=message, location=location, hint=f"name `{real}` itself")
         elif real.relative_to(root).parts[0].casefold() in PRIVATE:
             message = f"{named}, and `{real.relative_to(root)}` is what the project keeps to itself"
-            yield Mistake(message=message, place=place, hint="name what only builds are to get")
+            yield Diagnostic(message=message, location=location, hint="name what only builds are to get")
     elif file is not None and _is_committed(root, file):
         message = f"{named}, outside of the project, in a file that is committed to git"
         variable = f"BUILDSYS_{key.upper()}"
         hint = f"name it by `{variable}`, or keep the file on this machine alone: `git rm --cached {file.name}`"
-        yield Mistake(message=message, place=place, hint=hint)
+        yield Diagnostic(message=message, location=location, hint=hint)
 
 
 def _is_committed(root: Path, file: Path) -> bool:
@@ -66,4 +70,4 @@ def _is_committed(root: Path, file: Path) -> bool:
             return False
         message = f"git does not say whether `{file.name}` is committed: {error.message.removeprefix('git: ')}"
         hint = "name `ca` by `BUILDSYS_CA` and `files` by `BUILDSYS_FILES`"
-        raise InvalidInput([Mistake(message=message, hint=hint)]) from error
+        raise InvalidInput([Diagnostic(message=message, hint=hint)]) from error

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from buildsys.errors import InvalidInput, Mistake, Unavailable
+from buildsys.errors import Diagnostic, InvalidInput, Unavailable
 from buildsys.project.files import TEXT_LIMIT, Home, is_there, open_file, read_file
 from buildsys.project.workspace import STATE_FOLDER, write_whole
 from buildsys.texts import shown
@@ -35,20 +35,20 @@ class State:
 
     def check(self) -> None:
         """Raise for every symlink, before a run and not at its end; but for those in folders that are filled."""
-        mistakes: list[Mistake] = []
+        diagnostics: list[Diagnostic] = []
         waiting = [STATE_FOLDER]
         while waiting:
             name = waiting.pop()
             try:
                 path = self._find(name)
             except InvalidInput as error:
-                mistakes.extend(error.mistakes())
+                diagnostics.extend(error.diagnostics())
                 continue
             if path.is_dir() and name not in _FILLED:
                 with _written(path):
                     waiting += [f"{name}/{each.name}" for each in path.iterdir()]
-        if mistakes:
-            raise InvalidInput(mistakes)
+        if diagnostics:
+            raise InvalidInput(diagnostics)
 
     def folder(self, name: str) -> Path:
         """Return the path of a folder, which is there then."""
@@ -105,7 +105,7 @@ class State:
         for each in files:
             parts = each.split("/")
             if any(part in ("", ".", "..") or not part.isprintable() for part in parts):
-                raise InvalidInput([Mistake(message=f"`{shown(each)}` cannot be the name of a file in `{name}`")])
+                raise InvalidInput([Diagnostic(message=f"`{shown(each)}` cannot be the name of a file in `{name}`")])
             for count in range(len(parts)):
                 inside.setdefault("/".join(parts[:count]), set()).add(parts[count])
         for below, wanted in sorted(inside.items()):
@@ -125,11 +125,11 @@ class State:
 
     def copy(self, source: Path, name: str) -> None:
         """Copy a folder to where nothing is; symlinks stay symlinks, and must not leave it."""
-        mistakes: list[Mistake] = []
+        diagnostics: list[Diagnostic] = []
         home = Home(root=source, shown=str(source), word=f"`{source}`")
-        entries = list(home.walk("", mistakes))
-        if mistakes:
-            raise InvalidInput(mistakes)
+        entries = list(home.walk("", diagnostics))
+        if diagnostics:
+            raise InvalidInput(diagnostics)
         top = self.folder(name)
         with _written(top):
             top.chmod(0o755)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from buildsys.config.model import LINK, File
 from buildsys.config.source import read
-from buildsys.errors import Differs, InvalidInput, Mistake, Place, Unavailable
+from buildsys.errors import Diagnostic, Differs, InvalidInput, Location, Unavailable
 from buildsys.names import MIRRORS_FOLDER, registry_prefix
 from buildsys.project.bare_repository import refuse_bare_repositories
 from buildsys.project.files import TEXT_LIMIT, Entry, Home, digest_file, is_there, read_file
@@ -43,18 +43,18 @@ class Workspace:
         is no file and for what cannot be read it raises `InvalidInput`.
         """
         found: dict[str, str] = {}
-        mistakes: list[Mistake] = []
+        diagnostics: list[Diagnostic] = []
         home = self.home
-        entries = {name: None for name in ROOT_FILES if is_there(self.root / name)} | _layer_entries(home, mistakes)
+        entries = {name: None for name in ROOT_FILES if is_there(self.root / name)} | _layer_entries(home, diagnostics)
         for name, entry in entries.items():
             try:
                 path = _linked(home, name) if entry is None or entry.is_link else entry.path
                 if path is not None and (text := _text(home, name, path)) is not None:
                     found[name] = text
             except InvalidInput as error:
-                mistakes.extend(error.mistakes())
-        if mistakes:
-            raise InvalidInput(mistakes)
+                diagnostics.extend(error.diagnostics())
+        if diagnostics:
+            raise InvalidInput(diagnostics)
         return found
 
     def contents(self, folders: Iterable[str]) -> Mapping[str, Mapping[str, File]]:
@@ -63,13 +63,13 @@ class Workspace:
         Raises `InvalidInput` for symlinks that leave the project, what is no file, and what cannot be read, there and
         in the folder of mirrors, which every build may read.
         """
-        mistakes: list[Mistake] = []
+        diagnostics: list[Diagnostic] = []
         home = self.home
-        found = {folder: files_of(home, folder, mistakes) for folder in folders}
-        for _ in home.walk(MIRRORS_FOLDER, mistakes):
+        found = {folder: files_of(home, folder, diagnostics) for folder in folders}
+        for _ in home.walk(MIRRORS_FOLDER, diagnostics):
             pass
-        if mistakes:
-            raise InvalidInput(mistakes)
+        if diagnostics:
+            raise InvalidInput(diagnostics)
         return found
 
     def folder(self, name: str) -> Path | None:
@@ -120,10 +120,10 @@ class Workspace:
         raise Differs(message, difference="".join(lines), hint=f"run `{remedy}` and commit the result")
 
 
-def files_of(home: Home, folder: str, mistakes: list[Mistake]) -> dict[str, File]:
+def files_of(home: Home, folder: str, diagnostics: list[Diagnostic]) -> dict[str, File]:
     """Return the files of a folder by path relative to it, after adding every mistake."""
     found = {}
-    for entry in home.walk(folder, mistakes):
+    for entry in home.walk(folder, diagnostics):
         name = f"{folder}/{entry.name}" if folder else entry.name
         try:
             if entry.is_link:
@@ -131,7 +131,7 @@ def files_of(home: Home, folder: str, mistakes: list[Mistake]) -> dict[str, File
             elif not entry.is_folder:
                 found[entry.name] = _file(home, name, entry.path)
         except InvalidInput as error:
-            mistakes.extend(error.mistakes())
+            diagnostics.extend(error.diagnostics())
     return found
 
 
@@ -147,13 +147,13 @@ def _file(home: Home, name: str, path: Path) -> File:
     )
 
 
-def _layer_entries(home: Home, mistakes: list[Mistake]) -> dict[str, Entry | None]:
+def _layer_entries(home: Home, diagnostics: list[Diagnostic]) -> dict[str, Entry | None]:
     """Return the files and symlinks below `layers/` by path; the symlinks of layers themselves are followed."""
     found: dict[str, Entry | None] = {}
-    for entry in home.walk("layers", mistakes):
+    for entry in home.walk("layers", diagnostics):
         name = f"layers/{entry.name}"
         if entry.is_link and "/" not in entry.name and entry.path.is_dir():
-            found |= {f"{name}/{each.name}": each for each in home.walk(name, mistakes) if not each.is_folder}
+            found |= {f"{name}/{each.name}": each for each in home.walk(name, diagnostics) if not each.is_folder}
         elif not entry.is_folder:
             found[name] = entry
     return found
@@ -189,7 +189,7 @@ def _decoded(data: bytes, name: str) -> str:
         # As it is: BuildKit takes a carriage return for the end of a line only before a line feed.
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        raise InvalidInput([Mistake(message="the file is not UTF-8", place=Place(file=name))]) from None
+        raise InvalidInput([Diagnostic(message="the file is not UTF-8", location=Location(file=name))]) from None
 
 
 def _lines(text: str) -> str:
@@ -243,7 +243,7 @@ def find_workspace(start: Path | None = None) -> Workspace:
 
 
 def _no_project(message: str) -> InvalidInput:
-    return InvalidInput([Mistake(message=message, hint="go to the project, or name it: `buildsys -C DIR …`")])
+    return InvalidInput([Diagnostic(message=message, hint="go to the project, or name it: `buildsys -C DIR …`")])
 
 
 def named_prefix(workspace: Workspace, environ: Mapping[str, str]) -> str | None:

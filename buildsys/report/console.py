@@ -9,9 +9,9 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, TextIO
 
 from buildsys.config.model import Kind
-from buildsys.errors import BuildsysError, Differs, Mistake
+from buildsys.errors import BuildsysError, Diagnostic, Differs
 from buildsys.masks import Mask
-from buildsys.plan.actions import BUILD, LEAVE, REUSE, Action
+from buildsys.plan.actions import BUILD, REUSE, SKIP, Action
 from buildsys.plan.plan import Plan, StackTarget
 from buildsys.texts import shown
 
@@ -59,30 +59,30 @@ def show_error(error: BuildsysError, files: dict[str, str], screen: Screen, mask
     if isinstance(error, Differs):
         screen.line(mask.text(error.difference.rstrip("\n")))
     shown = {name: mask.text(text) for name, text in files.items()}
-    for mistake in error.mistakes():
-        show_mistake(mask.value(mistake, keep=("file",)), shown, screen, word="error")
-    several = len(error.mistakes())
+    for diagnostic in error.diagnostics():
+        show_diagnostic(mask.value(diagnostic, keep=("file",)), shown, screen, word="error")
+    several = len(error.diagnostics())
     if several > 1:
         screen.line(f"{several} errors")
 
 
-def show_mistake(mistake: Mistake, files: dict[str, str], screen: Screen, *, word: str) -> None:
+def show_diagnostic(diagnostic: Diagnostic, files: dict[str, str], screen: Screen, *, word: str) -> None:
     """Write one mistake; `files` are the texts that places refer to."""
     style = "error" if word == "error" else "bold"
-    screen.line(f"{screen.styled(f'{word}:', style)} {shown(mistake.message, keep=_KEPT)}")
-    place = mistake.place
-    if place is not None:
-        screen.line(f"  --> {shown(str(place))}")
-        lines = files.get(place.file, "").split("\n")
-        if 0 < place.line <= len(lines) and lines[place.line - 1].strip():
-            number = str(place.line)
-            text = shown(lines[place.line - 1].rstrip("\r").replace("\t", " "))
-            length = max(1, min(place.length, len(text) - place.column + 1))
+    screen.line(f"{screen.styled(f'{word}:', style)} {shown(diagnostic.message, keep=_KEPT)}")
+    location = diagnostic.location
+    if location is not None:
+        screen.line(f"  --> {shown(str(location))}")
+        lines = files.get(location.file, "").split("\n")
+        if 0 < location.line <= len(lines) and lines[location.line - 1].strip():
+            number = str(location.line)
+            text = shown(lines[location.line - 1].rstrip("\r").replace("\t", " "))
+            length = max(1, min(location.length, len(text) - location.column + 1))
             screen.line(f"{' ' * len(number)} |")
             screen.line(f"{number} | {text}")
-            screen.line(f"{' ' * len(number)} | {' ' * (place.column - 1)}{screen.styled('^' * length, 'error')}")
-    if mistake.hint:
-        screen.line(f"{screen.styled('hint:', 'hint')} {shown(mistake.hint, keep=_KEPT)}")
+            screen.line(f"{' ' * len(number)} | {' ' * (location.column - 1)}{screen.styled('^' * length, 'error')}")
+    if diagnostic.hint:
+        screen.line(f"{screen.styled('hint:', 'hint')} {shown(diagnostic.hint, keep=_KEPT)}")
 
 
 def show_plan(plan: Plan, *, state: str, screen: Screen) -> None:
@@ -139,7 +139,7 @@ def show_stack(plan: Plan, target: str, screen: Screen) -> None:
         screen.line(f"          not pinned: {parent.locked.reason}")
     screen.line(f"groups    {' '.join(stack.groups)}")
     screen.line(f"platforms {' '.join(declared.platforms)}")
-    screen.line(f"declared  {declared.place}")
+    screen.line(f"declared  {declared.location}")
     screen.line("layers")
     nodes = dict(stack.noded.artifacts)
     for each in stack.noded.layered.instances:
@@ -167,7 +167,7 @@ def show_actions(plan: Plan, actions: Mapping[str, Action], screen: Screen) -> N
     images = {stack.name: stack.stack for stack in plan.stacks}
     rows = []
     for name, action in actions.items():
-        if action.word == LEAVE:
+        if action.word == SKIP:
             continue
         word = "image" if name in images and action.word == BUILD else action.word
         rows.append((word, titles.get(name) or images[name], action.reason))
@@ -175,10 +175,10 @@ def show_actions(plan: Plan, actions: Mapping[str, Action], screen: Screen) -> N
         screen.line(line)
     nodes = [actions[name].word for name in titles]
     stacks = [actions[name].word for name in images]
-    left = sum(word == LEAVE for word in nodes)
+    left = sum(word == SKIP for word in nodes)
     screen.line(
         f"{_count(nodes.count(BUILD), 'node')} to build, {nodes.count(REUSE)} reused, {left} not needed; "
-        f"{stacks.count(BUILD)} of {_count(len(stacks) - stacks.count(LEAVE), 'image')} to make"
+        f"{stacks.count(BUILD)} of {_count(len(stacks) - stacks.count(SKIP), 'image')} to make"
     )
 
 

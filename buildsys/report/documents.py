@@ -17,7 +17,7 @@ from buildsys.bake.definition import (
     stack_tags,
 )
 from buildsys.config.model import SCHEMA_VERSION, Healthcheck
-from buildsys.plan.actions import BUILD, LEAVE, REUSE, Action
+from buildsys.plan.actions import BUILD, REUSE, SKIP, Action
 from buildsys.plan.keys import Keys
 from buildsys.plan.plan import Plan, StackTarget
 from buildsys.resolve.image import duration_text
@@ -62,7 +62,7 @@ def plan_document(plan: Plan, keys: Keys | None = None, actions: Mapping[str, Ac
 
 def _counts(actions: Mapping[str, Action]) -> dict[str, int]:
     words = [action.word for action in actions.values()]
-    return {word: words.count(word) for word in (BUILD, REUSE, LEAVE)} if words else {}
+    return {word: words.count(word) for word in (BUILD, REUSE, SKIP)} if words else {}
 
 
 def _decided(target: str, keys: Keys | None, actions: Mapping[str, Action] | None) -> dict[str, Any]:

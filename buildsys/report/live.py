@@ -25,15 +25,15 @@ from buildsys.report.plain import Lines, line_writer, progress_parts
 from buildsys.report.status import Running, RunState, foremost
 from buildsys.report.text import (
     clean,
-    count_words,
     cut,
     cut_middle,
     cut_start,
     failure_words,
+    format_count,
+    format_duration,
+    format_size,
     marks_for,
-    size_words,
     step_words,
-    time_words,
 )
 
 if TYPE_CHECKING:
@@ -174,31 +174,31 @@ class Live:
             case TargetEnded():
                 self._end(event)
             case StepEnded() if self._verbose and event.kind == StepKind.RUN:
-                words = "cached" if event.cached else time_words(event.completed - event.started)
+                words = "cached" if event.cached else format_duration(event.completed - event.started)
                 step = step_words(event.name, event.kind)
                 text = self._title(event.target, f"{words:>{_TIME}}  {step}")
                 self._above(self._marks.dot, "", text, style="dim")
             case Noted():
                 self._above("!", "yellow", f"{event.about}: {clean(event.text)}")
             case TagsMoved() if event.tags:
-                self._above(self._marks.done, "green", f"{count_words(len(event.tags), 'tag')} moved")
+                self._above(self._marks.done, "green", f"{format_count(len(event.tags), 'tag')} moved")
             case _:
                 pass
 
     def _end(self, event: TargetEnded) -> None:
-        time = f"{time_words(event.seconds):>{_TIME}}"
+        time = f"{format_duration(event.seconds):>{_TIME}}"
         if event.outcome == MADE:
-            size = f"  {size_words(event.size):>{_SIZE}}" if self._width >= _NARROW else ""
+            size = f"  {format_size(event.size):>{_SIZE}}" if self._width >= _NARROW else ""
             self._above(self._marks.done, "green", self._title(event.target, f"{time}{size}"))
         elif event.outcome == REUSED:
             if self._verbose or self._state.is_work(event.target):
                 self._above(self._marks.done, "green", self._title(event.target, " reused"))
         elif (stopped := self._state.stopped_after(event)) is not None:
-            text = self._title(event.target, f"{time_words(stopped):>{_TIME}}  stopped")
+            text = self._title(event.target, f"{format_duration(stopped):>{_TIME}}  stopped")
             self._above(self._marks.stopped, "yellow", text)
         elif event.outcome == FAILED:
             blocks = len(self._state.needing(event.target))
-            words = f"  blocks {count_words(blocks, 'target')}" if blocks else ""
+            words = f"  blocks {format_count(blocks, 'target')}" if blocks else ""
             self._above(self._marks.failed, "bold red", self._title(event.target, f"{time}{words}"))
             for line in failure_words(event):
                 self._above(" ", "", f"  {line}")
@@ -255,7 +255,7 @@ class Live:
         dot = f" {self._marks.dot} "
         state = self._state
         parts = progress_parts(state, state.left(now))
-        what = count_words(state.images, "image") if state.images else count_words(state.total, "node")
+        what = format_count(state.images, "image") if state.images else format_count(state.total, "node")
         # On a narrow terminal the figures are worth more than what they are about, and the first of them most.
         line = dot.join([f" baking {what}", *parts])
         while len(line) > width and parts:
@@ -266,7 +266,7 @@ class Live:
     def _row(self, each: Running, now: float, width: int, title: int) -> str:
         again = each.again is not None
         mark = self._marks.again if again else " "
-        time = f"in {max(0.0, (each.again or now) - now):.0f} s" if again else time_words(now - each.since)
+        time = f"in {max(0.0, (each.again or now) - now):.0f} s" if again else format_duration(now - each.since)
         room = max(1, width - 3 - 1 - _TIME)
         if width < _NARROW:
             return f" {mark} {cut_middle(each.title, room, self._marks.cut):<{room}} {time:>{_TIME}}"

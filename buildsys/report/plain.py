@@ -29,15 +29,15 @@ from buildsys.report.status import Left, Running, RunState, foremost
 from buildsys.report.text import (
     Marks,
     clean,
-    count_words,
     cut,
     cut_middle,
     cut_start,
     failure_words,
-    left_words,
-    size_words,
+    format_count,
+    format_duration,
+    format_remaining,
+    format_size,
     step_words,
-    time_words,
 )
 
 WIDTH = 99
@@ -94,7 +94,7 @@ class Lines:
             case Noted():
                 self._wrapped("note", f"{event.about}: {clean(event.text)}")
             case TagsMoved() if event.tags or event.missing:
-                missing = f", {count_words(len(event.missing), 'image')} missing" if event.missing else ""
+                missing = f", {format_count(len(event.missing), 'image')} missing" if event.missing else ""
                 self._wrapped("tags", f"{len(event.tags) or 'none'} moved{missing}")
             case _:
                 pass
@@ -126,7 +126,7 @@ class Lines:
         self._opened = True
         state = self._state
         if state.total:
-            reused = f", {count_words(state.reused, 'target')} reused" if state.reused else ""
+            reused = f", {format_count(state.reused, 'target')} reused" if state.reused else ""
             self._line(f"{baking_words(state)}{reused}")
 
     def _start(self, event: TargetStarted) -> None:
@@ -136,14 +136,14 @@ class Lines:
 
     def _step(self, event: StepEnded) -> None:
         words = step_words(event.name, event.kind)
-        time = "cached" if event.cached else time_words(event.completed - event.started)
+        time = "cached" if event.cached else format_duration(event.completed - event.started)
         self._row("failed" if event.error else "ran", event.target, f"{time:>7}  {words}")
 
     def _end(self, event: TargetEnded) -> None:
-        time = f"{time_words(event.seconds):>7}"
+        time = f"{format_duration(event.seconds):>7}"
         if event.outcome == MADE:
             cached = f"  {event.cached} of {event.steps} cached" if event.cached else ""
-            self._row("done", event.target, f"{time}  {size_words(event.size):>7}{cached}")
+            self._row("done", event.target, f"{time}  {format_size(event.size):>7}{cached}")
         elif event.outcome == REUSED:
             if self._verbose or self._state.is_work(event.target):
                 self._row("reused", event.target, "")
@@ -151,10 +151,10 @@ class Lines:
             if self._verbose:
                 self._row("blocked", event.target, f"by {self._state.title(event.blocked_by)}")
         elif (stopped := self._state.stopped_after(event)) is not None:
-            self._row("stopped", event.target, f"{time_words(stopped):>7}")
+            self._row("stopped", event.target, f"{format_duration(stopped):>7}")
         elif event.outcome == FAILED:
             blocks = len(self._state.needing(event.target))
-            self._row("failed", event.target, time + (f"  blocks {count_words(blocks, 'target')}" if blocks else ""))
+            self._row("failed", event.target, time + (f"  blocks {format_count(blocks, 'target')}" if blocks else ""))
             for words in failure_words(event):
                 for line in _folded(words):
                     self._line(_INDENT + line)
@@ -163,7 +163,7 @@ class Lines:
         if each.again is not None:
             self._line(f"{_INDENT}{self._padded(each.title)}  again in {max(0.0, each.again - now):.0f} s")
         else:
-            self._line(f"{_INDENT}{self._padded(each.title)}  {time_words(now - each.since):>7}  {each.step}")
+            self._line(f"{_INDENT}{self._padded(each.title)}  {format_duration(now - each.since):>7}  {each.step}")
 
     def _row(self, word: str, target: str, rest: str) -> None:
         rest = cut(rest, self._room(target), self._marks.cut)
@@ -211,8 +211,8 @@ def _folded(text: str) -> list[str]:
 def baking_words(state: RunState) -> str:
     """Return what a run makes: `baking 3 images and 4 nodes`."""
     nodes = state.total - state.images
-    counts = [count_words(state.images, "image")] if state.images else []
-    counts += [count_words(nodes, "node")] if nodes else []
+    counts = [format_count(state.images, "image")] if state.images else []
+    counts += [format_count(nodes, "node")] if nodes else []
     return f"baking {' and '.join(counts)}"
 
 
@@ -221,7 +221,7 @@ def progress_parts(state: RunState, left: Left | None) -> list[str]:
     parts = [f"{state.done}/{state.total}"] if state.total else []
     if state.failed:
         parts.append(f"{state.failed} failed" + (f", {state.blocked} blocked" if state.blocked else ""))
-    if left and (words := left_words(left.seconds, whole=left.whole)):
+    if left and (words := format_remaining(left.seconds, whole=left.whole)):
         parts.append(words)
     if state.retries:
         parts.append("1 retry" if state.retries == 1 else f"{state.retries} retries")

@@ -9,10 +9,10 @@ from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.events.events import BLOCKED, FAILED, MADE, NOT_REACHED, REUSED
 from buildsys.events.summary import IMAGE, Ended, Summary
 from buildsys.report.console import Screen, columns
-from buildsys.report.text import Marks, clean, count_words, cut, marks_for, size_words, time_words
+from buildsys.report.text import Marks, clean, cut, format_count, format_duration, format_size, marks_for
 
 if TYPE_CHECKING:
-    from buildsys.run.warm import Warmth
+    from buildsys.run.warm import WarmReport
 
 # More images than this are counted, not listed; all are in the report.
 _LISTED = 24
@@ -30,7 +30,7 @@ def show_summary(summary: Summary, screen: Screen, *, report: str = "", command:
     for note in notes[:_NOTES]:
         screen.line(f"{screen.styled('note', 'bold')}    {note.about}: {cut(clean(note.text), 4 * _WIDTH, marks.cut)}")
     if len(notes) > _NOTES:
-        screen.line(f"        and {count_words(len(notes) - _NOTES, 'note')} more, all in the events and the report")
+        screen.line(f"        and {format_count(len(notes) - _NOTES, 'note')} more, all in the events and the report")
     _show_counts(summary, screen, marks)
     for each in summary.those(FAILED):
         screen.line()
@@ -49,10 +49,10 @@ def _show_images(summary: Summary, screen: Screen) -> None:
 
 def _image_row(each: Ended) -> tuple[str, ...]:
     end = each.end
-    layers = count_words(len(end.layers), "layer") if end.layers else ""
+    layers = format_count(len(end.layers), "layer") if end.layers else ""
     name = end.tags[0] if end.tags else end.reference.partition("@")[0]
-    seconds = f"{time_words(end.seconds):>5}" if end.outcome == MADE else ""
-    return (f"{end.outcome:<6}", each.plan.title, seconds, size_words(end.size), layers, name)
+    seconds = f"{format_duration(end.seconds):>5}" if end.outcome == MADE else ""
+    return (f"{end.outcome:<6}", each.plan.title, seconds, format_size(end.size), layers, name)
 
 
 def _show_counts(summary: Summary, screen: Screen, marks: Marks) -> None:
@@ -66,22 +66,22 @@ def _show_counts(summary: Summary, screen: Screen, marks: Marks) -> None:
     for word, what in ((FAILED, "failed"), (BLOCKED, "blocked"), (NOT_REACHED, "not reached")):
         if counted := _counted(summary, word):
             words.append(screen.styled(f"{what} {counted}", "bad"))
-    words.append(f"{count_words(summary.runs, 'RUN step')} executed")
+    words.append(f"{format_count(summary.runs, 'RUN step')} executed")
     if summary.steps:
         words.append(f"{100 * summary.cached // summary.steps} % of the steps from cache")
     if summary.tags is not None and summary.tags.tags:
-        words.append(f"{count_words(len(summary.tags.tags), 'tag')} moved")
+        words.append(f"{format_count(len(summary.tags.tags), 'tag')} moved")
     if summary.retries:
         words.append("1 try again" if summary.retries == 1 else f"{summary.retries} tries again")
     if summary.done is not None:
         seconds = summary.done.seconds
-        words.append(time_words(seconds) if seconds >= 60 else f"{seconds:.1f} s")
+        words.append(format_duration(seconds) if seconds >= 60 else f"{seconds:.1f} s")
     screen.line(f" {marks.dot} ".join(words))
 
 
 def _counted(summary: Summary, outcome: str) -> str:
     images, nodes = len(summary.those(outcome, IMAGE)), len(summary.those(outcome, "node"))
-    words = [count_words(number, word) for number, word in ((images, "image"), (nodes, "node")) if number]
+    words = [format_count(number, word) for number, word in ((images, "image"), (nodes, "node")) if number]
     return ", ".join(words)
 
 
@@ -134,21 +134,21 @@ def _show_rest(summary: Summary, screen: Screen, command: str) -> None:
     if summary.unfinished:
         screen.line()
     if tags is not None and tags.failed:
-        moved = count_words(len(tags.tags), "tag")
+        moved = format_count(len(tags.tags), "tag")
         screen.line(f"{moved} moved, those of {_names(tags.failed)} could not be: the next run moves them")
     if tags is not None and tags.missing:
         verb = "is" if len(missing) == 1 else "are"
-        so = f"{count_words(len(tags.tags), 'tag')} moved" if tags.tags else "Nothing was tagged"
+        so = f"{format_count(len(tags.tags), 'tag')} moved" if tags.tags else "Nothing was tagged"
         stopped = summary.done is not None and summary.done.signal
         hint = "" if tags.tags or stopped else " (--tags-on partial tags the rest)"
-        screen.line(f"{so}: {len(missing)} of {count_words(len(images), 'image')} {verb} missing{hint}")
+        screen.line(f"{so}: {len(missing)} of {format_count(len(images), 'image')} {verb} missing{hint}")
     if summary.done is not None and summary.done.signal:
         screen.line(f"interrupted: what is made stays, and the same command goes on from there: {command}".rstrip(": "))
     elif summary.those(NOT_REACHED) or summary.those(BLOCKED):
         screen.line("`buildsys bake --failed` goes on with what is missing")
 
 
-def show_warmth(warmth: Warmth, screen: Screen) -> None:
+def show_warmth(warmth: WarmReport, screen: Screen) -> None:
     """Write what a second look found: what would still be built, and which caches are dead."""
     for name, why in warmth.cold.items():
         screen.line(f"{screen.styled('cold', 'bad')}  {name}  {why}")
@@ -157,6 +157,6 @@ def show_warmth(warmth: Warmth, screen: Screen) -> None:
     if warmth.unprobed:
         screen.line(f"note  {warmth.unprobed}")
     alive = warmth.probed - len(warmth.dead)
-    probed = f", {alive} of {count_words(warmth.probed, 'cache')} answer" if warmth.probed else ""
+    probed = f", {alive} of {format_count(warmth.probed, 'cache')} answer" if warmth.probed else ""
     there = len(warmth.targets) - len(warmth.cold)
-    screen.line(f"{there} of {count_words(len(warmth.targets), 'target')} would be reused{probed}")
+    screen.line(f"{there} of {format_count(len(warmth.targets), 'target')} would be reused{probed}")

@@ -37,14 +37,14 @@ def marks_for(encoding: str | None) -> Marks:
     return marks
 
 
-def time_words(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a duration as `3:41`, from an hour on as `1:03:41`."""
     minutes, rest = divmod(max(0, int(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def size_words(size: int | None) -> str:
+def format_size(size: int | None) -> str:
     """Return a number of bytes as `412 MB`; nothing for what is not known."""
     if size is None:
         return ""
@@ -55,7 +55,7 @@ def size_words(size: int | None) -> str:
     return f"{size / 1e9:.1f} GB"
 
 
-def left_words(seconds: float, *, whole: bool) -> str:
+def format_remaining(seconds: float, *, whole: bool) -> str:
     """Return how long is left, no more exactly than it is known; not `whole`: some targets' seconds are not."""
     word = "about" if whole else "at least"
     if seconds < 10:
@@ -70,7 +70,7 @@ def left_words(seconds: float, *, whole: bool) -> str:
     return f"{word} {hours} h {minutes} min left" if minutes else f"{word} {hours} h left"
 
 
-def count_words(number: int, word: str) -> str:
+def format_count(number: int, word: str) -> str:
     """Return `1 image`, `2 images`."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
@@ -165,8 +165,8 @@ def failure_words(ended: TargetEnded) -> tuple[str, ...]:
     if failure is None:
         return ()
     where = ended.file or failure.file
-    place = (f"{where}:{failure.line}" if failure.line else where,) if where else ()
-    return (*place, *_said(failure))
+    location = (f"{where}:{failure.line}" if failure.line else where,) if where else ()
+    return (*location, *_said(failure))
 
 
 def _said(failure: Failure) -> tuple[str, ...]:

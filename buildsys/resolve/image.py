@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from buildsys.config import template
 from buildsys.config.model import Healthcheck
-from buildsys.resolve.instance import Instance
+from buildsys.resolve.instance import LayerInstance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +28,7 @@ class ImageConfig:
     healthcheck: Healthcheck | None
 
 
-def config_of(instances: Iterable[Instance]) -> tuple[ImageConfig, tuple[str, ...]]:
+def config_of(instances: Iterable[LayerInstance]) -> tuple[ImageConfig, tuple[str, ...]]:
     """Return what layers in order come to, the last one deciding, and what is wrong with it, to follow a stack's name.
 
     Labels and ports are joined; a label that two layers set to different values is wrong.

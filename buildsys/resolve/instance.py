@@ -9,11 +9,11 @@ from difflib import get_close_matches
 from buildsys.config.model import LayerUse, Parameter, ParameterSource, Recipe
 from buildsys.config.parameters import value_problem
 from buildsys.config.template import FILTERS
-from buildsys.errors import Mistake, Place
+from buildsys.errors import Diagnostic, Location
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Instance:
+class LayerInstance:
     """A layer in a stack: `origins` says where each parameter's value comes from, `why` why it is there.
 
     `parameters` holds all that the recipe declares, and `flavour` where the layer has several.
@@ -23,7 +23,7 @@ class Instance:
     parameters: Mapping[str, str]
     origins: Mapping[str, str]
     why: str
-    place: Place
+    location: Location
 
     @property
     def name(self) -> str:
@@ -32,7 +32,7 @@ class Instance:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class RequestedLayer:
     """A layer that a stack will have, before its parameters are known."""
 
     recipe: Recipe
@@ -45,11 +45,11 @@ class Values:
 
     def __init__(
         self,
-        wanted: Mapping[str, Wanted],
+        wanted: Mapping[str, RequestedLayer],
         present: Callable[[str, Iterable[str]], list[str]],
-        mistakes: list[Mistake],
+        diagnostics: list[Diagnostic],
     ) -> None:
-        self._wanted, self._present, self._mistakes = wanted, present, mistakes
+        self._wanted, self._present, self._diagnostics = wanted, present, diagnostics
         self._known: dict[tuple[str, str], tuple[str, str] | None] = {}
         self._open: list[tuple[str, str]] = []
 
@@ -60,11 +60,11 @@ class Values:
             return self._known[key]
         one = self._wanted[layer]
         parameter = one.recipe.parameters[name]
-        place = one.use.places.get(name, one.use.place)
+        location = one.use.locations.get(name, one.use.location)
         found: tuple[str, str] | None = None
         if key in self._open:
             loop = " → ".join(f"{each[0]}.{each[1]}" for each in [*self._open, key])
-            self._mistakes.append(Mistake(message=f"parameters take their values from each other: {loop}"))
+            self._diagnostics.append(Diagnostic(message=f"parameters take their values from each other: {loop}"))
             return None
         if name in one.use.parameters:
             found = one.use.parameters[name], "stack"
@@ -73,9 +73,9 @@ class Values:
         elif parameter.default is not None:
             found = parameter.default, "default"
         if found is None:
-            self._mistakes.append(without_value(one.recipe, name, one.use))
+            self._diagnostics.append(without_value(one.recipe, name, one.use))
         else:
-            self._mistakes.extend(value_mistakes(parameter, found[0], place))
+            self._diagnostics.extend(value_diagnostics(parameter, found[0], location))
         self._known[key] = found
         return found
 
@@ -92,7 +92,7 @@ class Values:
         return None
 
 
-def unknown(recipe: Recipe, use: LayerUse) -> Iterator[Mistake]:
+def unknown(recipe: Recipe, use: LayerUse) -> Iterator[Diagnostic]:
     """Yield a mistake for each parameter that is set and not declared."""
     for name in use.parameters:
         if name not in recipe.parameters and name != "flavour":
@@ -102,18 +102,18 @@ def unknown(recipe: Recipe, use: LayerUse) -> Iterator[Mistake]:
             known = ", ".join(f"`{each}`" for each in sorted(recipe.parameters)) or "none"
             hint = f"did you mean `{near[0]}`?" if near else f"its parameters: {known}"
             message = f"layer {which} has no parameter `{name}`"
-            yield Mistake(message=message, place=use.places.get(name, use.place), hint=hint)
+            yield Diagnostic(message=message, location=use.locations.get(name, use.location), hint=hint)
 
 
-def without_value(recipe: Recipe, name: str, use: LayerUse) -> Mistake:
+def without_value(recipe: Recipe, name: str, use: LayerUse) -> Diagnostic:
     """Return the mistake that a parameter has no value."""
     source = recipe.parameters[name].source
     hint = f"it would be taken from `{source.layer}.{source.parameter}`, which is not there" if source else None
     message = f"layer `{recipe.layer}` needs a value for `{name}`"
-    return Mistake(message=message, place=use.place, hint=hint)
+    return Diagnostic(message=message, location=use.location, hint=hint)
 
 
-def value_mistakes(parameter: Parameter, value: str, place: Place) -> Iterator[Mistake]:
+def value_diagnostics(parameter: Parameter, value: str, location: Location) -> Iterator[Diagnostic]:
     """Yield what is wrong with a value."""
     if problem := value_problem(parameter, value):
-        yield Mistake(message=problem, place=place)
+        yield Diagnostic(message=problem, location=location)

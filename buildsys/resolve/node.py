@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from buildsys.config.model import Parent, Recipe, Stack
-from buildsys.errors import Place
+from buildsys.errors import Location
 from buildsys.resolve.stack import LayeredStack
 
 
@@ -18,7 +18,7 @@ class Fetched:
     url: str
     sha256: str | None
     reason: str | None
-    place: Place = field(default=Place(file=""), compare=False)
+    location: Location = field(default=Location(file=""), compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +84,7 @@ class NodedStack:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Resolution:
+class BuildGraph:
     """All nodes in an order in which they can be built, by name, and all stacks, sorted by name."""
 
     nodes: Mapping[str, Node]

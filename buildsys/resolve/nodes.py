@@ -9,26 +9,26 @@ from types import MappingProxyType
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
 from buildsys.config import template
 from buildsys.config.model import OS, Catalog, Kind, ParameterType, Parent, Recipe, Stack
-from buildsys.errors import InvalidInput, Mistake, Place
-from buildsys.resolve.instance import Instance
-from buildsys.resolve.node import Fetched, Node, NodedStack, Resolution
-from buildsys.resolve.node_names import Ground, ground_words, node_name, node_title
+from buildsys.errors import Diagnostic, InvalidInput, Location
+from buildsys.resolve.instance import LayerInstance
+from buildsys.resolve.node import BuildGraph, Fetched, Node, NodedStack
+from buildsys.resolve.node_names import BaseImage, base_image_words, node_name, node_title
 from buildsys.resolve.stack import LayeredStack, Resolver
 
 
-def resolve(catalog: Catalog) -> Resolution:
+def resolve(catalog: Catalog) -> BuildGraph:
     """Return the nodes and stacks of a catalog; raises `InvalidInput` with every mistake of every stack."""
-    mistakes: list[Mistake] = []
+    diagnostics: list[Diagnostic] = []
     resolver = Resolver(catalog)
-    builder = _Builder(resolver=resolver, mistakes=mistakes)
+    builder = _Builder(resolver=resolver, diagnostics=diagnostics)
     stacks = []
     for stack in catalog.stacks:
-        layered = resolver.resolve(stack, mistakes)
+        layered = resolver.resolve(stack, diagnostics)
         if layered and (noded := builder.stack(layered)):
             stacks.append(noded)
-    if mistakes:
-        raise InvalidInput(mistakes)
-    return Resolution(nodes=MappingProxyType(_in_build_order(builder.nodes)), stacks=tuple(stacks))
+    if diagnostics:
+        raise InvalidInput(diagnostics)
+    return BuildGraph(nodes=MappingProxyType(_in_build_order(builder.nodes)), stacks=tuple(stacks))
 
 
 def _in_build_order(nodes: Mapping[str, Node]) -> dict[str, Node]:
@@ -46,23 +46,23 @@ def _in_build_order(nodes: Mapping[str, Node]) -> dict[str, Node]:
 @dataclass(kw_only=True, slots=True)
 class _Builder:
     resolver: Resolver
-    mistakes: list[Mistake]
+    diagnostics: list[Diagnostic]
     nodes: dict[str, Node] = field(default_factory=dict)
     _used: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
-    _toolchains: dict[tuple[object, ...], tuple[str, Ground]] = field(default_factory=dict)
+    _toolchains: dict[tuple[object, ...], tuple[str, BaseImage]] = field(default_factory=dict)
 
     def stack(self, layered: LayeredStack) -> NodedStack | None:
-        before = len(self.mistakes)
+        before = len(self.diagnostics)
         systems = [each for each in layered.instances if each.recipe.kind is Kind.SYSTEM]
         giver = next((each for each in systems if each.recipe.parent), None)
         parent = _filled_parent(giver) if giver else None
         if giver is None or parent is None:
             message = f"no layer of `{layered.stack.name}` gives a parent image"
             hint = "add a layer that provides `os`, such as `debian-os` or `ubuntu-os`"
-            self.mistakes.append(Mistake(message=message, place=layered.stack.place, hint=hint))
+            self.diagnostics.append(Diagnostic(message=message, location=layered.stack.location, hint=hint))
             return None
         base: str | None = None
-        ground = _ground_of_parent(giver, parent)
+        ground = _base_image_of_parent(giver, parent)
         for each in systems:
             if each.recipe.makes_node:
                 base = self.system(layered, each, base, parent, ground)
@@ -71,24 +71,26 @@ class _Builder:
         for each in layered.instances:
             if each.recipe.kind is Kind.ARTIFACT:
                 made[each.name] = self.artifact(layered, each, made)
-        if len(self.mistakes) > before:
+        if len(self.diagnostics) > before:
             return None
         return NodedStack(layered=layered, parent=parent, base=base, artifacts=tuple(made.items()))
 
-    def system(self, layered: LayeredStack, each: Instance, base: str | None, parent: Parent, ground: Ground) -> str:
+    def system(
+        self, layered: LayeredStack, each: LayerInstance, base: str | None, parent: Parent, ground: BaseImage
+    ) -> str:
         installer = None
         if each.recipe.dockerfile is None:
             if layered.os is None or layered.os.recipe.dockerfile is None:
                 message = f"nothing in `{layered.stack.name}` can install the packages of `{each.name}`"
-                self.mistakes.append(Mistake(message=message, place=each.place))
+                self.diagnostics.append(Diagnostic(message=message, location=each.location))
                 return ""
             installer = layered.os.recipe
         own_parent = _filled_parent(each) == parent and base is None
-        place = "" if own_parent else (f"on-{base}" if base else parent.name)
-        ground = ground if place else Ground()
-        return self.node(each, layered, base, None if base else parent, place, (), installer, ground)
+        location = "" if own_parent else (f"on-{base}" if base else parent.name)
+        ground = ground if location else BaseImage()
+        return self.node(each, layered, base, None if base else parent, location, (), installer, ground)
 
-    def artifact(self, layered: LayeredStack, each: Instance, made: Mapping[str, str]) -> str:
+    def artifact(self, layered: LayeredStack, each: LayerInstance, made: Mapping[str, str]) -> str:
         found = self.toolchain(layered, each)
         if found is None:
             return ""
@@ -99,19 +101,19 @@ class _Builder:
             if name in each.recipe.references and name != OS:
                 needs.append((name, made.get(name)))
         fixed, beside = each.recipe.toolchain.layer is not None, ""
-        place = "" if fixed else toolchain.removeprefix("toolchain-")
+        location = "" if fixed else toolchain.removeprefix("toolchain-")
         for node in sorted(node for _, node in needs if node):
-            beside = f"{beside}-with-{node if fixed else node.removesuffix(f'-{place}')}"
-        where = f"{place}{beside}".strip("-")
-        return self.node(each, layered, toolchain, None, where, tuple(needs), None, Ground() if fixed else ground)
+            beside = f"{beside}-with-{node if fixed else node.removesuffix(f'-{location}')}"
+        where = f"{location}{beside}".strip("-")
+        return self.node(each, layered, toolchain, None, where, tuple(needs), None, BaseImage() if fixed else ground)
 
-    def toolchain(self, layered: LayeredStack, each: Instance) -> tuple[str, Ground] | None:
+    def toolchain(self, layered: LayeredStack, each: LayerInstance) -> tuple[str, BaseImage] | None:
         use, parameters = each.recipe.toolchain, each.parameters
         if use.layer is None:
             if layered.os is None or layered.os.recipe.toolchain.layer is None:
                 message = f"layer `{each.name}` is made on the system's toolchain, which nothing here names"
                 hint = f"give `{layered.stack.name}` a layer that provides `os`"
-                self.mistakes.append(Mistake(message=message, place=each.place, hint=hint))
+                self.diagnostics.append(Diagnostic(message=message, location=each.location, hint=hint))
                 return None
             use, parameters = layered.os.recipe.toolchain, layered.os.parameters
         assert use.layer is not None
@@ -120,34 +122,34 @@ class _Builder:
         known = (use.layer, *sorted(values.items()), layered.stack.platforms)
         if known in self._toolchains:
             return self._toolchains[known]
-        before = len(self.mistakes)
-        alone = self.resolver.alone(use.layer, values, Place(file=each.recipe.file), self.mistakes)
+        before = len(self.diagnostics)
+        alone = self.resolver.alone(use.layer, values, Location(file=each.recipe.file), self.diagnostics)
         parent = _filled_parent(alone)
         if parent is None:
             message = f"the toolchain `{use.layer}` gives no parent image"
-            self.mistakes.append(Mistake(message=message, place=Place(file=alone.recipe.file)))
-        if len(self.mistakes) > before:
+            self.diagnostics.append(Diagnostic(message=message, location=Location(file=alone.recipe.file)))
+        if len(self.diagnostics) > before:
             return None
-        name = self.node(alone, layered, None, parent, "", (), None, Ground())
-        if len(self.mistakes) == before:
+        name = self.node(alone, layered, None, parent, "", (), None, BaseImage())
+        if len(self.diagnostics) == before:
             self._toolchains[known] = name, self.ground(alone)
         return name, self.ground(alone)
 
-    def ground(self, below: Instance) -> Ground:
+    def ground(self, below: LayerInstance) -> BaseImage:
         """Return what a name says that ends in the name of a layer's node."""
         used = self.used(below.recipe, below.recipe)
-        return Ground(words=ground_words(below), shown={k: v for k, v in below.parameters.items() if k in used})
+        return BaseImage(words=base_image_words(below), shown={k: v for k, v in below.parameters.items() if k in used})
 
     def node(
         self,
-        each: Instance,
+        each: LayerInstance,
         layered: LayeredStack,
         base: str | None,
         parent: Parent | None,
-        place: str,
+        location: str,
         needs: tuple[tuple[str, str | None], ...],
         installer: Recipe | None,
-        ground: Ground,
+        ground: BaseImage,
     ) -> str:
         recipe, build = each.recipe, installer or each.recipe
         used = self.used(recipe, build)
@@ -169,7 +171,7 @@ class _Builder:
             for name, parameter in sorted(recipe.parameters.items())
             if parameter.type is ParameterType.FOLDER and name in build.references
         )
-        name = node_name(each, place, used, ground)
+        name = node_name(each, location, used, ground)
         assert build.dockerfile is not None
         found = Node(
             name=name,
@@ -206,26 +208,26 @@ class _Builder:
         if replace(node, title=known.title) != known:
             message = f"two different units of work would be the bake target `{node.name}`, one in `{stack.name}`"
             hint = "mark the parameter in which they differ with `label: true`"
-            self.mistakes.append(Mistake(message=message, place=Place(file=node.recipe.file), hint=hint))
+            self.diagnostics.append(Diagnostic(message=message, location=Location(file=node.recipe.file), hint=hint))
 
-    def downloads(self, each: Instance) -> Iterator[Fetched]:
+    def downloads(self, each: LayerInstance) -> Iterator[Fetched]:
         for name, variants in sorted(each.recipe.downloads.items()):
             chosen = next((one for one in variants if one.when.holds(each.parameters)), None)
             if chosen is None:
                 shown = ", ".join(f"{key} {value}" for key, value in sorted(each.parameters.items()))
                 message = f"layer `{each.name}` has no download `{name}` for {shown}"
-                self.mistakes.append(Mistake(message=message, place=each.place))
+                self.diagnostics.append(Diagnostic(message=message, location=each.location))
                 continue
             url = template.fill(chosen.url, each.parameters)
             if any(credentials_in(url)):
                 message = f"with these parameters the download `{name}` of layer `{each.name}` {IN_HISTORY}"
-                self.mistakes.append(Mistake(message=message, place=each.place, hint=NO_CREDENTIALS))
+                self.diagnostics.append(Diagnostic(message=message, location=each.location, hint=NO_CREDENTIALS))
             yield Fetched(
                 name=name,
                 url=url,
                 sha256=chosen.sha256,
                 reason=chosen.reason,
-                place=chosen.place,
+                location=chosen.location,
             )
 
     def used(self, recipe: Recipe, build: Recipe) -> frozenset[str]:
@@ -249,7 +251,7 @@ class _Builder:
         return self._used[key]
 
 
-def _filled_parent(each: Instance) -> Parent | None:
+def _filled_parent(each: LayerInstance) -> Parent | None:
     parent = each.recipe.parent
     if parent is None:
         return None
@@ -257,14 +259,14 @@ def _filled_parent(each: Instance) -> Parent | None:
     return Parent(name=template.fill(parent.name, each.parameters), images=images)
 
 
-def _ground_of_parent(giver: Instance, parent: Parent) -> Ground:
+def _base_image_of_parent(giver: LayerInstance, parent: Parent) -> BaseImage:
     """Return what the name of a parent image says of the layer that gives it."""
     text = giver.recipe.parent.name if giver.recipe.parent else ""
     shown = {key: value for key, value in giver.parameters.items() if f"{{{key}}}" in text}
-    return Ground(words=parent.name.replace("-", " "), shown=shown)
+    return BaseImage(words=parent.name.replace("-", " "), shown=shown)
 
 
-def _lines(each: Instance) -> dict[str, str]:
+def _lines(each: LayerInstance) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for arguments in each.recipe.arguments:
         for name, lines in arguments.lines.items():
@@ -273,7 +275,7 @@ def _lines(each: Instance) -> dict[str, str]:
     return {name: "\n".join(lines) for name, lines in found.items()}
 
 
-def _packages(each: Instance) -> tuple[str, ...]:
+def _packages(each: LayerInstance) -> tuple[str, ...]:
     names = {
         template.fill(name, each.parameters)
         for packages in each.recipe.packages

@@ -10,19 +10,19 @@ from packaging.version import InvalidVersion, Version
 from buildsys import texts
 from buildsys.config import template
 from buildsys.config.model import Check, Stack
-from buildsys.errors import Mistake
-from buildsys.resolve.instance import Instance
+from buildsys.errors import Diagnostic
+from buildsys.resolve.instance import LayerInstance
 
 
-def stack_mistakes(stack: Stack, instances: tuple[Instance, ...]) -> Iterator[Mistake]:
+def stack_diagnostics(stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[Diagnostic]:
     """Yield what does not fit."""
     yield from _platforms(stack, instances)
     yield from _checks(stack, instances)
     for each in instances:
-        yield from text_mistakes(stack.name, each)
+        yield from text_diagnostics(stack.name, each)
 
 
-def text_mistakes(where: str, each: Instance) -> Iterator[Mistake]:
+def text_diagnostics(where: str, each: LayerInstance) -> Iterator[Diagnostic]:
     """Yield what is wrong with the texts of a layer once its parameters are filled in: a value may bring anything."""
     for what, written, rule in _texts(each):
         found = template.fill(written, each.parameters)
@@ -30,10 +30,10 @@ def text_mistakes(where: str, each: Instance) -> Iterator[Mistake]:
             message = f"`{where}`: the {what} has more than one line"
             if "\n" not in found:
                 message = f"`{where}`: the {what} of `{each.name}` becomes `{texts.shown(found)}`, expected {expected}"
-            yield Mistake(message=message, place=each.place)
+            yield Diagnostic(message=message, location=each.location)
 
 
-def _texts(each: Instance) -> Iterator[tuple[str, str, texts.Rule]]:
+def _texts(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:
     """Yield each text that is a template and reaches an instruction, a name or a shell, with its rule."""
     recipe = each.recipe
     for environment in recipe.environment:
@@ -59,16 +59,16 @@ def _texts(each: Instance) -> Iterator[tuple[str, str, texts.Rule]]:
         yield from (("image", image, texts.image) for image in recipe.parent.images)
 
 
-def _platforms(stack: Stack, instances: tuple[Instance, ...]) -> Iterator[Mistake]:
+def _platforms(stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[Diagnostic]:
     for each in instances:
         for platform in stack.platforms:
             if platform not in each.recipe.platforms:
                 listed = ", ".join(f"`{p}`" for p in each.recipe.platforms)
                 message = f"`{stack.name}` is for `{platform}`, but the layer `{each.name}` is not"
-                yield Mistake(message=message, place=each.place, hint=f"it can be made for {listed}")
+                yield Diagnostic(message=message, location=each.location, hint=f"it can be made for {listed}")
 
 
-def _checks(stack: Stack, instances: tuple[Instance, ...]) -> Iterator[Mistake]:
+def _checks(stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[Diagnostic]:
     by_name = {each.name: each for each in instances}
     for each in instances:
         for check in each.recipe.checks:
@@ -77,16 +77,16 @@ def _checks(stack: Stack, instances: tuple[Instance, ...]) -> Iterator[Mistake]:
                 continue
             value = other.parameters.get(check.parameter)
             if value is not None and not _satisfies(value, template.fill(check.specifier, each.parameters)):
-                yield _check_mistake(stack, each, check, value)
+                yield _check_diagnostic(stack, each, check, value)
 
 
-def _check_mistake(stack: Stack, each: Instance, check: Check, value: str) -> Mistake:
+def _check_diagnostic(stack: Stack, each: LayerInstance, check: Check, value: str) -> Diagnostic:
     wanted = template.fill(check.specifier, each.parameters)
     which = f"`{each.name}` {each.parameters.get('version', '')}".rstrip()
     message = f"layer {which} needs `{check.layer}` {check.parameter} {wanted}, `{stack.name}` has {value}"
-    places = next((use.places for use in stack.layers if use.layer == each.name), {})
-    place = next((places[name] for name in ("version", *places) if name in places), each.place)
-    return Mistake(message=message, place=place, hint=check.message)
+    locations = next((use.locations for use in stack.layers if use.layer == each.name), {})
+    location = next((locations[name] for name in ("version", *locations) if name in locations), each.location)
+    return Diagnostic(message=message, location=location, hint=check.message)
 
 
 def _satisfies(value: str, specifier: str) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from buildsys.bake.runtime import Copies
 from buildsys.config.model import LINK, Contents, File
-from buildsys.errors import InvalidInput, Mistake, Place, Unavailable
+from buildsys.errors import Diagnostic, InvalidInput, Location, Unavailable
 from buildsys.plan.keys import at_their_stacks, context_files, folders_of
 from buildsys.plan.plan import Plan
 from buildsys.project.files import Home, open_file
@@ -91,7 +91,9 @@ def _copy_file(home: Home, name: str, source: Path, copy: Path, file: File) -> N
         digest = hashlib.file_digest(read, "sha256").hexdigest()
     if file.content != f"sha256:{digest}":
         message = f"`{home.show(name)}` changed while the run began"
-        raise InvalidInput([Mistake(message=message, place=Place(file=home.show(name)), hint="run the command again")])
+        raise InvalidInput(
+            [Diagnostic(message=message, location=Location(file=home.show(name)), hint="run the command again")]
+        )
 
 
 def contents_of(workspace: Workspace, made: Plan, folders: Iterable[str] | None = None) -> Contents:
@@ -102,4 +104,4 @@ def contents_of(workspace: Workspace, made: Plan, folders: Iterable[str] | None 
     try:
         return workspace.contents(folders_of(made) if folders is None else folders)
     except InvalidInput as error:
-        raise InvalidInput(at_their_stacks(made, error.mistakes())) from error
+        raise InvalidInput(at_their_stacks(made, error.diagnostics())) from error

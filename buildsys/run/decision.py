@@ -8,9 +8,9 @@ from types import MappingProxyType
 
 from buildsys.bake.definition import defaults, plain, stack_tags
 from buildsys.config.model import Contents
-from buildsys.errors import InvalidInput, Mistake
+from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.names import tag_problem
-from buildsys.plan.actions import BUILD, LEAVE, REUSE, Action, decide, needed
+from buildsys.plan.actions import BUILD, REUSE, SKIP, Action, decide, needed
 from buildsys.plan.keys import Keys, keys_of
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
@@ -145,13 +145,13 @@ def public_tags(made: Plan, targets: Collection[str], environ: Mapping[str, str]
 def check_tag(environ: Mapping[str, str]) -> None:
     """Raise `InvalidInput` for a `BUILDSYS_TAG` that no image can have, or that buildsys moves itself."""
     if "BUILDSYS_TAG" in environ and (problem := tag_problem(environ["BUILDSYS_TAG"])):
-        raise InvalidInput([Mistake(message=f"`BUILDSYS_TAG`: {problem}")])
+        raise InvalidInput([Diagnostic(message=f"`BUILDSYS_TAG`: {problem}")])
 
 
 def without_cache(decision: Decision) -> Decision:
     """Return the decision if nothing that exists is used, but for parents."""
     actions = {
-        name: action if action.word == LEAVE else Action(target=name, word=BUILD, reason="--no-cache")
+        name: action if action.word == SKIP else Action(target=name, word=BUILD, reason="--no-cache")
         for name, action in decide(decision.plan, decision.keys, {}, {}, decision.targets).items()
     }
     return replace(decision, existing={}, actions=MappingProxyType(actions))

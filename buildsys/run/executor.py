@@ -26,11 +26,11 @@ from buildsys.run.scheduler import Schedule
 
 _TICK_SECONDS = 1.0
 _OWN_FAULT = frozenset({FailureKind.COMMAND, FailureKind.CHECKSUM, FailureKind.INVALID})
-Tell = Callable[[Event], None]
+Emit = Callable[[Event], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
+class TargetOutcome:
     """What became of one target that was started; its `reference` is empty where nothing was published.
 
     `runs` are the digests of the RUN steps that its bake executed.
@@ -50,7 +50,7 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class DebugInfo:
     """How a person looks into a target: the folder of its Dockerfile, its log, the command that makes it alone."""
 
     folder: str = ""
@@ -59,7 +59,7 @@ class Place:
 
 
 @dataclass(slots=True)
-class Ran:
+class RunOutcome:
     """How the loop ended; `halted` says why nothing more was started, if anything was left."""
 
     made: dict[str, str] = field(default_factory=dict)
@@ -86,26 +86,26 @@ def exit_code(complete: bool, failures: Iterable[Failure], signal: int | None) -
 
 
 # Makes targets in one bake, on what was made before; events may be told from any thread.
-Make = Callable[[tuple[str, ...], Mapping[str, str], Tell], Mapping[str, Result]]
+Make = Callable[[tuple[str, ...], Mapping[str, str], Emit], Mapping[str, TargetOutcome]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hooks:
     """What the loop asks and tells: `room` returns why nothing may be started, empty if it may."""
 
-    tell: Tell
+    emit: Emit
     tick: Callable[[], None]
     room: Callable[[tuple[str, ...]], str]
-    place: Callable[[str], Place]
+    debug: Callable[[str], DebugInfo]
 
 
-def run(schedule: Schedule, make: Make, hooks: Hooks, stop: Stop, *, jobs: int, keep_going: bool) -> Ran:
+def run(schedule: Schedule, make: Make, hooks: Hooks, stop: Stop, *, jobs: int, keep_going: bool) -> RunOutcome:
     """Make the tasks of a schedule and return what became of each.
 
     A failure blocks what needs it. Without `keep_going` nothing is started after it; what runs is let finish. The
     connection to the engine, once it is given up, ends the run the same way.
     """
-    ran = Ran()
+    ran = RunOutcome()
     inbox: queue.SimpleQueue[Event | _Finished] = queue.SimpleQueue()
 
     def work(targets: tuple[str, ...], made: Mapping[str, str]) -> None:
@@ -124,7 +124,7 @@ def run(schedule: Schedule, make: Make, hooks: Hooks, stop: Stop, *, jobs: int, 
         while True:
             if stop.requested and not told:
                 told = True
-                hooks.tell(Noted(at=time.time(), about="stop", text="what runs is ended; asked again, at once"))
+                hooks.emit(Noted(at=time.time(), about="stop", text="what runs is ended; asked again, at once"))
             _start(schedule, ran, hooks, stop, lambda targets: pool.submit(work, targets, dict(ran.made)))
             if not schedule.live:
                 break
@@ -134,7 +134,7 @@ def run(schedule: Schedule, make: Make, hooks: Hooks, stop: Stop, *, jobs: int, 
                 hooks.tick()
                 continue
             if not isinstance(message, _Finished):
-                hooks.tell(message)
+                hooks.emit(message)
                 continue
             if message.error is not None:
                 stop.request()
@@ -149,51 +149,55 @@ def run(schedule: Schedule, make: Make, hooks: Hooks, stop: Stop, *, jobs: int, 
     ran.blocked.update(schedule.blocked)
     ran.not_reached = schedule.waiting
     for target in ran.not_reached:
-        hooks.tell(TargetEnded(at=time.time(), target=target, outcome=NOT_REACHED))
+        hooks.emit(TargetEnded(at=time.time(), target=target, outcome=NOT_REACHED))
     return ran
 
 
 @dataclass(frozen=True, slots=True)
 class _Finished:
     targets: tuple[str, ...]
-    results: Mapping[str, Result]
+    results: Mapping[str, TargetOutcome]
     error: BaseException | None
 
 
-def _start(schedule: Schedule, ran: Ran, hooks: Hooks, stop: Stop, submit: Callable[[tuple[str, ...]], object]) -> None:
+def _start(
+    schedule: Schedule, ran: RunOutcome, hooks: Hooks, stop: Stop, submit: Callable[[tuple[str, ...]], object]
+) -> None:
     while not stop.requested and not ran.halted:
         targets = schedule.take()
         if not targets:
             return
         if reason := hooks.room(targets):
             ran.halted = reason
-            hooks.tell(Noted(at=time.time(), about="disk", text=reason))
+            hooks.emit(Noted(at=time.time(), about="disk", text=reason))
             for target in targets:
                 schedule.give_back(target)
             return
         for target in targets:
-            hooks.tell(TargetStarted(at=time.time(), target=target))
+            hooks.emit(TargetStarted(at=time.time(), target=target))
         submit(targets)
 
 
-def _take(schedule: Schedule, ran: Ran, hooks: Hooks, target: str, result: Result, *, keep_going: bool) -> None:
+def _take(
+    schedule: Schedule, ran: RunOutcome, hooks: Hooks, target: str, result: TargetOutcome, *, keep_going: bool
+) -> None:
     now = time.time()
     ran.runs |= result.runs
     failure = result.failure
     if failure is None:
         schedule.finish(target)
         ran.made[target] = result.reference
-        hooks.tell(_ended(target, MADE, result, now))
+        hooks.emit(_ended(target, MADE, result, now))
         return
     if failure.kind is FailureKind.INTERRUPTED:
         schedule.give_back(target)
         return
-    place = hooks.place(target)
+    debug = hooks.debug(target)
     ran.failures[target] = failure
-    file = f"{place.folder}/{failure.file}" if place.folder and failure.file else failure.file
-    hooks.tell(_ended(target, FAILED, result, now, file=file, alone=place.alone, log=place.log))
+    file = f"{debug.folder}/{failure.file}" if debug.folder and failure.file else failure.file
+    hooks.emit(_ended(target, FAILED, result, now, file=file, alone=debug.alone, log=debug.log))
     for each in schedule.fail(target):
-        hooks.tell(TargetEnded(at=now, target=each, outcome=BLOCKED, blocked_by=target))
+        hooks.emit(TargetEnded(at=now, target=each, outcome=BLOCKED, blocked_by=target))
     if not keep_going:
         ran.halted = f"{target} failed"
     elif failure.kind is FailureKind.TRANSIENT:
@@ -201,7 +205,7 @@ def _take(schedule: Schedule, ran: Ran, hooks: Hooks, target: str, result: Resul
 
 
 def _ended(
-    target: str, outcome: str, result: Result, now: float, *, file: str = "", alone: str = "", log: str = ""
+    target: str, outcome: str, result: TargetOutcome, now: float, *, file: str = "", alone: str = "", log: str = ""
 ) -> TargetEnded:
     return TargetEnded(
         at=now,
@@ -223,6 +227,6 @@ def _ended(
     )
 
 
-def _broken(error: BuildsysError, began: float) -> Result:
+def _broken(error: BuildsysError, began: float) -> TargetOutcome:
     failure = Failure(kind=FailureKind.UNKNOWN, message=str(error))
-    return Result(started=began, seconds=time.time() - began, failure=failure)
+    return TargetOutcome(started=began, seconds=time.time() - began, failure=failure)

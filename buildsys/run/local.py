@@ -22,12 +22,12 @@ from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace, named_prefix
 from buildsys.run.contexts import contents_of
 from buildsys.run.decision import Decision, decide_local, without_cache
-from buildsys.run.executor import Ran, Result, Tell
+from buildsys.run.executor import Emit, RunOutcome, TargetOutcome
 from buildsys.run.options import RunOptions
-from buildsys.run.session import begin, carry_out, check_definition, making_for, tell_excess, tell_targets
+from buildsys.run.session import begin, check_definition, execute, making_for, tell_excess, tell_targets
 from buildsys.run.stores import open_store
 from buildsys.run.tasks import tasks_of
-from buildsys.run.worker import Making
+from buildsys.run.worker import BakeWorker
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +35,7 @@ class PreparedBake:
     """A bake that can be run: what it will do, how, and what bake itself makes of the tags of targets."""
 
     decision: Decision
-    making: Making
+    making: BakeWorker
     tags: Mapping[str, tuple[str, ...]]
 
 
@@ -61,7 +61,7 @@ def prepare(
     begin(workspace, journal, options, docker, "")
     found, problem = decision_for(workspace, docker, made, targets, options, environ, images)
     if problem:
-        journal.tell(Noted(at=time.time(), about="registry", text=problem))
+        journal.emit(Noted(at=time.time(), about="registry", text=problem))
     making = making_for(workspace, docker, found, options, stop, environment)
     # What --set changes is no longer what the key says.
     if not options.overrides:
@@ -72,7 +72,7 @@ def prepare(
         with ThreadPoolExecutor(max_workers=1) as pool:
             # To fetch what nodes stand on takes seconds, and touches nothing of the project.
             checked = pool.submit(check_definition, making, made, found.built)
-            making.touch_grounds(found.nodes_to_build)
+            making.prefetch_base_images(found.nodes_to_build)
             tags = checked.result()
     except BuildsysError:
         shutil.rmtree(making.folder, ignore_errors=True)
@@ -129,24 +129,24 @@ def _published(
         return {}, f"nothing is taken from it: {problem}"
 
 
-def bake(workspace: Workspace, prepared: PreparedBake, options: RunOptions, journal: Journal, stop: Stop) -> Ran:
+def bake(workspace: Workspace, prepared: PreparedBake, options: RunOptions, journal: Journal, stop: Stop) -> RunOutcome:
     """Run a prepared bake and return what became of every target, also where it failed or was stopped."""
     decision, making = prepared.decision, prepared.making
     history = history_of(workspace)
     tell_targets(journal, decision, history)
     tasks = tasks_of(decision.plan, decision.actions, history, frozenset())
     local = _Local(prepared, making)
-    return carry_out(tasks, local.make, journal, stop, options, making.docker, making, decision.plan, push=False)
+    return execute(tasks, local.make, journal, stop, options, making.docker, making, decision.plan, push=False)
 
 
 @dataclass(frozen=True, slots=True)
 class _Local:
     prepared: PreparedBake
-    making: Making
+    making: BakeWorker
 
-    def make(self, targets: tuple[str, ...], made: Mapping[str, str], tell: Tell) -> Mapping[str, Result]:
+    def make(self, targets: tuple[str, ...], made: Mapping[str, str], emit: Emit) -> Mapping[str, TargetOutcome]:
         """Bake targets, and look at the sizes of the images that the engine now has."""
-        results = self.making.make(targets, made, tell)
+        results = self.making.make(targets, made, emit)
         tags = self.prepared.tags
         done = [name for name, result in results.items() if result.failure is None and tags.get(name)]
         sizes: Mapping[str, tuple[str, int]] = MappingProxyType({})

@@ -19,14 +19,14 @@ from buildsys.oci.reference import Reference
 from buildsys.plan.plan import Plan, StackTarget
 from buildsys.project.workspace import Workspace
 from buildsys.run.decision import Decision, decide_published, decided
-from buildsys.run.executor import Ran, Result, Tell
+from buildsys.run.executor import Emit, RunOutcome, TargetOutcome
 from buildsys.run.options import RunOptions
-from buildsys.run.session import begin, carry_out, making_for, tell_excess, tell_targets
+from buildsys.run.session import begin, execute, making_for, tell_excess, tell_targets
 from buildsys.run.store import Store, annotations_of, can_compose, incoming_tag
 from buildsys.run.tasks import tasks_of
 from buildsys.run.variables import bake_environment
 from buildsys.run.warm import fill_caches
-from buildsys.run.worker import Making
+from buildsys.run.worker import BakeWorker
 
 # A second try is for what turned out to be damaged in the registry; more would hide a registry that loses things.
 _TRIES = 2
@@ -79,7 +79,7 @@ def publish(
     nodes: dict[str, str] = {}
     stacks: dict[str, str] = {}
     runs: set[str] = set()
-    ran = Ran()
+    ran = RunOutcome()
     by_engine = frozenset(stack.name for stack in made.stacks if not can_compose(stack))
     for attempt in range(_TRIES):
         publisher = _Publisher(workspace, store, decision, options, by_engine, environment)
@@ -88,7 +88,7 @@ def publish(
             begin(workspace, journal, options, docker, store.prefix)
             _tell_damage(journal, damaged)
             for target, why in decision.foreign.items():
-                journal.tell(Noted(at=time.time(), about="registry", text=f"rebuilding {target}: {why}"))
+                journal.emit(Noted(at=time.time(), about="registry", text=f"rebuilding {target}: {why}"))
             tell_excess(journal, workspace, decision, linked=options.linked)
         tell_targets(journal, decision, history_of(workspace), again=attempt > 0)
         ran = publisher.run(docker, journal, stop)
@@ -126,7 +126,7 @@ def publish(
     )
 
 
-def _may_be_damage(ran: Ran) -> bool:
+def _may_be_damage(ran: RunOutcome) -> bool:
     """Whether the registry may have lost something: to look takes a request for each blob."""
     return any(failure.kind not in _NOT_THE_REGISTRY for failure in ran.failures.values())
 
@@ -134,7 +134,7 @@ def _may_be_damage(ran: Ran) -> bool:
 def _tell_damage(journal: Journal, damaged: Mapping[str, tuple[str, ...]]) -> None:
     for target, missing in damaged.items():
         text = f"{target} is damaged and made again: {missing[0]} is gone"
-        journal.tell(Noted(at=time.time(), about="registry", text=text))
+        journal.emit(Noted(at=time.time(), about="registry", text=text))
 
 
 def _missing(decision: Decision, have: Mapping[str, str]) -> dict[str, str]:
@@ -160,7 +160,7 @@ def _tag(
     failed: Mapping[str, RegistryProblem] = {}
     if not stop.requested and (options.partial_tags or not missing):
         moved, failed = store.move_tags(whole, decision.tags)
-    journal.tell(TagsMoved(at=time.time(), tags=moved, missing=tuple(missing), failed=tuple(failed)))
+    journal.emit(TagsMoved(at=time.time(), tags=moved, missing=tuple(missing), failed=tuple(failed)))
     for problem in failed.values():
         raise problem
     return moved
@@ -184,9 +184,9 @@ class _Publisher:
         built = decision.built
         self.composed = frozenset(name for name in built if name in self._stacks and name not in by_engine)
         self.needs_engine = len(self.composed) < len(built)
-        self._making: Making | None = None
+        self._making: BakeWorker | None = None
 
-    def run(self, docker: Docker | None, journal: Journal, stop: Stop) -> Ran:
+    def run(self, docker: Docker | None, journal: Journal, stop: Stop) -> RunOutcome:
         """Make what the decision says, and return what became of it."""
         history = history_of(self._workspace)
         tasks = tasks_of(self._decision.plan, self._decision.actions, history, self.composed)
@@ -201,8 +201,8 @@ class _Publisher:
             )
             self._making = making
             if making.linked:
-                making.touch_grounds(self._decision.nodes_to_build)
-        return carry_out(
+                making.prefetch_base_images(self._decision.nodes_to_build)
+        return execute(
             tasks, self._make, journal, stop, self._options, docker, self._making, self._decision.plan, push=True
         )
 
@@ -213,45 +213,45 @@ class _Publisher:
             if name not in self.composed
         }
 
-    def _place(self, target: str) -> Reference:
+    def _location(self, target: str) -> Reference:
         """Return where a target is under its key."""
         key = self._decision.keys.of(target).key
         return self._store.stack(self._stacks[target].stack, key) if target in self._stacks else self._store.node(key)
 
     def _incoming(self, target: str) -> Reference:
-        return self._place(target).with_tag(incoming_tag(target))
+        return self._location(target).with_tag(incoming_tag(target))
 
     def _accept(self, target: str, digest: str) -> str:
         pushed = self._incoming(target).with_digest(digest)
-        return str(self._store.accept(pushed, self._place(target), self._decision.keys.of(target)))
+        return str(self._store.accept(pushed, self._location(target), self._decision.keys.of(target)))
 
-    def _make(self, targets: tuple[str, ...], made: Mapping[str, str], tell: Tell) -> Mapping[str, Result]:
+    def _make(self, targets: tuple[str, ...], made: Mapping[str, str], emit: Emit) -> Mapping[str, TargetOutcome]:
         composed = [target for target in targets if target in self.composed]
         results = {target: self._compose(self._stacks[target], made) for target in composed}
         rest = tuple(target for target in targets if target not in self.composed)
         if rest:
             assert self._making is not None
-            results.update(self._making.make(rest, made, tell))
+            results.update(self._making.make(rest, made, emit))
         done = {name: result.reference for name, result in results.items() if result.failure is None}
         # Nothing but explanations is read from these tags.
         with contextlib.suppress(RegistryProblem):
             self._store.remember(self._decision.plan, done)
         return results
 
-    def _compose(self, stack: StackTarget, made: Mapping[str, str]) -> Result:
+    def _compose(self, stack: StackTarget, made: Mapping[str, str]) -> TargetOutcome:
         began = time.time()
         references = {**self._decision.existing, **made}
         try:
             image = self._store.publish(stack, self._decision.keys.stacks[stack.name], references)
         except RegistryProblem as problem:
             failure = Failure(kind=FailureKind.PUSH, message=str(problem), target=stack.name)
-            return Result(started=began, seconds=time.time() - began, failure=failure)
+            return TargetOutcome(started=began, seconds=time.time() - began, failure=failure)
         if image is None:
             message = "the registry does not have the layers of its nodes, or does not share them between repositories"
             failure = Failure(kind=FailureKind.PUSH, message=message, target=stack.name)
-            return Result(started=began, seconds=time.time() - began, failure=failure)
+            return TargetOutcome(started=began, seconds=time.time() - began, failure=failure)
         layers = tuple(ImageLayer(digest=each.digest, size=each.size, layer=layer) for each, layer in image.layers)
-        return Result(
+        return TargetOutcome(
             reference=image.reference,
             started=began,
             seconds=time.time() - began,

@@ -19,7 +19,7 @@ from buildsys.errors import BuildsysError, InvalidInput
 from buildsys.events.events import REUSED, Noted, RunBegan, TargetEnded, TargetPlanned
 from buildsys.events.history import History
 from buildsys.events.journal import Journal
-from buildsys.plan.actions import BUILD, LEAVE
+from buildsys.plan.actions import BUILD, SKIP
 from buildsys.plan.limits import excess
 from buildsys.plan.plan import Plan
 from buildsys.project.settings import mask_of
@@ -28,11 +28,11 @@ from buildsys.project.workspace import STATE_FOLDER, Workspace, write_whole
 from buildsys.run.builder_room import disk_of, limits_for, live_tasks
 from buildsys.run.contexts import copy_contexts
 from buildsys.run.decision import Decision
-from buildsys.run.executor import Hooks, Make, Place, Ran, run
+from buildsys.run.executor import DebugInfo, Hooks, Make, RunOutcome, run
 from buildsys.run.options import RunOptions
 from buildsys.run.scheduler import Schedule, Task
 from buildsys.run.tasks import NODE
-from buildsys.run.worker import RAW_LOG, Making, matching
+from buildsys.run.worker import RAW_LOG, BakeWorker, matching
 
 RUN_FOLDER = f"{STATE_FOLDER}/run"
 LOG_FOLDER = f"{STATE_FOLDER}/logs"
@@ -44,7 +44,7 @@ def begin(workspace: Workspace, journal: Journal, options: RunOptions, docker: D
     """Tell what runs where; what BuildKit said in the run before is forgotten."""
     State(workspace.root).discard(f"{LOG_FOLDER}/{RAW_LOG}")
     limits = limits_for(docker, jobs=options.jobs, targets=options.max_targets)
-    journal.tell(
+    journal.emit(
         RunBegan(
             at=time.time(),
             command=options.command,
@@ -63,10 +63,10 @@ def tell_targets(journal: Journal, decision: Decision, history: History, *, agai
     stacks = {stack.name: stack for stack in decision.plan.stacks}
     reused = set(decision.reused)
     for name, action in decision.actions.items():
-        if action.word == LEAVE or (action.word != BUILD and (again or name not in reused)):
+        if action.word == SKIP or (action.word != BUILD and (again or name not in reused)):
             continue
         node = nodes.get(name)
-        journal.tell(
+        journal.emit(
             TargetPlanned(
                 at=time.time(),
                 name=name,
@@ -82,17 +82,17 @@ def tell_targets(journal: Journal, decision: Decision, history: History, *, agai
     for name in () if again else decision.reused:
         tags = decision.tags.get(name, ())
         reference = decision.existing[name]
-        journal.tell(TargetEnded(at=time.time(), target=name, outcome=REUSED, reference=reference, tags=tags))
+        journal.emit(TargetEnded(at=time.time(), target=name, outcome=REUSED, reference=reference, tags=tags))
 
 
 def tell_excess(journal: Journal, workspace: Workspace, decision: Decision, *, linked: bool) -> None:
     """Tell what is slow or risky in a run; raises `InvalidInput` for what no bake can bear."""
     texts = {name: text for name, text in workspace.tree().items() if "Dockerfile" in name}
     found = excess(decision.plan, decision.built, decision.existing, texts, linked=linked)
-    if found.mistakes:
-        raise InvalidInput(found.mistakes)
+    if found.diagnostics:
+        raise InvalidInput(found.diagnostics)
     for text in found.warnings:
-        journal.tell(Noted(at=time.time(), about="limits", text=text))
+        journal.emit(Noted(at=time.time(), about="limits", text=text))
 
 
 def making_for(
@@ -104,7 +104,7 @@ def making_for(
     environment: Mapping[str, str],
     *,
     linked: bool = False,
-) -> Making:
+) -> BakeWorker:
     """Return what the bakes of a run share; its folder is the run's own, so that two runs do not meet in it.
 
     The contexts of all nodes that are built are copied into it, with `linked` also of those that they link to. Raises
@@ -129,7 +129,7 @@ def making_for(
     except BuildsysError:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return Making(
+    return BakeWorker(
         plan=plan,
         copies=copies,
         docker=docker,
@@ -143,7 +143,7 @@ def making_for(
     )
 
 
-def check_definition(making: Making, plan: Plan, targets: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
+def check_definition(making: BakeWorker, plan: Plan, targets: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
     """Let bake resolve targets, and return their tags; raises `InvalidInput` if they touch what lies outside.
 
     Links lead nowhere in what is resolved: what they would add is checked as a target of its own.
@@ -163,31 +163,31 @@ def check_definition(making: Making, plan: Plan, targets: tuple[str, ...]) -> Ma
             mask=making.call.mask,
         )
         definition = print_bake(making.docker, call)
-        if mistakes := check_paths(definition, making.call.root):
-            raise InvalidInput(mistakes)
+        if diagnostics := check_paths(definition, making.call.root):
+            raise InvalidInput(diagnostics)
         tags |= {name: tuple(fields.get("tags") or ()) for name, fields in definition["target"].items()}
     return tags
 
 
-def carry_out(
+def execute(
     tasks: tuple[Task, ...],
     make: Make,
     journal: Journal,
     stop: Stop,
     options: RunOptions,
     docker: Docker | None,
-    making: Making | None,
+    making: BakeWorker | None,
     plan: Plan,
     *,
     push: bool,
-) -> Ran:
+) -> RunOutcome:
     """Make tasks within the limits of the builder, and return what became of them."""
     limits = limits_for(docker, jobs=options.jobs, targets=options.max_targets)
     schedule = Schedule(tasks, limits)
     disk = disk_of(docker, floor=options.min_free) if docker else None
     if docker and disk and disk.folder is None and options.min_free:
         text = f"the disk of the builder `{docker.builder}` cannot be seen from here"
-        journal.tell(Noted(at=time.time(), about="disk", text=text))
+        journal.emit(Noted(at=time.time(), about="disk", text=text))
     folders = {node.name: node.folder for node in plan.nodes}
     kinds = {task.name: task for task in tasks}
     words = "buildsys bake --push" if push else "buildsys bake"
@@ -199,15 +199,15 @@ def carry_out(
             return ""
         return disk.shortage(live_tasks(kinds, schedule.live))
 
-    def place(target: str) -> Place:
+    def debug(target: str) -> DebugInfo:
         log = making.log_file(target) if making else None
-        return Place(
+        return DebugInfo(
             folder=folders.get(target, ""),
             log=str(log.relative_to(making.call.root)) if making and log and log.exists() else "",
             alone=f"{words} {target}",
         )
 
-    hooks = Hooks(tell=journal.tell, tick=journal.tick, room=room, place=place)
+    hooks = Hooks(emit=journal.emit, tick=journal.tick, room=room, debug=debug)
     try:
         return run(schedule, make, hooks, stop, jobs=limits.jobs, keep_going=options.keep_going)
     finally:

@@ -13,7 +13,7 @@ from buildsys.names import KEY_LABEL, shortened
 from buildsys.oci.client import Registry
 from buildsys.oci.http import DigestMismatch, RegistryProblem, UnexpectedAnswer, UnreadableManifest
 from buildsys.oci.reference import OCI_MANIFEST, Descriptor, Manifest, Reference
-from buildsys.plan.keys import Keyed, Keys
+from buildsys.plan.keys import Fingerprint, Keys
 from buildsys.plan.plan import Plan, StackTarget
 from buildsys.run.compose import Composed, Part, compose
 
@@ -58,7 +58,7 @@ class Store:
         """Return where a stack with this key is."""
         return Reference.parse(f"{self.prefix}/{stack}:key-{key}")
 
-    def accept(self, pushed: Reference, key_reference: Reference, keyed: Keyed) -> Reference:
+    def accept(self, pushed: Reference, key_reference: Reference, keyed: Fingerprint) -> Reference:
         """Give what was pushed, by its digest, the tag of its key; return the reference with the digest.
 
         Raises `RegistryProblem`, also where what was pushed is not there or does not carry its key.
@@ -95,7 +95,7 @@ class Store:
                 references[target] = str(reference.with_digest(answer.descriptor.digest))
         return Existing(references=MappingProxyType(references), foreign=MappingProxyType(foreign))
 
-    def foreign(self, reference: Reference, manifest: Manifest, keyed: Keyed) -> str:
+    def foreign(self, reference: Reference, manifest: Manifest, keyed: Fingerprint) -> str:
         """Return why what is under a key is not what was published for it, empty if it is.
 
         Each manifest, of an index each of its manifests, carries its key and the inputs that give this key.
@@ -141,7 +141,7 @@ class Store:
         config = json.loads(self.registry.blob(parsed, manifest.config.digest))
         return Part(layers=manifest.layers, config=config)
 
-    def publish(self, stack: StackTarget, keyed: Keyed, nodes: Mapping[str, str]) -> PublishedImage | None:
+    def publish(self, stack: StackTarget, keyed: Fingerprint, nodes: Mapping[str, str]) -> PublishedImage | None:
         """Compose a stack of nodes, given as references with digests, and put it under its key; return what is there.
 
         No layer byte moves: blobs are mounted from the nodes' repository. Returns None where the registry does not
@@ -223,12 +223,12 @@ def incoming_tag(target: str) -> str:
     return f"incoming-{shortened(target)}"
 
 
-def annotations_of(keyed: Keyed) -> Mapping[str, str]:
+def annotations_of(keyed: Fingerprint) -> Mapping[str, str]:
     """Return what a manifest carries of its key."""
     return {INPUTS: keyed.text, KEY_LABEL: keyed.key}
 
 
-def _wrong_annotations(reference: Reference, annotations: Mapping[str, str], keyed: Keyed) -> str:
+def _wrong_annotations(reference: Reference, annotations: Mapping[str, str], keyed: Fingerprint) -> str:
     found = annotations.get(KEY_LABEL)
     if found is None:
         return f"`{reference}` does not say for which key it was built"

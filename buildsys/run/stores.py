@@ -48,6 +48,6 @@ def on_retry(journal: Journal) -> Callable[[RetryNotice], None]:
 
     def emit(notice: RetryNotice) -> None:
         attempt, why = notice.attempt + 1, str(notice.problem)
-        journal.tell(Retried(at=time.time(), target="", attempt=attempt, of=notice.attempts, wait=notice.wait, why=why))
+        journal.emit(Retried(at=time.time(), target="", attempt=attempt, of=notice.attempts, wait=notice.wait, why=why))
 
     return emit

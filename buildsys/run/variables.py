@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
-from buildsys.errors import InvalidInput, Mistake
+from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
 
@@ -28,18 +28,18 @@ def bake_environment(made: Plan, workspace: Workspace, environ: Mapping[str, str
     parents = {parent.variable: parent.reference for parent in made.parents if parent.locked.local}
     remote = {parent.variable: parent.reference for parent in made.parents if not parent.locked.local}
     found = {**mirrored_variables(settings, origins=origins, parents=remote), **parents}
-    if mistakes := tuple(_other_sources(made, found, environ)):
-        raise InvalidInput(mistakes)
+    if diagnostics := tuple(_other_sources(made, found, environ)):
+        raise InvalidInput(diagnostics)
     found["BUILDSYS_MIRRORS"] = write_mirrors(settings, workspace.root)
     given = environ.get("BUILDSYS_MIRRORS", found["BUILDSYS_MIRRORS"])
     if given != found["BUILDSYS_MIRRORS"]:
         message = f"BUILDSYS_MIRRORS is `{given}` in the environment, and no key covers what builds would find there"
         hint = "run `unset BUILDSYS_MIRRORS`; buildsys.settings.yaml says which mirrors builds use"
-        raise InvalidInput([Mistake(message=message, hint=hint)])
+        raise InvalidInput([Diagnostic(message=message, hint=hint)])
     return {name: value for name, value in sorted(found.items()) if name not in environ}
 
 
-def _other_sources(made: Plan, found: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[Mistake]:
+def _other_sources(made: Plan, found: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[Diagnostic]:
     """Yield a mistake for each variable of the environment with which a bake would build on other images."""
     for parent in made.parents:
         name, digest = parent.variable, parent.locked.digest
@@ -49,7 +49,7 @@ def _other_sources(made: Plan, found: Mapping[str, str], environ: Mapping[str, s
         if given != reference and not (digest and given.endswith(f"@{digest}")):
             message = f"{name} is `{given}` in the environment, and the lock names `{reference}`"
             hint = f"run `unset {name}`; `buildsys lock --update` moves a parent for everybody"
-            yield Mistake(message=message, hint=hint)
+            yield Diagnostic(message=message, hint=hint)
     if environ.get(SOURCE_POLICY):
         message = f"{SOURCE_POLICY} is set, and may replace what keys name by something else"
-        yield Mistake(message=message, hint=f"run `unset {SOURCE_POLICY}`")
+        yield Diagnostic(message=message, hint=f"run `unset {SOURCE_POLICY}`")

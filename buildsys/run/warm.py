@@ -18,9 +18,9 @@ from buildsys.plan.actions import BUILD
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
 from buildsys.run.decision import Decision, decide_published
-from buildsys.run.executor import Ran
+from buildsys.run.executor import RunOutcome
 from buildsys.run.options import RunOptions
-from buildsys.run.session import carry_out, making_for
+from buildsys.run.session import execute, making_for
 from buildsys.run.store import Store
 from buildsys.run.tasks import tasks_of
 
@@ -28,7 +28,7 @@ CACHE = "BUILDSYS_CACHE"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Warmth:
+class WarmReport:
     """What a second look found: `cold` maps target to why it would be built; `dead` maps node to what is wrong.
 
     `probed` is the number of cache references that were asked for; `unprobed` says why caches could not be asked for.
@@ -61,13 +61,15 @@ def targets_of(made: Plan, chosen: tuple[str, ...], *, stacks: bool) -> tuple[st
 
 def look(
     workspace: Workspace, store: Store, made: Plan, targets: tuple[str, ...], environ: Mapping[str, str]
-) -> Warmth:
+) -> WarmReport:
     """Plan a second time, and ask for every cache reference: what of a selection is not there."""
     decision, _ = decide_published(workspace, store, made, targets, environ, verify=True)
     cold = {name: decision.actions[name].reason for name in targets if decision.actions[name].word == BUILD}
     nodes = [node.name for node in made.nodes if node.name in targets]
     references, unprobed = cache_references(nodes, environ)
-    return Warmth(targets=targets, cold=cold, dead=_dead(store, references), probed=len(references), unprobed=unprobed)
+    return WarmReport(
+        targets=targets, cold=cold, dead=_dead(store, references), probed=len(references), unprobed=unprobed
+    )
 
 
 def cache_references(nodes: list[str], environ: Mapping[str, str]) -> tuple[dict[str, Reference], str]:
@@ -106,7 +108,7 @@ def fill_caches(
     journal: Journal,
     stop: Stop,
     environment: Mapping[str, str],
-) -> Ran:
+) -> RunOutcome:
     """Write the caches of nodes that are published while their cache is gone; return what became of them.
 
     Their steps run again only on an engine that does not know them.
@@ -115,14 +117,14 @@ def fill_caches(
     references, _ = cache_references(nodes, os.environ)
     dead = _dead(store, references)
     if not dead or stop.requested or os.environ.get("BUILDSYS_CACHE_WRITE") == "0":
-        return Ran()
+        return RunOutcome()
     for node, why in dead.items():
-        journal.tell(Noted(at=time.time(), about="cache", text=f"{node}: {why}; written again"))
+        journal.emit(Noted(at=time.time(), about="cache", text=f"{node}: {why}; written again"))
     docker = find()
     making = replace(making_for(workspace, docker, decision, options, stop, environment, linked=True), linked=True)
     actions = {
         name: replace(action, word=BUILD if name in dead else "leave") for name, action in decision.actions.items()
     }
     tasks = tasks_of(decision.plan, actions, history_of(workspace), frozenset())
-    making.touch_grounds([task.name for task in tasks])
-    return carry_out(tasks, making.make, journal, stop, options, docker, making, decision.plan, push=True)
+    making.prefetch_base_images([task.name for task in tasks])
+    return execute(tasks, making.make, journal, stop, options, docker, making, decision.plan, push=True)

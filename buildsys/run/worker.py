@@ -15,7 +15,7 @@ from pathlib import Path
 import tenacity
 
 from buildsys.bake.definition import MIRRORS_TARGET
-from buildsys.bake.runtime import NO_COPIES, Copies, Publication, linked_nodes, render_bake, render_grounds
+from buildsys.bake.runtime import NO_COPIES, Copies, Publication, linked_nodes, render_bake, render_base_images
 from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.failure import Failure, FailureKind, is_transient
 from buildsys.buildkit.interrupt import Stop
@@ -29,7 +29,7 @@ from buildsys.plan.plan import Plan
 from buildsys.project.state import append_to
 from buildsys.project.workspace import Workspace, write_whole
 from buildsys.resolve.node import Node
-from buildsys.run.executor import Result, Tell
+from buildsys.run.executor import Emit, TargetOutcome
 from buildsys.run.step_events import StepEvents
 from buildsys.run.step_titles import titles
 
@@ -40,7 +40,7 @@ _LOST = re.compile(r"not found|unexpected status|failed to (load|fetch|copy)|blo
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Making:
+class BakeWorker:
     """What all bakes of a run share.
 
     `folder` is where their files go, `logs` where what they say goes; `call` is a bake without files and targets.
@@ -71,14 +71,14 @@ class Making:
         """Return the file that holds everything that a target's steps said."""
         return self.logs / f"{target}.log"
 
-    def make(self, targets: tuple[str, ...], made: Mapping[str, str], tell: Tell) -> Mapping[str, Result]:
+    def make(self, targets: tuple[str, ...], made: Mapping[str, str], emit: Emit) -> Mapping[str, TargetOutcome]:
         """Bake targets and return what became of each; `made` maps what was made in this run to its reference.
 
         What may pass is tried again, with waits that grow, and only for the targets that are not made yet.
         """
         published = {target: reference for target, reference in made.items() if reference}
         references = {} if self.linked else {**self.existing, **published}
-        work = _Work(targets=targets, made=made, references=references, tell=tell)
+        work = _Work(targets=targets, made=made, references=references, emit=emit)
         for target in targets:
             with contextlib.suppress(OSError):
                 self.log_file(target).unlink()
@@ -94,10 +94,10 @@ class Making:
         failure = retrying(self._attempt, work)
         for target in tuple(work.rest):
             kept = failure or Failure(kind=FailureKind.INTERRUPTED, message="interrupted")
-            work.end(target, Result(failure=replace(kept, target=target)))
+            work.end(target, TargetOutcome(failure=replace(kept, target=target)))
         return work.results
 
-    def touch_grounds(self, targets: Collection[str]) -> None:
+    def prefetch_base_images(self, targets: Collection[str]) -> None:
         """Let the engine fetch the images that targets stand on, before any of them is baked.
 
         Where a bake links to what another one made, BuildKit 0.25 finds it only if the image below was in its store
@@ -105,7 +105,7 @@ class Making:
         in 6 of 6 trials; with this in none). What goes wrong here shows again in the bakes themselves.
         """
         references = {} if self.linked else self.existing
-        text, names = render_grounds(self.plan, targets, references)
+        text, names = render_base_images(self.plan, targets, references)
         if len(targets) < 2 or not names:
             return
         file = self.folder / "grounds.hcl"
@@ -138,7 +138,7 @@ class Making:
             else:
                 # Nothing names the one that failed: each shows for itself.
                 for target in tuple(work.rest):
-                    work.end(target, self.make((target,), work.made, work.tell)[target])
+                    work.end(target, self.make((target,), work.made, work.emit)[target])
         return None
 
     def _bake(self, work: _Work) -> BakeResult:
@@ -166,7 +166,7 @@ class Making:
                     say(self.call.mask.text(line))
             for each in events.take(event, now):
                 work.last[each.target if hasattr(each, "target") else ""] = now
-                work.tell(each)
+                work.emit(each)
 
         raw = file.with_suffix(".jsonl")
         result = run_bake(self.docker, call, take, log=raw, stop=self.stop)
@@ -211,11 +211,11 @@ class Making:
         digest = result.published.get(publication.name)
         return digest or (result.digests.get(target) if result.failure is None else None)
 
-    def _result(self, work: _Work, steps: Snapshot, target: str, failure: Failure | None) -> Result:
+    def _result(self, work: _Work, steps: Snapshot, target: str, failure: Failure | None) -> TargetOutcome:
         own = [vertex for vertex in steps.vertexes if vertex.owner == target and vertex.kind in _COUNTED]
         done = [vertex for vertex in own if vertex.completed is not None and not vertex.error]
         end = work.last.get(target) if len(work.targets) > 1 else None
-        return Result(
+        return TargetOutcome(
             started=work.began,
             seconds=(end or time.time()) - work.began,
             steps=len(done),
@@ -233,9 +233,9 @@ class _Work:
     targets: tuple[str, ...]
     made: Mapping[str, str]
     references: Mapping[str, str]
-    tell: Tell
+    emit: Emit
     rest: list[str] = field(default_factory=list)
-    results: dict[str, Result] = field(default_factory=dict)
+    results: dict[str, TargetOutcome] = field(default_factory=dict)
     wrong: dict[str, str] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
     began: float = 0.0
@@ -245,7 +245,7 @@ class _Work:
     def __post_init__(self) -> None:
         self.rest.extend(self.targets)
 
-    def end(self, target: str, result: Result) -> None:
+    def end(self, target: str, result: TargetOutcome) -> None:
         self.rest.remove(target)
         self.results[target] = result
 
@@ -256,7 +256,7 @@ class _Work:
         wait = state.next_action.sleep if state.next_action else 0.0
         target = failure.target if failure.target in self.rest else self.rest[0]
         why = failure.message.strip().splitlines()[0] if failure.message.strip() else str(failure.kind)
-        self.tell(
+        self.emit(
             Retried(at=time.time(), target=target, attempt=state.attempt_number + 1, of=attempts, wait=wait, why=why)
         )
 

@@ -180,8 +180,8 @@ def test_instruction_that_only_buildkit_would_see_is_seen(project: Path, how: st
 def test_another_escape_character_is_refused(project: Path) -> None:
     heads = ["# escape=`\n", "# check=skip=all\n# Escape = `\n"]
     files = dockerfiles(project, [head + ARTIFACT_DOCKERFILE for head in heads])
-    places = (f"--> {file}:{head.count(chr(10))}:1" for file, head in zip(files, heads, strict=True))
-    refused(buildsys(project, "plan", "--offline"), *places, "`# escape=`` ")
+    locations = (f"--> {file}:{head.count(chr(10))}:1" for file, head in zip(files, heads, strict=True))
+    refused(buildsys(project, "plan", "--offline"), *locations, "`# escape=`` ")
 
 
 def test_control_character_in_a_dockerfile_is_refused_and_not_printed(project: Path) -> None:
@@ -202,8 +202,8 @@ def test_stage_of_a_name_that_is_taken_is_refused(project: Path) -> None:
 def test_instruction_for_later_builds_is_refused(project: Path) -> None:
     lines = ["ONBUILD RUN id", "onbuild COPY x /", "ONBUILD ARG BUILDKIT_SYNTAX=x"]
     write(project, "layers/dist/Dockerfile", "FROM base\n" + "".join(f"{line}\n" for line in lines))
-    places = (f"--> layers/dist/Dockerfile:{number}:1" for number in (2, 3, 4))
-    refused(buildsys(project, "plan", "--offline"), *places, "`ONBUILD`")
+    locations = (f"--> layers/dist/Dockerfile:{number}:1" for number in (2, 3, 4))
+    refused(buildsys(project, "plan", "--offline"), *locations, "`ONBUILD`")
 
 
 def test_head_that_names_no_frontend_is_planned(project: Path) -> None:

@@ -137,12 +137,12 @@ exec {real} "$@"
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda words: str(words[0]))
-@pytest.mark.parametrize("place", ["project", "between"])
+@pytest.mark.parametrize("location", ["project", "between"])
 def test_settings_of_committed_files_that_pass_for_a_repository_are_refused(
-    project: Path, repository: Path, witness: Path, tmp_path: Path, place: str, question: tuple[str, ...]
+    project: Path, repository: Path, witness: Path, tmp_path: Path, location: str, question: tuple[str, ...]
 ) -> None:
     moved = inside(repository, project)
-    folder = moved if place == "project" else moved.parent
+    folder = moved if location == "project" else moved.parent
     make_bare(folder, witness, tmp_path / "scratch")
     commit(repository)
     done = buildsys(moved, *question)
@@ -151,12 +151,12 @@ def test_settings_of_committed_files_that_pass_for_a_repository_are_refused(
 
 
 @pytest.mark.parametrize("form", ["folders", "files", "elsewhere"])
-@pytest.mark.parametrize("place", ["project", "between"])
+@pytest.mark.parametrize("location", ["project", "between"])
 def test_object_that_a_committed_repository_lacks_is_not_fetched_by_its_program(
-    project: Path, repository: Path, witness: Path, place: str, form: str
+    project: Path, repository: Path, witness: Path, location: str, form: str
 ) -> None:
     moved = inside(repository, project)
-    folder = moved if place == "project" else moved.parent
+    folder = moved if location == "project" else moved.parent
     make_bare_that_fetches(folder, witness, form)
     commit(repository)
     done = buildsys(moved, "diff", "HEAD")
@@ -164,12 +164,12 @@ def test_object_that_a_committed_repository_lacks_is_not_fetched_by_its_program(
     refused(done, str(folder), "bare git repository")
 
 
-@pytest.mark.parametrize("place", ["project", "between"])
+@pytest.mark.parametrize("location", ["project", "between"])
 def test_git_that_knows_no_such_setting_runs_nothing_either(
-    project: Path, repository: Path, witness: Path, tmp_path: Path, place: str
+    project: Path, repository: Path, witness: Path, tmp_path: Path, location: str
 ) -> None:
     moved = inside(repository, project)
-    make_bare(moved if place == "project" else moved.parent, witness, tmp_path / "scratch")
+    make_bare(moved if location == "project" else moved.parent, witness, tmp_path / "scratch")
     commit(repository)
     done = buildsys(moved, "affected", "--since", "HEAD", PATH=old_git(tmp_path / "bin"))
     assert ran(witness) == []
@@ -200,9 +200,9 @@ def test_project_at_the_top_of_its_repository_is_refused_too(project: Path, witn
     assert ran(witness) == []
 
 
-@pytest.mark.parametrize("place", [".", "layers", "layers/conf"])
-def test_plan_refuses_folders_in_which_buildx_would_start_git(project: Path, witness: Path, place: str) -> None:
-    folder = (project / place).resolve()
+@pytest.mark.parametrize("location", [".", "layers", "layers/conf"])
+def test_plan_refuses_folders_in_which_buildx_would_start_git(project: Path, witness: Path, location: str) -> None:
+    folder = (project / location).resolve()
     make_bare_that_fetches(folder, witness, "files")
     refused(buildsys(project, "plan", "--offline"), f"`{folder}`", "bare git repository")
     refused(buildsys(project, "plan", "--check"), f"`{folder}`", "bare git repository")

@@ -121,8 +121,8 @@ PLATFORM = ["targetarch", "targetplatform", "targetos", "targetvariant", "buildp
 )
 def test_parameter_whose_argument_is_set_by_another_is_refused(project: Path, names: list[str]) -> None:
     with_parameters(project, names)
-    places = [f"--> {CONF}:{number}:3" for number in range(7, 7 + len(names))]
-    refused_plan(project, *places, "has a reserved name")
+    locations = [f"--> {CONF}:{number}:3" for number in range(7, 7 + len(names))]
+    refused_plan(project, *locations, "has a reserved name")
 
 
 def test_parameter_that_is_only_in_texts_has_no_reserved_name_either(project: Path) -> None:
@@ -168,8 +168,8 @@ def test_folder_with_the_name_of_another_context_is_refused(project: Path) -> No
     write(project, "layers/other/Dockerfile", ARTIFACT_DOCKERFILE.replace("/opt/conf", "/opt/other"))
     declared = "".join(f"  {name}: {{description: x, type: folder, default: x}}\n" for name in names)
     write(project, CONF, f"{ARTIFACT}after: [other]\nparameters:\n{declared}")
-    places = [f"--> {CONF}:{number}:3" for number in range(8, 8 + len(names))]
-    refused_plan(project, *places, f"{len(names)} errors")
+    locations = [f"--> {CONF}:{number}:3" for number in range(8, 8 + len(names))]
+    refused_plan(project, *locations, f"{len(names)} errors")
 
 
 def test_folder_that_is_no_argument_may_be_called_packages(project: Path) -> None:

@@ -217,12 +217,12 @@ def test_project_does_not_get_the_files_of_another_of_the_same_size_and_time(
         if kind == "layer":
             file = artifact(project, "odd") / "conf"
             write(project, "stacks.yaml", "stacks:\n  img: {layers: [dist, odd]}\n")
-            image, place = "img", "/opt/odd/conf"
+            image, location = "img", "/opt/odd/conf"
         elif kind == "folder":
-            file, image, place = with_folder(project) / "file", "img", "/opt/given/file"
+            file, image, location = with_folder(project) / "file", "img", "/opt/given/file"
         else:
             write(project, "own/Dockerfile", "FROM base\nCOPY . /own/\n")
-            file, image, place = project / "own/conf", "img-custom:own", "/own/conf"
+            file, image, location = project / "own/conf", "img-custom:own", "/own/conf"
         file.write_text(f"{text}\n", encoding="utf-8")
         same_time(file)
         if kind == "dockerfile":
@@ -231,7 +231,7 @@ def test_project_does_not_get_the_files_of_another_of_the_same_size_and_time(
             assert done.code == 0, done.output
         else:
             push(project, registry)
-        assert listing(registry, image, str(Path(place).parent))[Path(place).name] == f"644 {text}"
+        assert listing(registry, image, str(Path(location).parent))[Path(location).name] == f"644 {text}"
 
 
 # --- H5: files that are edited while a run is in progress.

@@ -21,10 +21,10 @@ BAKE = "docker-bake.hcl"
 INJECTED = "touch /injected"
 
 
-def refused_at(project: Path, places: Iterable[str], *words: str) -> Run:
+def refused_at(project: Path, locations: Iterable[str], *words: str) -> Run:
     """Assert that the plan is refused at each place, and that what would be injected reaches no bake file."""
     done = buildsys(project, "plan", "--offline")
-    refused(done, *(f"--> {place}:" for place in places), *words)
+    refused(done, *(f"--> {location}:" for location in locations), *words)
     bake = project / BAKE
     assert not bake.exists() or INJECTED not in bake.read_text(encoding="utf-8")
     return done
@@ -50,8 +50,8 @@ def test_port_that_is_no_number_or_range_is_refused(project: Path) -> None:
         *("0", "65536", "99999", "3-1", "1-70000", "0-5", "1-2-3", "-1", "1-", "080", "1e3", "80,443"),
         *("80/http", "80/UDP", "80/Tcp", "80/", "80/tcp/udp", "tcp/80", "127.0.0.1:80:80"),
     ]
-    places = listed(project, CONF, f"{ARTIFACT}ports:\n", (f'  - "{port}"' for port in ports))
-    refused_at(project, places, f"{len(ports)} errors", "a number from 1 to 65535")
+    locations = listed(project, CONF, f"{ARTIFACT}ports:\n", (f'  - "{port}"' for port in ports))
+    refused_at(project, locations, f"{len(ports)} errors", "a number from 1 to 65535")
 
 
 def test_port_that_becomes_an_instruction_is_refused(project: Path) -> None:
@@ -68,8 +68,8 @@ def test_control_character_is_refused_wherever_it_stands(project: Path, escape: 
         *(f"ports: [{text}]", f"accelerator: {text}", f"tests: [{{run: {text}}}]", f"platforms: [{text}]"),
         f"arguments: [{{lines: {{A: {text}}}}}]",
     ]
-    places = listed(project, CONF, ARTIFACT, fields)
-    done = refused_at(project, places, f"{len(fields)} errors", "control character")
+    locations = listed(project, CONF, ARTIFACT, fields)
+    done = refused_at(project, locations, f"{len(fields)} errors", "control character")
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", done.output)
 
 
@@ -88,8 +88,8 @@ def test_label_key_that_is_no_plain_key_or_ours_is_refused(project: Path) -> Non
         *("", "a b", "a=b", 'a\\"b', "$a", "-a", ".a", f"a\\nRUN {INJECTED}", "ä", "a\\\\b", "a'b", "a\\tb"),
         *("dev.buildsys.key", "dev.buildsys.inputs", "dev.buildsys.anything", "dev.buildsys", "DEV.buildsys.key"),
     ]
-    places = listed(project, CONF, f"{ARTIFACT}labels:\n  ok: x\n", (f'  "{key}": x' for key in keys))
-    refused_at(project, places, f"{len(keys)} errors", "`dev.buildsys.` is reserved")
+    locations = listed(project, CONF, f"{ARTIFACT}labels:\n  ok: x\n", (f'  "{key}": x' for key in keys))
+    refused_at(project, locations, f"{len(keys)} errors", "`dev.buildsys.` is reserved")
 
 
 def test_user_that_is_no_name_or_number_is_refused(project: Path) -> None:
@@ -125,8 +125,8 @@ def test_package_that_a_shell_takes_for_more_is_refused(project: Path) -> None:
         *("./a.deb", "/a.deb", "'a'", '\\"a\\"', "a-", "a\\\\", "", "ä", "#a", "a(b)", "{{a,b}}", "!a"),
     ]
     head = f"{TOOL}packages:\n- names:\n"
-    places = listed(project, "layers/tool/layer.yaml", head, (f'  - "{package}"' for package in packages))
-    refused_at(project, places, f"{len(packages)} errors", "package")
+    locations = listed(project, "layers/tool/layer.yaml", head, (f'  - "{package}"' for package in packages))
+    refused_at(project, locations, f"{len(packages)} errors", "package")
 
 
 def test_address_that_a_shell_takes_for_more_is_refused(project: Path) -> None:
@@ -166,8 +166,8 @@ def test_parent_that_is_no_name_or_reference_is_refused(project: Path) -> None:
     parents += [f'{{name: "{name}", images: ["debian:12"]}}' for name in names]
     text = re.sub("parent: .*\n", "", TOOL)
     entries = (f"  f{number}: {{parent: {parent}}}" for number, parent in enumerate(parents))
-    places = listed(project, "layers/tool/layer.yaml", f"{text}flavours:\n", entries)
-    refused_at(project, places, f"{len(parents)} errors")
+    locations = listed(project, "layers/tool/layer.yaml", f"{text}flavours:\n", entries)
+    refused_at(project, locations, f"{len(parents)} errors")
 
 
 def test_platform_that_is_no_platform_is_refused(project: Path) -> None:
@@ -213,8 +213,8 @@ def test_folder_that_bake_takes_for_something_to_fetch_is_refused(project: Path)
     for folder in FETCHED:
         write(project, f"{folder}/file", "x\n")
     entries = (f'  s{n}: {{layers: [dist, conf: {{given: "{folder}"}}]}}' for n, folder in enumerate(FETCHED))
-    places = listed(project, "stacks.yaml", "stacks:\n", entries)
-    refused_at(project, places, f"{len(FETCHED)} errors", "folder inside the project")
+    locations = listed(project, "stacks.yaml", "stacks:\n", entries)
+    refused_at(project, locations, f"{len(FETCHED)} errors", "folder inside the project")
 
 
 BECOMES = [

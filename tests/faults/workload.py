@@ -70,8 +70,8 @@ def _dockerfile(layer: str, text: str) -> str:
 
 def expected_files(stack: str, texts: Mapping[str, str]) -> dict[str, str]:
     """Return the files that an image must have, by path, for the texts of layers."""
-    places = {layer: "etc/made/{}" if layer in ("system", "extra") else "opt/{}/made" for layer in STACKS[stack]}
-    return {place.format(layer): f"{texts[layer]}\n" for layer, place in places.items()}
+    locations = {layer: "etc/made/{}" if layer in ("system", "extra") else "opt/{}/made" for layer in STACKS[stack]}
+    return {location.format(layer): f"{texts[layer]}\n" for layer, location in locations.items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -90,9 +90,9 @@ def test_choosing_a_target_in_the_graph_shows_all_that_is_known_of_it(report: Pa
     assert kin == ["gpu-rdma", "rdma", "toolchain-12", "ucx-1_9_0"]
 
 
-@pytest.mark.parametrize("place", [".labels", ".bars", "#targets-table", ".graph"])
-def test_a_target_can_be_chosen_wherever_it_is_shown(report: Page, place: str) -> None:
-    report.click(f"{place} [data-target='debian-os-12']")
+@pytest.mark.parametrize("location", [".labels", ".bars", "#targets-table", ".graph"])
+def test_a_target_can_be_chosen_wherever_it_is_shown(report: Page, location: str) -> None:
+    report.click(f"{location} [data-target='debian-os-12']")
     told = panel(report)
     assert "debian-os 12" in told
     assert "registry said 503; again in 4.0 s" in told

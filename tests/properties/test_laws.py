@@ -133,10 +133,10 @@ def test_a_cycle_is_reported_with_its_whole_loop(data: st.DataObject, project: P
         broken.plan()
     first = loop.index(min(loop))
     shown = " → ".join([*loop[first:], *loop[:first], loop[first]])
-    assert [each.message for each in caught.value.mistakes()] == [f"layers of `x` need each other: {shown}"]
-    place = caught.value.mistakes()[0].place
-    assert place is not None
-    assert (place.file, place.line) == ("stacks.yaml", len(project.families) + 3)
+    assert [each.message for each in caught.value.diagnostics()] == [f"layers of `x` need each other: {shown}"]
+    location = caught.value.diagnostics()[0].location
+    assert location is not None
+    assert (location.file, location.line) == ("stacks.yaml", len(project.families) + 3)
 
 
 @LAW

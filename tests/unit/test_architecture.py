@@ -32,7 +32,7 @@ REFERENCES_ONLY = {("config", "oci"), ("project", "oci")}
 OWNERS: dict[str, set[str]] = {
     "networkx": {"resolve.graph"},
     "yaml": {"config.source"},
-    "pydantic": {"config.schema", "config.schema_mistakes"},
+    "pydantic": {"config.schema", "config.schema_diagnostics"},
     "python_on_whales": {"buildkit.images"},
     "tenacity": {"oci.http", "run.worker", "commands.downloads"},
     "packaging": {"resolve.stack_checks"},

@@ -58,10 +58,10 @@ def test_growth_is_one_in_proportion_and_two_for_the_square() -> None:
 def test_labels_keep_a_line_apart_and_stay_where_there_is_room() -> None:
     assert spread([100.0, 300.0]) == (100.0, 300.0)
     assert spread([100.0, 100.0]) == (100.0 - GAP / 2, 100.0 + GAP / 2)
-    places = spread([210.0, 100.0, 104.0, 90.0, 200.0])
-    ordered = sorted(places)
+    locations = spread([210.0, 100.0, 104.0, 90.0, 200.0])
+    ordered = sorted(locations)
     assert min(later - earlier for earlier, later in itertools.pairwise(ordered)) >= GAP - 1e-9
-    assert [places.index(place) for place in ordered] == [3, 1, 2, 4, 0]
+    assert [locations.index(location) for location in ordered] == [3, 1, 2, 4, 0]
 
 
 def test_page_tells_medians_growth_and_where_bake_did_not_end() -> None:

@@ -24,7 +24,7 @@ OLD = Parent(reference="127.0.0.1:1/bootstrap/debian", digest=f"sha256:{'a' * 64
 NEW = Parent(reference="127.0.0.1:1/bootstrap/debian", digest=f"sha256:{'b' * 64}")
 
 
-class Known(LocalRegistry):
+class DockerSnapshot(LocalRegistry):
     """A registry that has the parents it was told."""
 
     def __init__(self, *parents: Parent) -> None:
@@ -58,16 +58,16 @@ def test_overlay_with_anything_else_in_it_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "overlay"
     path.write_text(overlay_text({"debian-12": OLD}) + "# mine\n", encoding="utf-8")
     with pytest.raises(OverlayUnreadable):
-        update_overlay(path, {"12": NEW}, Known())
+        update_overlay(path, {"12": NEW}, DockerSnapshot())
     assert path.read_text(encoding="utf-8").endswith("# mine\n")
 
 
 def test_toolchain_stays_where_it_is_as_long_as_the_registry_has_it(tmp_path: Path) -> None:
     path = tmp_path / "overlay"
-    update_overlay(path, {"12": OLD}, Known(OLD))
-    update_overlay(path, {"12": NEW}, Known(OLD, NEW))
+    update_overlay(path, {"12": OLD}, DockerSnapshot(OLD))
+    update_overlay(path, {"12": NEW}, DockerSnapshot(OLD, NEW))
     assert read_overlay(path) == {"debian-12": NEW, "toolchain-debian-12": OLD}
-    update_overlay(path, {"12": NEW}, Known(NEW))
+    update_overlay(path, {"12": NEW}, DockerSnapshot(NEW))
     assert read_overlay(path)["toolchain-debian-12"] == NEW
 
 

@@ -99,10 +99,10 @@ def loaded(files: Mapping[str, str]) -> Catalog:
     return catalog
 
 
-def mistakes(files: Mapping[str, str]) -> list[tuple[str, str, str | None]]:
+def diagnostics(files: Mapping[str, str]) -> list[tuple[str, str, str | None]]:
     """Return place, message and hint of everything that is wrong with a tree."""
     try:
         make_plan(files)
     except InvalidInput as error:
-        return [(str(each.place), each.message, each.hint) for each in error.mistakes()]
+        return [(str(each.location), each.message, each.hint) for each in error.diagnostics()]
     return []

@@ -10,7 +10,7 @@ from buildsys.events.events import ImageLayer
 from buildsys.report.html.markup import cleaned, moment_text, more_text, seconds_text
 from buildsys.report.html.run import Run, Target
 from buildsys.report.html.timeline import mark, outcome_class, step_class
-from buildsys.report.text import count_words, size_words
+from buildsys.report.text import format_count, format_size
 
 
 def details(run: Run, before: Mapping[str, Target]) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _facts(target: Target, run: Run, before: Target | None) -> list[tuple[str, s
         ("Estimated", seconds_text(plan.estimate) if plan.estimate is not None else ""),
         ("Run before", _before(target, before)),
         ("Steps", f"{ended.steps}, {ended.cached} from a cache" if ended and ended.steps else ""),
-        ("Size", size_words(ended.size) if ended and ended.size is not None else ""),
+        ("Size", format_size(ended.size) if ended and ended.size is not None else ""),
         ("Reference", ended.reference if ended else ""),
     ]
 
@@ -135,8 +135,8 @@ def _failure(target: Target, failure: Failure) -> dict[str, Any]:
 def _blob(blob: ImageLayer, shared: Mapping[str, int]) -> list[str]:
     users = shared.get(blob.digest, 0)
     return [
-        size_words(blob.size),
+        format_size(blob.size),
         blob.layer,
         blob.digest.partition(":")[2][:12] or blob.digest[:12],
-        f"in {count_words(users, 'image')}" if users > 1 else "",
+        f"in {format_count(users, 'image')}" if users > 1 else "",
     ]

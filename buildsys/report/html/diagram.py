@@ -26,8 +26,8 @@ class _Form:
     down: int
     letters: int
 
-    def corner(self, place: tuple[int, float]) -> tuple[float, float]:
-        return MARGIN + place[0] * self.across, MARGIN + place[1] * self.down
+    def corner(self, position: tuple[int, float]) -> tuple[float, float]:
+        return MARGIN + position[0] * self.across, MARGIN + position[1] * self.down
 
 
 _ROOMY = _Form(width=214, height=42, across=278, down=54, letters=27)
@@ -38,7 +38,7 @@ def graph(targets: Sequence[Target], path: frozenset[str]) -> Markup:
     """Draw targets, which come in build order; `path` are the names on the critical path."""
     plan = layered({each.name: each.plan.needs for each in targets})
     form = _DENSE if len(targets) > LARGE else _ROOMY
-    corner = {name: form.corner(place) for name, place in plan.places.items()}
+    corner = {name: form.corner(position) for name, position in plan.positions.items()}
     edges = [
         _edge(need, each.name, corner, form, critical=need in path and each.name in path)
         for each in targets

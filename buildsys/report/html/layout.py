@@ -14,7 +14,7 @@ LEAST_ROWS = 12
 class Layout:
     """The place of each name as column and row; a row is a half-integer where a shorter column is centred."""
 
-    places: Mapping[str, tuple[int, float]]
+    positions: Mapping[str, tuple[int, float]]
     columns: int
     rows: int
 
@@ -39,20 +39,22 @@ def layered(needs: Mapping[str, Sequence[str]]) -> Layout:
         depths[depth].append(name)
     for sweep in range(SWEEPS):
         neighbours = above if sweep % 2 else below
-        place = _relative(depths)
+        position = _relative(depths)
         for names in reversed(depths) if sweep % 2 else depths:
-            wanted_place = {name: _mean([place[each] for each in neighbours[name]], place[name]) for name in names}
+            wanted_place = {
+                name: _mean([position[each] for each in neighbours[name]], position[name]) for name in names
+            }
             names.sort(key=wanted_place.__getitem__)
-            place.update(_relative([names]))
+            position.update(_relative([names]))
     most = max(LEAST_ROWS, math.ceil(math.sqrt(1.5 * len(needs))))
     columns = [part for names in depths for part in _parts(names, most)]
     rows = max(map(len, columns), default=0)
-    places = {
+    positions = {
         name: (column, row + (rows - len(names)) / 2)
         for column, names in enumerate(columns)
         for row, name in enumerate(names)
     }
-    return Layout(places=places, columns=len(columns), rows=rows)
+    return Layout(positions=positions, columns=len(columns), rows=rows)
 
 
 def _relative(depths: Sequence[Sequence[str]]) -> dict[str, float]:

@@ -7,7 +7,7 @@ import json
 import re
 from datetime import UTC, datetime
 
-from buildsys.report.text import time_words
+from buildsys.report.text import format_duration
 
 # What no HTML may hold, and what turns the direction of the text that follows it.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
@@ -62,7 +62,7 @@ def seconds_text(seconds: float) -> str:
     """`0.4 s`, `9.8 s`, `0:42`, `3:41`, `1:02:03`."""
     if round(seconds, 1) < 10:
         return f"{seconds:.1f} s"
-    return time_words(round(seconds))
+    return format_duration(round(seconds))
 
 
 def more_text(seconds: float) -> str:

@@ -36,7 +36,7 @@ from buildsys.report.html.tables import (
     targets_section,
 )
 from buildsys.report.html.timeline import timeline
-from buildsys.report.text import count_words
+from buildsys.report.text import format_count
 
 OUTCOMES = (MADE, REUSED, FAILED, BLOCKED, NOT_REACHED, UNFINISHED)
 SIGNALS = {2: "Ctrl-C", 15: "SIGTERM"}
@@ -95,7 +95,7 @@ def _policy(script: str, style: str) -> str:
 def _headline(run: Run) -> tuple[str, str]:
     """How the run ended, as a class and in a few words."""
     failed = sum(target.outcome == FAILED for target in run.targets)
-    several = f"{failed} of {count_words(len(run.targets), 'target')} failed" if failed else ""
+    several = f"{failed} of {format_count(len(run.targets), 'target')} failed" if failed else ""
     if not run.head and not run.targets:
         return "is-not-reached", "Nothing is known of this run"
     if run.done is None:
@@ -119,9 +119,9 @@ def _header(run: Run) -> Markup:
     builder = " ".join(filter(None, [head.driver, head.builder])) if head else ""
     slots = []
     if head and head.jobs:
-        slots.append(f"{count_words(head.jobs, 'bake')} at once")
+        slots.append(f"{format_count(head.jobs, 'bake')} at once")
     if head and head.max_targets:
-        slots.append(f"at most {count_words(head.max_targets, 'target')}")
+        slots.append(f"at most {format_count(head.max_targets, 'target')}")
     facts = [
         ("Began", when),
         ("Builder", builder),
@@ -213,8 +213,8 @@ def _failure(target: Target, blocked: Sequence[Target]) -> Markup:
         ("blocks", joined(*(joined(target_button(each), " ") for each in blocked)) if blocked else ""),
     ]
     told = [joined(element("dt", name), element("dd", text)) for name, text in facts if text]
-    place = place_of(target)
-    heading = element("h3", target_button(target), element("code", place) if place else Markup(""))
+    location = place_of(target)
+    heading = element("h3", target_button(target), element("code", location) if location else Markup(""))
     return element("article", heading, *rows, element("dl", *told) if told else Markup(""), class_="failure")
 
 
@@ -223,7 +223,7 @@ def _told(run: Run) -> list[Markup]:
     for moved in run.tags:
         if moved.tags:
             tags = joined(*(joined(element("code", tag), " ") for tag in moved.tags))
-            rows.append(joined(element("dt", count_words(len(moved.tags), "tag") + " moved"), element("dd", tags)))
+            rows.append(joined(element("dt", format_count(len(moved.tags), "tag") + " moved"), element("dd", tags)))
         if moved.missing:
             missing = f"{', '.join(moved.missing)}: tags that wait for {'them' if len(moved.missing) > 1 else 'it'}"
             rows.append(joined(element("dt", "missing"), element("dd", f"{missing} were not moved")))
@@ -241,10 +241,12 @@ def _time(run: Run, stretches: Sequence[Busy], path: Sequence[Target]) -> Markup
     about = (
         f"Nothing ran for {idle:.1f} s of {run.seconds:.1f} s ({share_text(idle, run.seconds)})"
         f"{f', the longest stretch {longest:.1f} s' if len(gaps) > 1 else ''}."
-        f" The critical path, {count_words(len(path), 'target')}, took {seconds_text(long)}."
+        f" The critical path, {format_count(len(path), 'target')}, took {seconds_text(long)}."
     )
     if resting:
-        about += f" {count_words(len(resting), 'target')} without work {'are' if len(resting) > 1 else 'is'} not shown."
+        about += (
+            f" {format_count(len(resting), 'target')} without work {'are' if len(resting) > 1 else 'is'} not shown."
+        )
     keys = [element("li", element("i", class_=f"key {kind}"), name) for kind, name in KEYS]
     zoom = [
         element("button", f"{each}×", type="button", data_zoom=each, aria_pressed="true" if each == 1 else "false")

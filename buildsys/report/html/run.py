@@ -215,8 +215,8 @@ def _attempts(seen: _Seen, end: float) -> tuple[Attempt, ...]:
         started = seen.ended.started
         return (Attempt(number=1, started=started, ended=started + seen.ended.seconds),)
     found = []
-    for place, start in enumerate(seen.starts):
-        following = seen.starts[place + 1].at if place + 1 < len(seen.starts) else last
+    for position, start in enumerate(seen.starts):
+        following = seen.starts[position + 1].at if position + 1 < len(seen.starts) else last
         failure = next((each for each in seen.retries if start.at <= each.at <= following), None)
         found.append(
             Attempt(

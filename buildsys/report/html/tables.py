@@ -9,7 +9,7 @@ from buildsys.report.html.figures import Change, Sizes, changes, sizes, slowest_
 from buildsys.report.html.markup import Markup, element, joined, moment_text, more_text, seconds_text, share_text
 from buildsys.report.html.run import Run, Step, Target
 from buildsys.report.html.timeline import mark, outcome_class, step_class
-from buildsys.report.text import count_words, size_words, step_words
+from buildsys.report.text import format_count, format_size, step_words
 
 SLOWEST = 25
 # A whole digest says no more to a reader than its beginning; the details have it.
@@ -63,12 +63,12 @@ def size_section(run: Run) -> Markup:
     if not found.layers:
         parts = [_images(found)] if found.images else []
         return section("sizes", "Sizes", *parts, about="Of no image it is known which blobs it holds.")
-    silent = f" Of {count_words(found.silent, 'image')} it is not known which blobs they hold." if found.silent else ""
+    silent = f" Of {format_count(found.silent, 'image')} it is not known which blobs they hold." if found.silent else ""
     saved = found.apart - found.once
     known = sum(each.own is not None for each in found.images)
     about = (
-        f"{count_words(known, 'image')} of {size_words(found.apart)} in all are stored as"
-        f" {size_words(found.once)} ({share_text(found.once, found.apart)}): {size_words(saved)} are shared.{silent}"
+        f"{format_count(known, 'image')} of {format_size(found.apart)} in all are stored as"
+        f" {format_size(found.once)} ({share_text(found.once, found.apart)}): {format_size(saved)} are shared.{silent}"
     )
     return section("sizes", "Sizes", _whole(found), _layers(found), _images(found), about=about)
 
@@ -77,9 +77,9 @@ def _whole(found: Sizes) -> Markup:
     return element(
         "dl",
         element("dt", "each blob once"),
-        element("dd", bar(found.once, found.apart, "once"), element("b", size_words(found.once))),
+        element("dd", bar(found.once, found.apart, "once"), element("b", format_size(found.once))),
         element("dt", "sum over the images"),
-        element("dd", bar(found.apart, found.apart, "apart"), element("b", size_words(found.apart))),
+        element("dd", bar(found.apart, found.apart, "apart"), element("b", format_size(found.apart))),
         class_="whole",
     )
 
@@ -92,9 +92,9 @@ def _layers(found: Sizes) -> Markup:
             cell(each.layer),
             cell(str(each.blobs), number=True),
             cell(str(each.images), number=True),
-            cell(size_words(each.once), value=each.once, number=True),
-            cell(size_words(each.apart), value=each.apart, number=True),
-            cell(size_words(each.apart - each.once), value=each.apart - each.once, number=True),
+            cell(format_size(each.once), value=each.once, number=True),
+            cell(format_size(each.apart), value=each.apart, number=True),
+            cell(format_size(each.apart - each.once), value=each.apart - each.once, number=True),
             element("td", bar(each.apart, most, "apart"), bar(each.once, most, "once"), class_="gauge"),
         )
         for each in found.layers
@@ -109,8 +109,8 @@ def _images(found: Sizes) -> Markup:
         element(
             "tr",
             element("td", target_button(each.target)),
-            cell(size_words(each.size), value=each.size, number=True),
-            cell(size_words(each.own) if each.own is not None else "not known", value=each.own or 0, number=True),
+            cell(format_size(each.size), value=each.size, number=True),
+            cell(format_size(each.own) if each.own is not None else "not known", value=each.own or 0, number=True),
             element("td", bar(each.size, most, "apart"), bar(each.own or 0, most, "once"), class_="gauge"),
         )
         for each in found.images
@@ -129,7 +129,7 @@ def slowest_section(run: Run) -> Markup:
     every = sum(step.seconds for target in run.targets for step in target.steps if not step.cached)
     rows = [_step(step, steps[0].seconds, titles[step.target]) for step in steps]
     told = sum(step.seconds for step in steps)
-    several = f"These {count_words(len(steps), 'step')} took" if len(steps) > 1 else "This step took"
+    several = f"These {format_count(len(steps), 'step')} took" if len(steps) > 1 else "This step took"
     about = f"{several} {share_text(told, every)} of the {seconds_text(every)} that all steps took together."
     heads = [("Took", True), ("", False), ("Step", False), ("Target", False), ("Kind", False)]
     return section("steps", "Slowest steps", table(heads, rows), about=about)
@@ -212,4 +212,4 @@ def targets_section(run: Run) -> Markup:
 
 def _size(target: Target) -> Markup:
     size = target.ended.size if target.ended else None
-    return cell(size_words(size) if size is not None else "", value=size or 0, number=True)
+    return cell(format_size(size) if size is not None else "", value=size or 0, number=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from buildsys.errors import InvalidInput, Mistake
+from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.events.events import Event, read_lines
 from buildsys.events.journal import BEFORE_FILE, EVENTS_FILE
 from buildsys.project.state import State
@@ -25,7 +25,9 @@ def write_report(workspace: Workspace, events: Path | None, output: Path | None)
     found = _given(events) if events else _own(workspace, EVENTS_FILE)
     if not found:
         shown = events or EVENTS_FILE
-        raise InvalidInput([Mistake(message=f"`{shown}` holds no events of a run", hint="run `buildsys bake` first")])
+        raise InvalidInput(
+            [Diagnostic(message=f"`{shown}` holds no events of a run", hint="run `buildsys bake` first")]
+        )
     # What came before is known of the last run only.
     before = _own(workspace, BEFORE_FILE) if events is None else ()
     text = page(found, before).encode()

@@ -110,7 +110,7 @@ def test_free_disk_is_judged_where_it_can_be_seen(free: int | None, state: str) 
 def test_project_with_mistakes_is_an_error_and_no_project_is_a_warning() -> None:
     wrong = replace(GOOD, project=Found(problem="no", fix="do"), bake_file=None, parents=())
     assert states(wrong)["project"] == "warning"
-    assert states(replace(wrong, mistakes=True))["project"] == "error"
+    assert states(replace(wrong, diagnostics=True))["project"] == "error"
     assert "bake file" not in states(wrong)
 
 
@@ -144,7 +144,7 @@ def test_whatever_is_not_ok_says_what_to_do() -> None:
         registry_problem="down",
         registry_fix="start it",
         project=Found(problem="stacks.yaml:3:1: wrong", fix="look"),
-        mistakes=True,
+        diagnostics=True,
         bake_file=Found(problem="`docker-bake.hcl` is not what would be written now", fix="run `buildsys plan`"),
         parents=(ParentFound(name="debian-12", problem="gone"),),
     )

@@ -8,11 +8,11 @@ from buildsys.config.catalog import load
 from buildsys.config.model import Weight
 from buildsys.errors import InvalidInput
 from tests.unit.keyed import keyed
-from tests.unit.trees import FAST, loaded, mistakes, tree
+from tests.unit.trees import FAST, diagnostics, loaded, tree
 
 
 def one(files: dict[str, str]) -> tuple[str, str, str | None]:
-    found = mistakes(files)
+    found = diagnostics(files)
     assert len(found) == 1, found
     return found[0]
 
@@ -91,8 +91,8 @@ def test_name_of_a_family_is_checked(name: str, message: str) -> None:
         f"families:\n  f:\n    description: d\n    name: '{name}'\n    layers: [system: {{release: '{{r}}'}}]\n"
         "    matrix: [{r: 1}]\n"
     )
-    place, found, _ = mistakes(tree(text))[0]
-    assert (place, found) == ("stacks.yaml:4:11", message)
+    location, found, _ = diagnostics(tree(text))[0]
+    assert (location, found) == ("stacks.yaml:4:11", message)
 
 
 def test_variable_that_nothing_uses_is_told_with_the_nearest_name() -> None:
@@ -145,14 +145,14 @@ def test_deprecation_of_stack_goes_before_that_of_row_and_family() -> None:
 )
 def test_entry_that_is_no_layer_is_told(entry: str, message: str) -> None:
     text = f"stacks:\n  a:\n    layers:\n      - system\n      - {entry}\n"
-    place, found, _ = one(tree(text))
+    location, found, _ = one(tree(text))
     assert found == message
-    assert place.startswith("stacks.yaml:5:")
+    assert location.startswith("stacks.yaml:5:")
 
 
 def test_unknown_keys_are_told_together_with_all_other_mistakes() -> None:
     files = tree("stacks:\n  a: {layers: [systm], groop: x}\n", fast=FAST.replace("prefix:", "prefx:"))
-    assert mistakes(files) == [
+    assert diagnostics(files) == [
         (
             "layers/fast/layer.yaml:1:1",
             "an artifact needs a `prefix`",
@@ -209,8 +209,8 @@ def test_parameter_that_nothing_uses_is_told() -> None:
 )
 def test_parameter_is_held_to_what_it_declares(said: str, message: str) -> None:
     text = FAST.replace("type: words, default: []", said)
-    place, found, _ = one(tree(fast=text))
-    assert (place.rpartition(":")[0], found) == ("layers/fast/layer.yaml:8", message)
+    location, found, _ = one(tree(fast=text))
+    assert (location.rpartition(":")[0], found) == ("layers/fast/layer.yaml:8", message)
 
 
 def test_condition_on_a_value_that_is_never_had_is_told() -> None:
@@ -234,8 +234,8 @@ def test_text_with_an_unknown_parameter_is_told_with_the_nearest_name() -> None:
 )
 def test_variable_that_a_dockerfile_cannot_hold_is_refused(name: str, value: str, message: str) -> None:
     text = FAST.replace("{prepend: {PATH: /opt/fast/bin}}", f'{{set: {{"{name}": "{value}"}}}}')
-    place, found, _ = one(tree(fast=text))
-    assert (place, found) == ("layers/fast/layer.yaml:9:14", message)
+    location, found, _ = one(tree(fast=text))
+    assert (location, found) == ("layers/fast/layer.yaml:9:14", message)
 
 
 def test_label_of_several_lines_is_refused() -> None:
@@ -249,7 +249,7 @@ def test_tree_without_stacks_file_is_told_so() -> None:
     del files["stacks.yaml"]
     with pytest.raises(InvalidInput) as caught:
         load(files)
-    assert [each.message for each in caught.value.mistakes()] == ["`stacks.yaml` is missing"]
+    assert [each.message for each in caught.value.diagnostics()] == ["`stacks.yaml` is missing"]
 
 
 def test_files_below_a_layer_and_beside_are_not_layers() -> None:
@@ -271,7 +271,7 @@ def test_layer_whose_builds_can_read_its_metadata_is_warned_of() -> None:
     files = tree("stacks:\n  a: {layers: [system]}\n")
     bare = {path: text for path, text in files.items() if not path.endswith(".dockerignore")}
     warned = load(bare).warnings
-    assert "layers/system/layer.yaml" in {each.place.file for each in warned if each.place}
+    assert "layers/system/layer.yaml" in {each.location.file for each in warned if each.location}
     assert all("can read its `layer.yaml`" in each.message for each in warned)
     quiet = {f"{path.rpartition('/')[0]}/.dockerignore": "layer.yaml\n" for path in bare if path.startswith("layers/")}
     assert load({**bare, **quiet}).warnings == ()
@@ -298,5 +298,5 @@ def test_weight_that_is_no_size_is_told_at_its_place(size: str) -> None:
     files["layers/fast/layer.yaml"] += f"weight: {{memory: '{size}'}}\n"
     with pytest.raises(InvalidInput) as raised:
         load(files)
-    assert raised.value.mistakes()[0].place is not None
+    assert raised.value.diagnostics()[0].location is not None
     assert "(MB|GB)" in str(raised.value)

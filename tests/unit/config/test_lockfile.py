@@ -33,4 +33,4 @@ def test_all_mistakes_of_a_lock_are_told_with_their_lines() -> None:
     text = "version: 2\nepochs: {a: today}\nparents:\n  b: {reference: x, digest: sha256:12}\nmore: 1\n"
     with pytest.raises(InvalidInput) as caught:
         parse_lock(text)
-    assert [each.place.line for each in caught.value.mistakes() if each.place] == [1, 2, 4, 5]
+    assert [each.location.line for each in caught.value.diagnostics() if each.location] == [1, 2, 4, 5]

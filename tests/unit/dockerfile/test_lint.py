@@ -15,7 +15,7 @@ def keywords(text: str) -> list[tuple[str, int, int]]:
 
 
 def messages(text: str, *contexts: str) -> list[str]:
-    return [mistake.message for mistake in lint.problems(text, "Dockerfile", contexts)]
+    return [diagnostic.message for diagnostic in lint.problems(text, "Dockerfile", contexts)]
 
 
 def test_continuation_goes_over_comments_and_empty_lines() -> None:
@@ -55,10 +55,10 @@ def test_mount_from_is_a_reference_at_its_own_place() -> None:
 
 
 def test_undeclared_context_is_told_with_the_nearest_name() -> None:
-    mistake = lint.problems("FROM toolchian AS build\n", "layers/x/Dockerfile", {"toolchain"})[0]
-    assert mistake.message == "`FROM toolchian` names neither a declared context nor a stage of this file"
-    assert mistake.hint == "did you mean `toolchain`?"
-    assert str(mistake.place) == "layers/x/Dockerfile:1:6"
+    diagnostic = lint.problems("FROM toolchian AS build\n", "layers/x/Dockerfile", {"toolchain"})[0]
+    assert diagnostic.message == "`FROM toolchian` names neither a declared context nor a stage of this file"
+    assert diagnostic.hint == "did you mean `toolchain`?"
+    assert str(diagnostic.location) == "layers/x/Dockerfile:1:6"
 
 
 def test_stage_with_the_name_of_a_context_is_refused() -> None:

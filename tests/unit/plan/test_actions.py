@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from buildsys.plan.actions import BUILD, LEAVE, REUSE, Difference, decide, first_difference, short, told
+from buildsys.plan.actions import BUILD, REUSE, SKIP, Difference, decide, first_difference, short, told
 from tests.unit.keyed import keyed
 from tests.unit.trees import FAST, tree
 
@@ -33,14 +33,14 @@ def test_everything_that_is_needed_is_built_where_nothing_exists() -> None:
 
 
 def test_what_only_something_that_exists_needs_is_left() -> None:
-    assert words(files(), {FAST_NODE: "x@y"}) == {SYSTEM: BUILD, TOOLS: LEAVE, FAST_NODE: REUSE, "one": BUILD}
-    assert words(files(), {"one": "x@y"}) == {SYSTEM: LEAVE, TOOLS: LEAVE, FAST_NODE: LEAVE, "one": REUSE}
+    assert words(files(), {FAST_NODE: "x@y"}) == {SYSTEM: BUILD, TOOLS: SKIP, FAST_NODE: REUSE, "one": BUILD}
+    assert words(files(), {"one": "x@y"}) == {SYSTEM: SKIP, TOOLS: SKIP, FAST_NODE: SKIP, "one": REUSE}
 
 
 def test_what_nothing_asked_for_needs_is_left() -> None:
     project = {**files(), "stacks.yaml": "stacks:\n  one: {layers: [system]}\n  two: {layers: [system, fast]}\n"}
-    assert words(project, {}) == {SYSTEM: BUILD, TOOLS: LEAVE, FAST_NODE: LEAVE, "one": BUILD, "two": LEAVE}
-    assert words(project, {}, TOOLS)["one"] == LEAVE
+    assert words(project, {}) == {SYSTEM: BUILD, TOOLS: SKIP, FAST_NODE: SKIP, "one": BUILD, "two": SKIP}
+    assert words(project, {}, TOOLS)["one"] == SKIP
 
 
 def test_what_exists_is_told_even_if_nothing_needs_it() -> None:

@@ -146,7 +146,7 @@ def test_folder_without_files_is_told_at_the_stack_that_names_it() -> None:
     files["layers/fast/Dockerfile"] = FAST_DOCKERFILE.replace("make", "--mount=type=bind,from=source,target=/s make")
     with pytest.raises(InvalidInput) as caught:
         keyed(files)
-    assert [(str(each.place), each.message) for each in caught.value.mistakes()] == [
+    assert [(str(each.location), each.message) for each in caught.value.diagnostics()] == [
         ("stacks.yaml:2:27", "layer `fast`: the folder `yours` does not exist or has no files")
     ]
 

@@ -46,10 +46,10 @@ def test_paths_of_a_diamond_are_counted_not_its_targets() -> None:
     ways = [1]
     while len(ways) < 13:
         ways.append(3 * ways[-1] + 1)
-    [mistake] = found(files).mistakes
-    assert mistake.message.startswith(f"the links of `one` make {3 * sum(ways) + 1} paths")
+    [diagnostic] = found(files).diagnostics
+    assert diagnostic.message.startswith(f"the links of `one` make {3 * sum(ways) + 1} paths")
     # What is taken by its digest is no link.
-    assert found(files, linked=False).mistakes == ()
+    assert found(files, linked=False).diagnostics == ()
 
 
 def test_file_whose_checksum_nobody_knows_is_not_fetched() -> None:
@@ -58,24 +58,24 @@ def test_file_whose_checksum_nobody_knows_is_not_fetched() -> None:
     declared = "FROM scratch AS s\nARG SOURCE_URL\nARG SOURCE_SHA256\n"
     fetch = f"{declared}ADD --checksum=sha256:${{SOURCE_SHA256}} ${{SOURCE_URL}} /s\n"
     files["layers/fast/Dockerfile"] = fetch + files["layers/fast/Dockerfile"]
-    [mistake] = found(files).mistakes
-    assert mistake.message.endswith("fetches `https://example.com/1.0`, of which no checksum is known: nobody says")
-    assert str(mistake.place).startswith("layers/fast/layer.yaml:")
+    [diagnostic] = found(files).diagnostics
+    assert diagnostic.message.endswith("fetches `https://example.com/1.0`, of which no checksum is known: nobody says")
+    assert str(diagnostic.location).startswith("layers/fast/layer.yaml:")
     # What exists is not fetched again, the Dockerfile may look in another way, and the lock may know the checksum.
     name = next(node.name for node in planned(files).nodes if node.recipe.layer == "fast")
     plan = planned(files)
     others = [each.name for each in plan.nodes if each.name != name]
-    assert excess(plan, others, {}, files, linked=True).mistakes == ()
+    assert excess(plan, others, {}, files, linked=True).diagnostics == ()
     other = fetch.replace("sha256:${SOURCE_SHA256}", "${SOURCE_SHA256:+sha256:$SOURCE_SHA256}")
     dockerfile = files["layers/fast/Dockerfile"].replace(fetch, other)
-    assert found({**files, "layers/fast/Dockerfile": dockerfile}).mistakes == ()
+    assert found({**files, "layers/fast/Dockerfile": dockerfile}).diagnostics == ()
     locked = f'downloads: {{"https://example.com/1.0": {{sha256: {"a" * 64}, size: 1}}}}\n'
-    assert found({**files, "buildsys.lock": files["buildsys.lock"] + locked}).mistakes == ()
+    assert found({**files, "buildsys.lock": files["buildsys.lock"] + locked}).diagnostics == ()
 
 
 def test_depth_is_a_warning() -> None:
     deep = found(rows(1, 31))
-    assert deep.mistakes == ()
+    assert deep.diagnostics == ()
     assert len(deep.warnings) == 1
     assert "32 links deep" in deep.warnings[0]
 
@@ -86,16 +86,16 @@ def test_text_of_all_that_is_linked_counts_once_on_a_diamond() -> None:
     long = "RUN make\n" + f"# {'x' * 60_000}\n" * 70
     for name in ("a0x0", "a0x1"):
         files[f"layers/{name}/Dockerfile"] = files[f"layers/{name}/Dockerfile"].replace("RUN make\n", long)
-    [first, *_] = found(files).mistakes
+    [first, *_] = found(files).diagnostics
     assert "and of all that it links to have 8 MB" in first.message
-    assert found(files, linked=False).mistakes == ()
+    assert found(files, linked=False).diagnostics == ()
 
 
 def test_layers_of_an_image_are_counted() -> None:
     files = tree("stacks:\n  one: {layers: [system, fast]}\n")
     many = "FROM base\nARG RELEASE\n" + "RUN true\n" * MOST_LAYERS
     files["layers/system/Dockerfile"] = many
-    assert f"`one` has {MOST_LAYERS + 1} layers besides its parent's" in found(files).mistakes[0].message
+    assert f"`one` has {MOST_LAYERS + 1} layers besides its parent's" in found(files).diagnostics[0].message
     files["layers/system/Dockerfile"] = many.replace("RUN true\n" * MOST_LAYERS, "RUN true\n" * 100)
-    assert found(files).mistakes == ()
+    assert found(files).diagnostics == ()
     assert "`one` has 101 layers" in found(files).warnings[0]

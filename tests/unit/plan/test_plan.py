@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from buildsys.errors import InvalidInput
-from tests.unit.trees import FAST, LOCK, mistakes, planned, stack, tree
+from tests.unit.trees import FAST, LOCK, diagnostics, planned, stack, tree
 
 GPU = FAST.replace("/opt/fast", "/opt/gpu") + "accelerator: gpu\n"
 
@@ -49,7 +49,7 @@ def test_parent_is_pinned_by_the_lock_and_warned_of_where_it_is_not() -> None:
 
 def test_two_parents_of_one_name_must_be_one_image() -> None:
     tools = tree()["layers/tools/layer.yaml"].replace('name: "tools-{release}"', 'name: "linux-{release}"')
-    assert mistakes(tree(tools=tools)) == [
+    assert diagnostics(tree(tools=tools)) == [
         (
             "layers/tools/layer.yaml:1:1",
             "the parent `linux-1` is `example.com/linux:1` and also `example.com/tools:1`",
@@ -60,20 +60,20 @@ def test_two_parents_of_one_name_must_be_one_image() -> None:
 
 def test_two_parents_that_would_be_one_variable_are_told() -> None:
     tools = tree()["layers/tools/layer.yaml"].replace('name: "tools-{release}"', 'name: "linux.{release}"')
-    assert [message for _, message, _ in mistakes(tree(tools=tools))] == [
+    assert [message for _, message, _ in diagnostics(tree(tools=tools))] == [
         "the parents `linux-1` and `linux.1` would both be `BUILDSYS_PARENT_LINUX_1`"
     ]
 
 
 def test_stack_with_the_name_of_a_node_is_told() -> None:
-    assert mistakes(tree("stacks:\n  system-1: {layers: [system]}\n")) == [
+    assert diagnostics(tree("stacks:\n  system-1: {layers: [system]}\n")) == [
         ("stacks.yaml:2:3", "the stack `system-1` has the name of a node, `system-1`", None)
     ]
 
 
 def test_layers_that_set_one_variable_differently_are_told() -> None:
     other = GPU.replace("prepend: {PATH: /opt/gpu/bin}", "set: {LANG: de}")
-    assert mistakes(tree("stacks:\n  one: {layers: [system, gpu]}\n", gpu=other)) == [
+    assert diagnostics(tree("stacks:\n  one: {layers: [system, gpu]}\n", gpu=other)) == [
         ("stacks.yaml:2:3", "`one`: the layers `system` and `gpu` set `LANG` to `C.UTF-8` and `de`", None)
     ]
 
@@ -88,7 +88,7 @@ def test_last_user_and_workdir_count_and_ports_are_joined() -> None:
 def test_epoch_comes_from_the_lock_and_reaches_those_that_its_dockerfile_installs() -> None:
     files = tree(system=tree()["layers/system/layer.yaml"] + "freshness: week\n")
     files["layers/system/Dockerfile"] += "ARG EPOCH\n"
-    assert [each[:2] for each in mistakes(files)] == [
+    assert [each[:2] for each in diagnostics(files)] == [
         ("buildsys.lock:1:1", "`buildsys.lock` has no epoch for the layer `system`")
     ]
     files["buildsys.lock"] = LOCK + "epochs: {system: 2026-11-23, other: 2026-01-01}\n"
@@ -102,9 +102,9 @@ def test_unknown_checksum_and_lock_of_another_version_are_told() -> None:
         "FROM scratch AS s\nARG SOURCE_URL\nARG SOURCE_SHA256\n" + files["layers/fast/Dockerfile"]
     )
     made = planned(files)
-    place = f"layers/fast/layer.yaml:{len(FAST.splitlines()) + 1}:21"
-    told = {(str(each.place), each.message) for each in made.warnings}
-    assert (place, "the checksum of `https://example.com/1.0` is unknown: nobody says") in told
+    location = f"layers/fast/layer.yaml:{len(FAST.splitlines()) + 1}:21"
+    told = {(str(each.location), each.message) for each in made.warnings}
+    assert (location, "the checksum of `https://example.com/1.0` is unknown: nobody says") in told
     assert dict(made.origins) == {"BUILDSYS_DOWNLOADS_EXAMPLE_COM": "https://example.com"}
     with pytest.raises(InvalidInput, match="the lock has version `9`"):
         planned({**files, "buildsys.lock": "version: 9\n"})

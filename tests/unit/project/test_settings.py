@@ -28,7 +28,7 @@ proxy: {http: "http://proxy.example.com:3128", no: localhost}
 def told(text: str) -> list[str]:
     with pytest.raises(InvalidInput) as caught:
         parse_settings(text, "buildsys.settings.yaml", HOME)
-    return [f"{each.place}: {each.message}" for each in caught.value.mistakes()]
+    return [f"{each.location}: {each.message}" for each in caught.value.diagnostics()]
 
 
 def test_every_setting_is_read() -> None:
@@ -81,7 +81,7 @@ def test_all_mistakes_are_told_at_once_each_in_its_place() -> None:
 def test_unknown_key_is_answered_with_the_nearest_one() -> None:
     with pytest.raises(InvalidInput) as caught:
         parse_settings("parnts: {}\n", "buildsys.settings.yaml", HOME)
-    assert caught.value.mistakes()[0].hint == "did you mean `parents`?"
+    assert caught.value.diagnostics()[0].hint == "did you mean `parents`?"
 
 
 def test_file_that_is_a_list_is_one_mistake() -> None:
@@ -141,7 +141,7 @@ def test_files_that_settings_name_must_exist_and_all_are_told(tmp_path: Path) ->
     (tmp_path / "buildsys.settings.yaml").write_text("ca: a.crt\nfiles: b\n", encoding="utf-8")
     with pytest.raises(InvalidInput) as caught:
         read_settings(tmp_path, {})
-    assert len(caught.value.mistakes()) == 2
+    assert len(caught.value.diagnostics()) == 2
 
 
 def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:

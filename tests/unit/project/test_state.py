@@ -45,7 +45,7 @@ def test_symlinks_at_every_depth_are_found_before_a_run(tmp_path: Path) -> None:
         (tmp_path / name).symlink_to("/nowhere")
     with pytest.raises(InvalidInput) as caught:
         State(tmp_path).check()
-    assert [each.place.file for each in caught.value.mistakes() if each.place] == [
+    assert [each.location.file for each in caught.value.diagnostics() if each.location] == [
         ".buildsys/logs/a.log",
         ".buildsys/report.html",
         ".buildsys/run/deep/er/x",

@@ -34,7 +34,7 @@ def test_file_that_is_not_text_matters_only_where_it_is_read(tmp_path: Path) -> 
     (tmp_path / "stacks.yaml").write_bytes(b"\xfe")
     with pytest.raises(InvalidInput) as caught:
         workspace.tree()
-    assert [(str(each.place), each.message) for each in caught.value.mistakes()] == [
+    assert [(str(each.location), each.message) for each in caught.value.diagnostics()] == [
         ("layers/a/layer.yaml:1:1", "the file is not UTF-8"),
         ("stacks.yaml:1:1", "the file is not UTF-8"),
     ]
@@ -122,7 +122,7 @@ def test_all_mistakes_of_reading_come_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "layers" / "a" / "three")
     with pytest.raises(InvalidInput) as caught:
         workspace.tree()
-    assert [(str(each.place), each.message) for each in caught.value.mistakes()] == [
+    assert [(str(each.location), each.message) for each in caught.value.diagnostics()] == [
         ("layers/a/one:1:1", "the symlink `layers/a/one` leads out of the project, to `/etc`"),
         ("layers/a/three:1:1", "`layers/a/three` is a named pipe, expected a file"),
         ("layers/a/two:1:1", "the symlink `layers/a/two` leads to itself"),

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from buildsys.errors import Differs, InvalidInput, Mistake, Place
+from buildsys.errors import Diagnostic, Differs, InvalidInput, Location
 from buildsys.report.console import Screen, columns, show_error, show_list, show_plan, show_stack
 from tests.unit.trees import planned, tree
 
@@ -27,29 +27,29 @@ def shown(error: InvalidInput | Differs, files: dict[str, str] | None = None) ->
     return stream.getvalue()
 
 
-def mistake(message: str, line: int, column: int, length: int = 1) -> Mistake:
-    return Mistake(message=message, place=Place(file="f", line=line, column=column, length=length))
+def diagnostic(message: str, line: int, column: int, length: int = 1) -> Diagnostic:
+    return Diagnostic(message=message, location=Location(file="f", line=line, column=column, length=length))
 
 
 def test_mistake_has_its_line_its_marks_and_its_hint() -> None:
-    error = InvalidInput([Mistake(message="m", place=Place(file="f", line=10, column=4, length=3), hint="h")])
+    error = InvalidInput([Diagnostic(message="m", location=Location(file="f", line=10, column=4, length=3), hint="h")])
     files = {"f": "\n" * 9 + "a: xyz # c\n"}
     assert shown(error, files) == "error: m\n  --> f:10:4\n   |\n10 | a: xyz # c\n   |    ^^^\nhint: h\n"
 
 
 def test_marks_end_with_the_line_and_stand_right_below_a_tab() -> None:
-    assert shown(InvalidInput([mistake("m", 1, 2, 99)]), {"f": "\tab"}) == (
+    assert shown(InvalidInput([diagnostic("m", 1, 2, 99)]), {"f": "\tab"}) == (
         "error: m\n  --> f:1:2\n  |\n1 |  ab\n  |  ^^\n"
     )
 
 
 @pytest.mark.parametrize(("line", "text"), [(9, "a\n"), (1, "\n"), (1, "")])
 def test_place_without_a_line_to_show_is_told_alone(line: int, text: str) -> None:
-    assert shown(InvalidInput([mistake("m", line, 1)]), {"f": text}) == f"error: m\n  --> f:{line}:1\n"
+    assert shown(InvalidInput([diagnostic("m", line, 1)]), {"f": text}) == f"error: m\n  --> f:{line}:1\n"
 
 
 def test_several_mistakes_are_counted_at_the_end() -> None:
-    assert shown(InvalidInput([mistake("b", 2, 1), mistake("a", 1, 1)])) == (
+    assert shown(InvalidInput([diagnostic("b", 2, 1), diagnostic("a", 1, 1)])) == (
         "error: a\n  --> f:1:1\nerror: b\n  --> f:2:1\n2 errors\n"
     )
 

@@ -15,11 +15,11 @@ from buildsys.report.text import (
     cut_middle,
     cut_start,
     failure_words,
-    left_words,
+    format_duration,
+    format_remaining,
+    format_size,
     marks_for,
-    size_words,
     step_words,
-    time_words,
     told_apart,
 )
 
@@ -28,7 +28,7 @@ from buildsys.report.text import (
     ("seconds", "words"), [(-1, "0:00"), (0.9, "0:00"), (59.9, "0:59"), (221, "3:41"), (3821, "1:03:41")]
 )
 def test_time_is_minutes_and_seconds_and_hours_if_there_are_any(seconds: float, words: str) -> None:
-    assert time_words(seconds) == words
+    assert format_duration(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_time_is_minutes_and_seconds_and_hours_if_there_are_any(seconds: float, 
     ],
 )
 def test_size_has_three_digits_and_its_unit(size: int | None, words: str) -> None:
-    assert size_words(size) == words
+    assert format_size(size) == words
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_size_has_three_digits_and_its_unit(size: int | None, words: str) -> Non
     ],
 )
 def test_time_left_is_no_more_exact_than_it_is_known(seconds: float, words: str) -> None:
-    assert left_words(seconds, whole=True) == words
+    assert format_remaining(seconds, whole=True) == words
 
 
 def test_time_left_is_a_lower_bound_where_some_targets_are_not_known() -> None:
-    assert left_words(370, whole=False) == "at least 6 min left"
-    assert left_words(4, whole=False) == ""
+    assert format_remaining(370, whole=False) == "at least 6 min left"
+    assert format_remaining(4, whole=False) == ""
 
 
 @pytest.mark.parametrize(

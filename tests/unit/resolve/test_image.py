@@ -16,7 +16,7 @@ from buildsys.report.documents import list_document
 from buildsys.resolve.image import ImageConfig
 from buildsys.run.compose import Part, compose
 from tests.unit.keyed import keyed
-from tests.unit.trees import FAST, mistakes, planned, stack, tree
+from tests.unit.trees import FAST, diagnostics, planned, stack, tree
 
 LATE = FAST.replace("/opt/fast", "/opt/late") + "order: 5\n"
 
@@ -88,7 +88,7 @@ def test_flavour_says_it_in_the_stead_of_the_layer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "place", "message"),
+    ("said", "location", "message"),
     [
         ('entrypoint: [run, "{verson}"]', "10:19", "`verson` is not a parameter of this layer"),
         ('command: ["{verson}"]', "10:11", "`verson` is not a parameter of this layer"),
@@ -105,14 +105,14 @@ def test_flavour_says_it_in_the_stead_of_the_layer() -> None:
         ("healthcheck: {command: [a], retries: x}", "10:38", "`x` is not a whole number"),
     ],
 )
-def test_mistake_is_told_at_its_place(said: str, place: str, message: str) -> None:
-    found = mistakes(tree(fast=FAST + said + "\n"))
-    assert [each[:2] for each in found] == [(f"layers/fast/layer.yaml:{place}", message)]
+def test_mistake_is_told_at_its_place(said: str, location: str, message: str) -> None:
+    found = diagnostics(tree(fast=FAST + said + "\n"))
+    assert [each[:2] for each in found] == [(f"layers/fast/layer.yaml:{location}", message)]
 
 
 def test_healthcheck_needs_a_word_and_a_try() -> None:
     text = FAST + "healthcheck: {command: [], retries: 0}\n"
-    assert [place for place, _, _ in mistakes(tree(fast=text))] == [
+    assert [location for location, _, _ in diagnostics(tree(fast=text))] == [
         "layers/fast/layer.yaml:10:24",
         "layers/fast/layer.yaml:10:37",
     ]
@@ -121,7 +121,7 @@ def test_healthcheck_needs_a_word_and_a_try() -> None:
 def test_value_of_a_parameter_that_breaks_a_line_is_told() -> None:
     text = 'user: "{version}"\nlabels: {a: "{version}"}\ncommand: ["{version}"]\n'
     files = tree('stacks:\n  one: {layers: [system, fast: {version: "1\\n2"}]}\n', fast=FAST + text)
-    assert [message for _, message, _ in mistakes(files)] == [
+    assert [message for _, message, _ in diagnostics(files)] == [
         "`one`: the `user` has more than one line",
         "`one`: the label `a` has more than one line",
     ]

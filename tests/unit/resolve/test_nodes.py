@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.trees import FAST, mistakes, planned, stack, tree
+from tests.unit.trees import FAST, diagnostics, planned, stack, tree
 
 COMM = FAST.replace("/opt/fast", "/opt/comm") + "after: [fast]\n"
 TAKES_FAST = "FROM toolchain AS build\nCOPY --from=fast / /\nARG VERSION\nARG FLAGS\nRUN make\nFROM scratch\n"
@@ -134,7 +134,7 @@ def test_value_of_the_system_is_hashed_where_one_toolchain_serves_several_releas
 def test_stack_without_a_parent_image_is_told() -> None:
     system = tree()["layers/system/layer.yaml"]
     lines = [line for line in system.splitlines() if not line.startswith("parent:")]
-    assert mistakes(tree(system="\n".join(lines) + "\n"))[0] == (
+    assert diagnostics(tree(system="\n".join(lines) + "\n"))[0] == (
         "stacks.yaml:2:3",
         "no layer of `one` gives a parent image",
         "add a layer that provides `os`, such as `debian-os` or `ubuntu-os`",
@@ -149,7 +149,7 @@ def test_download_that_no_variant_fits_is_told_with_the_values() -> None:
     files["layers/fast/Dockerfile"] = (
         "FROM scratch AS source\nARG SOURCE_URL\nARG SOURCE_SHA256\n" + files["layers/fast/Dockerfile"]
     )
-    assert [message for _, message, _ in mistakes(files)] == [
+    assert [message for _, message, _ in diagnostics(files)] == [
         "layer `fast` has no download `source` for flags , version 2.0"
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from tests.unit.trees import FAST, mistakes, order, planned, stack, tree
+from tests.unit.trees import FAST, diagnostics, order, planned, stack, tree
 
 SYSTEM_LAYER = "description: d\nkind: system\nlicence: free\nrequires: [os]\npackages: [{names: [x]}]\n"
 
@@ -66,7 +66,7 @@ def test_value_is_that_of_the_stack_else_of_the_source_else_the_default() -> Non
 def test_parameter_without_any_value_is_told_with_where_it_would_come_from() -> None:
     taking = FAST.replace("default: 1.0,", "from: gpu.version,")
     gpu = artifact("/opt/gpu")
-    assert mistakes(tree("stacks:\n  one: {layers: [system, fast]}\n", fast=taking, gpu=gpu)) == [
+    assert diagnostics(tree("stacks:\n  one: {layers: [system, fast]}\n", fast=taking, gpu=gpu)) == [
         (
             "stacks.yaml:2:26",
             "layer `fast` needs a value for `version`",
@@ -78,13 +78,13 @@ def test_parameter_without_any_value_is_told_with_where_it_would_come_from() -> 
 def test_parameters_that_take_from_each_other_are_told_as_a_loop() -> None:
     first = FAST.replace("default: 1.0,", "from: comm.version,")
     second = artifact("/opt/comm").replace("default: 1.0,", "from: fast.version,")
-    found = mistakes(tree("stacks:\n  one: {layers: [system, fast, comm]}\n", fast=first, comm=second))
+    found = diagnostics(tree("stacks:\n  one: {layers: [system, fast, comm]}\n", fast=first, comm=second))
     loops = [message for _, message, _ in found if "each other" in message]
     assert loops == ["parameters take their values from each other: fast.version → comm.version → fast.version"]
 
 
 def test_one_layer_twice_is_told_at_the_second() -> None:
-    assert mistakes(tree("stacks:\n  one: {layers: [system, fast, fast: 2]}\n")) == [
+    assert diagnostics(tree("stacks:\n  one: {layers: [system, fast, fast: 2]}\n")) == [
         ("stacks.yaml:2:32", "the layer `fast` stands twice in `one`", None)
     ]
 
@@ -97,7 +97,7 @@ def test_conflict_and_two_providers_are_told() -> None:
         comm=artifact("/opt/comm", "conflicts: [fast]\n"),
     )
     files["layers/other/Dockerfile"] = files["layers/system/Dockerfile"]
-    assert [message for _, message, _ in mistakes(files)] == [
+    assert [message for _, message, _ in diagnostics(files)] == [
         "`other` and `system` both provide `os`",
         "the layers `comm` and `fast` cannot both be in `two`",
     ]
@@ -107,7 +107,7 @@ def test_missing_system_is_told_with_all_that_could_be_it() -> None:
     other = tree()["layers/system/layer.yaml"]
     files = tree("stacks:\n  one: {layers: [fast]}\n", other=other)
     files["layers/other/Dockerfile"] = files["layers/system/Dockerfile"]
-    assert mistakes(files) == [
+    assert diagnostics(files) == [
         (
             "stacks.yaml:2:18",
             "layer `fast` requires `os`, which `one` does not have",
@@ -132,7 +132,7 @@ def test_choice_that_another_layer_makes_counts_in_every_order_of_the_list() -> 
 
 def test_system_layer_cannot_stand_on_an_artifact() -> None:
     files = tree("stacks:\n  one: {layers: [system, late]}\n", late=SYSTEM_LAYER.replace("[os]", "[os, fast]"))
-    assert [message for _, message, _ in mistakes(files)] == [
+    assert [message for _, message, _ in diagnostics(files)] == [
         "the system layer `late` cannot stand on the artifact `fast`"
     ]
 
@@ -140,7 +140,7 @@ def test_system_layer_cannot_stand_on_an_artifact() -> None:
 def test_version_that_does_not_fit_is_told_with_the_text_of_the_check() -> None:
     comm = artifact("/opt/comm", 'checks: [{needs: {fast.version: ">=2,<3"}, message: only the second}]\n')
     text = "stacks:\n  a: {layers: [system, comm, fast: 2.10]}\n  b: {layers: [system, comm, fast: 3.0]}\n"
-    assert mistakes(tree(text, comm=comm)) == [
+    assert diagnostics(tree(text, comm=comm)) == [
         ("stacks.yaml:3:24", "layer `comm` 1.0 needs `fast` version >=2,<3, `b` has 3.0", "only the second")
     ]
 
@@ -148,7 +148,7 @@ def test_version_that_does_not_fit_is_told_with_the_text_of_the_check() -> None:
 def test_platform_that_a_layer_does_not_have_is_told() -> None:
     text = "stacks:\n  one: {layers: [system, fast], platforms: [linux/arm64]}\n"
     files = tree(text, fast=FAST + "platforms: [linux/amd64, linux/arm64]\n")
-    assert [message for _, message, _ in mistakes(files)] == [
+    assert [message for _, message, _ in diagnostics(files)] == [
         "`one` is for `linux/arm64`, but the layer `system` is not"
     ]
 
@@ -160,14 +160,14 @@ def test_flavour_that_is_misspelt_is_not_only_an_unknown_parameter() -> None:
     files |= {
         "layers/two/Dockerfile": "FROM toolchain AS build\nRUN make\nFROM scratch\nCOPY --from=build /artifact /\n"
     }
-    assert [hint for _, _, hint in mistakes(files)] == ["did you mean `flavour`?"]
+    assert [hint for _, _, hint in diagnostics(files)] == ["did you mean `flavour`?"]
 
 
 def test_artifacts_share_a_path_only_if_one_follows_the_other() -> None:
     stacks = "stacks:\n  one: {layers: [system, below, level]}\n"
     for prefix, shared in (("/opt/env", "/opt/env"), ("/opt/env/lib", "/opt/env/lib"), ("/opt", "/opt/env")):
         apart = tree(stacks, below=artifact("/opt/env"), level=artifact(prefix))
-        [message] = [each[1] for each in mistakes(apart)]
+        [message] = [each[1] for each in diagnostics(apart)]
         assert message == f"the layers `below` and `level` of `one` both own `{shared}`"
         assert order(tree(stacks, below=artifact("/opt/env"), level=artifact(prefix, "after: [below]\n")))
     assert order(tree(stacks, below=artifact("/opt/env"), level=artifact("/opt/environment")))

@@ -12,7 +12,7 @@ from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.interrupt import Stop
 from buildsys.errors import Unavailable
 from buildsys.events.events import Event, Noted, TargetEnded, TargetStarted
-from buildsys.run.executor import Hooks, Place, Ran, Result, Tell, exit_code, run
+from buildsys.run.executor import DebugInfo, Emit, Hooks, RunOutcome, TargetOutcome, exit_code, run
 from buildsys.run.scheduler import Limits, Schedule, Task
 
 CHAIN = [
@@ -37,30 +37,32 @@ class Bakes:
         self.fails, self.wait = dict(fails or {}), wait
         self.calls: list[tuple[tuple[str, ...], dict[str, str]]] = []
 
-    def __call__(self, targets: tuple[str, ...], made: Mapping[str, str], tell: Tell) -> Mapping[str, Result]:
+    def __call__(self, targets: tuple[str, ...], made: Mapping[str, str], emit: Emit) -> Mapping[str, TargetOutcome]:
         self.calls.append((targets, dict(made)))
         for target in targets:
             self.wait(target)
         return {
-            target: Result(reference=f"r@{target}", failure=self.fails.get(target), runs=frozenset({f"run {target}"}))
+            target: TargetOutcome(
+                reference=f"r@{target}", failure=self.fails.get(target), runs=frozenset({f"run {target}"})
+            )
             for target in targets
         }
 
 
 def ran(
-    make: Callable[..., Mapping[str, Result]],
+    make: Callable[..., Mapping[str, TargetOutcome]],
     *,
     keep_going: bool = True,
     stop: Stop | None = None,
     room: Callable[[tuple[str, ...]], str] = lambda _: "",
     jobs: int = 4,
-) -> tuple[Ran, list[Event]]:
+) -> tuple[RunOutcome, list[Event]]:
     events: list[Event] = []
     hooks = Hooks(
-        tell=events.append,
+        emit=events.append,
         tick=lambda: None,
         room=room,
-        place=lambda target: Place(folder=f"layers/{target}", log=f"{target}.log", alone=f"buildsys bake {target}"),
+        debug=lambda target: DebugInfo(folder=f"layers/{target}", log=f"{target}.log", alone=f"buildsys bake {target}"),
     )
     schedule = Schedule(CHAIN, Limits(jobs=jobs, targets=9))
     return run(schedule, make, hooks, stop or Stop(), jobs=jobs, keep_going=keep_going), events
@@ -146,10 +148,10 @@ def test_full_disk_stops_starting_and_says_so() -> None:
 
 
 def test_error_of_the_outside_fails_its_target_and_no_other() -> None:
-    def make(targets: tuple[str, ...], _made: Mapping[str, str], _tell: Tell) -> Mapping[str, Result]:
+    def make(targets: tuple[str, ...], _made: Mapping[str, str], _tell: Emit) -> Mapping[str, TargetOutcome]:
         if "left" in targets:
             raise Unavailable("the registry is gone")
-        return {target: Result() for target in targets}
+        return {target: TargetOutcome() for target in targets}
 
     _, events = ran(make)
     assert outcomes(events)["left"] == "failed"
@@ -157,7 +159,7 @@ def test_error_of_the_outside_fails_its_target_and_no_other() -> None:
 
 
 def test_mistake_in_a_bake_is_raised_and_nothing_hangs() -> None:
-    def make(_targets: tuple[str, ...], _made: Mapping[str, str], _tell: Tell) -> Mapping[str, Result]:
+    def make(_targets: tuple[str, ...], _made: Mapping[str, str], _tell: Emit) -> Mapping[str, TargetOutcome]:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

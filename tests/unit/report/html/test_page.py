@@ -227,26 +227,26 @@ def test_the_comparison_tells_what_ended_otherwise_first_and_leaves_out_small_di
 
 def test_a_target_stands_right_of_all_that_it_needs() -> None:
     needs = {"a": [], "b": [], "c": ["a"], "d": ["c", "b"], "e": ["a", "d"]}
-    column = {name: place[0] for name, place in layered(needs).places.items()}
+    column = {name: location[0] for name, location in layered(needs).positions.items()}
     assert all(column[need] < column[name] for name, wanted in needs.items() for need in wanted)
 
 
 def test_places_are_distinct_and_no_column_is_taller_than_the_picture() -> None:
     events = many(340)
     plan = layered({each.name: each.plan.needs for each in run_of(events).targets})
-    assert len(set(plan.places.values())) == len(plan.places) == 400
+    assert len(set(plan.positions.values())) == len(plan.positions) == 400
     assert plan.rows <= 25
-    assert max(place[1] for place in plan.places.values()) <= plan.rows - 1
+    assert max(location[1] for location in plan.positions.values()) <= plan.rows - 1
 
 
 def test_rows_are_ordered_so_that_straight_lines_do_not_cross() -> None:
     needs = {"a": [], "b": [], "c": [], "on-c": ["c"], "on-b": ["b"], "on-a": ["a"]}
-    places = layered(needs).places
-    assert [places[f"on-{name}"][1] for name in "abc"] == [places[name][1] for name in "abc"]
+    locations = layered(needs).positions
+    assert [locations[f"on-{name}"][1] for name in "abc"] == [locations[name][1] for name in "abc"]
 
 
 def test_a_need_that_is_unknown_or_in_a_circle_draws_no_line_and_breaks_nothing() -> None:
-    assert layered({"a": ["b", "nowhere"], "b": ["a"]}).places == {"a": (0, 0.0), "b": (1, 0.0)}
+    assert layered({"a": ["b", "nowhere"], "b": ["a"]}).positions == {"a": (0, 0.0), "b": (1, 0.0)}
     assert layered({}).columns == 0
 
 

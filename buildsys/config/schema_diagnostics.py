@@ -11,20 +11,20 @@ from typing import Annotated, Any, TypeVar, Union
 from pydantic import BaseModel, ValidationError
 
 from buildsys.config.source import Data, Path, Source
-from buildsys.errors import Mistake
+from buildsys.errors import Diagnostic
 from buildsys.texts import shown
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def parse(source: Source, model: type[Model], mistakes: list[Mistake]) -> Model | None:
+def parse(source: Source, model: type[Model], diagnostics: list[Diagnostic]) -> Model | None:
     """Return the file as a value of `model`, or None after adding every mistake in its shape."""
     data: Data = source.data if source.data is not None else {}
     try:
         return model.model_validate(data)
     except ValidationError as error:
         errors = error.errors(include_url=False)
-        mistakes.extend(_mistake(one, source, model) for one in errors)
+        diagnostics.extend(_diagnostic(one, source, model) for one in errors)
     if any(one["type"] != "extra_forbidden" for one in errors):
         return None
     # Nothing but unknown keys: without them the rest can be looked at too, so that all mistakes are told at once.
@@ -40,49 +40,49 @@ def _remove(data: Data, path: Path) -> None:
     del data[path[-1]]  # type: ignore[union-attr, arg-type]
 
 
-def _mistake(error: Any, source: Source, model: type[BaseModel]) -> Mistake:
-    location: Path = tuple(error["loc"])
-    path = _known_path(location, source)
-    last = str(location[-1]) if location else ""
+def _diagnostic(error: Any, source: Source, model: type[BaseModel]) -> Diagnostic:
+    steps: Path = tuple(error["loc"])
+    path = _known_path(steps, source)
+    last = str(steps[-1]) if steps else ""
     found = shown(error["input"]) if isinstance(error["input"], str) else None
     hint: str | None = None
-    place = source.place(path)
+    location = source.location(path)
     match error["type"]:
         case "extra_forbidden":
             message = f"unknown key `{last}`"
-            fields = _fields(model, location[:-1])
+            fields = _fields(model, steps[:-1])
             near = get_close_matches(last, fields, 1)
             hint = f"did you mean `{near[0]}`?" if near else f"known are {_quoted(fields)}"
-            place = source.key_place(path)
+            location = source.key_location(path)
         case "missing":
             message = f"`{last}` is missing"
-            place = source.key_place(_known_path(location[:-1], source))
+            location = source.key_location(_known_path(steps[:-1], source))
         case "literal_error":
             message = f"`{found}` is not one of {error['ctx']['expected'].replace(chr(39), '`')}"
         case "string_pattern_mismatch":
             message = f"`{found}` does not have the form `{error['ctx']['pattern']}`"
-            if location and location[-1] == "[key]":
-                place = source.key_place(_known_path(location[:-1], source))
+            if steps and steps[-1] == "[key]":
+                location = source.key_location(_known_path(steps[:-1], source))
         case "int_parsing" | "int_type":
             message = f"`{found}` is not a whole number"
         case "value_error":
             message = f"`{found}`: {error['ctx']['error']}"
         case _:
-            message = f"{_where(location)}{_plain(error['msg'])}"
-    return Mistake(message=message, place=place, hint=hint)
+            message = f"{_where(steps)}{_plain(error['msg'])}"
+    return Diagnostic(message=message, location=location, hint=hint)
 
 
-def _known_path(location: Path, source: Source) -> Path:
+def _known_path(steps: Path, source: Source) -> Path:
     """Return where an error's location leads in the file: names of union members and wraps are left out."""
     path: Path = ()
-    for step in location:
+    for step in steps:
         if (*path, step) in source.values:
             path = (*path, step)
     return path
 
 
-def _where(location: Path) -> str:
-    names = [str(step) for step in location if isinstance(step, str) and not step.startswith(("[", "list", "function"))]
+def _where(steps: Path) -> str:
+    names = [str(step) for step in steps if isinstance(step, str) and not step.startswith(("[", "list", "function"))]
     return f"`{names[-1]}`: " if names else ""
 
 
@@ -100,10 +100,10 @@ def _quoted(names: list[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _fields(model: type[BaseModel], location: Path) -> list[str]:
+def _fields(model: type[BaseModel], steps: Path) -> list[str]:
     """Return the keys that may stand at a location."""
     current: Any = model
-    for step in location:
+    for step in steps:
         if isinstance(current, type) and issubclass(current, BaseModel):
             field = next((f for name, f in current.model_fields.items() if step in (name, f.alias)), None)
             current = field.annotation if field else None
