@@ -29,6 +29,8 @@ class Docker:
     `command` is the client, `buildx` what calls its plugin. `engine_version` is empty where the builder is elsewhere
     and no engine answers. `bake_flags` are the options of this buildx' `bake`, each with its two dashes. `root` is the
     engine's folder on the machine `host`, `memory` that machine's in bytes; empty and 0 where no engine tells.
+    `builder` is the builder's name; `chosen` is empty where it is the current one, and else the name that was asked for,
+    which every call that concerns a builder gives.
     """
 
     command: tuple[str, ...]
@@ -42,6 +44,7 @@ class Docker:
     root: str = ""
     memory: int = 0
     host: str = ""
+    chosen: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +89,7 @@ def find_docker(builder: str | None = None) -> Docker:
         root=str(information.get("DockerRootDir") or ""),
         memory=int(information.get("MemTotal") or 0),
         host=str(information.get("Name") or ""),
+        chosen=builder or "",
     )
 
 

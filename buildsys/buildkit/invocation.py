@@ -50,7 +50,6 @@ class BakeCall:
     push: bool = False
     load: bool = False
     no_cache: bool = False
-    builder: str | None = None
     metadata_file: Path | None = None
     progress: str = "rawjson"
     allow: tuple[str, ...] = ()
@@ -83,8 +82,8 @@ class BakeCall:
 
     def _bake(self, docker: Docker) -> list[str]:
         words = ["bake"]
-        if self.builder:
-            words += ["--builder", self.builder]
+        if docker.chosen:
+            words += ["--builder", docker.chosen]
         for file in self.files:
             words += ["--file", file]
         for override in self.overrides:

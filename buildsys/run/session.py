@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -116,7 +117,6 @@ def making_for(
         environment=environment,
         load=options.load,
         no_cache=options.no_cache,
-        builder=options.builder,
         mask=mask_of(workspace.root),
     )
     state = State(workspace.root)
@@ -159,7 +159,6 @@ def check_definition(making: BakeWorker, plan: Plan, targets: tuple[str, ...]) -
             targets=some,
             overrides=matching(making.call.overrides, some),
             environment=making.call.environment,
-            builder=making.call.builder,
             mask=making.call.mask,
         )
         definition = print_bake(making.docker, call)
@@ -191,8 +190,8 @@ def execute(
     folders = {node.name: node.folder for node in plan.nodes}
     kinds = {task.name: task for task in tasks}
     words = "buildsys bake --push" if push else "buildsys bake"
-    if options.builder:
-        words += f" --builder {options.builder}"
+    if docker and docker.chosen:
+        words += f" --builder {shlex.quote(docker.chosen)}"
 
     def room(targets: tuple[str, ...]) -> str:
         if disk is None or all(kinds[target].kind != NODE and push for target in targets):

@@ -160,6 +160,21 @@ def buildsys(
 COMMAND = (sys.executable, "-P", "-m", "buildsys")
 
 
+def start(folder: Path, *words: str | Path, shell: Mapping[str, str] = MappingProxyType({})) -> subprocess.Popen[str]:
+    """Start buildsys of this checkout in a folder, in a process group of its own; whoever calls waits for it."""
+    return subprocess.Popen(
+        [*COMMAND, *(str(word) for word in words)],
+        cwd=folder,
+        env=environment(shell),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+
+
 def git(folder: Path, *words: str) -> str:
     """Run git in a folder; a failure of it fails the test."""
     identity = ("-c", "commit.gpgsign=false", "-c", "user.name=test", "-c", "user.email=test@example.com")

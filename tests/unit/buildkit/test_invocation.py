@@ -14,7 +14,8 @@ DOCKER = Docker(
     buildx=("/plugins/docker-buildx",),
     buildx_version="0.29.1",
     engine_version="28.5.2",
-    builder="default",
+    builder="mine",
+    chosen="mine",
     driver="docker",
     containerd_store=True,
     bake_flags=frozenset({"--allow", "--set"}),
@@ -27,7 +28,6 @@ CALL = BakeCall(
     environment={"BUILDSYS_TAG": "2 3", "BUILDSYS_A": "x"},
     push=True,
     no_cache=True,
-    builder="mine",
     metadata_file=Path("/tmp/metadata.json"),
     allow=("fs.read=/srv",),
 )

@@ -1,0 +1,126 @@
+"""A docker and a registry that only pretend: the one writes down how it was called, the other keeps manifests."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.server
+import json
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.blackbox.support import buildsys, program
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+DOCKER = """\
+import json, os, sys, time
+
+words = sys.argv[1:]
+with open(os.environ["CALLS"], "a") as calls:
+    print(json.dumps(words), file=calls)
+
+def value(option):
+    return words[words.index(option) + 1]
+
+if "info" in words:
+    print(json.dumps({"ServerVersion": "28.5.2", "DriverStatus": [["x", "io.containerd.snapshotter.v1"]]}))
+elif "version" in words:
+    print("github.com/docker/buildx v0.29.1 x")
+elif "inspect" in words:
+    print("Name: the-current-one\\nDriver: docker")
+elif "--help" in words:
+    print("      --allow stringArray")
+elif "--print" in words:
+    print(json.dumps({"target": {words[-1]: {}}}))
+elif "rawjson" in words:
+    folder = os.environ.get("BAKES")
+    if folder:
+        # As long as another one is awaited, this bake runs.
+        with open(os.path.join(folder, str(os.getpid())), "w") as seen:
+            seen.write(open(value("--file")).read())
+        end = time.monotonic() + 30
+        while len(os.listdir(folder)) < int(os.environ["AWAITED"]) and time.monotonic() < end:
+            time.sleep(0.02)
+        print(open(value("--file")).read(), file=sys.stderr)
+    print("ERROR: target " + words[-1] + ": failed to solve: " + os.environ.get("WHY", "no engine"), file=sys.stderr)
+    sys.exit(1)
+"""
+
+
+def docker(folder: Path) -> str:
+    """Write a docker whose bakes all fail, and return a PATH with it; `CALLS` names the file of its calls."""
+    return f"{program(folder, 'docker', DOCKER)}:/usr/bin:/bin"
+
+
+def calls(file: Path) -> list[list[str]]:
+    """Return the words of all calls."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+@contextlib.contextmanager
+def registry() -> Iterator[str]:
+    """Serve a registry of manifests without blobs on loopback; yield a prefix in it."""
+    held: dict[str, bytes] = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            found = held.get(self.path)
+            self._answer(200 if found is not None else 404, found or b"")
+
+        do_HEAD = do_GET
+
+        def do_PUT(self) -> None:
+            data = self.rfile.read(int(self.headers["Content-Length"]))
+            held[self.path] = held[f"{self.path.rpartition('/')[0]}/{_digest(data)}"] = data
+            self._answer(201, data)
+
+        def _answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            for name, value in (
+                ("Content-Type", MANIFEST),
+                ("Content-Length", str(len(body))),
+                ("Docker-Content-Digest", _digest(body)),
+            ):
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}/x"
+        finally:
+            server.shutdown()
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def publish(project: Path, prefix: str, stack: str) -> None:
+    """Put an image without layers under the key of a stack."""
+    done = buildsys(project, "explain", stack, "--json", BUILDSYS_REGISTRY=prefix)
+    assert done.code == 0, done.output
+    found = json.loads(done.stdout)
+    inputs = json.dumps(dict(sorted(found["inputs"].items())), ensure_ascii=True, separators=(",", ":"))
+    config = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": _digest(b"{}"), "size": 2}
+    value = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": config,
+        "layers": [],
+        "annotations": {"dev.buildsys.key": found["key"], "dev.buildsys.inputs": inputs},
+    }
+    host, _, path = prefix.partition("/")
+    url = f"http://{host}/v2/{path}/{stack}/manifests/key-{found['key']}"
+    request = urllib.request.Request(url, json.dumps(value).encode(), {"Content-Type": MANIFEST}, method="PUT")
+    with urllib.request.urlopen(request, timeout=30):
+        pass

@@ -1,0 +1,66 @@
+"""The builder that `--builder` names does all that a builder is asked for, whatever the current one is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.blackbox import stand_ins
+from tests.blackbox.support import ARTIFACT, ARTIFACT_DOCKERFILE, buildsys, small_project
+
+ENVIRONMENT_DOCKERFILE = ARTIFACT_DOCKERFILE.replace(
+    "COPY conf /artifact/opt/conf/conf", "COPY --from=folder . /artifact/opt/env/"
+)
+# What of docker and buildx takes no builder, or asks what they are.
+_OF_NO_BUILDER = {"info", "version", "image", "--help", "--version", "context"}
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """A project with a layer for environments of users, and files for them."""
+    files = {
+        "requirements.txt": "numpy==2.0\n",
+        "own/Dockerfile": "FROM base\nRUN true\n",
+        "layers/python-environment/layer.yaml": (
+            ARTIFACT.replace("/opt/conf", "/opt/env")
+            + "parameters:\n  folder: {description: the files, type: folder}\n"
+        ),
+        "layers/python-environment/Dockerfile": ENVIRONMENT_DOCKERFILE,
+        "layers/python-environment/.dockerignore": "layer.yaml\n",
+    }
+    return small_project(tmp_path / "project", files)
+
+
+@pytest.mark.parametrize(
+    ("words", "published"),
+    [
+        (("bake", "img", "--retries", "0"), False),
+        (("bake", "img", "--push", "--retries", "0"), False),
+        (("warm", "img", "--retries", "0"), False),
+        (("environment", "requirements.txt", "--on", "img"), False),
+        (("environment", "own/Dockerfile", "--dockerfile", "--on", "img"), False),
+        (("environment", "own/Dockerfile", "--dockerfile", "--on", "img"), True),
+        (("doctor",), False),
+    ],
+)
+def test_every_call_that_concerns_a_builder_names_the_one_that_was_asked_for(
+    made: Path, tmp_path: Path, words: tuple[str, ...], published: bool
+) -> None:
+    file = tmp_path / "calls"
+    path = stand_ins.docker(tmp_path / "bin")
+    with stand_ins.registry() as prefix:
+        if published:
+            stand_ins.publish(made, prefix, "img")
+        done = buildsys(
+            made, *words, "--builder", "mine", PATH=path, CALLS=str(file), WHY="denied", BUILDSYS_REGISTRY=prefix
+        )
+    assert "Traceback" not in done.output, done.output
+    asked = [call for call in stand_ins.calls(file) if not _OF_NO_BUILDER & {*call}]
+    bakes = [call for call in asked if "bake" in call]
+    assert bakes or words == ("doctor",), done.output
+    for call in asked:
+        named = call[call.index("--builder") + 1] if "--builder" in call else call[-1]
+        assert named == "mine", call
+    # The command that reproduces a failure is for the same builder.
+    assert "alone:" not in done.output or "--builder mine" in done.output
