@@ -29,7 +29,7 @@ class Docker:
     `command` is the client, `buildx` what calls its plugin. `engine_version` is empty where the builder is elsewhere
     and no engine answers. `bake_flags` are the options of this buildx' `bake`, each with its two dashes. `root` is the
     engine's folder on the machine `host`, `memory` that machine's in bytes; empty and 0 where no engine tells.
-    `builder` is the builder's name; `chosen` is empty where it is the current one, and else the name that was asked for,
+    `builder` is the builder's name; `chosen` is empty where it is the current one, else the name that was asked for,
     which every call that concerns a builder gives.
     """
 

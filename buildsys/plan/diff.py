@@ -66,8 +66,6 @@ def _stack_titles(plan: Plan) -> Mapping[str, str]:
 
 def _cause(target: str, before: Keys, after: Keys, plan: Plan) -> tuple[str, Difference | None]:
     """Go down along the first input that differs, to the target in which something of its own differs."""
-    below = {node.name: node.below for node in plan.nodes}
-    below |= {stack.name: stack.noded.needs for stack in plan.stacks}
     while True:
         old, new = _keyed(before, target), after.of(target)
         if old is None:
@@ -75,7 +73,7 @@ def _cause(target: str, before: Keys, after: Keys, plan: Plan) -> tuple[str, Dif
         difference = first_difference(old.inputs, new.inputs)
         if difference is None or difference.name.partition(" ")[0] not in ("base", "context", "artifact"):
             return target, difference
-        deeper = next((each for each in below[target] if after.of(each).key == difference.after), None)
+        deeper = next((each for each in plan.needs[target] if after.of(each).key == difference.after), None)
         if deeper is None:
             return target, difference
         target = deeper
@@ -87,12 +85,12 @@ def _keyed(keys: Keys, target: str) -> Fingerprint | None:
 
 def users_of(plan: Plan, name: str) -> tuple[str, ...]:
     """Return the stacks that a node is part of, directly or by what they are made of, sorted."""
-    below = {node.name: node.below for node in plan.nodes}
-
-    def reaches(each: str) -> bool:
-        return each == name or any(reaches(need) for need in below[each])
-
-    return tuple(stack.stack for stack in plan.stacks if any(reaches(need) for need in stack.noded.needs))
+    using = {name}
+    # In build order, what a node needs comes before it: one pass is enough.
+    for node in plan.nodes:
+        if not using.isdisjoint(plan.needs[node.name]):
+            using.add(node.name)
+    return tuple(stack.stack for stack in plan.stacks if not using.isdisjoint(stack.noded.needs))
 
 
 def why_path(plan: Plan, stack: str, layer: str) -> tuple[tuple[str, str], ...]:

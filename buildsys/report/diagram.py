@@ -56,21 +56,20 @@ def _tree(view: View) -> str:
     lines: list[str] = []
     seen: set[str] = set()
 
-    def add(name: str, indent: str, branch: str, inner: str) -> None:
-        again = name in seen and bool(view.needs[name])
-        lines.append(f"{indent}{branch}{_label(view, name)}{' …' if again else ''}")
-        if again:
-            return
-        seen.add(name)
-        below = view.needs[name]
-        for index, need in enumerate(below):
-            last = index == len(below) - 1
-            add(need, indent + inner, "└─ " if last else "├─ ", "   " if last else "│  ")
-
     needed = {need for below in view.needs.values() for need in below}
-    for name in sorted(view.needs):
-        if name not in needed:
-            add(name, "", "", "")
+    # The next to be shown is the last; each with what stands before its own line and before those of its needs.
+    waiting = [(name, "", "") for name in sorted(view.needs, reverse=True) if name not in needed]
+    while waiting:
+        name, before, indent = waiting.pop()
+        below = view.needs[name]
+        again = name in seen and bool(below)
+        lines.append(f"{before}{_label(view, name)}{' …' if again else ''}")
+        if again:
+            continue
+        seen.add(name)
+        branches = [(need, f"{indent}├─ ", f"{indent}│  ") for need in below[:-1]]
+        branches += [(need, f"{indent}└─ ", f"{indent}   ") for need in below[-1:]]
+        waiting += reversed(branches)
     return "\n".join(lines)
 
 

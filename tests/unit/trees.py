@@ -77,6 +77,28 @@ def tree(stacks: str = "stacks:\n  one: {layers: [system, fast]}\n", **layers: s
     return {**found, **{f"{folder}/.dockerignore": "*\n" for folder in built}}
 
 
+def ladder(levels: int) -> dict[str, str]:
+    """Return the project with two artifacts on each level, each of which needs both of the level below.
+
+    The stack `one` has all of them, so that as many ways lead down as two to the number of levels; `two` has none.
+    """
+    layers = {}
+    for level in range(levels):
+        below = [f"left{level - 1}", f"right{level - 1}"] if level else []
+        for name in (f"left{level}", f"right{level}"):
+            own = FAST.replace("/opt/fast", f"/opt/{name}")
+            layers[name] = own.replace("requires: [os]", f"requires: [{', '.join(['os', *below])}]")
+    top = levels - 1
+    stacks = f"stacks:\n  one: {{layers: [system, left{top}, right{top}]}}\n  two: {{layers: [system, fast]}}\n"
+    found = tree(stacks, **layers)
+    for level in range(1, levels):
+        copies = f"COPY --from=left{level - 1} / /\nCOPY --from=right{level - 1} / /\nARG VERSION\n"
+        for name in (f"left{level}", f"right{level}"):
+            path = f"layers/{name}/Dockerfile"
+            found[path] = found[path].replace("ARG VERSION\n", copies)
+    return found
+
+
 def planned(files: Mapping[str, str]) -> Plan:
     """Return the plan of a tree."""
     return make_plan(files)

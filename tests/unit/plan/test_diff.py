@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from types import FrameType
+
 from buildsys.plan.actions import Difference
 from buildsys.plan.diff import Changed, compare, users_of, why_path
 from tests.unit.keyed import file, keyed
-from tests.unit.trees import FAST, planned, tree
+from tests.unit.trees import FAST, ladder, planned, tree
 
 COMM = FAST.replace("/opt/fast", "/opt/comm").replace("requires: [os]", "requires: [os, fast]")
 TAKES_FAST = (
@@ -99,6 +103,41 @@ def test_users_are_the_stacks_that_have_a_node_directly_or_not() -> None:
     assert users_of(made, TOOLS) == ("one",)
     assert users_of(made, "system-1") == ("one", "two")
     assert users_of(made, "gone") == ()
+
+
+def calls(function: Callable[[], object]) -> int:
+    """Return how many functions of Python a call of one comes to."""
+    found = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal found
+        found += event == "call"
+
+    sys.setprofile(count)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+LEVELS = 14
+
+
+def test_users_are_found_in_one_pass_however_many_ways_lead_down() -> None:
+    made = planned(ladder(LEVELS))
+    assert users_of(made, "left0-1_0-tools-1") == ("one",)
+    assert users_of(made, "fast-1_0-tools-1") == ("two",)
+    # Whether `one` has it is known only when all of it was looked at.
+    assert calls(lambda: users_of(made, "fast-1_0-tools-1")) < 20 * len(made.targets)
+
+
+def test_what_differs_is_found_without_going_every_way_down() -> None:
+    before = ladder(LEVELS)
+    after = {**before, "layers/left0/Dockerfile": before["layers/left0/Dockerfile"] + "#\n"}
+    two = keyed(before), keyed(after)
+    assert {each.cause for each in compare(*two)} == {"left0-1_0-tools-1"}
+    assert calls(lambda: compare(*two)) < 100 * LEVELS * len(two[0][0].targets)
 
 
 def test_path_goes_from_the_line_of_the_stack_to_the_layer() -> None:

@@ -133,3 +133,12 @@ def test_quotes_in_a_title_end_no_string() -> None:
     named = View(needs={"a": ()}, titles={"a": 'say "x"'}, images=frozenset(), words={})
     assert 'n0["say #quot;x#quot;"]' in drawn(named, "mermaid")
     assert r'"a" [label="say \"x\""]' in drawn(named, "dot")
+
+
+def test_chain_of_any_depth_is_drawn() -> None:
+    names = [f"n{number:04}" for number in range(3000)]
+    needs = {name: (after,) for name, after in zip(names, names[1:], strict=False)} | {names[-1]: ()}
+    deep = View(needs=needs, titles={name: name for name in names}, images=frozenset(), words={})
+    lines = drawn(deep, "tree").splitlines()
+    assert [line.lstrip("└─ ") for line in lines] == names
+    assert lines[-1].startswith(f"{'   ' * 2998}└─ ")
