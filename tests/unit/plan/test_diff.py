@@ -137,7 +137,7 @@ def test_what_differs_is_found_without_going_every_way_down() -> None:
     after = {**before, "layers/left0/Dockerfile": before["layers/left0/Dockerfile"] + "#\n"}
     two = keyed(before), keyed(after)
     assert {each.cause for each in compare(*two)} == {"left0-1_0-tools-1"}
-    assert calls(lambda: compare(*two)) < 100 * LEVELS * len(two[0][0].targets)
+    assert calls(lambda: compare(*two)) < 8 * LEVELS * len(two[0][0].targets)
 
 
 def test_path_goes_from_the_line_of_the_stack_to_the_layer() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from textwrap import dedent
 
@@ -137,7 +138,7 @@ def test_quotes_in_a_title_end_no_string() -> None:
 
 def test_chain_of_any_depth_is_drawn() -> None:
     names = [f"n{number:04}" for number in range(3000)]
-    needs = {name: (after,) for name, after in zip(names, names[1:], strict=False)} | {names[-1]: ()}
+    needs = {name: (after,) for name, after in itertools.pairwise(names)} | {names[-1]: ()}
     deep = View(needs=needs, titles={name: name for name in names}, images=frozenset(), words={})
     lines = drawn(deep, "tree").splitlines()
     assert [line.lstrip("└─ ") for line in lines] == names
