@@ -189,7 +189,9 @@ def _options(**given: object) -> RunOptions:
 
 
 def _keep_going(given: bool | None) -> bool:
-    return bool(os.environ.get("CI")) if given is None else given
+    from buildsys.switches import in_ci
+
+    return in_ci(os.environ) if given is None else given
 
 
 def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:

@@ -15,6 +15,7 @@ from buildsys.project.settings import Settings
 from buildsys.project.settings_checks import variable_of
 from buildsys.project.state import State
 from buildsys.project.workspace import STATE_FOLDER
+from buildsys.switches import writes_caches
 
 CONTEXT = f"{STATE_FOLDER}/mirrors"
 # The bytes of `mirrors/use` as this project has it: equal bytes find each other's caches.
@@ -52,7 +53,7 @@ def refuse_cache(settings: Settings, environ: Mapping[str, str] = os.environ, ov
     A cache holds what a RUN mounts as layers of their own, the mirrors' folder too, and others read it. `overrides`
     are values of `--set`.
     """
-    written = environ.get("BUILDSYS_CACHE") and environ.get("BUILDSYS_CACHE_WRITE") != "0"
+    written = writes_caches(environ)
     named = [each for each in overrides if "cache-to" in each.partition("=")[0] and each.partition("=")[2]]
     if not (written or named):
         return

@@ -13,6 +13,7 @@ from buildsys.errors import BuildsysError, Diagnostic, Differs
 from buildsys.masks import Mask
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action
 from buildsys.plan.plan import Plan, StackTarget
+from buildsys.switches import wants_colour
 from buildsys.texts import shown
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ class Screen:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stdout
-        terminal = self.stream.isatty() and os.environ.get("TERM") != "dumb"
-        self._colour = terminal and not os.environ.get("NO_COLOR")
+        self._colour = self.stream.isatty() and wants_colour(os.environ)
 
     def line(self, text: str = "") -> None:
         """Write a line."""

@@ -35,6 +35,7 @@ from buildsys.report.text import (
     marks_for,
     step_words,
 )
+from buildsys.switches import has_cursor, in_ci, wants_colour
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,13 +85,9 @@ def listener(
     """
     if quiet:
         return Quiet()
-    if stream.isatty() and environ.get("TERM") not in ("dumb", "unknown") and not _is_ci(environ):
+    if stream.isatty() and has_cursor(environ) and not in_ci(environ):
         return Live(console_on(stream, environ), clock=clock, verbose=verbose)
     return Lines(line_writer(stream), clock=clock, verbose=verbose, marks=marks_for(stream.encoding))
-
-
-def _is_ci(environ: Mapping[str, str]) -> bool:
-    return environ.get("CI", "").lower() not in ("", "0", "false")
 
 
 def console_on(stream: TextIO, environ: Mapping[str, str]) -> Console:
@@ -103,7 +100,7 @@ def console_on(stream: TextIO, environ: Mapping[str, str]) -> Console:
         force_terminal=True,
         force_interactive=True,
         force_jupyter=False,
-        color_system=None if environ.get("NO_COLOR") else "auto",
+        color_system="auto" if wants_colour(environ) else None,
         _environ=environ,
     )
 

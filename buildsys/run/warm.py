@@ -23,6 +23,7 @@ from buildsys.run.options import RunOptions
 from buildsys.run.session import execute, making_for
 from buildsys.run.store import Store
 from buildsys.run.tasks import tasks_of
+from buildsys.switches import writes_caches
 
 CACHE = "BUILDSYS_CACHE"
 
@@ -116,7 +117,7 @@ def fill_caches(
     nodes = [node.name for node in decision.plan.nodes if node.name in decision.targets]
     references, _ = cache_references(nodes, os.environ)
     dead = _dead(store, references)
-    if not dead or stop.requested or os.environ.get("BUILDSYS_CACHE_WRITE") == "0":
+    if not dead or stop.requested or not writes_caches(os.environ):
         return RunOutcome()
     for node, why in dead.items():
         journal.emit(Noted(at=time.time(), about="cache", text=f"{node}: {why}; written again"))
