@@ -79,7 +79,8 @@ def _check_names(stacks: list[Stack], diagnostics: list[Diagnostic]) -> None:
         if first is stack:
             continue
         if first.name == stack.name:
-            message = f"two stacks are named `{stack.name}`, the other one at {first.location}"
+            where = f", the other one at {first.location}" if first.location != stack.location else " by this row"
+            message = f"two stacks are named `{stack.name}`{where}"
         else:
             message = f"the stacks `{first.name}` and `{stack.name}` would both be the bake target `{target}`"
         hint = "give the rows different values for what the name shows, or show more in the name"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,14 @@ def test_project_gives_the_kept_bytes(case: str) -> None:
         (folder / name).write_text(text, encoding="utf-8")
     assert not other.exists(), f"{case} now ends as {name}:\n{text}"
     assert text == (folder / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("case", [each for each in CASES if (Path(__file__).parent / each / "error.txt").exists()])
+def test_no_message_repeats_the_place_that_stands_below_it(case: str) -> None:
+    text = (Path(__file__).parent / case / "error.txt").read_text(encoding="utf-8")
+    found = re.findall(r"^(?:error|warning): (.*)\n  --> (\S+)$", text, re.MULTILINE)
+    assert found
+    assert [message for message, place in found if place in message] == []
 
 
 def test_there_are_cases_of_both_kinds() -> None:

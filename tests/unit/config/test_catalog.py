@@ -300,3 +300,18 @@ def test_weight_that_is_no_size_is_told_at_its_place(size: str) -> None:
         load(files)
     assert raised.value.diagnostics()[0].location is not None
     assert "(MB|GB)" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("[{r: 1, v: [1.0, 2.0]}]", "two stacks are named `f1` by this row"),
+        ("[{r: 1, v: 1.0}, {r: 1, v: 2.0}]", "two stacks are named `f1`, the other one at stacks.yaml:6:14"),
+    ],
+)
+def test_stacks_of_one_name_show_the_other_place_where_there_is_another(rows: str, words: str) -> None:
+    text = (
+        "families:\n  f:\n    description: d\n    name: 'f{r}'\n"
+        f"    layers: [system, fast: '{{v}}']\n    matrix: {rows}\n"
+    )
+    assert one(tree(text))[0] == words
