@@ -220,8 +220,8 @@ def _parents(parents: Sequence[ParentFound]) -> Check:
         name=name,
         state=State.ERROR if missing == len(parents) else State.WARNING,
         found="; ".join([found, *told]),
-        fix="name a mirror under `parents` in `buildsys.settings.yaml`, or make Debian's here: "
-        "`python3 tools/private_engine.py bootstrap debian:12`",
+        fix="name a mirror under `parents` in `buildsys.settings.yaml`, or an image of this machine in "
+        "`buildsys.lock.local`",
     )
 
 

@@ -254,6 +254,12 @@ def retry_after(value: str | None, *, now: float) -> float | None:
         return None
 
 
+PLAIN_HTTP_HINT = (
+    "if it speaks plain HTTP: that is spoken to a registry on loopback only; let a proxy with a certificate"
+    " answer for it, or forward a port of this machine to it"
+)
+
+
 def loopback(host: str) -> bool:
     """Say whether `host` (`name[:port]`) is this machine, where docker speaks plain HTTP."""
     name = urlsplit(f"//{host}").hostname or ""
@@ -273,7 +279,7 @@ def _unreachable(host: str, error: Exception, *, outages: bool) -> Unreachable:
         words, transient = f"its certificate is not trusted: {error.verify_message}", False
     elif isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
         words, transient = f"TLS failed: {error.reason or error}", False
-        hint = "if it speaks plain HTTP, name it as an insecure registry"
+        hint = PLAIN_HTTP_HINT
     elif isinstance(error, ConnectionRefusedError):
         words, transient = "connection refused", outages
     elif isinstance(error, ConnectTimeout):

@@ -14,7 +14,7 @@ import pytest
 
 from buildsys.oci.client import Registry
 from buildsys.oci.credentials import Credential
-from buildsys.oci.http import NotFound, Retries, RetryNotice, Unauthorized, Unreachable
+from buildsys.oci.http import PLAIN_HTTP_HINT, NotFound, Retries, RetryNotice, Unauthorized, Unreachable
 from buildsys.oci.reference import OCI_MANIFEST, Reference, digest_of
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -177,7 +177,7 @@ def test_registry_without_tls_where_tls_is_expected_is_told_with_the_way_out(ser
     with Registry(insecure=lambda _: False, retries=ONCE) as client, pytest.raises(Unreachable) as caught:
         client.head(server.image)
     assert "TLS failed" in caught.value.message
-    assert caught.value.hint == "if it speaks plain HTTP, name it as an insecure registry"
+    assert caught.value.hint == PLAIN_HTTP_HINT
     assert not caught.value.transient
 
 
