@@ -6,13 +6,15 @@ Fields may be added in version 1; whoever reads skips kinds and fields that it d
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from buildsys.buildkit.failure import Checksum, Failure, FailureKind
+from buildsys.buildkit.failure import Failure, FailureKind
 
 VERSION = 1
 MADE, REUSED, FAILED, BLOCKED, NOT_REACHED = "made", "reused", "failed", "blocked", "not reached"
@@ -204,39 +206,73 @@ def line_of(event: Event) -> str:
 
 
 def read_lines(lines: Iterable[str]) -> Iterator[Event]:
-    """Yield the events of JSON lines; what is not whole or not known is left out."""
+    """Yield the events of JSON lines, and never raise for what they hold.
+
+    Left out are lines that are not whole or that lack a field which their kind must have, kinds and fields that are not
+    known, and values that are not of their field's type; a failure of a kind that is not known is `unknown`.
+    """
     for line in lines:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        event = _read(value) if isinstance(value, dict) else None
+        kind = _KINDS.get(str(value.get("event"))) if isinstance(value, dict) else None
+        event = None if kind is None else _record(kind, value)
         if event is not None:
             yield event
 
 
-def _read(value: Mapping[str, Any]) -> Event | None:
-    kind = _KINDS.get(str(value.get("event")))
-    if kind is None:
+_T = TypeVar("_T")
+# Seconds since 1970, from 1938 to the year 5138: no calendar takes what lies far beyond. A clock may be set back.
+_LEAST_SECONDS, _MOST_SECONDS = -1e9, 1e11
+_MOST = 1 << 63
+_FAILURES: Mapping[str, FailureKind] = {str(kind): kind for kind in FailureKind}
+
+
+class _Unreadable(Exception):
+    """A value that is not of the type of its field."""
+
+
+def _record(kind: type[_T], value: object) -> _T | None:
+    """Return a value of one of the classes here, None if something that it must have is missing or of another type."""
+    if not isinstance(value, dict):
         return None
+    found = {}
+    for name, hint in _fields_of(kind).items():
+        if name in value:
+            with contextlib.suppress(_Unreadable):
+                found[name] = _value(hint, value[name])
     try:
-        return kind(**{name: _plain(name, value[name]) for name in _field_names(kind) if name in value})
-    except (TypeError, ValueError, KeyError):
+        return kind(**found)
+    except TypeError:
         return None
 
 
-def _field_names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(each.name for each in dataclasses.fields(kind))
+@functools.cache
+def _fields_of(kind: type[Any]) -> Mapping[str, Any]:
+    hints = get_type_hints(kind)
+    return {each.name: hints[each.name] for each in dataclasses.fields(kind)}
 
 
-def _plain(name: str, value: Any) -> Any:
-    if name == "failure" and isinstance(value, dict):
-        known = {each: _plain(each, value[each]) for each in _field_names(Failure) if each in value}
-        return Failure(**{**known, "kind": FailureKind(known["kind"])})
-    if name == "checksum" and isinstance(value, dict):
-        return Checksum(**value)
-    if name == "layers" and isinstance(value, list):
-        return tuple(
-            ImageLayer(**{key: each[key] for key in _field_names(ImageLayer) if key in each}) for each in value
-        )
-    return tuple(value) if isinstance(value, list) else value
+def _value(hint: Any, value: object) -> object:
+    """Return a value of JSON as one of the type of a field; raises `_Unreadable`."""
+    choices = get_args(hint)
+    if type(None) in choices:
+        (other,) = (each for each in choices if each is not type(None))
+        return None if value is None else _value(other, value)
+    if get_origin(hint) is tuple and isinstance(value, list):
+        return tuple(_value(choices[0], each) for each in value)
+    if hint is FailureKind and isinstance(value, str):
+        return _FAILURES.get(value, FailureKind.UNKNOWN)
+    if hint is str and isinstance(value, str):
+        # JSON can name half a character, which no file takes.
+        return value.encode("utf-8", "replace").decode()
+    if hint is bool and isinstance(value, bool):
+        return value
+    if hint is int and type(value) is int and abs(value) < _MOST:
+        return value
+    if hint is float and type(value) in (int, float) and _LEAST_SECONDS < cast(float, value) < _MOST_SECONDS:
+        return float(cast(float, value))
+    if dataclasses.is_dataclass(hint) and (found := _record(cast(type[object], hint), value)) is not None:
+        return found
+    raise _Unreadable

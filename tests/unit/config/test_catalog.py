@@ -314,4 +314,4 @@ def test_stacks_of_one_name_show_the_other_place_where_there_is_another(rows: st
         "families:\n  f:\n    description: d\n    name: 'f{r}'\n"
         f"    layers: [system, fast: '{{v}}']\n    matrix: {rows}\n"
     )
-    assert one(tree(text))[0] == words
+    assert one(tree(text))[1] == words
