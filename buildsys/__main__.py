@@ -13,6 +13,7 @@ from buildsys import __version__
 
 def main() -> None:
     """Run the command line and end the process."""
+    _open_missing_streams()
     # Before anything heavy is imported: this answer is wanted at once.
     if sys.argv[1:] == ["--version"]:
         print(f"buildsys {__version__}")
@@ -35,6 +36,13 @@ def main() -> None:
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _open_missing_streams() -> None:
+    """Let what is written to a stream that the caller closed go nowhere: Python has None in its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def collect_rarely() -> None:

@@ -135,11 +135,16 @@ def run_bake(
     steps = Steps(call.targets if len(call.targets) == 1 else ())
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="buildsys-")))
-        raw: IO[bytes] | None = None
-        if log is not None:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            raw = log.open("wb")
+        try:
+            folder = Path(
+                stack.enter_context(tempfile.TemporaryDirectory(prefix="buildsys-", ignore_cleanup_errors=True))
+            )
+        except OSError as error:
+            raise Unavailable(
+                f"`{error.filename or tempfile.gettempdir()}` cannot be written: {error.strerror}"
+            ) from error
+        raw = _begin(log) if log is not None else None
+        if raw is not None:
             stack.callback(_close, raw)
         metadata_file = call.metadata_file or folder / "metadata.json"
         metadata_file.unlink(missing_ok=True)
@@ -220,6 +225,15 @@ def _read(
                 return
             except KeyboardInterrupt:
                 stop.request()
+
+
+def _begin(log: Path) -> IO[bytes] | None:
+    """Return a log to write to, None where it cannot be begun: that fails no build."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log.open("wb")
+    except OSError:
+        return None
 
 
 def _close(file: IO[bytes]) -> None:

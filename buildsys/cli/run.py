@@ -19,7 +19,7 @@ from buildsys.events.summary import summarise
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
 from buildsys.report.console import Screen
-from buildsys.report.html.written import write_report
+from buildsys.report.html.written import write_page
 from buildsys.report.live import listener
 from buildsys.report.summary import show_summary
 from buildsys.run import local, publish
@@ -71,11 +71,15 @@ def execute(
         journal.end(code, time.monotonic() - began, stop.signal or 0)
     summary = summarise(journal.events)
     if broken is None or summary.ended:
-        page = write_report(workspace, None, None)
+        try:
+            page = write_page(workspace, journal.events)
+        except BuildsysError as error:
+            page = f"not written: {error.message}"
         try:
             show_summary(summary, Screen(), report=page, command=options.command)
-        except BrokenPipeError:
-            # Nobody reads any more, which does not change how the run ended; Python would complain at its end.
+        except OSError:
+            # Nobody reads any more, or the disk is full: neither changes how the run ended. Python would complain at
+            # its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if broken is not None:
         raise broken

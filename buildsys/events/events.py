@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -238,7 +238,7 @@ def _record(kind: type[_T], value: object) -> _T | None:
     if not isinstance(value, dict):
         return None
     found = {}
-    for name, hint in _fields_of(kind).items():
+    for name, hint in _fields_of(cast(Hashable, kind)).items():
         if name in value:
             with contextlib.suppress(_Unreadable):
                 found[name] = _value(hint, value[name])
@@ -249,7 +249,7 @@ def _record(kind: type[_T], value: object) -> _T | None:
 
 
 @functools.cache
-def _fields_of(kind: type[Any]) -> Mapping[str, Any]:
+def _fields_of(kind: Any) -> Mapping[str, Any]:
     hints = get_type_hints(kind)
     return {each.name: hints[each.name] for each in dataclasses.fields(kind)}
 

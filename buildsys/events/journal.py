@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
-from buildsys.errors import Unavailable
+from buildsys.errors import BuildsysError, Unavailable
 from buildsys.events.events import Event, RunEnded, StepEnded, TargetPlanned, line_of
 from buildsys.events.history import History, after, read_history, text_of
 from buildsys.events.summary import summarise
@@ -47,11 +47,15 @@ class Journal:
 
     def __init__(self, listener: Listener, files: Sequence[IO[str]], mask: Mask | None = None) -> None:
         self.events: list[Event] = []
-        self._listener = listener
+        self._listener: Listener | None = listener
         self._files = list(files)
         self._mask = mask or Mask()
         self._lock = threading.RLock()
         self._executed: dict[str, float] = {}
+
+    def add(self, file: IO[str]) -> None:
+        """Write what happens from now on to one more file."""
+        self._files.append(file)
 
     def emit(self, event: Event) -> None:
         """Take an event; a file that takes no more is given up, the run is not."""
@@ -62,13 +66,14 @@ class Journal:
             if isinstance(event, StepEnded) and self._told_before(event):
                 return
             self.events.append(event)
-            self._listener.take(event)
+            self._show(lambda listener: listener.take(event))
             for file in tuple(self._files):
                 try:
                     file.write(line_of(event) + "\n")
                     file.flush()
                 except OSError:
                     self._files.remove(file)
+                    _close(file)
 
     def _told_before(self, event: StepEnded) -> bool:
         """Whether this is an execution that another bake has told of: BuildKit shows it to all that share it."""
@@ -89,7 +94,29 @@ class Journal:
     def tick(self) -> None:
         """Tell the listener that time has passed."""
         with self._lock:
-            self._listener.tick()
+            self._show(lambda listener: listener.tick())
+
+    def close(self) -> None:
+        """Let the listener end, and close the files; what they do not take is lost."""
+        with self._lock:
+            self._show(lambda listener: listener.close())
+            for file in self._files:
+                _close(file)
+            self._files.clear()
+
+    def _show(self, call: Callable[[Listener], None]) -> None:
+        """Call the listener; one that cannot write any more is given up, the run is not."""
+        try:
+            if self._listener is not None:
+                call(self._listener)
+        except OSError:
+            self._listener = None
+
+
+def _close(file: IO[str]) -> None:
+    """Close a file; what its disk does not take is lost."""
+    with contextlib.suppress(OSError):
+        file.close()
 
 
 @contextlib.contextmanager
@@ -99,23 +126,27 @@ def open_journal(workspace: Workspace, listener: Listener, extra: Path | None = 
     Those of the run before stay in `.buildsys/events-before.jsonl`. Raises `Unavailable` if a file cannot be begun,
     `InvalidInput` for symlinks in the state folder.
     """
-    with contextlib.ExitStack() as stack:
-        state = State(workspace.root)
-        state.check()
-        state.move(EVENTS_FILE, BEFORE_FILE)
-        files = [stack.enter_context(state.begin(EVENTS_FILE))]
+    state = State(workspace.root)
+    state.check()
+    state.move(EVENTS_FILE, BEFORE_FILE)
+    files = [state.begin(EVENTS_FILE)]
+    journal = Journal(listener, files, mask_of(workspace.root))
+    try:
         if extra is not None:
-            try:
-                files.append(stack.enter_context(extra.open("w", encoding="utf-8")))
-            except OSError as error:
-                raise Unavailable(f"`{error.filename}` cannot be written: {error.strerror}") from error
-        journal = Journal(listener, files, mask_of(workspace.root))
-        try:
-            yield journal
-        finally:
-            listener.close()
-            with contextlib.suppress(Unavailable):
-                remember(workspace, journal.events)
+            journal.add(_begin(extra))
+        yield journal
+    finally:
+        journal.close()
+        # What cannot be remembered, or stands in the place of that file, ends no run.
+        with contextlib.suppress(BuildsysError):
+            remember(workspace, journal.events)
+
+
+def _begin(path: Path) -> IO[str]:
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise Unavailable(f"`{error.filename}` cannot be written: {error.strerror}") from error
 
 
 def history_of(workspace: Workspace) -> History:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -138,9 +139,15 @@ def making_for(
         logs=state.folder(LOG_FOLDER),
         stop=stop,
         retries=options.retries,
-        say=(lambda line: print(line, file=sys.stderr, flush=True)) if options.docker_progress else None,
+        say=_say if options.docker_progress else None,
         caches=bool(os.environ.get("BUILDSYS_CACHE")),
     )
+
+
+def _say(line: str) -> None:
+    # Nobody may read any more, which ends no build.
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def check_definition(making: BakeWorker, plan: Plan, targets: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.errors import BuildsysError
 from buildsys.events.events import _KINDS, Event, RunBegan, TargetEnded, line_of, read_lines
-from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.events.history import History, after
+from buildsys.events.summary import summarise
+from buildsys.project.workspace import Workspace
 from buildsys.report.html.page import page
 from buildsys.report.html.written import write_report
 from buildsys.report.status import RunState
-from buildsys.events.summary import summarise
-from buildsys.project.workspace import Workspace
 
 # Few names, so that events are often about the same target; half a character and markup among them.
 TEXTS = st.sampled_from(["", "a", "b", "c", "node", "image", "build", "made", "failed", "\ud800", "<b>", "new", "run"])

@@ -12,9 +12,9 @@ import pytest
 import typer
 
 import buildsys
+from buildsys.bake.definition import defaults
 from buildsys.cli.app import app
 from buildsys.commands.doctor import Facts, ParentFound, judge
-from buildsys.report.documents import defaults
 from buildsys.project.settings import Settings
 from tests.unit.trees import planned, tree
 

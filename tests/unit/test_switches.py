@@ -10,8 +10,9 @@ import pytest
 
 import buildsys
 from buildsys.cli import bake
-from buildsys.report.live import Lines, Live, listener
 from buildsys.report.console import Screen
+from buildsys.report.live import Live, listener
+from buildsys.report.plain import Lines
 from buildsys.switches import in_ci, wants_colour, writes_caches
 from tests.unit.terminal import Terminal
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
-from buildsys.errors import Diagnostic, InvalidInput
+from buildsys.errors import BuildsysError, Diagnostic, InvalidInput
 from buildsys.events.events import Event, read_lines
 from buildsys.events.journal import BEFORE_FILE, EVENTS_FILE
 from buildsys.project.state import State
@@ -35,6 +36,22 @@ def write_report(workspace: Workspace, events: Path | None, output: Path | None)
         write_whole(output, text)
         return str(output)
     State(workspace.root).write(REPORT_FILE, text)
+    return REPORT_FILE
+
+
+def write_page(workspace: Workspace, events: Sequence[Event]) -> str:
+    """Write the page of the run that has just ended, and return its path as a person would type it.
+
+    Raises `Unavailable` where the disk does not take it, `InvalidInput` for a symlink in its place.
+    """
+    from buildsys.report.html.page import page
+
+    # The page of a run that was is better than none.
+    try:
+        before = _own(workspace, BEFORE_FILE)
+    except BuildsysError:
+        before = ()
+    State(workspace.root).write(REPORT_FILE, page(events, before).encode())
     return REPORT_FILE
 
 
