@@ -69,12 +69,10 @@ def execute(
         except BuildsysError as error:
             broken, code = error, int(error.exit_code)
         journal.end(code, time.monotonic() - began, stop.signal or 0)
-    summary = summarise(journal.events)
-    if broken is None or summary.ended:
-        try:
-            page = write_page(workspace, journal.events)
-        except BuildsysError as error:
-            page = f"not written: {error.message}"
+        summary = summarise(journal.events)
+        is_told = broken is None or bool(summary.ended)
+        page = _page(journal) if is_told else ""
+    if is_told:
         try:
             show_summary(summary, Screen(), report=page, command=options.command)
         except OSError:
@@ -84,6 +82,14 @@ def execute(
     if broken is not None:
         raise broken
     return code
+
+
+def _page(journal: Journal) -> str:
+    """Write the page of a run, and return where it is, or why it is nowhere."""
+    try:
+        return write_page(journal.run, journal.events)
+    except BuildsysError as error:
+        return f"not written: {error.message}"
 
 
 Ended = tuple[bool, tuple[Failure, ...]]

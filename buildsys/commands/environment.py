@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -40,7 +39,6 @@ from buildsys.run.contexts import copy_context
 from buildsys.run.decision import decide_published
 from buildsys.run.options import RunOptions
 from buildsys.run.publish import Published, publish
-from buildsys.run.session import RUN_FOLDER
 from buildsys.run.step_events import StepEvents
 from buildsys.run.store import Store, annotations_of, incoming_tag
 from buildsys.run.variables import bake_environment
@@ -210,7 +208,7 @@ def dockerfile_image(
     if found is not None:
         reference = wanted.with_digest(found.descriptor.digest)
     else:
-        folder = Path(tempfile.mkdtemp(dir=State(workspace.root).folder(RUN_FOLDER)))
+        folder = journal.run.work()
         try:
             copy = copy_context(home, "", dict(context_files(real.name, files)), folder)
             base = publish(workspace, store, made, (stack.name,), RunOptions(), find, journal, stop, environ)

@@ -14,12 +14,11 @@ from buildsys.events.events import Event, RunEnded, StepEnded, TargetPlanned, li
 from buildsys.events.history import History, after, read_history, text_of
 from buildsys.events.summary import summarise
 from buildsys.masks import Mask
+from buildsys.project.run_folder import EVENTS, RunFolder, open_run
 from buildsys.project.settings import mask_of
 from buildsys.project.state import State
 from buildsys.project.workspace import STATE_FOLDER, Workspace
 
-EVENTS_FILE = f"{STATE_FOLDER}/events.jsonl"
-BEFORE_FILE = f"{STATE_FOLDER}/events-before.jsonl"
 HISTORY_FILE = f"{STATE_FOLDER}/history.json"
 # What a run goes by, all of it from the project or from BuildKit: a password may be a part of a name by chance.
 _NAMES = (
@@ -45,8 +44,9 @@ class Listener(Protocol):
 class Journal:
     """Takes the events of one run from any thread; what is kept and shown of them is masked."""
 
-    def __init__(self, listener: Listener, files: Sequence[IO[str]], mask: Mask | None = None) -> None:
+    def __init__(self, listener: Listener, files: Sequence[IO[str]], run: RunFolder, mask: Mask | None = None) -> None:
         self.events: list[Event] = []
+        self.run = run
         self._listener: Listener | None = listener
         self._files = list(files)
         self._mask = mask or Mask()
@@ -121,25 +121,28 @@ def _close(file: IO[str]) -> None:
 
 @contextlib.contextmanager
 def open_journal(workspace: Workspace, listener: Listener, extra: Path | None = None) -> Iterator[Journal]:
-    """Yield the journal of a run; its events are in `.buildsys/events.jsonl`, and in `extra` if that is given.
+    """Yield the journal of a run; its events are in the run's own folder, and in `extra` if that is given.
 
-    Those of the run before stay in `.buildsys/events-before.jsonl`. Raises `Unavailable` if a file cannot be begun,
+    Those of the last run that began are `.buildsys/events.jsonl` too, and those of the one before stay in
+    `.buildsys/events-before.jsonl`. Raises `Unavailable` if a file cannot be begun,
     `InvalidInput` for symlinks in the state folder.
     """
     state = State(workspace.root)
     state.check()
-    state.move(EVENTS_FILE, BEFORE_FILE)
-    files = [state.begin(EVENTS_FILE)]
-    journal = Journal(listener, files, mask_of(workspace.root))
-    try:
-        if extra is not None:
-            journal.add(_begin(extra))
-        yield journal
-    finally:
-        journal.close()
-        # What cannot be remembered, or stands in the place of that file, ends no run.
-        with contextlib.suppress(BuildsysError):
-            remember(workspace, journal.events)
+    began = time.time()
+    with open_run(state) as run:
+        journal = Journal(listener, [state.begin(run.file(EVENTS))], run, mask_of(workspace.root))
+        run.show(EVENTS)
+        try:
+            if extra is not None:
+                journal.add(_begin(extra))
+            yield journal
+        finally:
+            journal.close()
+            # What cannot be remembered, or stands in the place of that file, ends no run.
+            with contextlib.suppress(BuildsysError):
+                run.show(EVENTS)
+                remember(workspace, journal.events, began)
 
 
 def _begin(path: Path) -> IO[str]:
@@ -155,6 +158,9 @@ def history_of(workspace: Workspace) -> History:
     return read_history(None if data is None else data.decode(errors="replace"))
 
 
-def remember(workspace: Workspace, events: Sequence[Event]) -> None:
-    """Add a run to the history."""
-    State(workspace.root).write(HISTORY_FILE, text_of(after(history_of(workspace), events)).encode())
+def remember(workspace: Workspace, events: Sequence[Event], began: float) -> None:
+    """Add a run to the history, which another run may have changed since this one began."""
+    state = State(workspace.root)
+    with state.locked():
+        history = after(history_of(workspace), events, began=began, ended=time.time())
+        state.write(HISTORY_FILE, text_of(history).encode())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import secrets
 import shlex
 import shutil
 import stat
@@ -19,8 +21,8 @@ from buildsys.texts import shown
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-# What is in them is looked at when they are filled.
-_FILLED = (f"{STATE_FOLDER}/mirrors", f"{STATE_FOLDER}/environments")
+# What is in them is looked at when they are filled, and a run begins with an empty folder of its own.
+_FILLED = (f"{STATE_FOLDER}/mirrors", f"{STATE_FOLDER}/environments", f"{STATE_FOLDER}/runs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +82,35 @@ class State:
         with _written(path):
             return os.fdopen(os.open(path, _FLAGS | os.O_TRUNC, 0o644), "w", encoding="utf-8")
 
-    def move(self, name: str, other: str) -> None:
-        """Give a file, if it is there, another name."""
+    def link(self, name: str, other: str) -> None:
+        """Give a file, if it is there, a second name, at once in the place of what has that name."""
         path, target = self.file(name), self.file(other)
-        with _written(path), contextlib.suppress(FileNotFoundError):
-            path.replace(target)
+        if not is_there(path):
+            return
+        partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        with _written(target):
+            try:
+                os.link(path, partial, follow_symlinks=False)
+            except OSError:
+                # Not every file system has hard links.
+                shutil.copyfile(path, partial, follow_symlinks=False)
+            partial.replace(target)
+            # Where both are one file already, the system leaves the other name too.
+            partial.unlink(missing_ok=True)
 
-    def discard(self, name: str) -> None:
-        """Remove a file if it is there."""
-        path = self.file(name)
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from what they change under this lock too, for a moment."""
+        path = self.file(f"{STATE_FOLDER}/lock")
         with _written(path):
-            path.unlink(missing_ok=True)
+            file = os.open(path, _FLAGS, 0o644)
+        try:
+            # Where a file system has no locks, two runs at once are not kept apart, and each is right by itself.
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(file)
 
     def fill(
         self, name: str, files: Mapping[str, bytes], *, is_secret: Callable[[bytes], bool] = lambda _: False

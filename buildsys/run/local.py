@@ -58,11 +58,11 @@ def prepare(
 
     Raises `InvalidInput` for a definition that reads or writes outside of the project.
     """
-    begin(workspace, journal, options, docker, "")
+    begin(journal, options, docker, "")
     found, problem = decision_for(workspace, docker, made, targets, options, environ, images)
     if problem:
         journal.emit(Noted(at=time.time(), about="registry", text=problem))
-    making = making_for(workspace, docker, found, options, stop, environment)
+    making = making_for(workspace, docker, found, options, stop, environment, run_folder=journal.run)
     # What --set changes is no longer what the key says.
     if not options.overrides:
         keyed = found.keys.stacks

@@ -85,7 +85,7 @@ def publish(
         publisher = _Publisher(workspace, store, decision, options, by_engine, environment)
         docker = find() if publisher.needs_engine else None
         if attempt == 0:
-            begin(workspace, journal, options, docker, store.prefix)
+            begin(journal, options, docker, store.prefix)
             _tell_damage(journal, damaged)
             for target, why in decision.foreign.items():
                 journal.emit(Noted(at=time.time(), about="registry", text=f"rebuilding {target}: {why}"))
@@ -191,7 +191,15 @@ class _Publisher:
         history = history_of(self._workspace)
         tasks = tasks_of(self._decision.plan, self._decision.actions, history, self.composed)
         if docker is not None:
-            making = making_for(self._workspace, docker, self._decision, self._options, stop, self._environment)
+            making = making_for(
+                self._workspace,
+                docker,
+                self._decision,
+                self._options,
+                stop,
+                self._environment,
+                run_folder=journal.run,
+            )
             making = replace(
                 making,
                 publications=self._publications(),

@@ -7,10 +7,8 @@ import os
 import shlex
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 from buildsys.bake.runtime import linked_nodes, render_flat
 from buildsys.buildkit.docker import Docker
@@ -24,9 +22,9 @@ from buildsys.events.journal import Journal
 from buildsys.plan.actions import BUILD, SKIP
 from buildsys.plan.limits import excess
 from buildsys.plan.plan import Plan
+from buildsys.project.run_folder import RunFolder
 from buildsys.project.settings import mask_of
-from buildsys.project.state import State
-from buildsys.project.workspace import STATE_FOLDER, Workspace, write_whole
+from buildsys.project.workspace import Workspace, write_whole
 from buildsys.run.builder_room import disk_of, limits_for, live_tasks
 from buildsys.run.contexts import copy_contexts
 from buildsys.run.decision import Decision
@@ -34,17 +32,14 @@ from buildsys.run.executor import DebugInfo, Hooks, Make, RunOutcome, run
 from buildsys.run.options import RunOptions
 from buildsys.run.scheduler import Schedule, Task
 from buildsys.run.tasks import NODE
-from buildsys.run.worker import RAW_LOG, BakeWorker, matching
+from buildsys.run.worker import BakeWorker, matching
 
-RUN_FOLDER = f"{STATE_FOLDER}/run"
-LOG_FOLDER = f"{STATE_FOLDER}/logs"
 # bake reads a file in a time that grows with the square of its targets (docker/buildx, linear scans for names).
 _PRINTED_AT_ONCE = 250
 
 
-def begin(workspace: Workspace, journal: Journal, options: RunOptions, docker: Docker | None, registry: str) -> None:
-    """Tell what runs where; what BuildKit said in the run before is forgotten."""
-    State(workspace.root).discard(f"{LOG_FOLDER}/{RAW_LOG}")
+def begin(journal: Journal, options: RunOptions, docker: Docker | None, registry: str) -> None:
+    """Report what runs where."""
     limits = limits_for(docker, jobs=options.jobs, targets=options.max_targets)
     journal.emit(
         RunBegan(
@@ -105,6 +100,7 @@ def making_for(
     stop: Stop,
     environment: Mapping[str, str],
     *,
+    run_folder: RunFolder,
     linked: bool = False,
 ) -> BakeWorker:
     """Return what the bakes of a run share; its folder is the run's own, so that two runs do not meet in it.
@@ -120,8 +116,7 @@ def making_for(
         no_cache=options.no_cache,
         mask=mask_of(workspace.root),
     )
-    state = State(workspace.root)
-    folder = Path(tempfile.mkdtemp(dir=state.folder(RUN_FOLDER)))
+    folder = run_folder.work()
     plan, built = decision.plan, decision.nodes_to_build
     names = {*linked_nodes(plan, decision.targets, {}), *built} if linked or options.linked else {*built}
     nodes = [node for node in plan.nodes if node.name in names]
@@ -136,7 +131,7 @@ def making_for(
         docker=docker,
         call=call,
         folder=folder,
-        logs=state.folder(LOG_FOLDER),
+        logs=run_folder.logs(),
         stop=stop,
         retries=options.retries,
         say=_say if options.docker_progress else None,

@@ -122,7 +122,8 @@ def fill_caches(
     for node, why in dead.items():
         journal.emit(Noted(at=time.time(), about="cache", text=f"{node}: {why}; written again"))
     docker = find()
-    making = replace(making_for(workspace, docker, decision, options, stop, environment, linked=True), linked=True)
+    making = making_for(workspace, docker, decision, options, stop, environment, run_folder=journal.run, linked=True)
+    making = replace(making, linked=True)
     actions = {
         name: replace(action, word=BUILD if name in dead else "leave") for name, action in decision.actions.items()
     }

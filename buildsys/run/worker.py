@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -171,8 +172,8 @@ class BakeWorker:
         raw = file.with_suffix(".jsonl")
         result = run_bake(self.docker, call, take, log=raw, stop=self.stop)
         # A log that cannot be kept fails no build.
-        with self.lock, contextlib.suppress(OSError), append_to(self.logs / RAW_LOG) as log:
-            log.write(raw.read_bytes())
+        with self.lock, contextlib.suppress(OSError), raw.open("rb") as said, append_to(self.logs / RAW_LOG) as log:
+            shutil.copyfileobj(said, log)
         self._settle(work, result)
         return result
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from buildsys.errors import BuildsysError, Diagnostic, InvalidInput
 from buildsys.events.events import Event, read_lines
-from buildsys.events.journal import BEFORE_FILE, EVENTS_FILE
+from buildsys.project.run_folder import BEFORE, EVENTS, REPORT, RunFolder
 from buildsys.project.state import State
 from buildsys.project.workspace import STATE_FOLDER, Workspace, write_whole
 
-REPORT_FILE = f"{STATE_FOLDER}/report.html"
+EVENTS_FILE = f"{STATE_FOLDER}/{EVENTS}"
+REPORT_FILE = f"{STATE_FOLDER}/{REPORT}"
 _EVENTS_LIMIT = 256 << 20
 
 
@@ -23,24 +24,25 @@ def write_report(workspace: Workspace, events: Path | None, output: Path | None)
     """
     from buildsys.report.html.page import page
 
-    found = _given(events) if events else _own(workspace, EVENTS_FILE)
+    state = State(workspace.root)
+    found = _given(events) if events else _own(state, EVENTS_FILE)
     if not found:
         shown = events or EVENTS_FILE
         raise InvalidInput(
             [Diagnostic(message=f"`{shown}` holds no events of a run", hint="run `buildsys bake` first")]
         )
     # What came before is known of the last run only.
-    before = _own(workspace, BEFORE_FILE) if events is None else ()
+    before = _own(state, f"{STATE_FOLDER}/{BEFORE}") if events is None else ()
     text = page(found, before).encode()
     if output:
         write_whole(output, text)
         return str(output)
-    State(workspace.root).write(REPORT_FILE, text)
+    state.write(REPORT_FILE, text)
     return REPORT_FILE
 
 
-def write_page(workspace: Workspace, events: Sequence[Event]) -> str:
-    """Write the page of the run that has just ended, and return its path as a person would type it.
+def write_page(run: RunFolder, events: Sequence[Event]) -> str:
+    """Write the page of a run into its folder, and return its path as a person would type it.
 
     Raises `Unavailable` where the disk does not take it, `InvalidInput` for a symlink in its place.
     """
@@ -48,16 +50,17 @@ def write_page(workspace: Workspace, events: Sequence[Event]) -> str:
 
     # The page of a run that was is better than none.
     try:
-        before = _own(workspace, BEFORE_FILE)
+        before = _own(run.state, run.file(BEFORE))
     except BuildsysError:
         before = ()
-    State(workspace.root).write(REPORT_FILE, page(events, before).encode())
-    return REPORT_FILE
+    run.state.write(run.file(REPORT), page(events, before).encode())
+    run.show(REPORT)
+    return run.file(REPORT)
 
 
-def _own(workspace: Workspace, name: str) -> tuple[Event, ...]:
+def _own(state: State, name: str) -> tuple[Event, ...]:
     """Return the events of a run that was recorded here, none if there are none."""
-    data = State(workspace.root).read(name, limit=_EVENTS_LIMIT)
+    data = state.read(name, limit=_EVENTS_LIMIT)
     return tuple(read_lines(io.StringIO((data or b"").decode(errors="replace"))))
 
 

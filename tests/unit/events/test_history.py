@@ -41,3 +41,10 @@ def test_unreadable_history_is_empty(text: str | None) -> None:
 def test_seconds_that_no_run_can_have_taken_are_left_out() -> None:
     text = '{"seconds": {"a": NaN, "b": Infinity, "c": -1.0, "d": 2}, "undone": ["e"]}'
     assert read_history(text) == History(seconds={"d": 2.0}, undone=("e",))
+
+
+def test_what_a_run_at_the_same_time_left_undone_is_kept_unless_it_was_made() -> None:
+    other = History(undone=("a", "b"), ended=150.0)
+    events = [ended("b", "made"), ended("c", "failed")]
+    assert after(other, events, began=100.0, ended=200.0) == History(seconds={"b": 1.0}, undone=("a", "c"), ended=200.0)
+    assert after(other, events, began=160.0, ended=200.0).undone == ("c",)
