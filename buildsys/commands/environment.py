@@ -90,7 +90,9 @@ def environment_image(
     layer, name = _kind(request.file, data)
     digest = hashlib.sha256(data).hexdigest()[:12]
     folder = f"{ENVIRONMENTS}/{digest}"
-    State(workspace.root).fill(folder, {name: data})
+    state = State(workspace.root)
+    with state.locked():
+        state.fill(folder, {name: data})
     made = make_plan(
         workspace.tree(),
         overlay=True,

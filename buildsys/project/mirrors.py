@@ -154,9 +154,12 @@ def write_mirrors(settings: Settings, root: Path) -> str:
     mask = Mask(each for _, _, each in settings.credentials())
     # Nobody else on this machine reads credentials; in a RUN they are root's, and apt reads its own as another user.
     files = mirror_files(settings, ca=ca) if settings.reaches_builds else {"use": IDLE}
-    state.fill(CONTEXT, files, is_secret=lambda data: bool(mask.spans(data)))
-    if settings.files is not None:
-        state.copy(settings.files, f"{CONTEXT}/files")
+    kept = () if settings.files is None else ("files",)
+    # Two commands may do so at once, and a build of another may be reading.
+    with state.locked():
+        state.fill(CONTEXT, files, is_secret=lambda data: bool(mask.spans(data)), kept=kept)
+        if settings.files is not None:
+            state.copy(settings.files, f"{CONTEXT}/files")
     return CONTEXT
 
 

@@ -9,8 +9,9 @@ import secrets
 import shlex
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +22,7 @@ from buildsys.texts import shown
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
+_PIECE = 1 << 20
 # What is in them is looked at when they are filled, and a run begins with an empty folder of its own.
 _FILLED = (f"{STATE_FOLDER}/mirrors", f"{STATE_FOLDER}/environments", f"{STATE_FOLDER}/runs")
 
@@ -113,15 +115,20 @@ class State:
             os.close(file)
 
     def fill(
-        self, name: str, files: Mapping[str, bytes], *, is_secret: Callable[[bytes], bool] = lambda _: False
+        self,
+        name: str,
+        files: Mapping[str, bytes],
+        *,
+        is_secret: Callable[[bytes], bool] = lambda _: False,
+        kept: Collection[str] = (),
     ) -> Path:
-        """Make a folder hold these files, by path relative to it, and nothing else; return its path.
+        """Make a folder hold these files, by path relative to it, what is `kept`, and nothing else; return its path.
 
         Modes are those that git would give, whatever the umask: they go into images. What `is_secret` only its owner
         may read.
         """
         secret = {each for each, data in files.items() if is_secret(data)}
-        inside: dict[str, set[str]] = {"": set()}
+        inside: dict[str, set[str]] = {"": {*kept}}
         for each in files:
             parts = each.split("/")
             if any(part in ("", ".", "..") or not part.isprintable() for part in parts):
@@ -144,7 +151,10 @@ class State:
         return self.root / name
 
     def copy(self, source: Path, name: str) -> None:
-        """Copy a folder to where nothing is; symlinks stay symlinks, and must not leave it."""
+        """Make a folder hold what another one does; symlinks stay symlinks, and must not leave it.
+
+        What is right already is not touched: a build may be reading it.
+        """
         diagnostics: list[Diagnostic] = []
         home = Home(root=source, shown=str(source), word=f"`{source}`")
         entries = list(home.walk("", diagnostics))
@@ -156,19 +166,27 @@ class State:
             for entry in entries:
                 path = top / entry.name
                 if entry.is_folder:
-                    path.mkdir()
+                    if path.is_symlink() or not path.is_dir():
+                        path.unlink(missing_ok=True)
+                        path.mkdir()
                     path.chmod(0o755)
                 elif entry.is_link:
                     to = entry.path.readlink()
                     # The place of the folder is another one in a build.
-                    relative = os.path.relpath(home.find(entry.name), entry.path.parent) if to.is_absolute() else to
-                    path.symlink_to(relative)
+                    _link(
+                        path, os.path.relpath(home.find(entry.name), entry.path.parent) if to.is_absolute() else str(to)
+                    )
                 else:
-                    with open_file(entry.path, home, entry.name) as file, _written(path), path.open("wb") as copy:
-                        shutil.copyfileobj(file, copy)
                     mode = 0o755 if entry.status.st_mode & 0o100 else 0o644
                     # What others may not read in its place they may not read here either.
-                    path.chmod(mode if entry.status.st_mode & 0o004 else mode & 0o700)
+                    mode = mode if entry.status.st_mode & 0o004 else mode & 0o700
+                    with open_file(entry.path, home, entry.name) as file:
+                        _copy(file, path, mode)
+            wanted = {entry.name for entry in entries}
+            for folder in (top, *(top / entry.name for entry in entries if entry.is_folder)):
+                for each in folder.iterdir():
+                    if each.relative_to(top).as_posix() not in wanted:
+                        _remove(each)
 
     def _find(self, name: str, kind: int | None = None) -> Path:
         """Return the path of a name; nothing above it nor itself is a symlink, and it is of the kind if it is there."""
@@ -200,8 +218,53 @@ def append_to(path: Path) -> IO[bytes]:
     return os.fdopen(os.open(path, _FLAGS | os.O_APPEND, 0o644), "ab")
 
 
+def _link(path: Path, to: str) -> None:
+    """Let a path be a symlink to a text."""
+    if not path.is_symlink() or str(path.readlink()) != to:
+        _remove(path)
+        path.symlink_to(to)
+
+
+def _copy(file: IO[bytes], path: Path, mode: int) -> None:
+    """Let a path be a file with the bytes of another; one that has them already is not written."""
+    if path.is_file() and not path.is_symlink():
+        with path.open("rb") as other:
+            is_same = all(one == two for one, two in zip_longest(_pieces(file), _pieces(other)))
+        if is_same:
+            path.chmod(mode)
+            return
+        file.seek(0)
+    elif is_there(path):
+        _remove(path)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with _written(path):
+        try:
+            with partial.open("xb") as copy:
+                shutil.copyfileobj(file, copy)
+            partial.chmod(mode)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the bytes of a file, in pieces of one size but for the last."""
+    while piece := _piece(file):
+        yield piece
+
+
+def _piece(file: IO[bytes]) -> bytes:
+    """Return the next bytes of a file: a read without a buffer may bring fewer than there are."""
+    found = bytearray()
+    while len(found) < _PIECE and (some := file.read(_PIECE - len(found))):
+        found += some
+    return bytes(found)
+
+
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if not is_there(path):
+        return
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink()

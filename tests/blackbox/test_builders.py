@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.blackbox import stand_ins
-from tests.blackbox.support import ARTIFACT, ARTIFACT_DOCKERFILE, buildsys, small_project
+from tests.blackbox.support import ARTIFACT, ARTIFACT_DOCKERFILE, buildsys, small_project, start, write
 
 ENVIRONMENT_DOCKERFILE = ARTIFACT_DOCKERFILE.replace(
     "COPY conf /artifact/opt/conf/conf", "COPY --from=folder . /artifact/opt/env/"
@@ -64,3 +64,31 @@ def test_every_call_that_concerns_a_builder_names_the_one_that_was_asked_for(
         assert named == "mine", call
     # The command that reproduces a failure is for the same builder.
     assert "alone:" not in done.output or "--builder mine" in done.output
+
+
+def test_two_dockerfiles_at_once_are_each_baked_by_a_file_of_its_own(made: Path, tmp_path: Path) -> None:
+    path = stand_ins.docker(tmp_path / "bin")
+    (tmp_path / "bakes").mkdir()
+    write(made, "other/Dockerfile.other", "FROM base\nRUN false\n")
+    with stand_ins.registry() as prefix:
+        stand_ins.publish(made, prefix, "img")
+        shell = {
+            "PATH": path,
+            "CALLS": str(tmp_path / "calls"),
+            "BAKES": str(tmp_path / "bakes"),
+            "AWAITED": "2",
+            "BUILDSYS_REGISTRY": prefix,
+        }
+        both = [
+            start(made, "environment", name, "--dockerfile", "--on", "img", shell=shell)
+            for name in ("own/Dockerfile", "other/Dockerfile.other")
+        ]
+        outputs = [process.communicate(timeout=60) for process in both]
+    assert [process.returncode for process in both] == [1, 1], outputs
+    texts = sorted(each.read_text(encoding="utf-8") for each in (tmp_path / "bakes").iterdir())
+    assert len(texts) == 2
+    assert sorted("Dockerfile.other" in text for text in texts) == [False, True]
+    contexts = {line.strip() for text in texts for line in text.splitlines() if line.strip().startswith("context ")}
+    assert len(contexts) == 2, contexts
+    files = {call[call.index("--file") + 1] for call in stand_ins.calls(tmp_path / "calls") if "rawjson" in call}
+    assert len(files) == 2

@@ -89,6 +89,16 @@ def test_run_after_another_forgets_what_that_left_undone(project: Path, shell: d
     assert "img" not in undone
 
 
+def test_two_runs_that_prepare_the_same_mirrors_do_not_meet(project: Path, tmp_path: Path) -> None:
+    for number in range(200):
+        write(tmp_path, f"given/pool/{number}", "x\n")
+    write(project, "buildsys.settings.yaml", f"files: {tmp_path}/given\n")
+    several = [start(project, "variables") for _ in range(4)]
+    ends = [(process.communicate(timeout=90), process.returncode) for process in several]
+    assert [code for _, code in ends] == [0] * 4, ends
+    assert len(list((project / ".buildsys/mirrors/files/pool").iterdir())) == 200
+
+
 def test_copies_of_a_killed_run_are_gone_after_the_next_and_its_events_stay(
     project: Path, tmp_path: Path, shell: dict[str, str]
 ) -> None:

@@ -76,3 +76,40 @@ def test_log_is_added_to_and_never_through_a_symlink(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("log")
     with pytest.raises(OSError, match="link"):
         append_to(tmp_path / "link")
+
+
+def test_copy_that_is_right_already_is_not_touched(tmp_path: Path) -> None:
+    source, state = tmp_path / "given", State(tmp_path)
+    for name in ("same", "deep/same", "other", "deep/gone", "becomes/folder", "file"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(name)
+    (source / "link").symlink_to("same")
+    state.copy(source, ".buildsys/a")
+    copy = tmp_path / ".buildsys/a"
+    before = {name: (copy / name).lstat().st_ino for name in ("same", "deep", "deep/same", "link")}
+    (source / "other").write_text("OTHER")
+    (source / "deep/gone").unlink()
+    (source / "becomes/folder").unlink()
+    (source / "becomes").rmdir()
+    (source / "becomes").write_text("a file")
+    (source / "file").unlink()
+    (source / "file").mkdir()
+    state.copy(source, ".buildsys/a")
+    assert files(copy) == files(source)
+    assert (copy / "other").read_text() == "OTHER"
+    assert (copy / "becomes").read_text() == "a file"
+    assert {name: (copy / name).lstat().st_ino for name in before} == before
+
+
+def test_copy_writes_through_nothing_that_stands_in_its_place(tmp_path: Path) -> None:
+    source, outside = tmp_path / "given", tmp_path / "outside"
+    for folder in (source / "deep", outside / "deep"):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text(folder.parent.name)
+    top = State(tmp_path).folder(".buildsys/a")
+    (top / "deep").symlink_to(outside / "deep")
+    (top / "more").symlink_to(outside)
+    State(tmp_path).copy(source, ".buildsys/a")
+    assert files(top) == ["deep", "deep/file"]
+    assert (top / "deep/file").read_text() == "given"
+    assert (outside / "deep/file").read_text() == "outside"
