@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -64,8 +65,10 @@ class Schedule:
             self._remaining[name] = task.seconds + max((self._remaining[each] for each in self._above[name]), default=0)
         self._open = {name: len(set(task.needs)) for name, task in self._tasks.items()}
         rank = {name: number for number, name in enumerate(self._tasks)}
-        self._order = sorted(self._tasks, key=lambda name: (-self._remaining[name], rank[name]))
-        self._ready = {name for name, count in self._open.items() if count == 0}
+        order = sorted(self._tasks, key=lambda name: (-self._remaining[name], rank[name]))
+        self._places = {name: place for place, name in enumerate(order)}
+        # Always in that order. A heap would give its first only, and which others share its bake is decided by all.
+        self._ready = [name for name in order if self._open[name] == 0]
         self._batches: dict[str, frozenset[str]] = {}
         self._blocked: dict[str, str] = {}
         self._ended: set[str] = set()
@@ -98,12 +101,13 @@ class Schedule:
         if len(set(self._batches.values())) >= self._limits.jobs:
             return ()
         room = self._limits.targets - len(self._batches)
-        first = next((name for name in self._order if name in self._ready and self._fits(name)), None)
+        first = next((name for name in self._ready if self._fits(name)), None)
         if first is None or room < 1:
             return ()
         taken = self._sharing(first)[:room]
         batch = frozenset(taken)
-        self._ready -= batch
+        for name in taken:
+            del self._ready[bisect_left(self._ready, self._places[name], key=self._places.__getitem__)]
         self._batches.update(dict.fromkeys(taken, batch))
         return taken
 
@@ -111,7 +115,7 @@ class Schedule:
         """Return a task with those that share its bake: as few as the cost of starting bakes allows."""
         if not self._tasks[first].light:
             return (first,)
-        others = [n for n in self._order if n in self._ready and n != first and self._are_alike(first, n)]
+        others = [n for n in self._ready if n != first and self._are_alike(first, n)]
         live = {batch for batch in self._batches.values() if any(self._are_alike(first, name) for name in batch)}
         bakes = _STARTING * self._tasks[first].seconds // self._limits.start - len(live)
         size = math.ceil((1 + len(others)) / max(1.0, bakes))
@@ -136,7 +140,7 @@ class Schedule:
         for each in self._above[name]:
             self._open[each] -= 1
             if self._open[each] == 0 and each not in self._blocked:
-                self._ready.add(each)
+                insort(self._ready, each, key=self._places.__getitem__)
 
     def fail(self, name: str) -> tuple[str, ...]:
         """Record that a taken task failed; return what is blocked by it and was not before, in build order."""
@@ -149,7 +153,6 @@ class Schedule:
                     found.add(each)
                     waiting.append(each)
         self._blocked.update(dict.fromkeys((each for each in self._tasks if each in found), name))
-        self._ready -= found
         return tuple(each for each in self._tasks if each in found)
 
     def give_back(self, name: str) -> None:

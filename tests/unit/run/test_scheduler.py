@@ -167,3 +167,101 @@ def test_every_task_ends_once_after_its_needs_or_is_blocked_by_a_failure(
 def test_unknown_need_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(KeyError):
         Schedule([task("a", "nobody")], WIDE)
+
+
+class ByScanning(Schedule):
+    """The rule in its plainest form: whenever something is taken, all tasks are looked at in their order."""
+
+    def take(self) -> tuple[str, ...]:
+        if len(set(self._batches.values())) >= self._limits.jobs:
+            return ()
+        order = sorted(self._tasks, key=lambda name: (-self._remaining[name], list(self._tasks).index(name)))
+        gone = {*self._batches, *self._ended, *self._blocked, *self.given_back}
+        ready = [name for name in order if name not in gone and {*self._tasks[name].needs} <= self.made]
+        first = next((name for name in ready if self._fits(name)), None)
+        room = self._limits.targets - len(self._batches)
+        if first is None or room < 1:
+            return ()
+        self._ready = ready
+        taken = self._sharing(first)[:room]
+        self._batches.update(dict.fromkeys(taken, frozenset(taken)))
+        return taken
+
+    made: frozenset[str] = frozenset()
+    given_back: frozenset[str] = frozenset()
+
+
+@st.composite
+def tasks_in_order(draw: st.DrawFn) -> list[Task]:
+    found: list[Task] = []
+    for number in range(draw(st.integers(1, 14))):
+        needs = draw(st.lists(st.sampled_from([each.name for each in found]), max_size=3)) if found else []
+        found.append(
+            task(
+                f"t{number}",
+                *needs,
+                seconds=draw(st.sampled_from([0.5, 1.0, 1.1, 30.0])),
+                light=draw(st.booleans()),
+                memory=draw(st.sampled_from([0, 3, 5, 99])),
+                kind=draw(st.sampled_from("ns")),
+            )
+        )
+    return found
+
+
+@given(
+    tasks_in_order(),
+    st.builds(
+        Limits,
+        jobs=st.integers(1, 4),
+        targets=st.integers(1, 6),
+        batch=st.integers(1, 4),
+        memory=st.sampled_from([None, 6, 10]),
+    ),
+    st.data(),
+)
+def test_what_is_taken_is_what_scanning_all_tasks_would_take(
+    tasks: list[Task], limits: Limits, data: st.DataObject
+) -> None:
+    one, other = Schedule(tasks, limits), ByScanning(tasks, limits)
+    while True:
+        taken = one.take()
+        assert taken == other.take()
+        if taken:
+            continue
+        if not one.live:
+            break
+        name = data.draw(st.sampled_from(sorted(one.live)))
+        end = data.draw(st.sampled_from(["finish", "finish", "fail", "give_back"]))
+        assert getattr(one, end)(name) == getattr(other, end)(name)
+        if end == "finish":
+            other.made |= {name}
+        if end == "give_back":
+            other.given_back |= {name}
+    assert (one.waiting, dict(one.blocked)) == (other.waiting, dict(other.blocked))
+
+
+class Counted(str):
+    """A name that counts how often it is looked up."""
+
+    __slots__ = ()
+    looked_up = 0
+
+    def __hash__(self) -> int:
+        Counted.looked_up += 1
+        return super().__hash__()
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other)
+
+
+def test_taking_does_not_look_at_what_was_taken_before() -> None:
+    count = 400
+    names = [Counted(f"t{number}") for number in range(count)]
+    schedule = Schedule([task(name) for name in names], Limits(jobs=1, targets=1))
+    Counted.looked_up = 0
+    for _ in range(count):
+        (name,) = schedule.take()
+        schedule.finish(name)
+    # A few for each, and the steps of a search.
+    assert Counted.looked_up < 40 * count
