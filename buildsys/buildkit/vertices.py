@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -142,14 +142,18 @@ class Steps:
         }
         if len(targets) == 1:
             shown = dict.fromkeys(shown, targets)
-        weight = {target: sum(target in who for who in shown.values()) for target in targets}
+        weight = Counter(target for who in shown.values() for target in who)
+        rest: dict[str, list[str]] = {}
+        for (vertex, _), text in self._open.items():
+            if text:
+                rest.setdefault(vertex, []).append(_shown(text))
         return Snapshot(
-            vertexes=tuple(self._vertex(digest, shown[digest], weight) for digest in self._seen),
+            vertexes=tuple(self._vertex(digest, shown[digest], weight, rest.get(digest, ())) for digest in self._seen),
             text=tuple(self._text),
             warnings=tuple(self._warnings),
         )
 
-    def _vertex(self, digest: str, targets: frozenset[str], weight: Mapping[str, int]) -> Vertex:
+    def _vertex(self, digest: str, targets: frozenset[str], weight: Mapping[str, int], rest: Sequence[str]) -> Vertex:
         names = self._seen[digest]
         owner = min(targets, key=lambda target: (weight[target], target), default="")
         name = next((name for name in names if owner and target_of(name, frozenset({owner}))), next(iter(names)))
@@ -169,12 +173,9 @@ class Steps:
             cached=bool(ended) and _first_ended(ended).cached,
             error=next((seen.error for seen in names.values() if seen.error), ""),
             parts=tuple(self._parts.get(digest, ())),
-            tail=self._tail_of(digest),
+            # Lines that have not ended come last.
+            tail=(*self._lines.get(digest, ()), *rest)[-self._tail :],
         )
-
-    def _tail_of(self, digest: str) -> tuple[str, ...]:
-        rest = [_shown(text) for (vertex, _), text in self._open.items() if vertex == digest and text]
-        return (*self._lines.get(digest, ()), *rest)[-self._tail :]
 
 
 def _first_ended(ended: Sequence[_Seen]) -> _Seen:

@@ -116,3 +116,30 @@ def test_telling_every_line_twice_changes_no_count(data: st.DataObject) -> None:
         if number in again and isinstance(event, Status) and not event.logs:
             twice.add(event)
     assert twice.snapshot().vertexes == once.snapshot().vertexes
+
+
+def test_a_snapshot_looks_at_each_step_once_however_many_targets_there_are() -> None:
+    calls = 0
+
+    class Counted(str):
+        """The name of a target that counts how often it is looked up."""
+
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            nonlocal calls
+            calls += 1
+            return super().__hash__()
+
+        def __eq__(self, other: object) -> bool:
+            return super().__eq__(other)
+
+    count = 60
+    targets = tuple(Counted(f"t{number}") for number in range(count))
+    steps = Steps(targets)
+    for target in targets:
+        steps.add(vertex(f"d-{target}", f"[{target} 1/2] RUN one", 1.0, 2.0))
+    calls = 0
+    found = steps.snapshot()
+    assert [each.owner for each in found.vertexes] == list(targets)
+    assert calls < 20 * count
