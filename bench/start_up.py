@@ -339,7 +339,7 @@ def main() -> None:
     parser.add_argument("--against", metavar="REV", help="run this revision in the same rounds")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}")
     parser.add_argument("--json", action="store_true", help="print the document, no table")
-    parser.add_argument("--imports", metavar="COMMAND", help="only print the heaviest imports, such as of `plan --check`")
+    parser.add_argument("--imports", metavar="COMMAND", help="only print what a command imports")
     arguments = parser.parse_args()
     head = about()
     with contextlib.ExitStack() as stack:
