@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from compare_with import Answer, Question, compare, differences, golden_differences
+from compare_with import Answer, Question, compare, differences, golden_differences, known
 
 DOCUMENT: dict[str, Any] = {
     "schema_version": 1,
@@ -99,3 +99,12 @@ def test_drawings_are_compared_as_they_are_and_documents_by_their_values() -> No
 )
 def test_golden_file_may_differ_in_wording_alone(name: str, old: str | None, new: str | None, equal: bool) -> None:
     assert (list(golden_differences(name, old, new)) == []) is equal
+
+
+def test_difference_is_intended_only_where_the_commit_that_made_it_is_not_in_the_revision() -> None:
+    question = Question(words=("variables",), kind="text")
+    difference = 'the output differs at line 1: "" is now "unset BUILDSYS_PARENT_LINUX_1"'
+    assert known(question, difference, frozenset({"a4a1c80"})) is not None
+    assert known(question, difference, frozenset()) is None
+    assert known(Question(words=("list",)), difference, frozenset({"a4a1c80"})) is None
+    assert known(question, 'the output differs at line 1: "" is now "export A=b"', frozenset({"a4a1c80"})) is None
