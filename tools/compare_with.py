@@ -10,6 +10,7 @@ and no network are used. Prints a table and every difference, and ends with 1 if
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import itertools
 import json
 import os
@@ -179,6 +180,7 @@ KNOWN = (
 )
 
 FAULTY_PROJECT = "one-stack"
+WRONG_USE_PROJECT = "wrong-use"
 STACKS = "stacks.yaml"
 FAULTY = (
     Faulty(name="no-stacks-file", file=STACKS, new=None),
@@ -405,6 +407,7 @@ def prepare(folder: Path) -> None:
     for case in sorted((ROOT / GOLDEN).iterdir()):
         if (case / "project").is_dir():
             copy_project(case / "project", folder / f"golden-{case.name}")
+    copy_project(ROOT / GOLDEN / FAULTY_PROJECT / "project", folder / WRONG_USE_PROJECT)
     for fault in FAULTY:
         copy_project(ROOT / GOLDEN / FAULTY_PROJECT / "project", folder / f"faulty-{fault.name}")
         path = folder / f"faulty-{fault.name}" / fault.file
@@ -415,9 +418,12 @@ def prepare(folder: Path) -> None:
             path.write_text(fault.new, encoding="utf-8")
 
 
-def asked(new: Tool) -> Iterator[tuple[str, Question]]:
+def asked(new: Tool, only: str) -> Iterator[tuple[str, Question]]:
     """Yield all questions with their projects; those of one project stand together, in the order to be asked in."""
-    for folder in sorted(path for path in new.projects.iterdir() if not path.name.startswith("faulty-")):
+    chosen = sorted(path for path in new.projects.iterdir() if fnmatch.fnmatch(path.name, only))
+    for folder in chosen:
+        if folder.name == WRONG_USE_PROJECT or folder.name.startswith("faulty-"):
+            continue
         planned = new.ask(folder.name, Question(words=("plan", "--offline", "--json")))
         if planned.code:
             yield from ((folder.name, Question(words=words)) for words in (("plan",), ("list",), ("diff", "HEAD")))
@@ -430,10 +436,12 @@ def asked(new: Tool) -> Iterator[tuple[str, Question]]:
         layers = sorted({each["layer"] for each in document["nodes"]})
         for question in questions(stacks, nodes, layers):
             yield folder.name, question
-    for fault in FAULTY:
-        yield f"faulty-{fault.name}", Question(words=fault.words, writes=WRITTEN)
-    for words in WRONG_USE:
-        yield f"golden-{FAULTY_PROJECT}", Question(words=words)
+    for folder in chosen:
+        for fault in FAULTY:
+            if folder.name == f"faulty-{fault.name}":
+                yield folder.name, Question(words=fault.words, writes=WRITTEN)
+        if folder.name == WRONG_USE_PROJECT:
+            yield from ((folder.name, Question(words=words)) for words in WRONG_USE)
 
 
 def commits_since(revision: str) -> frozenset[str]:
@@ -456,7 +464,7 @@ def golden_files(revision: str) -> Iterator[tuple[str, str | None, str | None]]:
         )
 
 
-def run(revision: str, folder: Path) -> int:
+def run(revision: str, folder: Path, only: str) -> int:
     """Ask both tools everything, print the table and the differences, and return their number."""
     (folder / "bin").mkdir()
     (folder / "bin" / "git").symlink_to(shutil.which("git") or sys.exit("git is needed"))
@@ -469,7 +477,7 @@ def run(revision: str, folder: Path) -> int:
     intended: Counter[Known] = Counter()
     print(f"{'project':44} {'commands':>8} {'differences':>11}", flush=True)
     try:
-        for project, group in itertools.groupby(asked(new), key=lambda each: each[0]):
+        for project, group in itertools.groupby(asked(new, only), key=lambda each: each[0]):
             commands, found = 0, []
             for _, question in group:
                 old.send(project, question)
@@ -501,12 +509,14 @@ def main() -> int:
     """Make a worktree of the revision, compare, remove it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip())
     parser.add_argument("revision", nargs="?", default=REVISION)
-    revision = parser.parse_args().revision
+    parser.add_argument("--only", metavar="PATTERN", default="*", help="only these projects, such as `shipped`")
+    arguments = parser.parse_args()
+    revision = arguments.revision
     with tempfile.TemporaryDirectory(prefix="buildsys-compare-") as name:
         folder = Path(name)
         git(ROOT, "worktree", "add", "--quiet", "--detach", str(folder / "tree"), revision)
         try:
-            count = run(revision, folder)
+            count = run(revision, folder, arguments.only)
         finally:
             subprocess.run(
                 ["git", "-C", str(ROOT), "worktree", "remove", "--force", str(folder / "tree")],
