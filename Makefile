@@ -1,6 +1,6 @@
 # Every command does its own set-up on a bare machine that has Python 3.11 or newer.
 PYTHON ?= python3
-.PHONY: check test test-full quickstart lint-layers engine-start engine-stop bench bench-quick bench-long bench-bake bench-scale
+.PHONY: check test test-full quickstart lint-layers engine-start engine-stop bench bench-quick bench-long bench-bake bench-scale bench-start-up compare
 
 .venv/.ready: pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -59,3 +59,11 @@ bench-bake: .venv/.ready
 # Plan, keys, rendering and look-ups for 100 to 10,000 stacks, and `bake --print` beside: under 6 minutes.
 bench-scale: .venv/.ready
 	.venv/bin/python bench/plan_scale.py
+
+# How long commands with nothing to do take to start, as ratios to importing the libraries: about two minutes.
+bench-start-up: .venv/.ready
+	.venv/bin/python bench/start_up.py --write
+
+# Bake files, keys, documents and exit codes against those of another revision, such as `make compare REV=main`: minutes.
+compare: .venv/.ready
+	.venv/bin/python tools/compare_with.py $(REV)
