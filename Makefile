@@ -14,7 +14,7 @@ check: .venv/.ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/python -m pytest -q tests/unit tests/golden tests/properties tests/conformance
+	.venv/bin/python -m pytest -q tests/unit tests/golden tests/properties tests/conformance tests/tools
 	.venv/bin/buildsys plan --check >/dev/null
 	.venv/bin/buildsys schema --check
 

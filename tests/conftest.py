@@ -5,14 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
-from pathlib import Path
 from typing import NoReturn
 
 import pytest
-
-# Programs of their own, which find each other beside them.
-sys.path.append(str(Path(__file__).parents[1] / "tools"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
