@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from buildsys.cli import app
+from buildsys.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 CLI = "docs/cli.md"

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 import write_reference
-from buildsys.cli import app
+from buildsys.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 
