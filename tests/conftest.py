@@ -1,18 +1,21 @@
-"""What all tests share: only those in `integration/` and `blackbox/` start processes and open connections."""
+"""What all tests share: unit tests start no process and open no connection; those of a few folders may."""
 
 from __future__ import annotations
 
 import os
 import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-# Programs of their own, which find each other beside them.
-sys.path.append(str(Path(__file__).parents[1] / "tools"))
+from tests.support.laws import register_profiles
+
+register_profiles()
+
+TESTS = Path(__file__).parent
+START_PROCESSES = frozenset({"integration", "blackbox", "project"})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,6 +24,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="a test that lacks its engine or registry fails instead of skipping",
     )
+    parser.addoption(
+        "--require-tools",
+        action="store_true",
+        help="a test that lacks a program such as node fails instead of skipping",
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +36,7 @@ def _alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     def barred(*_: object, **__: object) -> NoReturn:
         raise AssertionError("a unit test starts no process and opens no connection")
 
-    if not {"integration", "blackbox"} & {*request.path.parts}:
+    if request.path.relative_to(TESTS).parts[0] not in START_PROCESSES:
         monkeypatch.setattr(subprocess.Popen, "__init__", barred)
         for name in ("fork", "posix_spawn", "posix_spawnp", "system"):
             monkeypatch.setattr(os, name, barred, raising=False)

@@ -10,7 +10,8 @@ import sys
 from engine_instance import say
 from ground import ROOT, Failure, prepare
 
-BLACKBOX = "tests/blackbox"
+# No test of these needs what another one left, and most of their time is the start of Python.
+PARALLEL = ("tests/project", "tests/blackbox")
 # What the network outside says when it is not to be had for a moment: a test that fails with such words, and no other,
 # is run again, and pytest tells how often.
 PASSING_TROUBLE = (
@@ -35,6 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip())
     parser.add_argument("--full", action="store_true", help="the long suites too")
     parser.add_argument("--only", nargs="+", metavar="PATH", help="these tests instead of all")
+    parser.add_argument("--strict", action="store_true", help="a missing engine, node or npm is a failure, not a skip")
     arguments = parser.parse_args()
     pytest = [sys.executable, "-m", "pytest"]
     if not arguments.only and run(["make", "check"]):
@@ -45,25 +47,26 @@ def main() -> int:
         ground = prepare(tests=True)
     except Failure as failure:
         missing = f"{failure}\nhint: {failure.hint}" if failure.hint else str(failure)
-    chosen = arguments.only or [BLACKBOX, "tests/integration", "tests/faults"]
+    chosen = arguments.only or [*PARALLEL, "tests/integration", "tests/faults"]
     marks = [] if arguments.full else ["-m", "not long"]
+    strict = ["--require-tools"] if arguments.strict else []
     try:
         if ground is None:
             # What needs no engine runs all the same.
-            code = run([*pytest, "tests", "-m", "not engine and not registry and not long", "--durations=5"])
+            code = run([*pytest, "tests", "-m", "not engine and not registry and not long", *strict, "--durations=5"])
+            code = code or (5 if arguments.strict else 0)
         else:
             for note in ground.notes:
                 say(note)
             again = [word for words in PASSING_TROUBLE for word in ("--only-rerun", words)]
-            options = [*marks, "--require-engine", "--durations=10"]
+            options = [*marks, "--require-engine", *strict, "--durations=10"]
             # What breaks off there is the test itself: one that fails now and then has found something.
             faults = [path for path in chosen if "tests/faults" in path]
-            commands = [path for path in chosen if BLACKBOX in path]
-            others = [path for path in chosen if path not in (*faults, *commands)]
+            parallel = [path for path in chosen if path.startswith(PARALLEL)]
+            others = [path for path in chosen if path not in (*faults, *parallel)]
             code = 0
-            if commands:
-                # Each has a project and a repository of its own, and most of their time is the start of Python.
-                code = run([*pytest, *commands, *options, "-n", "auto"], ground.environment)
+            if parallel:
+                code = run([*pytest, *parallel, *options, "-n", "auto"], ground.environment)
             if others:
                 again = ["--reruns", "2", "--reruns-delay", "10", *again]
                 code = run([*pytest, *others, *options, *again], ground.environment) or code

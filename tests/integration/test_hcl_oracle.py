@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from buildsys.bake.hcl import Attribute, Block, Comment, Expression, Heredoc, Item, Template, write
+from tests.support.laws import examples
 
 pytestmark = [
     pytest.mark.buildx,
@@ -27,13 +28,7 @@ TEXTS = st.text(
     TRICKY | st.characters(exclude_categories=["Cs"]),
     max_size=12,
 ).map(lambda text: unicodedata.normalize("NFC", text))
-LAW = settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
-    max_examples=4,
-    suppress_health_check=list(HealthCheck),
-)
+LAW = examples(4)
 
 
 def read_back(items: tuple[Item, ...], folder: Path) -> dict[str, dict[str, object]]:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from buildsys.bake.definition import render
 from buildsys.commands.plan import make_plan
 from buildsys.plan.plan import Plan
+from tests.support.laws import examples
 
 Fields = Mapping[str, Any]
 
@@ -25,13 +25,7 @@ VERSIONS = ("1.0", "1.10", "2")
 TRICKY = st.text(st.sampled_from(list("${}%\"\\'`#~ :=<>aé")), max_size=8)
 WORD = st.text(st.sampled_from(list("${}%\"\\'`#~:=<>-aé")), min_size=1, max_size=6)
 
-LAW = settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
-    max_examples=16,
-    suppress_health_check=list(HealthCheck),
-)
+LAW = examples(16)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from buildsys.commands.plan import make_plan
@@ -20,11 +20,12 @@ from buildsys.config.model import File
 from buildsys.plan.keys import keys_of
 from buildsys.plan.plan import Plan, StackTarget
 from buildsys.resolve.node import Node
-from tests.properties.projects import LAW, Project, other_stack, projects, with_stacks
+from tests.properties.projects import Project, other_stack, projects, with_stacks
 from tests.properties.test_laws import SHUFFLES, reordered, shuffled
+from tests.support.laws import examples
 from tests.unit.keyed import Files, all_keys, contents_of, file
 
-KEY_LAW = settings(parent=LAW, max_examples=4)
+KEY_LAW = examples(4)
 RICH, USER = "rich", "uses-rich"
 FOLDER = "given/folder"
 _OTHER = "0123456789abcdef" * 4

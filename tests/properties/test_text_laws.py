@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from buildsys.bake.definition import render
@@ -15,7 +15,7 @@ from buildsys.dockerfile.lint import split
 from buildsys.errors import InvalidInput
 from buildsys.plan.plan import StackTarget
 from tests.properties.bake_text import blocks, dockerfile, environment
-from tests.properties.projects import LAW
+from tests.support.laws import examples
 
 # What ends a line, a word or a quoted text somewhere comes up often, and so does what looks like an instruction.
 _PIECES = [
@@ -134,7 +134,7 @@ def _bare(arguments: str) -> str:
     return re.sub(r"""\\(["'\\$])""", r"\1", arguments)
 
 
-MANY = settings(LAW, max_examples=80)
+MANY = examples(80)
 
 
 @MANY

@@ -19,7 +19,7 @@ def test_no_process_is_started(start: object) -> None:
 
 
 def test_no_connection_is_opened() -> None:
-    with pytest.raises(AssertionError, match="opens no connection"):
-        socket.create_connection(("127.0.0.1", 1))
-    with pytest.raises(AssertionError, match="opens no connection"):
-        socket.create_server(("127.0.0.1", 0))
+    with socket.socket() as one, pytest.raises(AssertionError, match="opens no connection"):
+        one.connect(("127.0.0.1", 1))
+    with socket.socket() as one, pytest.raises(AssertionError, match="opens no connection"):
+        one.bind(("127.0.0.1", 0))

@@ -5,14 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[2] / "bench"))
 
 import family
 import many_stacks

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[2] / "bench"))
 
 from compare.curve import GAP, HEIGHT, WIDTH, Line, growth, picture, spread
 from compare.scale import LIMIT, ending, lines_of, section

@@ -1,0 +1,1 @@
+"""Tests of the project around the code: workflows, hooks, packaging, files of git."""

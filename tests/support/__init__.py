@@ -1,0 +1,1 @@
+"""What tests share that are not in one folder."""

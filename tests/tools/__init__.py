@@ -1,0 +1,1 @@
+"""Tests of tools/ and bench/: programs of their own beside the package."""
