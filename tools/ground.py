@@ -15,9 +15,9 @@ from pathlib import Path
 from bootstrap_debian import OverlayUnreadable, Parent, read_overlay
 from buildsys.errors import BuildsysError
 from buildsys.oci.client import Registry
+from buildsys.oci.connections import Timeouts
 from buildsys.oci.http import RegistryProblem, Retries
 from buildsys.oci.reference import Reference
-from buildsys.oci.transport import Timeouts
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import read_settings
 from engine_daemons import is_running, registry_answers, start, stop

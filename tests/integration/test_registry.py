@@ -14,10 +14,10 @@ from uuid import uuid4
 import pytest
 
 from buildsys.oci.client import Registry
+from buildsys.oci.connections import Timeouts
 from buildsys.oci.credentials import Credential
 from buildsys.oci.http import NotFound, Retries, ServerError, Unreachable
 from buildsys.oci.reference import OCI_INDEX, OCI_MANIFEST, Descriptor, Reference, digest_of
-from buildsys.oci.transport import Timeouts
 
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"

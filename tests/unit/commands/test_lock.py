@@ -289,7 +289,7 @@ def test_outdated_is_what_its_tag_has_left() -> None:
 def test_outdated_says_what_is_gone_and_what_could_not_be_asked() -> None:
     transport = Transport(manifests={}, broken=["example.com/tools:1"])
     first, second = outdated(locked(linux_1=OLD, tools_1=OLD), registry(transport), Settings(), WEDNESDAY)
-    assert (first.name, first.note) == ("linux-1", "`example.com/linux:1` does not exist any more")
+    assert (first.name, first.note) == ("linux-1", "`example.com/linux:1` no longer exists")
     assert (second.name, second.after) == ("tools-1", None)
     assert "500" in second.note
 
