@@ -145,6 +145,8 @@ def _cause(error: BaseException) -> Exception:
         return TimeoutError(str(error))
     if isinstance(error, exceptions.ConnectTimeoutError) and not isinstance(error, exceptions.NewConnectionError):
         return ConnectTimeout(str(error))
+    if isinstance(error, exceptions.InvalidChunkLength):
+        return http.client.HTTPException("a part has no length that can be read")
     if isinstance(error, (OSError, http.client.HTTPException)):
         return error
     below = error.__cause__ or next((each for each in error.args if isinstance(each, BaseException)), None)

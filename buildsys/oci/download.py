@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import urllib3
+from urllib3.exceptions import InvalidHeader
 
 from buildsys.addresses import NoHttpAddress, cleaned, followed
 from buildsys.errors import Unavailable
@@ -72,6 +73,9 @@ def _once(address: str, url: str, connections: Connections) -> Download:
         try:
             body = stack.enter_context(opened)
         except (OSError, http.client.HTTPException, RegistryProblem) as error:
+            # What urllib3 does not accept is a content-length with two values.
+            if isinstance(error.__cause__, InvalidHeader):
+                raise _unreadable_length(address) from error
             raise Unreached(str(error)) from error
         except ValueError as error:
             # Its message quotes a part of the address, which may be a part of a password.
@@ -142,5 +146,9 @@ def _length(address: str, headers: urllib3.HTTPHeaderDict) -> int | None:
         return None
     length = stated.pop()
     if stated or not length.isdecimal():
-        raise Unusable(f"`{address}` answered with a length that cannot be read")
+        raise _unreadable_length(address)
     return int(length)
+
+
+def _unreadable_length(address: str) -> Unusable:
+    return Unusable(f"`{address}` answered with a length that cannot be read")

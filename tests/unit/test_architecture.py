@@ -127,7 +127,6 @@ def test_modules_at_the_root_import_only_each_other() -> None:
     assert wrong == {}
 
 
-@PENDING
 def test_configuration_knows_references_of_images_and_nothing_else_of_registries() -> None:
     wrong = [
         f"{name} imports {other}"
