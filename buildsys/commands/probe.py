@@ -197,7 +197,7 @@ def _parents(plan: Plan, settings: Settings, client: Registry, environ: Mapping[
         ParentFound(
             name=parent.name,
             problem=wrong.get(parent.name) or _lack(wanted[parent.name], answers[wanted[parent.name]]),
-            made_here=parent.locked.local,
+            built_here=parent.locked.local,
         )
         for parent in plan.parents
     )

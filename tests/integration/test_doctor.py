@@ -61,7 +61,7 @@ def test_engine_that_tests_run_on_has_no_error(docker: Docker, registry: str) ->
     assert found["engine"].found == docker.engine_version
     assert found["buildx"].found.partition(";")[0] == docker.buildx_version
     assert found["registry"].found == f"`{registry}` answers"
-    assert "can be had" in found["parents"].found
+    assert "are available" in found["parents"].found
     assert not found["parents"].found.startswith("0 of")
 
 

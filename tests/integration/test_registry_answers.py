@@ -21,7 +21,7 @@ import pytest
 
 from buildsys.oci.client import Registry
 from buildsys.oci.credentials import Credential
-from buildsys.oci.http import PLAIN_HTTP_HINT, NotFound, Retries, RetryNotice, Unauthorized, Unreachable
+from buildsys.oci.http import NotFound, Retries, RetryNotice, Unauthorized, Unreachable
 from buildsys.oci.reference import OCI_MANIFEST, Reference, digest_of
 
 Answer = tuple[int, dict[str, str], bytes]

@@ -20,7 +20,7 @@ GOOD = Facts(
     free=100_000_000_000,
     project=Found(value="/work"),
     bake_file=Found(value="up to date"),
-    parents=(ParentFound(name="debian-12", made_here=True), ParentFound(name="ubuntu-22.04")),
+    parents=(ParentFound(name="debian-12", built_here=True), ParentFound(name="ubuntu-22.04")),
 )
 
 
@@ -122,13 +122,13 @@ def test_old_bake_file_is_a_warning_since_buildsys_runs_the_sources() -> None:
 
 def test_parents_are_an_error_only_where_none_can_be_had() -> None:
     down = [ParentFound(name=f"p{number}", problem="down") for number in range(5)]
-    assert named(GOOD, "parents").found == "2 of 2 can be had (1 made on this machine)"
+    assert named(GOOD, "parents").found == "2 of 2 are available (1 built on this machine)"
     some = named(replace(GOOD, parents=(ParentFound(name="debian-12"), *down)), "parents")
-    assert (some.state, some.found) == (State.WARNING, "1 of 6 can be had; not `p0`, `p1`, `p2` and 2 more: down")
-    none = named(replace(GOOD, parents=(ParentFound(name="here", problem="gone", made_here=True), *down)), "parents")
+    assert (some.state, some.found) == (State.WARNING, "1 of 6 are available; not `p0`, `p1`, `p2` and 2 more: down")
+    none = named(replace(GOOD, parents=(ParentFound(name="here", problem="gone", built_here=True), *down)), "parents")
     assert (none.state, none.found) == (
         State.ERROR,
-        "0 of 6 can be had; not `here`: gone; not `p0`, `p1`, `p2` and 2 more: down",
+        "0 of 6 are available; not `here`: gone; not `p0`, `p1`, `p2` and 2 more: down",
     )
 
 
