@@ -6,6 +6,7 @@ import json
 import shutil
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def tls(tmp_path: Path) -> ssl.SSLContext:
     return context
 
 
-def registry_check(project: Path, registry: str, **given: str) -> tuple[str, str]:
+def registry_check(project: Path, registry: str, **given: Any) -> tuple[str, str]:
     """Return state and finding of doctor's check of the registry."""
     done = buildsys(project, "doctor", "--json", "--registry", f"{registry}/x", PATH="/nonexistent", **given)
     checks = {each["name"]: each for each in json.loads(done.stdout)["checks"]}
