@@ -132,7 +132,7 @@ def _reachable(reference: str, environment: Mapping[str, str]) -> bool:
 
 def _held(parents: Mapping[str, Parent]) -> bool:
     """Whether the registries of bootstrapped parents have them all."""
-    with Registry(timeouts=Timeouts(connect=3, read=10), retries=Retries(attempts=1)) as registry:
+    with Registry(environ=os.environ, timeouts=Timeouts(connect=3, read=10), retries=Retries(attempts=1)) as registry:
         wanted = [Reference.parse(f"{each.reference}@{each.digest}") for each in parents.values()]
         answers = registry.head_many(wanted)
     return all(answer is not None and not isinstance(answer, RegistryProblem) for answer in answers.values())

@@ -77,7 +77,7 @@ def test_engine_and_registry_that_are_down_are_two_errors_with_fixes(
     assert "disk" not in found
 
 
-def test_machine_without_docker_is_told_and_nothing_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_without_docker_is_reported_and_nothing_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     found = by_name(judge(look(os.environ)))
     assert found["docker"].state is State.ERROR
@@ -85,7 +85,9 @@ def test_machine_without_docker_is_told_and_nothing_is_raised(monkeypatch: pytes
     assert found["git"].state is State.WARNING
 
 
-def test_docker_that_is_another_program_by_that_name_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docker_that_is_another_program_by_that_name_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program(tmp_path, "docker", "echo podman version 4.3.1")
     monkeypatch.setenv("PATH", str(tmp_path))
     found = by_name(judge(look(os.environ)))
@@ -113,7 +115,7 @@ def test_docker_without_buildx_and_engine_is_two_errors(tmp_path: Path, monkeypa
         (503, "error", "failed (503)", "start it, or name another by `BUILDSYS_REGISTRY`"),
     ],
 )
-def test_registry_that_wants_a_login_is_told_apart_from_one_that_fails(
+def test_registry_that_wants_a_login_is_not_mistaken_for_one_that_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, state: str, words: str, fix: str | None
 ) -> None:
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
@@ -123,7 +125,7 @@ def test_registry_that_wants_a_login_is_told_apart_from_one_that_fails(
     assert words in found.found
 
 
-def test_settings_of_docker_that_cannot_be_read_are_told_and_nothing_is_raised(
+def test_settings_of_docker_that_cannot_be_read_are_reported_and_nothing_is_raised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "config.json").write_text("{", encoding="utf-8")
@@ -134,7 +136,7 @@ def test_settings_of_docker_that_cannot_be_read_are_told_and_nothing_is_raised(
     assert f"`{tmp_path}/config.json` cannot be read" in found.found
 
 
-def test_project_that_cannot_be_planned_is_told_with_the_place_of_its_first_mistake(project: Path) -> None:
+def test_project_that_cannot_be_planned_is_reported_with_the_place_of_its_first_mistake(project: Path) -> None:
     write_plan(Workspace(root=project), check=False)
     assert by_name(judge(look(os.environ, directory=project)))["bake file"].state is State.OK
     stacks = project / "stacks.yaml"

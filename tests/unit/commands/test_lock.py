@@ -54,13 +54,15 @@ def registry(transport: Transport) -> Registry:
 
 
 def index(word: str, **platforms: str) -> bytes:
-    """Return an index with a manifest for each platform, and what a build tells of itself, which has none."""
+    """Return an index with a manifest for each platform, and the attestation of a build, which has none."""
     listed = [
         {"mediaType": "m", "digest": digest, "size": 1, "platform": {"os": "linux", "architecture": name}}
         for name, digest in platforms.items()
     ]
-    told = {"mediaType": "m", "digest": OLD, "size": 1, "platform": {"os": "unknown", "architecture": "unknown"}}
-    return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "word": word, "manifests": [*listed, told]}).encode()
+    attestation = {"mediaType": "m", "digest": OLD, "size": 1, "platform": {"os": "unknown", "architecture": "unknown"}}
+    return json.dumps(
+        {"schemaVersion": 2, "mediaType": OCI_INDEX, "word": word, "manifests": [*listed, attestation]}
+    ).encode()
 
 
 LINUX, MIRROR, TOOLS = index("linux", arm64=OLD, amd64=OLD), index("mirror"), index("tools")
