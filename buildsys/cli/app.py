@@ -97,7 +97,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a stack: its layers, parameters and where each comes from, its environment."""
-    from buildsys.bake.definition import defaults
+    from buildsys.bake.targets import defaults
     from buildsys.commands import plan
     from buildsys.project.workspace import find_workspace
     from buildsys.report import console, documents

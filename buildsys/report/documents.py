@@ -6,16 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from buildsys.bake.assembly import assembly
-from buildsys.bake.definition import (
-    BAKE_FILE,
-    defaults,
-    node_arguments,
-    node_contexts,
-    plain,
-    stack_contexts,
-    stack_tags,
-)
+from buildsys.bake.hcl import Value, evaluate
+from buildsys.bake.targets import BAKE_FILE, defaults, node_target, stack_tag, stack_target
 from buildsys.config.model import SCHEMA_VERSION, Healthcheck
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action
 from buildsys.plan.keys import Keys
@@ -78,6 +70,7 @@ def _decided(target: str, keys: Keys | None, actions: Mapping[str, Action] | Non
 
 
 def _node(plan: Plan, node: Node, variables: Mapping[str, str]) -> dict[str, Any]:
+    target = node_target(plan, node)
     return {
         "name": node.name,
         "title": node.title,
@@ -89,22 +82,27 @@ def _node(plan: Plan, node: Node, variables: Mapping[str, str]) -> dict[str, Any
         "parent": node.parent.name if node.parent else None,
         "context": node.folder,
         "dockerfile": node.dockerfile,
-        "args": {name: plain(value, variables) for name, value in node_arguments(plan, node).items()},
-        "contexts": {name: plain(value, variables) for name, value in node_contexts(plan, node).items()},
+        "args": _evaluated(target.args, variables),
+        "contexts": _evaluated(target.contexts, variables),
         "packages": list(node.packages),
         "platforms": list(node.platforms),
     }
 
 
+def _evaluated(values: Mapping[str, Value], variables: Mapping[str, str]) -> dict[str, str]:
+    return {name: evaluate(value, variables) for name, value in values.items()}
+
+
 def _planned_stack(plan: Plan, stack: StackTarget, variables: Mapping[str, str]) -> dict[str, Any]:
+    target = stack_target(plan, stack, {})
     return {
         "name": stack.stack,
         "target": stack.name,
         "needs": list(stack.noded.needs),
         "parent": stack.noded.parent.name,
-        "tags": [plain(tag, variables) for tag in stack_tags(stack)],
-        "contexts": {name: plain(value, variables) for name, value in stack_contexts(plan, stack).items()},
-        "dockerfile": assembly(stack),
+        "tags": [evaluate(stack_tag(stack), variables)],
+        "contexts": _evaluated(target.contexts, variables),
+        "dockerfile": evaluate(target.dockerfile_inline, variables),
         "platforms": list(stack.noded.stack.platforms),
         "deprecated": stack.noded.stack.deprecated,
     }
@@ -130,7 +128,7 @@ def stack_document(plan: Plan, stack: StackTarget, variables: Mapping[str, str])
         "family": declared.family,
         "description": declared.description,
         "groups": list(stack.groups),
-        "tags": [plain(tag, variables) for tag in stack_tags(stack)],
+        "tags": [evaluate(stack_tag(stack), variables)],
         "deprecated": declared.deprecated,
         "parent_image": parent.images[0],
         "parent": parent.reference,

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from buildsys.bake.definition import defaults, plain, stack_tags
+from buildsys.bake.hcl import evaluate
+from buildsys.bake.targets import defaults, stack_tag
 from buildsys.config.model import Contents
 from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.names import tag_problem
@@ -135,11 +136,7 @@ def public_tags(made: Plan, targets: Collection[str], environ: Mapping[str, str]
     """Return the public tags of the stacks among some targets, with all variables put in."""
     check_tag(environ)
     variables = {**defaults(made), **environ}
-    return {
-        stack.name: tuple(plain(tag, variables) for tag in stack_tags(stack))
-        for stack in made.stacks
-        if stack.name in targets
-    }
+    return {stack.name: (evaluate(stack_tag(stack), variables),) for stack in made.stacks if stack.name in targets}
 
 
 def check_tag(environ: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from buildsys.bake.runtime import Publication
+from buildsys.bake.targets import Publication
 from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.interrupt import Stop

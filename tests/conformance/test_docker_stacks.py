@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from buildsys.bake.definition import BAKE_FILE, render
+from buildsys.bake.targets import BAKE_FILE, plan_definition
 from buildsys.commands.plan import make_plan
 from buildsys.config.model import Healthcheck, Kind
 from buildsys.plan.keys import folders_of, keys_of
@@ -129,7 +129,7 @@ def stacks(plan: Plan) -> dict[str, StackTarget]:
 
 
 def test_the_bake_file_is_what_the_plan_says(plan: Plan) -> None:
-    assert (EXAMPLE / BAKE_FILE).read_text(encoding="utf-8") == render(plan)
+    assert (EXAMPLE / BAKE_FILE).read_text(encoding="utf-8") == plan_definition(plan).to_hcl()
 
 
 def test_every_image_of_upstream_is_there_and_no_other(plan: Plan) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from buildsys.bake.definition import render
+from buildsys.bake.targets import plan_definition
 from buildsys.commands.plan import make_plan
 from buildsys.dockerfile.lint import split
 from buildsys.errors import InvalidInput
@@ -94,7 +94,7 @@ def planned(fields: dict[str, Any], value: str | None = None) -> tuple[StackTarg
         return None
     event("planned")
     (stack,) = made.stacks
-    return stack, dockerfile(blocks(render(made), "target")["img"])
+    return stack, dockerfile(blocks(plan_definition(made).to_hcl(), "target")["img"])
 
 
 def check(stack: StackTarget, text: str) -> None:
