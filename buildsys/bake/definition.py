@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -92,40 +92,36 @@ class Definition:
         """Return the text of an HCL file, which ends with a newline: equal definitions give equal bytes."""
         return write(self._items())
 
-    def to_json(self) -> str:
-        """Return the text of a JSON file from which bake reads the same, without the comments of targets."""
-        document: dict[str, Any] = {"//": self.comment} if self.comment else {}
-        document["variable"] = {
-            # A default may hold no call: bake looks for functions in it as if it were an expression.
-            each.name: {"description": each.description, "default": json_value(each.default)}
-            for each in self.variables
-        }
-        document["function"] = {
-            each.name: {"params": each.params, "result": json_value(each.result)} for each in self.functions
-        }
-        document["group"] = {each.name: {"targets": each.targets} for each in self.groups}
-        document["target"] = {
-            each.name: {name: json_value(value) for name, value in each.attributes()} for each in self.targets
-        }
-        return json.dumps({kind: blocks for kind, blocks in document.items() if blocks}, ensure_ascii=False, indent=1)
-
     def _items(self) -> Iterator[Item]:
         if self.comment:
             yield Comment(self.comment)
-        for variable in self.variables:
-            body = (Attribute("description", variable.description), Attribute("default", variable.default))
-            yield Block("variable", (variable.name,), body)
-        for function in self.functions:
-            params = [Expression(name) for name in function.params]
-            yield Block(
-                "function", (function.name,), (Attribute("params", params), Attribute("result", function.result))
-            )
-        for group in self.groups:
-            yield Block("group", (group.name,), (Attribute("targets", group.targets),))
+        for kind, name, attributes in self._blocks():
+            yield Block(kind, (name,), tuple(Attribute(key, value) for key, value in attributes))
         for target in self.targets:
             comment = (Comment(target.comment),) if target.comment else ()
-            yield Block(
-                "target",
-                (target.name,),
-                (*comment, *(Attribute(name, value) for name, value in target.attributes())),
-            )
+            body = (Attribute(key, value) for key, value in target.attributes())
+            yield Block("target", (target.name,), (*comment, *body))
+
+    def to_json(self) -> str:
+        """Return the text of a JSON file from which bake reads the same, without the comments of targets."""
+        document: dict[str, Any] = {"//": self.comment} if self.comment else {}
+        for kind, name, attributes in self._blocks():
+            document.setdefault(kind, {})[name] = {key: json_value(value) for key, value in attributes}
+        for function in self.functions:
+            # Names of parameters are keywords, not templates.
+            document["function"][function.name]["params"] = function.params
+        for target in self.targets:
+            attributes = target.attributes()
+            document.setdefault("target", {})[target.name] = {key: json_value(value) for key, value in attributes}
+        return json.dumps(document, ensure_ascii=False, indent=1)
+
+    def _blocks(self) -> Iterator[tuple[str, str, Iterable[tuple[str, Value]]]]:
+        """Yield kind, name and attributes of everything that is no target."""
+        for variable in self.variables:
+            # A default may hold no call: bake looks for functions in it as if it were an expression.
+            yield "variable", variable.name, (("description", variable.description), ("default", variable.default))
+        for function in self.functions:
+            params = [Expression(name) for name in function.params]
+            yield "function", function.name, (("params", params), ("result", function.result))
+        for group in self.groups:
+            yield "group", group.name, (("targets", group.targets),)

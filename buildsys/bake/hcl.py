@@ -21,6 +21,7 @@ _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # What cannot stand in a heredoc, which knows no backslash escapes.
 _NOT_IN_HEREDOC = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 _MARKER = re.compile(r"(\$+|%+)\{")
+_NOT_AS_IT_IS = re.compile(rf"{_UNSAFE.pattern}|[$%]\{{")
 # What would open an interpolation, or escape the one that is written for the character after it.
 _NOT_IN_JSON = re.compile(rf"[$%]+(?=\{{|{_NOT_IN_HEREDOC.pattern})|{_NOT_IN_HEREDOC.pattern}")
 
@@ -142,22 +143,19 @@ def _aligned(pairs: Sequence[tuple[str, str]], indent: str) -> Iterator[str]:
     run: list[tuple[str, str]] = []
     for name, text in pairs:
         several = "\n" in text
-        if several and not text.startswith("<<"):
-            yield from _run(run, indent)
-            run.clear()
-            yield f"{indent}{name} = {text}"
-            continue
-        run.append((name, text))
+        if not several or text.startswith("<<"):
+            run.append((name, text))
         if several:
             yield from _run(run, indent)
             run.clear()
+            if not text.startswith("<<"):
+                yield f"{indent}{name} = {text}"
     yield from _run(run, indent)
 
 
-def _run(pairs: Sequence[tuple[str, str]], indent: str) -> Iterator[str]:
-    width = max((len(name) for name, _ in pairs), default=0)
-    for name, text in pairs:
-        yield f"{indent}{name:<{width}} = {text}"
+def _run(pairs: Sequence[tuple[str, str]], indent: str) -> list[str]:
+    width = max([len(name) for name, _ in pairs], default=0)
+    return [f"{indent}{name:<{width}} = {text}" for name, text in pairs]
 
 
 def _value(value: Value, indent: str, used: int, *, top: bool = False) -> str:
@@ -222,6 +220,8 @@ def _escaped(text: str) -> str:
     `${` becomes `$${`. A further dollar before it would be read as part of the escape, so that one is
     written by its number; the same holds for the per cent sign.
     """
+    if not _NOT_AS_IT_IS.search(text):
+        return text
     text = _UNSAFE.sub(lambda found: _SHORT.get(found[0]) or _numbered(found[0]), text)
     return _MARKER.sub(lambda found: _numbered(found[1][1:]) + found[1][0] * 2 + "{", text)
 

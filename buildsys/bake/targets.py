@@ -10,8 +10,8 @@ from buildsys.bake.assembly import assembly
 from buildsys.bake.definition import ONLY_CACHED, Definition, Function, Group, Target, Variable
 from buildsys.bake.hcl import Expression, Heredoc, Template, Value, quoted
 from buildsys.names import MIRRORS_FOLDER
-from buildsys.plan.plan import Plan, StackTarget, epoch_of, origin_variable
-from buildsys.resolve.node import Node, NodedStack
+from buildsys.plan.plan import Plan, epoch_of, origin_variable
+from buildsys.resolve.node import ImageTarget, Node
 
 BAKE_FILE = "docker-bake.hcl"
 # What an optional context is bound to in a stack that lacks the layer: BuildKit takes it for an image without content.
@@ -55,7 +55,7 @@ NO_LABELS: Mapping[str, Mapping[str, str]] = {}
 
 
 def plan_definition(plan: Plan, labels: Mapping[str, Mapping[str, str]] = NO_LABELS) -> Definition:
-    """Return all targets and groups of a plan; `labels` are added to stacks, by target."""
+    """Return all targets and groups of a plan; `labels` are added to images, by target."""
     return Definition(
         comment=_HEAD,
         variables=variables(plan),
@@ -64,7 +64,7 @@ def plan_definition(plan: Plan, labels: Mapping[str, Mapping[str, str]] = NO_LAB
         targets=(
             _MIRRORS,
             *(node_target(plan, node) for node in plan.nodes),
-            *(stack_target(plan, stack, labels.get(stack.name, {})) for stack in plan.stacks),
+            *(image_target(plan, image, labels.get(image.name, {})) for image in plan.stacks),
         ),
     )
 
@@ -88,7 +88,7 @@ def run_definition(
         if isinstance(each, Node):
             target = node_target(plan, each, copies)
         else:
-            target = stack_target(plan, each, labels.get(each.name, {}))
+            target = image_target(plan, each, labels.get(each.name, {}))
         contexts = {name: _linked(value, references) for name, value in target.contexts.items()}
         target = replace(target, contexts=contexts, comment="", description=None)
         publication = (publications or {}).get(each.name)
@@ -140,28 +140,27 @@ def node_target(plan: Plan, node: Node, copies: Copies = NO_COPIES) -> Target:
     )
 
 
-def stack_target(plan: Plan, stack: StackTarget, labels: Mapping[str, str]) -> Target:
+def image_target(plan: Plan, image: ImageTarget, labels: Mapping[str, str]) -> Target:
     """Return the target that assembles a stack's image under its public names."""
-    declared = stack.noded.stack
-    contexts: dict[str, Value] = {"base": _base_of(plan, stack.noded)}
-    contexts |= {layer: f"target:{node}" for layer, node in stack.noded.artifacts}
+    contexts: dict[str, Value] = {"base": _base_of(plan, image)}
+    contexts |= {layer: f"target:{node}" for layer, node in image.artifacts}
     return Target(
-        name=stack.name,
-        comment=f"Deprecated: {declared.deprecated}" if declared.deprecated else "",
-        description=declared.description,
+        name=image.name,
+        comment=f"Deprecated: {image.deprecated}" if image.deprecated else "",
+        description=image.description,
         contexts=contexts,
-        dockerfile_inline=Heredoc(assembly(stack)),
-        tags=(stack_tag(stack),),
-        labels={"org.opencontainers.image.title": declared.name, **labels},
-        platforms=declared.platforms,
-        cache_from=_cache_from(stack.name, *stack.noded.needs),
-        cache_to=_cache_to(stack.name, "min"),
+        dockerfile_inline=Heredoc(assembly(image)),
+        tags=(public_tag(image),),
+        labels={"org.opencontainers.image.title": image.stack, **labels},
+        platforms=image.platforms,
+        cache_from=_cache_from(image.name, *image.below),
+        cache_to=_cache_to(image.name, "min"),
     )
 
 
-def stack_tag(stack: StackTarget) -> Template:
+def public_tag(image: ImageTarget) -> Template:
     """Return the public name of a stack's image."""
-    return Template((Expression("BUILDSYS_REGISTRY"), f"/{stack.stack}:", Expression("BUILDSYS_TAG")))
+    return Template((Expression("BUILDSYS_REGISTRY"), f"/{image.stack}:", Expression("BUILDSYS_TAG")))
 
 
 def published(target: Target, publication: Publication) -> Target:
@@ -256,7 +255,7 @@ _MIRRORS = Target(
 )
 
 
-def _base_of(plan: Plan, each: Node | NodedStack) -> Value:
+def _base_of(plan: Plan, each: Node | ImageTarget) -> Value:
     if each.base is not None:
         return f"target:{each.base}"
     assert each.parent is not None
@@ -276,7 +275,7 @@ def _arguments(plan: Plan, node: Node) -> Iterator[tuple[str, Value]]:
         yield f"{word}_SHA256", download.sha256 or ""
 
 
-def _in_order(plan: Plan, names: Iterable[str]) -> Iterator[Node | StackTarget]:
+def _in_order(plan: Plan, names: Iterable[str]) -> Iterator[Node | ImageTarget]:
     for name in sorted({*names}, key=plan.order.__getitem__):
         yield plan.targets[name]
 

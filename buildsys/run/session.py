@@ -72,7 +72,7 @@ def tell_targets(journal: Journal, decision: Decision, history: History, *, agai
                 layer=node.recipe.layer if node else "",
                 action=action.word,
                 reason=action.reason,
-                needs=node.below if node else tuple(dict.fromkeys(stacks[name].noded.needs)),
+                needs=node.below if node else tuple(dict.fromkeys(stacks[name].below)),
                 estimate=history.seconds.get(name),
             )
         )

@@ -14,7 +14,8 @@ from buildsys.oci.client import Registry
 from buildsys.oci.http import DigestMismatch, RegistryProblem, UnexpectedAnswer, UnreadableManifest
 from buildsys.oci.reference import OCI_MANIFEST, Descriptor, Manifest, Reference
 from buildsys.plan.keys import Fingerprint, Keys
-from buildsys.plan.plan import Plan, StackTarget
+from buildsys.plan.plan import Plan
+from buildsys.resolve.node import ImageTarget
 from buildsys.run.compose import Composed, Part, compose
 
 NODES = "nodes"
@@ -141,16 +142,16 @@ class Store:
         config = json.loads(self.registry.blob(parsed, manifest.config.digest))
         return Part(layers=manifest.layers, config=config)
 
-    def publish(self, stack: StackTarget, keyed: Fingerprint, nodes: Mapping[str, str]) -> PublishedImage | None:
+    def publish(self, stack: ImageTarget, keyed: Fingerprint, nodes: Mapping[str, str]) -> PublishedImage | None:
         """Compose a stack of nodes, given as references with digests, and put it under its key; return what is there.
 
         No layer byte moves: blobs are mounted from the nodes' repository. Returns None where the registry does not
         mount, or where the stack cannot be composed at all.
         """
-        base = stack.noded.base
+        base = stack.base
         if base is None or not can_compose(stack):
             return None
-        artifacts = [nodes[node] for _, node in stack.noded.artifacts]
+        artifacts = [nodes[node] for _, node in stack.artifacts]
         annotations = annotations_of(keyed)
         parts = [self.part(reference) for reference in (nodes[base], *artifacts)]
         image = compose(stack, parts[0], parts[1:], annotations)
@@ -159,7 +160,7 @@ class Store:
             return None
         self.registry.put_blob(target, image.config)
         self.registry.put_manifest(target, image.manifest, OCI_MANIFEST)
-        names = ["", *(layer for layer, _ in stack.noded.artifacts)]
+        names = ["", *(layer for layer, _ in stack.artifacts)]
         origins = [name for name, part in zip(names, parts, strict=True) for _ in part.layers]
         layers = tuple(zip(image.layers, origins, strict=True))
         return PublishedImage(reference=str(target.with_digest(image.digest)), layers=layers)
@@ -209,13 +210,13 @@ class Store:
         return tuple(moved), failed
 
 
-def can_compose(stack: StackTarget) -> bool:
+def can_compose(stack: ImageTarget) -> bool:
     """Whether a manifest over the blobs of nodes is all that a stack needs; else an engine assembles it.
 
     A stack that stands on a parent itself has blobs of another registry; WORKDIR makes its folder, which is a layer of
     its own; several platforms need an index. All else that layers say of an image stands in its config alone.
     """
-    return stack.noded.base is not None and not stack.config.workdir and len(stack.noded.stack.platforms) == 1
+    return stack.base is not None and not stack.config.workdir and len(stack.platforms) == 1
 
 
 def incoming_tag(target: str) -> str:

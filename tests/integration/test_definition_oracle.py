@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from buildsys.bake.definition import Definition, Target, Variable
@@ -21,6 +21,7 @@ from buildsys.bake.targets import Publication, plan_definition, run_definition
 from buildsys.commands.plan import make_plan
 from buildsys.project.workspace import Workspace
 from tests.integration.support import ROOT
+from tests.support.laws import examples
 
 pytestmark = [
     pytest.mark.buildx,
@@ -37,15 +38,8 @@ TRICKY = st.sampled_from(list("${%}\\\"~\n\t\r #()'`,=<>\x00\x01\x7f\x85\u2028\u
 TEXTS = st.text(TRICKY | st.characters(exclude_categories=["Cs"]), max_size=12).map(
     lambda text: unicodedata.normalize("NFC", text)
 )
-LAW = settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
-    max_examples=4,
-    # Bake is too slow for hundreds of smaller examples.
-    phases=[Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
+# Bake is too slow for hundreds of smaller examples.
+LAW = settings(examples(4), phases=[Phase.generate])
 
 
 def printed(name: str, text: str, targets: list[str], folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:

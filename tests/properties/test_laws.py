@@ -94,8 +94,8 @@ def test_adding_a_stack_changes_no_other_target(data: st.DataObject, project: Pr
 @given(project=projects())
 def test_every_layer_comes_after_what_it_requires_or_follows(project: Project) -> None:
     for stack in project.plan().stacks:
-        order = [each.name for each in stack.noded.layered.instances]
-        for each in stack.noded.layered.instances:
+        order = [each.name for each in stack.layers]
+        for each in stack.layers:
             needs = {
                 next(n for n in order if n.endswith("-os")) if need == OS else need for need in each.recipe.requires
             }
@@ -189,7 +189,7 @@ def test_every_variable_reaches_the_image_as_it_was_written(project: Project, pa
         expected: dict[str, str] = dict(parent)
         front: list[str] = []
         behind: list[str] = []
-        for each in stack.noded.layered.instances:
+        for each in stack.layers:
             said = project.layers[each.name].get("environment", {"set": {}})
             expected.update({k: v.replace("{{", "{").replace("}}", "}") for k, v in said["set"].items()})
             front = [*said.get("prepend", {}).get("SEARCH", []), *front]

@@ -35,7 +35,7 @@ OWNERS: dict[str, set[str]] = {
     "pydantic": {"config.schema", "config.schema_diagnostics"},
     "python_on_whales": {"buildkit.images"},
     "tenacity": {"oci.http", "run.worker", "commands.downloads"},
-    "packaging": {"resolve.stack_checks"},
+    "packaging": {"resolve.stack"},
     "rich": {"report.live"},
 }
 MODULES_IN_A_PACKAGE = 15
