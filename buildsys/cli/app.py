@@ -51,7 +51,7 @@ def plan(
     from datetime import date
 
     from buildsys.commands import plan, query
-    from buildsys.plan import freshness
+    from buildsys.plan.plan import stale
     from buildsys.project.workspace import find_workspace, named_prefix
     from buildsys.report import console, documents
 
@@ -65,7 +65,7 @@ def plan(
     talk = console.Screen(typer.get_text_stream("stderr"))
     for warning in planned.plan.warnings:
         console.show_diagnostic(warning, {}, talk, word="warning")
-    for layer, day in freshness.stale(planned.plan, date.today()):
+    for layer, day in stale(planned.plan, date.today()):
         talk.line(f"warning: the packages of `{layer}` are of {day}: `buildsys lock --update {layer}` makes them fresh")
     state = "docker-bake.hcl is written." if planned.written else "docker-bake.hcl is up to date."
     named = named_prefix(workspace, os.environ) is not None
@@ -97,7 +97,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a stack: its layers, parameters and where each comes from, its environment."""
-    from buildsys.bake.definition import defaults
+    from buildsys.bake.targets import defaults
     from buildsys.commands import plan
     from buildsys.project.workspace import find_workspace
     from buildsys.report import console, documents

@@ -92,7 +92,7 @@ def affected(
     note = None
     try:
         made, changes = query.differences(workspace, since)
-        stacks = [each for each in changes if each.kind == "image" and each.word != "removed"]
+        stacks = [each for each in changes if each.kind == "image" and each.change != "removed"]
     except ShallowClone as error:
         made = plan.make_plan(workspace.tree())
         stacks = tables.everything(made)
@@ -124,7 +124,7 @@ def graph(
     workspace = find_workspace(context.obj)
     if affected is not None:
         made, changes = query.differences(workspace, affected)
-        words = {each.target: each.word for each in changes if each.word != "removed"}
+        words: dict[str, str] = {each.target: each.change for each in changes if each.change != "removed"}
         only = set(words)
     else:
         found = query.look(workspace, os.environ, offline=offline)

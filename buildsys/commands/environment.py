@@ -12,8 +12,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 
-from buildsys.bake.hcl import Attribute, Block, write
-from buildsys.bake.runtime import Publication, published_attributes
+from buildsys.bake.definition import Definition, Target
+from buildsys.bake.targets import Publication, published
 from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.entitlements import check_paths
 from buildsys.buildkit.failure import Failure, FailureKind
@@ -269,14 +269,14 @@ def _bake(
     stop: Stop,
     environment: Mapping[str, str],
 ) -> BakeResult:
-    body = (
-        Attribute("context", dockerfile.parent.relative_to(workspace.root).as_posix()),
-        Attribute("dockerfile", dockerfile.name),
-        Attribute("contexts", {"base": f"docker-image://{base}"}),
-        *published_attributes(publication),
+    target = Target(
+        name=TARGET,
+        context=dockerfile.parent.relative_to(workspace.root).as_posix(),
+        dockerfile=dockerfile.name,
+        contexts={"base": f"docker-image://{base}"},
     )
-    file = dockerfile.parent.parent / "custom.hcl"
-    write_whole(file, write([Block("target", (TARGET,), body)]).encode())
+    file = dockerfile.parent.parent / "custom.json"
+    write_whole(file, Definition(targets=(published(target, publication),)).to_json().encode())
     call = BakeCall(
         root=workspace.root,
         files=(file.relative_to(workspace.root).as_posix(),),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from buildsys.bake.definition import BAKE_FILE, render
+from buildsys.bake.targets import BAKE_FILE, plan_definition
 from buildsys.config.catalog import load
 from buildsys.config.lockfile import LOCK_FILE, OVERLAY_FILE, Lock, overlaid, parse_lock
 from buildsys.config.model import Catalog
@@ -50,7 +50,7 @@ def write_plan(workspace: Workspace, *, check: bool) -> Planned:
     given = sorted({path for node in made.nodes for _, path in node.folders})
     if diagnostics := tuple(without_files(made, contents_of(workspace, made, given))):
         raise InvalidInput(diagnostics)
-    text = render(made)
+    text = plan_definition(made).to_hcl()
     if check:
         workspace.check(BAKE_FILE, text, remedy="buildsys plan")
     return Planned(plan=made, text=text, written=not check and workspace.write(BAKE_FILE, text))

@@ -39,7 +39,7 @@ def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, ove
     """
     made = make_plan(workspace.tree(), overlay=overlay)
     keys = keys_of(made, contents_of(workspace, made))
-    wanted = [stack.name for stack in made.stacks if not stack.noded.stack.deprecated]
+    wanted = [stack.name for stack in made.stacks if not stack.deprecated]
     if offline:
         return PlannedActions(plan=made, keys=keys, actions=decide(made, keys, {}, {}, wanted))
     if named_prefix(workspace, environ) is None:
@@ -110,7 +110,7 @@ def explain(found: PlannedActions, word: str) -> Explanation:
         key=keyed.key,
         inputs=keyed.inputs,
         action=found.actions[target],
-        below=node.below if node else stack.noded.needs if stack else (),
+        below=node.below if node else stack.below if stack else (),
         users=users_of(found.plan, target) if node else (),
     )
 

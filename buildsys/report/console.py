@@ -12,7 +12,8 @@ from buildsys.config.model import Kind
 from buildsys.errors import BuildsysError, Diagnostic, Differs
 from buildsys.masks import Mask
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action
-from buildsys.plan.plan import Plan, StackTarget
+from buildsys.plan.plan import Plan
+from buildsys.resolve.node import ImageTarget
 from buildsys.switches import wants_colour
 from buildsys.texts import shown
 
@@ -89,18 +90,17 @@ def show_plan(plan: Plan, *, state: str, screen: Screen) -> None:
     """Write one line per target in build order, and the count."""
     rows = [("node", node.title, node.name) for node in plan.nodes]
     for stack in plan.stacks:
-        declared = stack.noded.stack
-        rows.append(("image", declared.name, _of_what(stack) + (" · deprecated" if declared.deprecated else "")))
+        rows.append(("image", stack.stack, _of_what(stack) + (" · deprecated" if stack.deprecated else "")))
     for line in columns(rows):
         screen.line(line)
-    deprecated = sum(stack.noded.stack.deprecated is not None for stack in plan.stacks)
+    deprecated = sum(stack.deprecated is not None for stack in plan.stacks)
     note = f" ({deprecated} deprecated)" if deprecated else ""
     screen.line(f"{_count(len(plan.nodes), 'node')}, {_count(len(plan.stacks), 'image')}{note}. {state}")
 
 
-def _of_what(stack: StackTarget) -> str:
-    artifacts = [layer for layer, _ in stack.noded.artifacts]
-    base = stack.noded.base or stack.noded.parent.name
+def _of_what(stack: ImageTarget) -> str:
+    artifacts = [layer for layer, _ in stack.artifacts]
+    base = stack.base or stack.parent.name
     return " + ".join([base, *artifacts])
 
 
@@ -112,14 +112,14 @@ def show_list(plan: Plan, screen: Screen) -> None:
     """Write the stacks by family, and the groups."""
     families = [(family.name, family.description) for family in plan.families]
     for name, description in [*families, (None, "single stacks")]:
-        stacks = [stack for stack in plan.stacks if stack.noded.stack.family == name]
+        stacks = [stack for stack in plan.stacks if stack.family == name]
         if not stacks:
             continue
         screen.line(screen.styled(name or "single stacks", "bold") + (f"  {description}" if name else ""))
         rows = []
         for stack in stacks:
             groups = [group for group in stack.groups if group != name]
-            mark = f"deprecated: {stack.noded.stack.deprecated}" if stack.noded.stack.deprecated else ""
+            mark = f"deprecated: {stack.deprecated}" if stack.deprecated else ""
             rows.append((stack.stack, " ".join(groups), mark))
         for line in columns(rows):
             screen.line(line)
@@ -129,20 +129,19 @@ def show_list(plan: Plan, screen: Screen) -> None:
 def show_stack(plan: Plan, target: str, screen: Screen) -> None:
     """Write a stack's layers with their parameters and where these come from, and the merged environment."""
     stack = next(each for each in plan.stacks if each.name == target)
-    declared = stack.noded.stack
-    parent = plan.parent(stack.noded.parent.name)
-    screen.line(f"{screen.styled(declared.name, 'bold')}  {declared.description}")
-    if declared.deprecated:
-        screen.line(f"deprecated: {declared.deprecated}")
+    parent = plan.parent(stack.parent.name)
+    screen.line(f"{screen.styled(stack.stack, 'bold')}  {stack.description}")
+    if stack.deprecated:
+        screen.line(f"deprecated: {stack.deprecated}")
     screen.line(f"parent    {parent.reference}")
     if parent.locked.digest is None:
         screen.line(f"          not pinned: {parent.locked.reason}")
     screen.line(f"groups    {' '.join(stack.groups)}")
-    screen.line(f"platforms {' '.join(declared.platforms)}")
-    screen.line(f"declared  {declared.location}")
+    screen.line(f"platforms {' '.join(stack.platforms)}")
+    screen.line(f"declared  {stack.location}")
     screen.line("layers")
-    nodes = dict(stack.noded.artifacts)
-    for each in stack.noded.layered.instances:
+    nodes = dict(stack.artifacts)
+    for each in stack.layers:
         flavour = f" ({each.parameters['flavour']})" if "flavour" in each.parameters else ""
         kind = "system" if each.recipe.kind is Kind.SYSTEM else "artifact"
         screen.line(f"  {screen.styled(each.name, 'bold')}{flavour}  {kind}, {each.why}")

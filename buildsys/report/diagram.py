@@ -27,8 +27,7 @@ class View:
 
 def view(plan: Plan, words: Mapping[str, str], only: Collection[str] | None = None) -> View:
     """Return the view of the whole plan, or of some targets with everything that they need; reduced transitively."""
-    needs: dict[str, tuple[str, ...]] = {node.name: node.below for node in plan.nodes}
-    needs |= {stack.name: stack.noded.needs for stack in plan.stacks}
+    needs = dict(plan.needs)
     if only is not None:
         kept = closure(needs, only)
         needs = {name: below for name, below in needs.items() if name in kept}

@@ -7,8 +7,8 @@ from typing import Any
 
 from buildsys.commands.lock import Change
 from buildsys.commands.query import Explanation
-from buildsys.plan.actions import Difference, short, told
-from buildsys.plan.diff import ADDED, Changed
+from buildsys.plan.actions import Difference, format_difference, short
+from buildsys.plan.diff import Changed, ChangeKind
 from buildsys.plan.plan import Plan
 from buildsys.report.console import Screen, columns
 
@@ -58,7 +58,7 @@ def _difference(difference: Difference | None) -> str:
         word = "is new" if difference.before is None else "is gone" if difference.after is None else "changed"
         kind, _, path = difference.name.partition(" ")
         return f"{path if kind == 'file' else path.partition(' ')[2]} {word}"
-    return told(difference)
+    return format_difference(difference)
 
 
 def _reason(plan: Plan, each: Changed) -> str:
@@ -71,7 +71,7 @@ def _reason(plan: Plan, each: Changed) -> str:
 
 def show_changes(plan: Plan, changes: Sequence[Changed], screen: Screen) -> None:
     """Write what differs, and how much it is."""
-    for line in columns((each.word, each.kind, each.title, _reason(plan, each)) for each in changes):
+    for line in columns((each.change, each.kind, each.title, _reason(plan, each)) for each in changes):
         screen.line(line)
     nodes = sum(each.kind == "node" for each in changes)
     screen.line(f"{nodes} nodes and {len(changes) - nodes} images differ" if changes else "nothing differs")
@@ -86,7 +86,9 @@ def show_affected(plan: Plan, stacks: Sequence[Changed], screen: Screen, *, why:
 
 def everything(plan: Plan) -> list[Changed]:
     """Return every image as changed, for where nothing can be compared."""
-    return [Changed(target=stack.name, title=stack.stack, kind="image", word=ADDED) for stack in plan.stacks]
+    return [
+        Changed(target=stack.name, title=stack.stack, kind="image", change=ChangeKind.ADDED) for stack in plan.stacks
+    ]
 
 
 def changes_document(changes: Sequence[Changed]) -> list[dict[str, Any]]:
@@ -96,7 +98,7 @@ def changes_document(changes: Sequence[Changed]) -> list[dict[str, Any]]:
             "name": each.title if each.kind == "image" else each.target,
             "target": each.target,
             "kind": each.kind,
-            "change": each.word,
+            "change": each.change,
             "cause": each.cause,
             "input": each.difference.name if each.difference else None,
             "before": each.difference.before if each.difference else None,

@@ -36,7 +36,7 @@ OWNERS: dict[str, set[str]] = {
     "python_on_whales": {"buildkit.images"},
     "tenacity": {"oci.http", "run.worker"},
     "urllib3": {"oci.connections", "oci.download"},
-    "packaging": {"resolve.stack_checks"},
+    "packaging": {"resolve.stack"},
     "rich": {"report.live"},
 }
 MODULES_IN_A_PACKAGE = 15

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from buildsys.bake.definition import defaults, plain
-from buildsys.bake.hcl import Expression, Template
+from buildsys.bake.hcl import Expression, Template, evaluate
+from buildsys.bake.targets import defaults
 from buildsys.report.documents import list_document, plan_document, text
 from tests.unit.trees import planned, tree
 
@@ -20,9 +20,9 @@ def test_document_says_its_version_first_and_keeps_what_is_not_ascii() -> None:
 
 
 def test_variables_are_put_in_and_literals_are_not_read_again() -> None:
-    assert plain(Template((Expression("A"), "/${A}:", Expression("B"))), {"A": "${B}", "B": "2"}) == "${B}/${A}:2"
-    assert plain(Expression("A"), {"A": "1"}) == "1"
-    assert plain("${A}", {"A": "1"}) == "${A}"
+    assert evaluate(Template((Expression("A"), "/${A}:", Expression("B"))), {"A": "${B}", "B": "2"}) == "${B}/${A}:2"
+    assert evaluate(Expression("A"), {"A": "1"}) == "1"
+    assert evaluate("${A}", {"A": "1"}) == "${A}"
 
 
 def test_tags_and_contexts_have_the_defaults_of_all_variables() -> None:
