@@ -176,7 +176,7 @@ def make_report(
 ) -> None:
     """Make the page of a run again from its events."""
     from buildsys.project.workspace import find_workspace
-    from buildsys.report.html.written import write_report
+    from buildsys.report.html.page import write_report
 
     typer.echo(write_report(find_workspace(context.obj), events, output))
 

@@ -39,7 +39,7 @@ def environment(
     from buildsys.project.workspace import find_workspace
     from buildsys.report import console
     from buildsys.report.live import listener
-    from buildsys.report.summary import failure_lines
+    from buildsys.report.text import failure_lines
     from buildsys.run.store import open_store
 
     workspace = find_workspace(context.obj)

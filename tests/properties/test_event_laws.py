@@ -18,11 +18,10 @@ from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.errors import BuildsysError
 from buildsys.events.events import _KINDS, Event, RunBegan, TargetEnded, line_of, read_lines
 from buildsys.events.history import History, after
-from buildsys.events.summary import summarise
+from buildsys.events.model import run_model
 from buildsys.project.workspace import Workspace
-from buildsys.report.html.page import page
-from buildsys.report.html.written import write_report
-from buildsys.report.status import RunState
+from buildsys.report.html.page import page, write_report
+from buildsys.report.status import RunStatus
 
 # Few names, so that events are often about the same target; half a character and markup among them.
 TEXTS = st.sampled_from(["", "a", "b", "c", "node", "image", "build", "made", "failed", "\ud800", "<b>", "new", "run"])
@@ -73,14 +72,14 @@ def objects() -> st.SearchStrategy[dict[str, Any]]:
 @given(st.lists(objects(), max_size=8))
 def test_whatever_events_say_they_are_read_counted_and_drawn(values: list[dict[str, Any]]) -> None:
     events = tuple(read_lines(map(json.dumps, values)))
-    summarise(events)
-    after(History(), events)
-    state = RunState()
+    run = run_model(events)
+    after(History(), run)
+    status = RunStatus()
     for event in events:
-        state.take(event)
-    state.left(1.0)
-    state.running(1.0)
-    page(events, events).encode()
+        status.take(event)
+    status.progress(1.0)
+    status.running(1.0)
+    page(run, run).encode()
 
 
 @given(st.lists(st.one_of(st.binary(max_size=40), objects().map(lambda each: json.dumps(each).encode())), max_size=5))
