@@ -13,11 +13,11 @@ from buildsys.buildkit.docker import find_docker
 from buildsys.buildkit.failure import Failure
 from buildsys.buildkit.images import DockerSnapshot, pull_image
 from buildsys.buildkit.interrupt import Stop
+from buildsys.cli.screens import output
 from buildsys.errors import BuildsysError
 from buildsys.events.journal import Journal, open_journal
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
-from buildsys.report.console import Screen
 from buildsys.report.live import listener
 from buildsys.report.summary import show_summary
 from buildsys.run import local, publish
@@ -72,9 +72,9 @@ def execute(
         page = _page(journal) if is_shown else ""
     if is_shown:
         try:
-            show_summary(journal.model, Screen(), report=page, command=options.command)
+            show_summary(journal.model, output(), report=page, command=options.command)
         except OSError:
-            # Nobody reads any more, or the disk is full: neither changes how the run ended. Python would complain at
+            # The reader is gone or the disk is full: neither changes how the run ended, and Python would complain at
             # its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if broken is not None:

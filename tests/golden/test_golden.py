@@ -28,7 +28,7 @@ def outcome(project: Path) -> tuple[str, str]:
         return BAKE_FILE, render(make_plan(tree))
     except BuildsysError as error:
         screen = io.StringIO()
-        show_error(error, dict(tree), Screen(screen))
+        show_error(error, dict(tree), Screen(screen, {}))
         return "error.txt", screen.getvalue()
 
 
