@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buildsys.buildkit.failure import Failure, FailureKind
@@ -69,6 +69,8 @@ def objects() -> st.SearchStrategy[dict[str, Any]]:
     return st.builds(lambda one, other: {**one, **other}, right, st.one_of(wrong, deep))
 
 
+# The first page of a process compiles its templates.
+@settings(deadline=None)
 @given(st.lists(objects(), max_size=8))
 def test_whatever_events_say_they_are_read_counted_and_drawn(values: list[dict[str, Any]]) -> None:
     events = tuple(read_lines(map(json.dumps, values)))
@@ -82,6 +84,7 @@ def test_whatever_events_say_they_are_read_counted_and_drawn(values: list[dict[s
     page(run, run).encode()
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=40), objects().map(lambda each: json.dumps(each).encode())), max_size=5))
 def test_whatever_a_file_holds_a_page_or_a_message_comes_of_it(lines: list[bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -7,6 +7,7 @@ allows this script and this style and nothing more, so no text of a build can be
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import io
 import os
@@ -164,6 +165,7 @@ def _policy(script: str, style: str) -> str:
     )
 
 
+@functools.cache
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
