@@ -27,7 +27,7 @@ def ended_well(done: Run, code: int = FAILED) -> None:
 
 def summary_of(done: Run) -> str:
     ended_well(done)
-    assert "made nothing" in done.stdout, done.output
+    assert "built nothing" in done.stdout, done.output
     return done.stdout
 
 

@@ -173,7 +173,7 @@
   }
   const follow = () => {
     if (!location.hash.startsWith("#target=")) return;
-    try { show(decodeURIComponent(location.hash.slice(8))); } catch { /* A hash that somebody cut in two. */ }
+    try { show(decodeURIComponent(location.hash.slice(8))); } catch { /* A truncated hash. */ }
   };
   window.addEventListener("hashchange", follow);
   follow();
