@@ -67,9 +67,9 @@ def execute(
         except BuildsysError as error:
             broken, code = error, int(error.exit_code)
         journal.end(code, time.monotonic() - began, stop.signal or 0)
-        has_ended_targets = any(each.ended for each in journal.model.targets.values())
-        is_shown = broken is None or has_ended_targets
-        page = _page(journal) if is_shown else ""
+        is_shown = broken is None or any(each.ended for each in journal.model.targets.values())
+        # Drawing a page takes longer than a run with nothing to do; `buildsys report` draws it on demand.
+        page = _page(journal) if is_shown and (code or journal.model.work) else ""
     if is_shown:
         try:
             show_summary(journal.model, output(), report=page, command=options.command)
