@@ -174,6 +174,19 @@ class RunModel:
         match event:
             case RunBegan():
                 self.head = event
+            case Noted():
+                self._note(event)
+            case TagsMoved():
+                self.tags.append(event)
+            case RunEnded():
+                self.done = event
+            case _:
+                self._take_of_target(event)
+
+    def _take_of_target(
+        self, event: TargetPlanned | TargetStarted | StepBegan | StepEnded | Retried | TargetEnded
+    ) -> None:
+        match event:
             case TargetPlanned():
                 self._plan(event)
             case TargetStarted():
@@ -186,12 +199,6 @@ class RunModel:
                 self._retry(event)
             case TargetEnded():
                 self._end(event)
-            case Noted():
-                self._note(event)
-            case TagsMoved():
-                self.tags.append(event)
-            case RunEnded():
-                self.done = event
 
     def close(self) -> None:
         """Let what is still open end with the run, which has ended or was cut off."""

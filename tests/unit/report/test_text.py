@@ -97,7 +97,7 @@ def test_time_left_is_a_lower_bound_where_some_targets_are_not_known() -> None:
         ("exporting cache to registry", StepKind.CACHE_EXPORT, "writing the cache"),
     ],
 )
-def test_step_is_told_by_what_it_does(name: str, kind: str, words: str) -> None:
+def test_step_is_named_by_what_it_does(name: str, kind: str, words: str) -> None:
     assert step_words(name, kind) == words
 
 
