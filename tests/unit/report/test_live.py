@@ -1,4 +1,4 @@
-"""A run on a terminal: what stands on the screen, exactly."""
+"""A run on a terminal: the exact content of the screen."""
 
 from __future__ import annotations
 

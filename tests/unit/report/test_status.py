@@ -1,4 +1,4 @@
-"""Where a run stands, from its events so far."""
+"""How far a run is, from its events so far."""
 
 from __future__ import annotations
 
