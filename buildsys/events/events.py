@@ -75,7 +75,7 @@ class StepBegan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepEnded:
-    """A step has ended. `kind` is a `progress.StepKind`; times are seconds since 1970; `cached`: it was not executed."""
+    """The end of a step. `kind` is a `progress.StepKind`; times are seconds since 1970; `cached`: not executed."""
 
     at: float
     target: str
