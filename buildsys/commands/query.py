@@ -12,7 +12,7 @@ from buildsys.commands.plan import make_plan
 from buildsys.config.lockfile import LOCK_FILE, OVERLAY_FILE, Lock, lock_text, parse_lock
 from buildsys.errors import Diagnostic, Differs, InvalidInput
 from buildsys.plan.actions import BUILD, Action, decide
-from buildsys.plan.diff import Changed, compare, users_of
+from buildsys.plan.diff import Changed, ChangeKind, compare, users_of
 from buildsys.plan.keys import Keys, folders_of, keys_of
 from buildsys.plan.plan import Plan
 from buildsys.plan.selection import select
@@ -182,3 +182,10 @@ def moved_upstream(workspace: Workspace, environ: Mapping[str, str], today: date
     settings = read_settings(workspace.root, environ)
     with registry_of(settings, environ) as registry:
         return _masked(outdated(made, registry, settings, today), workspace)
+
+
+def everything(plan: Plan) -> list[Changed]:
+    """Return every image as changed, for a revision that cannot be read."""
+    return [
+        Changed(target=stack.name, title=stack.stack, kind="image", change=ChangeKind.ADDED) for stack in plan.stacks
+    ]

@@ -1,10 +1,10 @@
-"""A plan as JSON documents for other programs; fields are added, never changed, within one schema version."""
+"""Plans and answers as JSON documents for programs; within a schema version fields are only added."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from buildsys.bake.hcl import Value, evaluate
 from buildsys.bake.targets import BAKE_FILE, defaults, image_target, node_target, public_tag
@@ -15,6 +15,12 @@ from buildsys.plan.plan import Plan
 from buildsys.resolve.image import duration_text
 from buildsys.resolve.node import ImageTarget, Node
 
+if TYPE_CHECKING:
+    # Only for annotations: a document of a plan does not wait for the modules of other commands.
+    from buildsys.commands.lock import Change
+    from buildsys.commands.query import Explanation
+    from buildsys.plan.diff import Changed
+
 
 def text(document: Mapping[str, Any]) -> str:
     """Return a document as JSON text."""
@@ -22,7 +28,7 @@ def text(document: Mapping[str, Any]) -> str:
 
 
 def plan_document(plan: Plan, keys: Keys | None = None, actions: Mapping[str, Action] | None = None) -> dict[str, Any]:
-    """Return what `plan --json` prints: nodes in build order, stacks by name; what is done about each, if known."""
+    """Return what `plan --json` prints: nodes in build order, stacks by name; the action for each, if known."""
     variables = defaults(plan)
     return {
         "bake_file": BAKE_FILE,
@@ -171,3 +177,40 @@ def _healthcheck(healthcheck: Healthcheck | None) -> dict[str, Any] | None:
         **{name: None if value is None else duration_text(value) for name, value in durations.items()},
         "retries": healthcheck.retries,
     }
+
+
+def explanation_document(found: Explanation) -> dict[str, Any]:
+    """Return an explanation for JSON."""
+    return {
+        "name": found.target,
+        "title": found.title,
+        "key": found.key,
+        "action": found.action.word,
+        "reason": found.action.reason,
+        "reference": found.action.reference,
+        "needs": list(found.below),
+        "used_by": list(found.users),
+        "inputs": dict(found.inputs),
+    }
+
+
+def changes_document(changes: Sequence[Changed]) -> list[dict[str, Any]]:
+    """Return differences for JSON."""
+    return [
+        {
+            "name": each.title if each.kind == "image" else each.target,
+            "target": each.target,
+            "kind": each.kind,
+            "change": each.change,
+            "cause": each.cause,
+            "input": each.difference.name if each.difference else None,
+            "before": each.difference.before if each.difference else None,
+            "after": each.difference.after if each.difference else None,
+        }
+        for each in changes
+    ]
+
+
+def lock_document(changes: Sequence[Change]) -> list[dict[str, Any]]:
+    """Return entries of the lock for JSON."""
+    return [{"name": c.name, "before": c.before, "after": c.after, "note": c.note or None} for c in changes]

@@ -28,7 +28,7 @@ def outcome(project: Path) -> tuple[str, str]:
         return BAKE_FILE, plan_definition(make_plan(tree)).to_hcl()
     except BuildsysError as error:
         screen = io.StringIO()
-        show_error(error, dict(tree), Screen(screen))
+        show_error(error, dict(tree), Screen(screen, {}))
         return "error.txt", screen.getvalue()
 
 

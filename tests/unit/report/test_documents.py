@@ -26,9 +26,9 @@ def test_variables_are_put_in_and_literals_are_not_read_again() -> None:
 
 
 def test_tags_and_contexts_have_the_defaults_of_all_variables() -> None:
-    made = planned(tree(STACKS))
-    found = plan_document(made)
-    assert found["variables"] == defaults(made)
+    plan = planned(tree(STACKS))
+    found = plan_document(plan)
+    assert found["variables"] == defaults(plan)
     stack = found["stacks"][0]
     assert (stack["name"], stack["target"], stack["tags"]) == ("one.1", "one_1", ["host:5000/x/one.1:latest"])
     assert stack["contexts"] == {"base": "target:system-1", "fast": stack["contexts"]["fast"]}
@@ -37,10 +37,10 @@ def test_tags_and_contexts_have_the_defaults_of_all_variables() -> None:
 
 
 def test_nodes_and_stacks_of_the_document_are_those_of_the_plan() -> None:
-    made = planned(tree(STACKS))
-    found = json.loads(text(plan_document(made)))
-    assert [node["name"] for node in found["nodes"]] == [node.name for node in made.nodes]
-    assert [node["needs"] for node in found["nodes"]] == [list(node.below) for node in made.nodes]
+    plan = planned(tree(STACKS))
+    found = json.loads(text(plan_document(plan)))
+    assert [node["name"] for node in found["nodes"]] == [node.name for node in plan.nodes]
+    assert [node["needs"] for node in found["nodes"]] == [list(node.below) for node in plan.nodes]
     assert found["summary"] == {"nodes": 3, "stacks": 1, "deprecated": 0}
     assert found["groups"] == {"cpu": ["one_1"], "default": ["one_1"], "gpu": []}
 
