@@ -97,3 +97,11 @@ class Differs(BuildsysError):
     def __init__(self, message: str, *, difference: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.difference = difference
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
+    """Return the hint that names what is nearest to a word that nobody knows; without a near one, `otherwise`."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), 1)
+    return f"did you mean `{near[0]}`?" if near else otherwise

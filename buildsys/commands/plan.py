@@ -58,9 +58,10 @@ def write_plan(workspace: Workspace, *, check: bool) -> Planned:
 
 def schemas(workspace: Workspace | None, *, check: bool) -> Mapping[str, str]:
     """Return the JSON Schemas by file name; with a workspace write them to `schemas/`, or only check them there."""
-    from buildsys.config.schema import FILES, json_schema
+    from buildsys.config.catalog import SCHEMAS
+    from buildsys.config.schema import json_schema
 
-    found = {f"{name}.schema.json": json_schema(name) for name in FILES}
+    found = {f"{name}.schema.json": json_schema(record) for name, record in SCHEMAS.items()}
     for name, text in found.items() if workspace else ():
         assert workspace is not None
         if check:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 
 from buildsys.config.model import ParameterType
 from buildsys.config.scope import Scope
 from buildsys.config.source import Path
 from buildsys.dockerfile import lint
-from buildsys.errors import Diagnostic, Location
+from buildsys.errors import Diagnostic, Location, did_you_mean
 from buildsys.names import OWN_ARGUMENTS, PLATFORM_ARGUMENTS, argument_problem, is_switch
 
 
@@ -26,22 +25,20 @@ def check_inputs(scope: Scope, declared: Mapping[str, bool]) -> None:
 
 def _inputs(scope: Scope, declared: Mapping[str, bool]) -> Iterator[tuple[str, str, Path]]:
     """Yield the argument, the words for a message, and the place of each input of the layer."""
-    for name, _, path in scope.fields.joined("parameters"):
-        parameter = scope.parameters[name]
+    for name, parameter in scope.parameters.items():
         # A folder is a context, and an argument only where the Dockerfile asks for its path.
         if (
             parameter.type is not ParameterType.FOLDER
             or parameter.argument in declared
             or is_switch(parameter.argument)
         ):
-            yield parameter.argument, f"the parameter `{name}`", path
-    for name, _, path in scope.fields.joined("downloads"):
+            yield parameter.argument, f"the parameter `{name}`", ("parameters", name)
+    for name in scope.said.downloads:
         for argument in download_arguments(name):
-            yield argument, f"the download `{name}`", path
-    value, path = scope.get("arguments")
-    for index, fields in enumerate(value if isinstance(value, list) else []):
-        for name in fields.lines:
-            yield name, f"the lines of `{name}`", (*path, index, "lines", name)
+            yield argument, f"the download `{name}`", ("downloads", name)
+    for index, arguments in enumerate(scope.said.arguments):
+        for name in arguments.lines:
+            yield name, f"the lines of `{name}`", ("arguments", index, "lines", name)
 
 
 def download_arguments(name: str) -> tuple[str, str]:
@@ -53,16 +50,16 @@ def download_arguments(name: str) -> tuple[str, str]:
 def check_declared(scope: Scope, declared: Mapping[str, bool], file: str, text: str) -> None:
     """Add a mistake for each argument that nothing sets, and each download that the Dockerfile does not declare."""
     known = {argument for argument, _, _ in _inputs(scope, declared)} | OWN_ARGUMENTS | PLATFORM_ARGUMENTS
-    for name, _, path in scope.fields.joined("downloads"):
+    for name in scope.said.downloads:
         address, checksum = download_arguments(name)
         if address not in declared or checksum not in declared:
-            scope.wrong(f"`{file}` does not declare `{address}` and `{checksum}`", path, key=True)
+            scope.wrong(f"`{file}` does not declare `{address}` and `{checksum}`", ("downloads", name), key=True)
     for name, has_default in declared.items():
         if name not in known and not has_default:
-            near = get_close_matches(name, known, 1)
             message = f"`ARG {name}` is neither a parameter nor a download of this layer, and has no default"
-            hint = f"did you mean `{near[0]}`?" if near else None
-            scope.diagnostics.append(Diagnostic(message=message, location=_location(file, text, name), hint=hint))
+            location = _location(file, text, name)
+            hint = did_you_mean(name, known)
+            scope.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
 
 
 def _location(file: str, text: str, name: str) -> Location:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
+from typing import Any
 
-from buildsys.config.layer_folders import load_layer
+from buildsys.config.layers import LAYER_FILE, load_layer
 from buildsys.config.model import Catalog, Kind, Layer, Recipe, Stack
-from buildsys.config.schema import StacksFile
-from buildsys.config.schema_diagnostics import parse
+from buildsys.config.schema import Record, parse
 from buildsys.config.source import Source, read
-from buildsys.config.stacks import families, load_stacks
+from buildsys.config.stacks import STACKS_FILE, families, load_stacks
 from buildsys.dockerfile.ignore import ignored
-from buildsys.errors import Diagnostic, InvalidInput, Location
+from buildsys.errors import Diagnostic, InvalidInput, Location, did_you_mean
 from buildsys.names import layer_problem
 
-STACKS_FILE = "stacks.yaml"
+SCHEMAS: Mapping[str, Record[Any]] = MappingProxyType({"layer": LAYER_FILE, "stacks": STACKS_FILE})
+_STACKS_FILE = "stacks.yaml"
 
 
 def load(tree: Mapping[str, str]) -> Catalog:
@@ -46,11 +46,11 @@ def load(tree: Mapping[str, str]) -> Catalog:
         if source:
             sources[parts[1]] = source
     diagnostics.extend(_without_recipe(tree))
-    if STACKS_FILE not in tree:
-        diagnostics.append(Diagnostic(message=f"`{STACKS_FILE}` is missing", location=Location(file=STACKS_FILE)))
+    if _STACKS_FILE not in tree:
+        diagnostics.append(Diagnostic(message=f"`{_STACKS_FILE}` is missing", location=Location(file=_STACKS_FILE)))
         raise InvalidInput(diagnostics)
-    source = _read(tree[STACKS_FILE], STACKS_FILE, diagnostics)
-    shape = parse(source, StacksFile, diagnostics) if source else None
+    source = _read(tree[_STACKS_FILE], _STACKS_FILE, diagnostics)
+    shape = parse(source, STACKS_FILE, diagnostics) if source else None
     stacks = load_stacks(shape, source, diagnostics) if shape and source else ()
     diagnostics.extend(_references(layers, sources, broken, stacks))
     if diagnostics or shape is None:
@@ -121,16 +121,16 @@ def _recipe_references(
         ("requires", recipe.requires),
         ("after", recipe.after),
         ("conflicts", recipe.conflicts),
-        ("checks", tuple(check.layer for check in recipe.checks)),
+        ("checks", tuple(need.partition(".")[0] for check in recipe.checks for need in check.needs)),
         ("parameters", tuple(p.source.layer for p in recipe.parameters.values() if p.source)),
     ):
         for name in names:
             if name not in known:
                 what = f"layer `{recipe.layer}`: `{word}` names `{name}`"
                 yield _no_layer(what, name, known, _mention(source, recipe.flavour, word, name))
-    toolchain = recipe.toolchain.layer
-    if toolchain is None:
+    if recipe.toolchain is None:
         return
+    toolchain = recipe.toolchain.layer
     location = _mention(source, recipe.flavour, "toolchain", toolchain)
     if toolchain not in known:
         yield _no_layer(f"layer `{recipe.layer}` has the toolchain `{toolchain}`", toolchain, known, location)
@@ -159,6 +159,4 @@ def _mention(source: Source, flavour: str, word: str, name: str) -> Location:
 
 
 def _no_layer(what: str, name: str, known: set[str], location: Location) -> Diagnostic:
-    near = get_close_matches(name, sorted(known), 1)
-    hint = f"did you mean `{near[0]}`?" if near else None
-    return Diagnostic(message=f"{what}, which does not exist", location=location, hint=hint)
+    return Diagnostic(message=f"{what}, which does not exist", location=location, hint=did_you_mean(name, known))

@@ -33,15 +33,24 @@ class Source:
     keys: Mapping[Path, Location]
 
     def location(self, path: Path) -> Location:
-        """Return where the value at `path` stands, or the nearest thing around it."""
-        for length in range(len(path), -1, -1):
-            if found := self.values.get(path[:length]):
-                return found
-        return Location(file=self.file)
+        """Return where the value at `path` stands, or the nearest thing around it.
+
+        Steps that are not in the file are left out: one entry may stand without a list around it.
+        """
+        return self.values.get(self._known(path)) or Location(file=self.file)
 
     def key_location(self, path: Path) -> Location:
         """Return where the key of the value at `path` stands; the value itself if it has no key."""
-        return self.keys.get(path) or self.location(path)
+        known = self._known(path)
+        found = self.keys.get(known) if known[-1:] == path[-1:] else None
+        return found or self.location(known)
+
+    def _known(self, path: Path) -> Path:
+        known: Path = ()
+        for step in path:
+            if (*known, step) in self.values:
+                known = (*known, step)
+        return known
 
     def text(self, path: Path) -> str | None:
         """Return the text at `path`; None if there is none or something else."""

@@ -153,7 +153,7 @@ class _Builder:
         toolchain, base_image = found
         names = sorted({*each.recipe.requires, *each.recipe.after})
         needs = tuple((name, artifacts.get(name)) for name in names if name in each.recipe.references and name != OS)
-        fixed, beside = each.recipe.toolchain.layer is not None, ""
+        fixed, beside = each.recipe.toolchain is not None, ""
         location = "" if fixed else toolchain.removeprefix("toolchain-")
         for node in sorted(node for _, node in needs if node):
             beside = f"{beside}-with-{node if fixed else node.removesuffix(f'-{location}')}"
@@ -168,13 +168,12 @@ class _Builder:
 
     def toolchain(self, stack: Stack, each: LayerInstance, os: LayerInstance | None) -> tuple[str, BaseImage] | None:
         use, parameters = each.recipe.toolchain, each.parameters
-        if use.layer is None:
-            if os is None or os.recipe.toolchain.layer is None:
+        if use is None:
+            if os is None or os.recipe.toolchain is None:
                 message = f"layer `{each.name}` needs the system's toolchain, and no layer names one"
                 self.report(message, each.location, f"give `{stack.name}` a layer that provides `os`")
                 return None
             use, parameters = os.recipe.toolchain, os.parameters
-        assert use.layer is not None
         values = {name: template.fill(text, parameters) for name, text in use.parameters.items()}
         # Thousands of artifacts are built on a few toolchains, whatever stack they are in.
         known = (use.layer, *sorted(values.items()), stack.platforms)
@@ -289,7 +288,7 @@ class _Builder:
             for variants in recipe.downloads.values():
                 conditions += [one.when for one in variants]
                 texts += [one.url for one in variants]
-            texts += list(recipe.toolchain.parameters.values())
+            texts += recipe.toolchain.parameters.values() if recipe.toolchain else ()
             names |= {name for when in conditions for name, _ in when.values}
             names |= {name for text in texts for name in template.names(text)}
             if recipe.parent:

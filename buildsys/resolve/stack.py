@@ -284,18 +284,18 @@ def _checks(stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[Diag
     by_name = {each.name: each for each in instances}
     for each in instances:
         for check in each.recipe.checks:
-            other = by_name.get(check.layer)
-            if other is None or not check.when.holds(each.parameters):
-                continue
-            value = other.parameters.get(check.parameter)
-            if value is not None and not _satisfies(value, template.fill(check.specifier, each.parameters)):
-                yield _check_diagnostic(stack, each, check, value)
+            for need, specifier in check.needs.items() if check.when.holds(each.parameters) else ():
+                layer, _, parameter = need.partition(".")
+                value = by_name[layer].parameters.get(parameter) if layer in by_name else None
+                required = template.fill(specifier, each.parameters)
+                if value is not None and not _satisfies(value, required):
+                    needed = f"needs `{layer}` {parameter} {required}, `{stack.name}` has {value}"
+                    yield _check_diagnostic(stack, each, check, needed)
 
 
-def _check_diagnostic(stack: Stack, each: LayerInstance, check: Check, value: str) -> Diagnostic:
-    required = template.fill(check.specifier, each.parameters)
+def _check_diagnostic(stack: Stack, each: LayerInstance, check: Check, needed: str) -> Diagnostic:
     which = f"`{each.name}` {each.parameters.get('version', '')}".rstrip()
-    message = f"layer {which} needs `{check.layer}` {check.parameter} {required}, `{stack.name}` has {value}"
+    message = f"layer {which} {needed}"
     locations = next((use.locations for use in stack.layers if use.layer == each.name), {})
     location = next((locations[name] for name in ("version", *locations) if name in locations), each.location)
     return Diagnostic(message=message, location=location, hint=check.message)

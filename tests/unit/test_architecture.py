@@ -33,7 +33,6 @@ OWNERS: dict[str, set[str]] = {
     "jinja2": {"report.html.page"},
     "networkx": {"resolve.graph"},
     "yaml": {"config.source"},
-    "pydantic": {"config.schema", "config.schema_diagnostics"},
     "python_on_whales": {"buildkit.images"},
     "tenacity": {"oci.http", "run.worker"},
     "urllib3": {"oci.connections", "oci.download"},
