@@ -23,7 +23,8 @@ from buildsys.buildkit.progress import Status, Text
 from buildsys.commands.plan import make_plan
 from buildsys.config.model import Catalog, File, LayerUse, Stack
 from buildsys.config.source import read
-from buildsys.dockerfile.frontend import frontend_problems
+from buildsys.dockerfile.lint import frontend_problems
+from buildsys.dockerfile.parser import Dockerfile
 from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.events.events import Noted
 from buildsys.events.journal import Journal
@@ -187,7 +188,7 @@ def dockerfile_image(
     _check_tag(request)
     real = _real(workspace, request.file)
     text = _read(real, request.file).decode("utf-8", "replace")
-    if diagnostics := frontend_problems(text, str(request.file)):
+    if diagnostics := frontend_problems(Dockerfile.parse(text, str(request.file))):
         raise InvalidInput(diagnostics)
     made = make_plan(
         workspace.tree(),

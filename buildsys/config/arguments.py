@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 
 from buildsys.config.model import ParameterType
 from buildsys.config.scope import Scope
 from buildsys.config.source import Path
-from buildsys.dockerfile import lint
-from buildsys.errors import Diagnostic, Location, did_you_mean
+from buildsys.dockerfile.lint import argument_location
+from buildsys.dockerfile.parser import Dockerfile
+from buildsys.errors import Diagnostic, did_you_mean
 from buildsys.names import OWN_ARGUMENTS, PLATFORM_ARGUMENTS, argument_problem, is_switch
 
 
-def check_inputs(scope: Scope, declared: Mapping[str, bool]) -> None:
-    """Add a mistake for each input whose argument is not its own: another input would take its value's place."""
+def check_inputs(scope: Scope, declared: Collection[str]) -> None:
+    """Add a diagnostic for each input whose argument is not its own: another input would take its value's place."""
     taken: dict[str, str] = {}
     for argument, what, path in _inputs(scope, declared):
         first = taken.setdefault(argument, what)
@@ -23,7 +24,7 @@ def check_inputs(scope: Scope, declared: Mapping[str, bool]) -> None:
             scope.wrong(f"{what} and {first} would both be the argument `{argument}`", path, key=True)
 
 
-def _inputs(scope: Scope, declared: Mapping[str, bool]) -> Iterator[tuple[str, str, Path]]:
+def _inputs(scope: Scope, declared: Collection[str]) -> Iterator[tuple[str, str, Path]]:
     """Yield the argument, the words for a message, and the place of each input of the layer."""
     for name, parameter in scope.parameters.items():
         # A folder is a context, and an argument only where the Dockerfile asks for its path.
@@ -47,21 +48,18 @@ def download_arguments(name: str) -> tuple[str, str]:
     return f"{word}_URL", f"{word}_SHA256"
 
 
-def check_declared(scope: Scope, declared: Mapping[str, bool], file: str, text: str) -> None:
-    """Add a mistake for each argument that nothing sets, and each download that the Dockerfile does not declare."""
+def check_declared(scope: Scope, dockerfile: Dockerfile) -> None:
+    """Add a diagnostic for each argument that nothing sets, and each download that the Dockerfile does not declare."""
+    declared = dockerfile.declared
     known = {argument for argument, _, _ in _inputs(scope, declared)} | OWN_ARGUMENTS | PLATFORM_ARGUMENTS
     for name in scope.said.downloads:
         address, checksum = download_arguments(name)
         if address not in declared or checksum not in declared:
-            scope.wrong(f"`{file}` does not declare `{address}` and `{checksum}`", ("downloads", name), key=True)
+            message = f"`{dockerfile.file}` does not declare `{address}` and `{checksum}`"
+            scope.wrong(message, ("downloads", name), key=True)
+    first = {each.name: each for each in reversed(dockerfile.arguments)}
     for name, has_default in declared.items():
         if name not in known and not has_default:
             message = f"`ARG {name}` is neither a parameter nor a download of this layer, and has no default"
-            location = _location(file, text, name)
-            hint = did_you_mean(name, known)
-            scope.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
-
-
-def _location(file: str, text: str, name: str) -> Location:
-    line, column = lint.argument_positions(text)[name]
-    return Location(file=file, line=line, column=column, length=len(name))
+            location = argument_location(dockerfile, first[name])
+            scope.diagnostics.append(Diagnostic(message=message, location=location, hint=did_you_mean(name, known)))

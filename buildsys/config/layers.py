@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from types import MappingProxyType
+from typing import Any
 
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
 from buildsys.config.arguments import check_declared, check_inputs
@@ -16,6 +18,7 @@ from buildsys.config.scope import Scope
 from buildsys.config.shapes import Dictionary, Nullable
 from buildsys.config.source import Source
 from buildsys.dockerfile import lint
+from buildsys.dockerfile.parser import Dockerfile
 from buildsys.errors import Diagnostic, did_you_mean
 from buildsys.names import context_problem, layer_problem
 from buildsys.texts import shown
@@ -48,11 +51,16 @@ def load_layer(name: str, source: Source, tree: Mapping[str, str], diagnostics: 
     file = parse(source, LAYER_FILE, diagnostics)
     if file is None:
         return None
+
+    @cache
+    def dockerfile(path: str) -> Dockerfile | None:
+        return Dockerfile.parse(tree[path], path) if path in tree else None
+
     recipes: dict[str, Recipe] = {}
     for flavour in file.flavours or [""]:
         own = file.flavours.get(flavour, RecipeFields())
         scope = Scope(file, flavour, own, source=source, diagnostics=diagnostics)
-        if recipe := _recipe(name, scope, tree):
+        if recipe := _recipe(name, scope, dockerfile):
             recipes[flavour] = recipe
     for index, provided in enumerate(file.provides):
         if problem := layer_problem(provided):
@@ -73,7 +81,7 @@ def load_layer(name: str, source: Source, tree: Mapping[str, str], diagnostics: 
     )
 
 
-def _recipe(name: str, scope: Scope, tree: Mapping[str, str]) -> Recipe | None:
+def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None]) -> Recipe | None:
     """Return the recipe of a flavour, or None after adding everything that is wrong to the scope."""
     before, said, flavour = len(scope.diagnostics), scope.said, scope.flavour
     if said.kind is None:
@@ -82,21 +90,29 @@ def _recipe(name: str, scope: Scope, tree: Mapping[str, str]) -> Recipe | None:
     scope.check()
     _check_kind(scope, said.kind)
     _check_downloads(scope)
-    file = _dockerfile(scope, said.kind, tree)
-    declared, references = _read_dockerfile(scope, said.kind, file, tree[file] if file else "")
+    dockerfile = _dockerfile(scope, said.kind, read)
+    check_inputs(scope, dockerfile.declared if dockerfile else ())
+    contexts = _contexts(scope, said.kind)
+    if dockerfile:
+        _check_dockerfile(scope, said.kind, dockerfile, contexts)
     _check_unused(scope)
     if len(scope.diagnostics) > before:
         return None
     values = {each.name: getattr(said, each.name) for each in fields(RecipeFields)}
-    added = {
+    added: dict[str, Any] = {
         "layer": name,
         "flavour": flavour,
         "file": scope.source.file,
         "platforms": said.platforms or ("linux/amd64",),
-        "dockerfile": file,
-        "declared": declared,
-        "references": references,
+        "dockerfile": None,
     }
+    if dockerfile:
+        added |= {
+            "dockerfile": dockerfile.file,
+            "declared": frozenset(dockerfile.declared),
+            "references": frozenset(each.name for each in dockerfile.references),
+            "added_layers": dockerfile.added_layers,
+        }
     return Recipe(**{**values, **added})
 
 
@@ -119,15 +135,16 @@ def _check_downloads(scope: Scope) -> None:
                 scope.wrong(f"the address {IN_HISTORY}", (*path, "url"), NO_CREDENTIALS)
 
 
-def _dockerfile(scope: Scope, kind: Kind, tree: Mapping[str, str]) -> str | None:
-    """Return the path of the Dockerfile, None where there is none."""
+def _dockerfile(scope: Scope, kind: Kind, read: Callable[[str], Dockerfile | None]) -> Dockerfile | None:
+    """Return the Dockerfile, None where there is none."""
     folder, name = scope.source.file.rpartition("/")[0], scope.said.dockerfile
     if name is not None and not _FILE_NAME.fullmatch(name):
         scope.wrong(f"`{shown(name)}` is not the name of a file in `{folder}`", ("dockerfile",))
         return None
     file = f"{folder}/{name or 'Dockerfile'}"
-    if file in tree:
-        return file
+    found = read(file)
+    if found is not None:
+        return found
     if name is not None:
         scope.wrong(f"`{file}` does not exist", ("dockerfile",))
     elif kind is not Kind.SYSTEM:
@@ -136,21 +153,14 @@ def _dockerfile(scope: Scope, kind: Kind, tree: Mapping[str, str]) -> str | None
     return None
 
 
-def _read_dockerfile(scope: Scope, kind: Kind, file: str | None, text: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Check the Dockerfile and return the arguments that it declares and the contexts that it names."""
-    declared = lint.declared_arguments(text)
-    check_inputs(scope, declared)
-    contexts = _contexts(scope, kind)
-    if file is None:
-        return frozenset(), frozenset()
-    scope.diagnostics.extend(lint.problems(text, file, contexts))
+def _check_dockerfile(scope: Scope, kind: Kind, dockerfile: Dockerfile, contexts: frozenset[str]) -> None:
+    """Check the Dockerfile, and note the parameters that it uses."""
+    scope.diagnostics.extend(lint.problems(dockerfile, contexts))
     if kind is Kind.ARTIFACT and scope.said.prefix is not None:
-        scope.diagnostics.extend(lint.artifact_problems(text, file, scope.said.prefix))
-    references = frozenset(each.name for each in lint.references(text))
-    check_declared(scope, declared, file, text)
-    scope.used.update(name for name, p in scope.parameters.items() if p.argument in declared)
-    scope.used.update(references & scope.parameters.keys())
-    return frozenset(declared), references
+        scope.diagnostics.extend(lint.artifact_problems(dockerfile, scope.said.prefix))
+    check_declared(scope, dockerfile)
+    scope.used.update(name for name, each in scope.parameters.items() if each.argument in dockerfile.declared)
+    scope.used.update(each.name for each in dockerfile.references)
 
 
 def _contexts(scope: Scope, kind: Kind) -> frozenset[str]:

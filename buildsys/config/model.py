@@ -271,7 +271,7 @@ class Recipe(RecipeFields):
     """One way to have a layer: all fields of layer.yaml for one flavour, `flavour` empty if there is one way.
 
     `file` is the layer.yaml, and `dockerfile` a path as well; `declared` and `references` are what the Dockerfile
-    declares and names.
+    declares and names, `added_layers` how many layers it adds to its base.
     """
 
     layer: str
@@ -282,6 +282,7 @@ class Recipe(RecipeFields):
     licence: str
     declared: frozenset[str] = frozenset()
     references: frozenset[str] = frozenset()
+    added_layers: int = 0
 
     @property
     def folder(self) -> str:

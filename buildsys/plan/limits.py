@@ -12,7 +12,6 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from buildsys.dockerfile.lint import layer_count
 from buildsys.errors import Diagnostic, Location
 from buildsys.plan.plan import Plan
 from buildsys.resolve.node import ImageTarget, Node
@@ -43,7 +42,7 @@ def excess(
     measures: dict[str, _Measure] = {}
     for name, target in plan.targets.items():
         below = [measures[need] for need in target.below if linked and need not in references]
-        measures[name] = _measure(target, below, measures, texts)
+        measures[name] = _measure(target, below, measures)
     nodes = [node for node in plan.nodes if node.name in names]
     images = [image for image in plan.stacks if image.name in names]
     sizes = {node.name: len(texts.get(node.dockerfile, "").encode()) for node in plan.nodes}
@@ -74,13 +73,12 @@ def _measure(
     target: Node | ImageTarget,
     below: Sequence[_Measure],
     measures: Mapping[str, _Measure],
-    texts: Mapping[str, str],
 ) -> _Measure:
     base = measures[target.base].layers if target.base else 0
     if isinstance(target, ImageTarget):
         layers = base + len(target.artifacts)
     else:
-        layers = 1 if target.recipe.prefix else base + layer_count(texts.get(target.dockerfile, ""))
+        layers = 1 if target.recipe.prefix else base + target.build.added_layers
     return _Measure(
         nodes=frozenset({target.name}).union(*(each.nodes for each in below)),
         paths=sum(each.paths for each in below) or 1,

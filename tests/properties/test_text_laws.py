@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from buildsys.bake.targets import plan_definition
 from buildsys.commands.plan import make_plan
-from buildsys.dockerfile.lint import split
+from buildsys.dockerfile.parser import Dockerfile
 from buildsys.errors import InvalidInput
 from buildsys.resolve.node import ImageTarget
 from tests.properties.bake_text import blocks, dockerfile, environment
@@ -104,7 +104,7 @@ def check(stack: ImageTarget, text: str) -> None:
         int(bool(each)) for each in (config.workdir, config.user)
     ), *(int(each is not None) for each in (config.entrypoint, config.command, config.healthcheck)))  # fmt: skip
     expected = ["FROM", *(word for word, count in zip(_ORDER, counts, strict=True) for _ in range(count))]
-    instructions = split(text)
+    instructions = Dockerfile.parse(text, "Dockerfile").instructions
     assert [each.keyword for each in instructions] == expected
     # One line of comment goes before.
     assert [each.line for each in instructions] == [each.end_line for each in instructions]
