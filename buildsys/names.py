@@ -51,8 +51,12 @@ PLATFORM_ARGUMENTS = frozenset(
 )
 # `BUILDKIT_SYNTAX` brings in a foreign frontend; a proxy sees, and may change, what a build fetches.
 _SWITCH = re.compile(r"BUILDKIT_.*|.*_PROXY", re.IGNORECASE)
-# The annotation of what is published, and the label of an image in an engine's own store.
 MIRRORS_FOLDER = "mirrors"
+STACKS_FILE = "stacks.yaml"
+LOCK_FILE = "buildsys.lock"
+OVERLAY_FILE = "buildsys.lock.local"
+"""What a machine puts before the lock; it is not committed."""
+# The annotation of what is published, and the label of an image in an engine's own store.
 KEY_LABEL = "dev.buildsys.key"
 CUSTOM_SUFFIX = "-custom"
 """What the repository of users' own Dockerfiles on a stack has behind the stack's name."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from buildsys.bake.targets import BAKE_FILE, plan_definition
 from buildsys.config.catalog import load
-from buildsys.config.lockfile import LOCK_FILE, OVERLAY_FILE, Lock, overlaid, parse_lock
+from buildsys.config.lockfile import Lock, overlaid, parse_lock
 from buildsys.config.model import Catalog
 from buildsys.errors import Diagnostic, InvalidInput
+from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.plan.keys import without_files
 from buildsys.plan.plan import Plan, plan
 from buildsys.plan.selection import select, stack_named

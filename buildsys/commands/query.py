@@ -9,8 +9,9 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from buildsys.commands.plan import make_plan
-from buildsys.config.lockfile import LOCK_FILE, OVERLAY_FILE, Lock, lock_text, parse_lock
+from buildsys.config.lockfile import Lock, lock_text, parse_lock
 from buildsys.errors import Diagnostic, Differs, InvalidInput
+from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.plan.actions import BUILD, Action, decide
 from buildsys.plan.diff import Changed, ChangeKind, compare, users_of
 from buildsys.plan.keys import Keys, folders_of, keys_of

@@ -6,17 +6,16 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from buildsys.config.layers import LAYER_FILE, load_layer
+from buildsys.config.layers import LAYER, load_layer
 from buildsys.config.model import Catalog, Kind, Layer, Recipe, Stack
 from buildsys.config.schema import Record, parse
 from buildsys.config.source import Source, read
-from buildsys.config.stacks import STACKS_FILE, families, load_stacks
+from buildsys.config.stacks import STACKS, families, load_stacks
 from buildsys.dockerfile.ignore import ignored
 from buildsys.errors import Diagnostic, InvalidInput, Location, did_you_mean
-from buildsys.names import layer_problem
+from buildsys.names import STACKS_FILE, layer_problem
 
-SCHEMAS: Mapping[str, Record[Any]] = MappingProxyType({"layer": LAYER_FILE, "stacks": STACKS_FILE})
-_STACKS_FILE = "stacks.yaml"
+SCHEMAS: Mapping[str, Record[Any]] = MappingProxyType({"layer": LAYER, "stacks": STACKS})
 
 
 def load(tree: Mapping[str, str]) -> Catalog:
@@ -46,11 +45,11 @@ def load(tree: Mapping[str, str]) -> Catalog:
         if source:
             sources[parts[1]] = source
     diagnostics.extend(_without_recipe(tree))
-    if _STACKS_FILE not in tree:
-        diagnostics.append(Diagnostic(message=f"`{_STACKS_FILE}` is missing", location=Location(file=_STACKS_FILE)))
+    if STACKS_FILE not in tree:
+        diagnostics.append(Diagnostic(message=f"`{STACKS_FILE}` is missing", location=Location(file=STACKS_FILE)))
         raise InvalidInput(diagnostics)
-    source = _read(tree[_STACKS_FILE], _STACKS_FILE, diagnostics)
-    shape = parse(source, STACKS_FILE, diagnostics) if source else None
+    source = _read(tree[STACKS_FILE], STACKS_FILE, diagnostics)
+    shape = parse(source, STACKS, diagnostics) if source else None
     stacks = load_stacks(shape, source, diagnostics) if shape and source else ()
     diagnostics.extend(_references(layers, sources, broken, stacks))
     if diagnostics or shape is None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 from buildsys import texts
 from buildsys.config.shapes import Converted, Dictionary, Many, Shape, Template, Text
 from buildsys.names import NAME as NAME_FORM
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 TEXT = Text()
 TEMPLATE = Text(template=Template())
 LINE = Text(rule=texts.one_line)

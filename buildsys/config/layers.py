@@ -11,7 +11,7 @@ from typing import Any
 
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
 from buildsys.config.arguments import check_declared, check_inputs
-from buildsys.config.fields import LINE, NAME, NAMES, TEXT
+from buildsys.config.fields import LINE, NAME, NAMES, NOTHING, TEXT
 from buildsys.config.model import OS, RECIPE_FIELDS, Kind, Layer, ParameterType, Recipe, RecipeFields
 from buildsys.config.schema import Record, nullable, optional, parse, required
 from buildsys.config.scope import Scope
@@ -34,12 +34,12 @@ class LayerFile(RecipeFields):
     licence: str = required(LINE, "of what the layer installs")
     provides: tuple[str, ...] = optional(NAMES, (), "other names that it answers to")
     flavours: Mapping[str, RecipeFields] = optional(
-        Dictionary(Nullable(RECIPE_FIELDS, RecipeFields()), key=NAME), MappingProxyType({})
+        Dictionary(Nullable(RECIPE_FIELDS, RecipeFields()), key=NAME), NOTHING
     )
     default_flavour: str | None = nullable(NAME, None)
 
 
-LAYER_FILE = Record(LayerFile, "LayerFile")
+LAYER = Record(LayerFile, "LayerFile")
 
 
 def load_layer(name: str, source: Source, tree: Mapping[str, str], diagnostics: list[Diagnostic]) -> Layer | None:
@@ -48,7 +48,7 @@ def load_layer(name: str, source: Source, tree: Mapping[str, str], diagnostics: 
     `tree` maps every text file of the project to its text. References to other layers are not looked at.
     """
     before = len(diagnostics)
-    file = parse(source, LAYER_FILE, diagnostics)
+    file = parse(source, LAYER, diagnostics)
     if file is None:
         return None
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Any
 
 from buildsys.config import fields
 from buildsys.config.schema import Record, key_name, location_of, nullable, optional, required
@@ -17,10 +15,6 @@ SCHEMA_VERSION = 1
 OS = "os"
 # How the content of a symlink begins; the rest is where it leads.
 LINK = "link:"
-
-
-def _nothing() -> Mapping[str, Any]:
-    return MappingProxyType({})
 
 
 class Kind(StrEnum):
@@ -145,9 +139,9 @@ class Environment:
     Lists are in order of mention.
     """
 
-    set: Mapping[str, str] = optional(fields.VARIABLES, MappingProxyType({}))
-    prepend: Mapping[str, tuple[str, ...]] = optional(fields.PARTS, MappingProxyType({}))
-    append: Mapping[str, tuple[str, ...]] = optional(fields.PARTS, MappingProxyType({}))
+    set: Mapping[str, str] = optional(fields.VARIABLES, fields.NOTHING)
+    prepend: Mapping[str, tuple[str, ...]] = optional(fields.PARTS, fields.NOTHING)
+    append: Mapping[str, tuple[str, ...]] = optional(fields.PARTS, fields.NOTHING)
     when: When = _condition()
 
 
@@ -202,9 +196,7 @@ class Toolchain:
     """A fixed toolchain."""
 
     layer: str = required(fields.NAME)
-    parameters: Mapping[str, str] = optional(
-        Dictionary(fields.TEMPLATE, key=fields.PARAMETER_NAME), MappingProxyType({})
-    )
+    parameters: Mapping[str, str] = optional(Dictionary(fields.TEMPLATE, key=fields.PARAMETER_NAME), fields.NOTHING)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -236,17 +228,17 @@ class RecipeFields:
     toolchain: Toolchain | None = nullable(Either("os", Record(Toolchain, "ToolchainFields")), None)
     dockerfile: str | None = nullable(fields.TEXT, None)
     parameters: Mapping[str, Parameter] = optional(
-        Dictionary(Record(Parameter, "ParameterFields"), key=fields.PARAMETER_NAME), MappingProxyType({})
+        Dictionary(Record(Parameter, "ParameterFields"), key=fields.PARAMETER_NAME), fields.NOTHING
     )
     packages: tuple[Packages, ...] = nullable(Many(Record(Packages, "PackagesFields")), ())
     arguments: tuple[Arguments, ...] = nullable(Many(Record(Arguments, "ArgumentsFields")), ())
     parent: Parent | None = nullable(Record(Parent, "ParentFields"), None)
     downloads: Mapping[str, tuple[Download, ...]] = optional(
         Dictionary(Many(Record(Download, "DownloadFields"), or_one=True), key=fields.PARAMETER_NAME),
-        MappingProxyType({}),
+        fields.NOTHING,
     )
     environment: tuple[Environment, ...] = nullable(Many(Record(Environment, "EnvironmentFields"), or_one=True), ())
-    labels: Mapping[str, str] = nullable(fields.LABELS, MappingProxyType({}))
+    labels: Mapping[str, str] = nullable(fields.LABELS, fields.NOTHING)
     ports: tuple[str, ...] = nullable(Many(fields.PORT), ())
     user: str | None = nullable(fields.USER, None)
     workdir: str | None = nullable(fields.WORKDIR, None)
@@ -313,7 +305,7 @@ class LayerUse:
     layer: str
     parameters: Mapping[str, str]
     location: Location
-    locations: Mapping[str, Location] = field(default_factory=_nothing)
+    locations: Mapping[str, Location] = field(default_factory=lambda: fields.NOTHING)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -107,10 +107,10 @@ class _Field:
         return schema
 
 
-def required(shape: Shape[T], description: str = "") -> T:
-    """Declare a field that must be written."""
+def required(shape: Shape[T], description: str = "", *, default: Any = dataclasses.MISSING) -> T:
+    """Declare a field that must be written; only a value that is made in the code can have the default."""
     field = _Field(shape=shape, description=description, required=True)
-    return dataclasses.field(metadata={"field": field})  # type: ignore[no-any-return]
+    return dataclasses.field(default=default, metadata={"field": field})  # type: ignore[no-any-return]
 
 
 def optional(shape: Shape[T], default: T, description: str = "") -> T:

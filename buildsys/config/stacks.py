@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from buildsys.config import template
-from buildsys.config.fields import LINE, NAME, NAMES, ONE_OR_MORE, PLATFORM, TEXT, VALUES
+from buildsys.config.fields import LINE, NAME, NAMES, NOTHING, ONE_OR_MORE, PLATFORM, TEXT, VALUES
 from buildsys.config.model import CONDITION, Family, LayerUse, Stack, When
 from buildsys.config.schema import Record, nullable, optional, required
 from buildsys.config.shapes import WRONG, Anything, Converted, Dictionary, Many, Reader, Wrong
@@ -50,9 +50,7 @@ class FamilyFields(StackFields):
     name: str = required(LINE, "template of the stacks' names")
     matrix: tuple[Mapping[str, tuple[str, ...]], ...] = required(Many(VALUES, least=1))
     exclude: tuple[Mapping[str, tuple[str, ...]], ...] = optional(Many(VALUES), ())
-    stacks: Mapping[str, RowStackFields] = optional(
-        Dictionary(Record(RowStackFields, "RowStackFields")), MappingProxyType({})
-    )
+    stacks: Mapping[str, RowStackFields] = optional(Dictionary(Record(RowStackFields, "RowStackFields")), NOTHING)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,13 +58,11 @@ class StacksFile:
     """The images of a project."""
 
     registry: str = optional(LINE, "buildsys", "default of BUILDSYS_REGISTRY")
-    families: Mapping[str, FamilyFields] = optional(
-        Dictionary(Record(FamilyFields, "FamilyFields"), key=NAME), MappingProxyType({})
-    )
-    stacks: Mapping[str, StackFields] = optional(Dictionary(Record(StackFields, "StackFields")), MappingProxyType({}))
+    families: Mapping[str, FamilyFields] = optional(Dictionary(Record(FamilyFields, "FamilyFields"), key=NAME), NOTHING)
+    stacks: Mapping[str, StackFields] = optional(Dictionary(Record(StackFields, "StackFields")), NOTHING)
 
 
-STACKS_FILE = Record(StacksFile, "StacksFile")
+STACKS = Record(StacksFile, "StacksFile")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,14 +12,12 @@ from pathlib import Path
 from buildsys.config.model import LINK, File
 from buildsys.config.source import read
 from buildsys.errors import Diagnostic, Differs, InvalidInput, Location, Unavailable
-from buildsys.names import MIRRORS_FOLDER
+from buildsys.names import LOCK_FILE, MIRRORS_FOLDER, OVERLAY_FILE, STACKS_FILE
 from buildsys.oci.reference import registry_prefix
 from buildsys.project.bare_repository import refuse_bare_repositories
 from buildsys.project.files import TEXT_LIMIT, Entry, Home, digest_file, is_there, read_file
 
-STACKS_FILE = "stacks.yaml"
-OVERLAY_NAME = "buildsys.lock.local"
-ROOT_FILES = (STACKS_FILE, "buildsys.lock", OVERLAY_NAME)
+ROOT_FILES = (STACKS_FILE, LOCK_FILE, OVERLAY_FILE)
 STATE_FOLDER = ".buildsys"
 # What holds secrets of a machine beside a project: no symlink that is committed makes it a part of the project.
 PRIVATE = frozenset({".git", STATE_FOLDER, "buildsys.settings.yaml"})
