@@ -140,7 +140,7 @@ def warm(
 
     workspace = find_workspace(context.obj)
     if not check:
-        refuse_cache(read_settings(workspace.root))
+        refuse_cache(read_settings(workspace.root), os.environ)
     made, chosen = _chosen(workspace, tuple(names or ()), everything=everything, failed=False)
     targets = warm.targets_of(made, chosen, stacks=stacks)
     options = _options(

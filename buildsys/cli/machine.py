@@ -43,7 +43,7 @@ def environment(
     from buildsys.run.store import open_store
 
     workspace = find_workspace(context.obj)
-    refuse_cache(read_settings(workspace.root))
+    refuse_cache(read_settings(workspace.root), os.environ)
     talk = diagnostics()
     shown = listener(talk.stream, quiet=quiet, verbose=False, environ=os.environ, clock=time.time)
     make = environment.dockerfile_image if dockerfile else environment.environment_image

@@ -66,8 +66,8 @@ class Reader:
 
     def expected(self, what: str, path: Path) -> Wrong:
         """Add the diagnostic that a value is of another type."""
-        name = next((f"`{step}`: " for step in reversed(path) if isinstance(step, str)), "")
-        return self.wrong(f"{name}expected {what}", path)
+        key = next((step for step in reversed(path) if isinstance(step, str)), "")
+        return self.wrong(f"`{key}`: expected {what}" if _PLAIN.fullmatch(key) else f"expected {what}", path)
 
     def unknown(self, path: Path, known: Iterable[str]) -> None:
         """Add the diagnostic that a key is none of those that are known."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -47,7 +46,7 @@ _UV_VARIABLES = (
 )
 
 
-def refuse_cache(settings: Settings, environ: Mapping[str, str] = os.environ, overrides: Collection[str] = ()) -> None:
+def refuse_cache(settings: Settings, environ: Mapping[str, str], overrides: Collection[str] = ()) -> None:
     """Raise `InvalidInput` where BuildKit's cache would be written beside credentials in the settings.
 
     A cache holds what a RUN mounts as layers of their own, the mirrors' folder too, and others read it. `overrides`
