@@ -21,9 +21,9 @@ NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
 _NAME = re.compile(NAME)
 CONTEXTS: Mapping[str, str] = MappingProxyType(
     {
-        "base": "the system that something stands on",
-        "toolchain": "what artifacts are built on",
-        "mirrors": "the folder that names mirrors",
+        "base": "the base layer",
+        "toolchain": "the toolchain of artifacts",
+        "mirrors": "the folder of mirrors",
         "scratch": "the empty image",
         "context": "the files beside a Dockerfile",
         "dockerfile": "the folder of a Dockerfile",
@@ -131,7 +131,7 @@ def variable_name(prefix: str, name: str) -> str:
 
 
 def short_hash(text: str) -> str:
-    """Return eight hexadecimal digits that stand for a text in a name."""
+    """Return eight hexadecimal digits of a text's hash, for a name."""
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

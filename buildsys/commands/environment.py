@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 
@@ -25,7 +24,7 @@ from buildsys.config.model import Catalog, File, LayerUse, Stack
 from buildsys.config.source import read
 from buildsys.dockerfile.lint import frontend_problems
 from buildsys.dockerfile.parser import Dockerfile
-from buildsys.errors import Diagnostic, InvalidInput
+from buildsys.errors import Diagnostic, InvalidInput, did_you_mean
 from buildsys.events.events import Noted
 from buildsys.events.journal import Journal
 from buildsys.names import CUSTOM_SUFFIX, tag_problem
@@ -134,8 +133,7 @@ def _with_environment(catalog: Catalog, name: str, layer: str, folder: str, dige
 def _stack(catalog: Catalog, name: str) -> Stack:
     found = next((stack for stack in catalog.stacks if stack.name == name), None)
     if found is None:
-        near = get_close_matches(name, [stack.name for stack in catalog.stacks], 1)
-        hint = f"did you mean `{near[0]}`?" if near else "`buildsys list` shows all of them"
+        hint = did_you_mean(name, [stack.name for stack in catalog.stacks], "`buildsys list` shows all of them")
         raise InvalidInput([Diagnostic(message=f"no stack is named `{name}`", hint=hint)])
     return found
 

@@ -1,4 +1,4 @@
-"""A source tree as text becomes a catalog in which every reference exists; all mistakes at once."""
+"""A source tree as text becomes a catalog in which every reference exists, or every diagnostic at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load(tree: Mapping[str, str]) -> Catalog:
     """Return the catalog of a tree, which maps each text file's path below the project root to its text.
 
     Read are `stacks.yaml`, every `layers/<name>/layer.yaml` and the Dockerfiles beside it. Raises
-    `InvalidInput` with every mistake of all of them; references are checked once the shapes are right.
+    `InvalidInput` with everything that is wrong in all of them; references are checked once the shapes are right.
     """
     diagnostics: list[Diagnostic] = []
     layers: dict[str, Layer] = {}
@@ -72,18 +72,18 @@ def _read(text: str, path: str, diagnostics: list[Diagnostic]) -> Source | None:
 
 
 def _readable_metadata(layers: Mapping[str, Layer], tree: Mapping[str, str]) -> Iterable[Diagnostic]:
-    """Yield a warning for each layer whose builds can read its layer.yaml, and so depend on every word in it."""
+    """Yield a warning for each layer whose layer.yaml is in its build context: every edit changes the key."""
     for layer in layers.values():
         folder = layer.file.rpartition("/")[0]
         builds = any(recipe.dockerfile for recipe in layer.recipes.values())
         if builds and not ignored(tree.get(f"{folder}/.dockerignore", ""))("layer.yaml"):
-            message = f"the Dockerfile of `{layer.name}` can read its `layer.yaml`, so each word in it makes all anew"
-            hint = f"write a line `layer.yaml`, or `*`, to `{folder}/.dockerignore`"
+            message = f"`{layer.file}` is in the build context, so any edit of it rebuilds the layer"
+            hint = f"add a line `layer.yaml`, or `*`, to `{folder}/.dockerignore`"
             yield Diagnostic(message=message, location=Location(file=layer.file), hint=hint)
 
 
 def _without_recipe(tree: Mapping[str, str]) -> Iterable[Diagnostic]:
-    """Yield a mistake for each folder of `layers/` that has files and no `layer.yaml`."""
+    """Yield a diagnostic for each folder of `layers/` that has files and no `layer.yaml`."""
     folders = {path.split("/")[1] for path in tree if path.startswith("layers/") and path.count("/") >= 2}
     for name in sorted(folders):
         if f"layers/{name}/layer.yaml" not in tree:
@@ -94,7 +94,7 @@ def _without_recipe(tree: Mapping[str, str]) -> Iterable[Diagnostic]:
 def _references(
     layers: Mapping[str, Layer], sources: Mapping[str, Source], broken: set[str], stacks: Iterable[Stack]
 ) -> Iterable[Diagnostic]:
-    """Yield a mistake for each name of a layer that does not exist; layers that could not be read do."""
+    """Yield a diagnostic for each name of a layer that does not exist; layers that could not be read do."""
     provided = {name for layer in layers.values() for name in layer.provides}
     known = {*layers, *broken, *provided}
     for stack in stacks:

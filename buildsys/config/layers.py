@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from types import MappingProxyType
 from typing import Any
 
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
-from buildsys.config.arguments import check_declared, check_inputs
 from buildsys.config.fields import LINE, NAME, NAMES, NOTHING, TEXT
 from buildsys.config.model import OS, RECIPE_FIELDS, Kind, Layer, ParameterType, Recipe, RecipeFields
 from buildsys.config.schema import Record, nullable, optional, parse, required
 from buildsys.config.scope import Scope
 from buildsys.config.shapes import Dictionary, Nullable
-from buildsys.config.source import Source
+from buildsys.config.source import Path, Source
 from buildsys.dockerfile import lint
 from buildsys.dockerfile.parser import Dockerfile
 from buildsys.errors import Diagnostic, did_you_mean
-from buildsys.names import context_problem, layer_problem
+from buildsys.names import (
+    OWN_ARGUMENTS,
+    PLATFORM_ARGUMENTS,
+    argument_problem,
+    context_problem,
+    is_switch,
+    layer_problem,
+)
 from buildsys.texts import shown
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -91,7 +97,7 @@ def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None]) -
     _check_kind(scope, said.kind)
     _check_downloads(scope)
     dockerfile = _dockerfile(scope, said.kind, read)
-    check_inputs(scope, dockerfile.declared if dockerfile else ())
+    _check_inputs(scope, dockerfile.declared if dockerfile else ())
     contexts = _contexts(scope, said.kind)
     if dockerfile:
         _check_dockerfile(scope, said.kind, dockerfile, contexts)
@@ -158,7 +164,7 @@ def _check_dockerfile(scope: Scope, kind: Kind, dockerfile: Dockerfile, contexts
     scope.diagnostics.extend(lint.problems(dockerfile, contexts))
     if kind is Kind.ARTIFACT and scope.said.prefix is not None:
         scope.diagnostics.extend(lint.artifact_problems(dockerfile, scope.said.prefix))
-    check_declared(scope, dockerfile)
+    _check_declared(scope, dockerfile)
     scope.used.update(name for name, each in scope.parameters.items() if each.argument in dockerfile.declared)
     scope.used.update(each.name for each in dockerfile.references)
 
@@ -194,3 +200,55 @@ def _check_unused(scope: Scope) -> None:
         # A common parameter may be there for another flavour.
         if not scope.flavour or scope.in_flavour("parameters", name):
             scope.wrong(f"nothing in {where} uses the parameter `{name}`", ("parameters", name), key=True)
+
+
+def _check_inputs(scope: Scope, declared: Collection[str]) -> None:
+    """Add a diagnostic for each input whose argument is not its own: another input would take its value's place."""
+    taken: dict[str, str] = {}
+    for argument, what, path in _inputs(scope, declared):
+        first = taken.setdefault(argument, what)
+        if problem := argument_problem(argument):
+            scope.wrong(f"{what} has a reserved name: {problem}", path, "give it another name", key=True)
+        elif first != what:
+            scope.wrong(f"{what} and {first} would both be the argument `{argument}`", path, key=True)
+
+
+def _inputs(scope: Scope, declared: Collection[str]) -> Iterator[tuple[str, str, Path]]:
+    """Yield the argument, the words for a message, and the place of each input of the layer."""
+    for name, parameter in scope.parameters.items():
+        # A folder is a context, and an argument only where the Dockerfile asks for its path.
+        if (
+            parameter.type is not ParameterType.FOLDER
+            or parameter.argument in declared
+            or is_switch(parameter.argument)
+        ):
+            yield parameter.argument, f"the parameter `{name}`", ("parameters", name)
+    for name in scope.said.downloads:
+        for argument in _download_arguments(name):
+            yield argument, f"the download `{name}`", ("downloads", name)
+    for index, arguments in enumerate(scope.said.arguments):
+        for name in arguments.lines:
+            yield name, f"the lines of `{name}`", ("arguments", index, "lines", name)
+
+
+def _download_arguments(name: str) -> tuple[str, str]:
+    """Return the arguments of a download: its address and its checksum."""
+    word = name.upper().replace("-", "_")
+    return f"{word}_URL", f"{word}_SHA256"
+
+
+def _check_declared(scope: Scope, dockerfile: Dockerfile) -> None:
+    """Add a diagnostic for each argument that nothing sets, and each download that the Dockerfile does not declare."""
+    declared = dockerfile.declared
+    known = {argument for argument, _, _ in _inputs(scope, declared)} | OWN_ARGUMENTS | PLATFORM_ARGUMENTS
+    for name in scope.said.downloads:
+        address, checksum = _download_arguments(name)
+        if address not in declared or checksum not in declared:
+            message = f"`{dockerfile.file}` does not declare `{address}` and `{checksum}`"
+            scope.wrong(message, ("downloads", name), key=True)
+    first = {each.name: each for each in reversed(dockerfile.arguments)}
+    for name, has_default in declared.items():
+        if name not in known and not has_default:
+            message = f"`ARG {name}` is neither a parameter nor a download of this layer, and has no default"
+            location = lint.argument_location(dockerfile, first[name])
+            scope.diagnostics.append(Diagnostic(message=message, location=location, hint=did_you_mean(name, known)))

@@ -59,7 +59,7 @@ def _version_problem(version: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lock:
-    """The lock of a project; `epochs` maps a layer with `freshness` to the day it was last made fresh.
+    """The lock of a project; `epochs` maps a layer with `freshness` to the day of its last refresh.
 
     `downloads` maps address to what it gave.
     """

@@ -18,7 +18,7 @@ LINK = "link:"
 
 
 class Kind(StrEnum):
-    """What a layer's node stands on: the system below it, a toolchain, or a parent image alone."""
+    """The base of a layer's node: the system below it, a toolchain, or a parent image alone."""
 
     SYSTEM = "system"
     ARTIFACT = "artifact"

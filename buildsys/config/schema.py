@@ -3,9 +3,8 @@
 A field of a value is declared once, as `url: str = required(Text(form=…))`: the shape says what may be written there,
 what it becomes, whether it is a template, and how the JSON Schema describes it.
 
-A library would have to report all errors of a file together, each with its path. pydantic does: its eleven models, which
-were copied by hand into values, took 42 ms more to import and 11 ms more to load the shipped project. attrs with cattrs,
-and marshmallow, take more time than dataclasses; msgspec takes less, and stops at the first error.
+Of the libraries for this, msgspec stops at the first error; pydantic, cattrs and marshmallow take longer to import than
+all of these shapes (measured in the commit that replaced pydantic).
 """
 
 from __future__ import annotations
@@ -108,7 +107,7 @@ class _Field:
 
 
 def required(shape: Shape[T], description: str = "", *, default: Any = dataclasses.MISSING) -> T:
-    """Declare a field that must be written; only a value that is made in the code can have the default."""
+    """Declare a field that must be written; `default` is for values that no file is read for."""
     field = _Field(shape=shape, description=description, required=True)
     return dataclasses.field(default=default, metadata={"field": field})  # type: ignore[no-any-return]
 

@@ -21,7 +21,7 @@ _JOINED = ("parameters", "downloads")
 
 
 class Scope:
-    """What the parts of a recipe are checked against; every mistake is added to `diagnostics`.
+    """What the parts of a recipe are checked against; what is wrong is added to `diagnostics`.
 
     `said` are the fields of a flavour over the common ones. Paths are those of common fields; what is wrong is located
     in the flavour where that has the field, or the entry.

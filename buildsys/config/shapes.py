@@ -16,7 +16,7 @@ T = TypeVar("T")
 S = TypeVar("S")
 Json: TypeAlias = dict[str, Any]
 
-# A key of this form is quoted in a message; another one may be a password that stands in the wrong place.
+# A key of this form is quoted in a message; another one may be a password in the wrong place.
 _PLAIN = re.compile(r"[\w.*-]{1,40}")
 
 
@@ -45,7 +45,7 @@ class Visitor(Protocol):
     """What a walk over a value calls for its templates and conditions."""
 
     def text(self, text: str, template: Template, path: Path) -> str:
-        """Return what stands in the place of a template."""
+        """Return what replaces a template."""
 
     def enters(self, when: Any, path: Path) -> bool:
         """Whether the walk goes into what is in force under a condition; `path` is that of what has the condition."""
@@ -140,7 +140,7 @@ class Text(Shape[str]):
         return reader.wrong(problem, path) if problem else data
 
     def visit(self, value: str, path: Path, visitor: Visitor) -> str:
-        """Return the text, or what the visitor makes of a template."""
+        """Return the text, or what the visitor returns for a template."""
         return visitor.text(value, self.template, path) if self.template else value
 
     def json(self, definitions: Json) -> Json:
@@ -209,7 +209,7 @@ class Choice(Shape[T]):
 
 
 class Many(Shape[tuple[T, ...]]):
-    """A list; with `or_one` one entry may stand without a list around it."""
+    """A list; with `or_one` one entry may be written without a list around it."""
 
     def __init__(self, entry: Shape[T], *, least: int = 0, or_one: bool = False) -> None:
         self._entry, self._least, self._or_one = entry, least, or_one

@@ -1,4 +1,4 @@
-"""`stacks.yaml` becomes stacks: single ones as they stand, families by their matrix."""
+"""`stacks.yaml` becomes stacks: single ones as they are written, families by their matrix."""
 
 from __future__ import annotations
 

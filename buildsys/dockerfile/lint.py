@@ -106,7 +106,7 @@ def _unreadable(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
                 message=f"`{word}` is not an instruction", location=location, hint=did_you_mean(word, KEYWORDS)
             )
         elif not began and word != "ARG":
-            yield Diagnostic(message=f"`{word}` stands before the first `FROM`", location=location)
+            yield Diagnostic(message=f"`{word}` is before the first `FROM`", location=location)
         if word == "ONBUILD":
             message = "`ONBUILD` would act in builds of other projects, and an image that is composed does not have it"
             hint = "write the instruction into the layer that needs it"
@@ -149,7 +149,7 @@ def _unlinked(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
         if "chmod" in flags:
             value, offset = flags["chmod"]
             message = "`--chmod` silently switches `--link` off"
-            hint = "set the mode where the files are made"
+            hint = "set the mode in the RUN that creates the files"
             yield Diagnostic(message=message, location=_location(dockerfile, read, offset, value), hint=hint)
         value, offset = flags.get("chown", ("", 0))
         if any(part and "$" not in part and not part.isdecimal() for part in value.split(":")):
@@ -180,7 +180,7 @@ def frontend_problems(dockerfile: Dockerfile) -> tuple[Diagnostic, ...]:
 
 
 def _frontends(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
-    """Yield a mistake for each way to name a frontend (moby/buildkit, `frontend/dockerfile/parser/directives.go`).
+    """Yield a diagnostic for each way to name a frontend (moby/buildkit, `frontend/dockerfile/parser/directives.go`).
 
     These are `# syntax=`, `// syntax=` and a JSON object, each behind a byte order mark and a line `#!…` if there are.
     """
@@ -237,7 +237,7 @@ def _ambiguous(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
             message = f"a quote or brace of this `{keyword}` is not closed as all readers see it"
             yield Diagnostic(message=message, location=location, hint="write it without quotes inside of `${…}`")
         elif opens and _ODD_VARIABLE.search(rest):
-            message = f"this `{keyword}` has `<<` and a `${{…}}` that is more than a name, which readers tell apart"
+            message = f"this `{keyword}` has `<<` and a `${{…}}` that is more than a name: readers split it differently"
             yield Diagnostic(message=message, location=location, hint="use the variable in the body, or without `<<`")
         for word, offset in (words(rest) or ()) if opens else ():
             if (opened := HEREDOC.match(word)) and not _DELIMITER.fullmatch(opened[2]):

@@ -50,7 +50,7 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Text joined from several places of the file: each character knows where it stands."""
+    """Text joined from several places of the file: each character knows its line and column."""
 
     text: str
     starts: tuple[int, ...]

@@ -37,7 +37,7 @@ _CA_VARIABLES = (
 )
 # Without the dot that some begin with.
 _PRIVATE_NAMES = frozenset({"netrc", "auth.conf", "pypirc", "npmrc", "pgpass", "git-credentials", "config.json"})
-# What uv calls the options of pip, whose files it does not read, and what stands between several values.
+# What uv calls the options of pip, whose files it does not read, and what separates several values.
 _UV_VARIABLES = (
     ("extra-index-url", "UV_INDEX", " "),
     ("find-links", "UV_FIND_LINKS", ","),
@@ -88,7 +88,7 @@ def mirror_files(settings: Settings, *, ca: bytes | None = None) -> Mapping[str,
     if settings.pip:
         options = ["[global]"]
         for option, values in sorted(settings.pip.items()):
-            # pip takes a line end into a single value, so only lists stand on lines of their own.
+            # pip takes a line end into a single value, so only lists are on lines of their own.
             single = len(values) == 1
             options += [f"{option} = {values[0]}"] if single else [f"{option} =", *(f"    {v}" for v in values)]
         files["pip.conf"] = "".join(f"{line}\n" for line in options).encode()

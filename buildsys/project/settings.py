@@ -42,7 +42,7 @@ Value: TypeAlias = tuple[str, str, int, str]
 class Settings:
     """Where this machine gets things from; empty where it goes to the original places.
 
-    `parents` maps a registry to what stands in its place, `downloads` a scheme and host to an address, `apt` a
+    `parents` maps a registry to its replacement, `downloads` a scheme and host to an address, `apt` a
     codename or `*` to the lines of a sources.list, `pip` an option of pip to its values, `conda` a setting
     such as `channel_alias` to its value, `proxy` one of `http`,
     `https`, `no` to its value, `registries` has under `insecure` those whose certificates are not verified. `ca` is a
@@ -96,7 +96,7 @@ def _values(sections: Mapping[str, Any]) -> Iterator[Value]:
 def read_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings of a project: those of its file, or of the one that BUILDSYS_SETTINGS names.
 
-    What the environment says goes before the file, see `with_environment`. Raises `InvalidInput` with every mistake.
+    What the environment says goes before the file, see `with_environment`. Raises `InvalidInput`.
     """
     named = environ.get("BUILDSYS_SETTINGS")
     shown = named or SETTINGS_FILE
@@ -125,7 +125,7 @@ def read_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
 def mask_of(root: Path, environ: Mapping[str, str] = os.environ) -> Mask:
     """Return the mask of all credentials that the settings of a project and the environment have.
 
-    It is needed most where something is wrong, so settings that cannot be used are looked at as they stand there.
+    It is needed most where something is wrong, so settings that cannot be used are looked at as they are written.
     """
     try:
         text = _settings_text(root, environ.get("BUILDSYS_SETTINGS") or SETTINGS_FILE) or ""

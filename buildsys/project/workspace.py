@@ -119,7 +119,7 @@ class Workspace:
 
 
 def files_of(home: Home, folder: str, diagnostics: list[Diagnostic]) -> dict[str, File]:
-    """Return the files of a folder by path relative to it, after adding every mistake."""
+    """Return the files of a folder by path relative to it, after adding everything that is wrong."""
     found = {}
     for entry in home.walk(folder, diagnostics):
         name = f"{folder}/{entry.name}" if folder else entry.name
@@ -196,7 +196,7 @@ def _lines(text: str) -> str:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, with the mode it had; folders above it are made.
+    """Write a file whole or not at all, with the mode it had; folders above it are created.
 
     Raises `Unavailable` where the disk does not take it.
     """

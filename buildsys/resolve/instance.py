@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from buildsys.config.model import LayerUse, Parameter, ParameterSource, Recipe
 from buildsys.config.parameters import value_problem
 from buildsys.config.template import FILTERS
-from buildsys.errors import Diagnostic, Location
+from buildsys.errors import Diagnostic, Location, did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,10 +99,9 @@ def unknown(recipe: Recipe, use: LayerUse) -> Iterator[Diagnostic]:
     for name in use.parameters:
         if name not in recipe.parameters and name != "flavour":
             known_names = [*recipe.parameters, *(["flavour"] if recipe.flavour else [])]
-            near = get_close_matches(name, known_names, 1)
             which = f"`{recipe.layer}`" + (f" (flavour `{recipe.flavour}`)" if recipe.flavour else "")
             known = ", ".join(f"`{each}`" for each in sorted(recipe.parameters)) or "none"
-            hint = f"did you mean `{near[0]}`?" if near else f"its parameters: {known}"
+            hint = did_you_mean(name, known_names, f"its parameters: {known}")
             message = f"layer {which} has no parameter `{name}`"
             yield Diagnostic(message=message, location=use.locations.get(name, use.location), hint=hint)
 

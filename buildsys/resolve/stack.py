@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -13,7 +12,7 @@ from packaging.version import InvalidVersion, Version
 from buildsys import texts
 from buildsys.config import template
 from buildsys.config.model import Catalog, Check, Kind, LayerUse, Recipe, Stack
-from buildsys.errors import Diagnostic, Location
+from buildsys.errors import Diagnostic, Location, did_you_mean
 from buildsys.resolve.graph import Cycle, ordered
 from buildsys.resolve.instance import LayerInstance, RequestedLayer, Values, unknown, value_diagnostics, without_value
 
@@ -140,9 +139,8 @@ class Resolver:
             message, hint = f"layer `{use.layer}` has no flavours", None
         else:
             message = f"`{flavour}` is not a flavour of `{use.layer}`"
-            near = get_close_matches(flavour, layer.recipes, 1)
             known = ", ".join(f"`{each}`" for each in layer.recipes)
-            hint = f"did you mean `{near[0]}`?" if near else f"known are {known}"
+            hint = did_you_mean(flavour, layer.recipes, f"known are {known}")
         diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
         return None
 

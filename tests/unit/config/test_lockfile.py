@@ -30,7 +30,7 @@ def test_overlay_goes_before_the_lock_and_is_marked_local() -> None:
     assert (found.pinned, found.local) == (f"l/x@{DIGEST}", True)
 
 
-def test_all_mistakes_of_a_lock_are_told_with_their_lines() -> None:
+def test_all_mistakes_of_a_lock_are_reported_with_their_lines() -> None:
     text = "version: 2\nepochs: {a: today}\nparents:\n  b: {reference: x, digest: sha256:12}\nmore: 1\n"
     with pytest.raises(InvalidInput) as caught:
         parse_lock(text)
@@ -61,9 +61,9 @@ def test_lock_is_held_to_its_shape(text: str, location: str, message: str) -> No
 
 def test_unknown_field_of_a_lock_is_reported_with_the_nearest_one() -> None:
     with pytest.raises(InvalidInput) as caught:
-        parse_lock(f"version: 1\nparents:\n  a: {{reference: x, digest: {DIGEST!r}, platfroms: {{}}}}\n")
+        parse_lock(f"version: 1\nparents:\n  a: {{reference: x, digest: {DIGEST!r}, platform: {{}}}}\n")
     (found,) = caught.value.diagnostics()
-    assert (found.message, found.hint) == ("unknown key `platfroms`", "did you mean `platforms`?")
+    assert (found.message, found.hint) == ("unknown key `platform`", "did you mean `platforms`?")
     assert found.location is not None
     assert found.location.line == 3
 

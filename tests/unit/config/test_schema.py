@@ -87,13 +87,13 @@ def test_what_is_not_written_or_empty_has_its_default() -> None:
 
 def test_all_that_is_wrong_is_located_at_once() -> None:
     value, wrong = whole(
-        "titel: a\nkind: square\nbig: yes\nparts: {X: {size: 0}, y: [], z: {size: many}}\nwords: {a: b}\n"
+        "titlx: a\nkind: square\nbig: yes\nparts: {X: {size: 0}, y: [], z: {size: many}}\nwords: {a: b}\n"
         "entries: []\nstands-on: roof\n"
     )
     assert value is None
     assert sorted(wrong) == [
         "f:1:1: `title` is missing",
-        "f:1:1: unknown key `titel`",
+        "f:1:1: unknown key `titlx`",
         "f:2:7: `square` is not one of `round`, `flat` or `long`",
         "f:3:6: `big`: expected `true` or `false`",
         "f:4:19: `0` is less than 1",
@@ -119,8 +119,8 @@ def test_no_wrong_type_is_read_as_empty() -> None:
 
 
 def test_unknown_key_alone_leaves_a_value_to_look_at() -> None:
-    value, wrong = whole("title: a\nsise: 1\n")
-    assert (value, wrong) == (Whole(title="a"), ["f:2:1: unknown key `sise`"])
+    value, wrong = whole("title: a\nsizex: 1\n")
+    assert (value, wrong) == (Whole(title="a"), ["f:2:1: unknown key `sizex`"])
 
 
 def test_unknown_key_that_may_be_a_secret_is_not_quoted() -> None:
