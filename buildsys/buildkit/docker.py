@@ -62,14 +62,14 @@ class Answer:
         return lines[-1] if lines else f"ended with {self.exit_code} and said nothing"
 
 
-def find_docker(builder: str | None = None) -> Docker:
-    """Return the docker that the environment points to (`PATH`, `DOCKER_HOST`, `DOCKER_CONFIG`, contexts).
+def find_docker(builder: str | None, environ: Mapping[str, str]) -> Docker:
+    """Return the docker that this process's `environ` points to: `PATH`, `DOCKER_HOST`, `DOCKER_CONFIG`, contexts.
 
     Raises `Unavailable` with a hint if the client, its buildx plugin, the engine or the builder is missing.
     """
     command = client_command()
     information = docker_information(command)
-    buildx, version = buildx_of(command, information)
+    buildx, version = buildx_of(command, information, environ)
     with ThreadPoolExecutor(max_workers=1) as pool:
         # Both are processes that wait for their answers.
         help_text = pool.submit(answer_of, (*buildx, "bake", "--help"))
@@ -104,7 +104,9 @@ def client_command() -> tuple[str, ...]:
     return (found,)
 
 
-def buildx_of(command: Sequence[str], information: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+def buildx_of(
+    command: Sequence[str], information: Mapping[str, Any], environ: Mapping[str, str]
+) -> tuple[tuple[str, ...], str]:
     """Return the words that call buildx, and its version; raises `Unavailable` if docker has none.
 
     A plugin works as a command of its own too. Through docker, which first looks at all its plugins, a start took
@@ -113,7 +115,7 @@ def buildx_of(command: Sequence[str], information: Mapping[str, Any]) -> tuple[t
     plugins = (information.get("ClientInfo") or {}).get("Plugins") or []
     for plugin in plugins:
         path, version = str(plugin.get("Path") or ""), _VERSION.search(str(plugin.get("Version") or ""))
-        alone = os.access(path, os.X_OK) and _CALLED_BY_DOCKER not in os.environ
+        alone = os.access(path, os.X_OK) and _CALLED_BY_DOCKER not in environ
         if plugin.get("Name") == "buildx" and version and alone:
             return (path,), version[1]
     told = answer_of((*command, "buildx", "version"))

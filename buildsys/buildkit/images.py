@@ -55,13 +55,13 @@ _CALLS = 4
 DockerSnapshot = tuple[Docker, Mapping[str, tuple[str, ...]]]
 
 
-def ask_docker(builder: str | None) -> Callable[[], DockerSnapshot]:
+def ask_docker(builder: str | None, environ: Mapping[str, str]) -> Callable[[], DockerSnapshot]:
     """Begin to ask docker what it is, and which of our images its store has by their keys; return what waits for it.
 
     Its processes answer while this one loads what it needs. Who leaves without the answer does not wait. What is
     returned raises `Unavailable` as `find_docker` does.
     """
-    found, images = _begun(lambda: find_docker(builder)), _begun(own_images)
+    found, images = _begun(lambda: find_docker(builder, environ)), _begun(own_images)
     return lambda: (found.result(), images.result())
 
 

@@ -30,8 +30,8 @@ def environment(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the reference.")] = False,
 ) -> None:
     """Answer with the image of an environment on a stack; it is built only where nobody has yet."""
-    from buildsys.buildkit.docker import find_docker
     from buildsys.buildkit.interrupt import Stop
+    from buildsys.cli.run import find
     from buildsys.commands import environment
     from buildsys.events.journal import open_journal
     from buildsys.project.mirrors import refuse_cache
@@ -40,26 +40,35 @@ def environment(
     from buildsys.report import console
     from buildsys.report.live import listener
     from buildsys.report.summary import failure_lines
+    from buildsys.run.session import RunContext, RunOptions, Session
     from buildsys.run.store import open_store
 
     workspace = find_workspace(context.obj)
-    refuse_cache(read_settings(workspace.root))
+    refuse_cache(read_settings(workspace.root, os.environ), os.environ)
     talk = console.Screen(typer.get_text_stream("stderr"))
     shown = listener(talk.stream, quiet=quiet, verbose=False, environ=os.environ, clock=time.time)
-    make = environment.dockerfile_image if dockerfile else environment.environment_image
+    image_of = environment.dockerfile_image if dockerfile else environment.environment_image
     request = environment.Request(file=file, stack=on, tag=tag)
     with (
         open_store(workspace, os.environ) as store,
         open_journal(workspace, shown) as journal,
         Stop().on_signals() as stop,
     ):
-        result = make(workspace, store, request, lambda: find_docker(builder), journal, stop, os.environ)
+        session = Session(
+            workspace=workspace,
+            context=RunContext(environ=os.environ),
+            options=RunOptions(),
+            journal=journal,
+            stop=stop,
+            find_builder=lambda: find(builder),
+        )
+        result = image_of(session, store, request)
     if result.reference is None:
         for line in (line for failure in result.failures for line in failure_lines(failure)):
             talk.line(line)
         raise typer.Exit(128 + (stop.signal or 2) if stop.requested else int(ExitCode.FAILED))
     if not quiet:
-        talk.line("made" if result.made else "found: somebody made it before")
+        talk.line("built" if result.built else "found: it was built before")
     typer.echo(result.reference)
 
 
@@ -79,7 +88,7 @@ def run_image_tests(
 
     workspace = find_workspace(context.obj)
     made = plan.make_plan(workspace.tree(), overlay=True)
-    docker = find_docker(builder)
+    docker = find_docker(builder, os.environ)
     targets = plan.chosen_targets(made, tuple(names or ()), everything=everything)
     tests = declared_tests(made, targets)
     images = {target: tags[0] for target, tags in public_tags(made, targets, os.environ).items() if tags}
@@ -104,7 +113,7 @@ def doctor(
     from buildsys.project.settings import mask_near
     from buildsys.report import console, documents
 
-    checks = judge(look(os.environ, registry=registry, builder=builder, directory=context.obj))
+    checks = judge(look(registry=registry, builder=builder, directory=context.obj))
     checks = mask_near(context.obj).value(checks, keep=("name",))
     if json:
         fields = [{"name": c.name, "state": str(c.state), "found": c.found, "fix": c.fix} for c in checks]

@@ -91,7 +91,7 @@ def _machine(builder: str | None) -> Facts:
     store = None if elsewhere else _local_store(information)
     return Facts(
         client=Found(value=version[1]),
-        buildx=_asked("docker buildx version", lambda: buildx_of(command, information)[1]),
+        buildx=_asked("docker buildx version", lambda: buildx_of(command, information, os.environ)[1]),
         driver=_asked("docker buildx inspect", lambda: inspect_builder((*command, "buildx"), builder)[0]),
         engine=engine,
         git=git,

@@ -1,10 +1,10 @@
-"""A RUN of many lines is told by the command that takes the time."""
+"""A RUN of many lines is named by the command that takes the time."""
 
 from __future__ import annotations
 
 import pytest
 
-from buildsys.run.step_titles import titled, titles
+from buildsys.run.step_events import titled, titles
 from tests.integration.support import ROOT
 
 COMPILE = """\
