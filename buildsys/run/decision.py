@@ -42,7 +42,7 @@ class Decision:
     existing: Mapping[str, str]
     actions: Mapping[str, Action]
     tags: Mapping[str, tuple[str, ...]]
-    foreign: Mapping[str, str] = _NOTHING
+    foreign: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     damaged: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
