@@ -14,6 +14,8 @@ from buildsys.events.events import Event, Noted, TargetEnded, TargetPlanned
 from buildsys.events.journal import Journal
 from buildsys.oci.reference import Reference
 from buildsys.plan.plan import Plan, StackTarget
+from buildsys.project.run_folder import RunFolder
+from buildsys.project.state import State
 from buildsys.project.workspace import Workspace
 from buildsys.run.decision import Decision, Selection, decide_published, selection_of
 from buildsys.run.executor import RunOutcome
@@ -123,7 +125,7 @@ class World:
 
     def session(self, **options: Any) -> Session:
         self.events = []
-        journal = Journal(Silent(), [])
+        journal = Journal(Silent(), [], RunFolder(state=State(self.root), number=1))
         journal.events = self.events
         return Session(
             workspace=self.workspace,

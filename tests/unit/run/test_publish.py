@@ -1,4 +1,4 @@
-"""A run that publishes, on a graph of a few lines: what is built, what is blocked, what is tagged, and what is asked again."""
+"""A run that publishes, on a graph of a few lines: what is built, blocked and tagged, and what the next run does."""
 
 from __future__ import annotations
 
@@ -392,4 +392,4 @@ def test_folder_of_a_run_is_gone_however_it_ends(world: World) -> None:
     world.fails(tools=broken)
     with pytest.raises(ZeroDivisionError):
         world.publish("a")
-    assert [*(world.root / ".buildsys" / "run").iterdir()] == []
+    assert [each.name for each in (world.root / ".buildsys" / "runs" / "1").iterdir()] == ["logs"]
