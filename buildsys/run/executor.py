@@ -11,17 +11,7 @@ from dataclasses import dataclass, field
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.interrupt import Stop
 from buildsys.errors import BuildsysError, ExitCode
-from buildsys.events.events import (
-    BLOCKED,
-    FAILED,
-    MADE,
-    NOT_REACHED,
-    Event,
-    ImageLayer,
-    Noted,
-    TargetEnded,
-    TargetStarted,
-)
+from buildsys.events.events import Event, ImageLayer, Noted, Outcome, TargetEnded, TargetStarted
 from buildsys.run.scheduler import Schedule
 
 _TICK_SECONDS = 1.0
@@ -186,7 +176,7 @@ class _Executor:
         if failure is None:
             self.schedule.finish(target)
             self.outcome.references[target] = outcome.reference
-            self.hooks.emit(self._ended(target, MADE, outcome))
+            self.hooks.emit(self._ended(target, Outcome.MADE, outcome))
         elif failure.kind is FailureKind.INTERRUPTED or (self.stop.requested and failure.kind not in _OWN_FAULT):
             # What goes wrong while everything is being stopped is not a failure of the target.
             self.schedule.give_back(target)
@@ -197,16 +187,16 @@ class _Executor:
         self.outcome.failures[target] = failure
         debug = self.hooks.debug(target)
         file = f"{debug.folder}/{failure.file}" if debug.folder and failure.file else failure.file
-        self.hooks.emit(self._ended(target, FAILED, outcome, file=file, alone=debug.alone, log=debug.log))
+        self.hooks.emit(self._ended(target, Outcome.FAILED, outcome, file=file, alone=debug.alone, log=debug.log))
         for each in self.schedule.fail(target):
-            self.hooks.emit(TargetEnded(at=self.hooks.clock(), target=each, outcome=BLOCKED, blocked_by=target))
+            self.hooks.emit(TargetEnded(at=self.hooks.clock(), target=each, outcome=Outcome.BLOCKED, blocked_by=target))
         if not self.keep_going:
             self.outcome.halted = f"{target} failed"
         elif failure.kind is FailureKind.TRANSIENT:
             self.outcome.halted = "the engine no longer answers"
 
     def _ended(
-        self, target: str, word: str, outcome: TargetOutcome, *, file: str = "", alone: str = "", log: str = ""
+        self, target: str, word: Outcome, outcome: TargetOutcome, *, file: str = "", alone: str = "", log: str = ""
     ) -> TargetEnded:
         return TargetEnded(
             at=self.hooks.clock(),
@@ -232,5 +222,5 @@ class _Executor:
         self.outcome.blocked.update(self.schedule.blocked)
         self.outcome.not_reached = self.schedule.waiting
         for target in self.outcome.not_reached:
-            self.hooks.emit(TargetEnded(at=self.hooks.clock(), target=target, outcome=NOT_REACHED))
+            self.hooks.emit(TargetEnded(at=self.hooks.clock(), target=target, outcome=Outcome.NOT_REACHED))
         return self.outcome

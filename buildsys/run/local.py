@@ -15,6 +15,7 @@ from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace, named_prefix
 from buildsys.run.decision import Decision, Selection, decide_local, selection_of, without_cache
 from buildsys.run.executor import Emit, RunOutcome, TargetOutcome
+from buildsys.run.scheduler import tasks_of
 from buildsys.run.session import (
     Publishing,
     RunOptions,
@@ -27,7 +28,6 @@ from buildsys.run.session import (
     report_targets,
 )
 from buildsys.run.store import open_store
-from buildsys.run.tasks import tasks_of
 from buildsys.run.variables import bake_environment
 
 # The images of the engine's own store that carry a key, as key to names.

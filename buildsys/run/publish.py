@@ -17,6 +17,7 @@ from buildsys.oci.reference import Reference
 from buildsys.plan.plan import Plan, StackTarget
 from buildsys.run.decision import Decision, decide_from_registry, decide_published, exists_below
 from buildsys.run.executor import Emit, RunOutcome, TargetOutcome
+from buildsys.run.scheduler import tasks_of
 from buildsys.run.session import (
     Publishing,
     Session,
@@ -27,7 +28,6 @@ from buildsys.run.session import (
     report_targets,
 )
 from buildsys.run.store import Store, annotations_of, can_compose, incoming_tag
-from buildsys.run.tasks import tasks_of
 from buildsys.run.variables import bake_environment
 from buildsys.run.warm import fill_caches
 from buildsys.run.worker import BakeWorker

@@ -19,7 +19,7 @@ from buildsys.buildkit.entitlements import check_paths
 from buildsys.buildkit.interrupt import Stop
 from buildsys.buildkit.invocation import BakeCall, Builder
 from buildsys.errors import InvalidInput
-from buildsys.events.events import REUSED, Noted, RunBegan, TargetEnded, TargetPlanned
+from buildsys.events.events import Noted, Outcome, RunBegan, TargetEnded, TargetKind, TargetPlanned
 from buildsys.events.history import History
 from buildsys.events.journal import Journal
 from buildsys.plan.limits import excess
@@ -30,8 +30,7 @@ from buildsys.resolve.node import Node
 from buildsys.run.contexts import copy_contexts
 from buildsys.run.decision import Decision
 from buildsys.run.executor import Bake, DebugInfo, Hooks, RunOutcome, run
-from buildsys.run.scheduler import Limits, Schedule, Task
-from buildsys.run.tasks import NODE
+from buildsys.run.scheduler import NODE, Limits, Schedule, Task
 from buildsys.run.worker import Accept, BakeWorker, matching
 
 RETRIES = 5
@@ -143,7 +142,7 @@ def report_targets(session: Session, decision: Decision, history: History, *, re
                 at=clock(),
                 name=name,
                 title=target.title if isinstance(target, Node) else target.stack,
-                kind="node" if node else "image",
+                kind=TargetKind.NODE if node else TargetKind.IMAGE,
                 layer=node.recipe.layer if node else "",
                 action=action.word,
                 reason=action.reason,
@@ -153,7 +152,9 @@ def report_targets(session: Session, decision: Decision, history: History, *, re
         )
     for name in reused:
         tags, reference = decision.tags.get(name, ()), decision.existing[name]
-        session.journal.emit(TargetEnded(at=clock(), target=name, outcome=REUSED, reference=reference, tags=tags))
+        session.journal.emit(
+            TargetEnded(at=clock(), target=name, outcome=Outcome.REUSED, reference=reference, tags=tags)
+        )
 
 
 def report_limits(session: Session, decision: Decision, *, linked: bool) -> None:

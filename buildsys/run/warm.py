@@ -14,9 +14,9 @@ from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
 from buildsys.run.decision import Decision, decide_published
 from buildsys.run.executor import RunOutcome
+from buildsys.run.scheduler import tasks_of
 from buildsys.run.session import Publishing, Session, execute, open_worker
 from buildsys.run.store import Store
-from buildsys.run.tasks import tasks_of
 from buildsys.switches import writes_caches
 
 CACHE = "BUILDSYS_CACHE"
