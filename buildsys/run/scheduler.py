@@ -150,7 +150,8 @@ class Schedule:
         self._ended.add(name)
         for each in self._above[name]:
             self._open[each] -= 1
-            if self._open[each] == 0 and each not in self._blocked:
+            # What is blocked needs something that never ends well, so it never gets here.
+            if self._open[each] == 0:
                 insort(self._ready, each, key=self._places.__getitem__)
 
     def fail(self, name: str) -> tuple[str, ...]:

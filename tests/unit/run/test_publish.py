@@ -171,6 +171,14 @@ def test_stop_starts_nothing_more_keeps_what_is_finished_and_moves_no_tag(world:
     assert world.notes == ["running bakes are interrupted; a second signal kills them"]
 
 
+def test_stop_moves_no_tag_though_nothing_is_missing(world: World) -> None:
+    world.publish("two", tag=False)
+    world.fails(a=stopping(world, None))
+    result = world.publish("a", "two")
+    assert (result.missing, result.moved) == ({}, ())
+    assert "two:latest" not in world.registry.written
+
+
 def test_what_was_pushed_before_a_stop_is_published_and_the_next_run_goes_on_from_there(world: World) -> None:
     world.fails(a=stopping(world, None))
     world.publish("one")

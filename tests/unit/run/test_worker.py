@@ -267,6 +267,13 @@ def test_what_this_run_built_is_taken_by_the_reference_it_got(bench: Bench) -> N
     assert "target:a" not in bench.builder.texts[0]
 
 
+def test_what_this_run_built_takes_the_place_of_what_existed(bench: Bench) -> None:
+    worker = bench.worker(existing={"a": "r/nodes@sha256:1"})
+    worker.bake(("c-with-a",), {"a": "r/nodes@sha256:2"}, bench.events.append)
+    assert "docker-image://r/nodes@sha256:2" in bench.builder.texts[0]
+    assert "docker-image://r/nodes@sha256:1" not in bench.builder.texts[0]
+
+
 def test_what_was_built_without_a_reference_is_linked(bench: Bench) -> None:
     bench.worker().bake(("c-with-a",), {"a": "", "tools": ""}, bench.events.append)
     assert "target:a" in bench.builder.texts[0]
