@@ -229,8 +229,8 @@ class Line:
 class MaskedProgress:
     """Masks the lines of one bake.
 
-    Output of steps comes in pieces, a credential may be split between two of them. What else an event says is left to
-    whoever shows it: a run goes by the names of steps and targets in it.
+    Output of steps comes in pieces, a credential may be split between two of them. The rest of an event is masked by
+    whoever shows it: a run needs the names of steps and targets in it.
     """
 
     def __init__(self, mask: Mask) -> None:

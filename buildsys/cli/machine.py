@@ -21,7 +21,7 @@ def environment(
     file: Annotated[
         Path, typer.Argument(help="A conda YAML, requirements or lock file; with --dockerfile a Dockerfile.")
     ],
-    on: Annotated[str, typer.Option("--on", help="The stack that it stands on.")],
+    on: Annotated[str, typer.Option("--on", help="The stack that it is built on.")],
     tag: Annotated[str | None, typer.Option("--tag", help="A tag for the image, besides that of its content.")] = None,
     dockerfile: Annotated[
         bool, typer.Option("--dockerfile", help="FILE is a Dockerfile that says `FROM base`.")
@@ -80,18 +80,18 @@ def run_image_tests(
 ) -> None:
     """Run the tests that layers declare in the images that have them."""
     from buildsys.buildkit.docker import find_docker
-    from buildsys.commands import plan
     from buildsys.commands.image_tests import declared_tests, run_tests
+    from buildsys.commands.plan import chosen_targets, make_plan
     from buildsys.project.workspace import find_workspace
     from buildsys.report import console
     from buildsys.run.decision import public_tags
 
     workspace = find_workspace(context.obj)
-    made = plan.make_plan(workspace.tree(), overlay=True)
+    plan = make_plan(workspace.tree(), overlay=True)
     docker = find_docker(builder, os.environ)
-    targets = plan.chosen_targets(made, tuple(names or ()), everything=everything)
-    tests = declared_tests(made, targets)
-    images = {target: tags[0] for target, tags in public_tags(made, targets, os.environ).items() if tags}
+    targets = chosen_targets(plan, tuple(names or ()), everything=everything)
+    tests = declared_tests(plan, targets)
+    images = {target: tags[0] for target, tags in public_tags(plan, targets, os.environ).items() if tags}
     screen = console.Screen()
     good = run_tests(docker, workspace, tests, images, lambda result: console.show_test(result, screen))
     screen.line(f"{len(tests)} tests of {len(images)} images, {'all passed' if good else 'not all passed'}")
@@ -107,7 +107,7 @@ def doctor(
     builder: Annotated[str | None, typer.Option(help="Another buildx builder than the current one.")] = None,
     json: Json = False,
 ) -> None:
-    """Check whether this machine can bake, and say what to do where it cannot."""
+    """Check whether this machine can bake, and show how to fix it where it cannot."""
     from buildsys.commands.doctor import exit_code, judge
     from buildsys.commands.probe import look
     from buildsys.project.settings import mask_near
