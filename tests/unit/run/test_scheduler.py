@@ -10,6 +10,7 @@ from buildsys.commands.plan import make_plan
 from buildsys.events.history import History
 from buildsys.plan.actions import BUILD, REUSE, Action
 from buildsys.run.scheduler import ASSEMBLE, COMPOSE, Limits, Schedule, Task, tasks_of
+from tests.support.graphs import tasks as graph_tasks
 
 WIDE = Limits(jobs=99, targets=64)
 
@@ -41,6 +42,49 @@ def test_task_waits_for_all_that_it_needs() -> None:
     assert drained(schedule) == []
     schedule.finish("b")
     assert drained(schedule) == [("c",)]
+
+
+DIAMOND = """
+base
+left: base
+right: base
+top: left right
+alone
+"""
+
+
+def test_diamond_is_built_from_its_base_one_step_at_a_time() -> None:
+    schedule = Schedule(graph_tasks(DIAMOND), WIDE)
+    assert drained(schedule) == [("base",), ("alone",)]
+    schedule.finish("base")
+    assert drained(schedule) == [("left",), ("right",)]
+    schedule.finish("left")
+    assert drained(schedule) == []
+    schedule.finish("right")
+    assert drained(schedule) == [("top",)]
+    schedule.finish("alone")
+    schedule.finish("top")
+    assert (schedule.live, schedule.waiting, schedule.blocked) == (frozenset(), (), {})
+
+
+def test_failed_side_of_a_diamond_blocks_its_top_and_not_the_other_side() -> None:
+    schedule = Schedule(graph_tasks(DIAMOND), WIDE)
+    drained(schedule)
+    schedule.finish("base")
+    drained(schedule)
+    assert schedule.fail("left") == ("top",)
+    schedule.finish("right")
+    assert drained(schedule) == []
+    assert schedule.waiting == ()
+    assert schedule.live == {"alone"}
+
+
+def test_one_that_was_blocked_is_not_blocked_again_by_another_failure() -> None:
+    schedule = Schedule(graph_tasks("a\nb\nc: a\nd: c b\n"), WIDE)
+    drained(schedule)
+    assert schedule.fail("a") == ("c", "d")
+    assert schedule.fail("b") == ()
+    assert schedule.blocked == {"c": "a", "d": "a"}
 
 
 def test_jobs_bound_bakes_and_targets_bound_what_is_in_them() -> None:
