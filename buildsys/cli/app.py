@@ -126,7 +126,7 @@ def variables(context: typer.Context) -> None:
     workspace = find_workspace(context.obj)
     plan = make_plan(workspace.tree(), overlay=True)
     # What the shell says of mirrors counts, but not what these lines set in it.
-    read_settings(workspace.root)
+    read_settings(workspace.root, os.environ)
     ours = {"BUILDSYS_MIRRORS", *plan.origins, *(parent.variable for parent in plan.parents)}
     given = {name: value for name, value in os.environ.items() if name not in ours}
     found = bake_environment(plan, workspace, given)

@@ -113,7 +113,7 @@ def doctor(
     from buildsys.project.settings import mask_near
     from buildsys.report import console, documents
 
-    checks = judge(look(registry=registry, builder=builder, directory=context.obj))
+    checks = judge(look(os.environ, registry=registry, builder=builder, directory=context.obj))
     checks = mask_near(context.obj).value(checks, keep=("name",))
     if json:
         fields = [{"name": c.name, "state": str(c.state), "found": c.found, "fix": c.fix} for c in checks]

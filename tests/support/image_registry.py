@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from buildsys.oci.http import NotFound, RegistryProblem
@@ -90,20 +90,3 @@ class FakeRegistry:
             for repository, digest in list(self.blobs):
                 if digest == layer.digest:
                     del self.blobs[repository, digest]
-
-    # Until the store asks for one reference at a time.
-    def manifests(self, references: Iterable[Reference]) -> dict[Reference, Manifest | None]:
-        return {reference: self.manifest(reference) for reference in references}
-
-    def head_many(self, references: Iterable[Reference]) -> dict[Reference, Descriptor | None]:
-        return {reference: self.head(reference) for reference in references}
-
-    def verify(self, reference: Reference) -> tuple[str, ...]:
-        found = self.manifest(reference)
-        if found is None:
-            return (str(reference),)
-        return tuple(
-            str(reference.with_digest(blob.digest))
-            for blob in found.layers
-            if not self.blob_exists(reference, blob.digest)
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from buildsys.buildkit.failure import Failure
 from buildsys.buildkit.invocation import Builder
@@ -66,7 +66,7 @@ class World:
 
     @property
     def store(self) -> Store:
-        return Store(registry=cast(Any, self.registry), prefix=PREFIX)
+        return Store(registry=self.registry, prefix=PREFIX)
 
     @property
     def plan(self) -> Plan:
