@@ -9,7 +9,7 @@ import pytest
 
 from buildsys.errors import InvalidInput
 from buildsys.oci.http import ServerError, Unreachable
-from buildsys.oci.reference import Reference
+from buildsys.oci.reference import Manifest, Reference
 from buildsys.run.decision import decide_local, public_tags, selection_of, without_cache
 from buildsys.run.local import decision_for
 from buildsys.run.session import RunOptions
@@ -130,12 +130,18 @@ def test_reason_names_what_changed_since_the_name_was_published(world: World) ->
 
 
 def test_registry_that_fails_is_an_error_and_not_an_empty_registry(world: World) -> None:
-    def fail(reference: Reference) -> None:
-        raise ServerError("500", host="r.example.com", status=500)
+    answer, key_of_a = world.registry.manifest, world.location("a")
 
-    world.registry.manifest = fail  # type: ignore[method-assign]
+    def manifest(reference: Reference) -> Manifest | None:
+        if reference == key_of_a:
+            raise ServerError("500", host="r.example.com", status=500)
+        return answer(reference)
+
+    world.registry.manifest = manifest  # type: ignore[method-assign]
     with pytest.raises(ServerError):
         world.decide("a")
+    with pytest.raises(ServerError):
+        world.decide("b")
 
 
 def test_tags_are_those_of_the_images_asked_for_below_the_prefix_of_the_store(world: World) -> None:
