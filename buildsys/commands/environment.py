@@ -11,8 +11,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 
-from buildsys.bake.hcl import Attribute, Block, write
-from buildsys.bake.runtime import Publication, published_attributes
+from buildsys.bake.definition import Definition, Target
+from buildsys.bake.targets import Publication, published
 from buildsys.buildkit.entitlements import check_paths
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.invocation import BakeCall, BakeResult
@@ -251,14 +251,14 @@ def _private(dockerfile: Path, files: Mapping[str, File]) -> Iterator[Diagnostic
 
 def _bake(session: Session, dockerfile: Path, base: str, publication: Publication, plan: Plan) -> BakeResult:
     root, builder = session.workspace.root, session.find_builder()
-    body = (
-        Attribute("context", dockerfile.parent.relative_to(root).as_posix()),
-        Attribute("dockerfile", dockerfile.name),
-        Attribute("contexts", {"base": f"docker-image://{base}"}),
-        *published_attributes(publication),
+    target = Target(
+        name=TARGET,
+        context=dockerfile.parent.relative_to(root).as_posix(),
+        dockerfile=dockerfile.name,
+        contexts={"base": f"docker-image://{base}"},
     )
-    file = dockerfile.parent.parent / "custom.hcl"
-    write_whole(file, write([Block("target", (TARGET,), body)]).encode())
+    file = dockerfile.parent.parent / "custom.json"
+    write_whole(file, Definition(targets=(published(target, publication),)).to_json().encode())
     call = BakeCall(
         root=root,
         files=(file.relative_to(root).as_posix(),),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from buildsys.bake.definition import BAKE_FILE, render
+from buildsys.bake.targets import BAKE_FILE, plan_definition
 from buildsys.config.catalog import load
 from buildsys.config.lockfile import LOCK_FILE, OVERLAY_FILE, Lock, overlaid, parse_lock
 from buildsys.config.model import Catalog
@@ -51,7 +51,7 @@ def write_plan(workspace: Workspace, *, check: bool) -> Planned:
     given = sorted({path for node in plan.nodes for _, path in node.folders})
     if diagnostics := tuple(without_files(plan, contents_of(workspace, plan, given))):
         raise InvalidInput(diagnostics)
-    text = render(plan)
+    text = plan_definition(plan).to_hcl()
     if check:
         workspace.check(BAKE_FILE, text, remedy="buildsys plan")
     return Planned(plan=plan, text=text, written=not check and workspace.write(BAKE_FILE, text))

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from buildsys.bake.definition import defaults, plain, stack_tags
+from buildsys.bake.hcl import evaluate
+from buildsys.bake.targets import defaults, public_tag
 from buildsys.config.model import Contents
 from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.names import tag_problem
@@ -159,11 +160,7 @@ def public_tags(plan: Plan, targets: Collection[str], environ: Mapping[str, str]
     """Return the public tags of the stacks among some targets, with all variables replaced by their values."""
     check_tag(environ)
     variables = {**defaults(plan), **environ}
-    return {
-        stack.name: tuple(plain(tag, variables) for tag in stack_tags(stack))
-        for stack in plan.stacks
-        if stack.name in targets
-    }
+    return {stack.name: (evaluate(public_tag(stack), variables),) for stack in plan.stacks if stack.name in targets}
 
 
 def check_tag(environ: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from buildsys.bake.runtime import Publication
+from buildsys.bake.targets import Publication
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.invocation import Builder
 from buildsys.events.events import ImageLayer, TagsMoved
@@ -14,7 +14,8 @@ from buildsys.events.history import History
 from buildsys.events.journal import history_of
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Reference
-from buildsys.plan.plan import Plan, StackTarget
+from buildsys.plan.plan import Plan
+from buildsys.resolve.node import ImageTarget
 from buildsys.run.decision import Decision, decide_from_registry, decide_published, exists_below
 from buildsys.run.executor import Emit, RunOutcome, TargetOutcome
 from buildsys.run.scheduler import tasks_of
@@ -215,7 +216,7 @@ class _Attempt:
         return _Attempt(session=session, store=self.store, decision=repaired, assembled=assembled)
 
     @property
-    def _stacks(self) -> Mapping[str, StackTarget]:
+    def _stacks(self) -> Mapping[str, ImageTarget]:
         return {stack.name: stack for stack in self.decision.plan.stacks}
 
     def _publications(self) -> dict[str, Publication]:
@@ -228,7 +229,7 @@ class _Attempt:
     def _location(self, target: str) -> Reference:
         """Return where a target is under its key."""
         key, found = self.decision.keys.of(target).key, self.decision.plan.targets[target]
-        return self.store.stack(found.stack, key) if isinstance(found, StackTarget) else self.store.node(key)
+        return self.store.stack(found.stack, key) if isinstance(found, ImageTarget) else self.store.node(key)
 
     def _incoming(self, target: str) -> Reference:
         return self._location(target).with_tag(incoming_tag(target))

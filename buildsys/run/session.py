@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from buildsys.bake.runtime import Publication, linked_nodes, render_flat
+from buildsys.bake.targets import Publication, flat_definition, linked_nodes
 from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.entitlements import check_paths
 from buildsys.buildkit.interrupt import Stop
@@ -239,8 +239,8 @@ def check_definition(worker: BakeWorker, targets: tuple[str, ...]) -> Mapping[st
     tags: dict[str, tuple[str, ...]] = {}
     for first in range(0, len(targets), _PRINTED_AT_ONCE):
         some = targets[first : first + _PRINTED_AT_ONCE]
-        file = worker.folder / f"check-{first}.hcl"
-        write_whole(file, render_flat(worker.plan, some, worker.labels).encode())
+        file = worker.folder / f"check-{first}.json"
+        write_whole(file, flat_definition(worker.plan, some, worker.labels).to_json().encode())
         call = BakeCall(
             root=worker.call.root,
             files=(str(file.relative_to(worker.call.root)),),

@@ -9,9 +9,11 @@ from buildsys.errors import InvalidInput
 from buildsys.events.journal import history_of
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Reference
-from buildsys.plan.actions import ActionKind, needed
+from buildsys.plan.actions import ActionKind
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
+from buildsys.resolve.graph import closure
+from buildsys.resolve.node import Node
 from buildsys.run.decision import Decision, decide_published
 from buildsys.run.executor import RunOutcome
 from buildsys.run.scheduler import tasks_of
@@ -43,9 +45,8 @@ class WarmReport:
 
 def targets_of(plan: Plan, chosen: tuple[str, ...], *, stacks: bool) -> tuple[str, ...]:
     """Return what is warmed for the targets chosen: all nodes that they need, and with `stacks` they themselves."""
-    found = needed(plan, {}, chosen)
-    nodes = {node.name for node in plan.nodes}
-    return tuple(name for name in plan.order if name in found and (stacks or name in nodes))
+    found = closure(plan.needs, chosen)
+    return tuple(name for name, each in plan.targets.items() if name in found and (stacks or isinstance(each, Node)))
 
 
 def look(

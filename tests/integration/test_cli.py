@@ -289,7 +289,7 @@ def test_hash_seed_changes_no_byte() -> None:
         "import sys\nfrom pathlib import Path\nfrom buildsys.commands import make_plan\n"
         "from buildsys.documents import list_document, plan_document, text\nfrom buildsys.render import render\n"
         "from buildsys.workspace import Workspace\nmade = make_plan(Workspace(root=Path('.')).tree())\n"
-        "sys.stdout.write(render(made) + text(plan_document(made)) + text(list_document(made)))\n"
+        "sys.stdout.write(plan_definition(made).to_hcl() + text(plan_document(made)) + text(list_document(made)))\n"
     )
     texts = {run(sys.executable, "-c", script, environment={"PYTHONHASHSEED": seed}).stdout for seed in ("0", "1", "2")}
     assert len(texts) == 1

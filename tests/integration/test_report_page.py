@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from buildsys.report.html.page import page
 from headless_browser import NoBrowser, find_or_install
 from tests.integration.browser import Page, opened
-from tests.unit.report.html.test_page import NASTY, nasty
+from tests.unit.report.html.test_page import NASTY, nasty, page
 from tests.unit.report_runs import before, eventful, many
 
 pytestmark = pytest.mark.browser
@@ -72,7 +71,7 @@ def panel(report: Page) -> str:
 def test_choosing_a_target_in_the_graph_shows_all_that_is_known_of_it(report: Page) -> None:
     assert panel(report) == ""
     report.click(".graph [data-target='ucx-1_9_0']")
-    told = panel(report)
+    text = panel(report)
     for words in (
         "ucx 1.9.0 on debian 12",
         "failed",
@@ -85,7 +84,7 @@ def test_choosing_a_target_in_the_graph_shows_all_that_is_known_of_it(report: Pa
         "[build 2/3] RUN ./configure && make",
         "3.6 s",
     ):
-        assert words in told
+        assert words in text
     kin = report.value("[...document.querySelectorAll('.box.kin')].map((it) => it.dataset.target).sort()")
     assert kin == ["gpu-rdma", "rdma", "toolchain-12", "ucx-1_9_0"]
 
@@ -93,10 +92,10 @@ def test_choosing_a_target_in_the_graph_shows_all_that_is_known_of_it(report: Pa
 @pytest.mark.parametrize("location", [".labels", ".bars", "#targets-table", ".graph"])
 def test_a_target_can_be_chosen_wherever_it_is_shown(report: Page, location: str) -> None:
     report.click(f"{location} [data-target='debian-os-12']")
-    told = panel(report)
-    assert "debian-os 12" in told
-    assert "registry said 503; again in 4.0 s" in told
-    assert "made, 0:34 (±0.0 s)" in told
+    text = panel(report)
+    assert "debian-os 12" in text
+    assert "registry said 503; retried after 4.0 s" in text
+    assert "built, 0:34 (±0.0 s)" in text
 
 
 def test_one_goes_from_target_to_target_and_back_by_keyboard_too(report: Page) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from buildsys.bake.definition import render
+from buildsys.bake.targets import plan_definition
 from buildsys.commands.plan import make_plan
 from buildsys.dockerfile.lint import split
 from buildsys.errors import InvalidInput
-from buildsys.plan.plan import StackTarget
+from buildsys.resolve.node import ImageTarget
 from tests.properties.bake_text import blocks, dockerfile, environment
 from tests.support.laws import examples
 
@@ -85,7 +85,7 @@ def tree(fields: dict[str, Any], value: str | None) -> dict[str, str]:
     return {"layers/one/layer.yaml": json.dumps(layer), "stacks.yaml": json.dumps(stacks)}
 
 
-def planned(fields: dict[str, Any], value: str | None = None) -> tuple[StackTarget, str] | None:
+def planned(fields: dict[str, Any], value: str | None = None) -> tuple[ImageTarget, str] | None:
     """Return the stack and the assembly as the bake file has it; None where the plan refuses the texts."""
     try:
         made = make_plan(tree(fields, value))
@@ -94,10 +94,10 @@ def planned(fields: dict[str, Any], value: str | None = None) -> tuple[StackTarg
         return None
     event("planned")
     (stack,) = made.stacks
-    return stack, dockerfile(blocks(render(made), "target")["img"])
+    return stack, dockerfile(blocks(plan_definition(made).to_hcl(), "target")["img"])
 
 
-def check(stack: StackTarget, text: str) -> None:
+def check(stack: ImageTarget, text: str) -> None:
     """Assert that an assembly has the instructions that the stack means, each on a line of its own, with its values."""
     config = stack.config
     counts = (len(stack.environment), len(config.labels), len(config.ports), *(

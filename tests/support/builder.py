@@ -78,4 +78,4 @@ class FakeBuilder:
     @property
     def baked(self) -> list[tuple[str, ...]]:
         """The targets of each bake."""
-        return [call.targets for call in self.calls if not call.targets[0].startswith("ground-")]
+        return [call.targets for call in self.calls if not call.targets[0].startswith("base-image-")]

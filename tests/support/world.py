@@ -13,10 +13,11 @@ from buildsys.commands.plan import make_plan
 from buildsys.events.events import Event, Noted, TargetEnded, TargetPlanned
 from buildsys.events.journal import Journal
 from buildsys.oci.reference import Reference
-from buildsys.plan.plan import Plan, StackTarget
+from buildsys.plan.plan import Plan
 from buildsys.project.run_folder import RunFolder
 from buildsys.project.state import State
 from buildsys.project.workspace import Workspace
+from buildsys.resolve.node import ImageTarget
 from buildsys.run.decision import Decision, Selection, decide_published, selection_of
 from buildsys.run.executor import RunOutcome
 from buildsys.run.local import bake_locally
@@ -30,11 +31,14 @@ from tests.support.image_registry import FakeRegistry
 PREFIX = "r.example.com/ml"
 
 
-class Silent:
-    """Listens to nothing."""
+@dataclass
+class Recorder:
+    """Keeps all events."""
+
+    events: list[Event]
 
     def take(self, event: Event) -> None:
-        """Take the next event."""
+        self.events.append(event)
 
     def tick(self) -> None:
         """Know that time has passed."""
@@ -108,7 +112,7 @@ class World:
         """Return where a target is under its key."""
         target = self.target(name)
         key, found = self.selection.keys.of(target).key, self.plan.targets[target]
-        return self.store.stack(found.stack, key) if isinstance(found, StackTarget) else self.store.node(key)
+        return self.store.stack(found.stack, key) if isinstance(found, ImageTarget) else self.store.node(key)
 
     def push(self, target: str) -> tuple[str, str] | None:
         """Publish a target as an engine does: to the tag of what is not checked yet."""
@@ -125,8 +129,7 @@ class World:
 
     def session(self, **options: Any) -> Session:
         self.events = []
-        journal = Journal(Silent(), [], RunFolder(state=State(self.root), number=1))
-        journal.events = self.events
+        journal = Journal(Recorder(self.events), [], RunFolder(state=State(self.root), number=1))
         return Session(
             workspace=self.workspace,
             context=RunContext(environ=self.environ, clock=lambda: 5.0),

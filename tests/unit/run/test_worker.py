@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from buildsys.bake.runtime import Publication
+from buildsys.bake.targets import Publication
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.invocation import BakeCall
 from buildsys.events.events import Event, Retried
