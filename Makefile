@@ -3,7 +3,7 @@ PYTHON ?= python3
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 FAST = tests/unit tests/golden tests/properties tests/conformance tests/tools
 .DEFAULT_GOAL = help
-.PHONY: help check fix reference unit laws coverage test test-full quickstart lint-layers lint-workflows engine-start engine-stop \
+.PHONY: help check fix reference unit laws mutants coverage test test-full quickstart lint-layers lint-workflows engine-start engine-stop \
     lock-tools bench bench-quick bench-long bench-bake bench-scale bench-start-up compare
 
 help: ## this list
@@ -44,6 +44,9 @@ laws: .venv/.ready ## laws on many random examples; SEED=… repeats a run
 
 reference: .venv/.ready ## write docs/cli.md and docs/layer-yaml.md out of the code
 	.venv/bin/python tools/write_reference.py
+
+mutants: .venv/.ready ## break the rules of the runner one by one: a unit test must notice each
+	.venv/bin/python tools/mutants.py
 
 coverage: .venv/.ready ## how much of the package the fast tests cover
 	.venv/bin/python -m pytest -q -n auto --cov --cov-report=term $(FAST)
