@@ -59,7 +59,9 @@ def plan(
     workspace = find_workspace(context.obj)
     planned = plan.write_plan(workspace, check=check)
     offline = offline or check
-    found = query.look(workspace, os.environ, offline=offline, overlay=not offline)
+    # An engine or a registry is asked about what a bake on this machine would build, on its own base images.
+    asked = planned.plan if offline else plan.make_plan(workspace.tree(), overlay=True)
+    found = query.look(workspace, os.environ, asked, offline=offline)
     if json:
         typer.echo(documents.text(documents.plan_document(planned.plan, found.keys, found.actions)))
         return

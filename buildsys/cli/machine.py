@@ -39,7 +39,7 @@ def environment(
     from buildsys.project.settings import read_settings
     from buildsys.project.workspace import find_workspace
     from buildsys.report.live import listener
-    from buildsys.report.text import failure_lines
+    from buildsys.report.outcomes import failure_lines
     from buildsys.run.session import RunContext, RunOptions, Session
     from buildsys.run.store import open_store
 

@@ -33,12 +33,14 @@ class PlannedActions:
     actions: Mapping[str, Action]
 
 
-def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, overlay: bool = False) -> PlannedActions:
-    """Return the plan with actions: by the registry that is named, else by the engine's own store of images.
+def look(
+    workspace: Workspace, environ: Mapping[str, str], plan: Plan | None = None, *, offline: bool
+) -> PlannedActions:
+    """Return a plan with actions: by the registry that is named, else by the engine's own store of images.
 
-    Where no engine answers, and offline, everything is to be built.
+    Without `plan` it is that of the committed files. Where no engine answers, and offline, everything is to be built.
     """
-    plan = make_plan(workspace.tree(), overlay=overlay)
+    plan = plan or make_plan(workspace.tree())
     keys = keys_of(plan, contents_of(workspace, plan))
     wanted = [stack.name for stack in plan.stacks if not stack.deprecated]
     if offline:
