@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -199,3 +200,12 @@ def test_no_module_nears_the_size_at_which_it_decides_two_things() -> None:
 
 def test_every_module_says_in_its_first_line_what_it_answers() -> None:
     assert [name for name, tree in MODULES.items() if not ast.get_docstring(tree)] == []
+
+
+def test_the_guided_tour_names_modules_that_exist() -> None:
+    text = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = {name for name in re.findall(r"`([a-z_]+\.[a-z_.]+)[`.A-Z]", text) if name.split(".")[0] in PACKAGES}
+    known = {*MODULES, *PACKAGES}
+    missing = {name for name in named if name not in known and name.rpartition(".")[0] not in known}
+    assert len(named) > 40
+    assert missing == set()
