@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Time and memory of plan, keys, rendering and look-ups for 100 to 10,000 stacks, and of `bake --print` beside it.
 
-Each measurement is made in a process of its own. Look-ups ask a real registry on loopback; bake only prints, so no
+Each measurement runs in its own process. Look-ups ask a real registry on loopback; bake only prints, so no
 engine builds anything. Does its own set-up, and writes its section of the page and the curve.
 """
 
@@ -178,7 +178,7 @@ def main() -> None:
     """Measure each size, and write the results, the page and the curve."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--name", default="bench", help="the engine's name")
-    parser.add_argument("--output", type=Path, help="another file for the results; page and curve are then left alone")
+    parser.add_argument("--output", type=Path, help="another file for the results; page and diagram are not changed")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="how many stacks")
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""One way to build: its engine and registry, its files as the world stands, its commands."""
+"""One way to build: its engine and registry, its files for the current world, its commands."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = Path(__file__).parent / "project"
 BUILDSYS = Path(sys.executable).with_name("buildsys")
 # Work that belongs to the images and not to the ways: none of them attests anything.
-# What is published is of no use in the store of the engine: it would be unpacked there first.
+# Published images are not needed in the store of the engine: they would be unpacked there first.
 OUTPUT = "type=image,push=true,store=false,oci-mediatypes=true"
 QUIET = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "DOCKER_CLI_HINTS": "false", "BUILDX_NO_DEFAULT_LOAD": "1"}
 
@@ -49,7 +49,7 @@ class Step:
 
 @dataclass(slots=True)
 class Way:
-    """A way with an engine and a registry of its own, so that none finds what another one made."""
+    """A way with an engine and a registry of its own, so that none reuses the results of another."""
 
     name: str
     instance: Instance
@@ -66,7 +66,7 @@ class Way:
 
     @property
     def overlay(self) -> Path:
-        """The parents that its project stands on."""
+        """The base images of its project."""
         return self.folder / "parents.lock"
 
     @property
@@ -117,7 +117,7 @@ class Way:
         bootstrap_debian.update_overlay(self.overlay, {number: parent}, registry)
 
     def write(self) -> Plan:
-        """Write its files as the world stands, and return the plan of the project."""
+        """Write its files for the current world, and return the plan of the project."""
         shipped = {
             path.relative_to(SHIPPED).as_posix(): path.read_text(encoding="utf-8")
             for path in sorted(SHIPPED.rglob("*"))
@@ -190,8 +190,8 @@ def words_of(
 ) -> tuple[tuple[str, ...], ...]:
     """Return the command lines of a way; `images` maps target to image.
 
-    With `unpack` images are pushed as people write it, by `--push`: the docker driver then unpacks them into the store
-    of the engine besides, which none of the ways needs.
+    With `unpack`, images are pushed in the usual way, by `--push`: the docker driver then also unpacks them into the
+    store of the engine, which none of the ways needs.
     """
     progress = ("--progress", "rawjson")
     if way == "a":

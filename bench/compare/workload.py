@@ -28,7 +28,7 @@ FIXED_PACKAGE = "libgnutls30"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class World:
-    """How things stand: which compile every image has (`none`, `ucx` or `openmpi`), and what has been changed.
+    """The state of a project: which compile every image has (`none`, `ucx` or `openmpi`), and what has been changed.
 
     `releases` are of Debian; `fixed`: a package was fixed in Debian 12; `prefix`: the version of what stands in for
     Miniconda; `added`: there is one more stack.
@@ -119,7 +119,7 @@ def dockerfile(made: Plan, stack: StackTarget, scripts: Mapping[str, str], mirro
     Downloads come from `server`. `mirrors` is an image, since steps that read a folder of the context are not always
     found in a cache of the registry where several targets read the same one (seen with BuildKit 0.25: 7 of 9 steps ran
     again). The order is that of the public Azure ML images: packages, Miniconda, MPI, all in one stage. CUDA, which is
-    in their parent image and so neither made nor fetched again, is in a stage of its own, in the same words in all.
+    in their parent image and so neither built nor fetched again, is in a stage of its own, in the same words in all.
     """
     nodes = {node.name: node for node in made.nodes}
     system = _chain(nodes, stack.noded.base)

@@ -39,7 +39,9 @@ def test_disk_with_too_little_room_is_not_filled(world: World, record: Record) -
             return world.project.bake()
 
     story = world.suffer(during=filled)
-    record(GROUP, f"less free in the engine's store than `--min-free` (tmpfs of {STORE}); then another engine", story)
+    record(
+        GROUP, f"less free space in the engine's store than `--min-free` (tmpfs of {STORE}); then another engine", story
+    )
     assert story.first.code == 1, story.first.told
     assert story.first.runs == (), story.first.told
     assert "free" in story.first.stdout, story.first.told
