@@ -89,7 +89,7 @@ def _how(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _table(runs: Sequence[Run], part: Part) -> Iterator[str]:
-    yield "| Scenario | Way | Seconds | Ratio to d | Processor seconds | RUN steps (compiles) | Pulled | Pushed | Disk |"
+    yield "| Scenario | Way | Seconds | Ratio to d | Processor seconds | RUN (compiles) | Pulled | Pushed | Disk |"
     yield "|---|---|---:|---:|---:|---:|---:|---:|---:|"
     for scenario in part.scenarios:
         for way in WAYS:

@@ -148,7 +148,7 @@ def test_bytes_that_are_no_text_are_read_in_names_targets_and_files(committed: P
     nothing_differs(committed)
 
 
-def test_executable_bit_is_all_that_counts_of_a_mode(committed: Path) -> None:
+def test_executable_bit_is_the_only_mode_bit_that_counts(committed: Path) -> None:
     file = committed / CONF
     file.chmod(0o755)
     commit(committed)

@@ -142,7 +142,7 @@ def test_history_of_another_is_not_read(made: Path, outside: Path, words: tuple[
 
 @pytest.mark.parametrize("name", ["events.jsonl", "events-before.jsonl", "report.html"])
 @pytest.mark.parametrize("to", ["precious", "missing"])
-def test_report_is_neither_made_of_another_file_nor_written_over_one(
+def test_report_is_neither_built_from_another_file_nor_written_over_one(
     made: Path, outside: Path, name: str, to: str
 ) -> None:
     write(made, ".buildsys/events.jsonl", EVENT)
@@ -173,7 +173,7 @@ def test_environment_is_not_written_through_a_symlink(made: Path, outside: Path,
 
 
 @pytest.mark.parametrize("given", ["another==1.0\n", "", REQUIREMENTS])
-def test_environment_is_what_the_file_says_whatever_was_there(made: Path, given: str) -> None:
+def test_environment_follows_the_file_whatever_existed_before(made: Path, given: str) -> None:
     folder = made / f".buildsys/environments/{DIGEST}"
     write(folder, "requirements.txt", given)
     write(folder, "sitecustomize.py", "print('not asked for')\n")
@@ -247,7 +247,7 @@ def test_symlinks_among_the_files_of_the_settings_lead_to_the_same_in_a_build(ma
     ],
 )
 @pytest.mark.parametrize("kind", ["pipe", "folder"])
-def test_what_stands_in_the_place_of_a_file_is_named(made: Path, name: str, words: tuple[str, ...], kind: str) -> None:
+def test_path_that_blocks_a_file_is_named(made: Path, name: str, words: tuple[str, ...], kind: str) -> None:
     write(made, ".buildsys/events.jsonl", EVENT)
     (made / name).unlink(missing_ok=True)
     (made / name).parent.mkdir(parents=True, exist_ok=True)
@@ -272,7 +272,7 @@ def test_file_in_the_place_of_a_folder_is_named(made: Path, name: str) -> None:
         '{"seconds": {"img": 1' + "0" * 400 + '}, "undone": []}',
     ],
 )
-def test_history_that_nobody_can_read_is_lost_and_stops_nothing(made: Path, text: str) -> None:
+def test_unreadable_history_is_lost_and_stops_nothing(made: Path, text: str) -> None:
     write(made, ".buildsys/history.json", text)
     done = buildsys(made, *PUSH, BUILDSYS_REGISTRY=NOWHERE)
     assert (done.code, "Traceback" in done.output) == (5, False), done.output
@@ -281,7 +281,7 @@ def test_history_that_nobody_can_read_is_lost_and_stops_nothing(made: Path, text
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, '{"event": "end", "at": 1, "failure": {}}', '{"event": "end", "failure": {"kind": "x"}}']
 )
-def test_events_that_nobody_can_read_are_left_out(made: Path, text: str) -> None:
+def test_unreadable_events_are_skipped(made: Path, text: str) -> None:
     write(made, ".buildsys/events.jsonl", f"{EVENT}{text}\n")
     done = buildsys(made, "report")
     assert (done.code, "Traceback" in done.output) == (0, False), done.output

@@ -60,7 +60,7 @@ def test_port_that_becomes_an_instruction_is_refused(project: Path) -> None:
 
 
 @pytest.mark.parametrize("escape", ["\\0", "\\r", "\\N"])
-def test_control_character_is_refused_wherever_it_stands(project: Path, escape: str) -> None:
+def test_control_character_is_refused_everywhere(project: Path, escape: str) -> None:
     text = f'"x{escape}RUN {INJECTED}"'
     fields = [
         *(f"labels: {{a: {text}}}", f"environment: {{set: {{A: {text}}}}}", f"command: [{text}]"),
@@ -83,7 +83,7 @@ def test_control_character_in_a_description_is_refused_and_not_printed(project: 
     assert "\x1b" not in done.output
 
 
-def test_label_key_that_is_no_plain_key_or_ours_is_refused(project: Path) -> None:
+def test_label_key_that_is_invalid_or_reserved_is_refused(project: Path) -> None:
     keys = [
         *("", "a b", "a=b", 'a\\"b', "$a", "-a", ".a", f"a\\nRUN {INJECTED}", "ä", "a\\\\b", "a'b", "a\\tb"),
         *("dev.buildsys.key", "dev.buildsys.inputs", "dev.buildsys.anything", "dev.buildsys", "DEV.buildsys.key"),
@@ -118,7 +118,7 @@ def test_workdir_that_is_not_absolute_and_normal_is_refused(project: Path) -> No
     refused_at(project, flavours(project, "workdir", (f'"{each}"' for each in folders)), f"{len(folders)} errors")
 
 
-def test_package_that_a_shell_takes_for_more_is_refused(project: Path) -> None:
+def test_package_with_shell_syntax_is_refused(project: Path) -> None:
     packages = [
         *(f"$({INJECTED})", f"; {INJECTED}", f"a;{INJECTED}", "`id`", "a|b", "a&b", "a>b", "a b", "a\\nb", "a\\tb"),
         *("-o APT::Update::Pre-Invoke::=id", "-oA=b", "--allow-unauthenticated", "a*", "a?", "[ab]", "~n", "$A"),
@@ -237,7 +237,7 @@ BECOMES = [
 ]
 
 
-def test_value_of_a_parameter_is_held_to_what_it_becomes(project: Path) -> None:
+def test_value_of_a_parameter_is_validated_for_its_use(project: Path) -> None:
     """Each flavour of the system has one field that takes the value in, and each stack gives one value."""
     text = re.sub("parent: .*\n", "", SYSTEM) + "parameters:\n  given: {description: x}\nflavours:\n"
     given = "parent: {name: p, images: [debian]}, "
@@ -251,7 +251,7 @@ def test_value_of_a_parameter_is_held_to_what_it_becomes(project: Path) -> None:
     refused_at(project, listed(project, "stacks.yaml", "stacks:\n", entries), f"{len(BECOMES)} errors")
 
 
-def test_value_of_a_parameter_is_held_to_what_it_becomes_in_a_toolchain(project: Path) -> None:
+def test_value_of_a_parameter_is_validated_for_its_use_in_a_toolchain(project: Path) -> None:
     given = "parameters:\n  given: {description: x}\n"
     write(project, "layers/tool/layer.yaml", f'{TOOL}{given}packages: [{{names: ["x={{given}}"]}}]\n')
     write(project, "layers/tool/Dockerfile", "FROM base\nARG PACKAGES\nRUN true\n")

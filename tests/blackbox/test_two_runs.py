@@ -99,7 +99,7 @@ def test_two_runs_that_prepare_the_same_mirrors_do_not_meet(project: Path, tmp_p
     assert len(list((project / ".buildsys/mirrors/files/pool").iterdir())) == 200
 
 
-def test_copies_of_a_killed_run_are_gone_after_the_next_and_its_events_stay(
+def test_copies_of_a_killed_run_are_removed_by_the_next_and_its_events_stay(
     project: Path, tmp_path: Path, shell: dict[str, str]
 ) -> None:
     process = start(project, *bake("img"), shell={**shell, "AWAITED": "99"})
@@ -123,7 +123,7 @@ def test_copies_of_a_killed_run_are_gone_after_the_next_and_its_events_stay(
     assert (first / "events.jsonl").read_text("utf-8").startswith('{"event":"run"')
 
 
-def test_report_is_made_of_files_of_an_older_version(project: Path) -> None:
+def test_report_is_built_from_files_of_an_older_version(project: Path) -> None:
     write(project, ".buildsys/events.jsonl", '{"event": "run", "at": 1.0, "version": 1, "command": "word-of-old"}\n')
     write(project, ".buildsys/logs/a.log", "x\n")
     assert run(project, "ls", ".buildsys").code == 0

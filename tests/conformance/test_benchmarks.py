@@ -36,7 +36,7 @@ SECTIONS: dict[str, tuple[str, str, Path, Section]] = {
 
 
 @pytest.mark.parametrize("name", SECTIONS)
-def test_section_is_what_its_results_make(name: str) -> None:
+def test_section_matches_its_results(name: str) -> None:
     results, program, file, section = SECTIONS[name]
     kept = RESULTS / f"{results}.json"
     text = file.read_text(encoding="utf-8")

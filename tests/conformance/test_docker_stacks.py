@@ -132,7 +132,7 @@ def test_the_bake_file_is_what_the_plan_says(plan: Plan) -> None:
     assert (EXAMPLE / BAKE_FILE).read_text(encoding="utf-8") == render(plan)
 
 
-def test_every_image_of_upstream_is_there_and_no_other(plan: Plan) -> None:
+def test_every_image_of_upstream_exists_and_no_other(plan: Plan) -> None:
     assert set(stacks(plan)) == {*UPSTREAM, *ON_DEBIAN}
 
 
@@ -183,7 +183,7 @@ def test_an_image_shares_the_artifacts_of_its_parent(image: str, plan: Plan) -> 
     assert not_shared == ({"scipy"} if image == "pyspark-notebook" else set())
 
 
-def test_fresh_packages_of_the_system_make_no_environment_again(plan: Plan, tree: Mapping[str, str]) -> None:
+def test_fresh_packages_of_the_system_rebuild_no_environment(plan: Plan, tree: Mapping[str, str]) -> None:
     moved_tree = {**tree, "buildsys.lock": re.sub(r"(foundation-os): \S+", r"\1: 2026-11-30", tree["buildsys.lock"])}
     moved = make_plan(moved_tree)
     contents = Workspace(root=EXAMPLE).contents(folders_of(plan))

@@ -45,7 +45,7 @@ def proxy() -> Iterator[Proxy]:
         server.shutdown()
 
 
-def test_one_try_again_is_enough_after_an_outage(proxy: Proxy) -> None:
+def test_one_retry_is_enough_after_an_outage(proxy: Proxy) -> None:
     """Many connections are kept from the look-ups; all of them are dead, and a push must not try them one by one."""
     wanted = Reference.parse(f"{proxy.address}/x/one:latest")
     with Registry(retries=Retries(attempts=2, first=0.01, jitter=0)) as registry:

@@ -105,7 +105,7 @@ def baked(site: Site) -> Site:
     return site
 
 
-def test_every_stack_of_both_families_is_made(baked: Site) -> None:
+def test_every_stack_of_both_families_is_built(baked: Site) -> None:
     wanted = {each["name"] for each in baked.document["stacks"] if each["name"].startswith("openmpi")}
     made = run("docker", "image", "ls", "--format", "{{.Repository}}", "--filter", f"reference={baked.prefix}/openmpi*")
     assert {line.rpartition("/")[2] for line in made.stdout.split()} == wanted
@@ -128,7 +128,7 @@ def test_an_image_has_every_package_that_its_layers_name(name: str, baked: Site)
     assert wanted - found == set()
 
 
-def test_cuda_from_packages_stands_where_cuda_is_looked_for(baked: Site) -> None:
+def test_cuda_from_packages_is_in_the_usual_folder(baked: Site) -> None:
     told = baked.inside(APT, "readlink /usr/local/cuda; echo $CUDA_VERSION; echo $PATH").split()
     assert told[:2] == ["cuda-10.2", "10.2.89"]
     assert "/usr/local/cuda/bin" in told[2].split(":")
@@ -141,7 +141,7 @@ def test_no_source_list_or_log_is_left_in_an_image(name: str, baked: Site) -> No
     assert baked.inside(name, "find /run -name '*.gpg' -o -name use -o -name apt.conf") == ""
 
 
-def test_the_image_tells_its_settings(baked: Site) -> None:
+def test_image_config_has_the_settings(baked: Site) -> None:
     done = run("docker", "image", "inspect", f"{baked.prefix}/{RDMA}:latest")
     config = json.loads(done.stdout)[0]["Config"]
     environment = dict(each.partition("=")[::2] for each in config["Env"])

@@ -209,7 +209,7 @@ def test_a_container_without_a_server_becomes_unhealthy(images: dict[str, str]) 
 @pytest.mark.engine
 @pytest.mark.parents
 @pytest.mark.long
-def test_a_certificate_of_its_own_is_made_on_request(images: dict[str, str]) -> None:
+def test_a_self_signed_certificate_is_created_on_request(images: dict[str, str]) -> None:
     with server(images["base-notebook-debian"], "--env", "GEN_CERT=yes") as started:
         assert started.get("/api", scheme="https")[0] == 200
         assert started.execute("stat -c %a ~/.local/share/jupyter/notebook.pem").strip() == "600"
@@ -334,7 +334,7 @@ def test_only_who_was_granted_sudo_has_it(name: str, foundation: str, docker: Do
 @pytest.mark.engine
 @pytest.mark.parents
 @pytest.mark.long
-def test_what_only_root_can_do_is_told(foundation: str, docker: Docker) -> None:
+def test_settings_that_need_root_are_reported(foundation: str, docker: Docker) -> None:
     wishes = {"GRANT_SUDO": "1", "NB_USER": "fred", "NB_UID": "5", "NB_GID": "6"}
     quiet = {"JUPYTER_DOCKER_STACKS_QUIET": "1"}
     told = start(docker, foundation, "true", environment={**quiet, **wishes}).log.splitlines()

@@ -76,7 +76,7 @@ def test_engine_and_registry_that_are_down_are_two_errors_with_fixes(
     assert "disk" not in found
 
 
-def test_machine_without_docker_is_told_and_nothing_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_without_docker_is_reported_and_nothing_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     found = by_name(judge(look()))
     assert found["docker"].state is State.ERROR
@@ -84,7 +84,7 @@ def test_machine_without_docker_is_told_and_nothing_is_raised(monkeypatch: pytes
     assert found["git"].state is State.WARNING
 
 
-def test_docker_that_is_another_program_by_that_name_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_program_named_docker_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path, "docker", "echo podman version 4.3.1")
     monkeypatch.setenv("PATH", str(tmp_path))
     found = by_name(judge(look()))
@@ -112,7 +112,7 @@ def test_docker_without_buildx_and_engine_is_two_errors(tmp_path: Path, monkeypa
         (503, "error", "failed (503)", "start it, or name another by `BUILDSYS_REGISTRY`"),
     ],
 )
-def test_registry_that_wants_a_login_is_told_apart_from_one_that_fails(
+def test_registry_that_requires_a_login_is_distinguished_from_one_that_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, state: str, words: str, fix: str | None
 ) -> None:
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
@@ -122,7 +122,7 @@ def test_registry_that_wants_a_login_is_told_apart_from_one_that_fails(
     assert words in found.found
 
 
-def test_settings_of_docker_that_cannot_be_read_are_told_and_nothing_is_raised(
+def test_unreadable_settings_of_docker_are_reported_and_nothing_is_raised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "config.json").write_text("{", encoding="utf-8")
@@ -133,7 +133,7 @@ def test_settings_of_docker_that_cannot_be_read_are_told_and_nothing_is_raised(
     assert f"`{tmp_path}/config.json` cannot be read" in found.found
 
 
-def test_project_that_cannot_be_planned_is_told_with_the_place_of_its_first_mistake(project: Path) -> None:
+def test_project_that_cannot_be_planned_is_reported_with_the_location_of_its_first_error(project: Path) -> None:
     write_plan(Workspace(root=project), check=False)
     assert by_name(judge(look(directory=project)))["bake file"].state is State.OK
     stacks = project / "stacks.yaml"
@@ -151,7 +151,7 @@ def test_bake_file_that_is_behind_the_sources_is_a_warning(project: Path) -> Non
     assert (found.state, found.fix) == (State.WARNING, "run `buildsys plan` and commit the result")
 
 
-def test_folder_without_project_is_a_warning_with_the_way_to_one(tmp_path: Path) -> None:
+def test_folder_without_project_is_a_warning_with_a_hint(tmp_path: Path) -> None:
     found = by_name(judge(look(directory=tmp_path)))["project"]
     assert found.state is State.WARNING
     assert "stacks.yaml" in found.found
@@ -172,7 +172,7 @@ def test_command_ends_with_5_and_prints_each_check_as_json(buildsys: Command) ->
 
 @pytest.mark.engine
 @pytest.mark.parents
-def test_command_says_each_check_on_a_line_and_ends_well_with_warnings_alone(
+def test_command_prints_each_check_on_a_line_and_succeeds_with_only_warnings(
     docker: Docker, buildsys: Command, project: Path
 ) -> None:
     (project / "docker-bake.hcl").write_text("# old\n", encoding="utf-8")

@@ -127,7 +127,7 @@ def test_pushed_digests_are_those_that_the_registry_has(
             assert client.verify(Reference.parse(reference)) == ()
 
 
-def test_failing_run_is_told_with_its_target_place_and_own_words(
+def test_failing_run_is_reported_with_its_target_location_and_output(
     docker: Docker, tree: Path, environment: dict[str, str]
 ) -> None:
     result = run_bake(docker, call(tree, environment, "one", "bad"), nothing)
@@ -141,7 +141,7 @@ def test_failing_run_is_told_with_its_target_place_and_own_words(
 
 
 @pytest.mark.registry
-def test_push_to_a_registry_that_is_down_may_be_tried_again(
+def test_push_to_a_registry_that_is_down_is_transient(
     docker: Docker, tree: Path, environment: dict[str, str]
 ) -> None:
     nobody = BakeCall(
@@ -228,7 +228,7 @@ def until(condition: object, seconds: float) -> bool:
 
 
 @pytest.mark.parametrize(("sent", "how"), [("INT", "handled"), ("TERM", "handled"), ("INT", "plain")])
-def test_signal_to_the_process_leaves_no_child_and_is_told_as_interrupted(
+def test_signal_to_the_process_leaves_no_child_and_is_reported_as_interrupted(
     docker: Docker, tree: Path, environment: dict[str, str], sent: str, how: str
 ) -> None:
     child = subprocess.Popen(
@@ -288,7 +288,7 @@ def test_definition_is_printed_as_bake_resolves_it_and_stays_in_the_project(
     assert all("outside" in message for message in told)
 
 
-def test_definition_that_bake_refuses_is_invalid_input_in_its_words(
+def test_definition_that_bake_refuses_is_invalid_input_with_its_message(
     docker: Docker, tree: Path, environment: dict[str, str]
 ) -> None:
     with pytest.raises(InvalidInput, match="failed to find target nowhere"):

@@ -36,7 +36,7 @@ def test_requirements_become_an_image_once_and_are_found_from_a_clone_without_an
     assert reference.partition("@")[2] in tagged.stdout
 
 
-def test_own_dockerfile_stands_on_a_stack_and_its_context_counts(
+def test_own_dockerfile_uses_a_stack_as_base_and_its_context_counts(
     project: Path, tmp_path_factory: pytest.TempPathFactory, buildsys: Command, environment: dict[str, str]
 ) -> None:
     folder = tmp_path_factory.mktemp("mine")
@@ -73,7 +73,7 @@ def test_file_that_is_no_environment_is_refused(
     assert said in done.stderr
 
 
-def test_unknown_stack_is_told_with_the_nearest_name(
+def test_unknown_stack_is_reported_with_the_nearest_name(
     tmp_path: Path, buildsys: Command, environment: dict[str, str]
 ) -> None:
     (tmp_path / "requirements.txt").write_text("six\n", encoding="utf-8")

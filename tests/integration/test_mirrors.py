@@ -87,7 +87,7 @@ def test_sources_index_and_proxy_of_the_settings_reach_the_run_and_stay_out_of_t
     assert "/run/mirrors" not in left.stdout
 
 
-def test_package_of_a_file_repository_is_installed_and_is_all_that_the_image_gains(
+def test_package_of_a_file_repository_is_the_only_addition_to_the_image(
     docker: Docker, tmp_path: Path, debian: str, tag: str
 ) -> None:
     repository = tmp_path / "elsewhere" / "repository"

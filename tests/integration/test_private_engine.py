@@ -137,7 +137,7 @@ def test_wipe_leaves_no_image_and_nothing_of_the_registry(engine: dict[str, obje
     assert [name for name in ("docker", "registry") if (folder / name).exists()] == []
 
 
-def test_engine_that_was_never_started_is_told_with_the_way_to_start_it(tmp_path: Path) -> None:
+def test_engine_that_was_never_started_is_reported_with_a_hint(tmp_path: Path) -> None:
     done = run(sys.executable, PRIVATE_ENGINE, "env", "--home", tmp_path, "--name", "nobody")
     assert (done.code, done.stdout) == (5, "")
     assert done.stderr == (
@@ -151,7 +151,7 @@ def test_name_that_is_no_name_is_wrong_usage() -> None:
     assert "`../x` is not a name" in done.stderr
 
 
-def test_parent_that_cannot_be_made_is_refused_before_anything_starts(tmp_path: Path) -> None:
+def test_parent_that_cannot_be_built_is_refused_before_anything_starts(tmp_path: Path) -> None:
     done = run(sys.executable, PRIVATE_ENGINE, "bootstrap", "ubuntu:22.04", "--home", tmp_path / "home")
     assert (done.code, (tmp_path / "home").exists()) == (2, False)
     assert done.stderr == "error: cannot bootstrap `ubuntu:22.04`\nhint: known are `debian:12`, `debian:13`\n"

@@ -382,7 +382,7 @@ def test_composing_needs_no_engine_and_moves_no_layer_byte(small: Small) -> None
     assert 0 < sum(counts.pulled.values()) < 50_000
 
 
-def test_node_that_the_registry_lost_is_noticed_and_made_again(small: Small) -> None:
+def test_node_that_the_registry_lost_is_noticed_and_rebuilt(small: Small) -> None:
     prefix = small.environment["BUILDSYS_REGISTRY"]
     document = json.loads(small.call("plan", "--json").stdout)
     node = next(each for each in document["nodes"] if each["name"] == "mpi-1-tools")
@@ -404,7 +404,7 @@ def blob_file(small: Small, digest: str) -> Path:
 
 
 @pytest.mark.parametrize("options", [(), ("--verify",)], ids=["when-used", "verify"])
-def test_blob_that_the_registry_lost_is_noticed_and_made_again(small: Small, options: tuple[str, ...]) -> None:
+def test_blob_that_the_registry_lost_is_noticed_and_rebuilt(small: Small, options: tuple[str, ...]) -> None:
     prefix = small.environment["BUILDSYS_REGISTRY"]
     document = json.loads(small.call("plan", "--json").stdout)
     node = next(each for each in document["nodes"] if each["name"] == "mpi-1-tools")
@@ -424,7 +424,7 @@ def test_blob_that_the_registry_lost_is_noticed_and_made_again(small: Small, opt
     assert told.stdout == "mpi 1\n/opt/mpi\n", told.stderr
 
 
-def test_fresh_moves_the_epoch_and_makes_the_systems_alone(small: Small) -> None:
+def test_fresh_moves_the_epoch_and_rebuilds_only_the_systems(small: Small) -> None:
     # Other packages too, since those of this week are published.
     small.edit("layers/system/layer.yaml", "names: [hello]", "names: [hello, more]")
     small.edit("buildsys.lock", "2026-11-23", "2020-01-06")

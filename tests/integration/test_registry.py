@@ -51,7 +51,7 @@ def put_image(client: Registry, reference: Reference, layer: bytes = b"a layer")
 
 @pytest.mark.registry
 class TestRealRegistry:
-    def test_what_is_missing_is_none_and_what_was_put_is_found(self, client: Registry, repository: Reference) -> None:
+    def test_missing_reference_is_none_and_a_pushed_one_is_found(self, client: Registry, repository: Reference) -> None:
         assert client.head(repository) is None
         assert client.manifest(repository) is None
         put = put_image(client, repository)
@@ -86,7 +86,7 @@ class TestRealRegistry:
         assert client.blob_exists(other, digest_of(layer), len(layer))
         assert not client.mount_blob(other, digest_of(b"nowhere"), repository)
 
-    def test_image_that_lost_a_part_is_told_by_the_name_of_the_part(
+    def test_image_that_lost_a_part_is_reported_with_the_name_of_the_part(
         self, client: Registry, repository: Reference
     ) -> None:
         put = put_image(client, repository)
@@ -181,7 +181,7 @@ class TestConnections:
             assert client.head(server.image) is not None
         assert 1.0 <= time.monotonic() - began < 5.0
 
-    def test_server_error_is_tried_again_and_then_told(self, server: Server) -> None:
+    def test_server_error_is_retried_and_then_reported(self, server: Server) -> None:
         server.answers += [(503, {}, b""), (500, {}, b'{"errors": [{"code": "UNKNOWN", "message": "disk"}]}')]
         with (
             Registry(retries=Retries(attempts=2, first=0.01, jitter=0.0)) as client,
@@ -198,7 +198,7 @@ class TestConnections:
             assert client.head(server.image) is not None
         assert server.connections == 2
 
-    def test_nobody_at_the_address_is_told_at_once(self) -> None:
+    def test_refused_connection_is_reported_at_once(self) -> None:
         began = time.monotonic()
         with Registry() as client, pytest.raises(Unreachable, match="connection refused"):
             client.head(Reference.parse("127.0.0.1:1/x:1"))

@@ -135,7 +135,7 @@ def test_upload_gets_a_token_for_its_own_rights_and_the_bytes_arrive_once(server
     assert [each.body for each in server.asked if each.body] == [DATA]
 
 
-def test_what_is_missing_is_told_apart_from_what_may_not_be_seen(server: Server) -> None:
+def test_missing_image_is_distinguished_from_a_forbidden_one(server: Server) -> None:
     with Registry(retries=ONCE) as client:
         server.answers += [MISSING, MISSING, MISSING, MISSING]
         assert client.head(server.image) is None
@@ -152,7 +152,7 @@ def test_what_is_missing_is_told_apart_from_what_may_not_be_seen(server: Server)
     assert server.answers == []
 
 
-def test_answer_that_breaks_off_is_tried_again_and_never_used(server: Server) -> None:
+def test_answer_that_breaks_off_is_retried_and_never_used(server: Server) -> None:
     told: list[RetryNotice] = []
     half = {"Content-Length": "100", "Connection": "close"}
     server.answers += [(200, {**THERE[1], **half}, MANIFEST[:5]), THERE]
@@ -173,7 +173,7 @@ def test_server_that_names_the_time_to_come_back_is_believed_in_both_forms(serve
     assert waits[1] == 7
 
 
-def test_registry_without_tls_where_tls_is_expected_is_told_with_the_way_out(server: Server) -> None:
+def test_registry_without_tls_where_tls_is_expected_is_reported_with_a_hint(server: Server) -> None:
     with Registry(insecure=lambda _: False, retries=ONCE) as client, pytest.raises(Unreachable) as caught:
         client.head(server.image)
     assert "TLS failed" in caught.value.message
@@ -206,7 +206,7 @@ def test_exception_from_the_proxy_is_asked_for_directly(server: Server, monkeypa
     assert server.asked == []
 
 
-def test_proxy_that_opens_no_tunnel_is_told_in_its_words(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_that_opens_no_tunnel_is_reported_with_its_message(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", f"http://{server.address}")
     server.answers += [(407, {"Connection": "close"}, b"")]
     with Registry(retries=ONCE) as client, pytest.raises(Unreachable, match="407"):

@@ -202,7 +202,7 @@ def test_without_a_registry_it_is_the_same_but_for_what_a_registry_does(broken: 
     assert shown.stdout == "one b\nred\n"
 
 
-def test_fail_fast_leaves_the_rest_and_failed_goes_on_with_it(broken: Twelve) -> None:
+def test_fail_fast_leaves_the_rest_and_failed_resumes_it(broken: Twelve) -> None:
     done = broken.call("bake", "--all", "--push", "--fail-fast", "--jobs", "1")
     assert done.code == 1
     outcomes = {end.outcome for end in broken.ends().values()}
@@ -214,7 +214,7 @@ def test_fail_fast_leaves_the_rest_and_failed_goes_on_with_it(broken: Twelve) ->
     assert planned == rest
 
 
-def test_no_cache_makes_every_step_again_and_each_once(twelve: Twelve) -> None:
+def test_no_cache_repeats_every_step_once(twelve: Twelve) -> None:
     local = {"BUILDSYS_REGISTRY": "local"}
     assert twelve.call("bake", "red-a", "green-a", **local).code == 0
     first = twelve.runs()
@@ -239,7 +239,7 @@ def test_overrides_go_to_the_targets_that_they_name(twelve: Twelve) -> None:
     assert twelve.call("bake", "red-a", "--push", "--set", "system-a.args.PACKAGES=other").code == 2
 
 
-def test_buildkits_own_words_are_shown_if_they_are_asked_for(twelve: Twelve) -> None:
+def test_buildkits_own_output_is_shown_on_request(twelve: Twelve) -> None:
     done = twelve.call("bake", "red-a", "--push", "--progress", "docker")
     assert done.code == 0, done.stdout + done.stderr
     assert "RUN echo one a >/etc/system" in done.stderr
@@ -247,7 +247,7 @@ def test_buildkits_own_words_are_shown_if_they_are_asked_for(twelve: Twelve) -> 
     assert tags(twelve.prefix) == {"red-a"}
 
 
-def test_disk_below_the_floor_stops_starting_and_says_so(twelve: Twelve) -> None:
+def test_disk_below_the_limit_stops_starting_with_a_message(twelve: Twelve) -> None:
     done = twelve.call("bake", "red-a", "--push", "--min-free", "100000")
     assert done.code == 1
     assert "to stay free (--min-free): nothing more is started" in done.stdout
@@ -288,7 +288,7 @@ def test_warm_on_one_engine_then_bake_on_another(twelve: Twelve) -> None:
     assert not any("it is made" in text for text in told)
 
 
-def test_dead_cache_and_lost_node_are_named_and_filled_again(twelve: Twelve) -> None:
+def test_dead_cache_and_lost_node_are_named_and_refilled(twelve: Twelve) -> None:
     cache = f"{twelve.prefix}/cache"
     some = ("red-a", "green-a")
     assert twelve.call("warm", *some, BUILDSYS_CACHE=cache).code == 0
@@ -313,7 +313,7 @@ def test_dead_cache_and_lost_node_are_named_and_filled_again(twelve: Twelve) -> 
     assert "cold  green" in check.stdout
 
 
-def test_run_that_is_killed_at_half_is_gone_on_with_and_no_run_is_repeated(twelve: Twelve) -> None:
+def test_killed_run_is_resumed_and_no_run_step_is_repeated(twelve: Twelve) -> None:
     events = twelve.folder / ".buildsys/events.jsonl"
     words = [str(BUILDSYS), "-C", str(twelve.folder), "bake", "--all", "--push", "--jobs", "2"]
     environment = {**os.environ, **twelve.environment}

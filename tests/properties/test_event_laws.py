@@ -71,7 +71,7 @@ def objects() -> st.SearchStrategy[dict[str, Any]]:
 
 
 @given(st.lists(objects(), max_size=8))
-def test_whatever_events_say_they_are_read_counted_and_drawn(values: list[dict[str, Any]]) -> None:
+def test_any_events_are_read_counted_and_drawn(values: list[dict[str, Any]]) -> None:
     events = tuple(read_lines(map(json.dumps, values)))
     summarise(events)
     after(History(), events)
@@ -84,7 +84,7 @@ def test_whatever_events_say_they_are_read_counted_and_drawn(values: list[dict[s
 
 
 @given(st.lists(st.one_of(st.binary(max_size=40), objects().map(lambda each: json.dumps(each).encode())), max_size=5))
-def test_whatever_a_file_holds_a_page_or_a_message_comes_of_it(lines: list[bytes]) -> None:
+def test_any_file_gives_a_page_or_a_message(lines: list[bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "events")
         file.write_bytes(b"\n".join(lines))

@@ -282,7 +282,7 @@ def test_change_of_an_input_changes_its_key_and_those_of_all_dependants_and_no_o
 
 @KEY_LAW
 @given(old=sources(), pick=SHUFFLES)
-def test_where_a_link_leads_is_an_input_and_what_is_there_is_not(old: Sources, pick: random.Random) -> None:
+def test_target_of_a_symlink_is_an_input_and_its_content_is_not(old: Sources, pick: random.Random) -> None:
     node: Node = one_of(pick, old.plan.nodes)
     here = old.with_file(node.folder, "more/link", File(content="link:read"))
     there = old.with_file(node.folder, "more/link", File(content="link:../more/read"))

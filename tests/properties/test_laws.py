@@ -106,7 +106,7 @@ def test_every_layer_comes_after_what_it_requires_or_follows(project: Project) -
 
 @LAW
 @given(project=projects())
-def test_every_node_comes_after_what_it_is_made_of(project: Project) -> None:
+def test_every_node_comes_after_its_dependencies(project: Project) -> None:
     made = project.plan()
     order = [node.name for node in made.nodes]
     assert all(order.index(need) < order.index(node.name) for node in made.nodes for need in node.below)

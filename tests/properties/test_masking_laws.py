@@ -48,7 +48,7 @@ def test_no_form_of_a_credential_is_in_what_comes_out(credentials: list[str], te
 
 @LAW
 @given(CREDENTIALS, TEXTS, CUTS, st.integers(0, 60))
-def test_credential_put_anywhere_into_a_text_is_gone(
+def test_credential_put_anywhere_into_a_text_is_masked(
     credentials: list[str], text: str, cuts: list[int], at: int
 ) -> None:
     mask = Mask(credentials)
