@@ -111,13 +111,13 @@ class Bench:
                 built.world = scenario.world(built.world)
                 if scenario.moved:
                     built.move_parent("12")
-            made = built.write()
+            plan = built.write()
             before: list[Step] = []
             if scenario.half:
-                halfway = built.commands(made, cut=self.half(part, built))
+                halfway = built.commands(plan, cut=self.half(part, built))
                 built.measure(halfway)
                 before = built.executed(halfway)
-            commands = built.commands(made, unpack=scenario.unpack)
+            commands = built.commands(plan, unpack=scenario.unpack)
             cost = built.measure(commands)
             if cost.code == 0:
                 break
@@ -128,7 +128,7 @@ class Bench:
             )
         steps = built.executed(commands)
         known = {step.digest for step in before}
-        images = [f"{built.registry}/{stack.stack}:latest" for stack in made.stacks]
+        images = [f"{built.registry}/{stack.stack}:latest" for stack in plan.stacks]
         size = stored(images, built.instance.folder / "registry")
         return Run(
             part=part.name,

@@ -100,11 +100,11 @@ class Way:
         wipe(self.instance, everything=False)
         start(self.instance)
         self.overlay.unlink(missing_ok=True)
-        made = self.overlay.with_suffix(".made")
-        made.unlink(missing_ok=True)
-        bootstrap(self.instance, [f"debian:{number}" for number in self.world.releases], made, again=False)
+        fresh = self.overlay.with_suffix(".made")
+        fresh.unlink(missing_ok=True)
+        bootstrap(self.instance, [f"debian:{number}" for number in self.world.releases], fresh, again=False)
         # Builds see the registry through the window only.
-        self.overlay.write_text(made.read_text(encoding="utf-8").replace(self.window.upstream, self.window.host))
+        self.overlay.write_text(fresh.read_text(encoding="utf-8").replace(self.window.upstream, self.window.host))
 
     def move_parent(self, number: str) -> None:
         """Put an image of the release with one more file in the registry, as if upstream had moved its tag."""
@@ -124,7 +124,7 @@ class Way:
             if path.is_file()
         }
         files = dict(project_files(shipped, self.world))
-        made = make_plan({**files, "buildsys.lock.local": self.overlay.read_text(encoding="utf-8")}, overlay=True)
+        plan = make_plan({**files, "buildsys.lock.local": self.overlay.read_text(encoding="utf-8")}, overlay=True)
         project = self.project if self.name in "cd" else self.folder / "source"
         _write(project, {**files, "buildsys.lock.local": self.overlay.read_text(encoding="utf-8")})
         if (ROOT / "buildsys.settings.yaml").exists():
@@ -134,13 +134,13 @@ class Way:
             variables = self.variables(project)
             registry = bootstrap_debian.LocalRegistry(self.window.host)
             mirrors = push_folder(registry, "bench/mirrors", project / variables.get("BUILDSYS_MIRRORS", "mirrors"))
-            _write(self.project, rival_files(made, files, self.registry, mirrors, self.index))
-        return made
+            _write(self.project, rival_files(plan, files, self.registry, mirrors, self.index))
+        return plan
 
     def variables(self, project: Path) -> dict[str, str]:
         """Return the variables with which plain bake reads the file of a project."""
-        told = self._ask([str(BUILDSYS), "variables"], project)
-        return dict(word.split("=", 1) for word in _exported(told))
+        output = self._ask([str(BUILDSYS), "variables"], project)
+        return dict(word.split("=", 1) for word in _exported(output))
 
     def _ask(self, words: Sequence[str], folder: Path) -> str:
         done = subprocess.run(
@@ -150,10 +150,10 @@ class Way:
             raise SystemExit(f"{shlex.join(words)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         return done.stdout
 
-    def commands(self, made: Plan, *, unpack: bool = False, cut: float | None = None) -> tuple[Command, ...]:
+    def commands(self, plan: Plan, *, unpack: bool = False, cut: float | None = None) -> tuple[Command, ...]:
         """Return what builds and pushes all images."""
         self.calls += 1
-        images = {each.name: each.stack for each in made.stacks}
+        images = {each.name: each.stack for each in plan.stacks}
         environment = self.environment()
         if self.name == "c":
             environment |= self.variables(self.project)
@@ -242,8 +242,8 @@ def executed_events(text: str) -> list[Step]:
     ]
 
 
-def _exported(told: str) -> Iterator[str]:
-    for line in told.splitlines():
+def _exported(output: str) -> Iterator[str]:
+    for line in output.splitlines():
         if line.startswith("export "):
             yield from shlex.split(line.removeprefix("export "))
 

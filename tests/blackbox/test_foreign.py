@@ -21,7 +21,7 @@ KEY, INPUTS = "dev.buildsys.key", "dev.buildsys.inputs"
 
 
 class Stranger:
-    """Somebody else who may push to the registry."""
+    """Another user who may push to the registry."""
 
     def __init__(self, registry: str) -> None:
         self._host, _, self._prefix = registry.partition("/")

@@ -24,7 +24,7 @@ from tests.blackbox.support import (
 )
 
 WORD = "hunter2-of-a-home"
-# Nobody listens there, so whoever asks it before the refusal ends otherwise.
+# Nothing listens there, so a request before the refusal would end differently.
 NOWHERE = "127.0.0.1:9/x"
 COPY = "COPY --from=files . /artifact/opt/"
 FOLDERS = {
@@ -425,7 +425,7 @@ def test_unreadable_file_is_an_error_and_not_omitted(folders: Path, name: str) -
     write(folders, "layers/conf/deep/x", "x")
     write(folders, "docker-bake.hcl", "")
     (folders / name).chmod(0)
-    # Without its capabilities root too is held to modes.
+    # Without its capabilities, modes apply to root too.
     held = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
     if held and shutil.which("setpriv") is None:
         pytest.skip("root reads everything")

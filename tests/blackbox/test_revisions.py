@@ -1,4 +1,4 @@
-"""What differs from a revision is what differs from the tree of its commit, whatever git is told to make of it."""
+"""A difference from a revision is a difference from the tree of its commit, whatever git is configured to do."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def committed(project: Path) -> Path:
 
 
 def nothing_differs(project: Path, revision: str = "HEAD", **given: str) -> None:
-    """Assert that the checkout is clean, and that no node and no image is said to differ."""
+    """Assert that the checkout is clean, and that no node and no image is reported to differ."""
     assert run(project, "git", "status", "--short").stdout == ""
     done = run(project, *COMMAND, "diff", revision, **given)  # type: ignore[arg-type]
     assert (done.code, done.stdout) == (0, "nothing differs\n"), done.output

@@ -58,7 +58,7 @@ def listing(registry: str, image: str, folder: str) -> dict[str, str]:
     return {path: rest.strip() for path, rest in found if path not in ("Dockerfile", ".dockerignore")}
 
 
-# --- H7: modes and empty folders, none of which a key covers.
+# --- H7: modes and empty folders, which no key covers.
 
 
 @pytest.fixture

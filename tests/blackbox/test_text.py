@@ -1,6 +1,6 @@
 """No text of a layer or stack becomes an instruction, a word of a shell or a part of the bake file: it is refused.
 
-Every value of a list is a mistake of its own, at its own place, so one plan refuses all of them.
+Every value of a list is a separate error at its own location, so one plan refuses all of them.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def test_platform_that_is_no_platform_is_refused(project: Path) -> None:
 
 
 def test_dockerfile_of_another_folder_is_refused(project: Path) -> None:
-    """The bake file names the last part alone: one file would be checked and another one built."""
+    """The bake file names the last part alone: one file would be checked and a different one built."""
     names = ["sub/Dockerfile", "../dist/Dockerfile", "./Dockerfile", "a b", "-f"]
     for name in names:
         written = (project / "layers/conf" / name).resolve()
@@ -261,7 +261,7 @@ def test_value_of_a_parameter_is_validated_for_its_use_in_a_toolchain(project: P
 
 @pytest.mark.parametrize("other", ["http://a.example.com/b", "https://a-example.com/b", "https://a.example.com.:/b"])
 def test_two_origins_of_downloads_have_one_variable_each(project: Path, other: str) -> None:
-    """The variable is made of letters and digits: another host, or http, would take the requests of the first."""
+    """The variable consists of letters and digits: another host, or http, would take the requests of the first."""
     arguments = "ARG A_URL\nARG A_SHA256\nARG B_URL\nARG B_SHA256\n"
     write(project, "layers/conf/Dockerfile", ARTIFACT_DOCKERFILE.replace("COPY conf", f"{arguments}COPY conf"))
     one = f'a: {{url: "https://a.example.com/a", sha256: {"1" * 64}}}'

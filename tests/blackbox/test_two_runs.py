@@ -74,7 +74,7 @@ def test_two_runs_at_once_each_report_their_own(project: Path, shell: dict[str, 
     assert both["img"].args != both["other"].args
     history = json.loads((project / ".buildsys/history.json").read_text("utf-8"))
     assert {*history["undone"]} == undone
-    # One of the two is the last, with all that it has.
+    # One of the two is the last, with all its files.
     last = max((project / ".buildsys/runs").iterdir(), key=lambda each: int(each.name))
     for name in ("events.jsonl", "report.html"):
         assert (project / ".buildsys" / name).read_bytes() == (last / name).read_bytes()
@@ -109,7 +109,7 @@ def test_copies_of_a_killed_run_are_removed_by_the_next_and_its_events_stay(
         time.sleep(0.05)
     (first,) = (project / ".buildsys/runs").iterdir()
     assert list(first.glob("work-*/contexts/*"))
-    # While it lives, nobody touches them.
+    # While it lives, no other run removes them.
     assert buildsys(project, *bake("other"), shell={**shell, "AWAITED": "0"}).code == 1
     assert list(first.glob("work-*/contexts/*"))
     process.kill()

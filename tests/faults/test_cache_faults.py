@@ -21,8 +21,8 @@ def with_cache(world: World, *rules: Rule) -> Ended:
     cache = {"BUILDSYS_CACHE": f"{world.proxy.address}/cache/c"}
     world.project.extra = {**cache, "BUILDSYS_REGISTRY": f"{world.proxy.address}/elsewhere"}
     filled = world.project.bake()
-    assert filled.code == 0, filled.told
-    assert sorted(filled.runs) == sorted(ALL), filled.told
+    assert filled.code == 0, filled.output
+    assert sorted(filled.runs) == sorted(ALL), filled.output
     world.engine.reset()
     world.project.extra = cache
     world.proxy.meet(*rules)
@@ -33,8 +33,8 @@ def test_cache_saves_every_run(world: World, record: Record) -> None:
     """Without a fault, or nothing below would show one."""
     story = world.suffer(during=with_cache)
     record(GROUP, "none: all caches exist, the engine is empty", story)
-    assert story.first.code == 0, story.first.told
-    assert story.first.runs == (), story.first.told
+    assert story.first.code == 0, story.first.output
+    assert story.first.runs == (), story.first.output
 
 
 def test_missing_cache_reference_is_reported(world: World, record: Record) -> None:
@@ -42,9 +42,9 @@ def test_missing_cache_reference_is_reported(world: World, record: Record) -> No
     story = world.suffer(during=lambda world: with_cache(world, gone))
     record(GROUP, "one cache reference is missing", story)
     assert story.met
-    assert story.first.code == 0, story.first.told
-    assert "alpha-tools" in story.first.runs, story.first.told
-    assert "cache" in story.first.stdout, story.first.told
+    assert story.first.code == 0, story.first.output
+    assert "alpha-tools" in story.first.runs, story.first.output
+    assert "cache" in story.first.stdout, story.first.output
 
 
 def test_cache_with_missing_blobs_costs_only_time(world: World, record: Record) -> None:
@@ -52,8 +52,8 @@ def test_cache_with_missing_blobs_costs_only_time(world: World, record: Record) 
     story = world.suffer(during=lambda world: with_cache(world, gone))
     record(GROUP, "all blobs of the caches are missing, their manifests exist", story)
     assert story.met
-    assert story.first.code == 0, story.first.told
-    assert "cache" in story.first.stdout, story.first.told
+    assert story.first.code == 0, story.first.output
+    assert "cache" in story.first.stdout, story.first.output
 
 
 def test_cache_that_cannot_be_written_is_reported(world: World, record: Record) -> None:
@@ -67,5 +67,5 @@ def test_cache_that_cannot_be_written_is_reported(world: World, record: Record) 
     story = world.suffer(during=written)
     record(GROUP, "no cache can be written: 500", story)
     assert story.met
-    assert story.first.code == 0, story.first.told
-    assert "cache" in story.first.stdout, story.first.told
+    assert story.first.code == 0, story.first.output
+    assert "cache" in story.first.stdout, story.first.output

@@ -40,8 +40,8 @@ class Shelf(http.server.BaseHTTPRequestHandler):
 def proxy() -> Iterator[Proxy]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Shelf) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with between(f"127.0.0.1:{server.server_port}") as made:
-            yield made
+        with between(f"127.0.0.1:{server.server_port}") as proxy:
+            yield proxy
         server.shutdown()
 
 

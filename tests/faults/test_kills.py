@@ -49,8 +49,8 @@ def test_signal_ends_children_and_prints_a_summary(
 
     story = world.suffer(during=interrupted)
     record(GROUP, f"{name} after two nodes were published", story)
-    assert story.first.code == code, story.first.told
-    assert story.first.summed_up, story.first.told
+    assert story.first.code == code, story.first.output
+    assert story.first.summed_up, story.first.output
     assert len(story.after.nodes) >= 2
 
 
@@ -75,9 +75,9 @@ def test_second_interrupt_ends_at_once(world: World, record: Record) -> None:
     story = world.suffer(hanging, during=interrupted)
     record(GROUP, "Ctrl-C twice while an upload hangs", story)
     # A process killed by the signal itself is 130 too, as a shell reports it.
-    assert story.first.code in (130, -signal.SIGINT), story.first.told
-    assert "Traceback" not in story.first.stderr, story.first.told
-    assert took < 5, story.first.told
+    assert story.first.code in (130, -signal.SIGINT), story.first.output
+    assert "Traceback" not in story.first.stderr, story.first.output
+    assert took < 5, story.first.output
 
 
 def test_interrupt_while_the_registry_is_down(world: World, record: Record) -> None:
@@ -97,9 +97,9 @@ def test_interrupt_while_the_registry_is_down(world: World, record: Record) -> N
 
     story = world.suffer(during=interrupted)
     record(GROUP, "Ctrl-C after the registry was down for 4 s", story)
-    assert story.first.code == 130, story.first.told
-    assert story.first.summed_up, story.first.told
-    assert took < 15, story.first.told
+    assert story.first.code == 130, story.first.output
+    assert story.first.summed_up, story.first.output
+    assert took < 15, story.first.output
 
 
 @pytest.mark.parametrize("number", range(KILLS // IN_A_ROW))
@@ -126,9 +126,9 @@ def test_kill_at_any_moment(world: World, record: Record, number: int) -> None:
             world.next_version()
             before = frozenset()
             continue
-        assert killed.code == -signal.SIGKILL, killed.told
+        assert killed.code == -signal.SIGKILL, killed.output
         moments.append(moment)
-        assert not before & set(killed.runs), f"a published node is rebuilt\n{killed.told}"
+        assert not before & set(killed.runs), f"a published node is rebuilt\n{killed.output}"
         after = world.published()
         assert after.nodes >= before
         before = after.nodes
@@ -149,8 +149,8 @@ def test_engine_killed_in_a_run_and_back(world: World, record: Record) -> None:
 
     story = world.suffer(during=killed)
     record(GROUP, "the engine in a RUN, back after 3 s", story)
-    assert story.first.code in (0, 1, 5), story.first.told
-    assert story.first.summed_up, story.first.told
+    assert story.first.code in (0, 1, 5), story.first.output
+    assert story.first.summed_up, story.first.output
 
 
 def test_engine_killed_and_not_back(world: World, record: Record) -> None:
@@ -162,8 +162,8 @@ def test_engine_killed_and_not_back(world: World, record: Record) -> None:
 
     story = world.suffer(during=killed)
     record(GROUP, "the engine, permanently", story)
-    assert story.first.code in (1, 5), story.first.told
-    assert story.first.summed_up, story.first.told
+    assert story.first.code in (1, 5), story.first.output
+    assert story.first.summed_up, story.first.output
 
 
 def test_registry_killed_and_back(world: World, record: Record) -> None:
@@ -190,7 +190,7 @@ def test_registry_killed_and_back(world: World, record: Record) -> None:
     story = world.suffer(Rule(method="PUT", path=NODE_BLOB, fault=Do(action=fall), first=3), during=killed)
     record(GROUP, "the registry at the third upload, back after 6 s", story)
     assert back
-    assert story.first.code == 0, story.first.told
+    assert story.first.code == 0, story.first.output
 
 
 @pytest.mark.parametrize("engines", [1, 2])
@@ -205,7 +205,7 @@ def test_two_bakes_at_once_do_not_harm_each_other(world: World, record: Record, 
                 other.extra = stack.enter_context(second_engine())
             baking = [world.project.start(), other.start()]
             ended.extend(each.end() for each in baking)
-        assert [each.code for each in ended] == [0, 0], "\n".join(each.told for each in ended)
+        assert [each.code for each in ended] == [0, 0], "\n".join(each.output for each in ended)
         return ended[0]
 
     story = world.suffer(during=both, settled=engines == 1)

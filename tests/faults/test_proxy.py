@@ -60,8 +60,8 @@ def upstream() -> Iterator[str]:
 
 @pytest.fixture
 def proxy(upstream: str) -> Iterator[Proxy]:
-    with between(upstream) as made:
-        yield made
+    with between(upstream) as proxy:
+        yield proxy
 
 
 def ask(

@@ -195,9 +195,9 @@ def test_registry_fault(world: World, record: Record, chosen: Case) -> None:
     story = world.recover(first, partly=chosen.partly)
     record("A registry that fails", chosen.fault, story)
     assert story.met, "no request met the fault"
-    assert first.code in chosen.codes, first.told
+    assert first.code in chosen.codes, first.output
     # If even the first request failed, there is no summary.
-    assert first.summed_up or (first.code == UNAVAILABLE and not first.runs), first.told
+    assert first.summed_up or (first.code == UNAVAILABLE and not first.runs), first.output
 
 
 @pytest.mark.long
@@ -210,4 +210,4 @@ def test_token_that_has_run_out_is_renewed(world: World, record: Record) -> None
         Rule(method="GET|HEAD|POST|PUT", path="/x/", fault=refused, first=30, times=None, unless="Bearer new"),
     )
     record("A registry that fails", "401 with a challenge from the 30th request on: a token is needed now", story)
-    assert story.first.code == DONE, story.first.told
+    assert story.first.code == DONE, story.first.output

@@ -1,4 +1,4 @@
-"""How buildx is called: its own file where docker tells it, else through docker."""
+"""How buildx is called: by its own path if docker reports it, otherwise through docker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.integration.support import program
 
 
 def information(path: object) -> dict[str, object]:
-    """Return the part of `docker info` that tells of plugins."""
+    """Return the part of `docker info` about plugins."""
     plugins = [{"Name": "compose"}, {"Name": "buildx", "Version": "v0.29.1+ds1", "Path": str(path)}]
     return {"ClientInfo": {"Plugins": plugins}}
 
@@ -23,10 +23,12 @@ def test_plugin_is_called_by_its_own_file(tmp_path: Path) -> None:
     assert buildx_of(("docker",), information(plugin)) == ((str(plugin),), "0.29.1+ds1")
 
 
-@pytest.mark.parametrize("told", [{}, {"ClientInfo": {"Plugins": None}}, information("/nowhere/docker-buildx")])
-def test_plugin_whose_file_is_unknown_or_missing_is_called_through_docker(tmp_path: Path, told: dict[str, object]) -> None:
+@pytest.mark.parametrize("answer", [{}, {"ClientInfo": {"Plugins": None}}, information("/nowhere/docker-buildx")])
+def test_plugin_whose_file_is_unknown_or_missing_is_called_through_docker(
+    tmp_path: Path, answer: dict[str, object]
+) -> None:
     docker = program(tmp_path, "docker", "echo github.com/docker/buildx v0.30.0 abc")
-    assert buildx_of((str(docker),), told) == ((str(docker), "buildx"), "0.30.0")
+    assert buildx_of((str(docker),), answer) == ((str(docker), "buildx"), "0.30.0")
 
 
 def test_below_another_plugin_buildx_is_called_through_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

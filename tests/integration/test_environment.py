@@ -1,4 +1,4 @@
-"""Images of a user's own: made once, found by their content on any machine, by the reference alone."""
+"""Images of a user: built once, found by their content on any machine, by the reference alone."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_requirements_become_an_image_once_and_are_found_from_a_clone_without_an
     first = buildsys("-C", project, *words, environment=environment)
     assert first.code == 0, first.stderr
     reference = first.stdout.strip()
-    told = run("docker", "run", "--rm", reference, "python", "-c", "import six; print(six.__version__, six.__file__)")
-    assert told.stdout.startswith("1.17.0 /opt/python-environment/")
+    output = run("docker", "run", "--rm", reference, "python", "-c", "import six; print(six.__version__, six.__file__)")
+    assert output.stdout.startswith("1.17.0 /opt/python-environment/")
     nowhere = {**environment, "DOCKER_HOST": "unix:///nonexistent.sock"}
     again = buildsys("-C", project, *words, environment=nowhere)
     assert (again.code, again.stdout.strip()) == (0, reference)

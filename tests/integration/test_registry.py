@@ -31,8 +31,8 @@ def repository(registry: str) -> Reference:
 
 @pytest.fixture
 def client() -> Iterator[Registry]:
-    with Registry() as made:
-        yield made
+    with Registry() as client:
+        yield client
 
 
 def put_image(client: Registry, reference: Reference, layer: bytes = b"a layer") -> Descriptor:

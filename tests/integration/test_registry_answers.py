@@ -153,14 +153,14 @@ def test_missing_image_is_distinguished_from_a_forbidden_one(server: Server) -> 
 
 
 def test_answer_that_breaks_off_is_retried_and_never_used(server: Server) -> None:
-    told: list[RetryNotice] = []
+    output: list[RetryNotice] = []
     half = {"Content-Length": "100", "Connection": "close"}
     server.answers += [(200, {**THERE[1], **half}, MANIFEST[:5]), THERE]
-    with Registry(retries=Retries(attempts=2, first=0.01, jitter=0.0), listener=told.append) as client:
+    with Registry(retries=Retries(attempts=2, first=0.01, jitter=0.0), listener=output.append) as client:
         manifest = client.manifest(server.image)
     assert manifest is not None
     assert manifest.raw == MANIFEST
-    assert [(each.attempt, type(each.problem)) for each in told] == [(1, Unreachable)]
+    assert [(each.attempt, type(each.problem)) for each in output] == [(1, Unreachable)]
 
 
 def test_server_that_names_the_time_to_come_back_is_believed_in_both_forms(server: Server) -> None:
@@ -206,7 +206,9 @@ def test_exception_from_the_proxy_is_asked_for_directly(server: Server, monkeypa
     assert server.asked == []
 
 
-def test_proxy_that_opens_no_tunnel_is_reported_with_its_message(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_that_opens_no_tunnel_is_reported_with_its_message(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("https_proxy", f"http://{server.address}")
     server.answers += [(407, {"Connection": "close"}, b"")]
     with Registry(retries=ONCE) as client, pytest.raises(Unreachable, match="407"):

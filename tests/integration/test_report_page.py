@@ -1,4 +1,4 @@
-"""The report of a run, opened in a real Chromium: it shows what a person asks it for, and asks nobody for anything."""
+"""The report of a run, opened in a real Chromium: it shows what a person asks for, and sends no request."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def screen(chromium: Page) -> Page:
 
 @pytest.fixture
 def report(screen: Page, tmp_path: Path) -> Page:
-    """The page of a run of twelve targets, of which one failed, two were blocked and one was tried again."""
+    """The page of a run of twelve targets: one failed, two were blocked and one was retried."""
     path = tmp_path / "report.html"
     path.write_text(page(eventful(), before()), encoding="utf-8")
     screen.open(path)
@@ -72,7 +72,7 @@ def panel(report: Page) -> str:
 def test_choosing_a_target_in_the_graph_shows_its_details(report: Page) -> None:
     assert panel(report) == ""
     report.click(".graph [data-target='ucx-1_9_0']")
-    told = panel(report)
+    output = panel(report)
     for words in (
         "ucx 1.9.0 on debian 12",
         "failed",
@@ -85,7 +85,7 @@ def test_choosing_a_target_in_the_graph_shows_its_details(report: Page) -> None:
         "[build 2/3] RUN ./configure && make",
         "3.6 s",
     ):
-        assert words in told
+        assert words in output
     kin = report.value("[...document.querySelectorAll('.box.kin')].map((it) => it.dataset.target).sort()")
     assert kin == ["gpu-rdma", "rdma", "toolchain-12", "ucx-1_9_0"]
 
@@ -93,10 +93,10 @@ def test_choosing_a_target_in_the_graph_shows_its_details(report: Page) -> None:
 @pytest.mark.parametrize("location", [".labels", ".bars", "#targets-table", ".graph"])
 def test_a_target_can_be_chosen_wherever_it_is_shown(report: Page, location: str) -> None:
     report.click(f"{location} [data-target='debian-os-12']")
-    told = panel(report)
-    assert "debian-os 12" in told
-    assert "registry said 503; again in 4.0 s" in told
-    assert "made, 0:34 (±0.0 s)" in told
+    output = panel(report)
+    assert "debian-os 12" in output
+    assert "registry said 503; again in 4.0 s" in output
+    assert "made, 0:34 (±0.0 s)" in output
 
 
 def test_one_goes_from_target_to_target_and_back_by_keyboard_too(report: Page) -> None:

@@ -63,7 +63,7 @@ def of_hint(hint: Any) -> st.SearchStrategy[Any]:
 
 
 def objects() -> st.SearchStrategy[dict[str, Any]]:
-    """Return events as objects of JSON, now and then with something else in a field, or a field that nobody knows."""
+    """Return events as objects of JSON, now and then with something else in a field, or an unknown field."""
     right = st.one_of([values_of(kind) for kind in _KINDS.values()]).map(lambda each: json.loads(line_of(each)))
     wrong = st.one_of(st.just({}), st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=2))
     deep = st.fixed_dictionaries({"failure": st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=3)})

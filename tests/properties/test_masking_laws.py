@@ -13,7 +13,7 @@ from buildsys.buildkit.progress import Status
 from buildsys.masks import Mask, MaskedStream
 from tests.properties.projects import LAW
 
-# Few letters, so that credentials overlap, begin in one another and stand in texts.
+# Few letters, so that credentials overlap, start in one another and occur in texts.
 LETTERS = "ab:é"
 CREDENTIALS = st.lists(st.text(LETTERS, min_size=1, max_size=9), min_size=1, max_size=3)
 TEXTS = st.text(LETTERS + "\n@/%", max_size=60)

@@ -88,13 +88,13 @@ def tree(fields: dict[str, Any], value: str | None) -> dict[str, str]:
 def planned(fields: dict[str, Any], value: str | None = None) -> tuple[StackTarget, str] | None:
     """Return the stack and the assembly as the bake file has it; None where the plan refuses the texts."""
     try:
-        made = make_plan(tree(fields, value))
+        plan = make_plan(tree(fields, value))
     except InvalidInput:
         event("refused")
         return None
     event("planned")
-    (stack,) = made.stacks
-    return stack, dockerfile(blocks(render(made), "target")["img"])
+    (stack,) = plan.stacks
+    return stack, dockerfile(blocks(render(plan), "target")["img"])
 
 
 def check(stack: StackTarget, text: str) -> None:

@@ -61,8 +61,8 @@ def rivals(world: World) -> dict[str, str]:
         if path.is_file()
     }
     files = project_files(shipped, world)
-    made = make_plan({**files, "buildsys.lock.local": OVERLAY}, overlay=True)
-    return dict(rival_files(made, files, "127.0.0.1:1/bench", "127.0.0.1:1/mirrors", "http://10.0.0.1:1/"))
+    plan = make_plan({**files, "buildsys.lock.local": OVERLAY}, overlay=True)
+    return dict(rival_files(plan, files, "127.0.0.1:1/bench", "127.0.0.1:1/mirrors", "http://10.0.0.1:1/"))
 
 
 def changed(before: World, after: World) -> set[str]:
@@ -236,9 +236,9 @@ def test_summary_for_readme_has_what_both_ways_measured() -> None:
         replace(RUN, scenario="fix"),
     ]
     document = {**DOCUMENT, "runs": [{name: getattr(run, name) for name in Run.__slots__} for run in runs]}
-    told = summary(document, full()[0])
-    assert "on 2026-01-02 at commit cccccccccccc on 2 cores and 16 GiB by `make bench`" in told
-    assert told.splitlines()[4:] == [
+    output = summary(document, full()[0])
+    assert "on 2026-01-02 at commit cccccccccccc on 2 cores and 16 GiB by `make bench`" in output
+    assert output.splitlines()[4:] == [
         "| cold | 1000 | 250 | 100 | 2.5 times |",
         "| nothing changed, warm engine | – | 4.50 | 0.88 | 6.0 times |",
         "| compiles of a cold build | 8 | 8 | 2 | |",
@@ -282,9 +282,9 @@ def test_moved_parent_is_one_layer_with_one_more_file(tmp_path: Path) -> None:
 
 
 def test_project_of_the_overhead_has_sixty_targets_and_a_toolchain() -> None:
-    made = make_plan(dict(overhead.project("127.0.0.1:1/debian", DIGEST)), overlay=True)
-    assert len(made.nodes) == overhead.SYSTEMS + overhead.ARTIFACTS + 1
-    assert len(made.stacks) == overhead.STACKS
+    plan = make_plan(dict(overhead.project("127.0.0.1:1/debian", DIGEST)), overlay=True)
+    assert len(plan.nodes) == overhead.SYSTEMS + overhead.ARTIFACTS + 1
+    assert len(plan.stacks) == overhead.STACKS
     text = overhead.section({**DOCUMENT, "pairs": [[11.0, 10.0], [13.0, 10.0], [11.4, 10.0]]})
     assert "| ratio | 1.14 (1.10 to 1.30) |" in text
     assert "at most 1.15: met" in text

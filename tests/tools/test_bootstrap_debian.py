@@ -1,4 +1,4 @@
-"""The overlay that names bootstrapped parents, and what an image holds besides its packages."""
+"""The overlay that names bootstrapped parents, and the content of an image other than its packages."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ NEW = Parent(reference="127.0.0.1:1/bootstrap/debian", digest=f"sha256:{'b' * 64
 
 
 class DockerSnapshot(LocalRegistry):
-    """A registry that has the parents it was told."""
+    """A registry that has the given base images."""
 
     def __init__(self, *parents: Parent) -> None:
         super().__init__("127.0.0.1:1")
         self._parents = parents
 
     def holds(self, parent: Parent) -> bool:
-        """Whether it was told of the parent."""
+        """Whether it has the base image."""
         return parent in self._parents
 
     def push_blob(self, repository: str, digest: str, body: bytes | io.IOBase, size: int) -> None:  # type: ignore[override]

@@ -1,4 +1,4 @@
-"""What the set-up says where a machine has not what it needs, and what it makes of the docker that is there."""
+"""What the set-up says where a machine lacks what it needs, and how it uses the installed docker."""
 
 from __future__ import annotations
 
