@@ -60,17 +60,17 @@ _NOISE = f"perl -e 'srand(7); print chr(int(rand(256))) for 1..{LARGE_BLOB}' >/a
 
 def _dockerfile(layer: str, text: str) -> str:
     if layer in ("system", "extra", "tools"):
-        return f"FROM base\nRUN sleep 1 && mkdir -p /etc/made && echo {text} >/etc/made/{layer}\n"
+        return f"FROM base\nRUN sleep 1 && mkdir -p /etc/built && echo {text} >/etc/built/{layer}\n"
     more = f" && {_NOISE}" if layer == "beta" else ""
     return (
         f"FROM toolchain AS build\nRUN sleep 1 && mkdir -p /artifact/opt/{layer} && "
-        f"echo {text} >/artifact/opt/{layer}/made{more}\nFROM scratch\nCOPY --from=build /artifact /\n"
+        f"echo {text} >/artifact/opt/{layer}/built{more}\nFROM scratch\nCOPY --from=build /artifact /\n"
     )
 
 
 def expected_files(stack: str, texts: Mapping[str, str]) -> dict[str, str]:
     """Return the files that an image must have, by path, for the texts of layers."""
-    locations = {layer: "etc/made/{}" if layer in ("system", "extra") else "opt/{}/made" for layer in STACKS[stack]}
+    locations = {layer: "etc/built/{}" if layer in ("system", "extra") else "opt/{}/built" for layer in STACKS[stack]}
     return {location.format(layer): f"{texts[layer]}\n" for layer, location in locations.items()}
 
 
@@ -255,6 +255,6 @@ def _executed(events: Iterable[Event]) -> tuple[str, ...]:
 
 
 def _node(command: str) -> str:
-    found = re.search(r">/(?:etc/made|artifact/opt)/(\w+)", command)
+    found = re.search(r">/(?:etc/built|artifact/opt)/(\w+)", command)
     assert found, command
     return NODES[found[1]]

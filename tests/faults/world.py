@@ -133,7 +133,7 @@ class World:
         for stack in STACKS:
             repository = f"{PREFIX}/{stack}"
             assert not settled or found.tags[stack] == self.witness.digest(repository, f"key-{keys[stack]}"), stack
-            files = self.witness.files(repository, "latest", r"etc/made/\w+|opt/\w+/made")
+            files = self.witness.files(repository, "latest", r"etc/built/\w+|opt/\w+/built")
             assert files == expected_files(stack, self.project.texts), stack
         self.last = found.tags
         self.sound = True
