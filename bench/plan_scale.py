@@ -45,9 +45,9 @@ WHOLE, SOME, ONE = "whole.hcl", "family.hcl", "one.hcl"
 
 def measure(stacks: int, folder: Path) -> dict[str, Any]:
     """Plan a generated project in this process, write what bake is to read, and return what it took."""
-    from buildsys.__main__ import collect_rarely
     from buildsys.bake.definition import render
     from buildsys.bake.runtime import Publication, render_bake
+    from buildsys.cli.boundary import collect_rarely
     from buildsys.commands.plan import make_plan
     from buildsys.oci.client import Registry
     from buildsys.plan.keys import folders_of, keys_of

@@ -51,8 +51,8 @@ print(json.dumps([time.monotonic() - began, usage.ru_utime + usage.ru_stime, usa
 PUBLISHED = """
 import json, os, sys
 from pathlib import Path
-from buildsys.asking import look
-from buildsys.workspace import Workspace
+from buildsys.commands.query import look
+from buildsys.project.workspace import Workspace
 
 found = look(Workspace(root=Path(sys.argv[1])), os.environ, offline=True, overlay=True)
 keys = {node.name: ("nodes", found.keys.nodes[node.name]) for node in found.plan.nodes}

@@ -1,12 +1,7 @@
-"""The entry of the command line: mistakes become messages, every ending becomes an exit code."""
+"""The entry point: `--version` is answered before anything heavy is imported."""
 
-from __future__ import annotations
-
-import contextlib
-import gc
 import os
 import sys
-from pathlib import Path
 
 from buildsys import __version__
 
@@ -14,28 +9,12 @@ from buildsys import __version__
 def main() -> None:
     """Run the command line and end the process."""
     _open_missing_streams()
-    # Before anything heavy is imported: this answer is wanted at once.
     if sys.argv[1:] == ["--version"]:
         print(f"buildsys {__version__}")
         return
-    collect_rarely()
-    from buildsys.cli.app import app
-    from buildsys.errors import BuildsysError
+    from buildsys.cli.boundary import run
 
-    try:
-        app(prog_name="buildsys")
-    except BuildsysError as error:
-        from buildsys.project.settings import mask_near
-        from buildsys.report.console import Screen, show_error
-
-        show_error(error, _files(error), Screen(sys.stderr), mask_near(_directory()))
-        sys.exit(int(error.exit_code))
-    except BrokenPipeError:
-        # Whoever read the output has seen enough; Python would complain once more at its end.
-        sys.stderr.close()
-        sys.exit(0)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run()
 
 
 def _open_missing_streams() -> None:
@@ -43,47 +22,6 @@ def _open_missing_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
-
-
-def collect_rarely() -> None:
-    """Let Python look for garbage less often: a plan is many small objects that all stay.
-
-    To plan and render 3,000 stacks took 3.9 s of processor time with Python's own thresholds, and 2.4 s with these.
-    """
-    gc.set_threshold(100_000, 20, 20)
-
-
-def _files(error: object) -> dict[str, str]:
-    """Return the texts of the files that mistakes point to, as far as they can be read."""
-    from buildsys.errors import BuildsysError
-    from buildsys.project.settings import SETTINGS_FILE
-    from buildsys.project.workspace import find_workspace
-
-    assert isinstance(error, BuildsysError)
-    names = {diagnostic.location.file for diagnostic in error.diagnostics() if diagnostic.location}
-    # A line of settings may be anything but an address that can be recognised and masked.
-    names -= {SETTINGS_FILE, os.environ.get("BUILDSYS_SETTINGS")}
-    found = {}
-    try:
-        workspace = find_workspace(_directory())
-    except BuildsysError:
-        return {}
-    for name in names:
-        # What a project may not read is not shown either.
-        with contextlib.suppress(BuildsysError):
-            found[name] = workspace.read(name) or ""
-    return found
-
-
-def _directory() -> Path | None:
-    words = sys.argv[1:]
-    for word, after in zip(words, [*words[1:], ""], strict=True):
-        if word in ("-C", "--directory"):
-            return Path(after)
-        for start in ("--directory=", "-C"):
-            if word.startswith(start):
-                return Path(word.removeprefix(start))
-    return None
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What an address says: where it leads, and which credentials stand in it."""
+"""Where an address leads, and which credentials it has."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterator
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
-# What is wrong with credentials in the address of a download: BuildKit writes it into the history of what it builds.
+# Why the address of a download has no credentials: BuildKit writes it into the history of images.
 IN_HISTORY = "has credentials, which the history of images would show"
 NO_CREDENTIALS = "use an address that asks for none"
 PORTS = {"http": 80, "https": 443}
-# All that may stand in a path or query as it is; what a server writes beyond that is encoded for it.
+# The characters that a path or query may have; others are encoded.
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
 _AUTHORITY = re.compile(r"://([^/?#\s\"<>`]*)")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s\"<>`]*@")
-# Where a password has a `/`, as in `http://me:a/b@host`, what stands before it is no host and no port.
+# A password with a `/`, as in `http://me:a/b@host`: the text before it is neither host nor port.
 _TORN = re.compile(r"://([^/?#@\s]*:[^/?#@\s]*[^/?#@\s\d][^/?#@\s]*[/?#]\S*)@")
 # The path under which a server of conda packages takes a token (docs.conda.io, "channels with tokens").
 _TOKEN = re.compile(r"://[^?#\s]*?/t/([^/?#\s]+)/")
@@ -25,7 +25,7 @@ _SECRET_NAME = re.compile(
 
 
 class NoHttpAddress(ValueError):
-    """An address that HTTP cannot go to; it is not quoted, since what is wrong may be a part of a password."""
+    """Not an address of HTTP; it is not quoted, since the fault may be a part of a password."""
 
 
 def origin(address: str) -> tuple[str, str, int]:
@@ -49,7 +49,7 @@ def cleaned(address: str) -> str:
 
 
 def followed(address: str, location: str) -> str:
-    """Return where a `Location` of the answer from `address` leads; raises NoHttpAddress if that is none."""
+    """Return where a `Location` in the answer of `address` leads; raises NoHttpAddress."""
     try:
         target = urljoin(address, location)
     except ValueError as error:
@@ -58,7 +58,7 @@ def followed(address: str, location: str) -> str:
 
 
 def credentials_in(text: str) -> Iterator[str]:
-    """Yield the credentials of the addresses in a text, as they stand there: `user:password`, or a token."""
+    """Yield the credentials of the addresses in a text, as they are written: `user:password`, or a token."""
     for authority in _AUTHORITY.findall(text):
         userinfo, at, _ = authority.rpartition("@")
         if at and userinfo:
@@ -72,15 +72,15 @@ def tokens_in(text: str) -> Iterator[str]:
 
 
 def is_secret_name(name: str) -> bool:
-    """Return whether what stands under a name is likely to be a credential."""
+    """Return whether the value of a name is likely to be a credential."""
     return _SECRET_NAME.search(name) is not None
 
 
 def secrets_of_query(text: str) -> Iterator[str]:
-    """Yield the values of the parts of queries whose names say that they are credentials."""
+    """Yield the values of parameters of queries whose names are those of credentials."""
     yield from (value for name, value in _QUERY.findall(text) if is_secret_name(name))
 
 
 def without_credentials(text: str) -> str:
-    """Return a text with `***` in place of what stands before the host in its addresses."""
+    """Return a text with `***` in place of user and password in its addresses."""
     return _USERINFO.sub("***@", text)

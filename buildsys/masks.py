@@ -1,4 +1,4 @@
-"""Credentials are replaced by `***` in whatever is shown or kept, also where they come in pieces."""
+"""What a text or stream is without credentials, which become `***`, also where they arrive in pieces."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from buildsys.addresses import credentials_in, without_credentials
 
 T = TypeVar("T")
 MASKED = b"***"
-# What is shorter would be found in every second word.
+# A shorter one would match in every second word.
 _SHORTEST = 4
-# What stands for a password where the name is the token (https://docs.github.com, "x-oauth-basic").
+# The passwords of users whose name is the token (https://docs.github.com, "x-oauth-basic").
 _NO_PASSWORD = ("", "x-oauth-basic")
 
 
 class Mask:
-    """Knows credentials in every form in which programs print them."""
+    """Replaces credentials in every form in which programs print them."""
 
     def __init__(self, credentials: Iterable[str] = ()) -> None:
-        # What is no UTF-8 is in no address that can be used.
+        # No usable address has anything but UTF-8.
         known = [each.encode("utf-8", "replace").decode() for each in credentials]
         forms = {form.encode() for each in known for form in _forms(each)}
         # The longest first: a regular expression takes the first that fits.
@@ -44,7 +44,7 @@ class Mask:
         return self._pattern.sub(MASKED, data) if self._pattern else data
 
     def spans(self, data: bytes) -> tuple[tuple[int, int], ...]:
-        """Return where credentials stand in the data, each from its first byte to behind its last."""
+        """Return the spans of credentials in the data, each from its first byte to behind its last."""
         return tuple(found.span() for found in self._pattern.finditer(data)) if self._pattern else ()
 
     def text(self, text: str) -> str:
@@ -69,14 +69,14 @@ class Mask:
 
 
 class MaskedStream:
-    """Masks a stream that comes in pieces: what could be the beginning of a credential is held back."""
+    """Masks a stream that arrives in pieces: what may be the beginning of a credential is held back."""
 
     def __init__(self, mask: Mask) -> None:
         self._mask = mask
         self._held = b""
 
     def take(self, piece: bytes) -> bytes:
-        """Return what is certain after one more piece; all that is returned is what `Mask.data` makes of the whole."""
+        """Return the masked bytes that are certain after a piece; with `rest` they are `Mask.data` of the stream."""
         data = self._held + piece
         end = self._open_end(data)
         self._held = data[end:]
@@ -88,7 +88,7 @@ class MaskedStream:
         return self._mask.data(held)
 
     def _open_end(self, data: bytes) -> int:
-        """Return where the first beginning of a credential stands that the data does not complete."""
+        """Return the position of the first beginning of a credential that the data does not complete."""
         starts = sorted({start for form in self._mask.forms for start in _beginnings(data, form)})
         whole = self._mask.spans(data) if starts else ()
         inside = (start for start in starts if not any(first < start < last for first, last in whole))
@@ -119,7 +119,7 @@ def _forms(credentials: str) -> Iterator[str]:
 
 
 def _quoted(text: str) -> Iterator[str]:
-    """Yield a text as it stands within the quotes of JSON, Go, Python and two shells."""
+    """Yield a text as it is written within the quotes of JSON, Go, Python and two shells."""
     yield json.dumps(text)[1:-1]
     yield json.dumps(text, ensure_ascii=False)[1:-1]
     for quotes in ("\\'", "'\\''", "'\"'\"'"):

@@ -136,9 +136,3 @@ def shortened(name: str) -> str:
     if len(name) <= LONGEST_TARGET:
         return name
     return f"{name[: LONGEST_TARGET - 9]}-{short_hash(name)}"
-
-
-def registry_prefix(prefix: str) -> str | None:
-    """Return a prefix if it names a registry: its first part has a dot or a colon, or is `localhost`."""
-    first, slash, _ = prefix.partition("/")
-    return prefix.rstrip("/") if slash and (set(".:") & set(first) or first == "localhost") else None

@@ -296,7 +296,7 @@ def golden_differences(name: str, old: str | None, new: str | None) -> Iterator[
     if old is None:
         return
     if new is None:
-        yield f"{name} is gone"
+        yield f"{name} is missing"
     elif name.endswith(".hcl") or "/project/" in name:
         if old != new:
             yield f"{name} differs{_first_line(old.encode(), new.encode())}"

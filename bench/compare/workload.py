@@ -30,7 +30,7 @@ FIXED_PACKAGE = "libgnutls30"
 class World:
     """The state of a project: which compile every image has (`none`, `ucx` or `openmpi`), and what has been changed.
 
-    `releases` are of Debian; `fixed`: a package was fixed in Debian 12; `prefix`: the version of what stands in for
+    `releases` are of Debian; `fixed`: a package was fixed in Debian 12; `prefix`: the version of the stand-in for
     Miniconda; `added`: there is one more stack.
     """
 

@@ -136,7 +136,7 @@ def warm(
     from buildsys.report import console
     from buildsys.report.summary import show_warmth
     from buildsys.run import warm
-    from buildsys.run.stores import open_store
+    from buildsys.run.store import open_store
 
     workspace = find_workspace(context.obj)
     if not check:
@@ -232,7 +232,7 @@ def _make_fresh(workspace: Workspace) -> None:
     from buildsys.report.console import Screen
 
     layers = tuple(plan.make_plan(workspace.tree()).epochs)
-    changes = query.lock(workspace, update=layers, offline=True, check=False, today=date.today())
+    changes = query.lock(workspace, os.environ, update=layers, offline=True, check=False, today=date.today())
     moved = [change for change in changes if change.name in layers]
     tables.show_lock(moved, Screen(typer.get_text_stream("stderr")), nothing="all packages are fresh")
 
@@ -247,7 +247,7 @@ def _dry_run(
     from buildsys.report import console
     from buildsys.run.decision import decide_published
     from buildsys.run.local import decision_for
-    from buildsys.run.stores import open_store
+    from buildsys.run.store import open_store
 
     if asked is None:
         with open_store(workspace, os.environ) as store:

@@ -40,7 +40,7 @@ def environment(
     from buildsys.report import console
     from buildsys.report.live import listener
     from buildsys.report.summary import failure_lines
-    from buildsys.run.stores import open_store
+    from buildsys.run.store import open_store
 
     workspace = find_workspace(context.obj)
     refuse_cache(read_settings(workspace.root))
@@ -104,7 +104,7 @@ def doctor(
     from buildsys.project.settings import mask_near
     from buildsys.report import console, documents
 
-    checks = judge(look(registry=registry, builder=builder, directory=context.obj))
+    checks = judge(look(os.environ, registry=registry, builder=builder, directory=context.obj))
     checks = mask_near(context.obj).value(checks, keep=("name",))
     if json:
         fields = [{"name": c.name, "state": str(c.state), "found": c.found, "fix": c.fix} for c in checks]

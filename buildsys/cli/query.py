@@ -154,7 +154,7 @@ def lock(
         raise typer.BadParameter("names go with --update")
     chosen = tuple(names or ()) if update else None
     workspace = find_workspace(context.obj)
-    changes = query.lock(workspace, update=chosen, offline=offline, check=check, today=date.today())
+    changes = query.lock(workspace, os.environ, update=chosen, offline=offline, check=check, today=date.today())
     if json:
         typer.echo(documents.text({"entries": tables.lock_document(changes)}))
     elif not check:
@@ -168,7 +168,7 @@ def outdated(context: typer.Context, json: Json = False) -> None:
     from buildsys.report import documents, tables
     from buildsys.report.console import Screen
 
-    changes = query.moved_upstream(find_workspace(context.obj), date.today())
+    changes = query.moved_upstream(find_workspace(context.obj), os.environ, date.today())
     if json:
         typer.echo(documents.text({"entries": tables.lock_document(changes)}))
     else:

@@ -25,7 +25,7 @@ from buildsys.report.summary import show_summary
 from buildsys.run import local, publish
 from buildsys.run.executor import exit_code
 from buildsys.run.options import RunOptions
-from buildsys.run.stores import on_retry, open_store
+from buildsys.run.store import on_retry, open_store
 from buildsys.run.variables import bake_environment
 
 

@@ -1,4 +1,4 @@
-"""Whether what was found on a machine is enough to bake, and what to do where it is not."""
+"""Which checks of a machine pass, and how to fix those that do not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from buildsys.errors import ExitCode
 
 OLDEST_ENGINE = (28, 0)
 OLDEST_BUILDX = (0, 29)
-# Before it bake has no `--progress rawjson`, and nothing of what happens can be told.
+# Before it bake has no `--progress rawjson`, so nothing of what happens can be reported.
 FIRST_USABLE_BUILDX = (0, 13)
 # Before it an engine does not build with BuildKit unless it is asked to.
 FIRST_USABLE_ENGINE = (23, 0)
@@ -27,7 +27,7 @@ _SHOWN_PARENTS = 3
 
 
 class State(StrEnum):
-    """What a check came to."""
+    """The result of a check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -36,7 +36,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """One thing looked at: what was found, and what to do about it unless the state is ok."""
+    """One check: what was found, and the fix unless the state is ok."""
 
     name: str
     state: State
@@ -46,7 +46,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """An answer, or the reason why there is none."""
+    """An answer, or the reason why there is none, with its fix."""
 
     value: str = ""
     problem: str = ""
@@ -55,20 +55,20 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParentFound:
-    """A parent image that the plan names: `problem` is empty where its registry has it."""
+    """A parent image of the plan; `problem` is empty if its registry has it, `built_here` if this machine built it."""
 
     name: str
     problem: str = ""
-    made_here: bool = False
+    built_here: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """What was found on the machine; the empty text and None stand for what is absent or was not asked.
+    """The facts about a machine; an empty text or None means that something is missing or was not looked up.
 
-    `elsewhere` says that the engine runs on another machine. `free` is in bytes, for the folder `store`.
-    `registry` is the prefix that images are pushed to; `registry_problem` is empty where it answers.
-    `mistakes` says that there is a project and that its own files are what is wrong with it.
+    `elsewhere`: the engine runs on another machine. `free` is in bytes, for the folder `store`. `registry` is the
+    prefix that images are pushed to; `registry_problem` is empty if it answers. `diagnostics`: there is a project, and
+    its files have errors.
     """
 
     client: Found = field(default_factory=Found)
@@ -91,22 +91,22 @@ class Facts:
 
 
 def exit_code(checks: Sequence[Check]) -> ExitCode:
-    """Return what the process ends with: a warning is no failure."""
+    """Return the exit code: a warning is not a failure."""
     return ExitCode.UNAVAILABLE if any(each.state is State.ERROR for each in checks) else ExitCode.DONE
 
 
 def judge(facts: Facts) -> tuple[Check, ...]:
-    """Return one check for each thing that a bake needs, in the order in which they are needed."""
+    """Return one check for each requirement of a bake, in the order in which a bake needs them."""
     return tuple(_checks(facts))
 
 
 def _checks(facts: Facts) -> Iterator[Check]:
     yield _present("docker", facts.client)
-    # Without the client nothing behind it was asked, and one error says it all.
+    # Without the client nothing behind it was looked up, and one error is enough.
     if not facts.client.problem:
         yield _buildx(facts.buildx)
         yield _engine(facts)
-        # What follows from a problem that is told already is not told again.
+        # A consequence of a problem that is reported is not reported again.
         if not facts.buildx.problem:
             yield _present("builder", facts.driver)
         if facts.driver.value:
@@ -135,9 +135,9 @@ def _buildx(found: Found) -> Check:
     version = numbers(found.value)
     fix = f"install buildx {_dotted(OLDEST_BUILDX)} or later"
     if version < FIRST_USABLE_BUILDX:
-        return Check(name="buildx", state=State.ERROR, found=f"{found.value} is too old to bake with", fix=fix)
+        return Check(name="buildx", state=State.ERROR, found=f"{found.value} is too old", fix=fix)
     if version < OLDEST_BUILDX:
-        return Check(name="buildx", state=State.WARNING, found=f"{found.value} was never tried", fix=fix)
+        return Check(name="buildx", state=State.WARNING, found=f"{found.value} is not tested", fix=fix)
     newer = [f"{words} (from {_dotted(first)})" for first, words in _NEWER_BUILDX if version < first]
     return Check(
         name="buildx", state=State.OK, found="; newer: ".join([found.value, *([", ".join(newer)] if newer else [])])
@@ -153,9 +153,9 @@ def _engine(facts: Facts) -> Check:
     fix = f"install Docker Engine {OLDEST_ENGINE[0]} or later"
     version = numbers(found.value)
     if version < FIRST_USABLE_ENGINE:
-        return Check(name="engine", state=State.ERROR, found=f"{found.value} is too old to bake with", fix=fix)
+        return Check(name="engine", state=State.ERROR, found=f"{found.value} is too old", fix=fix)
     if version < OLDEST_ENGINE:
-        return Check(name="engine", state=State.WARNING, found=f"{found.value} was never tried", fix=fix)
+        return Check(name="engine", state=State.WARNING, found=f"{found.value} is not tested", fix=fix)
     return _present("engine", found)
 
 
@@ -167,8 +167,8 @@ def _store(facts: Facts) -> Check:
         return Check(
             name=name,
             state=State.WARNING,
-            found=f"a builder of driver `{facts.driver.value}` keeps no image where another bake finds it",
-            fix="name a registry by `BUILDSYS_REGISTRY`; one on loopback will do",
+            found=f"a builder of driver `{facts.driver.value}` keeps no image for another bake",
+            fix="set `BUILDSYS_REGISTRY` to a registry; one on loopback is enough",
         )
     if facts.containerd_store:
         return Check(name=name, state=State.OK, found="containerd")
@@ -183,7 +183,7 @@ def _store(facts: Facts) -> Check:
 def _registry(facts: Facts) -> Check:
     name = "registry"
     if not facts.registry:
-        return Check(name=name, state=State.OK, found="none named: images stay in the engine's own store")
+        return Check(name=name, state=State.OK, found="none is named: images stay in the engine's own store")
     if not facts.registry_problem:
         return Check(name=name, state=State.OK, found=f"`{facts.registry}` answers")
     state = State.WARNING if facts.wants_login else State.ERROR
@@ -193,33 +193,33 @@ def _registry(facts: Facts) -> Check:
 def _disk(facts: Facts) -> Check:
     name = "disk"
     if facts.free is None:
-        where = "on another machine" if facts.elsewhere else "in a place that cannot be seen from here"
+        where = "on another machine" if facts.elsewhere else "not visible from this machine"
         return Check(name=name, state=State.OK, found=f"the engine's store is {where}")
     found = f"{facts.free / 1e9:.0f} GB free for `{facts.store}`"
     if facts.free >= WANTED_FREE:
         return Check(name=name, state=State.OK, found=found)
     state = State.WARNING if facts.free >= NEEDED_FREE else State.ERROR
-    fix = "`docker buildx prune` removes the oldest build cache, `docker image prune` what no tag names"
+    fix = "`docker buildx prune` removes the oldest build cache, `docker image prune` untagged images"
     return Check(name=name, state=state, found=f"{found}, one GPU image needs up to 16", fix=fix)
 
 
 def _parents(parents: Sequence[ParentFound]) -> Check:
     name = "parents"
-    here = sum(each.made_here and not each.problem for each in parents)
-    note = f" ({here} made on this machine)" if here else ""
+    here = sum(each.built_here and not each.problem for each in parents)
+    note = f" ({here} built on this machine)" if here else ""
     lacking: dict[str, list[str]] = {}
     for each in sorted(parents, key=lambda each: each.name):
         if each.problem:
             lacking.setdefault(each.problem, []).append(each.name)
     missing = sum(map(len, lacking.values()))
-    found = f"{len(parents) - missing} of {len(parents)} can be had{note}"
+    found = f"{len(parents) - missing} of {len(parents)} are available{note}"
     if not missing:
         return Check(name=name, state=State.OK, found=found)
-    told = [f"{_some(names)}: {problem}" for problem, names in lacking.items()]
+    problems = [f"{_some(names)}: {problem}" for problem, names in lacking.items()]
     return Check(
         name=name,
         state=State.ERROR if missing == len(parents) else State.WARNING,
-        found="; ".join([found, *told]),
+        found="; ".join([found, *problems]),
         fix="name a mirror under `parents` in `buildsys.settings.yaml`, or an image of this machine in "
         "`buildsys.lock.local`",
     )

@@ -1,18 +1,18 @@
-"""Resolves what is mutable into the lock: parents by their registries, downloads by their bytes, epochs by the day."""
+"""What the lock says of what is mutable: parents by their registries, downloads by their bytes, epochs by the day."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
-from buildsys.commands.downloads import Unreached, fetched
 from buildsys.config.lockfile import Lock, LockedDownload, LockedParent
 from buildsys.config.model import Kind
 from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.oci.client import Registry
+from buildsys.oci.download import Unreached, fetched
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Reference
 from buildsys.plan.freshness import stale
@@ -25,7 +25,7 @@ _OFFLINE, _OFFLINE_KEPT = "not asked, offline", "kept as it is: offline"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """One entry that was looked at; `before` and `after` are equal where it stays."""
+    """One entry of the lock; `before` and `after` are equal where it stays."""
 
     name: str
     before: str | None
@@ -34,7 +34,7 @@ class Change:
 
 
 def missing_entries(plan: Plan, lock: Lock) -> tuple[str, ...]:
-    """Return the parents that the lock has no entry for, sorted."""
+    """Return the parents without an entry in the lock, sorted."""
     return tuple(sorted(parent.name for parent in plan.parents if parent.name not in lock.parents))
 
 
@@ -46,66 +46,50 @@ def resolved(
     registry: Registry | None,
     settings: Settings,
     today: date,
+    environ: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Lock, tuple[Change, ...]]:
-    """Return the lock with what is missing or unknown added, what `update` names moved, what nothing uses dropped.
+    """Return the lock with missing entries added, those that `update` names renewed, and unused ones dropped.
 
-    `update` are patterns of parents, layers and addresses; None moves nothing, no pattern everything but toolchains,
-    which move only by name. Without a registry, and where none can be reached, an entry stays as it is, and its
-    change says so. Raises `InvalidInput` for a pattern that means nothing, `Unavailable` for a download that is not
-    whole.
+    `update` are patterns of parents, layers and addresses; None renews nothing, an empty collection everything but
+    toolchains, which are renewed only by name. Without a registry, and where none can be reached, an entry stays as it
+    is, and its change says so. `environ` names the proxies of downloads. Raises `InvalidInput` for a pattern without a
+    match, `Unavailable` for a download that is incomplete.
     """
     toolchains = {n.parent.name for n in plan.nodes if n.parent and n.recipe.kind is Kind.TOOLCHAIN}
     addresses = sorted({d.url for n in plan.nodes for d in n.downloads if d.sha256 is None and ".git#" not in d.url})
     layers = sorted({each.layer for n in plan.nodes for each in (n.recipe, n.build) if each.freshness})
-    known = [*(parent.name for parent in plan.parents), *layers, *addresses]
-    _check_patterns(update or (), known)
+    _check_patterns(update or (), [*(parent.name for parent in plan.parents), *layers, *addresses])
 
-    def moves(name: str) -> bool:
+    def renews(name: str) -> bool:
         if update is None:
             return False
         return any(fnmatchcase(name, each) for each in update) if update else name not in toolchains
 
-    changes = []
+    changes: list[Change] = []
     parents = {}
     for parent in plan.parents:
         before = lock.parents.get(parent.name)
-        after, note = before, ""
-        if before is None or before.digest is None or moves(parent.name):
-            after, note = _parent(parent, before, registry, settings)
-        parents[parent.name] = after or LockedParent(reference=parent.images[0], digest=None, reason=note)
-        changes.append(
-            Change(
-                name=parent.name,
-                before=before.digest if before else None,
-                after=parents[parent.name].digest,
-                note=note,
-            )
-        )
-    epochs = {}
+        found, note = before, ""
+        if before is None or before.digest is None or renews(parent.name):
+            found, note = _parent(parent, before, registry, settings)
+        entry = found or LockedParent(reference=parent.images[0], digest=None, reason=note)
+        parents[parent.name] = entry
+        held = before.digest if before else None
+        changes.append(Change(name=parent.name, before=held, after=entry.digest, note=note))
     monday = (today - timedelta(days=today.weekday())).isoformat()
-    for layer in layers:
-        day = lock.epochs.get(layer)
-        epochs[layer] = monday if day is None or moves(layer) else day
-        changes.append(Change(name=layer, before=day, after=epochs[layer]))
+    days = {layer: lock.epochs.get(layer) for layer in layers}
+    epochs = {layer: monday if day is None or renews(layer) else day for layer, day in days.items()}
+    changes += [Change(name=layer, before=days[layer], after=day) for layer, day in epochs.items()]
     downloads = {}
     for address in addresses:
-        held = lock.downloads.get(address)
-        found, note = held, ""
-        if held is None or moves(address):
-            if registry is None:
-                note = _OFFLINE_KEPT if held else _OFFLINE
-            else:
-                found, note = _download(address, held, settings)
-        if found:
-            downloads[address] = found
-        changes.append(
-            Change(
-                name=address,
-                before=held.sha256 if held else None,
-                after=found.sha256 if found else None,
-                note=note,
-            )
-        )
+        old = lock.downloads.get(address)
+        new, note = old, ""
+        if old is None or renews(address):
+            new, note = _download(address, old, settings, environ, offline=registry is None)
+        if new:
+            downloads[address] = new
+        sums = [each.sha256 if each else None for each in (old, new)]
+        changes.append(Change(name=address, before=sums[0], after=sums[1], note=note))
     return (
         Lock(parents=MappingProxyType(parents), epochs=MappingProxyType(epochs), downloads=MappingProxyType(downloads)),
         tuple(changes),
@@ -125,7 +109,7 @@ def _check_patterns(patterns: Collection[str], known: list[str]) -> None:
 def _parent(
     parent: PlannedParent, before: LockedParent | None, registry: Registry | None, settings: Settings
 ) -> tuple[LockedParent | None, str]:
-    """Ask the sources of a parent in their order; return its entry and what to say of it."""
+    """Return the entry of a parent by the first of its sources that has it, None if none has, and a note."""
     if registry is None:
         return before, _OFFLINE_KEPT if before else _OFFLINE
     problems = []
@@ -158,17 +142,23 @@ def _parent(
     return kept, f"kept as it is: {why}"
 
 
-def _download(address: str, held: LockedDownload | None, settings: Settings) -> tuple[LockedDownload | None, str]:
+def _download(
+    address: str, held: LockedDownload | None, settings: Settings, environ: Mapping[str, str], *, offline: bool
+) -> tuple[LockedDownload | None, str]:
+    """Return the entry of a download, None if its content is unknown, and a note."""
+    if offline:
+        return held, _OFFLINE_KEPT if held else _OFFLINE
     origin = "/".join(address.split("/")[:3])
     url = address.replace(origin, settings.downloads.get(origin, origin), 1)
     try:
-        return fetched(address, url), ""
+        found = fetched(address, url, environ=environ)
     except Unreached as error:
         return held, f"{'kept as it is' if held else 'unknown'}: {error}"
+    return LockedDownload(sha256=found.sha256, size=found.size), ""
 
 
 def outdated(plan: Plan, registry: Registry, settings: Settings, today: date) -> tuple[Change, ...]:
-    """Return what moved upstream since it was locked, what could not be asked, and layers whose packages are stale."""
+    """Return the parents that moved upstream or cannot be looked up, and the layers whose packages are stale."""
     found = []
     for parent in plan.parents:
         locked = parent.locked
@@ -181,7 +171,7 @@ def outdated(plan: Plan, registry: Registry, settings: Settings, today: date) ->
             found.append(Change(name=parent.name, before=locked.digest, after=None, note=problem.message))
             continue
         if answer is None:
-            note = f"`{locked.reference}` does not exist any more"
+            note = f"`{locked.reference}` no longer exists"
             found.append(Change(name=parent.name, before=locked.digest, after=None, note=note))
         elif answer.digest != locked.digest:
             found.append(Change(name=parent.name, before=locked.digest, after=answer.digest))

@@ -1,8 +1,7 @@
-"""What this machine, its registries and the project say when they are asked; a refusal is an answer too."""
+"""Which facts about this machine, its registries and the project `doctor` judges; a failure is a fact too."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -23,37 +22,48 @@ from buildsys.commands.doctor import Facts, Found, ParentFound
 from buildsys.commands.plan import make_plan, write_plan
 from buildsys.errors import BuildsysError, Differs, InvalidInput
 from buildsys.oci.client import Registry
-from buildsys.oci.credentials import docker_config_dir, docker_credentials
+from buildsys.oci.connections import Timeouts
 from buildsys.oci.http import RegistryProblem, Retries, Unauthorized
 from buildsys.oci.reference import Descriptor, Reference
-from buildsys.oci.transport import Timeouts
 from buildsys.plan.plan import Plan
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import Settings, read_settings
 from buildsys.project.workspace import Workspace, find_workspace
+from buildsys.run.store import registry_of
 
 _CLIENT = re.compile(r"Docker version (\d[^\s,]*)")
 
 
-def look(*, registry: str = "", builder: str | None = None, directory: Path | None = None) -> Facts:
-    """Ask the machine about everything; never raises for what it finds.
+def look(
+    environ: Mapping[str, str], *, registry: str = "", builder: str | None = None, directory: Path | None = None
+) -> Facts:
+    """Return what is found on the machine; raises nothing for what is wrong with it.
 
     `registry` is a repository prefix, empty if none is named; `directory` is another project than the nearest.
     """
-    # A person waits: one try and a short time are enough to tell whether a registry is there.
-    with Registry(
-        credentials=docker_credentials(docker_config_dir()),
+    # A person waits: one attempt and a short time are enough to find out whether a registry answers.
+    with registry_of(
+        _settings(directory, environ),
+        environ,
         timeouts=Timeouts(connect=5.0, read=10.0),
         retries=Retries(attempts=1),
     ) as client:
         facts = _with_registry(_machine(builder), client, registry)
-        return _with_project(facts, client, directory)
+        return _with_project(facts, client, directory, environ)
+
+
+def _settings(directory: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Return the settings of the project, empty ones if they cannot be read, which `_with_project` reports."""
+    try:
+        return read_settings(find_workspace(directory).root, environ)
+    except (InvalidInput, OSError):
+        return Settings()
 
 
 def _machine(builder: str | None) -> Facts:
     git = _asked("git", lambda: (answer_of(("git", "--version")).stdout.split() or [""])[-1])
     if git.problem:
-        git = replace(git, fix="install git: it tells which commit an image is made of")
+        git = replace(git, fix="install git: images are labelled with the commit of their sources")
     command: list[str] = []
 
     def ask_client() -> str:
@@ -93,7 +103,7 @@ def _machine(builder: str | None) -> Facts:
 
 
 def _local_store(information: Mapping[str, Any]) -> Path | None:
-    """Return the engine's data root if it can be seen from here: an engine in a virtual machine has it inside."""
+    """Return the engine's data root if this machine has it: that of an engine in a virtual machine is inside."""
     root = Path(str(information.get("DockerRootDir") or "/nowhere"))
     try:
         return root if root.is_dir() else None
@@ -107,14 +117,14 @@ def _asked(what: str, ask: Callable[[], str]) -> Found:
     except BuildsysError as error:
         return Found(problem=error.message, fix=error.hint)
     if not value:
-        return Found(problem=f"`{what}` says nothing", fix=f"run `{what}` and see")
+        return Found(problem=f"`{what}` prints nothing", fix=f"run `{what}` and read its messages")
     return Found(value=value)
 
 
 def _with_registry(facts: Facts, client: Registry, prefix: str) -> Facts:
-    """Add what is wrong with the registry, what to do, and whether it is only that nobody has logged in.
+    """Add what is wrong with the registry, what to do, and whether only a login is missing.
 
-    It is asked for an image that need not exist: that it does not is an answer too.
+    The image that is looked up need not exist: that it is missing is an answer too.
     """
     if not prefix:
         return facts
@@ -132,32 +142,32 @@ def _with_registry(facts: Facts, client: Registry, prefix: str) -> Facts:
     return facts
 
 
-def _with_project(facts: Facts, client: Registry, directory: Path | None) -> Facts:
+def _with_project(facts: Facts, client: Registry, directory: Path | None, environ: Mapping[str, str]) -> Facts:
     try:
         workspace = find_workspace(directory)
     except InvalidInput as error:
         diagnostic = error.diagnostics()[0]
         return replace(facts, project=Found(problem=diagnostic.message, fix=diagnostic.hint))
     try:
-        made = make_plan(workspace.tree(), overlay=True)
-        settings = read_settings(workspace.root)
+        plan = make_plan(workspace.tree(), overlay=True)
+        settings = read_settings(workspace.root, environ)
     except (InvalidInput, OSError) as error:
         return replace(facts, project=_unreadable(error), diagnostics=True)
     return replace(
         facts,
         project=Found(value=str(workspace.root)),
         bake_file=_bake_file(workspace),
-        parents=_parents(made, settings, client),
+        parents=_parents(plan, settings, client, environ),
     )
 
 
 def _unreadable(error: InvalidInput | OSError) -> Found:
     if isinstance(error, OSError):
-        return Found(problem=f"`{error.filename}` cannot be read: {error.strerror}", fix="look at its owner and mode")
+        return Found(problem=f"`{error.filename}` cannot be read: {error.strerror}", fix="check its owner and mode")
     first, *others = error.diagnostics()
     location = f"{first.location}: " if first.location else ""
-    more = f", and {len(others)} more mistakes" if others else ""
-    return Found(problem=f"{location}{first.message}{more}", fix="`buildsys plan` shows each mistake with its line")
+    more = f", and {len(others)} more" if others else ""
+    return Found(problem=f"{location}{first.message}{more}", fix="`buildsys plan` shows all of them with their lines")
 
 
 def _bake_file(workspace: Workspace) -> Found:
@@ -166,18 +176,16 @@ def _bake_file(workspace: Workspace) -> Found:
     except Differs as error:
         return Found(problem=error.message, fix=error.hint)
     except InvalidInput as error:
-        # Only with the overlay is there a plan.
+        # Without the overlay there is no plan.
         return _unreadable(error)
     return Found(value="up to date")
 
 
-def _parents(
-    made: Plan, settings: Settings, client: Registry, environ: Mapping[str, str] = os.environ
-) -> tuple[ParentFound, ...]:
-    """Look up each parent where a bake on this machine would take it from."""
+def _parents(plan: Plan, settings: Settings, client: Registry, environ: Mapping[str, str]) -> tuple[ParentFound, ...]:
+    """Return the parent images, looked up where a bake on this machine pulls them from."""
     wanted: dict[str, Reference] = {}
     wrong: dict[str, str] = {}
-    for parent in made.parents:
+    for parent in plan.parents:
         usual = parent.reference if parent.locked.local else mirrored_reference(parent.reference, settings)
         reference = environ.get(parent.variable) or usual
         try:
@@ -189,9 +197,9 @@ def _parents(
         ParentFound(
             name=parent.name,
             problem=wrong.get(parent.name) or _lack(wanted[parent.name], answers[wanted[parent.name]]),
-            made_here=parent.locked.local,
+            built_here=parent.locked.local,
         )
-        for parent in made.parents
+        for parent in plan.parents
     )
 
 

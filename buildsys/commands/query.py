@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
@@ -43,7 +44,7 @@ def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, ove
         return PlannedActions(plan=made, keys=keys, actions=decide(made, keys, {}, {}, wanted))
     if named_prefix(workspace, environ) is None:
         return PlannedActions(plan=made, keys=keys, actions=decide(made, keys, _in_the_engine(made, keys), {}, wanted))
-    from buildsys.run.stores import open_store
+    from buildsys.run.store import open_store
 
     with open_store(workspace, environ) as store:
         there = store.existing(made, keys)
@@ -115,16 +116,21 @@ def explain(found: PlannedActions, word: str) -> Explanation:
 
 
 def lock(
-    workspace: Workspace, *, update: tuple[str, ...] | None, offline: bool, check: bool, today: date
+    workspace: Workspace,
+    environ: Mapping[str, str],
+    *,
+    update: tuple[str, ...] | None,
+    offline: bool,
+    check: bool,
+    today: date,
 ) -> tuple[Change, ...]:
     """Write the lock with what is missing, or with what `update` moves; with `check` write nothing.
 
     Raises `Differs` with `check` if a reference has no entry.
     """
     from buildsys.commands.lock import missing_entries, resolved
-    from buildsys.oci.client import Registry
-    from buildsys.oci.credentials import docker_config_dir, docker_credentials
     from buildsys.project.settings import read_settings
+    from buildsys.run.store import registry_of
 
     tree = dict(workspace.tree())
     held = parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock()
@@ -139,12 +145,11 @@ def lock(
             count = f"{len(missing)} {'entry' if len(missing) == 1 else 'entries'}"
             raise Differs(f"`{LOCK_FILE}` lacks {count}", difference=listed, hint="run `buildsys lock`")
         return ()
-    settings = read_settings(workspace.root)
-    if offline:
-        found, changes = resolved(made, held, update=update, registry=None, settings=settings, today=today)
-    else:
-        with Registry(credentials=docker_credentials(docker_config_dir())) as registry:
-            found, changes = resolved(made, held, update=update, registry=registry, settings=settings, today=today)
+    settings = read_settings(workspace.root, environ)
+    with nullcontext() if offline else registry_of(settings, environ) as registry:
+        found, changes = resolved(
+            made, held, update=update, registry=registry, settings=settings, today=today, environ=environ
+        )
     workspace.write(LOCK_FILE, lock_text(found))
     return _masked(changes, workspace)
 
@@ -167,13 +172,13 @@ def _with_all_epochs(held: Lock, tree: Mapping[str, str], today: date) -> Lock:
     return Lock(parents=held.parents, epochs={**fresh, **held.epochs}, downloads=held.downloads)
 
 
-def moved_upstream(workspace: Workspace, today: date) -> tuple[Change, ...]:
+def moved_upstream(workspace: Workspace, environ: Mapping[str, str], today: date) -> tuple[Change, ...]:
     """Return what moved since it was locked."""
     from buildsys.commands.lock import outdated
-    from buildsys.oci.client import Registry
-    from buildsys.oci.credentials import docker_config_dir, docker_credentials
     from buildsys.project.settings import read_settings
+    from buildsys.run.store import registry_of
 
     made = make_plan(workspace.tree())
-    with Registry(credentials=docker_credentials(docker_config_dir())) as registry:
-        return _masked(outdated(made, registry, read_settings(workspace.root), today), workspace)
+    settings = read_settings(workspace.root, environ)
+    with registry_of(settings, environ) as registry:
+        return _masked(outdated(made, registry, settings, today), workspace)

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from buildsys.config.source import Data, Source, read
 from buildsys.errors import Diagnostic, InvalidInput
+from buildsys.oci.reference import name_of
 
 LOCK_FILE = "buildsys.lock"
 OVERLAY_FILE = "buildsys.lock.local"
@@ -36,7 +37,7 @@ class LockedParent:
         """The reference with its digest, if that is known, and then without its tag, which says less."""
         if self.digest is None:
             return self.reference
-        return f"{_without_tag(self.reference)}@{self.digest}"
+        return f"{name_of(self.reference)}@{self.digest}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,11 +139,6 @@ def _parent(name: str, entry: Data, source: Source, diagnostics: list[Diagnostic
 
 def _mapping(value: Data) -> Mapping[str, Data]:
     return value if isinstance(value, dict) else {}
-
-
-def _without_tag(reference: str) -> str:
-    head, slash, last = reference.rpartition("/")
-    return f"{head}{slash}{last.partition(':')[0]}"
 
 
 def lock_text(lock: Lock) -> str:

@@ -1,18 +1,27 @@
-"""Decides what proves to a registry who is asking, and to whom the proof is shown."""
+"""Which credentials or token a request carries, and which hosts may see them."""
 
 from __future__ import annotations
 
 import base64
 import re
+import ssl
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
 from buildsys.addresses import NoHttpAddress, cleaned, followed, origin
 from buildsys.oci.credentials import Credential, Credentials
-from buildsys.oci.http import Client, Request, Response, Unauthorized, UnexpectedAnswer
+from buildsys.oci.http import (
+    Client,
+    RegistryProblem,
+    Request,
+    Response,
+    Unauthorized,
+    UnexpectedAnswer,
+    Unreachable,
+)
 from buildsys.oci.reference import Reference
 
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -22,7 +31,7 @@ _PARAMETER = re.compile(r'([A-Za-z_]+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))')
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Challenge:
-    """How a registry wants to be answered, from its WWW-Authenticate header."""
+    """What a registry asks for in its WWW-Authenticate header."""
 
     scheme: str
     realm: str = ""
@@ -48,7 +57,10 @@ class Challenge:
 
 
 class Authorizer:
-    """Knows the Authorization header for a host and scopes, once a challenge was answered."""
+    """Knows the Authorization header for a host and scopes, once a challenge was answered.
+
+    `plain` says whether a registry is asked by plain HTTP, `may_be_plain` whether a host may give tokens by it.
+    """
 
     def __init__(
         self,
@@ -56,24 +68,26 @@ class Authorizer:
         credentials: Credentials,
         send: Callable[[Request], Response],
         plain: Callable[[str], bool],
+        may_be_plain: Callable[[str], bool],
     ) -> None:
         self._credentials = credentials
         self._send = send
         self._plain = plain
+        self._may_be_plain = may_be_plain
         self._challenges: dict[str, Challenge] = {}
         self._known: dict[tuple[str, tuple[str, ...]], str] = {}
         self._lock = threading.Lock()
         self._locks: defaultdict[tuple[str, tuple[str, ...]], threading.Lock] = defaultdict(threading.Lock)
 
     def header(self, host: str, scopes: tuple[str, ...]) -> str | None:
-        """Return what to send at once: nothing before the host's first challenge."""
+        """Return the header of a first request, None before the host's first challenge."""
         known = self._known.get((host, scopes))
         if known is None and (challenge := self._challenges.get(host)):
             return self._obtain(host, scopes, challenge, refused=None)
         return known
 
     def answer(self, host: str, scopes: tuple[str, ...], header: str, refused: str | None) -> str | None:
-        """Return the header that answers a 401, None if there is none; `refused` is what was sent before."""
+        """Return the header that answers a 401, None if there is none; `refused` is the header that was refused."""
         challenge = Challenge.parse(header)
         if challenge is None:
             return None
@@ -84,7 +98,7 @@ class Authorizer:
         key = (host, scopes)
         with self._lock:
             lock = self._locks[key]
-        # Of many threads that are refused at the same time, one fetches the token and the others take it.
+        # Of many threads that are refused at the same time, one fetches the token for all.
         with lock:
             known = self._known.get(key)
             if known is not None and known != refused:
@@ -130,7 +144,7 @@ class Authorizer:
         return str(token)
 
     def _realm(self, host: str, challenge: Challenge) -> str:
-        """Return where tokens for a registry are fetched: anywhere by https, by http only where the registry is too."""
+        """Return where tokens for a registry are fetched: by http only if the registry has no https."""
         try:
             realm = cleaned(challenge.realm)
             scheme, _, _ = origin(realm)
@@ -138,31 +152,70 @@ class Authorizer:
             raise UnexpectedAnswer(
                 f"registry `{host}` sends for a token to an address that cannot be used: {error}", host=host
             ) from error
-        if scheme != "https" and not (self._plain(host) and self._plain(urlsplit(realm).netloc)):
+        if scheme != "https" and not (self._plain(host) and self._may_be_plain(urlsplit(realm).netloc)):
             raise UnexpectedAnswer(f"registry `{host}` sends for a token to `{realm}`, which is not https", host=host)
         return realm
 
 
 class Session:
-    """Sends requests about repositories with the proof that their registry wants."""
+    """Sends requests about repositories with the credentials that their registry asks for.
 
-    def __init__(self, *, client: Client, credentials: Credentials, insecure: Callable[[str], bool]) -> None:
+    Registries for which `plain` holds are asked by plain HTTP. Those in `insecure` are asked by HTTPS, or by plain HTTP
+    where they do not speak TLS, as docker does it. No other registry gets credentials by plain HTTP.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        credentials: Credentials,
+        plain: Callable[[str], bool],
+        insecure: Collection[str] = (),
+    ) -> None:
         self._client = client
         self._credentials = credentials
-        self._insecure = insecure
-        self._authorizer = Authorizer(credentials=credentials, send=client.once, plain=insecure)
+        self._plain = plain
+        self._insecure = frozenset(each.lower() for each in insecure)
+        self._speaks_tls: dict[str, bool] = {}
+        self._authorizer = Authorizer(
+            credentials=credentials, send=client.once, plain=self._is_plain, may_be_plain=self._may_be_plain
+        )
+
+    def _may_be_plain(self, host: str) -> bool:
+        return self._plain(host) or host.lower() in self._insecure
+
+    def _is_plain(self, host: str) -> bool:
+        if host.lower() not in self._insecure:
+            return self._plain(host)
+        if host not in self._speaks_tls:
+            self._speaks_tls[host] = self._finds_tls(host)
+        return not self._speaks_tls[host]
+
+    def _finds_tls(self, host: str) -> bool:
+        try:
+            self._client.once(Request(method="GET", url=f"https://{host}/v2/"))
+        except Unreachable as problem:
+            # Without a port, the two schemes have different ones.
+            no_listener = isinstance(problem.__cause__, ConnectionRefusedError) and ":" not in host
+            if no_listener or isinstance(problem.__cause__, ssl.SSLError):
+                return False
+            raise
+        except RegistryProblem:
+            # An answer, though none that helps.
+            return True
+        return True
 
     def url(self, repository: Reference, path: str) -> str:
-        """Return the full address of `path` below a repository, or where a registry's own address of it leads.
+        """Return the full address of `path` below a repository, or of the address that a registry itself gave.
 
         Raises UnexpectedAnswer if that is no HTTP address.
         """
-        scheme = "http" if self._insecure(repository.host) else "https"
+        scheme = "http" if self._is_plain(repository.host) else "https"
         base = f"{scheme}://{repository.api_host}/v2/{repository.repository}/"
         return self.follow(repository, base, path) if "://" in path else base + path
 
     def follow(self, repository: Reference, address: str, location: str) -> str:
-        """Return where an answer from `address` sends; raises UnexpectedAnswer if not to an HTTP address."""
+        """Return where a redirect of `address` leads; raises UnexpectedAnswer if that is no HTTP address."""
         try:
             return followed(address, location)
         except NoHttpAddress as error:
@@ -179,7 +232,7 @@ class Session:
         headers: tuple[tuple[str, str], ...] = (),
         body: bytes | None = None,
     ) -> Response:
-        """Do as `once`, and again while the problem is transient."""
+        """Return the answer of `once`, with retries while the problem is transient."""
         return self._client.repeat(
             lambda: self.once(method, repository, path, scopes=scopes, headers=headers, body=body)
         )
@@ -194,7 +247,7 @@ class Session:
         headers: tuple[tuple[str, str], ...] = (),
         body: bytes | None = None,
     ) -> Response:
-        """Return the answer: a challenge is answered once, a GET or HEAD follows redirects.
+        """Return the answer; a challenge is answered once, a GET or HEAD follows redirects.
 
         Raises Unauthorized for a final 401 or 403, and what Client.once raises.
         """
@@ -203,8 +256,7 @@ class Session:
         proof = self._authorizer.header(host, scopes)
         answered = False
         for _hop in range(6):
-            # The registry's secrets are for the registry only, not for the store that it redirects to, and are sent
-            # as safely as they were asked for: same scheme, same host, same port.
+            # Credentials are for the registry alone, by scheme, host and port, not for the store that it redirects to.
             home = origin(url) == own
             sent = (*headers, ("Authorization", proof)) if proof and home else headers
             response = self._client.once(Request(method=method, url=url, headers=sent, body=body))

@@ -1,15 +1,16 @@
-"""Decides which digest a reference has, if any, and moves manifests and small blobs between repositories."""
+"""What a registry has under a reference, and how manifests and small blobs get there."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import TypeVar
+from types import MappingProxyType, TracebackType
+from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 from buildsys.oci.auth import Session
+from buildsys.oci.connections import Connections, Timeouts
 from buildsys.oci.credentials import Credentials, no_credentials
 from buildsys.oci.http import (
     Client,
@@ -26,40 +27,72 @@ from buildsys.oci.http import (
     loopback,
 )
 from buildsys.oci.reference import MANIFEST_TYPES, Descriptor, Manifest, Reference, digest_of
-from buildsys.oci.transport import HttpTransport, Timeouts, environment_proxies
 
 _ACCEPT = ("Accept", ", ".join(MANIFEST_TYPES))
 _BINARY = "application/octet-stream"
+_CONCURRENCY = 8
 T = TypeVar("T")
+
+
+class ImageRegistry(Protocol):
+    """What is needed of a registry to publish and find images: `Registry` without what only lists or deletes."""
+
+    def head(self, reference: Reference) -> Descriptor | None:
+        """Return the descriptor of `reference`, None if it does not exist."""
+
+    def manifest(self, reference: Reference) -> Manifest | None:
+        """Return the manifest or index, None if it does not exist."""
+
+    def blob(self, repository: Reference, digest: str) -> bytes:
+        """Return the bytes of a blob."""
+
+    def blob_exists(self, repository: Reference, digest: str, size: int | None = None) -> bool:
+        """Return whether the registry has the blob, of the right `size` where that is given."""
+
+    def mount_blob(self, target_repository: Reference, digest: str, source_repository: Reference) -> bool:
+        """Let the registry link one of its blobs into another repository; False if it does not."""
+
+    def put_blob(self, repository: Reference, data: bytes) -> Descriptor:
+        """Store a small blob."""
+
+    def put_manifest(self, reference: Reference, raw: bytes, media_type: str) -> Descriptor:
+        """Store a manifest under the tag or digest of `reference`."""
+
+    def tag(self, source: Reference, new_tag: str) -> Descriptor:
+        """Put the identical manifest under `new_tag` in the same repository."""
 
 
 class Registry:
     """All registries that references name; safe to share between threads; close it when done.
 
-    Operations that take a `repository` ignore its tag and digest. Each raises RegistryProblem; what failed for
-    a reason that may pass (429, 5xx, a broken connection) was tried again before, unless repeating could harm.
+    `environ` names the proxies. Hosts for which `plain` holds are asked by plain HTTP; `insecure` are registries whose
+    certificates are not verified, and which are asked by plain HTTP where they do not speak TLS.
+    Operations that take a `repository` ignore its tag and digest. Each raises RegistryProblem, after retries where the
+    problem is transient and a retry does no harm.
     """
 
     def __init__(
         self,
         *,
+        environ: Mapping[str, str] = MappingProxyType({}),
         credentials: Credentials = no_credentials,
         timeouts: Timeouts | None = None,
         retries: Retries | None = None,
-        insecure: Callable[[str], bool] = loopback,
+        plain: Callable[[str], bool] = loopback,
+        insecure: Collection[str] = (),
         listener: Callable[[RetryNotice], None] = lambda _notice: None,
         sleep: Callable[[float], None] = time.sleep,
         now: Callable[[], float] = time.time,
         transport: Transport | None = None,
     ) -> None:
         self._client = Client(
-            transport=transport or HttpTransport(timeouts=timeouts or Timeouts(), proxy=environment_proxies()),
+            transport=transport or Connections(environ=environ, timeouts=timeouts, insecure=insecure),
             retries=retries or Retries(),
             sleep=sleep,
             now=now,
             listener=listener,
         )
-        self._session = Session(client=self._client, credentials=credentials, insecure=insecure)
+        self._session = Session(client=self._client, credentials=credentials, plain=plain, insecure=insecure)
 
     def close(self) -> None:
         """Close all kept connections."""
@@ -74,7 +107,7 @@ class Registry:
         self.close()
 
     def head(self, reference: Reference) -> Descriptor | None:
-        """Return what `reference` is, None if the registry says that it does not exist."""
+        """Return the descriptor of `reference`, None if it does not exist."""
         response = self._ask("HEAD", reference, f"manifests/{reference.target}", headers=(_ACCEPT,))
         if response.status == 404:
             return None
@@ -90,19 +123,10 @@ class Registry:
         return Descriptor(media_type=kind, digest=digest, size=int(length))
 
     def head_many(
-        self, references: Iterable[Reference], concurrency: int = 8
+        self, references: Iterable[Reference], concurrency: int = _CONCURRENCY
     ) -> dict[Reference, Descriptor | RegistryProblem | None]:
-        """Return what each reference is, in the order given; a problem stands in its place.
-
-        One request for each distinct reference. A host to which no connection can be made is given up for all.
-        """
-        return _of_many(references, self.head, concurrency)
-
-    def manifests(
-        self, references: Iterable[Reference], concurrency: int = 8
-    ) -> dict[Reference, Manifest | RegistryProblem | None]:
-        """Return the manifest of each reference, as `head_many` does."""
-        return _of_many(references, self.manifest, concurrency)
+        """Return the descriptor of each reference as `ask_many` does."""
+        return ask_many(references, self.head, concurrency)
 
     def manifest(self, reference: Reference) -> Manifest | None:
         """Return the manifest or index, None if it does not exist; its bytes are checked against the digest."""
@@ -129,7 +153,7 @@ class Registry:
         return response.body
 
     def blob_exists(self, repository: Reference, digest: str, size: int | None = None) -> bool:
-        """Say whether the registry has the blob, of the right `size` where that is given."""
+        """Return whether the registry has the blob, of the right `size` where that is given."""
         response = self._ask("HEAD", repository, f"blobs/{digest}")
         if response.status == 404:
             return False
@@ -138,14 +162,11 @@ class Registry:
         return size is None or length is None or int(length) == size
 
     def verify(self, reference: Reference) -> tuple[str, ...]:
-        """Return the full names of manifests and blobs of `reference` that are missing or damaged, sorted.
-
-        An index is followed to its manifests. Blobs are looked up, not read; a wrong size counts as damaged.
-        """
-        return tuple(sorted(set(self._missing(reference))))
+        """Return what is missing of `reference` as `missing_parts` does."""
+        return missing_parts(self, reference)
 
     def mount_blob(self, target_repository: Reference, digest: str, source_repository: Reference) -> bool:
-        """Make the registry link a blob of its own into another repository; False if it would want the bytes."""
+        """Let the registry link one of its blobs into another repository; False if it asks for the bytes instead."""
         if target_repository.host != source_repository.host:
             return False
         source = source_repository.repository
@@ -160,13 +181,13 @@ class Registry:
         return True
 
     def put_blob(self, repository: Reference, data: bytes, media_type: str = _BINARY) -> Descriptor:
-        """Store a small blob in one piece, unless it is there already; return its descriptor."""
+        """Store a small blob in one piece, unless it exists; return its descriptor."""
         descriptor = Descriptor.of(data, media_type)
         digest = descriptor.digest
         scopes = (_scope(repository, "pull,push"),)
 
         def upload() -> None:
-            # A session that broke cannot be continued safely, so each try opens one of its own.
+            # A broken upload cannot be continued safely, so each attempt opens one of its own.
             opened = self._session.once("POST", repository, "blobs/uploads/", scopes=scopes)
             _expect(repository, opened, 202)
             location = self._location(repository, opened)
@@ -228,24 +249,6 @@ class Registry:
             _expect(reference, response, 202, 200)
         return response.status != 404
 
-    def _missing(self, reference: Reference) -> Iterator[str]:
-        try:
-            manifest = self.manifest(reference)
-        except DigestMismatch:
-            manifest = None
-        if manifest is None:
-            yield str(reference)
-            return
-        for child in manifest.manifests:
-            yield from self._missing(reference.with_digest(child.digest))
-        blobs = (manifest.config, *manifest.layers) if manifest.config else manifest.layers
-        for blob in dict.fromkeys(blobs):
-            # Layers that must not be distributed live at a URL of their own.
-            if "foreign" in blob.media_type or "nondistributable" in blob.media_type:
-                continue
-            if not self.blob_exists(reference, blob.digest, blob.size):
-                yield str(reference.with_digest(blob.digest))
-
     def _ask(
         self,
         method: str,
@@ -266,9 +269,40 @@ class Registry:
         return self._session.follow(repository, self._session.url(repository, "blobs/uploads/"), location)
 
 
-def _of_many(
-    references: Iterable[Reference], ask: Callable[[Reference], T | None], concurrency: int
+def missing_parts(registry: ImageRegistry, reference: Reference) -> tuple[str, ...]:
+    """Return the full names of manifests and blobs of `reference` that are missing or damaged, sorted.
+
+    An index is followed to its manifests. Blobs are looked up, not read; a wrong size counts as damaged.
+    """
+    return tuple(sorted(set(_missing(registry, reference))))
+
+
+def _missing(registry: ImageRegistry, reference: Reference) -> Iterator[str]:
+    try:
+        manifest = registry.manifest(reference)
+    except DigestMismatch:
+        manifest = None
+    if manifest is None:
+        yield str(reference)
+        return
+    for child in manifest.manifests:
+        yield from _missing(registry, reference.with_digest(child.digest))
+    blobs = (manifest.config, *manifest.layers) if manifest.config else manifest.layers
+    for blob in dict.fromkeys(blobs):
+        # Layers that must not be distributed live at a URL of their own.
+        if "foreign" in blob.media_type or "nondistributable" in blob.media_type:
+            continue
+        if not registry.blob_exists(reference, blob.digest, blob.size):
+            yield str(reference.with_digest(blob.digest))
+
+
+def ask_many(
+    references: Iterable[Reference], ask: Callable[[Reference], T | None], concurrency: int = _CONCURRENCY
 ) -> dict[Reference, T | RegistryProblem | None]:
+    """Return the answer for each reference, or its problem, in the order given.
+
+    One question for each distinct reference. A host that takes no connection is given up for all of them.
+    """
     wanted = list(dict.fromkeys(references))
     down: dict[str, Unreachable] = {}
 

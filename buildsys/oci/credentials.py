@@ -1,10 +1,9 @@
-"""Decides which credential docker's own settings hold for a registry; reads them when first asked."""
+"""Which credential docker's own settings hold for a registry."""
 
 from __future__ import annotations
 
 import base64
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -38,17 +37,12 @@ class CredentialsUnreadable(RegistryProblem):
 
 
 def no_credentials(_host: str) -> Credential | None:
-    """Know no credentials at all."""
+    """Return no credentials for any host."""
     return None
 
 
-def docker_config_dir() -> Path:
-    """Return the folder of docker's settings: `$DOCKER_CONFIG`, else `~/.docker`."""
-    return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
-
-
 def docker_credentials(config_dir: Path, *, helper: Helper | None = None) -> Credentials:
-    """Return the provider that reads `config.json` in `config_dir` when first asked, and each host once.
+    """Return the provider that reads `config.json` in `config_dir` when first asked, and asks for each host once.
 
     Order as in docker's command line: the host's entry in `credHelpers`, else `credsStore`; then `auths`.
     """

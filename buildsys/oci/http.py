@@ -1,4 +1,4 @@
-"""Decides what one exchange with a registry came to: an answer, another try, or a named problem."""
+"""What one exchange with a registry came to: an answer, a named problem, or a problem that is worth a retry."""
 
 from __future__ import annotations
 
@@ -18,10 +18,17 @@ import tenacity
 from buildsys.errors import Unavailable
 
 T = TypeVar("T")
+# Which answers a retry may change, see `Temporary` in google/go-containerregistry, pkg/v1/remote/transport/error.go;
+# that a server does not know a request (501) or its version (505) stays so.
+_TEMPORARY = frozenset({408, 429, *range(500, 600)} - {501, 505})
+# What a registry may say of a status that is not temporary by itself, such as 400; nothing of rights or absence.
+_TEMPORARY_CODES = frozenset({"BLOB_UPLOAD_INVALID", "TOOMANYREQUESTS", "UNAVAILABLE"})
+_NAME_INSECURE = "name it under `registries: {insecure: [...]}` in `buildsys.settings.yaml`"
+_FINAL = frozenset({401, 403, 404, 405})
 
 
 class RegistryProblem(Unavailable):
-    """Something that a registry did; `host` is the registry, `transient` says that a later try may do."""
+    """A failed request; `host` is the registry, `transient` says whether a retry may succeed."""
 
     def __init__(
         self,
@@ -41,35 +48,35 @@ class RegistryProblem(Unavailable):
 
 
 class Unauthorized(RegistryProblem):
-    """The registry wants other credentials than it was given, or gives this user no right (401, 403)."""
+    """The registry does not accept the credentials, or this user has no right to the operation (401, 403)."""
 
 
 class RateLimited(RegistryProblem):
-    """The registry asks for patience (429); `retry_after` is in seconds where it said how long."""
+    """The registry limits the rate of requests (429); `retry_after` is in seconds where the registry states it."""
 
 
 class ServerError(RegistryProblem):
-    """The registry itself failed (5xx)."""
+    """The registry itself failed (5xx), or answered with a problem that is temporary by its code."""
 
 
 class Unreachable(RegistryProblem):
-    """No answer came: refused, unknown name, TLS, timeout, or the connection broke."""
+    """No answer: connection refused, unknown name, TLS, time-out, or a broken connection."""
 
 
 class DigestMismatch(RegistryProblem):
-    """What came is not what its digest says; never used, never tried again."""
+    """The content does not match its digest; it is never used, and the request is not retried."""
 
 
 class NotFound(RegistryProblem):
-    """What an operation cannot do without is not there (404)."""
+    """Something that an operation needs is missing (404)."""
 
 
 class UnexpectedAnswer(RegistryProblem):
-    """The registry refused the request for a reason of its own, or answered with something unreadable."""
+    """The registry refused the request for another reason, or its answer cannot be read."""
 
 
 class UnreadableManifest(UnexpectedAnswer):
-    """What is under a reference is no manifest that can be read."""
+    """The content of a reference is not a manifest that can be read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,14 +99,24 @@ class Response:
 
     def reason(self) -> str:
         """Return the status with the registry's own words, on one line, at most 300 characters."""
+        words = "; ".join(" ".join(word for word in error if word) for error in self.errors())
+        return " ".join(f"{self.status} {words}".split())[:300]
+
+    def errors(self) -> list[tuple[str, str]]:
+        """Return code and message of each error in the body, as the specification of distribution has them."""
         try:
             errors = json.loads(self.body)["errors"]
-            words = "; ".join(
-                " ".join(str(error[key]) for key in ("code", "message") if error.get(key)) for error in errors
-            )
+            return [(str(error.get("code") or ""), str(error.get("message") or "")) for error in errors]
         except (ValueError, KeyError, TypeError, AttributeError):
-            words = ""
-        return " ".join(f"{self.status} {words}".split())[:300]
+            return []
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the same request may get another answer later."""
+        if self.status in _TEMPORARY:
+            return True
+        codes = {code for code, _ in self.errors()}
+        return self.status >= 400 and self.status not in _FINAL and bool(codes) and codes <= _TEMPORARY_CODES
 
     def json(self, host: str) -> dict[str, Any]:
         """Return the JSON object in the body; raises UnexpectedAnswer in the name of `host`."""
@@ -113,7 +130,7 @@ class Response:
 
 
 class Transport(Protocol):
-    """Carries a request; raises OSError or http.client.HTTPException where no answer comes."""
+    """Carries a request; raises OSError or http.client.HTTPException if there is no answer."""
 
     def send(self, request: Request) -> Response:
         """Return the answer, whatever its status."""
@@ -124,10 +141,10 @@ class Transport(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retries:
-    """How often and how long to wait, in seconds; `cap` also bounds what a registry may ask for.
+    """Number of attempts, and waits between them in seconds; `cap` also bounds what a registry may ask for.
 
-    With `outages` a registry that takes no connection is asked again too: a run of hours waits for one that restarts,
-    while somebody who looks at a plan wants to hear at once that nothing listens there.
+    With `outages` a refused connection is retried too: a run of hours waits for a registry that restarts, while `plan`
+    should report at once that nothing listens there.
     """
 
     attempts: int = 5
@@ -139,7 +156,7 @@ class Retries:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetryNotice:
-    """A problem that will be tried again after `wait` seconds; `attempt` is the one that failed, from 1."""
+    """A problem that is retried after `wait` seconds; `attempt` is the one that failed, from 1."""
 
     problem: RegistryProblem
     attempt: int
@@ -148,7 +165,7 @@ class RetryNotice:
 
 
 class Client:
-    """Sends requests over a transport; only `repeat` waits and tries again."""
+    """Sends requests over a transport; only `repeat` waits and retries."""
 
     def __init__(
         self,
@@ -161,17 +178,8 @@ class Client:
     ) -> None:
         self._transport = transport
         self._now = now
-        self._retries = retries
-        self._listener = listener
-        self._backoff = tenacity.wait_exponential(retries.first, retries.cap) + tenacity.wait_random(0, retries.jitter)
-        self._retrying = tenacity.Retrying(
-            sleep=sleep,
-            stop=tenacity.stop_after_attempt(retries.attempts),
-            wait=self._wait,
-            retry=tenacity.retry_if_exception(lambda error: isinstance(error, RegistryProblem) and error.transient),
-            before_sleep=self._notice,
-            reraise=True,
-        )
+        self._outages = retries.outages
+        self._retrying = retrying(retries, sleep=sleep, listener=listener)
 
     def once(self, request: Request) -> Response:
         """Return the answer to one request; raises Unreachable, RateLimited or ServerError."""
@@ -180,10 +188,10 @@ class Client:
             response = self._transport.send(request)
             _check_length(request, response)
         except (OSError, http.client.HTTPException) as error:
-            raise _unreachable(host, error, outages=self._retries.outages) from error
+            raise _unreachable(host, error, outages=self._outages) from error
         if response.status == 429:
             wait = retry_after(response.headers.get("retry-after"), now=self._now())
-            said = f", and said to wait {wait:g} s" if wait is not None else ""
+            said = f", and asked to wait {wait:g} s" if wait is not None else ""
             raise RateLimited(
                 f"registry `{host}` limits the rate of requests ({response.reason()}){said}",
                 host=host,
@@ -192,13 +200,13 @@ class Client:
                 retry_after=wait,
                 transient=True,
             )
-        if response.status >= 500:
+        if response.status >= 500 or response.temporary:
             raise ServerError(
                 f"registry `{host}` failed ({response.reason()}) at `{request.method} {_path(request.url)}`",
                 host=host,
                 status=response.status,
                 retry_after=retry_after(response.headers.get("retry-after"), now=self._now()),
-                transient=response.status != 501,
+                transient=response.temporary,
             )
         return response
 
@@ -210,27 +218,44 @@ class Client:
         """Close the transport."""
         self._transport.close()
 
-    def _wait(self, state: tenacity.RetryCallState) -> float:
+
+def retrying(
+    retries: Retries,
+    *,
+    sleep: Callable[[float], None],
+    listener: Callable[[RetryNotice], None] = lambda _notice: None,
+) -> tenacity.Retrying:
+    """Return what calls a function until it does not raise a transient problem, and at most `retries.attempts` times.
+
+    The last problem is raised as it is.
+    """
+    backoff = tenacity.wait_exponential(retries.first, retries.cap) + tenacity.wait_random(0, retries.jitter)
+
+    def wait(state: tenacity.RetryCallState) -> float:
         problem = state.outcome.exception() if state.outcome else None
         if isinstance(problem, RegistryProblem) and problem.retry_after is not None:
-            return min(problem.retry_after, self._retries.cap)
-        return self._backoff(state)
+            return min(problem.retry_after, retries.cap)
+        return backoff(state)
 
-    def _notice(self, state: tenacity.RetryCallState) -> None:
+    def notice(state: tenacity.RetryCallState) -> None:
         problem = state.outcome.exception() if state.outcome else None
         if isinstance(problem, RegistryProblem):
-            self._listener(
-                RetryNotice(
-                    problem=problem,
-                    attempt=state.attempt_number,
-                    attempts=self._retries.attempts,
-                    wait=state.next_action.sleep if state.next_action else 0.0,
-                )
-            )
+            seconds = state.next_action.sleep if state.next_action else 0.0
+            attempt = state.attempt_number
+            listener(RetryNotice(problem=problem, attempt=attempt, attempts=retries.attempts, wait=seconds))
+
+    return tenacity.Retrying(
+        sleep=sleep,
+        stop=tenacity.stop_after_attempt(retries.attempts),
+        wait=wait,
+        retry=tenacity.retry_if_exception(lambda error: getattr(error, "transient", False)),
+        before_sleep=notice,
+        reraise=True,
+    )
 
 
 def _check_length(request: Request, response: Response) -> None:
-    """Raise IncompleteRead for a body that is shorter than the answer said: the connection ended before it did."""
+    """Raise IncompleteRead for a body that is shorter than its content-length: the connection ended early."""
     said = response.headers.get("content-length", "")
     if request.method == "HEAD" or response.status in (204, 304) or not said.isdecimal():
         return
@@ -239,7 +264,7 @@ def _check_length(request: Request, response: Response) -> None:
 
 
 class ConnectTimeout(TimeoutError):
-    """No connection within the time given, as opposed to a connection that went silent."""
+    """No connection in time, as opposed to no answer on a connection."""
 
 
 def retry_after(value: str | None, *, now: float) -> float | None:
@@ -254,14 +279,8 @@ def retry_after(value: str | None, *, now: float) -> float | None:
         return None
 
 
-PLAIN_HTTP_HINT = (
-    "if it speaks plain HTTP: that is spoken to a registry on loopback only; let a proxy with a certificate"
-    " answer for it, or forward a port of this machine to it"
-)
-
-
 def loopback(host: str) -> bool:
-    """Say whether `host` (`name[:port]`) is this machine, where docker speaks plain HTTP."""
+    """Return whether `host` (`name[:port]`) is this machine, where docker speaks plain HTTP."""
     name = urlsplit(f"//{host}").hostname or ""
     if name == "localhost":
         return True
@@ -277,9 +296,10 @@ def _unreachable(host: str, error: Exception, *, outages: bool) -> Unreachable:
         words, transient, hint = "its name is unknown", False, "check the name, the network and `NO_PROXY`"
     elif isinstance(error, ssl.SSLCertVerificationError):
         words, transient = f"its certificate is not trusted: {error.verify_message}", False
+        hint = f"set SSL_CERT_FILE to the certificate of its authority, or {_NAME_INSECURE}"
     elif isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
         words, transient = f"TLS failed: {error.reason or error}", False
-        hint = PLAIN_HTTP_HINT
+        hint = f"if it speaks plain HTTP, {_NAME_INSECURE}"
     elif isinstance(error, ConnectionRefusedError):
         words, transient = "connection refused", outages
     elif isinstance(error, ConnectTimeout):

@@ -1,4 +1,4 @@
-"""Decides what names and describes a thing in a registry: references, descriptors, manifests; no I/O."""
+"""What a reference, a descriptor and a manifest say, as docker and registries read them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 MANIFEST_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
 
 # The grammar of https://github.com/distribution/reference; a host may also be an IPv6 address in brackets.
+_HUB = "docker.io"
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -35,36 +36,18 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """Return the reference that docker would understand by `text`; a bare name gets the tag `latest`.
-
-        Raises InvalidInput. The first part is a host when it holds a dot, a colon or a capital letter, or is
-        `localhost`; otherwise the image lives on docker.io, in `library` when it has one part only.
-        """
-        name, _, digest = text.partition("@")
-        head, slash, rest = name.rpartition("/")
-        rest, colon, tag = rest.partition(":")
-        name = head + slash + rest
-        first, slash, repository = name.partition("/")
-        if not slash or not (set(".:[") & set(first) or first == "localhost" or first != first.lower()):
-            first, repository = "docker.io", name
-        if first == "index.docker.io":
-            first = "docker.io"
-        if first == "docker.io" and "/" not in repository:
-            repository = f"library/{repository}"
+        """Return the reference as docker reads it; a bare name gets the tag `latest`. Raises InvalidInput."""
+        name, tag, digest = _parts(text)
+        host, repository = split_host(name)
         wrong = (
-            _wrong("host", first, _HOST)
+            _wrong("host", host, _HOST)
             or _wrong("repository", repository, _REPOSITORY)
-            or (_wrong("tag", tag, _TAG) if colon else None)
-            or (_wrong("digest", digest, _DIGEST) if "@" in text else None)
+            or (None if tag is None else _wrong("tag", tag, _TAG))
+            or (None if digest is None else _wrong("digest", digest, _DIGEST))
         )
         if wrong:
             raise InvalidInput([Diagnostic(message=f"`{text}` is not an image reference: {wrong}")])
-        return cls(
-            host=first,
-            repository=repository,
-            tag=tag or (None if digest else "latest"),
-            digest=digest or None,
-        )
+        return cls(host=host, repository=repository, tag=tag or (None if digest else "latest"), digest=digest)
 
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
@@ -77,12 +60,12 @@ class Reference:
 
     @property
     def api_host(self) -> str:
-        """The host that answers for this registry: docker.io is served by another name."""
+        """The host that answers for this registry; docker.io has another name there."""
         return "registry-1.docker.io" if self.host == "docker.io" else self.host
 
     @property
     def target(self) -> str:
-        """What the registry is asked for: the digest if there is one, otherwise the tag."""
+        """The digest if there is one, otherwise the tag."""
         return self.digest or self.tag or "latest"
 
     def with_tag(self, tag: str) -> Reference:
@@ -94,6 +77,44 @@ class Reference:
     def with_digest(self, digest: str) -> Reference:
         """Return the same repository at `digest`, without a tag."""
         return replace(self, tag=None, digest=digest)
+
+
+def split_host(text: str) -> tuple[str, str]:
+    """Return the registry of an image and the rest of its name, both as docker completes them.
+
+    The first part is a host if it has a dot, a colon or a capital letter, or is `localhost`; otherwise the image is on
+    docker.io, in `library` if it has one part only. Tag and digest stay in the rest.
+    """
+    host, slash, path = text.partition("/")
+    if not slash or not _is_host(host):
+        host, path = _HUB, text
+    if host == f"index.{_HUB}":
+        host = _HUB
+    if host == _HUB and "/" not in path:
+        path = f"library/{path}"
+    return host, path
+
+
+def name_of(text: str) -> str:
+    """Return a reference as it is written, without tag and digest."""
+    return _parts(text)[0]
+
+
+def registry_prefix(text: str) -> str | None:
+    """Return a prefix of images' names if it names a registry and a path there, else None."""
+    host, slash, _ = text.partition("/")
+    return text.rstrip("/") if slash and _is_host(host) else None
+
+
+def _parts(text: str) -> tuple[str, str | None, str | None]:
+    name, at, digest = text.partition("@")
+    head, slash, last = name.rpartition("/")
+    last, colon, tag = last.partition(":")
+    return head + slash + last, tag if colon else None, digest if at else None
+
+
+def _is_host(first: str) -> bool:
+    return bool(set(".:[") & set(first)) or first == "localhost" or first != first.lower()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,7 +161,7 @@ class Manifest:
     def parse(cls, raw: bytes, media_type: str) -> Manifest:
         """Return the manifest in `raw`; ValueError for anything but the four known types.
 
-        `media_type` is the registry's Content-Type; where it is none of the four, the document's own counts.
+        `media_type` is the registry's Content-Type; if it is none of the four, that of the document counts.
         """
         value = json.loads(raw)
         if not isinstance(value, dict) or value.get("schemaVersion") != 2:

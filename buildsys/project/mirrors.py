@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.masks import Mask
+from buildsys.oci.reference import split_host
 from buildsys.project.files import Home, read_file
 from buildsys.project.settings import Settings
 from buildsys.project.settings_checks import variable_of
@@ -26,7 +27,6 @@ IDLE = b"""\
 :
 """
 _INSIDE = "/run/mirrors"
-_DEFAULT_REGISTRY = "docker.io"
 # Every name under which a program that a layer runs looks for a bundle of certificates.
 _CA_VARIABLES = (
     "SSL_CERT_FILE",
@@ -180,10 +180,6 @@ def mirrored_variables(
 
 def mirrored_reference(reference: str, settings: Settings) -> str:
     """Return an image reference with its registry replaced by the mirror that the settings name."""
-    head, slash, rest = reference.partition("/")
-    has_host = bool(slash) and ("." in head or ":" in head or head == "localhost")
-    host, path = (head, rest) if has_host else (_DEFAULT_REGISTRY, reference)
-    if host == _DEFAULT_REGISTRY and "/" not in path:
-        path = f"library/{path}"
+    host, path = split_host(reference)
     mirror = settings.parents.get(host)
     return f"{mirror.rstrip('/')}/{path}" if mirror else reference

@@ -21,10 +21,11 @@ from buildsys.project.settings_paths import path_diagnostics, settings_text
 from buildsys.project.workspace import find_workspace
 
 SETTINGS_FILE = "buildsys.settings.yaml"
-_KEYS = ("parents", "downloads", "apt", "pip", "conda", "ca", "files", "proxy")
+_KEYS = ("parents", "downloads", "apt", "pip", "conda", "ca", "files", "proxy", "registries")
 _PIP = ("index-url", "extra-index-url", "find-links", "trusted-host")
 _PROXY = ("http", "https", "no")
-_SECTIONS = ("parents", "downloads", "apt", "pip", "conda", "proxy")
+_REGISTRIES = ("insecure",)
+_SECTIONS = ("parents", "downloads", "apt", "pip", "conda", "proxy", "registries")
 # What a message of YAML may quote of a file, and the keys that are shown though nobody knows them: what stands there by
 # mistake may be a password.
 _FOUND = re.compile(r"'[^']*' ?|`[^`]*@[^`]*` ?")
@@ -38,8 +39,8 @@ class Settings:
     `parents` maps a registry to what stands in its place, `downloads` a scheme and host to an address, `apt` a
     codename or `*` to the lines of a sources.list, `pip` an option of pip to its values, `conda` a setting
     such as `channel_alias` to its value, `proxy` one of `http`,
-    `https`, `no` to its value. `ca` is a file of certificates, `files` a folder that builds see at
-    `/run/mirrors/files`.
+    `https`, `no` to its value, `registries` has under `insecure` those whose certificates are not verified. `ca` is a
+    file of certificates, `files` a folder that builds see at `/run/mirrors/files`.
     """
 
     parents: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -48,6 +49,7 @@ class Settings:
     pip: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     conda: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     proxy: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    registries: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     ca: Path | None = None
     files: Path | None = None
 
@@ -55,6 +57,11 @@ class Settings:
     def reaches_builds(self) -> bool:
         """Whether anything of it must be told to a RUN."""
         return bool(self.apt or self.pip or self.conda or self.proxy or self.ca or self.files)
+
+    @property
+    def insecure(self) -> tuple[str, ...]:
+        """The registries, as `host[:port]`, that buildsys asks without verification, or by plain HTTP."""
+        return self.registries.get("insecure", ())
 
     def values(self) -> Iterator[tuple[str, str, int, str]]:
         """Yield each text: its section, its key, its number in the list of a key, itself."""
@@ -104,8 +111,6 @@ def mask_of(root: Path, environ: Mapping[str, str] = os.environ) -> Mask:
 
     It is needed most where something is wrong, so settings that cannot be used are looked at as they stand there.
     """
-    from buildsys.oci.credentials import docker_config_dir
-
     try:
         text = settings_text(root, environ.get("BUILDSYS_SETTINGS") or SETTINGS_FILE) or ""
     except InvalidInput:
@@ -125,8 +130,13 @@ def mask_of(root: Path, environ: Mapping[str, str] = os.environ) -> Mask:
             texts.append(value if "://" in value else f"://{value}")
     # Docker gives the proxies of its own settings to every RUN.
     with contextlib.suppress(InvalidInput):
-        texts.append((Home(root=docker_config_dir()).read("config.json") or b"").decode("utf-8", "replace"))
+        texts.append((Home(root=docker_config_dir(environ)).read("config.json") or b"").decode("utf-8", "replace"))
     return Mask.of_texts(texts, tokens)
+
+
+def docker_config_dir(environ: Mapping[str, str]) -> Path:
+    """Return the folder of docker's settings: `$DOCKER_CONFIG`, else `~/.docker`."""
+    return Path(environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
 
 
 def mask_near(directory: Path | None) -> Mask:
@@ -142,7 +152,8 @@ def with_environment(settings: Settings, environ: Mapping[str, str], folder: Pat
 
     BUILDSYS_PARENTS is `registry=mirror` with spaces between; BUILDSYS_APT has the lines of a sources.list for every
     release, BUILDSYS_APT_<CODENAME> for one, with line ends or `;` between; BUILDSYS_PIP_<OPTION> has pip's option,
-    BUILDSYS_PROXY_HTTP, _HTTPS and _NO the proxies; BUILDSYS_CA and BUILDSYS_FILES are paths, relative to `folder`.
+    BUILDSYS_PROXY_HTTP, _HTTPS and _NO the proxies; BUILDSYS_REGISTRIES_INSECURE has registries with spaces between;
+    BUILDSYS_CA and BUILDSYS_FILES are paths, relative to `folder`.
     Downloads have their bake variables, BUILDSYS_DOWNLOADS_<HOST>. An empty value takes away what the file says.
     Raises `InvalidInput`.
     """
@@ -164,11 +175,17 @@ def with_environment(settings: Settings, environ: Mapping[str, str], folder: Pat
     for option in _PIP:
         if (words := environ.get(variable_of("pip", option))) is not None:
             pip[option] = tuple(words.split())
+    names = environ.get(variable_of("registries", "insecure"))
+    registries = {} if names is None else {"insecure": tuple(names.split())}
     for kind in _PROXY:
         if (address := environ.get(variable_of("proxy", kind))) is not None:
             proxy[kind] = address
     given = Settings(
-        parents=parents, apt=_filled(apt), pip=_filled(pip), proxy={k: value for k, value in proxy.items() if value}
+        parents=parents,
+        apt=_filled(apt),
+        pip=_filled(pip),
+        proxy={k: value for k, value in proxy.items() if value},
+        registries=_filled(registries),
     )
     diagnostics = [
         Diagnostic(message=f"{name} {IN_HISTORY}", hint=NO_CREDENTIALS)
@@ -189,6 +206,7 @@ def with_environment(settings: Settings, environ: Mapping[str, str], folder: Pat
         apt=_filled({**settings.apt, **apt}),
         pip=_filled({**settings.pip, **pip}),
         proxy=MappingProxyType({kind: value for kind, value in {**settings.proxy, **proxy}.items() if value}),
+        registries=_filled({**settings.registries, **registries}),
         ca=settings.ca if ca is None else _path(folder, ca),
         files=settings.files if files is None else _path(folder, files),
     )
@@ -218,6 +236,7 @@ def parse_settings(text: str, file: str, folder: Path, *, checked: bool = True) 
         pip=reader.lists(("pip",), _PIP),
         conda=reader.texts(("conda",)),
         proxy=reader.texts(("proxy",), _PROXY),
+        registries=reader.lists(("registries",), _REGISTRIES),
         ca=_path(folder, reader.text("ca")),
         files=_path(folder, reader.text("files")),
     )

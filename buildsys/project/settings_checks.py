@@ -48,6 +48,10 @@ def _problems(section: str, key: str, value: str, name: str) -> Iterator[Problem
         yield from _parent_problems(value, name)
     elif section == "downloads":
         yield from _download_problems(value, name)
+    elif section == "registries" and not _is_registry(value, alone=True):
+        hint = "write host and port alone, as in the names of images, such as `registry.example.com:5000`"
+        shown = f"{name} has `{value}`, which" if "@" not in value else f"{name}"
+        yield Problem(message=f"{shown} is not a registry", hint=hint)
     elif section == "proxy" and key != "no" and not _PROXY.fullmatch(value):
         yield Problem(
             message=f"{name} is not the address of a proxy",
@@ -126,6 +130,6 @@ def variable_of(section: str, key: str) -> str:
             return "BUILDSYS_PARENTS"
         case "apt":
             return "BUILDSYS_APT" if key == "*" else f"BUILDSYS_APT_{key.upper()}"
-        case "pip" | "proxy":
+        case "pip" | "proxy" | "registries":
             return f"BUILDSYS_{section.upper()}_{key.upper().replace('-', '_')}"
     return ""

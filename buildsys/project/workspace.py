@@ -12,7 +12,8 @@ from pathlib import Path
 from buildsys.config.model import LINK, File
 from buildsys.config.source import read
 from buildsys.errors import Diagnostic, Differs, InvalidInput, Location, Unavailable
-from buildsys.names import MIRRORS_FOLDER, registry_prefix
+from buildsys.names import MIRRORS_FOLDER
+from buildsys.oci.reference import registry_prefix
 from buildsys.project.bare_repository import refuse_bare_repositories
 from buildsys.project.files import TEXT_LIMIT, Entry, Home, digest_file, is_there, read_file
 

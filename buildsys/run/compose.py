@@ -1,7 +1,7 @@
-"""A stack's image out of images that exist: a new config and manifest over the same blobs, as its assembly would give.
+"""Which config and manifest a stack's image has over the blobs of its parts, equal to those of its assembly.
 
-An assembly runs nothing, so what BuildKit would make of it follows from the configs and manifests of its parts. Equal
-parts give equal digests.
+An assembly runs nothing, so the result of BuildKit follows from the configs and manifests of the parts. Equal parts
+give equal digests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from buildsys.resolve.environment import Variable
 
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 _GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
-# What docker's own media types are called in an OCI manifest, where they must not stand.
+# Docker's own media types are not allowed in an OCI manifest.
 _OCI_TYPES = {
     "application/vnd.docker.image.rootfs.diff.tar.gzip": _GZIP,
     "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip": _GZIP,
@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Composed:
-    """The bytes of a config and of the manifest that names it; `layers` are the blobs that must be there."""
+    """The bytes of a config and of the manifest that names it; `layers` are the blobs that must exist."""
 
     config: bytes
     manifest: bytes

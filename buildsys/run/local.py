@@ -25,7 +25,7 @@ from buildsys.run.decision import Decision, decide_local, without_cache
 from buildsys.run.executor import Emit, RunOutcome, TargetOutcome
 from buildsys.run.options import RunOptions
 from buildsys.run.session import begin, check_definition, execute, making_for, tell_excess, tell_targets
-from buildsys.run.stores import open_store
+from buildsys.run.store import open_store
 from buildsys.run.tasks import tasks_of
 from buildsys.run.worker import BakeWorker
 

@@ -1,30 +1,48 @@
-"""The registry as the memory: what exists under which key, what was published last, and publishing."""
+"""What a registry holds under the keys of targets, and how results get there and under public tags."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeVar
 
 from buildsys.errors import Unavailable
+from buildsys.events.events import Retried
+from buildsys.events.journal import Journal
 from buildsys.names import KEY_LABEL, shortened
-from buildsys.oci.client import Registry
-from buildsys.oci.http import DigestMismatch, RegistryProblem, UnexpectedAnswer, UnreadableManifest
+from buildsys.oci.client import ImageRegistry, Registry, ask_many, missing_parts
+from buildsys.oci.connections import Timeouts
+from buildsys.oci.credentials import docker_credentials
+from buildsys.oci.http import (
+    DigestMismatch,
+    RegistryProblem,
+    Retries,
+    RetryNotice,
+    UnexpectedAnswer,
+    UnreadableManifest,
+)
 from buildsys.oci.reference import OCI_MANIFEST, Descriptor, Manifest, Reference
 from buildsys.plan.keys import Fingerprint, Keys
 from buildsys.plan.plan import Plan, StackTarget
+from buildsys.project.settings import Settings, docker_config_dir, read_settings
+from buildsys.project.workspace import Workspace, named_prefix
 from buildsys.run.compose import Composed, Part, compose
 
 NODES = "nodes"
 _CONCURRENCY = 8
 INPUTS = "dev.buildsys.inputs"
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PublishedImage:
-    """An image with its digest; each blob of it with the layer that it comes from, empty for the system below."""
+    """An image with its digest, and its blobs with the layer that each comes from, empty for the base layer."""
 
     reference: str
     layers: tuple[tuple[Descriptor, str], ...]
@@ -32,7 +50,7 @@ class PublishedImage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Existing:
-    """What is under the keys of targets: `references` with digests, and `foreign`: why something else is no result."""
+    """What is under the keys of targets: `references` with digests, and `foreign`: why content is not a result."""
 
     references: Mapping[str, str]
     foreign: Mapping[str, str]
@@ -42,26 +60,26 @@ class Existing:
 class Store:
     """A repository prefix of a registry, such as `registry.example.com/ml`.
 
-    A node is `<prefix>/nodes:<key>`, a stack `<prefix>/<stack>:key-<key>`. Beside it an advisory tag, `last-<node>` or
-    `last`, moves to what was published last under a name; nothing but explanations is read from it. What an engine
-    pushes comes to `incoming-<target>` first, and gets the tag of its key once it was checked.
+    A node is `<prefix>/nodes:<key>`, a stack `<prefix>/<stack>:key-<key>`. An advisory tag, `last-<node>` or `last`,
+    moves to the latest result of a name; only explanations are read from it. An engine pushes to `incoming-<target>`,
+    and the image gets the tag of its key after a check.
     """
 
-    registry: Registry
+    registry: ImageRegistry
     prefix: str
 
     def node(self, key: str) -> Reference:
-        """Return where a node with this key is."""
+        """Return the reference of the node with this key."""
         return Reference.parse(f"{self.prefix}/{NODES}:{key}")
 
     def stack(self, stack: str, key: str) -> Reference:
-        """Return where a stack with this key is."""
+        """Return the reference of the stack with this key."""
         return Reference.parse(f"{self.prefix}/{stack}:key-{key}")
 
     def accept(self, pushed: Reference, key_reference: Reference, keyed: Fingerprint) -> Reference:
-        """Give what was pushed, by its digest, the tag of its key; return the reference with the digest.
+        """Put a pushed image under the tag of its key; return its reference there, with the digest.
 
-        Raises `RegistryProblem`, also where what was pushed is not there or does not carry its key.
+        Raises `RegistryProblem`, also if the registry does not have the image or if it does not carry its key.
         """
         manifest = self.registry.manifest(pushed)
         wrong = f"`{pushed}` was pushed, and the registry does not have it" if manifest is None else ""
@@ -81,7 +99,7 @@ class Store:
         wanted |= {stack.name: self.stack(stack.stack, keys.stacks[stack.name].key) for stack in plan.stacks}
         if targets is not None:
             wanted = {name: reference for name, reference in wanted.items() if name in targets}
-        found = self.registry.manifests(wanted.values())
+        found = ask_many(wanted.values(), self.registry.manifest)
         references, foreign = {}, {}
         for target, reference in wanted.items():
             answer = found[reference]
@@ -96,7 +114,7 @@ class Store:
         return Existing(references=MappingProxyType(references), foreign=MappingProxyType(foreign))
 
     def foreign(self, reference: Reference, manifest: Manifest, keyed: Fingerprint) -> str:
-        """Return why what is under a key is not what was published for it, empty if it is.
+        """Return why the content of a key is not the result for it, empty if it is.
 
         Each manifest, of an index each of its manifests, carries its key and the inputs that give this key.
         """
@@ -114,26 +132,26 @@ class Store:
         return ""
 
     def previous(self, plan: Plan, targets: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
-        """Return the inputs of what was last published under the names of targets; what cannot be read is left out."""
+        """Return the inputs of the latest results of targets, without those that cannot be read."""
         stacks = {stack.name: stack for stack in plan.stacks}
 
         def inputs(target: str) -> tuple[str, Mapping[str, str] | None]:
             name = f"{stacks[target].stack}:last" if target in stacks else f"{NODES}:last-{target}"
             return target, read_inputs(self.registry.manifest(Reference.parse(f"{self.prefix}/{name}")))
 
-        with ThreadPoolExecutor(max_workers=_CONCURRENCY) as pool:
-            return {target: known for target, known in pool.map(inputs, targets) if known is not None}
+        return {target: known for target, known in _each(inputs, targets) if known is not None}
 
     def verify(self, existing: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
-        """Return for each target what is missing of it in the registry, blobs too; only those that miss something."""
-        found = {}
-        for target, reference in existing.items():
-            if missing := self.registry.verify(Reference.parse(reference)):
-                found[target] = missing
-        return found
+        """Return the missing or damaged parts of targets, blobs too, in the order given; whole ones are left out."""
+        parts = _each(lambda reference: self.missing(Reference.parse(reference)), existing.values())
+        return {target: missing for target, missing in zip(existing, parts, strict=True) if missing}
+
+    def missing(self, reference: Reference) -> tuple[str, ...]:
+        """Return the names of the missing or damaged parts of an image."""
+        return missing_parts(self.registry, reference)
 
     def part(self, reference: str) -> Part:
-        """Return an image that exists as a part of others; raises `Unavailable` if it is no single image."""
+        """Return an image as a part of others; raises `Unavailable` for anything but an image of one platform."""
         parsed = Reference.parse(reference)
         manifest = self.registry.manifest(parsed)
         if manifest is None or manifest.config is None:
@@ -142,10 +160,10 @@ class Store:
         return Part(layers=manifest.layers, config=config)
 
     def publish(self, stack: StackTarget, keyed: Fingerprint, nodes: Mapping[str, str]) -> PublishedImage | None:
-        """Compose a stack of nodes, given as references with digests, and put it under its key; return what is there.
+        """Compose a stack of nodes, given as references with digests, and put it under its key; return the image.
 
-        No layer byte moves: blobs are mounted from the nodes' repository. Returns None where the registry does not
-        mount, or where the stack cannot be composed at all.
+        No layer is transferred: blobs are mounted from the nodes' repository. Returns None if the registry does not
+        mount, or if the stack cannot be composed.
         """
         base = stack.noded.base
         if base is None or not can_compose(stack):
@@ -174,46 +192,65 @@ class Store:
         return True
 
     def remember(self, plan: Plan, published: Mapping[str, str]) -> None:
-        """Move the advisory tags to what was published: target to reference with digest."""
+        """Move the advisory tags to results: target to reference with digest."""
         stacks = {stack.name for stack in plan.stacks}
-        for target, reference in sorted(published.items()):
-            self.registry.tag(Reference.parse(reference), "last" if target in stacks else f"last-{target}")
+        moves = [(reference, "last" if name in stacks else f"last-{name}") for name, reference in published.items()]
+        _each(lambda move: self.registry.tag(Reference.parse(move[0]), move[1]), sorted(moves))
 
     def move_tags(
         self, published: Mapping[str, str], tags: Mapping[str, tuple[str, ...]]
     ) -> tuple[tuple[str, ...], Mapping[str, RegistryProblem]]:
-        """Give public tags to stacks that exist; return those that moved, and by stack why one could not be moved.
+        """Give public tags to stacks that exist; return the tags that moved, and the first problem of each stack.
 
-        A tag that is right is left alone. One that fails does not keep the others: each of them is of a whole image.
+        Nothing moves before all tags were looked up: the first problem of that, by stack, is raised. A tag that is
+        right is left alone. One that fails does not stop the others: each of them is of a whole image.
         """
+        moves: list[tuple[str, str, Reference]] = []
+        pairs = [(target, tag) for target in sorted(published) for tag in tags.get(target, ())]
+        current = ask_many((Reference.parse(tag) for _, tag in pairs), self.registry.head)
+        for target, tag in pairs:
+            source, wanted = Reference.parse(published[target]), Reference.parse(tag)
+            held = current[wanted]
+            if isinstance(held, RegistryProblem):
+                raise held
+            if held is not None and held.digest == source.digest:
+                continue
+            if wanted.name != source.name:
+                raise Unavailable(f"`{tag}` is in another repository than `{source.name}`")
+            moves.append((target, tag, source))
+
+        def move(each: tuple[str, str, Reference]) -> RegistryProblem | None:
+            _, tag, source = each
+            try:
+                self.registry.tag(source, Reference.parse(tag).target)
+            except RegistryProblem as problem:
+                return problem
+            return None
+
         moved = []
         failed: dict[str, RegistryProblem] = {}
-        current = self.registry.head_many(Reference.parse(tag) for target in published for tag in tags.get(target, ()))
-        for target, reference in sorted(published.items()):
-            source = Reference.parse(reference)
-            for tag in tags.get(target, ()):
-                wanted = Reference.parse(tag)
-                there = current[wanted]
-                if isinstance(there, RegistryProblem):
-                    raise there
-                if there is not None and there.digest == source.digest:
-                    continue
-                if wanted.name != source.name:
-                    raise Unavailable(f"`{tag}` is in another repository than `{source.name}`")
-                try:
-                    self.registry.tag(source, wanted.tag or "latest")
-                except RegistryProblem as problem:
-                    failed[target] = problem
-                else:
-                    moved.append(tag)
+        for (target, tag, _), problem in zip(moves, _each(move, moves), strict=True):
+            if problem is None:
+                moved.append(tag)
+            else:
+                failed.setdefault(target, problem)
         return tuple(moved), failed
 
 
-def can_compose(stack: StackTarget) -> bool:
-    """Whether a manifest over the blobs of nodes is all that a stack needs; else an engine assembles it.
+def _each(action: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Return the results of an action on several threads, in the order of the items.
 
-    A stack that stands on a parent itself has blobs of another registry; WORKDIR makes its folder, which is a layer of
-    its own; several platforms need an index. All else that layers say of an image stands in its config alone.
+    Of several errors the first by this order is raised, when nothing runs any more; what has not begun then does not.
+    """
+    with ThreadPoolExecutor(max_workers=_CONCURRENCY) as pool:
+        return list(pool.map(action, items))
+
+
+def can_compose(stack: StackTarget) -> bool:
+    """Return whether a manifest over the blobs of nodes is all that a stack needs; else an engine assembles it.
+
+    A stack whose base is a parent image has blobs of another registry; WORKDIR creates its folder, which is a layer;
+    several platforms need an index. All other settings of an image are in its config alone.
     """
     return stack.noded.base is not None and not stack.config.workdir and len(stack.noded.stack.platforms) == 1
 
@@ -224,7 +261,7 @@ def incoming_tag(target: str) -> str:
 
 
 def annotations_of(keyed: Fingerprint) -> Mapping[str, str]:
-    """Return what a manifest carries of its key."""
+    """Return the annotations by which a manifest carries its key."""
     return {INPUTS: keyed.text, KEY_LABEL: keyed.key}
 
 
@@ -240,7 +277,7 @@ def _wrong_annotations(reference: Reference, annotations: Mapping[str, str], key
 
 
 def read_inputs(manifest: Manifest | None) -> Mapping[str, str] | None:
-    """Return the inputs that an annotation holds; None where there is none, or none that can be read."""
+    """Return the inputs in an annotation, None if there are none that can be read."""
     text = dict(manifest.annotations).get(INPUTS) if manifest else None
     try:
         value = json.loads(text) if text else None
@@ -249,3 +286,60 @@ def read_inputs(manifest: Manifest | None) -> Mapping[str, str] | None:
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
         return None
     return value
+
+
+@contextlib.contextmanager
+def open_store(
+    workspace: Workspace,
+    environ: Mapping[str, str],
+    *,
+    attempts: int = 5,
+    outages: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
+    listener: Callable[[RetryNotice], None] = lambda _notice: None,
+) -> Iterator[Store]:
+    """Yield the store; raises `Unavailable` if neither the environment nor stacks.yaml names a registry.
+
+    A request is sent up to `attempts` times while its problem is transient, with `outages` also if the connection is
+    refused; `listener` receives each retry, `sleep` waits before it.
+    """
+    prefix = named_prefix(workspace, environ)
+    if prefix is None:
+        raise Unavailable(
+            "no registry is named to publish to",
+            hint="set BUILDSYS_REGISTRY or `registry:` in stacks.yaml, such as `registry.example.com/ml`",
+        )
+    settings, retries = read_settings(workspace.root, environ), Retries(attempts=attempts, outages=outages)
+    with registry_of(settings, environ, retries=retries, listener=listener, sleep=sleep) as registry:
+        yield Store(registry=registry, prefix=prefix)
+
+
+def registry_of(
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    retries: Retries | None = None,
+    timeouts: Timeouts | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+    listener: Callable[[RetryNotice], None] = lambda _notice: None,
+) -> Registry:
+    """Return a client of registries as this machine's settings say, with docker's own credentials."""
+    return Registry(
+        environ=environ,
+        credentials=docker_credentials(docker_config_dir(environ)),
+        insecure=settings.insecure,
+        retries=retries,
+        timeouts=timeouts,
+        listener=listener,
+        sleep=sleep,
+    )
+
+
+def on_retry(journal: Journal) -> Callable[[RetryNotice], None]:
+    """Return a listener that reports the retries of requests to a registry as events."""
+
+    def emit(notice: RetryNotice) -> None:
+        attempt, why = notice.attempt + 1, str(notice.problem)
+        journal.emit(Retried(at=time.time(), target="", attempt=attempt, of=notice.attempts, wait=notice.wait, why=why))
+
+    return emit

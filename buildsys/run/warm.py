@@ -93,7 +93,7 @@ def _dead(store: Store, references: Mapping[str, Reference]) -> dict[str, str]:
         try:
             if store.registry.head(reference) is None:
                 found[node] = f"`{reference}` is not there"
-            elif missing := store.registry.verify(reference):
+            elif missing := store.missing(reference):
                 found[node] = f"`{reference}` misses {missing[0]}"
         except RegistryProblem as problem:
             found[node] = str(problem)

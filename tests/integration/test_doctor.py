@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -55,12 +56,12 @@ def registry_that_answers(status: int) -> Iterator[str]:
 @pytest.mark.registry
 @pytest.mark.parents
 def test_engine_that_tests_run_on_has_no_error(docker: Docker, registry: str) -> None:
-    found = by_name(judge(look(registry=registry)))
+    found = by_name(judge(look(os.environ, registry=registry)))
     assert {name: each.found for name, each in found.items() if each.state is State.ERROR} == {}
     assert found["engine"].found == docker.engine_version
     assert found["buildx"].found.partition(";")[0] == docker.buildx_version
     assert found["registry"].found == f"`{registry}` answers"
-    assert "can be had" in found["parents"].found
+    assert "are available" in found["parents"].found
     assert not found["parents"].found.startswith("0 of")
 
 
@@ -69,7 +70,7 @@ def test_engine_and_registry_that_are_down_are_two_errors_with_fixes(
     docker: Docker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"tcp://{NOBODY}")
-    found = by_name(judge(look(registry=f"{NOBODY}/x")))
+    found = by_name(judge(look(os.environ, registry=f"{NOBODY}/x")))
     assert found["engine"].state is State.ERROR
     assert NOBODY in found["engine"].found
     assert found["registry"].found == f"registry `{NOBODY}` cannot be reached: connection refused"
@@ -78,16 +79,18 @@ def test_engine_and_registry_that_are_down_are_two_errors_with_fixes(
 
 def test_machine_without_docker_is_reported_and_nothing_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    found = by_name(judge(look()))
+    found = by_name(judge(look(os.environ)))
     assert found["docker"].state is State.ERROR
     assert "PATH" in found["docker"].found
     assert found["git"].state is State.WARNING
 
 
-def test_other_program_named_docker_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docker_that_is_another_program_by_that_name_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program(tmp_path, "docker", "echo podman version 4.3.1")
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = by_name(judge(look()))
+    found = by_name(judge(look(os.environ)))
     assert found["docker"].found == "`docker` calls itself `podman version 4.3.1`, which is not Docker"
     assert "buildx" not in found
 
@@ -96,7 +99,7 @@ def test_docker_without_buildx_and_engine_is_two_errors(tmp_path: Path, monkeypa
     answers = 'case "$1" in --version) echo Docker version 20.10.24+dfsg1, build 2;; *) echo "no $1" >&2; exit 1;; esac'
     program(tmp_path, "docker", answers)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    found = by_name(judge(look()))
+    found = by_name(judge(look(os.environ)))
     assert found["docker"].found == "20.10.24+dfsg1"
     assert (found["buildx"].state, found["buildx"].found) == (State.ERROR, "docker has no buildx")
     assert found["engine"].found == "no docker engine answers: no info"
@@ -112,33 +115,33 @@ def test_docker_without_buildx_and_engine_is_two_errors(tmp_path: Path, monkeypa
         (503, "error", "failed (503)", "start it, or name another by `BUILDSYS_REGISTRY`"),
     ],
 )
-def test_registry_that_requires_a_login_is_distinguished_from_one_that_fails(
+def test_registry_that_wants_a_login_is_not_mistaken_for_one_that_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, state: str, words: str, fix: str | None
 ) -> None:
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     with registry_that_answers(status) as address:
-        found = by_name(judge(look(registry=f"{address}/team", directory=tmp_path)))["registry"]
+        found = by_name(judge(look(os.environ, registry=f"{address}/team", directory=tmp_path)))["registry"]
     assert (found.state, found.fix) == (state, fix and fix.format(address))
     assert words in found.found
 
 
-def test_unreadable_settings_of_docker_are_reported_and_nothing_is_raised(
+def test_settings_of_docker_that_cannot_be_read_are_reported_and_nothing_is_raised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "config.json").write_text("{", encoding="utf-8")
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     with registry_that_answers(401) as address:
-        found = by_name(judge(look(registry=f"{address}/team", directory=tmp_path)))["registry"]
+        found = by_name(judge(look(os.environ, registry=f"{address}/team", directory=tmp_path)))["registry"]
     assert found.state is State.ERROR
     assert f"`{tmp_path}/config.json` cannot be read" in found.found
 
 
-def test_project_that_cannot_be_planned_is_reported_with_the_location_of_its_first_error(project: Path) -> None:
+def test_project_that_cannot_be_planned_is_reported_with_the_place_of_its_first_mistake(project: Path) -> None:
     write_plan(Workspace(root=project), check=False)
-    assert by_name(judge(look(directory=project)))["bake file"].state is State.OK
+    assert by_name(judge(look(os.environ, directory=project)))["bake file"].state is State.OK
     stacks = project / "stacks.yaml"
     stacks.write_text("registry: buildsys\nstacks:\n  mine:\n    layers: [nowhere]\n", encoding="utf-8")
-    found = by_name(judge(look(directory=project)))
+    found = by_name(judge(look(os.environ, directory=project)))
     assert found["project"].state is State.ERROR
     assert found["project"].found.startswith("stacks.yaml:4:")
     assert "nowhere" in found["project"].found
@@ -147,12 +150,12 @@ def test_project_that_cannot_be_planned_is_reported_with_the_location_of_its_fir
 
 def test_bake_file_that_is_behind_the_sources_is_a_warning(project: Path) -> None:
     (project / "docker-bake.hcl").write_text("# old\n", encoding="utf-8")
-    found = by_name(judge(look(directory=project)))["bake file"]
+    found = by_name(judge(look(os.environ, directory=project)))["bake file"]
     assert (found.state, found.fix) == (State.WARNING, "run `buildsys plan` and commit the result")
 
 
 def test_folder_without_project_is_a_warning_with_a_hint(tmp_path: Path) -> None:
-    found = by_name(judge(look(directory=tmp_path)))["project"]
+    found = by_name(judge(look(os.environ, directory=tmp_path)))["project"]
     assert found.state is State.WARNING
     assert "stacks.yaml" in found.found
 

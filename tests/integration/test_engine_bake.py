@@ -181,9 +181,9 @@ SCRIPT = """
 import signal
 import sys
 from pathlib import Path
-from buildsys.engine import find_docker
-from buildsys.engine_bake import BakeCall, run_bake
-from buildsys.engine_stop import Stop
+from buildsys.buildkit.docker import find_docker
+from buildsys.buildkit.interrupt import Stop
+from buildsys.buildkit.invocation import BakeCall, run_bake
 
 # If the tests run in the background of a shell, their children ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)

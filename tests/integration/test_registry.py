@@ -14,10 +14,10 @@ from uuid import uuid4
 import pytest
 
 from buildsys.oci.client import Registry
+from buildsys.oci.connections import Timeouts
 from buildsys.oci.credentials import Credential
 from buildsys.oci.http import NotFound, Retries, ServerError, Unreachable
 from buildsys.oci.reference import OCI_INDEX, OCI_MANIFEST, Descriptor, Reference, digest_of
-from buildsys.oci.transport import Timeouts
 
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
@@ -31,8 +31,8 @@ def repository(registry: str) -> Reference:
 
 @pytest.fixture
 def client() -> Iterator[Registry]:
-    with Registry() as client:
-        yield client
+    with Registry() as made:
+        yield made
 
 
 def put_image(client: Registry, reference: Reference, layer: bytes = b"a layer") -> Descriptor:
@@ -86,7 +86,7 @@ class TestRealRegistry:
         assert client.blob_exists(other, digest_of(layer), len(layer))
         assert not client.mount_blob(other, digest_of(b"nowhere"), repository)
 
-    def test_image_that_lost_a_part_is_reported_with_the_name_of_the_part(
+    def test_image_that_lost_a_part_is_reported_by_the_name_of_the_part(
         self, client: Registry, repository: Reference
     ) -> None:
         put = put_image(client, repository)

@@ -55,7 +55,7 @@ def test_stanzas_are_read_each_suite_for_itself_and_disabled_ones_left_out() -> 
 def test_lines_are_read_with_their_options_and_without_sources_and_comments() -> None:
     text = (
         "# deb http://old.example.com/debian bookworm main\n"
-        "deb [arch=amd64 signed-by=/k.gpg] http://mirror.example.com/debian bookworm main # ours\n"
+        "deb [arch=amd64 signed-by=/k.gpg] http://mirror.example.com/debian bookworm main # kept\n"
         "deb-src http://mirror.example.com/debian bookworm main\n"
         "deb http://mirror.example.com/debian bookworm contrib\n"
     )
@@ -90,7 +90,7 @@ def test_machine_without_a_security_archive_gives_the_image_none(tmp_path: Path)
 @pytest.mark.usefixtures("on_bookworm")
 def test_list_of_mirrors_gives_its_first_address(tmp_path: Path) -> None:
     mirrors = tmp_path / "mirrors.list"
-    mirrors.write_text("# ours\nhttp://first.example.com/debian/\thttp\nhttp://second.example.com/debian\n", "utf-8")
+    mirrors.write_text("# mirrors\nhttp://first.example.com/debian/\thttp\nhttp://second.example.com/debian\n", "utf-8")
     (tmp_path / "sources.list").write_text(f"deb mirror+file:{mirrors} bookworm main\n", encoding="utf-8")
     assert read_debian_source(tmp_path).uri == "http://first.example.com/debian"
 

@@ -20,7 +20,7 @@ GOOD = Facts(
     free=100_000_000_000,
     project=Found(value="/work"),
     bake_file=Found(value="up to date"),
-    parents=(ParentFound(name="debian-12", made_here=True), ParentFound(name="ubuntu-22.04")),
+    parents=(ParentFound(name="debian-12", built_here=True), ParentFound(name="ubuntu-22.04")),
 )
 
 
@@ -51,7 +51,7 @@ def test_buildx_is_judged_by_number_not_by_text(version: str, state: str) -> Non
     assert states(replace(GOOD, buildx=Found(value=version)))["buildx"] == state
 
 
-def test_buildx_tells_only_what_is_newer_than_itself() -> None:
+def test_buildx_lists_only_what_is_newer_than_itself() -> None:
     found = {v: judge(replace(GOOD, buildx=Found(value=v)))[1].found for v in ("0.29.1", "0.36.0", "0.37.0")}
     assert found["0.29.1"].count("from 0.") == 3
     assert found["0.36.0"].count("from 0.") == 1
@@ -69,7 +69,7 @@ def test_missing_client_is_one_error_and_hides_what_cannot_be_asked() -> None:
     assert exit_code(judge(facts)) == ExitCode.UNAVAILABLE
 
 
-def test_missing_buildx_is_not_told_a_second_time_as_a_missing_builder() -> None:
+def test_missing_buildx_is_not_reported_a_second_time_as_a_missing_builder() -> None:
     gone = Found(problem="gone", fix="install it")
     assert "builder" not in states(replace(GOOD, buildx=gone, driver=gone))
 
@@ -93,7 +93,7 @@ def test_builder_in_a_container_wants_a_registry() -> None:
     assert states(replace(alone, registry="127.0.0.1:5000/x"))["image store"] == "ok"
 
 
-def test_registry_that_wants_a_login_is_told_apart_from_one_that_is_down() -> None:
+def test_registry_that_wants_a_login_is_not_mistaken_for_one_that_is_down() -> None:
     named = replace(GOOD, registry="r.example.com/x", registry_problem="no", registry_fix="do")
     assert states(named)["registry"] == "error"
     assert states(replace(named, wants_login=True))["registry"] == "warning"
@@ -122,13 +122,13 @@ def test_old_bake_file_is_a_warning_since_buildsys_runs_the_sources() -> None:
 
 def test_parents_are_an_error_only_where_none_can_be_had() -> None:
     down = [ParentFound(name=f"p{number}", problem="down") for number in range(5)]
-    assert named(GOOD, "parents").found == "2 of 2 can be had (1 made on this machine)"
+    assert named(GOOD, "parents").found == "2 of 2 are available (1 built on this machine)"
     some = named(replace(GOOD, parents=(ParentFound(name="debian-12"), *down)), "parents")
-    assert (some.state, some.found) == (State.WARNING, "1 of 6 can be had; not `p0`, `p1`, `p2` and 2 more: down")
-    none = named(replace(GOOD, parents=(ParentFound(name="here", problem="gone", made_here=True), *down)), "parents")
+    assert (some.state, some.found) == (State.WARNING, "1 of 6 are available; not `p0`, `p1`, `p2` and 2 more: down")
+    none = named(replace(GOOD, parents=(ParentFound(name="here", problem="gone", built_here=True), *down)), "parents")
     assert (none.state, none.found) == (
         State.ERROR,
-        "0 of 6 can be had; not `here`: gone; not `p0`, `p1`, `p2` and 2 more: down",
+        "0 of 6 are available; not `here`: gone; not `p0`, `p1`, `p2` and 2 more: down",
     )
 
 

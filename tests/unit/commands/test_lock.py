@@ -54,13 +54,15 @@ def registry(transport: Transport) -> Registry:
 
 
 def index(word: str, **platforms: str) -> bytes:
-    """Return an index with a manifest for each platform, and what a build tells of itself, which has none."""
+    """Return an index with a manifest for each platform, and the attestation of a build, which has none."""
     listed = [
         {"mediaType": "m", "digest": digest, "size": 1, "platform": {"os": "linux", "architecture": name}}
         for name, digest in platforms.items()
     ]
-    told = {"mediaType": "m", "digest": OLD, "size": 1, "platform": {"os": "unknown", "architecture": "unknown"}}
-    return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "word": word, "manifests": [*listed, told]}).encode()
+    attestation = {"mediaType": "m", "digest": OLD, "size": 1, "platform": {"os": "unknown", "architecture": "unknown"}}
+    return json.dumps(
+        {"schemaVersion": 2, "mediaType": OCI_INDEX, "word": word, "manifests": [*listed, attestation]}
+    ).encode()
 
 
 LINUX, MIRROR, TOOLS = index("linux", arm64=OLD, amd64=OLD), index("mirror"), index("tools")
@@ -289,7 +291,7 @@ def test_outdated_is_what_its_tag_has_left() -> None:
 def test_outdated_says_what_is_gone_and_what_could_not_be_asked() -> None:
     transport = Transport(manifests={}, broken=["example.com/tools:1"])
     first, second = outdated(locked(linux_1=OLD, tools_1=OLD), registry(transport), Settings(), WEDNESDAY)
-    assert (first.name, first.note) == ("linux-1", "`example.com/linux:1` does not exist any more")
+    assert (first.name, first.note) == ("linux-1", "`example.com/linux:1` no longer exists")
     assert (second.name, second.after) == ("tools-1", None)
     assert "500" in second.note
 

@@ -1,4 +1,4 @@
-"""What the registry client makes of answers: proof, patience, redirects, digests. Answers come from a script."""
+"""How the registry client takes answers of a script: credentials, retries, redirects, digests."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ class Script:
 
 @dataclass(kw_only=True)
 class Bench:
-    """A registry client on a script, and what it waited and told."""
+    """A registry client on a script, and its waits and notices."""
 
     script: Script
     waited: list[float] = field(default_factory=list)
-    told: list[RetryNotice] = field(default_factory=list)
+    notices: list[RetryNotice] = field(default_factory=list)
 
     def registry(self, credential: Credential | None = None, attempts: int = 3) -> Registry:
         return Registry(
@@ -83,7 +83,7 @@ class Bench:
             retries=Retries(attempts=attempts, first=1.0, cap=20.0, jitter=0.0),
             sleep=self.waited.append,
             now=lambda: 1_000_000_000.0,
-            listener=self.told.append,
+            listener=self.notices.append,
         )
 
 
@@ -95,7 +95,7 @@ def headers(request: Request) -> dict[str, str]:
     return dict(request.headers)
 
 
-def test_existing_manifest_is_told_by_its_head_alone() -> None:
+def test_existing_manifest_is_found_by_its_head_alone() -> None:
     on = bench(THERE)
     found = on.registry().head(IMAGE)
     assert found == Descriptor(media_type=OCI_MANIFEST, digest=digest_of(RAW), size=len(RAW))
@@ -158,7 +158,7 @@ def test_basic_challenge_is_answered_with_the_credential() -> None:
     assert headers(on.script.asked[1])["Authorization"] == f"Basic {base64.b64encode(b'me:p:w').decode()}"
 
 
-def test_refusal_without_credentials_says_how_to_log_in_and_is_not_tried_again() -> None:
+def test_refusal_without_credentials_says_how_to_log_in_and_is_not_retried() -> None:
     on = bench(Response(status=401, headers={"www-authenticate": 'Basic realm="x"'}))
     with pytest.raises(Unauthorized, match="asks for credentials and none are known") as caught:
         on.registry().head(IMAGE)
@@ -167,7 +167,7 @@ def test_refusal_without_credentials_says_how_to_log_in_and_is_not_tried_again()
     assert on.waited == []
 
 
-def test_refused_credentials_are_told_as_such() -> None:
+def test_refused_credentials_are_reported_as_such() -> None:
     denied = Response(status=401, headers={"www-authenticate": CHALLENGE})
     on = bench(denied, Response(status=401, body=b'{"errors": [{"code": "UNAUTHORIZED", "message": "wrong"}]}'))
     with pytest.raises(Unauthorized, match="refuses the credentials it was given \\(401 UNAUTHORIZED wrong\\)"):
@@ -204,8 +204,8 @@ def test_limited_rate_waits_as_long_as_the_registry_asks_and_says_so() -> None:
     on = bench(Response(status=429, headers={"retry-after": "7"}), THERE)
     assert on.registry().head(IMAGE) is not None
     assert on.waited == [7.0]
-    assert [(each.attempt, each.attempts, each.wait) for each in on.told] == [(1, 3, 7.0)]
-    assert isinstance(on.told[0].problem, RateLimited)
+    assert [(each.attempt, each.attempts, each.wait) for each in on.notices] == [(1, 3, 7.0)]
+    assert isinstance(on.notices[0].problem, RateLimited)
 
 
 def test_wait_that_a_registry_asks_for_is_bounded() -> None:
@@ -214,14 +214,14 @@ def test_wait_that_a_registry_asks_for_is_bounded() -> None:
     assert on.waited == [20.0]
 
 
-def test_failing_server_is_tried_again_with_growing_waits_and_then_given_up() -> None:
+def test_failing_server_is_retried_with_growing_waits_and_then_given_up() -> None:
     on = bench(*[Response(status=502)] * 4)
     with pytest.raises(ServerError, match="`HEAD /v2/team/app/manifests/1`"):
         on.registry(attempts=4).head(IMAGE)
     assert on.waited == [1.0, 2.0, 4.0]
 
 
-def test_request_that_the_server_does_not_know_is_not_tried_again() -> None:
+def test_request_that_the_server_does_not_know_is_not_retried() -> None:
     on = bench(Response(status=501))
     with pytest.raises(ServerError):
         on.registry().head(IMAGE)
@@ -229,7 +229,7 @@ def test_request_that_the_server_does_not_know_is_not_tried_again() -> None:
 
 
 @pytest.mark.parametrize("broken", [ConnectionResetError("reset"), http.client.RemoteDisconnected("gone")])
-def test_broken_connection_is_tried_again(broken: Exception) -> None:
+def test_broken_connection_is_retried(broken: Exception) -> None:
     on = bench(broken, THERE)
     assert on.registry().head(IMAGE) is not None
     assert len(on.waited) == 1
@@ -264,7 +264,7 @@ def test_bytes_that_are_not_what_the_digest_says_are_never_used() -> None:
         bench(Response(status=200, body=b"y")).registry().blob(IMAGE, digest_of(b"x"))
 
 
-def test_upload_that_breaks_is_begun_anew() -> None:
+def test_upload_that_breaks_is_started_from_its_beginning() -> None:
     opened = Response(status=202, headers={"location": "/v2/team/app/blobs/uploads/1?state=a"})
     on = bench(
         Response(status=404), opened, ConnectionResetError("reset"), opened, Response(status=201), Response(status=200)

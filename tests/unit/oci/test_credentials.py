@@ -1,4 +1,4 @@
-"""Whose credentials are found in docker's settings: order of helpers and entries, and what is told of a bad one."""
+"""Whose credentials are found in docker's settings: order of helpers and entries, and how a bad one is reported."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_helper_that_fails_is_named_and_its_output_is_not_shown(tmp_path: Path, 
     assert answer[1] not in caught.value.message
 
 
-def test_settings_that_cannot_be_read_are_told_without_their_content(tmp_path: Path) -> None:
+def test_settings_that_cannot_be_read_are_reported_without_their_content(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"auths": {"x": "s3cret"', encoding="utf-8")
     with pytest.raises(CredentialsUnreadable) as caught:
         docker_credentials(tmp_path)("r.example.com")

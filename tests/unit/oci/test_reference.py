@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from buildsys.errors import InvalidInput
-from buildsys.oci.reference import DOCKER_LIST, OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest, Reference, digest_of
+from buildsys.oci.reference import (
+    DOCKER_LIST,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Descriptor,
+    Manifest,
+    Reference,
+    digest_of,
+    name_of,
+    registry_prefix,
+    split_host,
+)
 
 DIGEST = f"sha256:{'a' * 64}"
 
@@ -113,3 +124,48 @@ def test_what_is_no_manifest_is_refused(fields: dict[str, Any], words: str) -> N
 
 def test_annotations_are_sorted_pairs() -> None:
     assert manifest(annotations={"b": "2", "a": 1}).annotations == (("a", "1"), ("b", "2"))
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "path"),
+    [
+        ("debian:12", "docker.io", "library/debian:12"),
+        ("docker.io/debian", "docker.io", "library/debian"),
+        ("index.docker.io/team/app:1", "docker.io", "team/app:1"),
+        (f"team/app:1@{DIGEST}", "docker.io", f"team/app:1@{DIGEST}"),
+        ("localhost/app", "localhost", "app"),
+        ("Host/app", "Host", "app"),
+        ("[::1]:5000/a/b:1", "[::1]:5000", "a/b:1"),
+    ],
+)
+def test_registry_of_a_name_is_the_one_that_docker_asks(text: str, host: str, path: str) -> None:
+    assert split_host(text) == (host, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("debian", "debian"),
+        ("docker.io/library/debian:12-slim", "docker.io/library/debian"),
+        ("127.0.0.1:5000/a", "127.0.0.1:5000/a"),
+        (f"127.0.0.1:5000/a:1@{DIGEST}", "127.0.0.1:5000/a"),
+    ],
+)
+def test_name_of_a_reference_has_neither_tag_nor_digest_and_is_not_completed(text: str, name: str) -> None:
+    assert name_of(text) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix"),
+    [
+        ("registry.example.com/ml/", "registry.example.com/ml"),
+        ("localhost/ml", "localhost/ml"),
+        ("127.0.0.1:5000/ml", "127.0.0.1:5000/ml"),
+        ("buildsys", None),
+        ("team/ml", None),
+        ("registry.example.com", None),
+        ("", None),
+    ],
+)
+def test_prefix_names_a_registry_by_its_first_part(text: str, prefix: str | None) -> None:
+    assert registry_prefix(text) == prefix

@@ -150,3 +150,24 @@ def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
     (folder / "ca.crt").touch()
     (folder / "mirrors.yaml").write_text("ca: ca.crt\n", encoding="utf-8")
     assert read_settings(tmp_path, {"BUILDSYS_SETTINGS": "company/mirrors.yaml"}).ca == folder / "ca.crt"
+
+
+def test_registries_that_are_not_verified_are_named_by_the_file_or_the_environment() -> None:
+    text = "registries: {insecure: ['registry.example.com:5000', localhost]}\n"
+    before = parse_settings(text, "buildsys.settings.yaml", HOME)
+    assert before.insecure == ("registry.example.com:5000", "localhost")
+    assert not before.reaches_builds
+    environ = {"BUILDSYS_REGISTRIES_INSECURE": "10.0.0.1:5000 other.example.com"}
+    assert with_environment(before, environ, HOME).insecure == ("10.0.0.1:5000", "other.example.com")
+    assert with_environment(before, {"BUILDSYS_REGISTRIES_INSECURE": ""}, HOME).insecure == ()
+    assert with_environment(before, {}, HOME).insecure == before.insecure
+    assert Settings().insecure == ()
+
+
+@pytest.mark.parametrize("name", ["http://registry.example.com", "registry.example.com/ml", "registry", "a b:1", ""])
+def test_registry_that_is_not_host_and_port_is_refused_in_its_place(name: str) -> None:
+    text = f"registries: {{insecure: [ok.example.com, '{name}']}}\n"
+    assert told(text) == [f"buildsys.settings.yaml:1:41: `registries.insecure` has `{name}`, which is not a registry"]
+    if " " not in name and name:
+        with pytest.raises(InvalidInput, match="BUILDSYS_REGISTRIES_INSECURE has"):
+            with_environment(Settings(), {"BUILDSYS_REGISTRIES_INSECURE": name}, HOME)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
-
-sys.path.append(str(Path(__file__).parents[2] / "bench"))
 
 from start_up import CASES, EMPTY, LIBRARIES, Sample, figures, imports, manifest, table
 
