@@ -61,7 +61,7 @@ def find_or_install(home: Path | None = None) -> Browser:
     named = os.environ.get("BUILDSYS_BROWSER")
     if named:
         if not Path(named).is_file():
-            raise NoBrowser(f"`BUILDSYS_BROWSER` names `{named}`, which is no file")
+            raise NoBrowser(f"`BUILDSYS_BROWSER` names `{named}`, which is not a file")
         return Browser(program=Path(named))
     for command in COMMANDS:
         if found := shutil.which(command):

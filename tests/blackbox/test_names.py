@@ -172,7 +172,7 @@ def test_folder_with_the_name_of_another_context_is_refused(project: Path) -> No
     refused_plan(project, *locations, f"{len(names)} errors")
 
 
-def test_folder_that_is_no_argument_may_be_called_packages(project: Path) -> None:
+def test_folder_that_is_not_an_argument_may_be_called_packages(project: Path) -> None:
     write(project, CONF, f"{ARTIFACT}parameters:\n  packages: {{description: x, type: folder, default: given}}\n")
     write(project, "given/file", "x\n")
     text = ARTIFACT_DOCKERFILE.replace("COPY conf", "COPY --from=packages file")

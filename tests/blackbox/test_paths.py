@@ -224,7 +224,7 @@ def test_name_of_a_folder_of_tests_mounts_no_other_folder(real_project: Path, re
 
 
 @pytest.mark.parametrize("secret", [".git/config", "buildsys.settings.yaml"])
-def test_dockerfile_may_not_lead_to_what_a_project_keeps_to_itself(project: Path, secret: str) -> None:
+def test_dockerfile_may_not_point_to_private_files_of_the_project(project: Path, secret: str) -> None:
     commit(project)
     write(project, secret, f"{WORD}\n")
     link(project / "layers/conf/Dockerfile", f"../../{secret}")
@@ -240,7 +240,7 @@ def test_dockerfile_may_not_lead_to_what_a_project_keeps_to_itself(project: Path
         *("docker-image://x", "target:mirrors", "https://example.com/x", "git@example.com:x", "github.com/a/b"),
     ],
 )
-def test_folder_is_refused_where_it_is_named_if_it_is_no_folder_of_the_sources(folders: Path, value: str) -> None:
+def test_folder_is_refused_at_its_location_if_it_is_not_in_the_sources(folders: Path, value: str) -> None:
     for name in ("docker-image:/x", "target:mirrors", "https:/example.com/x", "git@example.com:x", "github.com/a/b"):
         write(folders, f"{name}/file", "x")
     for name in (
@@ -436,7 +436,7 @@ def test_unreadable_file_is_an_error_and_not_omitted(folders: Path, name: str) -
     refused(done, name, "cannot be read: Permission denied")
 
 
-def test_environment_file_of_a_project_must_not_lead_out_of_it(folders: Path, home: Path) -> None:
+def test_environment_file_of_a_project_must_not_point_outside(folders: Path, home: Path) -> None:
     link(folders / "requirements.txt", home / ".ssh/id_ed25519")
     done = buildsys(folders, "environment", "requirements.txt", "--on", "img", BUILDSYS_REGISTRY=NOWHERE)
     of_nobody(done, "requirements.txt", "out of the project")
@@ -500,9 +500,7 @@ def test_committed_settings_of_a_project_in_a_folder_of_its_repository_are_the_s
 @pytest.mark.parametrize(
     "setting", ["files: data", "files: .git", "files: .", "files: data/..", "ca: .git/config", "files: up/.ssh"]
 )
-def test_settings_lead_out_of_the_project_or_into_what_it_keeps_by_no_detour(
-    project: Path, home: Path, setting: str
-) -> None:
+def test_settings_point_outside_or_to_private_files_by_no_detour(project: Path, home: Path, setting: str) -> None:
     commit(project)
     link(project / "data", home / ".ssh")
     link(project / "up", home)

@@ -222,7 +222,7 @@ def test_objects_are_those_of_the_projects_repository_whatever_a_hook_sets(commi
         ("HEAD@{99}", "git knows no revision"),
     ],
 )
-def test_what_is_no_commit_is_refused_by_its_name(committed: Path, revision: str, words: str) -> None:
+def test_name_of_another_object_than_a_commit_is_refused(committed: Path, revision: str, words: str) -> None:
     refused(buildsys(committed, "affected", f"--since={revision}"), f"`{revision}`", words)
 
 
@@ -232,7 +232,7 @@ def test_every_name_of_a_commit_will_do(committed: Path, revision: str) -> None:
     nothing_differs(committed, revision)
 
 
-def test_folder_that_was_a_file_or_a_symlink_is_no_folder_of_that_revision(project: Path, tmp_path: Path) -> None:
+def test_folder_that_was_a_file_or_a_symlink_is_not_a_folder_of_that_revision(project: Path, tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet")
     kept = tmp_path / "kept"
     project.rename(kept)

@@ -44,7 +44,7 @@ def flavours(project: Path, field: str, values: Iterable[str]) -> list[str]:
     )
 
 
-def test_port_that_is_no_number_or_range_is_refused(project: Path) -> None:
+def test_port_that_is_not_a_number_or_range_is_refused(project: Path) -> None:
     ports = [
         *(f"80\\nRUN {INJECTED}", "80\\tRUN", "80\\n", "80 443", "$PORT", "${PORT:-80}", "", "٨٠", "é"),
         *("0", "65536", "99999", "3-1", "1-70000", "0-5", "1-2-3", "-1", "1-", "080", "1e3", "80,443"),
@@ -92,7 +92,7 @@ def test_label_key_that_is_invalid_or_reserved_is_refused(project: Path) -> None
     refused_at(project, locations, f"{len(keys)} errors", "`dev.buildsys.` is reserved")
 
 
-def test_user_that_is_no_name_or_number_is_refused(project: Path) -> None:
+def test_user_that_is_not_a_name_or_number_is_refused(project: Path) -> None:
     users = [
         *(f"a\\nRUN {INJECTED}", "a b", "$USER", "a:b:c", ":a", "a:", "-a", "a/b", 'a\\"b', "a'b", "a\\\\"),
         *("99999999999", "0:99999999999", "é", " a", "a ", "a\\tb", "١"),
@@ -149,7 +149,7 @@ def test_address_that_a_shell_takes_for_more_is_refused(project: Path) -> None:
     refused_at(project, flavours(project, "downloads", entries), f"{len(entries)} errors", "`url`")
 
 
-def test_parent_that_is_no_name_or_reference_is_refused(project: Path) -> None:
+def test_parent_that_is_not_a_name_or_reference_is_refused(project: Path) -> None:
     images = [
         "debian:12\\nRUN x",
         "debian 12",
@@ -170,7 +170,7 @@ def test_parent_that_is_no_name_or_reference_is_refused(project: Path) -> None:
     refused_at(project, locations, f"{len(parents)} errors")
 
 
-def test_platform_that_is_no_platform_is_refused(project: Path) -> None:
+def test_invalid_platform_is_refused(project: Path) -> None:
     platforms = [
         "linux",
         "linux/amd64,linux/arm64",

@@ -80,7 +80,7 @@ def test_two_runs_at_once_each_report_their_own(project: Path, shell: dict[str, 
         assert (project / ".buildsys" / name).read_bytes() == (last / name).read_bytes()
 
 
-def test_run_after_another_forgets_what_that_left_undone(project: Path, shell: dict[str, str]) -> None:
+def test_run_after_another_forgets_its_unfinished_targets(project: Path, shell: dict[str, str]) -> None:
     shell = {**shell, "AWAITED": "0", "WHY": "denied"}
     for stack in ("img", "other"):
         assert buildsys(project, *bake(stack), shell=shell).code == 1

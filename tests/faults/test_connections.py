@@ -56,7 +56,7 @@ def test_one_retry_is_enough_after_an_outage(proxy: Proxy) -> None:
 
 
 def test_connection_refused_for_a_moment_is_waited_for(proxy: Proxy) -> None:
-    """A registry that restarts refuses connections for seconds; that is no reason to give up a bake of hours."""
+    """A registry that restarts refuses connections for seconds, which must not end a bake of hours."""
     wanted = Reference.parse(f"{proxy.address}/x/one:latest")
     proxy.down_for(1)
     while not proxy.is_down:

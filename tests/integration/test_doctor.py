@@ -136,7 +136,7 @@ def test_settings_of_docker_that_cannot_be_read_are_reported_and_nothing_is_rais
     assert f"`{tmp_path}/config.json` cannot be read" in found.found
 
 
-def test_project_that_cannot_be_planned_is_reported_with_the_place_of_its_first_mistake(project: Path) -> None:
+def test_project_that_cannot_be_planned_is_reported_with_the_place_of_its_first_error(project: Path) -> None:
     write_plan(Workspace(root=project), check=False)
     assert by_name(judge(look(os.environ, directory=project)))["bake file"].state is State.OK
     stacks = project / "stacks.yaml"

@@ -145,7 +145,7 @@ def test_engine_that_was_never_started_is_reported_with_a_hint(tmp_path: Path) -
     )
 
 
-def test_name_that_is_no_name_is_wrong_usage() -> None:
+def test_invalid_name_is_wrong_usage() -> None:
     done = run(sys.executable, PRIVATE_ENGINE, "status", "--name", "../x")
     assert done.code == 2
     assert "`../x` is not a name" in done.stderr

@@ -229,7 +229,7 @@ def test_exception_from_the_proxy_is_asked_for_directly(server: Server) -> None:
 
 
 @pytest.mark.parametrize("user", ["", "me:p%C3%A9%40ss@"])
-def test_proxy_that_opens_no_tunnel_is_reported_in_its_words(server: Server, user: str) -> None:
+def test_proxy_that_opens_no_tunnel_is_reported_with_its_message(server: Server, user: str) -> None:
     server.answers += [(407, {"Connection": "close"}, b"")]
     environ = {"https_proxy": f"http://{user}{server.address}"}
     with Registry(environ=environ, retries=ONCE) as client, pytest.raises(Unreachable, match="407") as caught:

@@ -136,7 +136,7 @@ def test_what_is_not_of_its_type_is_left_out_and_the_rest_is_kept(more: str, fou
 @pytest.mark.parametrize(
     "text", ["", "7", "null", "[]", '"run"', '{"event": []}', '{"event": "other", "at": 1}', "[" * 9999]
 )
-def test_line_that_is_no_event_is_left_out(text: str) -> None:
+def test_line_that_is_not_an_event_is_skipped(text: str) -> None:
     assert read(text) == []
 
 

@@ -300,7 +300,7 @@ IMAGE_FIELDS: Mapping[str, Any] = {
     "entrypoint": ["tini"],
     "command": [],
     "healthcheck": {"command": ["check"], "interval": "5m", "retries": "2"},
-    "healthcheck that is no more": None,
+    "removed healthcheck": None,
 }
 
 
@@ -345,7 +345,7 @@ def test_name_of_a_stack_is_an_input_of_it_and_of_no_node(old: Sources) -> None:
 
 @KEY_LAW
 @given(data=st.data(), old=sources())
-def test_no_stack_has_a_say_in_the_keys_of_another(data: st.DataObject, old: Sources) -> None:
+def test_no_stack_affects_the_keys_of_another(data: st.DataObject, old: Sources) -> None:
     more = data.draw(other_stack(old.project))
     before = old.keys()
     after = old.with_project(with_stacks(old.project, [*old.project.stacks, more])).keys()
