@@ -224,7 +224,7 @@ def test_every_listed_name_exists_and_has_offences() -> None:
         ('"""The base is told to the user."""', ["told"]),
         ("x = 1  # What it stands on is made again.", ["stands", "made"]),
         ('raise ValueError(f"{name} is another one, try again")', ["try again", "another one"]),
-        ("def test_mistake_is_told() -> None: ...", ["told"]),
+        ("def test_error_is_told() -> None: ...", ["told"]),
         ('x = "told"', []),
         ('"""A stand-in is used in a standard way; `made` is an outcome, run `make again`."""', []),
         ("# Nothing to say: the target is rebuilt, retried or missing.", []),
