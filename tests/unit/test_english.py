@@ -78,6 +78,7 @@ _ANY = re.compile("|".join(f"(?:{pattern.pattern})" for pattern, _ in _PATTERNS)
 PAGES = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "RELEASING.md", "SECURITY.md", "Makefile", "pyproject.toml"),
     *(".github", ".pre-commit-config.yaml", ".editorconfig", ".gitattributes", "docs", "tools", "bench"),
+    "examples/docker-stacks/README.md",
     *(f"tests/{name}" for name in ("blackbox", "conformance", "faults", "integration", "project", "properties")),
     *("tests/support", "tests/tools"),
 )
@@ -116,6 +117,7 @@ OFFENDERS: dict[str, int] = {
     "tests/unit/resolve": 24,
     "tests/unit/run": 25,
     "docs/architecture.md": 11,
+    "examples/docker-stacks/README.md": 1,
     "tests/blackbox/test_credentials.py": 1,
     "tests/blackbox/test_output.py": 1,
     "tests/blackbox/test_paths.py": 1,
