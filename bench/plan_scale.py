@@ -40,13 +40,12 @@ ONE_TIMES = 5
 RESULTS = Path(__file__).parent / "results" / "plan-scale.json"
 CURVE = ROOT / "docs" / "plan-scale.svg"
 STEPS = ("plan", "keys", "render", "lookup")
-WHOLE, SOME, ONE = "whole.hcl", "family.hcl", "one.hcl"
+WHOLE, SOME, ONE = "whole.hcl", "family.json", "one.json"
 
 
 def measure(stacks: int, folder: Path) -> dict[str, Any]:
     """Plan a generated project in this process, write what bake is to read, and return what it took."""
-    from buildsys.bake.definition import render
-    from buildsys.bake.runtime import Publication, render_bake
+    from buildsys.bake.targets import Publication, plan_definition, run_definition
     from buildsys.cli.boundary import collect_rarely
     from buildsys.commands.plan import make_plan
     from buildsys.oci.client import Registry
@@ -64,7 +63,7 @@ def measure(stacks: int, folder: Path) -> dict[str, Any]:
     marks.append(now())
     keys = keys_of(plan, workspace.contents(folders_of(plan)))
     marks.append(now())
-    text = render(plan)
+    text = plan_definition(plan).to_hcl()
     marks.append(now())
     with Registry() as registry:
         store = Store(registry=registry, prefix=os.environ["BUILDSYS_REGISTRY"])
@@ -82,9 +81,9 @@ def measure(stacks: int, folder: Path) -> dict[str, Any]:
     spent = []
     for _ in range(ONE_TIMES):
         began = time.monotonic()
-        one = render_bake(plan, [node.name], references, {node.name: publication}, {})
+        one = run_definition(plan, [node.name], references, publications={node.name: publication}).to_json()
         spent.append(time.monotonic() - began)
-    some = render_bake(plan, [each.name for each in plan.stacks[:FAMILY]], {}, {}, {})
+    some = run_definition(plan, [each.name for each in plan.stacks[:FAMILY]], {}).to_json()
     for name, each in ((WHOLE, text), (SOME, some), (ONE, one)):
         (folder / name).write_text(each, encoding="utf-8")
     walls, processors = (

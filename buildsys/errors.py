@@ -1,4 +1,4 @@
-"""Every mistake or failure a user may see, with its facts, place, hint and exit code."""
+"""Every diagnostic or failure a user may see, with its facts, location, hint and exit code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process says to its caller; the table stands in README and in `--help`."""
+    """The exit codes of the process; README and `--help` have the table."""
 
     DONE = 0
     FAILED = 1
@@ -37,7 +37,7 @@ class Location:
 class Diagnostic:
     """One thing that is wrong in the input: what was found against what was expected.
 
-    `message` is one lower-case sentence without a full stop, names and paths in backticks; `place` is where
+    `message` is one lower-case sentence without a full stop, names and paths in backticks; `location` is where
     to look; `hint` is one thing to do about it.
     """
 
@@ -63,7 +63,7 @@ class BuildsysError(Exception):
 
 
 class InvalidInput(BuildsysError):
-    """The project's own files, or names given on the command line, are wrong; holds every mistake found."""
+    """The project's own files, or names given on the command line, are wrong; holds every diagnostic."""
 
     exit_code = ExitCode.INVALID
 
@@ -79,7 +79,7 @@ class InvalidInput(BuildsysError):
         self._diagnostics = tuple(found)
 
     def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """Return all mistakes, sorted by file, line and column."""
+        """Return all diagnostics, sorted by file, line and column."""
         return self._diagnostics
 
 
@@ -97,3 +97,11 @@ class Differs(BuildsysError):
     def __init__(self, message: str, *, difference: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.difference = difference
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
+    """Return the hint that names what is nearest to a word that nobody knows; without a near one, `otherwise`."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), 1)
+    return f"did you mean `{near[0]}`?" if near else otherwise

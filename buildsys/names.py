@@ -21,9 +21,9 @@ NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
 _NAME = re.compile(NAME)
 CONTEXTS: Mapping[str, str] = MappingProxyType(
     {
-        "base": "the system that something stands on",
-        "toolchain": "what artifacts are built on",
-        "mirrors": "the folder that names mirrors",
+        "base": "the base layer",
+        "toolchain": "the toolchain of artifacts",
+        "mirrors": "the folder of mirrors",
         "scratch": "the empty image",
         "context": "the files beside a Dockerfile",
         "dockerfile": "the folder of a Dockerfile",
@@ -51,8 +51,12 @@ PLATFORM_ARGUMENTS = frozenset(
 )
 # `BUILDKIT_SYNTAX` brings in a foreign frontend; a proxy sees, and may change, what a build fetches.
 _SWITCH = re.compile(r"BUILDKIT_.*|.*_PROXY", re.IGNORECASE)
-# The annotation of what is published, and the label of an image in an engine's own store.
 MIRRORS_FOLDER = "mirrors"
+STACKS_FILE = "stacks.yaml"
+LOCK_FILE = "buildsys.lock"
+OVERLAY_FILE = "buildsys.lock.local"
+"""What a machine puts before the lock; it is not committed."""
+# The annotation of what is published, and the label of an image in an engine's own store.
 KEY_LABEL = "dev.buildsys.key"
 CUSTOM_SUFFIX = "-custom"
 """What the repository of users' own Dockerfiles on a stack has behind the stack's name."""
@@ -127,7 +131,7 @@ def variable_name(prefix: str, name: str) -> str:
 
 
 def short_hash(text: str) -> str:
-    """Return eight hexadecimal digits that stand for a text in a name."""
+    """Return eight hexadecimal digits of a text's hash, for a name."""
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

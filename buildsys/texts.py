@@ -55,7 +55,7 @@ def control(text: str, *, keep: str = "") -> str | None:
 
 
 def one_line(text: str) -> str | None:
-    """Check a value that an instruction holds in quotes; a tab may stand in it."""
+    """Check a value that an instruction holds in quotes; it may have a tab."""
     return "one line without control characters" if control(text, keep="\t") else None
 
 

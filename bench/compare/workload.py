@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from buildsys.bake.assembly import environment_value
-from buildsys.plan.plan import Plan, StackTarget
-from buildsys.resolve.node import Node
+from buildsys.plan.plan import Plan
+from buildsys.resolve.node import ImageTarget, Node
 
 # What the rivals keep between builds: packages and wheels, as Docker's own guide to cache mounts has it.
 APT_CACHES = (
@@ -113,7 +113,7 @@ def _run(mounts: Sequence[str], script: Sequence[str]) -> Iterator[str]:
     yield "END"
 
 
-def dockerfile(plan: Plan, stack: StackTarget, scripts: Mapping[str, str], mirrors: str, server: str) -> str:
+def dockerfile(plan: Plan, stack: ImageTarget, scripts: Mapping[str, str], mirrors: str, server: str) -> str:
     """Return the one Dockerfile of an image with the content of a stack; `scripts` maps path to Dockerfiles of layers.
 
     Downloads come from `server`. `mirrors` is an image, since steps that read a folder of the context are not always
@@ -122,10 +122,10 @@ def dockerfile(plan: Plan, stack: StackTarget, scripts: Mapping[str, str], mirro
     in their parent image and so neither built nor fetched again, is in a stage of its own, in the same words in all.
     """
     nodes = {node.name: node for node in plan.nodes}
-    system = _chain(nodes, stack.noded.base)
+    system = _chain(nodes, stack.base)
     release = system[0].parameters["release"]
     packages = sorted({package for node in system for package in node.packages})
-    artifacts = [nodes[name] for _, name in stack.noded.artifacts]
+    artifacts = [nodes[name] for _, name in stack.artifacts]
     apart = [node for node in artifacts if node.recipe.layer in ("cuda", "nccl")]
     install = fragment(scripts[system[0].dockerfile])
     lines = [f"FROM {mirrors} AS mirrors", ""]

@@ -1,4 +1,4 @@
-"""A stack's Dockerfile: its system, one `COPY --link` for each artifact, the image's settings; no RUN."""
+"""How an image is assembled: a Dockerfile with its base, one `COPY --link` for each artifact, and its settings."""
 
 from __future__ import annotations
 
@@ -6,34 +6,33 @@ import re
 
 from buildsys import texts
 from buildsys.names import layer_problem
-from buildsys.plan.plan import StackTarget
-from buildsys.resolve.environment import Variable
-from buildsys.resolve.image import healthcheck_text, words_text
+from buildsys.resolve.image import Variable, healthcheck_text, words_json
+from buildsys.resolve.node import ImageTarget
 
 # What the Dockerfile's own reader takes as more than text inside double quotes.
 _SPECIAL = re.compile(r'([\\"$])')
-# And outside of them.
+# The same outside of quotes.
 _SPECIAL_BARE = re.compile(r"""([\\"'$])""")
 
 
-def assembly(target: StackTarget) -> str:
+def assembly(image: ImageTarget) -> str:
     """Return the Dockerfile; its contexts are `base` and each artifact by its layer's name.
 
-    Artifacts are joined in the one form that keeps the digest of their blob, whatever they land on and
-    wherever they are made (measured with BuildKit 0.32: from root to root, with `--link`, without `--chmod`).
+    Artifacts are joined in the one form that keeps the digest of their blob, whatever image they are copied to and
+    wherever they are built (measured with BuildKit 0.32: from root to root, with `--link`, without `--chmod`).
     """
-    # A variable that the parent does not have is meant to be empty, and that is no reason to warn.
+    # A variable that the parent lacks is meant to be empty, which is no reason to warn.
     lines = ["# check=skip=UndefinedVar", "FROM base"]
-    lines += [_instruction("COPY", f"--link --from={_context(layer)} / /") for layer, _ in target.noded.artifacts]
-    lines += [_instruction("ENV", _variable(each)) for each in target.environment]
-    config = target.config
+    lines += [_instruction("COPY", f"--link --from={_context(layer)} / /") for layer, _ in image.artifacts]
+    lines += [_instruction("ENV", _variable(each)) for each in image.environment]
+    config = image.config
     lines += [_instruction("LABEL", f"{_quoted(key)}={_quoted(value)}") for key, value in config.labels.items()]
     lines += [_instruction("EXPOSE", _held(port, texts.port)) for port in config.ports]
     lines += [_instruction("WORKDIR", _unquoted(_held(config.workdir, texts.workdir)))] if config.workdir else []
     lines += [_instruction("USER", _unquoted(_held(config.user, texts.user)))] if config.user else []
-    # Lists are JSON, in which BuildKit puts no variables in. An entry point takes a command that came before it away.
-    lines += [_instruction("ENTRYPOINT", words_text(config.entrypoint))] if config.entrypoint is not None else []
-    lines += [_instruction("CMD", words_text(config.command))] if config.command is not None else []
+    # BuildKit expands no variables in JSON lists. An entry point drops a command that came before it.
+    lines += [_instruction("ENTRYPOINT", words_json(config.entrypoint))] if config.entrypoint is not None else []
+    lines += [_instruction("CMD", words_json(config.command))] if config.command is not None else []
     lines += [_instruction("HEALTHCHECK", healthcheck_text(config.healthcheck))] if config.healthcheck else []
     return "\n".join(lines) + "\n"
 
@@ -41,8 +40,8 @@ def assembly(target: StackTarget) -> str:
 def _instruction(keyword: str, arguments: str) -> str:
     """Return an instruction of one line.
 
-    Texts are held to their rules where they are read; one that would still end the line is an error of ours, and
-    raises ValueError before anything is written.
+    Texts are checked where they are read; one that would still end the line is a defect of buildsys, and raises
+    ValueError before anything is written.
     """
     return f"{keyword} {_held(arguments, texts.one_line)}"
 
@@ -54,7 +53,7 @@ def _held(text: str, rule: texts.Rule) -> str:
 
 
 def _context(layer: str) -> str:
-    """Return a layer's name; with another form `--from` could mean a stage by its number, or an image elsewhere."""
+    """Return a layer's name; in another form, `--from` could mean a stage by its number, or an image elsewhere."""
     if problem := layer_problem(layer):
         raise ValueError(problem)
     return layer
@@ -67,8 +66,8 @@ def _variable(variable: Variable) -> str:
 def environment_value(variable: Variable) -> str:
     """Return the value of an ENV instruction in quotes.
 
-    Where no layer sets the variable, the parent's value stands in the middle if it has one: a list such as
-    LD_LIBRARY_PATH with an empty part would mean the current folder.
+    Where no layer sets the variable, the parent's value is in the middle if it has one: in a list such as
+    LD_LIBRARY_PATH an empty part would mean the current folder.
     """
     before = ":".join(_escaped(part) for part in variable.prepended)
     behind = ":".join(_escaped(part) for part in variable.appended)

@@ -1,11 +1,11 @@
-"""Values that become HCL text: equal values give equal bytes, laid out as `terraform fmt` lays them out."""
+"""How a value is written as HCL, laid out as `terraform fmt` does, and as the JSON that bake reads as HCL."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, Union
+from typing import Any, TypeAlias, Union
 
 _WIDTH = 100
 _INDENT = "  "
@@ -21,6 +21,9 @@ _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # What cannot stand in a heredoc, which knows no backslash escapes.
 _NOT_IN_HEREDOC = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 _MARKER = re.compile(r"(\$+|%+)\{")
+_NOT_AS_IT_IS = re.compile(rf"{_UNSAFE.pattern}|[$%]\{{")
+# What would open an interpolation, or escape the one that is written for the character after it.
+_NOT_IN_JSON = re.compile(rf"[$%]+(?=\{{|{_NOT_IN_HEREDOC.pattern})|{_NOT_IN_HEREDOC.pattern}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ def _body(items: tuple[Item, ...], indent: str) -> Iterator[str]:
 
 
 def _apart(items: tuple[Item, ...], position: int) -> bool:
-    """Tell whether a blank line goes before the item: only round blocks, each with its comment."""
+    """Whether a blank line goes before the item: only around blocks, each with its comment."""
     before, item = items[position - 1], items[position]
     if isinstance(before, Comment):
         return isinstance(item, Comment)
@@ -140,22 +143,19 @@ def _aligned(pairs: Sequence[tuple[str, str]], indent: str) -> Iterator[str]:
     run: list[tuple[str, str]] = []
     for name, text in pairs:
         several = "\n" in text
-        if several and not text.startswith("<<"):
-            yield from _run(run, indent)
-            run.clear()
-            yield f"{indent}{name} = {text}"
-            continue
-        run.append((name, text))
+        if not several or text.startswith("<<"):
+            run.append((name, text))
         if several:
             yield from _run(run, indent)
             run.clear()
+            if not text.startswith("<<"):
+                yield f"{indent}{name} = {text}"
     yield from _run(run, indent)
 
 
-def _run(pairs: Sequence[tuple[str, str]], indent: str) -> Iterator[str]:
-    width = max((len(name) for name, _ in pairs), default=0)
-    for name, text in pairs:
-        yield f"{indent}{name:<{width}} = {text}"
+def _run(pairs: Sequence[tuple[str, str]], indent: str) -> list[str]:
+    width = max([len(name) for name, _ in pairs], default=0)
+    return [f"{indent}{name:<{width}} = {text}" for name, text in pairs]
 
 
 def _value(value: Value, indent: str, used: int, *, top: bool = False) -> str:
@@ -172,7 +172,7 @@ def _value(value: Value, indent: str, used: int, *, top: bool = False) -> str:
         case Expression():
             return value.text
         case Template():
-            return _template(value.parts)
+            return f'"{_interpolated(value, _escaped, _numbered)}"'
         case Heredoc():
             return _heredoc(value.text) if top else quoted(value.text)
         case Mapping():
@@ -220,6 +220,8 @@ def _escaped(text: str) -> str:
     `${` becomes `$${`. A further dollar before it would be read as part of the escape, so that one is
     written by its number; the same holds for the per cent sign.
     """
+    if not _NOT_AS_IT_IS.search(text):
+        return text
     text = _UNSAFE.sub(lambda found: _SHORT.get(found[0]) or _numbered(found[0]), text)
     return _MARKER.sub(lambda found: _numbered(found[1][1:]) + found[1][0] * 2 + "{", text)
 
@@ -228,22 +230,18 @@ def _numbered(characters: str) -> str:
     return "".join(f"\\u{ord(character):04x}" for character in characters)
 
 
-def _template(parts: tuple[str | Expression, ...]) -> str:
+def _interpolated(template: Template, escape: Callable[[str], str], number: Callable[[str], str]) -> str:
+    """Return a template without quotes; `number` writes markers that would escape the expression after them."""
     pieces: list[str] = []
     literal = ""
-    for part in parts:
+    for part in template.parts:
         if isinstance(part, str):
             literal += part
             continue
-        pieces += [_before_marker(literal), f"${{{part.text}}}"]
+        start = literal.rstrip("$%")
+        pieces += [escape(start), number(literal.removeprefix(start)), f"${{{part.text}}}"]
         literal = ""
-    return f'"{"".join(pieces)}{_escaped(literal)}"'
-
-
-def _before_marker(literal: str) -> str:
-    if literal.endswith(("$", "%")):
-        return _escaped(literal[:-1]) + _numbered(literal[-1])
-    return _escaped(literal)
+    return "".join([*pieces, escape(literal)])
 
 
 def _heredoc(text: str) -> str:
@@ -254,5 +252,54 @@ def _heredoc(text: str) -> str:
         number += 1
         delimiter = f"EOT{number}"
     # Without escapes by number, a dollar before `$${` is written as an interpolated string.
-    body = _MARKER.sub(lambda found: f'${{"{found[1][0]}"}}' * (len(found[1]) - 1) + found[1][0] * 2 + "{", text)
+    body = _MARKER.sub(lambda found: _strings(found[1][1:]) + found[1][0] * 2 + "{", text)
     return f"<<{delimiter}\n{body}{delimiter}"
+
+
+def _strings(characters: str) -> str:
+    """Return characters as interpolated strings, for a template without quotes."""
+    return "".join(f'${{"{_numbered(each) if _NOT_IN_HEREDOC.match(each) else each}"}}' for each in characters)
+
+
+def json_value(value: Value) -> Any:
+    """Return what a JSON file must hold so that bake reads the value.
+
+    In such a file every string, a key of an object too, is a template (hashicorp/hcl, json/spec.md); one that is a
+    single interpolation keeps the type of its expression.
+    """
+    match value:
+        case str():
+            return _json_text(value)
+        case Expression():
+            return f"${{{value.text}}}"
+        case Template():
+            return _interpolated(value, _json_text, _strings)
+        case Heredoc():
+            return _json_text(value.text)
+        case Mapping():
+            return {_json_text(name): json_value(each) for name, each in value.items()}
+        case None | int():
+            return value
+        case _:
+            return [json_value(each) for each in value]
+
+
+def _json_text(text: str) -> str:
+    """Return a literal as a template without quotes.
+
+    In one that is read from JSON, a byte order mark at its beginning is dropped, and after a carriage return no
+    interpolation may be seen (buildx 0.29): such characters are written as interpolated strings.
+    """
+    return _NOT_IN_JSON.sub(lambda found: _strings(found[0]), text)
+
+
+def evaluate(value: Value, variables: Mapping[str, str]) -> str:
+    """Return a text with variables filled in; the only expressions in it are their names."""
+    match value:
+        case Template():
+            return "".join(part if isinstance(part, str) else variables[part.text] for part in value.parts)
+        case Expression():
+            return variables[value.text]
+        case Heredoc():
+            return value.text
+    return str(value)

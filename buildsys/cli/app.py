@@ -50,10 +50,11 @@ def plan(
     """Write docker-bake.hcl and show what is in it; where a registry is named, what a bake to it would do and why."""
     from datetime import date
 
+    from buildsys.cli.screens import diagnostics, output
     from buildsys.commands import plan, query
-    from buildsys.plan import freshness
+    from buildsys.plan.plan import stale
     from buildsys.project.workspace import find_workspace, named_prefix
-    from buildsys.report import console, documents
+    from buildsys.report import console, documents, tables
 
     workspace = find_workspace(context.obj)
     planned = plan.write_plan(workspace, check=check)
@@ -62,32 +63,33 @@ def plan(
     if json:
         typer.echo(documents.text(documents.plan_document(planned.plan, found.keys, found.actions)))
         return
-    talk = console.Screen(typer.get_text_stream("stderr"))
+    talk = diagnostics()
     for warning in planned.plan.warnings:
         console.show_diagnostic(warning, {}, talk, word="warning")
-    for layer, day in freshness.stale(planned.plan, date.today()):
+    for layer, day in stale(planned.plan, date.today()):
         talk.line(f"warning: the packages of `{layer}` are of {day}: `buildsys lock --update {layer}` makes them fresh")
     state = "docker-bake.hcl is written." if planned.written else "docker-bake.hcl is up to date."
     named = named_prefix(workspace, os.environ) is not None
     if offline or not (named or any(action.reference for action in found.actions.values())):
-        console.show_plan(planned.plan, state=state, screen=console.Screen())
+        tables.show_plan(planned.plan, state=state, screen=output())
     else:
-        console.show_actions(found.plan, found.actions, console.Screen())
-        console.Screen().line(state)
+        tables.show_actions(found.plan, found.actions, output())
+        output().line(state)
 
 
 @app.command(name="list")
 def list_stacks(context: typer.Context, json: Json = False) -> None:
     """Show all stacks and groups."""
+    from buildsys.cli.screens import output
     from buildsys.commands import plan
     from buildsys.project.workspace import find_workspace
-    from buildsys.report import console, documents
+    from buildsys.report import documents, tables
 
     made = plan.make_plan(find_workspace(context.obj).tree())
     if json:
         typer.echo(documents.text(documents.list_document(made)))
     else:
-        console.show_list(made, console.Screen())
+        tables.show_list(made, output())
 
 
 @app.command()
@@ -97,17 +99,18 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a stack: its layers, parameters and where each comes from, its environment."""
-    from buildsys.bake.definition import defaults
+    from buildsys.bake.targets import defaults
+    from buildsys.cli.screens import output
     from buildsys.commands import plan
     from buildsys.project.workspace import find_workspace
-    from buildsys.report import console, documents
+    from buildsys.report import documents, tables
 
     made, target = plan.single_stack(find_workspace(context.obj), stack)
     if json:
         found = next(each for each in made.stacks if each.name == target)
         typer.echo(documents.text(documents.stack_document(made, found, defaults(made))))
     else:
-        console.show_stack(made, target, console.Screen())
+        tables.show_stack(made, target, output())
 
 
 @app.command()

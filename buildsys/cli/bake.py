@@ -130,17 +130,17 @@ def warm(
 ) -> None:
     """Make and publish every shared node, then prove that nothing selected would be built again."""
     from buildsys.cli.run import Talk, execute
+    from buildsys.cli.screens import output
     from buildsys.project.mirrors import refuse_cache
     from buildsys.project.settings import mask_of, read_settings
     from buildsys.project.workspace import find_workspace
-    from buildsys.report import console
     from buildsys.report.summary import show_warmth
     from buildsys.run import warm
     from buildsys.run.store import open_store
 
     workspace = find_workspace(context.obj)
     if not check:
-        refuse_cache(read_settings(workspace.root))
+        refuse_cache(read_settings(workspace.root), os.environ)
     made, chosen = _chosen(workspace, tuple(names or ()), everything=everything, failed=False)
     targets = warm.targets_of(made, chosen, stacks=stacks)
     options = _options(
@@ -162,7 +162,7 @@ def warm(
         warmth = warm.look(workspace, store, made, targets, os.environ)
     mask = mask_of(workspace.root)
     dead = {node: mask.text(why) for node, why in warmth.dead.items()}
-    show_warmth(replace(warmth, dead=dead, unprobed=mask.text(warmth.unprobed)), console.Screen())
+    show_warmth(replace(warmth, dead=dead, unprobed=mask.text(warmth.unprobed)), output())
     if code or not warmth.complete:
         raise typer.Exit(code or int(ExitCode.FAILED))
 
@@ -176,7 +176,7 @@ def make_report(
 ) -> None:
     """Make the page of a run again from its events."""
     from buildsys.project.workspace import find_workspace
-    from buildsys.report.html.written import write_report
+    from buildsys.report.html.page import write_report
 
     typer.echo(write_report(find_workspace(context.obj), events, output))
 
@@ -227,14 +227,14 @@ def _chosen(
 
 def _make_fresh(workspace: Workspace) -> None:
     """Move the epochs of all layers whose packages age."""
+    from buildsys.cli.screens import diagnostics
     from buildsys.commands import plan, query
     from buildsys.report import tables
-    from buildsys.report.console import Screen
 
     layers = tuple(plan.make_plan(workspace.tree()).epochs)
     changes = query.lock(workspace, os.environ, update=layers, offline=True, check=False, today=date.today())
     moved = [change for change in changes if change.name in layers]
-    tables.show_lock(moved, Screen(typer.get_text_stream("stderr")), nothing="all packages are fresh")
+    tables.show_lock(moved, diagnostics(), nothing="all packages are fresh")
 
 
 def _dry_run(
@@ -244,7 +244,8 @@ def _dry_run(
     options: RunOptions,
     asked: Callable[[], DockerSnapshot] | None,
 ) -> None:
-    from buildsys.report import console
+    from buildsys.cli.screens import output
+    from buildsys.report import tables
     from buildsys.run.decision import decide_published
     from buildsys.run.local import decision_for
     from buildsys.run.store import open_store
@@ -255,7 +256,7 @@ def _dry_run(
     else:
         docker, images = asked()
         decision, _ = decision_for(workspace, docker, made, targets, options, os.environ, images)
-    console.show_actions(decision.plan, decision.actions, console.Screen())
+    tables.show_actions(decision.plan, decision.actions, output())
 
 
 def register(app: typer.Typer) -> None:

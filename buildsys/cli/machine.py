@@ -32,19 +32,19 @@ def environment(
     """Answer with the image of an environment on a stack; it is built only where nobody has yet."""
     from buildsys.buildkit.docker import find_docker
     from buildsys.buildkit.interrupt import Stop
+    from buildsys.cli.screens import diagnostics
     from buildsys.commands import environment
     from buildsys.events.journal import open_journal
     from buildsys.project.mirrors import refuse_cache
     from buildsys.project.settings import read_settings
     from buildsys.project.workspace import find_workspace
-    from buildsys.report import console
     from buildsys.report.live import listener
-    from buildsys.report.summary import failure_lines
+    from buildsys.report.text import failure_lines
     from buildsys.run.store import open_store
 
     workspace = find_workspace(context.obj)
-    refuse_cache(read_settings(workspace.root))
-    talk = console.Screen(typer.get_text_stream("stderr"))
+    refuse_cache(read_settings(workspace.root), os.environ)
+    talk = diagnostics()
     shown = listener(talk.stream, quiet=quiet, verbose=False, environ=os.environ, clock=time.time)
     make = environment.dockerfile_image if dockerfile else environment.environment_image
     request = environment.Request(file=file, stack=on, tag=tag)
@@ -71,10 +71,11 @@ def run_image_tests(
 ) -> None:
     """Run the tests that layers declare in the images that have them."""
     from buildsys.buildkit.docker import find_docker
+    from buildsys.cli.screens import output
     from buildsys.commands import plan
     from buildsys.commands.image_tests import declared_tests, run_tests
     from buildsys.project.workspace import find_workspace
-    from buildsys.report import console
+    from buildsys.report import tables
     from buildsys.run.decision import public_tags
 
     workspace = find_workspace(context.obj)
@@ -83,8 +84,8 @@ def run_image_tests(
     targets = plan.chosen_targets(made, tuple(names or ()), everything=everything)
     tests = declared_tests(made, targets)
     images = {target: tags[0] for target, tags in public_tags(made, targets, os.environ).items() if tags}
-    screen = console.Screen()
-    good = run_tests(docker, workspace, tests, images, lambda result: console.show_test(result, screen))
+    screen = output()
+    good = run_tests(docker, workspace, tests, images, lambda result: tables.show_test(result, screen))
     screen.line(f"{len(tests)} tests of {len(images)} images, {'all passed' if good else 'not all passed'}")
     if not good:
         raise typer.Exit(int(ExitCode.FAILED))
@@ -99,10 +100,11 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Check whether this machine can bake, and say what to do where it cannot."""
+    from buildsys.cli.screens import output
     from buildsys.commands.doctor import exit_code, judge
     from buildsys.commands.probe import look
     from buildsys.project.settings import mask_near
-    from buildsys.report import console, documents
+    from buildsys.report import documents
 
     checks = judge(look(os.environ, registry=registry, builder=builder, directory=context.obj))
     checks = mask_near(context.obj).value(checks, keep=("name",))
@@ -110,7 +112,7 @@ def doctor(
         fields = [{"name": c.name, "state": str(c.state), "found": c.found, "fix": c.fix} for c in checks]
         typer.echo(documents.text({"checks": fields}))
     else:
-        screen = console.Screen()
+        screen = output()
         styles = {"ok": "good", "warning": "bold", "error": "error"}
         for check in checks:
             screen.line(f"{screen.styled(f'{check.state:<8}', styles[check.state])} {check.name:<12} {check.found}")

@@ -21,16 +21,16 @@ def explain(
     json: Json = False,
 ) -> None:
     """Say what a stack or node is made of, who uses it, and why it is built or reused."""
+    from buildsys.cli.screens import output
     from buildsys.commands import query
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
-    from buildsys.report.console import Screen
 
     found = query.explain(query.look(find_workspace(context.obj), os.environ, offline=offline), name)
     if json:
-        typer.echo(documents.text(tables.explanation_document(found)))
+        typer.echo(documents.text(documents.explanation_document(found)))
     else:
-        tables.show_explanation(found, Screen())
+        tables.show_explanation(found, output())
 
 
 def why(
@@ -40,11 +40,11 @@ def why(
     json: Json = False,
 ) -> None:
     """Show how a layer comes into a stack."""
+    from buildsys.cli.screens import output
     from buildsys.commands import plan
     from buildsys.plan.diff import why_path
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
-    from buildsys.report.console import Screen
 
     made, target = plan.single_stack(find_workspace(context.obj), stack)
     path = why_path(made, target, layer)
@@ -52,7 +52,7 @@ def why(
         steps = [{"layer": name, "why": reason} for name, reason in path]
         typer.echo(documents.text({"stack": stack, "layer": layer, "path": steps}))
     else:
-        tables.show_why(stack, layer, path, Screen())
+        tables.show_why(stack, layer, path, output())
     if not path:
         raise typer.Exit(int(ExitCode.INVALID))
 
@@ -63,16 +63,16 @@ def diff(
     json: Json = False,
 ) -> None:
     """Show what the plan of another revision had different: nodes and images, and by which input."""
+    from buildsys.cli.screens import output
     from buildsys.commands import query
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
-    from buildsys.report.console import Screen
 
     made, changes = query.differences(find_workspace(context.obj), revision)
     if json:
-        typer.echo(documents.text({"revision": revision, "changes": tables.changes_document(changes)}))
+        typer.echo(documents.text({"revision": revision, "changes": documents.changes_document(changes)}))
     else:
-        tables.show_changes(made, changes, Screen())
+        tables.show_changes(made, changes, output())
 
 
 def affected(
@@ -82,28 +82,28 @@ def affected(
     json: Json = False,
 ) -> None:
     """List the images that are not what they were at a revision, by comparing keys."""
+    from buildsys.cli.screens import output
     from buildsys.commands import plan, query
     from buildsys.project.revision import ShallowClone
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
-    from buildsys.report.console import Screen
 
     workspace = find_workspace(context.obj)
     note = None
     try:
         made, changes = query.differences(workspace, since)
-        stacks = [each for each in changes if each.kind == "image" and each.word != "removed"]
+        stacks = [each for each in changes if each.kind == "image" and each.change != "removed"]
     except ShallowClone as error:
         made = plan.make_plan(workspace.tree())
-        stacks = tables.everything(made)
+        stacks = query.everything(made)
         note = f"everything counts as affected: {error.message}. {error.hint}"
     if json:
-        document = {"since": since, "note": note, "images": tables.changes_document(stacks)}
+        document = {"since": since, "note": note, "images": documents.changes_document(stacks)}
         typer.echo(documents.text(document))
         return
     if note:
         typer.echo(f"warning: {note}", err=True)
-    tables.show_affected(made, stacks, Screen(), why=why)
+    tables.show_affected(made, stacks, output(), why=why)
 
 
 def graph(
@@ -124,7 +124,7 @@ def graph(
     workspace = find_workspace(context.obj)
     if affected is not None:
         made, changes = query.differences(workspace, affected)
-        words = {each.target: each.word for each in changes if each.word != "removed"}
+        words: dict[str, str] = {each.target: each.change for each in changes if each.change != "removed"}
         only = set(words)
     else:
         found = query.look(workspace, os.environ, offline=offline)
@@ -145,10 +145,10 @@ def lock(
     json: Json = False,
 ) -> None:
     """Resolve what is mutable into buildsys.lock: parent images, unknown checksums, epochs of packages."""
+    from buildsys.cli.screens import output
     from buildsys.commands import query
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
-    from buildsys.report.console import Screen
 
     if names and not update:
         raise typer.BadParameter("names go with --update")
@@ -156,23 +156,23 @@ def lock(
     workspace = find_workspace(context.obj)
     changes = query.lock(workspace, os.environ, update=chosen, offline=offline, check=check, today=date.today())
     if json:
-        typer.echo(documents.text({"entries": tables.lock_document(changes)}))
+        typer.echo(documents.text({"entries": documents.lock_document(changes)}))
     elif not check:
-        tables.show_lock(changes, Screen())
+        tables.show_lock(changes, output())
 
 
 def outdated(context: typer.Context, json: Json = False) -> None:
     """List what moved upstream since it was locked, and packages that have gone stale."""
+    from buildsys.cli.screens import output
     from buildsys.commands import query
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
-    from buildsys.report.console import Screen
 
     changes = query.moved_upstream(find_workspace(context.obj), os.environ, date.today())
     if json:
-        typer.echo(documents.text({"entries": tables.lock_document(changes)}))
+        typer.echo(documents.text({"entries": documents.lock_document(changes)}))
     else:
-        tables.show_lock(changes, Screen(), nothing="nothing has moved")
+        tables.show_lock(changes, output(), nothing="nothing has moved")
 
 
 def register(app: typer.Typer) -> None:

@@ -13,13 +13,11 @@ from buildsys.buildkit.docker import find_docker
 from buildsys.buildkit.failure import Failure
 from buildsys.buildkit.images import DockerSnapshot, pull_image
 from buildsys.buildkit.interrupt import Stop
+from buildsys.cli.screens import output
 from buildsys.errors import BuildsysError
 from buildsys.events.journal import Journal, open_journal
-from buildsys.events.summary import summarise
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
-from buildsys.report.console import Screen
-from buildsys.report.html.written import write_page
 from buildsys.report.live import listener
 from buildsys.report.summary import show_summary
 from buildsys.run import local, publish
@@ -69,14 +67,14 @@ def execute(
         except BuildsysError as error:
             broken, code = error, int(error.exit_code)
         journal.end(code, time.monotonic() - began, stop.signal or 0)
-        summary = summarise(journal.events)
-        is_told = broken is None or bool(summary.ended)
-        page = _page(journal) if is_told else ""
-    if is_told:
+        is_shown = broken is None or any(each.ended for each in journal.model.targets.values())
+        # Drawing a page takes longer than a run with nothing to do; `buildsys report` draws it on demand.
+        page = _page(journal) if is_shown and (code or journal.model.work) else ""
+    if is_shown:
         try:
-            show_summary(summary, Screen(), report=page, command=options.command)
+            show_summary(journal.model, output(), report=page, command=options.command)
         except OSError:
-            # Nobody reads any more, or the disk is full: neither changes how the run ended. Python would complain at
+            # The reader is gone or the disk is full: neither changes how the run ended, and Python would complain at
             # its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if broken is not None:
@@ -85,9 +83,12 @@ def execute(
 
 
 def _page(journal: Journal) -> str:
-    """Write the page of a run, and return where it is, or why it is nowhere."""
+    """Write the page of a run, and return where it is, or why it was not written."""
+    # Late: only the end of a run needs the page.
+    from buildsys.report.html.page import write_page
+
     try:
-        return write_page(journal.run, journal.events)
+        return write_page(journal.run, journal.model)
     except BuildsysError as error:
         return f"not written: {error.message}"
 

@@ -8,12 +8,11 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 
-from buildsys.bake.hcl import Attribute, Block, write
-from buildsys.bake.runtime import Publication, published_attributes
+from buildsys.bake.definition import Definition, Target
+from buildsys.bake.targets import Publication, published
 from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.entitlements import check_paths
 from buildsys.buildkit.failure import Failure, FailureKind
@@ -23,8 +22,9 @@ from buildsys.buildkit.progress import Status, Text
 from buildsys.commands.plan import make_plan
 from buildsys.config.model import Catalog, File, LayerUse, Stack
 from buildsys.config.source import read
-from buildsys.dockerfile.frontend import frontend_problems
-from buildsys.errors import Diagnostic, InvalidInput
+from buildsys.dockerfile.lint import frontend_problems
+from buildsys.dockerfile.parser import Dockerfile
+from buildsys.errors import Diagnostic, InvalidInput, did_you_mean
 from buildsys.events.events import Noted
 from buildsys.events.journal import Journal
 from buildsys.names import CUSTOM_SUFFIX, tag_problem
@@ -133,8 +133,7 @@ def _with_environment(catalog: Catalog, name: str, layer: str, folder: str, dige
 def _stack(catalog: Catalog, name: str) -> Stack:
     found = next((stack for stack in catalog.stacks if stack.name == name), None)
     if found is None:
-        near = get_close_matches(name, [stack.name for stack in catalog.stacks], 1)
-        hint = f"did you mean `{near[0]}`?" if near else "`buildsys list` shows all of them"
+        hint = did_you_mean(name, [stack.name for stack in catalog.stacks], "`buildsys list` shows all of them")
         raise InvalidInput([Diagnostic(message=f"no stack is named `{name}`", hint=hint)])
     return found
 
@@ -187,7 +186,7 @@ def dockerfile_image(
     _check_tag(request)
     real = _real(workspace, request.file)
     text = _read(real, request.file).decode("utf-8", "replace")
-    if diagnostics := frontend_problems(text, str(request.file)):
+    if diagnostics := frontend_problems(Dockerfile.parse(text, str(request.file))):
         raise InvalidInput(diagnostics)
     made = make_plan(
         workspace.tree(),
@@ -269,14 +268,14 @@ def _bake(
     stop: Stop,
     environment: Mapping[str, str],
 ) -> BakeResult:
-    body = (
-        Attribute("context", dockerfile.parent.relative_to(workspace.root).as_posix()),
-        Attribute("dockerfile", dockerfile.name),
-        Attribute("contexts", {"base": f"docker-image://{base}"}),
-        *published_attributes(publication),
+    target = Target(
+        name=TARGET,
+        context=dockerfile.parent.relative_to(workspace.root).as_posix(),
+        dockerfile=dockerfile.name,
+        contexts={"base": f"docker-image://{base}"},
     )
-    file = dockerfile.parent.parent / "custom.hcl"
-    write_whole(file, write([Block("target", (TARGET,), body)]).encode())
+    file = dockerfile.parent.parent / "custom.json"
+    write_whole(file, Definition(targets=(published(target, publication),)).to_json().encode())
     call = BakeCall(
         root=workspace.root,
         files=(file.relative_to(workspace.root).as_posix(),),

@@ -51,7 +51,7 @@ def declared_tests(plan: Plan, targets: tuple[str, ...]) -> tuple[TestRun, ...]:
         )
         for stack in plan.stacks
         if stack.name in targets
-        for each in stack.noded.layered.instances
+        for each in stack.layers
         for test in each.recipe.tests
         if test.when.holds(each.parameters)
     )

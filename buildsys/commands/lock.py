@@ -15,8 +15,7 @@ from buildsys.oci.client import Registry
 from buildsys.oci.download import Unreached, fetched
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Reference
-from buildsys.plan.freshness import stale
-from buildsys.plan.plan import Plan, PlannedParent
+from buildsys.plan.plan import Plan, PlannedParent, stale
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import Settings
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from buildsys.bake.definition import BAKE_FILE, render
+from buildsys.bake.targets import BAKE_FILE, plan_definition
 from buildsys.config.catalog import load
-from buildsys.config.lockfile import LOCK_FILE, OVERLAY_FILE, Lock, overlaid, parse_lock
+from buildsys.config.lockfile import Lock, overlaid, parse_lock
 from buildsys.config.model import Catalog
 from buildsys.errors import Diagnostic, InvalidInput
+from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.plan.keys import without_files
 from buildsys.plan.plan import Plan, plan
 from buildsys.plan.selection import select, stack_named
@@ -50,7 +51,7 @@ def write_plan(workspace: Workspace, *, check: bool) -> Planned:
     given = sorted({path for node in made.nodes for _, path in node.folders})
     if diagnostics := tuple(without_files(made, contents_of(workspace, made, given))):
         raise InvalidInput(diagnostics)
-    text = render(made)
+    text = plan_definition(made).to_hcl()
     if check:
         workspace.check(BAKE_FILE, text, remedy="buildsys plan")
     return Planned(plan=made, text=text, written=not check and workspace.write(BAKE_FILE, text))
@@ -58,9 +59,10 @@ def write_plan(workspace: Workspace, *, check: bool) -> Planned:
 
 def schemas(workspace: Workspace | None, *, check: bool) -> Mapping[str, str]:
     """Return the JSON Schemas by file name; with a workspace write them to `schemas/`, or only check them there."""
-    from buildsys.config.schema import FILES, json_schema
+    from buildsys.config.catalog import SCHEMAS
+    from buildsys.config.schema import json_schema
 
-    found = {f"{name}.schema.json": json_schema(name) for name in FILES}
+    found = {f"{name}.schema.json": json_schema(record) for name, record in SCHEMAS.items()}
     for name, text in found.items() if workspace else ():
         assert workspace is not None
         if check:

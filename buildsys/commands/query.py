@@ -9,10 +9,11 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from buildsys.commands.plan import make_plan
-from buildsys.config.lockfile import LOCK_FILE, OVERLAY_FILE, Lock, lock_text, parse_lock
+from buildsys.config.lockfile import Lock, lock_text, parse_lock
 from buildsys.errors import Diagnostic, Differs, InvalidInput
+from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.plan.actions import BUILD, Action, decide
-from buildsys.plan.diff import Changed, compare, users_of
+from buildsys.plan.diff import Changed, ChangeKind, compare, users_of
 from buildsys.plan.keys import Keys, folders_of, keys_of
 from buildsys.plan.plan import Plan
 from buildsys.plan.selection import select
@@ -39,7 +40,7 @@ def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, ove
     """
     made = make_plan(workspace.tree(), overlay=overlay)
     keys = keys_of(made, contents_of(workspace, made))
-    wanted = [stack.name for stack in made.stacks if not stack.noded.stack.deprecated]
+    wanted = [stack.name for stack in made.stacks if not stack.deprecated]
     if offline:
         return PlannedActions(plan=made, keys=keys, actions=decide(made, keys, {}, {}, wanted))
     if named_prefix(workspace, environ) is None:
@@ -110,7 +111,7 @@ def explain(found: PlannedActions, word: str) -> Explanation:
         key=keyed.key,
         inputs=keyed.inputs,
         action=found.actions[target],
-        below=node.below if node else stack.noded.needs if stack else (),
+        below=node.below if node else stack.below if stack else (),
         users=users_of(found.plan, target) if node else (),
     )
 
@@ -182,3 +183,10 @@ def moved_upstream(workspace: Workspace, environ: Mapping[str, str], today: date
     settings = read_settings(workspace.root, environ)
     with registry_of(settings, environ) as registry:
         return _masked(outdated(made, registry, settings, today), workspace)
+
+
+def everything(plan: Plan) -> list[Changed]:
+    """Return every image as changed, for a revision that cannot be read."""
+    return [
+        Changed(target=stack.name, title=stack.stack, kind="image", change=ChangeKind.ADDED) for stack in plan.stacks
+    ]

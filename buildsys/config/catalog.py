@@ -1,29 +1,28 @@
-"""A source tree as text becomes a catalog in which every reference exists; all mistakes at once."""
+"""A source tree as text becomes a catalog in which every reference exists, or every diagnostic at once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
+from typing import Any
 
-from buildsys.config.layer_folders import load_layer
+from buildsys.config.layers import LAYER, load_layer
 from buildsys.config.model import Catalog, Kind, Layer, Recipe, Stack
-from buildsys.config.schema import StacksFile
-from buildsys.config.schema_diagnostics import parse
+from buildsys.config.schema import Record, parse
 from buildsys.config.source import Source, read
-from buildsys.config.stacks import families, load_stacks
+from buildsys.config.stacks import STACKS, families, load_stacks
 from buildsys.dockerfile.ignore import ignored
-from buildsys.errors import Diagnostic, InvalidInput, Location
-from buildsys.names import layer_problem
+from buildsys.errors import Diagnostic, InvalidInput, Location, did_you_mean
+from buildsys.names import STACKS_FILE, layer_problem
 
-STACKS_FILE = "stacks.yaml"
+SCHEMAS: Mapping[str, Record[Any]] = MappingProxyType({"layer": LAYER, "stacks": STACKS})
 
 
 def load(tree: Mapping[str, str]) -> Catalog:
     """Return the catalog of a tree, which maps each text file's path below the project root to its text.
 
     Read are `stacks.yaml`, every `layers/<name>/layer.yaml` and the Dockerfiles beside it. Raises
-    `InvalidInput` with every mistake of all of them; references are checked once the shapes are right.
+    `InvalidInput` with everything that is wrong in all of them; references are checked once the shapes are right.
     """
     diagnostics: list[Diagnostic] = []
     layers: dict[str, Layer] = {}
@@ -50,7 +49,7 @@ def load(tree: Mapping[str, str]) -> Catalog:
         diagnostics.append(Diagnostic(message=f"`{STACKS_FILE}` is missing", location=Location(file=STACKS_FILE)))
         raise InvalidInput(diagnostics)
     source = _read(tree[STACKS_FILE], STACKS_FILE, diagnostics)
-    shape = parse(source, StacksFile, diagnostics) if source else None
+    shape = parse(source, STACKS, diagnostics) if source else None
     stacks = load_stacks(shape, source, diagnostics) if shape and source else ()
     diagnostics.extend(_references(layers, sources, broken, stacks))
     if diagnostics or shape is None:
@@ -73,18 +72,18 @@ def _read(text: str, path: str, diagnostics: list[Diagnostic]) -> Source | None:
 
 
 def _readable_metadata(layers: Mapping[str, Layer], tree: Mapping[str, str]) -> Iterable[Diagnostic]:
-    """Yield a warning for each layer whose builds can read its layer.yaml, and so depend on every word in it."""
+    """Yield a warning for each layer whose layer.yaml is in its build context: every edit changes the key."""
     for layer in layers.values():
         folder = layer.file.rpartition("/")[0]
         builds = any(recipe.dockerfile for recipe in layer.recipes.values())
         if builds and not ignored(tree.get(f"{folder}/.dockerignore", ""))("layer.yaml"):
-            message = f"the Dockerfile of `{layer.name}` can read its `layer.yaml`, so each word in it makes all anew"
-            hint = f"write a line `layer.yaml`, or `*`, to `{folder}/.dockerignore`"
+            message = f"`{layer.file}` is in the build context, so any edit of it rebuilds the layer"
+            hint = f"add a line `layer.yaml`, or `*`, to `{folder}/.dockerignore`"
             yield Diagnostic(message=message, location=Location(file=layer.file), hint=hint)
 
 
 def _without_recipe(tree: Mapping[str, str]) -> Iterable[Diagnostic]:
-    """Yield a mistake for each folder of `layers/` that has files and no `layer.yaml`."""
+    """Yield a diagnostic for each folder of `layers/` that has files and no `layer.yaml`."""
     folders = {path.split("/")[1] for path in tree if path.startswith("layers/") and path.count("/") >= 2}
     for name in sorted(folders):
         if f"layers/{name}/layer.yaml" not in tree:
@@ -95,7 +94,7 @@ def _without_recipe(tree: Mapping[str, str]) -> Iterable[Diagnostic]:
 def _references(
     layers: Mapping[str, Layer], sources: Mapping[str, Source], broken: set[str], stacks: Iterable[Stack]
 ) -> Iterable[Diagnostic]:
-    """Yield a mistake for each name of a layer that does not exist; layers that could not be read do."""
+    """Yield a diagnostic for each name of a layer that does not exist; layers that could not be read do."""
     provided = {name for layer in layers.values() for name in layer.provides}
     known = {*layers, *broken, *provided}
     for stack in stacks:
@@ -121,16 +120,16 @@ def _recipe_references(
         ("requires", recipe.requires),
         ("after", recipe.after),
         ("conflicts", recipe.conflicts),
-        ("checks", tuple(check.layer for check in recipe.checks)),
+        ("checks", tuple(need.partition(".")[0] for check in recipe.checks for need in check.needs)),
         ("parameters", tuple(p.source.layer for p in recipe.parameters.values() if p.source)),
     ):
         for name in names:
             if name not in known:
                 what = f"layer `{recipe.layer}`: `{word}` names `{name}`"
                 yield _no_layer(what, name, known, _mention(source, recipe.flavour, word, name))
-    toolchain = recipe.toolchain.layer
-    if toolchain is None:
+    if recipe.toolchain is None:
         return
+    toolchain = recipe.toolchain.layer
     location = _mention(source, recipe.flavour, "toolchain", toolchain)
     if toolchain not in known:
         yield _no_layer(f"layer `{recipe.layer}` has the toolchain `{toolchain}`", toolchain, known, location)
@@ -159,6 +158,4 @@ def _mention(source: Source, flavour: str, word: str, name: str) -> Location:
 
 
 def _no_layer(what: str, name: str, known: set[str], location: Location) -> Diagnostic:
-    near = get_close_matches(name, sorted(known), 1)
-    hint = f"did you mean `{near[0]}`?" if near else None
-    return Diagnostic(message=f"{what}, which does not exist", location=location, hint=hint)
+    return Diagnostic(message=f"{what}, which does not exist", location=location, hint=did_you_mean(name, known))

@@ -1,167 +1,254 @@
-"""One flavour of a `layer.yaml`, with its Dockerfile, becomes a recipe."""
+"""A folder of `layers/` becomes a layer: one whole recipe for each flavour of its `layer.yaml`, with its Dockerfile."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
 from types import MappingProxyType
+from typing import Any
 
-from buildsys.config.arguments import check_declared, check_inputs
-from buildsys.config.fields import (
-    read_arguments,
-    read_checks,
-    read_downloads,
-    read_environment,
-    read_healthcheck,
-    read_labels,
-    read_packages,
-    read_parent,
-    read_tests,
-    read_toolchain,
-    read_user,
-    read_weight,
-    read_words,
-    read_workdir,
-)
-from buildsys.config.model import OS, Kind, ParameterType, Recipe
+from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
+from buildsys.config.fields import LINE, NAME, NAMES, NOTHING, TEXT
+from buildsys.config.model import OS, RECIPE_FIELDS, Kind, Layer, ParameterType, Recipe, RecipeFields
+from buildsys.config.schema import Record, nullable, optional, parse, required
 from buildsys.config.scope import Scope
+from buildsys.config.shapes import Dictionary, Nullable
+from buildsys.config.source import Path, Source
 from buildsys.dockerfile import lint
-from buildsys.names import context_problem
+from buildsys.dockerfile.parser import Dockerfile
+from buildsys.errors import Diagnostic, did_you_mean
+from buildsys.names import (
+    OWN_ARGUMENTS,
+    PLATFORM_ARGUMENTS,
+    argument_problem,
+    context_problem,
+    is_switch,
+    layer_problem,
+)
 from buildsys.texts import shown
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def load_recipe(name: str, flavour: str, scope: Scope, tree: Mapping[str, str]) -> Recipe | None:
-    """Return the recipe, or None after adding every mistake to the scope; `tree` maps path to text."""
-    before = len(scope.diagnostics)
-    kind_name, _ = scope.get("kind")
-    if kind_name is None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerFile(RecipeFields):
+    """A layer: a reusable recipe for images."""
+
+    description: str = required(TEXT, "one line")
+    licence: str = required(LINE, "of what the layer installs")
+    provides: tuple[str, ...] = optional(NAMES, (), "other names that it answers to")
+    flavours: Mapping[str, RecipeFields] = optional(
+        Dictionary(Nullable(RECIPE_FIELDS, RecipeFields()), key=NAME), NOTHING
+    )
+    default_flavour: str | None = nullable(NAME, None)
+
+
+LAYER = Record(LayerFile, "LayerFile")
+
+
+def load_layer(name: str, source: Source, tree: Mapping[str, str], diagnostics: list[Diagnostic]) -> Layer | None:
+    """Return a layer, or None after adding everything that is wrong with its `layer.yaml` and Dockerfiles.
+
+    `tree` maps every text file of the project to its text. References to other layers are not looked at.
+    """
+    before = len(diagnostics)
+    file = parse(source, LAYER, diagnostics)
+    if file is None:
+        return None
+
+    @cache
+    def dockerfile(path: str) -> Dockerfile | None:
+        return Dockerfile.parse(tree[path], path) if path in tree else None
+
+    recipes: dict[str, Recipe] = {}
+    for flavour in file.flavours or [""]:
+        own = file.flavours.get(flavour, RecipeFields())
+        scope = Scope(file, flavour, own, source=source, diagnostics=diagnostics)
+        if recipe := _recipe(name, scope, dockerfile):
+            recipes[flavour] = recipe
+    for index, provided in enumerate(file.provides):
+        if problem := layer_problem(provided):
+            diagnostics.append(Diagnostic(message=problem, location=source.location(("provides", index))))
+    default = file.default_flavour or next(iter(file.flavours), "")
+    if default not in (file.flavours or [""]):
+        message = f"`default_flavour` is `{default}`, which is not a flavour of this layer"
+        location, hint = source.location(("default_flavour",)), did_you_mean(default, file.flavours)
+        diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
+    if len(diagnostics) > before:
+        return None
+    return Layer(
+        name=name,
+        file=source.file,
+        recipes=MappingProxyType(recipes),
+        default_flavour=default,
+        provides=file.provides,
+    )
+
+
+def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None]) -> Recipe | None:
+    """Return the recipe of a flavour, or None after adding everything that is wrong to the scope."""
+    before, said, flavour = len(scope.diagnostics), scope.said, scope.flavour
+    if said.kind is None:
         scope.wrong("`kind` is missing", ("flavours", flavour) if flavour else (), key=True)
         return None
-    kind = Kind(str(kind_name))
-    prefix, prefix_path = scope.get("prefix")
-    requires, after = scope.strings("requires"), scope.strings("after")
-    packages = read_packages(scope, kind)
-    downloads = read_downloads(scope)
-    folder = scope.source.file.rpartition("/")[0]
-    file = _dockerfile_name(scope, folder, kind, tree)
-    if kind is Kind.ARTIFACT and prefix is None:
+    scope.check()
+    _check_kind(scope, said.kind)
+    _check_downloads(scope)
+    dockerfile = _dockerfile(scope, said.kind, read)
+    _check_inputs(scope, dockerfile.declared if dockerfile else ())
+    contexts = _contexts(scope, said.kind)
+    if dockerfile:
+        _check_dockerfile(scope, said.kind, dockerfile, contexts)
+    _check_unused(scope)
+    if len(scope.diagnostics) > before:
+        return None
+    values = {each.name: getattr(said, each.name) for each in fields(RecipeFields)}
+    added: dict[str, Any] = {
+        "layer": name,
+        "flavour": flavour,
+        "file": scope.source.file,
+        "platforms": said.platforms or ("linux/amd64",),
+        "dockerfile": None,
+    }
+    if dockerfile:
+        added |= {
+            "dockerfile": dockerfile.file,
+            "declared": frozenset(dockerfile.declared),
+            "references": frozenset(each.name for each in dockerfile.references),
+            "added_layers": dockerfile.added_layers,
+        }
+    return Recipe(**{**values, **added})
+
+
+def _check_kind(scope: Scope, kind: Kind) -> None:
+    if kind is Kind.ARTIFACT and scope.said.packages:
+        scope.wrong("an artifact cannot add packages to the system", ("packages",), key=True)
+    if kind is Kind.ARTIFACT and scope.said.prefix is None:
         scope.wrong("an artifact needs a `prefix`", (), hint="the one path that it owns, such as `/opt/tool`")
-    if kind is not Kind.ARTIFACT and prefix is not None:
-        scope.wrong(f"a {kind} layer has no `prefix`, only an artifact owns a path", prefix_path, key=True)
-    declared, references = _read_dockerfile(scope, kind, file, tree[file] if file else "")
-    recipe = Recipe(
-        layer=name,
-        flavour=flavour,
-        file=scope.source.file,
-        description=str(scope.get("description")[0]),
-        kind=kind,
-        licence=str(scope.get("licence")[0]),
-        platforms=scope.strings("platforms") or ("linux/amd64",),
-        requires=requires,
-        after=after,
-        conflicts=scope.strings("conflicts"),
-        order=_integer(scope.get("order")[0]),
-        accelerator=_optional(scope.get("accelerator")[0]),
-        prefix=_optional(prefix),
-        toolchain=read_toolchain(scope),
-        dockerfile=file,
-        arguments=read_arguments(scope),
-        declared=declared,
-        references=references,
-        parameters=MappingProxyType(scope.parameters),
-        packages=packages,
-        parent=read_parent(scope),
-        downloads=MappingProxyType(downloads),
-        environment=read_environment(scope),
-        labels=MappingProxyType(read_labels(scope)),
-        ports=scope.strings("ports"),
-        user=read_user(scope),
-        workdir=read_workdir(scope),
-        entrypoint=read_words(scope, "entrypoint"),
-        command=read_words(scope, "command"),
-        healthcheck=read_healthcheck(scope),
-        checks=read_checks(scope),
-        freshness=_optional(scope.get("freshness")[0]),
-        tests=read_tests(scope),
-        weight=read_weight(scope),
-    )
-    _check_unused(scope, flavour)
-    return recipe if len(scope.diagnostics) == before else None
+    if kind is not Kind.ARTIFACT and scope.said.prefix is not None:
+        scope.wrong(f"a {kind} layer has no `prefix`, only an artifact owns a path", ("prefix",), key=True)
 
 
-def _read_dockerfile(scope: Scope, kind: Kind, file: str | None, text: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Check the Dockerfile and return the arguments that it declares and the contexts that it names."""
-    declared = lint.declared_arguments(text)
-    check_inputs(scope, declared)
-    contexts = _contexts(scope, kind)
-    if file is None:
-        return frozenset(), frozenset()
-    prefix = scope.get("prefix")[0]
-    scope.diagnostics.extend(lint.problems(text, file, contexts))
-    if kind is Kind.ARTIFACT and prefix is not None:
-        scope.diagnostics.extend(lint.artifact_problems(text, file, str(prefix)))
-    references = frozenset(each.name for each in lint.references(text))
-    check_declared(scope, declared, file, text)
-    scope.used.update(name for name, p in scope.parameters.items() if p.argument in declared)
-    scope.used.update(references & scope.parameters.keys())
-    return frozenset(declared), references
+def _check_downloads(scope: Scope) -> None:
+    for name, variants in scope.said.downloads.items():
+        for index, download in enumerate(variants):
+            path = ("downloads", name, index)
+            if download.sha256 is None and not download.reason:
+                scope.wrong("`sha256: unknown` needs a `reason`", path)
+            if any(credentials_in(download.url)):
+                scope.wrong(f"the address {IN_HISTORY}", (*path, "url"), NO_CREDENTIALS)
+
+
+def _dockerfile(scope: Scope, kind: Kind, read: Callable[[str], Dockerfile | None]) -> Dockerfile | None:
+    """Return the Dockerfile, None where there is none."""
+    folder, name = scope.source.file.rpartition("/")[0], scope.said.dockerfile
+    if name is not None and not _FILE_NAME.fullmatch(name):
+        scope.wrong(f"`{shown(name)}` is not the name of a file in `{folder}`", ("dockerfile",))
+        return None
+    file = f"{folder}/{name or 'Dockerfile'}"
+    found = read(file)
+    if found is not None:
+        return found
+    if name is not None:
+        scope.wrong(f"`{file}` does not exist", ("dockerfile",))
+    elif kind is not Kind.SYSTEM:
+        who = "an artifact" if kind is Kind.ARTIFACT else f"a {kind}"
+        scope.wrong(f"`{file}` is missing, and {who} needs it", ("kind",))
+    return None
+
+
+def _check_dockerfile(scope: Scope, kind: Kind, dockerfile: Dockerfile, contexts: frozenset[str]) -> None:
+    """Check the Dockerfile, and note the parameters that it uses."""
+    scope.diagnostics.extend(lint.problems(dockerfile, contexts))
+    if kind is Kind.ARTIFACT and scope.said.prefix is not None:
+        scope.diagnostics.extend(lint.artifact_problems(dockerfile, scope.said.prefix))
+    _check_declared(scope, dockerfile)
+    scope.used.update(name for name, each in scope.parameters.items() if each.argument in dockerfile.declared)
+    scope.used.update(each.name for each in dockerfile.references)
 
 
 def _contexts(scope: Scope, kind: Kind) -> frozenset[str]:
+    """Return the contexts that a Dockerfile may name."""
     folders = set()
-    for field in ("requires", "after"):
-        for index, name in enumerate(scope.strings(field)):
+    for field, layers in (("requires", scope.said.requires), ("after", scope.said.after)):
+        for index, name in enumerate(layers):
             if problem := context_problem(name):
-                scope.wrong(problem, (*scope.get(field)[1], index))
-    others = {*scope.strings("requires"), *scope.strings("after")} - {OS}
-    for name, _, path in scope.fields.joined("parameters"):
-        if scope.parameters[name].type is not ParameterType.FOLDER:
+                scope.wrong(problem, (field, index))
+    others = {*scope.said.requires, *scope.said.after} - {OS}
+    for name, parameter in scope.parameters.items():
+        if parameter.type is not ParameterType.FOLDER:
             continue
         folders.add(name)
         problem = context_problem(name)
         if name in others and kind is Kind.ARTIFACT:
             problem = f"`{name}` is the context of the layer `{name}`"
         if problem:
-            scope.wrong(f"the folder `{name}` would be a context of that name: {problem}", path, key=True)
+            message = f"the folder `{name}` would be a context of that name: {problem}"
+            scope.wrong(message, ("parameters", name), key=True)
     if kind is not Kind.ARTIFACT:
         return frozenset({"base", "mirrors", *folders})
     return frozenset({"toolchain", "mirrors", *others, *folders})
 
 
-def _dockerfile_name(scope: Scope, folder: str, kind: Kind, tree: Mapping[str, str]) -> str | None:
-    value, path = scope.get("dockerfile")
-    if value is not None and not _FILE_NAME.fullmatch(str(value)):
-        scope.wrong(f"`{shown(str(value))}` is not the name of a file in `{folder}`", path)
-        return None
-    file = f"{folder}/{value or 'Dockerfile'}"
-    if file in tree:
-        return file
-    if value is not None:
-        scope.wrong(f"`{file}` does not exist", path)
-    elif kind is not Kind.SYSTEM:
-        scope.wrong(f"`{file}` is missing, and {_a(kind)} needs it", ("kind",))
-    return None
+def _check_unused(scope: Scope) -> None:
+    where = f"flavour `{scope.flavour}`" if scope.flavour else "this layer"
+    for name, parameter in scope.parameters.items():
+        if name in scope.used or parameter.label or parameter.type is ParameterType.FOLDER:
+            continue
+        # A common parameter may be there for another flavour.
+        if not scope.flavour or scope.in_flavour("parameters", name):
+            scope.wrong(f"nothing in {where} uses the parameter `{name}`", ("parameters", name), key=True)
 
 
-def _a(kind: Kind) -> str:
-    return "an artifact" if kind is Kind.ARTIFACT else f"a {kind}"
+def _check_inputs(scope: Scope, declared: Collection[str]) -> None:
+    """Add a diagnostic for each input whose argument is not its own: another input would take its value's place."""
+    taken: dict[str, str] = {}
+    for argument, what, path in _inputs(scope, declared):
+        first = taken.setdefault(argument, what)
+        if problem := argument_problem(argument):
+            scope.wrong(f"{what} has a reserved name: {problem}", path, "give it another name", key=True)
+        elif first != what:
+            scope.wrong(f"{what} and {first} would both be the argument `{argument}`", path, key=True)
 
 
-def _check_unused(scope: Scope, flavour: str) -> None:
-    for name, _, path in scope.fields.joined("parameters"):
-        parameter = scope.parameters[name]
-        if name not in scope.used and not parameter.label and parameter.type is not ParameterType.FOLDER:
-            where = f"flavour `{flavour}`" if flavour else "this layer"
-            if flavour and path[0] != "flavours":
-                continue
-            scope.wrong(f"nothing in {where} uses the parameter `{name}`", path, key=True)
+def _inputs(scope: Scope, declared: Collection[str]) -> Iterator[tuple[str, str, Path]]:
+    """Yield the argument, the words for a message, and the place of each input of the layer."""
+    for name, parameter in scope.parameters.items():
+        # A folder is a context, and an argument only where the Dockerfile asks for its path.
+        if (
+            parameter.type is not ParameterType.FOLDER
+            or parameter.argument in declared
+            or is_switch(parameter.argument)
+        ):
+            yield parameter.argument, f"the parameter `{name}`", ("parameters", name)
+    for name in scope.said.downloads:
+        for argument in _download_arguments(name):
+            yield argument, f"the download `{name}`", ("downloads", name)
+    for index, arguments in enumerate(scope.said.arguments):
+        for name in arguments.lines:
+            yield name, f"the lines of `{name}`", ("arguments", index, "lines", name)
 
 
-def _optional(value: object) -> str | None:
-    return None if value is None else str(value)
+def _download_arguments(name: str) -> tuple[str, str]:
+    """Return the arguments of a download: its address and its checksum."""
+    word = name.upper().replace("-", "_")
+    return f"{word}_URL", f"{word}_SHA256"
 
 
-def _integer(value: object) -> int:
-    return value if isinstance(value, int) else 0
+def _check_declared(scope: Scope, dockerfile: Dockerfile) -> None:
+    """Add a diagnostic for each argument that nothing sets, and each download that the Dockerfile does not declare."""
+    declared = dockerfile.declared
+    known = {argument for argument, _, _ in _inputs(scope, declared)} | OWN_ARGUMENTS | PLATFORM_ARGUMENTS
+    for name in scope.said.downloads:
+        address, checksum = _download_arguments(name)
+        if address not in declared or checksum not in declared:
+            message = f"`{dockerfile.file}` does not declare `{address}` and `{checksum}`"
+            scope.wrong(message, ("downloads", name), key=True)
+    first = {each.name: each for each in reversed(dockerfile.arguments)}
+    for name, has_default in declared.items():
+        if name not in known and not has_default:
+            message = f"`ARG {name}` is neither a parameter nor a download of this layer, and has no default"
+            location = lint.argument_location(dockerfile, first[name])
+            scope.diagnostics.append(Diagnostic(message=message, location=location, hint=did_you_mean(name, known)))

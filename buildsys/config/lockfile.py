@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from buildsys.config.source import Data, Source, read
+from buildsys.config.fields import NOTHING, TEXT, TEXTS
+from buildsys.config.schema import Record, nullable, optional, parse, required
+from buildsys.config.shapes import Converted, Dictionary, Integer, Shape, Text
+from buildsys.config.source import read
 from buildsys.errors import Diagnostic, InvalidInput
+from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.oci.reference import name_of
 
-LOCK_FILE = "buildsys.lock"
-OVERLAY_FILE = "buildsys.lock.local"
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_DIGEST: Shape[str | None] = Converted(
+    Text(form=r"^(sha256:[0-9a-f]{64}|unknown)$"), lambda text: None if text == "unknown" else text
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,14 +25,16 @@ class LockedParent:
     """A parent image: `reference` has no digest; `digest` is None where it is unknown, `reason` says why.
 
     `digest` is that of the index where the image has one, `platforms` those of its manifests; `source` is where the
-    digest was found if not in a registry.
+    digest was found if not in a registry. A file may list `images`, of which the first is the reference. `local` are
+    the entries of an overlay.
     """
 
-    reference: str
-    digest: str | None
-    reason: str | None = None
-    source: str | None = None
-    platforms: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    reference: str = optional(TEXT, "")
+    digest: str | None = required(_DIGEST)
+    reason: str | None = nullable(TEXT, None)
+    source: str | None = nullable(TEXT, None)
+    platforms: Mapping[str, str] = nullable(Dictionary(Text(form="^sha256:[0-9a-f]{64}$")), NOTHING)
+    images: tuple[str, ...] = optional(TEXTS, ())
     local: bool = False
 
     @property
@@ -44,59 +49,49 @@ class LockedParent:
 class LockedDownload:
     """What an address gave whose checksum its layer does not know; `size` is in bytes."""
 
-    sha256: str
-    size: int
+    sha256: str = required(Text(form="^[0-9a-f]{64}$"))
+    size: int = required(Integer(0))
+
+
+def _version_problem(version: str) -> str | None:
+    return None if version == "1" else "`1`, the version that this buildsys reads"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lock:
-    """The lock of a project; `epochs` maps a layer with `freshness` to the day it was last made fresh.
+    """The lock of a project; `epochs` maps a layer with `freshness` to the day of its last refresh.
 
     `downloads` maps address to what it gave.
     """
 
-    parents: Mapping[str, LockedParent] = field(default_factory=lambda: MappingProxyType({}))
-    epochs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    downloads: Mapping[str, LockedDownload] = field(default_factory=lambda: MappingProxyType({}))
+    version: str = required(Text(rule=_version_problem), default="1")
+    parents: Mapping[str, LockedParent] = nullable(Dictionary(Record(LockedParent, "LockedParent")), NOTHING)
+    epochs: Mapping[str, str] = nullable(Dictionary(Text(form=r"^\d{4}-\d{2}-\d{2}$")), NOTHING)
+    downloads: Mapping[str, LockedDownload] = nullable(Dictionary(Record(LockedDownload, "LockedDownload")), NOTHING)
+
+
+_LOCK = Record(Lock, "Lock")
 
 
 def parse_lock(text: str, file: str = LOCK_FILE) -> Lock:
-    """Return what a lock file says; raises `InvalidInput` with every mistake."""
+    """Return what a lock file says; raises `InvalidInput` with everything that is wrong."""
     source = read(text, file)
     diagnostics: list[Diagnostic] = []
-    data = source.data if isinstance(source.data, dict) else {}
-    if data.get("version") != "1":
-        message = f"the lock has version `{data.get('version')}`, this buildsys reads version `1`"
-        diagnostics.append(Diagnostic(message=message, location=source.location(("version",))))
+    lock = parse(source, _LOCK, diagnostics)
     parents = {}
-    for name, entry in _mapping(data.get("parents")).items():
-        found = _parent(name, entry, source, diagnostics)
-        if found:
-            parents[name] = replace(found, local=file == OVERLAY_FILE)
-    epochs = {}
-    for name, value in _mapping(data.get("epochs")).items():
-        if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
-            epochs[name] = value
-        else:
-            message = f"the epoch of `{name}` is not a day such as `2026-01-31`"
-            diagnostics.append(Diagnostic(message=message, location=source.location(("epochs", name))))
-    downloads = {}
-    for address, entry in _mapping(data.get("downloads")).items():
-        fields = _mapping(entry)
-        sha256, size = fields.get("sha256"), fields.get("size")
-        if isinstance(sha256, str) and re.fullmatch(r"[0-9a-f]{64}", sha256) and str(size).isdecimal():
-            downloads[address] = LockedDownload(sha256=sha256, size=int(str(size)))
-        else:
-            message = f"the entry `{address}` needs a `sha256` of 64 hexadecimal digits and a `size`"
-            diagnostics.append(Diagnostic(message=message, location=source.location(("downloads", address))))
-    for key in data:
-        if key not in ("version", "parents", "epochs", "downloads"):
-            diagnostics.append(Diagnostic(message=f"unknown key `{key}`", location=source.key_location((key,))))
-    if diagnostics:
+    for name, parent in lock.parents.items() if lock else ():
+        location = source.location(("parents", name))
+        reference = parent.images[0] if parent.images else parent.reference
+        if not reference:
+            message = f"the entry `{name}` needs a `reference`, or `images`"
+            diagnostics.append(Diagnostic(message=message, location=location))
+        if parent.digest is None and parent.reason is None:
+            message = f"the digest of `{name}` is unknown, and no `reason` says why"
+            diagnostics.append(Diagnostic(message=message, location=location))
+        parents[name] = replace(parent, reference=reference, images=(), local=file == OVERLAY_FILE)
+    if diagnostics or lock is None:
         raise InvalidInput(diagnostics)
-    return Lock(
-        parents=MappingProxyType(parents), epochs=MappingProxyType(epochs), downloads=MappingProxyType(downloads)
-    )
+    return replace(lock, parents=MappingProxyType(parents))
 
 
 def overlaid(lock: Lock, overlay: Lock) -> Lock:
@@ -106,39 +101,6 @@ def overlaid(lock: Lock, overlay: Lock) -> Lock:
         epochs=MappingProxyType({**lock.epochs, **overlay.epochs}),
         downloads=MappingProxyType({**lock.downloads, **overlay.downloads}),
     )
-
-
-def _parent(name: str, entry: Data, source: Source, diagnostics: list[Diagnostic]) -> LockedParent | None:
-    location = source.location(("parents", name))
-    fields = _mapping(entry)
-    digest, reason = fields.get("digest"), fields.get("reason")
-    images = fields.get("images")
-    reference = images[0] if isinstance(images, list) and images else fields.get("reference")
-    if not isinstance(reference, str) or not isinstance(digest, str):
-        message = f"the entry `{name}` needs `images` or a `reference`, and a `digest`"
-        diagnostics.append(Diagnostic(message=message, location=location))
-        return None
-    if digest == "unknown":
-        if not isinstance(reason, str):
-            message = f"the digest of `{name}` is unknown, and no `reason` says why"
-            diagnostics.append(Diagnostic(message=message, location=location))
-        return LockedParent(reference=reference, digest=None, reason=str(reason))
-    if not _DIGEST.fullmatch(digest):
-        message = f"`{digest}` is neither `unknown` nor `sha256:` and 64 hexadecimal digits"
-        diagnostics.append(Diagnostic(message=message, location=source.location(("parents", name, "digest"))))
-        return None
-    written = fields.get("source")
-    platforms = {key: str(value) for key, value in _mapping(fields.get("platforms")).items()}
-    return LockedParent(
-        reference=reference,
-        digest=digest,
-        source=written if isinstance(written, str) else None,
-        platforms=MappingProxyType(platforms),
-    )
-
-
-def _mapping(value: Data) -> Mapping[str, Data]:
-    return value if isinstance(value, dict) else {}
 
 
 def lock_text(lock: Lock) -> str:

@@ -1,13 +1,14 @@
-"""The values that phases share: parameters, recipes, layers, stacks, and the catalog that holds them."""
+"""The values that a project declares and that phases share: parameters, recipes, layers, stacks, and their catalog."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Any
 
+from buildsys.config import fields
+from buildsys.config.schema import Record, key_name, location_of, nullable, optional, required
+from buildsys.config.shapes import Boolean, Choice, Converted, Dictionary, Either, Integer, Many, Text
 from buildsys.errors import Diagnostic, Location
 
 SCHEMA_VERSION = 1
@@ -16,12 +17,8 @@ OS = "os"
 LINK = "link:"
 
 
-def _nothing() -> Mapping[str, Any]:
-    return MappingProxyType({})
-
-
 class Kind(StrEnum):
-    """What a layer's node stands on: the system below it, a toolchain, or a parent image alone."""
+    """The base of a layer's node: the system below it, a toolchain, or a parent image alone."""
 
     SYSTEM = "system"
     ARTIFACT = "artifact"
@@ -49,6 +46,17 @@ class When:
         return all(parameters.get(name) in allowed for name, allowed in self.values)
 
 
+def _when(values: Mapping[str, tuple[str, ...]]) -> When:
+    return When(values=tuple(sorted(values.items())))
+
+
+CONDITION = Converted(fields.VALUES, _when)
+
+
+def _condition() -> When:
+    return optional(CONDITION, When(), "parameter names and their values")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParameterSource:
     """A parameter of another layer of the stack, and the filter that its value goes through."""
@@ -58,18 +66,32 @@ class ParameterSource:
     filter: str | None = None
 
 
+def _source(text: str) -> ParameterSource:
+    layer, _, rest = text.partition(".")
+    parameter, _, chosen = rest.partition("|")
+    return ParameterSource(layer=layer, parameter=parameter, filter=chosen or None)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parameter:
-    """A declared input of a layer; `source` gives its value if none is set."""
+    """A declared input of a layer.
 
-    name: str
-    description: str
-    type: ParameterType = ParameterType.STRING
-    default: str | None = None
-    values: tuple[str, ...] = ()
-    pattern: str | None = None
-    source: ParameterSource | None = None
-    label: bool = False
+    `source` gives its value if none is set.
+    """
+
+    name: str = key_name()
+    description: str = required(fields.TEXT, "what it is for")
+    type: ParameterType = optional(Choice(ParameterType), ParameterType.STRING)
+    default: str | None = nullable(Converted(fields.ONE_OR_MORE, " ".join), None, "value where a stack sets none")
+    values: tuple[str, ...] = optional(fields.TEXTS, (), "the only values allowed")
+    pattern: str | None = nullable(fields.TEXT, None, "regular expression for the whole value")
+    source: ParameterSource | None = nullable(
+        Converted(Text(form=r"^[a-z0-9-]+\.[a-z0-9_-]+(\|[a-z]+)?$"), _source),
+        None,
+        "`layer.parameter` or `layer.parameter|filter`, taken where no value is set",
+        key="from",
+    )
+    label: bool = optional(Boolean(), False, "its value is part of the names of nodes")
 
     @property
     def argument(self) -> str:
@@ -79,105 +101,169 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Packages:
-    """Packages of the operating system, in force under a condition."""
+    """Packages of the operating system."""
 
-    names: tuple[str, ...]
-    when: When = When()
+    names: tuple[str, ...] = required(fields.PACKAGES)
+    when: When = _condition()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arguments:
-    """Lines for arguments of the Dockerfile, under a condition; an argument gets the lines of all that hold."""
+    """Lines for arguments of the Dockerfile.
 
-    lines: Mapping[str, tuple[str, ...]]
-    when: When = When()
+    An argument gets the lines of all whose condition holds.
+    """
+
+    lines: Mapping[str, tuple[str, ...]] = required(fields.LINES)
+    when: When = _condition()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Download:
-    """A file that a build fetches; `sha256` is None where no source gives it, `reason` says why.
+    """A file that a build fetches.
 
-    `place` is where its checksum stands, or is said to be unknown.
+    `sha256` is None where no source gives it, and `reason` says why. `location` is that of the checksum.
     """
 
-    url: str
-    sha256: str | None
-    reason: str | None = None
-    when: When = When()
-    location: Location = field(default=Location(file=""), compare=False)
+    url: str = required(fields.URL)
+    sha256: str | None = required(fields.SHA256)
+    reason: str | None = nullable(fields.TEXT, None, "why the checksum is unknown")
+    when: When = _condition()
+    location: Location = location_of("sha256")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
-    """What a layer does to the image's variables, under a condition; lists are in order of mention."""
+    """What a layer does to the variables of an image.
 
-    set: Mapping[str, str] = field(default_factory=_nothing)
-    prepend: Mapping[str, tuple[str, ...]] = field(default_factory=_nothing)
-    append: Mapping[str, tuple[str, ...]] = field(default_factory=_nothing)
-    when: When = When()
+    Lists are in order of mention.
+    """
+
+    set: Mapping[str, str] = optional(fields.VARIABLES, fields.NOTHING)
+    prepend: Mapping[str, tuple[str, ...]] = optional(fields.PARTS, fields.NOTHING)
+    append: Mapping[str, tuple[str, ...]] = optional(fields.PARTS, fields.NOTHING)
+    when: When = _condition()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """A demand on another layer of the stack: `specifier` is a version range for its parameter."""
+    """A demand on other layers of the stack.
 
-    layer: str
-    parameter: str
-    specifier: str
-    message: str | None = None
-    when: When = When()
+    `needs` maps `layer.parameter` to a version range.
+    """
+
+    needs: Mapping[str, str] = required(Dictionary(fields.TEMPLATE, key=Text(form=r"^[a-z0-9-]+\.[a-z0-9_-]+$")))
+    message: str | None = nullable(fields.TEXT, None)
+    when: When = _condition()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageTest:
-    """A command that must end with 0 in an image and print `expect` somewhere."""
+    """A command that is run in every image that has the layer.
 
-    run: str
-    expect: str | None = None
-    when: When = When()
+    It must end with 0 and print `expect` somewhere.
+    """
+
+    run: str = required(fields.TEMPLATE)
+    expect: str | None = nullable(fields.TEMPLATE, None)
+    when: When = _condition()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Healthcheck:
-    """How docker sees whether a container does its work; durations in milliseconds, None leaves docker's default."""
+    """How docker sees whether a container does its work.
 
-    command: tuple[str, ...]
-    interval: int | None = None
-    timeout: int | None = None
-    start_period: int | None = None
-    retries: int | None = None
+    Durations are in milliseconds; None leaves docker's default.
+    """
+
+    command: tuple[str, ...] = required(Many(fields.TEMPLATE, least=1), "a command and its words, run without a shell")
+    interval: int | None = nullable(fields.DURATION, None, "between two checks, such as `30s`")
+    timeout: int | None = nullable(fields.DURATION, None, "after which a check has failed")
+    start_period: int | None = nullable(fields.DURATION, None, "in which a failed check does not count")
+    retries: int | None = nullable(Integer(1), None, "failed checks in a row that make it unhealthy")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parent:
-    """The image that a chain of system layers starts from: its name, and references to try in order."""
+    """The image that a chain of system layers starts from."""
 
-    name: str
-    images: tuple[str, ...]
+    name: str = required(fields.PARENT_NAME)
+    images: tuple[str, ...] = required(fields.IMAGES, "sources of the same image, tried in order")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ToolchainUse:
-    """The toolchain that an artifact is made on; without a layer it is the one of the stack's `os`."""
+class Toolchain:
+    """A fixed toolchain."""
 
-    layer: str | None = None
-    parameters: Mapping[str, str] = field(default_factory=_nothing)
+    layer: str = required(fields.NAME)
+    parameters: Mapping[str, str] = optional(Dictionary(fields.TEMPLATE, key=fields.PARAMETER_NAME), fields.NOTHING)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Weight:
-    """What building takes: `memory` and `disk` in bytes, `minutes` where no run has recorded it; 0 is unknown."""
+    """What building a layer takes, so that a run does not start more at once than the builder can bear.
 
-    memory: int = 0
-    disk: int = 0
-    minutes: int = 0
+    Memory and disk are in bytes; 0 is unknown.
+    """
+
+    memory: int = nullable(fields.SIZE, 0, "at its highest, such as `4 GB`")
+    disk: int = nullable(fields.SIZE, 0, "while it is built, such as `10 GB`")
+    minutes: int = nullable(Integer(1), 0, "what it takes, where no run has recorded it yet")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
+class RecipeFields:
+    """What a layer, or one flavour of it, may say."""
+
+    description: str | None = nullable(fields.TEXT, None)
+    kind: Kind | None = nullable(Choice(Kind), None)
+    licence: str | None = nullable(fields.LINE, None)
+    platforms: tuple[str, ...] = nullable(Many(fields.PLATFORM), ())
+    requires: tuple[str, ...] = nullable(fields.NAMES, ())
+    after: tuple[str, ...] = nullable(fields.NAMES, ())
+    conflicts: tuple[str, ...] = nullable(fields.NAMES, ())
+    order: int = nullable(Integer(), 0)
+    accelerator: str | None = nullable(fields.NAME, None)
+    prefix: str | None = nullable(fields.PREFIX, None)
+    toolchain: Toolchain | None = nullable(Either("os", Record(Toolchain, "ToolchainFields")), None)
+    dockerfile: str | None = nullable(fields.TEXT, None)
+    parameters: Mapping[str, Parameter] = optional(
+        Dictionary(Record(Parameter, "ParameterFields"), key=fields.PARAMETER_NAME), fields.NOTHING
+    )
+    packages: tuple[Packages, ...] = nullable(Many(Record(Packages, "PackagesFields")), ())
+    arguments: tuple[Arguments, ...] = nullable(Many(Record(Arguments, "ArgumentsFields")), ())
+    parent: Parent | None = nullable(Record(Parent, "ParentFields"), None)
+    downloads: Mapping[str, tuple[Download, ...]] = optional(
+        Dictionary(Many(Record(Download, "DownloadFields"), or_one=True), key=fields.PARAMETER_NAME),
+        fields.NOTHING,
+    )
+    environment: tuple[Environment, ...] = nullable(Many(Record(Environment, "EnvironmentFields"), or_one=True), ())
+    labels: Mapping[str, str] = nullable(fields.LABELS, fields.NOTHING)
+    ports: tuple[str, ...] = nullable(Many(fields.PORT), ())
+    user: str | None = nullable(fields.USER, None)
+    workdir: str | None = nullable(fields.WORKDIR, None)
+    entrypoint: tuple[str, ...] | None = nullable(
+        fields.TEMPLATES, None, "a command and its words, run without a shell"
+    )
+    command: tuple[str, ...] | None = nullable(
+        fields.TEMPLATES, None, "words given to the entry point, or run where there is none"
+    )
+    healthcheck: Healthcheck | None = nullable(Record(Healthcheck, "HealthcheckFields"), None)
+    checks: tuple[Check, ...] = nullable(Many(Record(Check, "CheckFields")), ())
+    freshness: str | None = nullable(Choice(("week", "month")), None)
+    weight: Weight = nullable(Record(Weight, "WeightFields"), Weight())
+    tests: tuple[ImageTest, ...] = nullable(Many(Record(ImageTest, "TestFields")), ())
+
+
+RECIPE_FIELDS = Record(RecipeFields, "RecipeFields")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe(RecipeFields):
     """One way to have a layer: all fields of layer.yaml for one flavour, `flavour` empty if there is one way.
 
-    `declared` and `references` are what the Dockerfile declares and names; `file` is the layer.yaml.
+    `file` is the layer.yaml, and `dockerfile` a path as well; `declared` and `references` are what the Dockerfile
+    declares and names, `added_layers` how many layers it adds to its base.
     """
 
     layer: str
@@ -186,34 +272,9 @@ class Recipe:
     description: str
     kind: Kind
     licence: str
-    platforms: tuple[str, ...]
-    requires: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
-    conflicts: tuple[str, ...] = ()
-    order: int = 0
-    accelerator: str | None = None
-    prefix: str | None = None
-    toolchain: ToolchainUse = field(default_factory=ToolchainUse)
-    dockerfile: str | None = None
     declared: frozenset[str] = frozenset()
     references: frozenset[str] = frozenset()
-    parameters: Mapping[str, Parameter] = field(default_factory=_nothing)
-    packages: tuple[Packages, ...] = ()
-    arguments: tuple[Arguments, ...] = ()
-    parent: Parent | None = None
-    downloads: Mapping[str, tuple[Download, ...]] = field(default_factory=_nothing)
-    environment: tuple[Environment, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=_nothing)
-    ports: tuple[str, ...] = ()
-    user: str | None = None
-    workdir: str | None = None
-    entrypoint: tuple[str, ...] | None = None
-    command: tuple[str, ...] | None = None
-    healthcheck: Healthcheck | None = None
-    checks: tuple[Check, ...] = ()
-    freshness: str | None = None
-    tests: tuple[ImageTest, ...] = ()
-    weight: Weight = field(default_factory=Weight)
+    added_layers: int = 0
 
     @property
     def folder(self) -> str:
@@ -244,7 +305,7 @@ class LayerUse:
     layer: str
     parameters: Mapping[str, str]
     location: Location
-    locations: Mapping[str, Location] = field(default_factory=_nothing)
+    locations: Mapping[str, Location] = field(default_factory=lambda: fields.NOTHING)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 
 from buildsys.config.model import Parameter, ParameterType
+from buildsys.errors import did_you_mean
 from buildsys.texts import shown
 
 _HOSTS = ("github.com/", "gitlab.com/", "git@")
@@ -44,11 +44,9 @@ def value_problem(parameter: Parameter, value: str) -> str | None:
     words = value.split() if parameter.type is ParameterType.WORDS else [value]
     for word in words:
         if parameter.values and word not in parameter.values:
-            near = get_close_matches(word, parameter.values, 1)
             allowed = ", ".join(f"`{each}`" for each in parameter.values)
-            return f"`{word}` is not a value of `{parameter.name}`" + (
-                f", did you mean `{near[0]}`?" if near else f", expected one of {allowed}"
-            )
+            near = did_you_mean(word, parameter.values, f"expected one of {allowed}")
+            return f"`{word}` is not a value of `{parameter.name}`, {near}"
         if parameter.pattern is not None and not re.fullmatch(parameter.pattern, word):
             return f"`{word}` does not have the form `{parameter.pattern}` that `{parameter.name}` wants"
     return None

@@ -1,292 +1,152 @@
-"""The exact shape of `layer.yaml` and `stacks.yaml`, and their JSON Schemas."""
+"""Whether a file has the shape of a value: it becomes the value, or every diagnostic with its location.
+
+A field of a value is declared once, as `url: str = required(Text(form=…))`: the shape says what may be written there,
+what it becomes, whether it is a template, and how the JSON Schema describes it.
+
+Of the libraries for this, msgspec stops at the first error; pydantic, cattrs and marshmallow take longer to import than
+all of these shapes (measured in the commit that replaced pydantic).
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import types
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    StringConstraints,
-    WithJsonSchema,
-)
-from pydantic_core import CoreSchema
+from buildsys.config.shapes import WRONG, Json, Nullable, Reader, Shape, Visitor, Wrong
+from buildsys.config.source import Data, Path, Source
+from buildsys.errors import Diagnostic
 
-from buildsys import texts
-from buildsys.names import NAME
-
-_SCALAR = {"type": ["string", "number", "boolean"]}
+T = TypeVar("T")
+S = TypeVar("S")
 
 
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+class Record(Shape[T]):
+    """A mapping with the fields of a dataclass; `name` is what the JSON Schema calls it."""
 
+    def __init__(self, kind: Callable[..., T], name: str) -> None:
+        self._kind, self._name = kind, name
+        self._fields: dict[str, tuple[str, _Field]] = {}
+        self._given: dict[str, Callable[[Path, Reader], Any]] = {}
+        for each in dataclasses.fields(kind):  # type: ignore[arg-type]
+            if field := each.metadata.get("field"):
+                self._fields[field.key or each.name] = each.name, field
+            elif given := each.metadata.get("given"):
+                self._given[each.name] = given
 
-def _listed_mapping(value: object) -> object:
-    return [value] if isinstance(value, dict) else value
+    def read(self, data: Data, path: Path, reader: Reader) -> T | Wrong:
+        """Return an instance; an unknown key is wrong, but what is beside it is read."""
+        if not isinstance(data, dict):
+            return reader.expected("a mapping", path)
+        for key in data.keys() - self._fields.keys():
+            reader.unknown((*path, key), self._fields)
+        values, complete = {name: given(path, reader) for name, given in self._given.items()}, True
+        for key, (name, field) in self._fields.items():
+            if key in data:
+                values[name] = field.shape.read(data[key], (*path, key), reader)
+                complete = complete and not isinstance(values[name], Wrong)
+            elif field.required:
+                reader.wrong(f"`{key}` is missing", path, key=True)
+                complete = False
+        return self._kind(**values) if complete else WRONG
 
-
-class _OrOne:
-    """Tells the JSON Schema that one entry may stand without a list around it."""
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        many = handler(core)
-        return {"anyOf": [many["items"], many]}
-
-
-class _OrNothing:
-    """Tells the JSON Schema that the value may be left empty."""
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [handler(core), {"type": "null"}]}
-
-
-def _truth(value: object) -> object:
-    if value in ("true", "false"):
-        return value == "true"
-    raise ValueError("expected `true` or `false`")
-
-
-def _empty(value: object) -> object:
-    return {} if value is None else value
-
-
-def _held(rule: texts.Rule) -> AfterValidator:
-    """Return the validator that holds a text to a rule."""
-
-    def check(value: str) -> str:
-        if expected := rule(value):
-            raise ValueError(f"expected {expected}")
-        return value
-
-    return AfterValidator(check)
-
-
-Text = Annotated[str, WithJsonSchema(_SCALAR)]
-Line = Annotated[str, _held(texts.one_line), WithJsonSchema(_SCALAR)]
-Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
-ParameterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*([_-][a-z0-9]+)*$")]
-Boolean = Annotated[bool, BeforeValidator(_truth), WithJsonSchema({"type": "boolean"})]
-OneOrMore = Annotated[
-    list[Text],
-    BeforeValidator(_listed),
-    WithJsonSchema({"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]}),
-]
-Condition = Annotated[dict[ParameterName, OneOrMore], Field(description="parameter names and their values")]
-Port = Annotated[
-    str,
-    _held(texts.port),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 1, "maximum": 65535},
-                {"type": "string", "pattern": r"^[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?(/(tcp|udp|sctp))?$"},
-            ]
+    def visit(self, value: T, path: Path, visitor: Visitor) -> T:
+        """Return the instance with its fields visited, unless the visitor stays out of it."""
+        if hasattr(value, "when") and not visitor.enters(value.when, path):
+            return value
+        visited = {
+            name: field.shape.visit(getattr(value, name), (*path, key), visitor)
+            for key, (name, field) in self._fields.items()
         }
-    ),
-]
-Platform = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64}|unknown)$")]
-Size = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)? ?(MB|GB)$")]
-Duration = Annotated[str, StringConstraints(pattern=r"^[1-9]\d*(ms|s|m|h)$")]
-KindName = Literal["system", "artifact", "toolchain"]
+        return dataclasses.replace(value, **visited)  # type: ignore[type-var]
+
+    def json(self, definitions: Json) -> Json:
+        """Return a reference to the definition."""
+        if self._name not in definitions:
+            definitions[self._name] = self.definition(definitions)
+        return {"$ref": f"#/$defs/{self._name}"}
+
+    def definition(self, definitions: Json) -> Json:
+        """Return the schema itself."""
+        required = [key for key, (_, field) in self._fields.items() if field.required]
+        return {
+            "additionalProperties": False,
+            # A sentence on how the value is used goes to another paragraph.
+            "description": (self._kind.__doc__ or "").partition("\n\n")[0].strip(),
+            "properties": {key: field.json(key, definitions) for key, (_, field) in self._fields.items()},
+            "title": self._name,
+            "type": "object",
+        } | ({"required": required} if required else {})
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Field:
+    """How a field of a record is written."""
+
+    shape: Shape[Any]
+    description: str
+    required: bool = False
+    default: Any = ()
+    key: str | None = None
+
+    def json(self, key: str, definitions: Json) -> Json:
+        """Return the schema of the property, with the title and the default that editors show."""
+        schema = self.shape.json(definitions)
+        if isinstance(self.shape, Nullable):
+            schema["default"] = None
+        elif isinstance(self.default, (str, bool)):
+            schema["default"] = self.default
+        if self.description:
+            schema["description"] = self.description
+        references = [each for each in (schema, *schema.get("anyOf", ())) if "$ref" in each]
+        if not references or len(schema.get("anyOf", ())) > 2:
+            schema["title"] = key.replace("_", " ").title()
+        return schema
 
 
-class ParameterFields(_Strict):
-    """A declared input of a layer."""
+def required(shape: Shape[T], description: str = "", *, default: Any = dataclasses.MISSING) -> T:
+    """Declare a field that must be written; `default` is for values that no file is read for."""
+    field = _Field(shape=shape, description=description, required=True)
+    return dataclasses.field(default=default, metadata={"field": field})  # type: ignore[no-any-return]
 
-    description: Text = Field(description="what it is for")
-    type: Literal["string", "integer", "boolean", "words", "folder"] = "string"
-    default: OneOrMore | None = Field(None, description="value where a stack sets none")
-    values: list[Text] = Field(default_factory=list, description="the only values allowed")
-    pattern: Text | None = Field(None, description="regular expression for the whole value")
-    source: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+\.[a-z0-9_-]+(\|[a-z]+)?$")] | None = Field(
-        None,
-        alias="from",
-        description="`layer.parameter` or `layer.parameter|filter`, taken where no value is set",
+
+def optional(shape: Shape[T], default: T, description: str = "") -> T:
+    """Declare a field that has a value where it is not written."""
+    field = _Field(shape=shape, description=description, default=default)
+    return dataclasses.field(default_factory=lambda: default, metadata={"field": field})
+
+
+def nullable(shape: Shape[T], default: S, description: str = "", *, key: str | None = None) -> T | S:
+    """Declare a field that may also be left empty; `key` is how it is written where its name cannot be that."""
+    field = _Field(shape=Nullable[Any](shape, default), description=description, key=key)
+    return dataclasses.field(default_factory=lambda: default, metadata={"field": field})
+
+
+def key_name() -> str:
+    """Declare a field that holds the key of the record itself."""
+    return dataclasses.field(metadata={"given": lambda path, _: str(path[-1])})  # type: ignore[no-any-return]
+
+
+def location_of(key: str) -> Any:
+    """Declare a field that holds where another one is written."""
+    return dataclasses.field(
+        compare=False, metadata={"given": lambda path, reader: reader.source.location((*path, key))}
     )
-    label: Boolean = Field(False, description="its value is part of the names of nodes")
 
 
-class PackagesFields(_Strict):
-    """Packages of the operating system."""
+def parse(source: Source, shape: Shape[T], diagnostics: list[Diagnostic]) -> T | None:
+    """Return the file as a value, None where that cannot be, after adding everything that is wrong with its shape.
 
-    names: list[Text]
-    when: Condition = Field(default_factory=dict)
-
-
-class ArgumentsFields(_Strict):
-    """Lines for arguments of the Dockerfile."""
-
-    lines: dict[Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")], OneOrMore]
-    when: Condition = Field(default_factory=dict)
+    Unknown keys alone do not keep it from being a value, so that the rest of it can be looked at as well.
+    """
+    value = shape.read({} if source.data is None else source.data, (), Reader(source, diagnostics))
+    return None if isinstance(value, Wrong) else value
 
 
-class ParentFields(_Strict):
-    """The image that a chain of system layers starts from."""
-
-    name: Text
-    images: list[Text] = Field(min_length=1, description="sources of the same image, tried in order")
-
-
-class DownloadFields(_Strict):
-    """A file that a build fetches."""
-
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+/\S*$")]
-    sha256: Sha256
-    reason: Text | None = Field(None, description="why the checksum is unknown")
-    when: Condition = Field(default_factory=dict)
-
-
-class EnvironmentFields(_Strict):
-    """What a layer does to the variables of an image."""
-
-    set: dict[str, Text] = Field(default_factory=dict)
-    prepend: dict[str, OneOrMore] = Field(default_factory=dict)
-    append: dict[str, OneOrMore] = Field(default_factory=dict)
-    when: Condition = Field(default_factory=dict)
-
-
-class CheckFields(_Strict):
-    """A demand on other layers of the stack."""
-
-    needs: dict[Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+\.[a-z0-9_-]+$")], Text]
-    message: Text | None = None
-    when: Condition = Field(default_factory=dict)
-
-
-class TestFields(_Strict):
-    """A command that is run in every image that has the layer."""
-
-    __test__ = False
-    run: Text
-    expect: Text | None = None
-    when: Condition = Field(default_factory=dict)
-
-
-class ToolchainFields(_Strict):
-    """A fixed toolchain."""
-
-    layer: Name
-    parameters: dict[ParameterName, Text] = Field(default_factory=dict)
-
-
-class WeightFields(_Strict):
-    """What building a layer takes, so that a run does not start more at once than the builder can bear."""
-
-    memory: Size | None = Field(None, description="at its highest, such as `4 GB`")
-    disk: Size | None = Field(None, description="while it is built, such as `10 GB`")
-    minutes: int | None = Field(None, ge=1, description="what it takes, where no run has recorded it yet")
-
-
-class HealthcheckFields(_Strict):
-    """How docker sees whether a container does its work."""
-
-    command: list[Text] = Field(min_length=1, description="a command and its words, run without a shell")
-    interval: Duration | None = Field(None, description="between two checks, such as `30s`")
-    timeout: Duration | None = Field(None, description="after which a check has failed")
-    start_period: Duration | None = Field(None, description="in which a failed check does not count")
-    retries: int | None = Field(None, ge=1, description="failed checks in a row that make it unhealthy")
-
-
-class RecipeFields(_Strict):
-    """What a layer, or one flavour of it, may say."""
-
-    description: Text | None = None
-    kind: KindName | None = None
-    licence: Line | None = None
-    platforms: list[Platform] | None = None
-    requires: list[Name] | None = None
-    after: list[Name] | None = None
-    conflicts: list[Name] | None = None
-    order: int | None = None
-    accelerator: Name | None = None
-    prefix: Annotated[str, StringConstraints(pattern=r"^/[^\s]*[^/\s]$")] | None = None
-    toolchain: Literal["os"] | ToolchainFields | None = None
-    dockerfile: Text | None = None
-    parameters: dict[ParameterName, ParameterFields] = Field(default_factory=dict)
-    packages: list[PackagesFields] | None = None
-    arguments: list[ArgumentsFields] | None = None
-    parent: ParentFields | None = None
-    downloads: dict[ParameterName, Annotated[list[DownloadFields], BeforeValidator(_listed_mapping), _OrOne()]] = Field(
-        default_factory=dict
-    )
-    environment: Annotated[list[EnvironmentFields], BeforeValidator(_listed_mapping), _OrOne()] | None = None
-    labels: dict[str, Text] | None = None
-    ports: list[Port] | None = None
-    user: Text | None = None
-    workdir: Text | None = None
-    entrypoint: list[Text] | None = Field(None, description="a command and its words, run without a shell")
-    command: list[Text] | None = Field(None, description="words given to the entry point, or run where there is none")
-    healthcheck: HealthcheckFields | None = None
-    checks: list[CheckFields] | None = None
-    freshness: Literal["week", "month"] | None = None
-    weight: WeightFields | None = None
-    tests: list[TestFields] | None = None
-
-
-class LayerFile(RecipeFields):
-    """A layer: a reusable recipe for images."""
-
-    description: Text = Field(description="one line")
-    licence: Line = Field(description="of what the layer installs")
-    provides: list[Name] = Field(default_factory=list, description="other names that it answers to")
-    flavours: dict[Name, Annotated[RecipeFields, BeforeValidator(_empty), _OrNothing()]] = Field(default_factory=dict)
-    default_flavour: Name | None = None
-
-
-class StackFields(_Strict):
-    """A single stack."""
-
-    description: Text | None = None
-    layers: list[Any] = Field(min_length=1)
-    groups: list[Name] = Field(default_factory=list)
-    platforms: list[Platform] = Field(default_factory=lambda: ["linux/amd64"])
-    deprecated: Text | None = None
-
-
-class RowStackFields(_Strict):
-    """What one stack of a family has besides."""
-
-    description: Text | None = None
-    groups: list[Name] = Field(default_factory=list)
-    deprecated: Text | None = None
-
-
-class FamilyFields(StackFields):
-    """Stacks declared by a matrix."""
-
-    description: Text = Field(description="one line")
-    name: Line = Field(description="template of the stacks' names")
-    matrix: list[dict[ParameterName, OneOrMore]] = Field(min_length=1)
-    exclude: list[dict[ParameterName, OneOrMore]] = Field(default_factory=list)
-    stacks: dict[str, RowStackFields] = Field(default_factory=dict)
-
-
-class StacksFile(_Strict):
-    """The images of a project."""
-
-    registry: Line = Field("buildsys", description="default of BUILDSYS_REGISTRY")
-    families: dict[Name, FamilyFields] = Field(default_factory=dict)
-    stacks: dict[str, StackFields] = Field(default_factory=dict)
-
-
-FILES: Mapping[str, type[BaseModel]] = types.MappingProxyType({"layer": LayerFile, "stacks": StacksFile})
-
-
-def json_schema(name: str) -> str:
-    """Return the JSON Schema of `layer` or `stacks` as text; the same bytes every time."""
-    schema = FILES[name].model_json_schema(by_alias=True)
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+def json_schema(record: Record[Any]) -> str:
+    """Return the JSON Schema of a file as text; the same bytes every time."""
+    definitions: Json = {}
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **record.definition(definitions)}
+    return json.dumps({**schema, "$defs": definitions}, indent=2, sort_keys=True) + "\n"

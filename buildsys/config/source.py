@@ -1,4 +1,4 @@
-"""A YAML text becomes plain values, each scalar as the text that stands there, each with its place."""
+"""A YAML text becomes plain values, each scalar as the text that is written, each with its location."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """What one YAML file says: `data` without types, and where each value and each key stands.
+    """What one YAML file says: `data` without types, and the location of each value and each key.
 
-    The places of keys are found under the path of their value.
+    The locations of keys are found under the path of their value.
     """
 
     file: str
@@ -33,15 +33,24 @@ class Source:
     keys: Mapping[Path, Location]
 
     def location(self, path: Path) -> Location:
-        """Return where the value at `path` stands, or the nearest thing around it."""
-        for length in range(len(path), -1, -1):
-            if found := self.values.get(path[:length]):
-                return found
-        return Location(file=self.file)
+        """Return the location of the value at `path`, or of the nearest thing around it.
+
+        Steps that are not in the file are left out: one entry may be written without a list around it.
+        """
+        return self.values.get(self._known(path)) or Location(file=self.file)
 
     def key_location(self, path: Path) -> Location:
-        """Return where the key of the value at `path` stands; the value itself if it has no key."""
-        return self.keys.get(path) or self.location(path)
+        """Return the location of the key of the value at `path`; that of the value itself if it has no key."""
+        known = self._known(path)
+        found = self.keys.get(known) if known[-1:] == path[-1:] else None
+        return found or self.location(known)
+
+    def _known(self, path: Path) -> Path:
+        known: Path = ()
+        for step in path:
+            if (*known, step) in self.values:
+                known = (*known, step)
+        return known
 
     def text(self, path: Path) -> str | None:
         """Return the text at `path`; None if there is none or something else."""
@@ -57,7 +66,7 @@ class Source:
 
 
 def read(text: str, file: str) -> Source:
-    """Return what a YAML text says; `file` is its name in places.
+    """Return what a YAML text says; `file` is its name in locations.
 
     Unquoted `3.10` stays `3.10` and `on` stays `on`; an unquoted null is None. Raises `InvalidInput` for a
     syntax error, two equal keys, an alias that contains itself, or more than one document.
@@ -131,7 +140,7 @@ class _Reader:
         return found
 
     def _check_characters(self, node: yaml.ScalarNode) -> None:
-        """Add a mistake for what only an escape such as `\\e` can bring into a text, and no text of ours needs."""
+        """Add a diagnostic for what only an escape such as `\\e` can bring into a text, and no text here needs."""
         if found := control(str(node.value), keep="\n\t"):
             self._wrong(f"the text holds the control character `{found}`", node)
 

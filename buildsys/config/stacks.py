@@ -1,31 +1,85 @@
-"""`stacks.yaml` becomes stacks: single ones as they stand, families by their matrix."""
+"""`stacks.yaml` becomes stacks: single ones as they are written, families by their matrix."""
 
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from types import MappingProxyType
 
 from buildsys.config import template
-from buildsys.config.lines import Line, read_lines
-from buildsys.config.model import Family, LayerUse, Stack
-from buildsys.config.schema import FamilyFields, StackFields, StacksFile
-from buildsys.config.source import Path, Source
+from buildsys.config.fields import LINE, NAME, NAMES, NOTHING, ONE_OR_MORE, PLATFORM, TEXT, VALUES
+from buildsys.config.model import CONDITION, Family, LayerUse, Stack, When
+from buildsys.config.schema import Record, nullable, optional, required
+from buildsys.config.shapes import WRONG, Anything, Converted, Dictionary, Many, Reader, Wrong
+from buildsys.config.source import Data, Path, Source
 from buildsys.config.template import literally
-from buildsys.errors import Diagnostic, Location
-from buildsys.names import CUSTOM_SUFFIX, NAME, group_problem, stack_problem, target_name
+from buildsys.errors import Diagnostic, Location, did_you_mean
+from buildsys.names import CUSTOM_SUFFIX, group_problem, stack_problem, target_name
 
 _SETTINGS = ("groups", "deprecated")
-_GROUP = re.compile(NAME)
+_PARAMETERS = Dictionary(Converted(ONE_OR_MORE, " ".join))
 RESERVED = frozenset({"default", "cpu", "gpu", "all", "mirrors"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StackFields:
+    """A single stack."""
+
+    description: str | None = nullable(TEXT, None)
+    layers: tuple[Data, ...] = required(Many(Anything(), least=1))
+    groups: tuple[str, ...] = optional(NAMES, ())
+    platforms: tuple[str, ...] = optional(Many(PLATFORM), ("linux/amd64",))
+    deprecated: str | None = nullable(TEXT, None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowStackFields:
+    """What one stack of a family has besides."""
+
+    description: str | None = nullable(TEXT, None)
+    groups: tuple[str, ...] = optional(NAMES, ())
+    deprecated: str | None = nullable(TEXT, None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FamilyFields(StackFields):
+    """Stacks declared by a matrix."""
+
+    description: str = required(TEXT, "one line")
+    name: str = required(LINE, "template of the stacks' names")
+    matrix: tuple[Mapping[str, tuple[str, ...]], ...] = required(Many(VALUES, least=1))
+    exclude: tuple[Mapping[str, tuple[str, ...]], ...] = optional(Many(VALUES), ())
+    stacks: Mapping[str, RowStackFields] = optional(Dictionary(Record(RowStackFields, "RowStackFields")), NOTHING)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StacksFile:
+    """The images of a project."""
+
+    registry: str = optional(LINE, "buildsys", "default of BUILDSYS_REGISTRY")
+    families: Mapping[str, FamilyFields] = optional(Dictionary(Record(FamilyFields, "FamilyFields"), key=NAME), NOTHING)
+    stacks: Mapping[str, StackFields] = optional(Dictionary(Record(StackFields, "StackFields")), NOTHING)
+
+
+STACKS = Record(StacksFile, "StacksFile")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Line:
+    """An entry of `layers`: a layer with its parameters, still templates, and the rows that have it."""
+
+    layer: str
+    parameters: Mapping[str, str]
+    when: When
+    has: tuple[str, ...]
+    location: Location
+    locations: Mapping[str, Location]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Row:
-    """One stack's variables, with where each value stands, and its settings."""
+    """One stack's variables, with where each value is written, and its settings."""
 
     values: Mapping[str, str]
     locations: Mapping[str, Location]
@@ -34,73 +88,87 @@ class _Row:
     location: Location
 
 
-def load_stacks(shape: StacksFile, source: Source, diagnostics: list[Diagnostic]) -> tuple[Stack, ...]:
-    """Return all stacks, sorted by name, after adding every mistake; layers are not looked up."""
-    found = [stack for name, family in shape.families.items() for stack in _family(name, family, source, diagnostics)]
-    for name, fields in shape.stacks.items():
-        path: Path = ("stacks", name)
-        lines = read_lines(fields.layers, (*path, "layers"), source, diagnostics)
-        for line in lines:
-            if line.has or line.when.values:
-                message = f"`when` has no meaning in the single stack `{name}`, which has no rows"
-                diagnostics.append(Diagnostic(message=message, location=line.location))
-        literal = [replace(line, parameters={k: literally(v) for k, v in line.parameters.items()}) for line in lines]
-        row = _Row(values={}, locations={}, groups=(), deprecated=fields.deprecated, location=source.key_location(path))
-        found.append(_stack(name, None, fields, fields.description or name, literal, row, diagnostics))
+def load_stacks(file: StacksFile, source: Source, diagnostics: list[Diagnostic]) -> tuple[Stack, ...]:
+    """Return all stacks, sorted by name, after adding everything that is wrong; layers are not looked up."""
+    reader = Reader(source, diagnostics)
+    found = [stack for name, family in file.families.items() for stack in _family(name, family, reader)]
+    found += [_single(name, fields, reader) for name, fields in file.stacks.items()]
     _check_names(found, diagnostics)
     return tuple(sorted(found, key=lambda stack: stack.name))
 
 
-def families(shape: StacksFile) -> tuple[Family, ...]:
+def families(file: StacksFile) -> tuple[Family, ...]:
     """Return the families, sorted by name."""
-    named = sorted(shape.families.items())
+    named = sorted(file.families.items())
     return tuple(Family(name=name, description=fields.description) for name, fields in named)
 
 
 def _check_names(stacks: list[Stack], diagnostics: list[Diagnostic]) -> None:
+    """Add a diagnostic for each name that is reserved, or that two stacks would have."""
     by_target: dict[str, Stack] = {}
     names = {stack.name for stack in stacks}
     groups = {group for stack in stacks for group in stack.groups} | {stack.family for stack in stacks} | RESERVED
     for stack in stacks:
+
+        def wrong(message: str, hint: str | None = None, *, location: Location = stack.location) -> None:
+            diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
+
         target = target_name(stack.name)
         problem = stack_problem(stack.name)
-        named = filter(None, [problem, *map(group_problem, stack.groups)])
-        diagnostics.extend(Diagnostic(message=each, location=stack.location) for each in named)
+        for each in filter(None, [problem, *map(group_problem, stack.groups)]):
+            wrong(each)
         other = stack.name.removesuffix(CUSTOM_SUFFIX)
         if other != stack.name and other in names:
             message = f"the stack `{stack.name}` has the name that images of Dockerfiles on `{other}` get"
-            diagnostics.append(
-                Diagnostic(message=message, location=stack.location, hint="give one of them another name")
-            )
+            wrong(message, "give one of them another name")
         if target in groups and not problem:
-            message = f"the stack `{stack.name}` has the name of a group"
-            diagnostics.append(Diagnostic(message=message, location=stack.location))
+            wrong(f"the stack `{stack.name}` has the name of a group")
         first = by_target.setdefault(target, stack)
         if first is stack:
             continue
+        message = f"the stacks `{first.name}` and `{stack.name}` would both be the bake target `{target}`"
         if first.name == stack.name:
             where = f", the other one at {first.location}" if first.location != stack.location else " by this row"
             message = f"two stacks are named `{stack.name}`{where}"
-        else:
-            message = f"the stacks `{first.name}` and `{stack.name}` would both be the bake target `{target}`"
-        hint = "give the rows different values for what the name shows, or show more in the name"
-        diagnostics.append(Diagnostic(message=message, location=stack.location, hint=hint))
+        wrong(message, "give the rows different values for what the name shows, or show more in the name")
 
 
-def _family(name: str, fields: FamilyFields, source: Source, diagnostics: list[Diagnostic]) -> Iterator[Stack]:
+def _single(name: str, fields: StackFields, reader: Reader) -> Stack:
+    """Return a stack that is declared alone; braces in it are no templates."""
+    path: Path = ("stacks", name)
+    lines = []
+    for line in _lines(fields, path, reader):
+        if line.has or line.when.values:
+            message = f"`when` has no meaning in the single stack `{name}`, which has no rows"
+            reader.diagnostics.append(Diagnostic(message=message, location=line.location))
+        lines.append(replace(line, parameters={k: literally(v) for k, v in line.parameters.items()}))
+    location = reader.source.key_location(path)
+    row = _Row(values={}, locations={}, groups=(), deprecated=fields.deprecated, location=location)
+    stack = Stack(
+        name=name,
+        family=None,
+        description=fields.description or name,
+        groups=tuple(sorted({*fields.groups})),
+        platforms=fields.platforms,
+        layers=(),
+        deprecated=fields.deprecated,
+        location=location,
+    )
+    return replace(stack, layers=_uses(name, lines, row, reader.diagnostics))
+
+
+def _family(name: str, fields: FamilyFields, reader: Reader) -> Iterator[Stack]:
+    """Yield the stack of each row."""
     path: Path = ("families", name)
     if name in RESERVED:
-        message = f"`{name}` is the name of a group that every project has"
-        diagnostics.append(Diagnostic(message=message, location=source.key_location(path)))
-    lines = read_lines(fields.layers, (*path, "layers"), source, diagnostics)
-    rows = list(_rows(fields, path, source))
+        reader.wrong(f"`{name}` is the name of a group that every project has", path, key=True)
+    lines = _lines(fields, path, reader)
+    rows = list(_rows(fields, path, reader.source))
     for row in rows:
-        for group in row.groups:
-            if not _GROUP.fullmatch(group):
-                message = f"`{group}` cannot be the name of a group: lower-case letters, digits, single `-` between"
-                diagnostics.append(Diagnostic(message=message, location=row.location))
-    variables = frozenset(key for row in rows for key in row.values)
-    if not _check_templates(fields, lines, variables, path, source, diagnostics):
+        for group in filter(NAME.problem, row.groups):
+            message = f"`{group}` cannot be the name of a group: lower-case letters, digits, single `-` between"
+            reader.diagnostics.append(Diagnostic(message=message, location=row.location))
+    if not _check_templates(fields, lines, rows, path, reader):
         return
     by_name = dict(fields.stacks)
     for row in rows:
@@ -109,32 +177,22 @@ def _family(name: str, fields: FamilyFields, source: Source, diagnostics: list[D
         except KeyError as error:
             message = f"the name `{fields.name}` uses `{error.args[0]}`, which this row does not have"
             hint = f"put the part in brackets: `[-{error.args[0]}{{{error.args[0]}}}]`"
-            diagnostics.append(Diagnostic(message=message, location=row.location, hint=hint))
+            reader.diagnostics.append(Diagnostic(message=message, location=row.location, hint=hint))
             continue
-        own = by_name.pop(stack_name, None)
-        described = own.description if own and own.description else fields.description
-        stack = _stack(stack_name, name, fields, described, lines, row, diagnostics)
-        if own:
-            stack = Stack(
-                name=stack.name,
-                family=stack.family,
-                description=stack.description,
-                groups=tuple(sorted({*stack.groups, *own.groups})),
-                platforms=stack.platforms,
-                layers=stack.layers,
-                deprecated=own.deprecated or stack.deprecated,
-                location=stack.location,
-            )
-        yield stack
-    for unknown in by_name:
-        near = get_close_matches(unknown, [_filled_or_nothing(fields.name, row) for row in rows], 1)
-        diagnostics.append(
-            Diagnostic(
-                message=f"the matrix makes no stack `{unknown}`",
-                location=source.key_location((*path, "stacks", unknown)),
-                hint=f"did you mean `{near[0]}`?" if near else None,
-            )
+        own = by_name.pop(stack_name, RowStackFields())
+        yield Stack(
+            name=stack_name,
+            family=name,
+            description=own.description or fields.description,
+            groups=tuple(sorted({*fields.groups, *row.groups, *own.groups})),
+            platforms=fields.platforms,
+            layers=_uses(stack_name, lines, row, reader.diagnostics),
+            deprecated=own.deprecated or row.deprecated,
+            location=row.location,
         )
+    for unknown in by_name:
+        near = did_you_mean(unknown, [_filled_or_nothing(fields.name, row) for row in rows])
+        reader.wrong(f"the matrix has no row for the stack `{unknown}`", (*path, "stacks", unknown), near, key=True)
 
 
 def _filled(name: str, row: _Row) -> str:
@@ -149,99 +207,72 @@ def _filled_or_nothing(name: str, row: _Row) -> str:
 
 
 def _rows(fields: FamilyFields, path: Path, source: Source) -> Iterator[_Row]:
-    """Yield the product of each row's lists, in the order in which they stand, without what is excluded."""
+    """Yield the product of each row's lists, in the order in which they are written, without what is excluded."""
     for index, raw in enumerate(fields.matrix):
         at = (*path, "matrix", index)
         variables = {key: value for key, value in raw.items() if key not in _SETTINGS}
-        placed = [
-            [(key, value, _value_location(source, (*at, key), i)) for i, value in enumerate(values)]
+        located = [
+            [(key, value, source.location((*at, key, i))) for i, value in enumerate(values)]
             for key, values in variables.items()
         ]
-        for combination in itertools.product(*placed):
+        for combination in itertools.product(*located):
             values = {key: value for key, value, _ in combination}
             if any(_excluded(rule, values) for rule in fields.exclude):
                 continue
             yield _Row(
                 values=MappingProxyType(values),
                 locations=MappingProxyType({key: location for key, _, location in combination}),
-                groups=tuple(raw.get("groups", ())),
+                groups=raw.get("groups", ()),
                 deprecated=" ".join(raw["deprecated"]) if "deprecated" in raw else fields.deprecated,
                 location=source.location(at),
             )
 
 
-def _value_location(source: Source, path: Path, index: int) -> Location:
-    return source.values.get((*path, index)) or source.location(path)
-
-
-def _excluded(rule: Mapping[str, list[str]], values: Mapping[str, str]) -> bool:
+def _excluded(rule: Mapping[str, tuple[str, ...]], values: Mapping[str, str]) -> bool:
     return all(values.get(key) in allowed for key, allowed in rule.items())
 
 
-def _check_templates(
-    fields: FamilyFields,
-    lines: list[Line],
-    variables: frozenset[str],
-    path: Path,
-    source: Source,
-    diagnostics: list[Diagnostic],
-) -> bool:
+def _check_templates(fields: FamilyFields, lines: list[_Line], rows: list[_Row], path: Path, reader: Reader) -> bool:
     """Whether all templates of a family can be read and use only variables that some row has."""
-    before = len(diagnostics)
-    texts = [(fields.name, source.location((*path, "name")))]
-    texts += [(text, line.locations[key]) for line in lines for key, text in line.parameters.items()]
-    used: set[str] = set()
-    for text, location in texts:
-        if problem := template.problem(text):
-            diagnostics.append(Diagnostic(message=problem, location=location))
-        used |= template.names(text)
-        for name in sorted(template.names(text) - variables):
-            diagnostics.append(_no_variable(name, variables, location))
+    before = len(reader.diagnostics)
+    variables = frozenset(key for row in rows for key in row.values)
+    used = [(name, reader.source.location((*path, "name"))) for name in sorted(template.names(fields.name))]
+    if problem := template.problem(fields.name):
+        reader.wrong(problem, (*path, "name"))
     for line in lines:
-        names = {*line.has, *(name for name, _ in line.when.values)}
-        used |= names
-        for name in sorted(names - variables):
-            diagnostics.append(_no_variable(name, variables, line.location))
+        for key, text in line.parameters.items():
+            if problem := template.problem(text):
+                reader.diagnostics.append(Diagnostic(message=problem, location=line.locations[key]))
+            used += [(name, line.locations[key]) for name in sorted(template.names(text))]
+        used += [(name, line.location) for name in (*line.has, *(name for name, _ in line.when.values))]
+    for name, location in used:
+        if name not in variables:
+            message, hint = f"no row of the matrix has the variable `{name}`", did_you_mean(name, variables)
+            reader.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
+    names = {name for name, _ in used}
     for index, row in enumerate(fields.matrix):
-        for name in sorted(row.keys() - used - {*_SETTINGS}):
-            location = source.key_location((*path, "matrix", index, name))
-            message = f"nothing in the family uses the variable `{name}`"
-            near = get_close_matches(name, sorted(used), 1)
-            hint = f"did you mean `{near[0]}`?" if near else None
-            diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
-    return len(diagnostics) == before
+        for name in sorted(row.keys() - names - {*_SETTINGS}):
+            message, hint = f"nothing in the family uses the variable `{name}`", did_you_mean(name, names)
+            reader.wrong(message, (*path, "matrix", index, name), hint, key=True)
+    return len(reader.diagnostics) == before
 
 
-def _no_variable(name: str, variables: frozenset[str], location: Location) -> Diagnostic:
-    near = get_close_matches(name, sorted(variables), 1)
-    hint = f"did you mean `{near[0]}`?" if near else None
-    return Diagnostic(message=f"no row of the matrix has the variable `{name}`", location=location, hint=hint)
-
-
-def _stack(
-    name: str,
-    family: str | None,
-    fields: StackFields,
-    description: str,
-    lines: list[Line],
-    row: _Row,
-    diagnostics: list[Diagnostic],
-) -> Stack:
+def _uses(name: str, lines: list[_Line], row: _Row, diagnostics: list[Diagnostic]) -> tuple[LayerUse, ...]:
+    """Return the layers of the stack of a row, their templates filled."""
     uses = []
     for line in lines:
         if not line.when.holds(row.values) or any(each not in row.values for each in line.has):
             continue
         parameters, locations = {}, {}
         for key, text in line.parameters.items():
-            missing = template.names(text) - row.values.keys()
-            if missing:
-                absent = min(missing)
+            used = sorted(template.names(text))
+            absent = next((each for each in used if each not in row.values), None)
+            if absent is not None:
                 message = f"`{key}` of `{line.layer}` uses `{absent}`, which `{name}` does not have"
                 hint = f"add `when: {absent}` beside the layer, or `{absent}` to the row"
                 diagnostics.append(Diagnostic(message=message, location=row.location, hint=hint))
                 continue
             parameters[key] = template.fill(text, row.values)
-            used = sorted(template.names(text))
             locations[key] = row.locations[used[0]] if len(used) == 1 else line.locations[key]
         uses.append(
             LayerUse(
@@ -251,13 +282,48 @@ def _stack(
                 locations=MappingProxyType(locations),
             )
         )
-    return Stack(
-        name=name,
-        family=family,
-        description=description,
-        groups=tuple(sorted({*fields.groups, *row.groups})),
-        platforms=tuple(fields.platforms),
-        layers=tuple(uses),
-        deprecated=row.deprecated,
-        location=row.location,
+    return tuple(uses)
+
+
+def _lines(fields: StackFields, path: Path, reader: Reader) -> list[_Line]:
+    """Return the entries of `layers` in order, without those that cannot be read."""
+    read = (_line(item, (*path, "layers", index), reader) for index, item in enumerate(fields.layers))
+    return [line for line in read if not isinstance(line, Wrong)]
+
+
+def _line(item: Data, path: Path, reader: Reader) -> _Line | Wrong:
+    location = reader.source.location
+    if isinstance(item, str):
+        return _Line(layer=item, parameters={}, when=When(), has=(), location=location(path), locations={})
+    form = "a layer is a name, or one name with its parameters and beside it `when`"
+    if not isinstance(item, dict):
+        return reader.wrong(form, path)
+    names = [key for key in item if key != "when"]
+    if len(names) != 1:
+        found = ", ".join(f"`{name}`" for name in names) or "none"
+        return reader.wrong(f"{form}; found {found}", path)
+    layer, value = names[0], item[names[0]]
+    at = (*path, layer)
+    # A text is the version.
+    data: Data = {"version": value} if isinstance(value, str) else {} if value is None else value
+    parameters = _PARAMETERS.read(data, at, reader)
+    when, has = _condition(item.get("when"), (*path, "when"), reader)
+    if isinstance(parameters, Wrong) or isinstance(when, Wrong) or isinstance(has, Wrong):
+        return WRONG
+    return _Line(
+        layer=layer,
+        parameters=parameters,
+        when=when,
+        has=has,
+        location=reader.source.key_location(at),
+        locations=MappingProxyType({key: location((*at, key)) for key in parameters}),
     )
+
+
+def _condition(data: Data, path: Path, reader: Reader) -> tuple[When | Wrong, tuple[str, ...] | Wrong]:
+    """Return the values that variables must have, and the variables that a row must have."""
+    if data is None:
+        return When(), ()
+    if not isinstance(data, dict):
+        return When(), ONE_OR_MORE.read(data, path, reader)
+    return CONDITION.read(data, path, reader), ()

@@ -69,5 +69,5 @@ def literally(text: str) -> str:
 
 
 def without_absent_parts(text: str, present: frozenset[str]) -> str:
-    """Return a name template in which each part in brackets stands if all its names are present, else not."""
+    """Return a name template in which each part in brackets is kept if all its names are present."""
     return _PART.sub(lambda part: part[1] if names(part[1]) <= present else "", text)

@@ -1,7 +1,7 @@
 """Which files of a build context a Dockerfile can read, by its `.dockerignore`.
 
 The rules are those of moby/patternmatcher, as BuildKit uses them while it walks a context: the last pattern that
-matches decides, `!` takes a path back in, what matches a folder matches all below it, `**` stands for any number of
+matches decides, `!` takes a path back in, what matches a folder matches all below it, `**` matches any number of
 folders.
 """
 
@@ -15,7 +15,7 @@ _SPECIAL = frozenset("*?[]\\")
 
 
 def ignored(text: str) -> Callable[[str], bool]:
-    """Return a function that tells whether a path, relative to the context, is left out."""
+    """Return a function that decides whether a path, relative to the context, is left out."""
     lines = text.removeprefix("\ufeff").split("\n")
     rules = [rule for line in lines if (rule := _rule(line)) is not None]
 
@@ -57,7 +57,7 @@ def _rule(line: str) -> tuple[re.Pattern[str], bool] | None:
 
 def _expression(pattern: str) -> str:
     if pattern.startswith("**") and not pattern.startswith("**/") and not _SPECIAL & set(pattern[2:]):
-        # Only at the start and with plain text behind it do two stars stand for a part of a name.
+        # Only at the start and with plain text behind it do two stars match a part of a name.
         return f".*{re.escape(pattern[2:])}"
     found = ""
     position = 0

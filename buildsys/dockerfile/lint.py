@@ -1,20 +1,24 @@
-"""What a Dockerfile takes from outside and what it declares, and whether it keeps the project's rules."""
+"""Whether a Dockerfile keeps the project's rules, and is read by BuildKit's own frontend as it is read here."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
-from itertools import pairwise
-from typing import Literal, TypeAlias
 
-from buildsys.dockerfile.frontend import argument_words, frontend_problems
-from buildsys.dockerfile.parser import KEYWORDS, LONGEST_LINE, Instruction, Read, plain_words, read_all
-from buildsys.errors import Diagnostic, Location
-from buildsys.names import context_problem
-
-How: TypeAlias = Literal["FROM", "--from", "mount"]
+from buildsys.dockerfile.parser import (
+    HEREDOC,
+    KEYWORDS,
+    LONGEST_LINE,
+    Argument,
+    Dockerfile,
+    Read,
+    directives,
+    plain_words,
+    words,
+)
+from buildsys.errors import Diagnostic, Location, did_you_mean
+from buildsys.names import PLATFORM_ARGUMENTS, context_problem, is_switch
+from buildsys.texts import control, shown, variable
 
 _SECRET = re.compile(
     r"(?:_|\A)(?:apikey|auth|credentials?|passphrase|passw(?:or)?d|pword|secrets?|tokens?)(?:_|\Z)|key\Z",
@@ -22,113 +26,39 @@ _SECRET = re.compile(
 )
 _STAGE = re.compile(r"[a-z][a-z0-9_.-]*")
 _PUBLIC = re.compile(r"(?:_|\A)public(?:_|\Z)", re.IGNORECASE)
+# As BuildKit looks for a frontend, and as older ones did, which went on behind a directive that they did not know.
+_DIRECTIVE = r"\s*{mark}\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*\Z"
+_MARKS = ("#", "//")
+_DELIMITER = re.compile(r"(['\"]?)[A-Za-z0-9_.-]+\1")
+_ODD_VARIABLE = re.compile(r"\$\{(?![A-Za-z_][A-Za-z0-9_]*\})")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reference:
-    """The name of an image or named context that the Dockerfile takes from outside, and where it stands."""
-
-    name: str
-    line: int
-    column: int
-    how: How
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stage:
-    """A FROM with what follows it; `base` is its text, `name` is None unless AS gives one."""
-
-    base: str
-    name: str | None
-    line: int
-    instructions: tuple[Instruction, ...]
-
-
-def split(text: str) -> tuple[Instruction, ...]:
-    """Return the instructions in order; never fails: a heredoc without its end reaches to the end of the file."""
-    return tuple(read.instruction for read in read_all(text))
-
-
-def stages(text: str) -> tuple[Stage, ...]:
-    """Return the stages in order; instructions before the first FROM belong to none."""
-    instructions = split(text)
-    starts = [index for index, one in enumerate(instructions) if one.keyword == "FROM"]
-    found = []
-    for start, end in pairwise([*starts, len(instructions)]):
-        words = instructions[start].arguments.split()
-        name = words[2] if len(words) == 3 and words[1].upper() == "AS" else None
-        base = words[0] if words else ""
-        line = instructions[start].line
-        found.append(Stage(base=base, name=name, line=line, instructions=instructions[start + 1 : end]))
-    return tuple(found)
-
-
-def references(text: str) -> tuple[Reference, ...]:
-    """Return every name that a FROM, `--from=` or `--mount=…,from=` takes from outside the file, in order.
-
-    As in BuildKit (measured with 0.25): FROM sees the stages before it, `--from=` and mounts see all of them
-    by name in any case, and a number is a stage for `COPY --from=` only. `scratch` is nothing.
-    """
-    known = stages(text)
-    names = [(stage.name or "").lower() for stage in known]
-    found = []
-    for how, name, (line, column) in _mentions(text):
-        visible = [n for n, stage in zip(names, known, strict=True) if how != "FROM" or stage.line < line]
-        numbered = how == "--from" and name.isdecimal() and int(name) < len(known)
-        if name and name != "scratch" and name.lower() not in visible and not numbered:
-            found.append(Reference(name=name, line=line, column=column, how=how))
-    return tuple(found)
-
-
-def layer_count(text: str) -> int:
-    """Return how many layers the last stage adds to what it stands on."""
-    found = stages(text)
-    makers = ("RUN", "COPY", "ADD", "WORKDIR")
-    return sum(each.keyword in makers for each in found[-1].instructions) if found else 0
-
-
-def declared_arguments(text: str) -> dict[str, bool]:
-    """Return the names that ARG declares, in order, and whether any declaration of each gives a default."""
-    found: dict[str, bool] = {}
-    for name, has_default, _ in argument_words(read_all(text)):
-        found[name] = found.get(name, False) or has_default
-    return found
-
-
-def argument_positions(text: str) -> dict[str, tuple[int, int]]:
-    """Return line and column of the first declaration of each argument."""
-    found: dict[str, tuple[int, int]] = {}
-    for name, _, position in argument_words(read_all(text)):
-        found.setdefault(name, position)
-    return found
-
-
-def problems(text: str, file: str, contexts: Collection[str]) -> tuple[Diagnostic, ...]:
+def problems(dockerfile: Dockerfile, contexts: Collection[str]) -> tuple[Diagnostic, ...]:
     """Return what breaks the project's rules, in order of place; `contexts` are the names that a layer declares."""
-    found = [*frontend_problems(text, file), *_unreadable(text, file)]
-    found += [*_outside(text, file, contexts), *_unlinked(text, file)]
-    for name, _, (line, column) in argument_words(read_all(text)):
-        if _SECRET.search(name) and not _PUBLIC.search(name):
-            message = f"`ARG {name}` looks like a secret, and arguments stay readable in the image's history"
-            location = Location(file=file, line=line, column=column, length=len(name))
-            found.append(Diagnostic(message=message, location=location, hint="pass it with `RUN --mount=type=secret`"))
+    found = [*frontend_problems(dockerfile), *_unreadable(dockerfile)]
+    found += [*_outside(dockerfile, contexts), *_unlinked(dockerfile)]
+    for each in dockerfile.arguments:
+        if _SECRET.search(each.name) and not _PUBLIC.search(each.name):
+            message = f"`ARG {each.name}` looks like a secret, and arguments stay readable in the image's history"
+            hint = "pass it with `RUN --mount=type=secret`"
+            found.append(Diagnostic(message=message, location=argument_location(dockerfile, each), hint=hint))
     return _in_order(found)
 
 
-def artifact_problems(text: str, file: str, prefix: str) -> tuple[Diagnostic, ...]:
+def artifact_problems(dockerfile: Dockerfile, prefix: str) -> tuple[Diagnostic, ...]:
     """Return why the last stage is not `FROM scratch` with one `COPY --from=<stage> <folder> /` and nothing else.
 
     `prefix` is the absolute path that the artifact owns; its files must land there, so the copied folder
     holds the whole path. Only this form keeps its digest when images join it.
     """
-    known = stages(text)
+    known, file = dockerfile.stages, dockerfile.file
     if not known:
         message = "an artifact's Dockerfile has no stage, expected one that ends as `FROM scratch`"
         return (Diagnostic(message=message, location=Location(file=file)),)
     last = known[-1]
     form = "`COPY --from=<stage> <folder> /`"
-    reads = [read for read in read_all(text) if read.instruction.line >= last.line]
-    head = _location(file, reads[0], reads[0].rest, last.base)
+    reads = [read for read in dockerfile.reads if read.instruction.line >= last.line]
+    head = _location(dockerfile, reads[0], reads[0].rest, last.base)
     found = []
     if last.base != "scratch":
         message = f"an artifact's last stage is `FROM {last.base}`, expected `FROM scratch`"
@@ -138,16 +68,16 @@ def artifact_problems(text: str, file: str, prefix: str) -> tuple[Diagnostic, ..
         word = extra.instruction.keyword
         message = f"`{word}` in an artifact's last stage, expected nothing but one {form}"
         hint = "environment, labels and users belong to `layer.yaml`, work to an earlier stage"
-        found.append(Diagnostic(message=message, location=_location(file, extra, 0, word), hint=hint))
+        found.append(Diagnostic(message=message, location=_location(dockerfile, extra, 0, word), hint=hint))
     if not copies:
         found.append(Diagnostic(message=f"an artifact's last stage has no {form}", location=head))
         return _in_order(found)
-    copy, location = copies[0], _location(file, copies[0], copies[0].rest, copies[0].instruction.arguments)
+    copy, location = copies[0], _location(dockerfile, copies[0], copies[0].rest, copies[0].instruction.arguments)
     source = dict(copy.instruction.flags).get("from", "")
     names = {stage.name.lower() for stage in known[:-1] if stage.name}
     if source.lower() not in names and not (source.isdecimal() and int(source) < len(known) - 1):
         message = f"an artifact is copied from `{source or 'the context'}`, expected an earlier stage of the file"
-        found.append(Diagnostic(message=message, location=_location(file, copy, 0, "COPY")))
+        found.append(Diagnostic(message=message, location=_location(dockerfile, copy, 0, "COPY")))
     copied = plain_words(copy.instruction.arguments)
     if len(copied) != 2 or copied[-1] != "/":
         message = f"an artifact ends with `COPY {copy.instruction.arguments}`, expected one folder and `/`"
@@ -159,23 +89,24 @@ def artifact_problems(text: str, file: str, prefix: str) -> tuple[Diagnostic, ..
     return _in_order(found)
 
 
-def _unreadable(text: str, file: str) -> Iterator[Diagnostic]:
+def _unreadable(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
     """Yield what keeps BuildKit, or one without a network, from reading the file at all."""
-    for number, line in enumerate(text.split("\n"), 1):
+    file = dockerfile.file
+    for number, line in enumerate(dockerfile.text.split("\n"), 1):
         if (size := len(line.encode())) > LONGEST_LINE:
             message = f"a line of {size} bytes, BuildKit reads at most {LONGEST_LINE}"
             yield Diagnostic(message=message, location=Location(file=file, line=number))
     began = False
-    for read in read_all(text):
+    for read in dockerfile.reads:
         word, arguments = read.instruction.keyword, read.instruction.arguments
-        location = _location(file, read, 0, word)
+        location = _location(dockerfile, read, 0, word)
         began = began or word == "FROM"
         if word not in KEYWORDS:
-            near = get_close_matches(word, sorted(KEYWORDS), 1)
-            meant = f"did you mean `{near[0]}`?" if near else None
-            yield Diagnostic(message=f"`{word}` is not an instruction", location=location, hint=meant)
+            yield Diagnostic(
+                message=f"`{word}` is not an instruction", location=location, hint=did_you_mean(word, KEYWORDS)
+            )
         elif not began and word != "ARG":
-            yield Diagnostic(message=f"`{word}` stands before the first `FROM`", location=location)
+            yield Diagnostic(message=f"`{word}` is before the first `FROM`", location=location)
         if word == "ONBUILD":
             message = "`ONBUILD` would act in builds of other projects, and an image that is composed does not have it"
             hint = "write the instruction into the layer that needs it"
@@ -189,17 +120,16 @@ def _unreadable(text: str, file: str) -> Iterator[Diagnostic]:
         yield Diagnostic(message="the file has no `FROM`", location=Location(file=file))
 
 
-def _outside(text: str, file: str, contexts: Collection[str]) -> Iterator[Diagnostic]:
-    listed = ", ".join(f"`{name}`" for name in sorted(contexts)) or "none"
-    for one in references(text):
+def _outside(dockerfile: Dockerfile, contexts: Collection[str]) -> Iterator[Diagnostic]:
+    file, listed = dockerfile.file, ", ".join(f"`{name}`" for name in sorted(contexts)) or "none"
+    for one in dockerfile.references:
         if one.name not in contexts:
-            near = get_close_matches(one.name, sorted(contexts), 1)
             said = {"FROM": f"FROM {one.name}", "--from": f"--from={one.name}", "mount": f"from={one.name}"}
             message = f"`{said[one.how]}` names neither a declared context nor a stage of this file"
             location = Location(file=file, line=one.line, column=one.column, length=len(one.name))
-            hint = f"did you mean `{near[0]}`?" if near else f"declared contexts: {listed}"
+            hint = did_you_mean(one.name, contexts, f"declared contexts: {listed}")
             yield Diagnostic(message=message, location=location, hint=hint)
-    for stage in stages(text):
+    for stage in dockerfile.stages:
         message = ""
         if stage.name and stage.name.lower() in contexts:
             message = f"the stage `{stage.name}` would be replaced by the declared context of that name"
@@ -211,39 +141,120 @@ def _outside(text: str, file: str, contexts: Collection[str]) -> Iterator[Diagno
             yield Diagnostic(message=message, location=Location(file=file, line=stage.line), hint="rename the stage")
 
 
-def _unlinked(text: str, file: str) -> Iterator[Diagnostic]:
-    for read in read_all(text):
+def _unlinked(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
+    for read in dockerfile.reads:
         flags = {name: (value, offset) for name, value, offset in read.values}
         if read.instruction.keyword not in {"COPY", "ADD"} or flags.get("link", ("false", 0))[0] == "false":
             continue
         if "chmod" in flags:
             value, offset = flags["chmod"]
             message = "`--chmod` silently switches `--link` off"
-            hint = "set the mode where the files are made"
-            yield Diagnostic(message=message, location=_location(file, read, offset, value), hint=hint)
+            hint = "set the mode in the RUN that creates the files"
+            yield Diagnostic(message=message, location=_location(dockerfile, read, offset, value), hint=hint)
         value, offset = flags.get("chown", ("", 0))
         if any(part and "$" not in part and not part.isdecimal() for part in value.split(":")):
             message = f"`--chown={value}` with `--link` looks names up where there are none"
-            location = _location(file, read, offset, value)
+            location = _location(dockerfile, read, offset, value)
             yield Diagnostic(message=message, location=location, hint="use numbers, such as `--chown=1000:1000`")
 
 
-def _mentions(text: str) -> Iterator[tuple[How, str, tuple[int, int]]]:
-    """Yield each name in FROM, `--from=` and mounts, an ONBUILD's too, with its place."""
-    for read in read_all(text):
-        if read.instruction.keyword == "FROM":
-            yield "FROM", next(iter(read.instruction.arguments.split()), ""), read.source.at(read.rest)
-        for flag, value, offset in read.values:
-            if flag == "from":
-                yield "--from", value, read.source.at(offset)
-            for field in re.finditer(r"(?:\A|,)(?i:from)=([^,]*)", value) if flag == "mount" else ():
-                yield "mount", field[1], read.source.at(offset + field.start(1))
+def argument_location(dockerfile: Dockerfile, argument: Argument) -> Location:
+    """Return where an argument is declared."""
+    length = max(1, len(argument.name))
+    return Location(file=dockerfile.file, line=argument.line, column=argument.column, length=length)
 
 
-def _location(file: str, read: Read, offset: int, what: str) -> Location:
+def _location(dockerfile: Dockerfile, read: Read, offset: int, what: str) -> Location:
     line, column = read.source.at(offset)
-    return Location(file=file, line=line, column=column, length=max(1, len(what)))
+    return Location(file=dockerfile.file, line=line, column=column, length=max(1, len(what)))
 
 
 def _in_order(found: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
     return tuple(sorted(found, key=lambda one: (one.location.line, one.location.column) if one.location else (0, 0)))
+
+
+def frontend_problems(dockerfile: Dockerfile) -> tuple[Diagnostic, ...]:
+    """Return what brings in another frontend, or changes how this one reads and builds."""
+    parts = (_frontends, _reading, _ambiguous, _arguments)
+    return tuple(diagnostic for part in parts for diagnostic in part(dockerfile))
+
+
+def _frontends(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each way to name a frontend (moby/buildkit, `frontend/dockerfile/parser/directives.go`).
+
+    These are `# syntax=`, `// syntax=` and a JSON object, each behind a byte order mark and a line `#!…` if there are.
+    """
+    file, lines = dockerfile.file, dockerfile.text.removeprefix("\ufeff").split("\n")
+    first = 1 if lines[0].startswith("#!") else 0
+    hint = "remove the line: the frontend that BuildKit carries is used"
+    for mark in _MARKS:
+        form = re.compile(_DIRECTIVE.format(mark=mark))
+        for number, line in enumerate(lines[first:], first + 1):
+            found = form.match(line)
+            if not found:
+                break
+            if found[1].lower() == "syntax":
+                message = f"a `{mark} syntax=` line makes every build fetch a frontend from the network"
+                yield Diagnostic(message=message, location=Location(file=file, line=number), hint=hint)
+    if "\n".join(lines[first:]).lstrip(" \t\r\n").startswith("{"):
+        message = "the file begins with `{`, and BuildKit fetches the frontend that a JSON object names"
+        yield Diagnostic(message=message, location=Location(file=file, line=first + 1), hint="begin with `FROM`")
+
+
+def _reading(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
+    """Yield what BuildKit, an editor and we may read in different ways."""
+    file, lines = dockerfile.file, dockerfile.text.removeprefix("\ufeff").split("\n")
+    for name, value, number in directives(lines):
+        if name == "escape" and value != "\\":
+            message = f"`# escape={shown(value)}` changes how every line is read, expected none"
+            yield Diagnostic(
+                message=message, location=Location(file=file, line=number), hint="continue lines with `\\`"
+            )
+    for number, line in enumerate(lines, 1):
+        if found := control(line.removesuffix("\r"), keep="\t"):
+            message = f"the line holds the control character `{found}`"
+            yield Diagnostic(message=message, location=Location(file=file, line=number))
+
+
+def _ambiguous(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
+    """Yield what BuildKit's reader of flags and its reader of shell words may take otherwise than ours do.
+
+    BuildKit reads flags byte by byte, with quotes and backslashes of its own, and mounts as CSV; a word that its shell
+    reader cannot end opens no heredoc (moby/buildkit, `frontend/dockerfile/parser/split_command.go`, `parser.go`).
+    """
+    file = dockerfile.file
+    for read in dockerfile.reads:
+        text, keyword = read.source.text, read.instruction.keyword
+        head = text[len(keyword) : read.rest]
+        line, column = read.source.at(read.rest)
+        location = Location(file=file, line=line, column=column)
+        if not (head.isascii() and head.replace("\t", " ").isprintable()) or set(head) & set("'\"\\`"):
+            message = f"the flags of `{keyword}` have quotes, backslashes or letters that not all readers read alike"
+            yield Diagnostic(message=message, location=location, hint="write flags in plain ASCII, without quotes")
+        rest = text[read.rest :]
+        opens = "<<" in rest and keyword in ("ADD", "COPY", "RUN")
+        if (opens or keyword == "ARG") and words(rest) is None:
+            message = f"a quote or brace of this `{keyword}` is not closed as all readers see it"
+            yield Diagnostic(message=message, location=location, hint="write it without quotes inside of `${…}`")
+        elif opens and _ODD_VARIABLE.search(rest):
+            message = f"this `{keyword}` has `<<` and a `${{…}}` that is more than a name: readers split it differently"
+            yield Diagnostic(message=message, location=location, hint="use the variable in the body, or without `<<`")
+        for word, offset in (words(rest) or ()) if opens else ():
+            if (opened := HEREDOC.match(word)) and not _DELIMITER.fullmatch(opened[2]):
+                line, column = read.source.at(read.rest + offset)
+                message = f"`{shown(word)}` opens a heredoc whose end readers look for by different words"
+                hint = "end it by a plain word, such as `<<EOF`"
+                yield Diagnostic(message=message, location=Location(file=file, line=line, column=column), hint=hint)
+
+
+def _arguments(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
+    for each in dockerfile.arguments:
+        location, name = argument_location(dockerfile, each), each.name
+        if expected := variable(name):
+            yield Diagnostic(message=f"`ARG {shown(name)}` is no plain name, expected {expected}", location=location)
+        elif is_switch(name):
+            message, hint = f"`ARG {name}` changes how BuildKit builds", "put proxies and mirrors into the settings"
+            yield Diagnostic(message=message, location=location, hint=hint)
+        elif each.has_default and name in PLATFORM_ARGUMENTS:
+            message = f"`ARG {name}` has a default, which BuildKit may replace by its own value"
+            yield Diagnostic(message=message, location=location, hint=f"write `ARG {name}`: BuildKit sets it")

@@ -1,4 +1,4 @@
-"""A Dockerfile's text becomes instructions whose every character knows where it stands.
+"""What a Dockerfile says: its text becomes instructions, stages, arguments and references, each with its place.
 
 The splitting follows BuildKit's own (moby/buildkit, `frontend/dockerfile/parser`), line numbers included.
 """
@@ -10,6 +10,8 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, TypeAlias
 
 KEYWORDS = frozenset(
     {"ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER"}
@@ -48,7 +50,7 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Text joined from several places of the file: each character knows where it stands."""
+    """Text joined from several places of the file: each character knows its line and column."""
 
     text: str
     starts: tuple[int, ...]
@@ -72,7 +74,137 @@ class Read:
     unended: str | None
 
 
-def read_all(text: str) -> tuple[Read, ...]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """A FROM with what follows it; `base` is its text, `name` is None unless AS gives one."""
+
+    base: str
+    name: str | None
+    line: int
+    instructions: tuple[Instruction, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Argument:
+    """A name that an ARG declares, and whether it has a default there."""
+
+    name: str
+    has_default: bool
+    line: int
+    column: int
+
+
+How: TypeAlias = Literal["FROM", "--from", "mount"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """The name of an image or named context that a Dockerfile takes from outside, and where it is written."""
+
+    name: str
+    line: int
+    column: int
+    how: How
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dockerfile:
+    """What a Dockerfile says, in order; instructions before the first FROM belong to no stage.
+
+    `references` is every name that a FROM, `--from=` or `--mount=…,from=` takes from outside of the file.
+    """
+
+    file: str
+    text: str
+    reads: tuple[Read, ...]
+    stages: tuple[Stage, ...]
+    arguments: tuple[Argument, ...]
+    references: tuple[Reference, ...]
+
+    @classmethod
+    def parse(cls, text: str, file: str) -> Dockerfile:
+        """Return what a text says; never fails: a heredoc without its end reaches to the end of the file."""
+        reads = _read_all(text)
+        stages = tuple(_stages([read.instruction for read in reads]))
+        return cls(
+            file=file,
+            text=text,
+            reads=reads,
+            stages=stages,
+            arguments=tuple(_arguments(reads)),
+            references=tuple(_references(reads, stages)),
+        )
+
+    @property
+    def instructions(self) -> tuple[Instruction, ...]:
+        """The instructions without their places."""
+        return tuple(read.instruction for read in self.reads)
+
+    @property
+    def runs(self) -> tuple[Instruction, ...]:
+        """The RUN instructions."""
+        return tuple(each for each in self.instructions if each.keyword == "RUN")
+
+    @property
+    def declared(self) -> dict[str, bool]:
+        """The names that ARG declares, and whether any declaration of each has a default."""
+        found: dict[str, bool] = {}
+        for each in self.arguments:
+            found[each.name] = found.get(each.name, False) or each.has_default
+        return found
+
+    @property
+    def added_layers(self) -> int:
+        """How many layers the last stage adds to its base."""
+        makers = ("RUN", "COPY", "ADD", "WORKDIR")
+        return sum(each.keyword in makers for each in self.stages[-1].instructions) if self.stages else 0
+
+
+def _stages(instructions: Sequence[Instruction]) -> Iterator[Stage]:
+    starts = [index for index, one in enumerate(instructions) if one.keyword == "FROM"]
+    for start, end in pairwise([*starts, len(instructions)]):
+        said = instructions[start].arguments.split()
+        name = said[2] if len(said) == 3 and said[1].upper() == "AS" else None
+        base = said[0] if said else ""
+        line = instructions[start].line
+        yield Stage(base=base, name=name, line=line, instructions=tuple(instructions[start + 1 : end]))
+
+
+def _arguments(reads: Sequence[Read]) -> Iterator[Argument]:
+    for read in (read for read in reads if read.instruction.keyword == "ARG"):
+        for word, offset in words(read.source.text[read.rest :]) or ():
+            name, equals, _ = word.partition("=")
+            line, column = read.source.at(read.rest + offset)
+            yield Argument(name=name, has_default=bool(equals), line=line, column=column)
+
+
+def _references(reads: Sequence[Read], stages: Sequence[Stage]) -> Iterator[Reference]:
+    """Yield the names that are no stages.
+
+    As in BuildKit (measured with 0.25): FROM sees the stages before it, `--from=` and mounts see all of them
+    by name in any case, and a number is a stage for `COPY --from=` only. `scratch` is nothing.
+    """
+    names = [(stage.name or "").lower() for stage in stages]
+    for how, name, (line, column) in _mentions(reads):
+        visible = [n for n, stage in zip(names, stages, strict=True) if how != "FROM" or stage.line < line]
+        numbered = how == "--from" and name.isdecimal() and int(name) < len(stages)
+        if name and name != "scratch" and name.lower() not in visible and not numbered:
+            yield Reference(name=name, line=line, column=column, how=how)
+
+
+def _mentions(reads: Sequence[Read]) -> Iterator[tuple[How, str, tuple[int, int]]]:
+    """Yield each name in FROM, `--from=` and mounts, an ONBUILD's too, with its place."""
+    for read in reads:
+        if read.instruction.keyword == "FROM":
+            yield "FROM", next(iter(read.instruction.arguments.split()), ""), read.source.at(read.rest)
+        for flag, value, offset in read.values:
+            if flag == "from":
+                yield "--from", value, read.source.at(offset)
+            for field in re.finditer(r"(?:\A|,)(?i:from)=([^,]*)", value) if flag == "mount" else ():
+                yield "mount", field[1], read.source.at(offset + field.start(1))
+
+
+def _read_all(text: str) -> tuple[Read, ...]:
     """Return the instructions in order; never fails: a heredoc without its end reaches to the end of the file."""
     # BuildKit drops a byte order mark, and the carriage returns of a line's end.
     lines = [line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n")]

@@ -1,7 +1,7 @@
-"""What happens in a run, as values and as JSON lines: the one thing that screens, reports and programs are made of.
+"""What happens in a run, as values and as JSON lines: the one source of screens, reports and other programs.
 
 Version 1. A line is an object with `event` (the kind), `at` (seconds since 1970) and the fields of its class here.
-Fields may be added in version 1; whoever reads skips kinds and fields that it does not know.
+Fields may be added in version 1; a reader skips kinds and fields that it does not know.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class TargetPlanned:
     """A target that the run has to do with, in build order, all before the first start.
 
     `kind` is `node` or `image`; `action` is `build`, `reuse` or `leave`; `estimate` is in seconds, None if no run has
-    recorded it; `needs` are the targets that it stands on; `layer` is empty for an image.
+    recorded it; `needs` are the targets that it is built from; `layer` is empty for an image.
     """
 
     at: float
@@ -64,7 +64,7 @@ class TargetStarted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepBegan:
-    """A step of a target runs. A step that several targets share is told once."""
+    """A step of a target runs. A step that several targets share is reported once."""
 
     at: float
     target: str
@@ -75,7 +75,7 @@ class StepBegan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepEnded:
-    """A step has ended. `kind` is a `progress.StepKind`; times are seconds since 1970; `cached`: it had not to run."""
+    """The end of a step. `kind` is a `progress.StepKind`; times are seconds since 1970; `cached`: not executed."""
 
     at: float
     target: str
@@ -90,7 +90,7 @@ class StepEnded:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retried:
-    """A target failed in a way that may pass, and is tried again after `wait` seconds; `of` is the most attempts."""
+    """A transient failure of a target, which is retried after `wait` seconds; `of` is the maximum of attempts."""
 
     at: float
     target: str
@@ -111,7 +111,7 @@ class ImageLayer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TargetEnded:
-    """What became of a target: `outcome` is `made`, `reused`, `failed`, `blocked` or `not reached`.
+    """The end of a target: `outcome` is `made`, `reused`, `failed`, `blocked` or `not reached`.
 
     `size` is in bytes, None if unknown. `steps` counts its own RUN, COPY and the like, `cached` those of them that came
     from a cache. `blocked_by` is the failed target that it needs; `file` is the Dockerfile of a failure below the

@@ -1,24 +1,25 @@
-"""What earlier runs recorded: how long targets took, and what the last run left undone. It may be lost."""
+"""What earlier runs recorded: how long targets took, and which the last run did not finish. It may be lost."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from buildsys.events.events import BLOCKED, FAILED, MADE, NOT_REACHED, Event, TargetEnded
+from buildsys.events.events import MADE
+from buildsys.events.model import RunModel
 
 _VERSION = 1
-# A target that came mostly from a cache says nothing of how long it takes.
+# The time of a target that came mostly from a cache is no estimate of a build.
 _CACHED_SHARE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class History:
-    """`seconds` by target; `undone` are the targets that the last run failed to make or did not reach.
+    """`seconds` by target; `undone` are the targets that the last run did not finish: failed, blocked, not reached.
 
-    `ended` is when that was, in seconds since 1970, 0 if nobody knows. Of runs that went on at once, all count.
+    `ended` is its end, in seconds since 1970, 0 if that is unknown. Runs at the same time count as one.
     """
 
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -39,21 +40,21 @@ def read_history(text: str | None) -> History:
     return History(seconds=seconds, undone=undone, ended=ended if math.isfinite(ended) else 0.0)
 
 
-def after(history: History, events: Iterable[Event], *, began: float = 0.0, ended: float = 0.0) -> History:
-    """Return the history after a run with these events, which went on from `began` to `ended`."""
+def after(history: History, run: RunModel, *, began: float = 0.0, ended: float = 0.0) -> History:
+    """Return the history after a run from `began` to `ended`."""
     seconds = dict(history.seconds)
-    # What another run left undone meanwhile is not what an earlier run left.
-    undone: dict[str, None] = dict.fromkeys(history.undone if began and history.ended > began else ())
-    for event in events:
-        if not isinstance(event, TargetEnded):
-            continue
-        if event.outcome in (FAILED, BLOCKED, NOT_REACHED):
-            undone[event.target] = None
-        else:
-            undone.pop(event.target, None)
-        if event.outcome == MADE and event.cached <= event.steps * _CACHED_SHARE:
-            seconds[event.target] = round(event.seconds, 2)
-    return History(seconds=seconds, undone=tuple(undone), ended=ended)
+    for target in run.ended_as(MADE):
+        end = target.ended
+        if end and end.cached <= end.steps * _CACHED_SHARE:
+            seconds[target.name] = round(end.seconds, 2)
+    # Targets that an earlier run left are not those that a run at the same time left.
+    others = history.undone if began and history.ended > began else ()
+    undone = [name for name in others if name not in run.targets or not run.targets[name].ended]
+    return History(
+        seconds=seconds,
+        undone=tuple(dict.fromkeys([*undone, *(target.name for target in run.missing)])),
+        ended=ended,
+    )
 
 
 def text_of(history: History) -> str:

@@ -1,4 +1,4 @@
-"""Events go to whoever listens and to files; at the end what is worth remembering is remembered."""
+"""Events go to a listener, to the model of the run and to files; at the end the history is updated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import IO, Protocol
 from buildsys.errors import BuildsysError, Unavailable
 from buildsys.events.events import Event, RunEnded, StepEnded, TargetPlanned, line_of
 from buildsys.events.history import History, after, read_history, text_of
-from buildsys.events.summary import summarise
+from buildsys.events.model import RunModel
 from buildsys.masks import Mask
 from buildsys.project.run_folder import EVENTS, RunFolder, open_run
 from buildsys.project.settings import mask_of
@@ -20,7 +20,7 @@ from buildsys.project.state import State
 from buildsys.project.workspace import STATE_FOLDER, Workspace
 
 HISTORY_FILE = f"{STATE_FOLDER}/history.json"
-# What a run goes by, all of it from the project or from BuildKit: a password may be a part of a name by chance.
+# Names, all of them from the project or from BuildKit, stay unmasked: a password may be a part of a name by chance.
 _NAMES = (
     *("target", "needs", "blocked_by", "missing", "failed", "layer", "kind", "outcome", "action"),
     *("digest", "reference", "tags", "file", "log", "alone"),
@@ -29,23 +29,23 @@ _HISTORY_LIMIT = 64 << 20
 
 
 class Listener(Protocol):
-    """Whoever wants to hear of events, in their order, one at a time."""
+    """Receives events in their order, one at a time."""
 
     def take(self, event: Event) -> None:
         """Take the next event."""
 
     def tick(self) -> None:
-        """Know that time has passed: about once a second."""
+        """Let time pass: called about once a second."""
 
     def close(self) -> None:
-        """Know that there is no more."""
+        """End, however the run ended; may be called again."""
 
 
 class Journal:
-    """Takes the events of one run from any thread; what is kept and shown of them is masked."""
+    """Takes the events of one run from any thread; all that is kept and shown of them is masked."""
 
     def __init__(self, listener: Listener, files: Sequence[IO[str]], run: RunFolder, mask: Mask | None = None) -> None:
-        self.events: list[Event] = []
+        self.model = RunModel()
         self.run = run
         self._listener: Listener | None = listener
         self._files = list(files)
@@ -54,18 +54,18 @@ class Journal:
         self._executed: dict[str, float] = {}
 
     def add(self, file: IO[str]) -> None:
-        """Write what happens from now on to one more file."""
+        """Write the events from now on to one more file."""
         self._files.append(file)
 
     def emit(self, event: Event) -> None:
-        """Take an event; a file that takes no more is given up, the run is not."""
+        """Take an event; a file that cannot be written any more is given up, the run is not."""
         # The name of a step is its text.
         names = (*_NAMES, "name", "title") if isinstance(event, TargetPlanned) else _NAMES
         event = self._mask.value(event, keep=names)
         with self._lock:
-            if isinstance(event, StepEnded) and self._told_before(event):
+            if isinstance(event, StepEnded) and self._is_known(event):
                 return
-            self.events.append(event)
+            self.model.take(event)
             self._show(lambda listener: listener.take(event))
             for file in tuple(self._files):
                 try:
@@ -75,29 +75,34 @@ class Journal:
                     self._files.remove(file)
                     _close(file)
 
-    def _told_before(self, event: StepEnded) -> bool:
-        """Whether this is an execution that another bake has told of: BuildKit shows it to all that share it."""
+    def _is_known(self, event: StepEnded) -> bool:
+        """Return whether another bake has reported this execution: BuildKit shows it to all that share it."""
         before = self._executed.get(event.digest)
         if not event.error:
             self._executed[event.digest] = event.completed
         return before is not None and event.started <= before
 
     def end(self, code: int, seconds: float, signal: int) -> None:
-        """Tell how the run ended, which counts what its events say."""
-        found = summarise(self.events)
+        """Emit the end of the run, with the counts of its events."""
         self.emit(
             RunEnded(
-                at=time.time(), exit_code=code, seconds=seconds, runs=found.runs, retries=found.retries, signal=signal
+                at=time.time(),
+                exit_code=code,
+                seconds=seconds,
+                runs=self.model.runs,
+                retries=self.model.retries,
+                signal=signal,
             )
         )
+        self.model.close()
 
     def tick(self) -> None:
-        """Tell the listener that time has passed."""
+        """Let time pass for the listener."""
         with self._lock:
             self._show(lambda listener: listener.tick())
 
     def close(self) -> None:
-        """Let the listener end, and close the files; what they do not take is lost."""
+        """End the listener and close the files; what they cannot write is lost."""
         with self._lock:
             self._show(lambda listener: listener.close())
             for file in self._files:
@@ -114,7 +119,7 @@ class Journal:
 
 
 def _close(file: IO[str]) -> None:
-    """Close a file; what its disk does not take is lost."""
+    """Close a file; what its disk cannot take is lost."""
     with contextlib.suppress(OSError):
         file.close()
 
@@ -123,9 +128,8 @@ def _close(file: IO[str]) -> None:
 def open_journal(workspace: Workspace, listener: Listener, extra: Path | None = None) -> Iterator[Journal]:
     """Yield the journal of a run; its events are in the run's own folder, and in `extra` if that is given.
 
-    Those of the last run that began are `.buildsys/events.jsonl` too, and those of the one before stay in
-    `.buildsys/events-before.jsonl`. Raises `Unavailable` if a file cannot be begun,
-    `InvalidInput` for symlinks in the state folder.
+    `.buildsys/events.jsonl` has those of the run that began last, `.buildsys/events-before.jsonl` those of the one
+    before. Raises `Unavailable` if a file cannot be begun, `InvalidInput` for symlinks in the state folder.
     """
     state = State(workspace.root)
     state.check()
@@ -139,10 +143,10 @@ def open_journal(workspace: Workspace, listener: Listener, extra: Path | None = 
             yield journal
         finally:
             journal.close()
-            # What cannot be remembered, or stands in the place of that file, ends no run.
+            # A history that cannot be written, or something else in the place of its file, ends no run.
             with contextlib.suppress(BuildsysError):
                 run.show(EVENTS)
-                remember(workspace, journal.events, began)
+                remember(workspace, journal.model, began)
 
 
 def _begin(path: Path) -> IO[str]:
@@ -158,9 +162,9 @@ def history_of(workspace: Workspace) -> History:
     return read_history(None if data is None else data.decode(errors="replace"))
 
 
-def remember(workspace: Workspace, events: Sequence[Event], began: float) -> None:
+def remember(workspace: Workspace, run: RunModel, began: float) -> None:
     """Add a run to the history, which another run may have changed since this one began."""
     state = State(workspace.root)
     with state.locked():
-        history = after(history_of(workspace), events, began=began, ended=time.time())
+        history = after(history_of(workspace), run, began=began, ended=time.time())
         state.write(HISTORY_FILE, text_of(history).encode())

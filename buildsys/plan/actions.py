@@ -1,4 +1,4 @@
-"""Which nodes and stacks are built, which exist, and the first input that says why."""
+"""Which nodes and images are built, which exist, and the input that explains it best."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from buildsys.plan.keys import Keys
-from buildsys.plan.plan import Plan, StackTarget
-from buildsys.resolve.node import Node
+from buildsys.plan.plan import Plan
+from buildsys.resolve.node import ImageTarget, Node
 
 BUILD, REUSE, SKIP = "build", "reuse", "leave"
 
@@ -24,10 +24,10 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Action:
-    """What is done about a node or stack, and why.
+    """What a run does about a node or image, and why.
 
-    `build`: it is made. `reuse`: it exists, as `reference`. `leave`: it does not exist, and nothing asked for needs it.
-    `difference` is against what was last published under its name, if that is known.
+    `build`: it is built. `reuse`: it exists, as `reference`. `leave`: it is missing, and no requested target needs it.
+    `difference` is the one from what was last published under its name, if that is known.
     """
 
     target: str
@@ -42,24 +42,22 @@ def decide(
     keys: Keys,
     existing: Mapping[str, str],
     previous: Mapping[str, Mapping[str, str]],
-    wanted: Collection[str],
+    requested: Collection[str],
     foreign: Mapping[str, str] = MappingProxyType({}),
 ) -> Mapping[str, Action]:
-    """Return the action of every target, nodes in build order and then stacks.
+    """Return the action of every target, nodes in build order and then images.
 
     `existing` maps target to a reference with its digest, for what exists under its key; `previous` maps target to the
-    inputs of what was last published under its name; `wanted` are the targets asked for; `foreign` maps target to why
-    what is under its key cannot be used. What exists is reused, and what only such a thing needs is left.
+    inputs of what was last published under its name; `requested` are targets; `foreign` maps target to why what is
+    under its key cannot be used. What exists is reused, and what only such targets need is skipped.
     """
-    missing = needed(plan, existing, wanted)
-    targets: dict[str, Node | StackTarget] = {node.name: node for node in plan.nodes}
-    targets |= {stack.name: stack for stack in plan.stacks}
+    missing = needed(plan, existing, requested)
     found: dict[str, Action] = {}
-    for name, target in targets.items():
+    for name, target in plan.targets.items():
         if reference := existing.get(name):
             found[name] = Action(target=name, word=REUSE, reason=f"exists as {reference}", reference=reference)
         elif name not in missing:
-            found[name] = Action(target=name, word=SKIP, reason="nothing asked for needs it")
+            found[name] = Action(target=name, word=SKIP, reason="no requested target needs it")
         else:
             difference = first_difference(previous[name], keys.of(name).inputs) if name in previous else None
             if name in foreign:
@@ -74,17 +72,14 @@ def decide(
     return MappingProxyType(found)
 
 
-def needed(plan: Plan, existing: Mapping[str, str], wanted: Collection[str]) -> frozenset[str]:
-    """Return what is asked for and does not exist, with everything that this needs and that does not exist."""
-    below = {node.name: node.below for node in plan.nodes}
-    below |= {stack.name: stack.noded.needs for stack in plan.stacks}
-    waiting, seen = [name for name in wanted if name not in existing], set[str]()
+def needed(plan: Plan, existing: Mapping[str, str], requested: Collection[str]) -> frozenset[str]:
+    """Return what is requested and missing, with everything missing that it needs."""
+    waiting, seen = [name for name in requested if name not in existing], set[str]()
     while waiting:
         name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        waiting.extend(need for need in below[name] if need not in existing)
+        if name not in seen:
+            seen.add(name)
+            waiting.extend(need for need in plan.needs[name] if need not in existing)
     return frozenset(seen)
 
 
@@ -102,12 +97,12 @@ _ORDER = (
     "variable",
 )
 _LAST = ("base", "context", "artifact")
-# A list with more words than this is told by what changed in it.
+# Of a list with more words than this, only what changed is shown.
 _MANY_WORDS = 4
 
 
 def first_difference(before: Mapping[str, str], after: Mapping[str, str]) -> Difference | None:
-    """Return the difference that says most, None if there is none."""
+    """Return the difference that explains most, None if there is none."""
     names = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
     if not names:
         return None
@@ -122,46 +117,48 @@ def first_difference(before: Mapping[str, str], after: Mapping[str, str]) -> Dif
     return Difference(name=first, before=before.get(first), after=after.get(first))
 
 
-def _reason(target: Node | StackTarget, difference: Difference, keys: Keys, done: Mapping[str, Action]) -> str:
-    node = target if isinstance(target, Node) else None
-    made_of = target.below if isinstance(target, Node) else target.noded.needs
-    word, _, rest = difference.name.partition(" ")
-    if word in ("base", "context", "artifact"):
-        other = next((each for each in made_of if keys.of(each).key == difference.after), None)
-        if other is not None and done[other].word == BUILD:
-            return f"{other} is built"
-        if word == "base" and other is None:
-            parent = target.parent if isinstance(target, Node) else target.noded.parent
-            name = parent.name if parent else ""
-            return f"parent {name} moved from {short(difference.before)} to {short(difference.after)}"
-        return f"{difference.name} is another one: {short(difference.before)} → {short(difference.after)}"
-    if word == "dockerfile" and node:
-        return f"{node.dockerfile} changed"
-    if word in ("file", "folder") and node:
+def _reason(target: Node | ImageTarget, difference: Difference, keys: Keys, actions: Mapping[str, Action]) -> str:
+    """Return why a target is built that differs from what was published; `actions` holds those of what it needs."""
+    kind, _, rest = difference.name.partition(" ")
+    if kind in _LAST:
+        return _reason_below(target, difference, keys, actions)
+    if isinstance(target, Node) and kind == "dockerfile":
+        return f"{target.dockerfile} changed"
+    if isinstance(target, Node) and kind in ("file", "folder"):
         context, _, inner = rest.partition(" ")
-        path = f"{node.folder}/{rest}" if word == "file" else f"{dict(node.folders).get(context, context)}/{inner}"
+        path = f"{target.folder}/{rest}" if kind == "file" else f"{dict(target.folders).get(context, context)}/{inner}"
         what = "is new" if difference.before is None else "is gone" if difference.after is None else "changed"
         return f"{path} {what}"
-    return told(difference)
+    return format_difference(difference)
 
 
-def told(difference: Difference) -> str:
-    """Return a difference as a person reads it: from what to what, of a long list only what came and went."""
+def _reason_below(target: Node | ImageTarget, difference: Difference, keys: Keys, actions: Mapping[str, Action]) -> str:
+    before, after = short(difference.before), short(difference.after)
+    other = next((each for each in target.below if keys.of(each).key == difference.after), None)
+    if other is not None and actions[other].word == BUILD:
+        return f"{other} is built"
+    if difference.name == "base" and other is None:
+        return f"parent {target.parent.name if target.parent else ''} moved from {before} to {after}"
+    return f"{difference.name} changed: {before} → {after}"
+
+
+def format_difference(difference: Difference) -> str:
+    """Return a difference for people: from what to what, and of a long list only what was added and removed."""
     before, after = difference.before or "", difference.after or ""
-    came = [f"+{word}" for word in after.split() if word not in before.split()]
-    went = [f"-{word}" for word in before.split() if word not in after.split()]
-    listed = " ".join([*came, *went])
+    added = [f"+{word}" for word in after.split() if word not in before.split()]
+    removed = [f"-{word}" for word in before.split() if word not in after.split()]
+    listed = " ".join([*added, *removed])
     if difference.name == "argument PACKAGES" and listed:
         return f"packages {listed}"
     if difference.name == "epoch":
-        return f"its packages are made fresh: {short(difference.before)} → {short(difference.after)}"
+        return f"packages are refreshed: {short(difference.before)} → {short(difference.after)}"
     if max(len(before.split()), len(after.split())) > _MANY_WORDS and listed:
         return f"{difference.name}: {listed}"
     return f"{difference.name}: {short(difference.before)} → {short(difference.after)}"
 
 
 def short(value: str | None) -> str:
-    """Return a value as a person reads it: a digest or key by its first digits, an empty one as two quotes."""
+    """Return a value for people: a digest or key by its first digits, an empty one as two quotes."""
     if value is None:
         return "nothing"
     if not value:

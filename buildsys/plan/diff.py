@@ -1,20 +1,28 @@
-"""Two plans of one project, say of two revisions: what is new, what is gone, what differs and by which input."""
+"""What differs between two plans of one project, say of two revisions, and by which input; who uses what."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from buildsys.plan.actions import Difference, first_difference
 from buildsys.plan.keys import Fingerprint, Keys
 from buildsys.plan.plan import Plan
+from buildsys.resolve.node import Node
 
-ADDED, REMOVED, CHANGED = "added", "removed", "changed"
+
+class ChangeKind(StrEnum):
+    """What became of a target from one plan to another."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Changed:
-    """A node or stack that is not the same in both: `cause` is the deepest target below it that brought it about.
+    """A node or image that differs between two plans: `cause` is the deepest target below it that changed by itself.
 
     `difference` is the cause's first differing input; None where the cause itself is new.
     """
@@ -22,75 +30,66 @@ class Changed:
     target: str
     title: str
     kind: str
-    word: str
+    change: ChangeKind
     cause: str | None = None
     difference: Difference | None = None
 
 
 def compare(before: tuple[Plan, Keys], after: tuple[Plan, Keys]) -> tuple[Changed, ...]:
-    """Return what differs, nodes in build order and then stacks; keys decide, and nothing else."""
-    return (
-        *_differing(before, after, "node", _node_titles, lambda keys: keys.nodes),
-        *_differing(before, after, "image", _stack_titles, lambda keys: keys.stacks),
-    )
+    """Return what differs, nodes in build order and then images, of each what was removed last; keys alone decide."""
+    found = tuple(_changes(before, after))
+    return (*(each for each in found if each.kind == "node"), *(each for each in found if each.kind == "image"))
 
 
-def _differing(
-    before: tuple[Plan, Keys],
-    after: tuple[Plan, Keys],
-    kind: str,
-    titles: Callable[[Plan], Mapping[str, str]],
-    keyed: Callable[[Keys], Mapping[str, Fingerprint]],
-) -> Iterator[Changed]:
-    """Yield what differs among the nodes, or among the stacks, in the order of the plan; what is gone comes last."""
-    now, then = titles(after[0]), titles(before[0])
-    for target, title in now.items():
-        old, new = keyed(before[1]).get(target), keyed(after[1])[target]
-        if old is None:
-            yield Changed(target=target, title=title, kind=kind, word=ADDED)
-        elif old.key != new.key:
-            cause, difference = _cause(target, before[1], after[1], after[0])
-            yield Changed(target=target, title=title, kind=kind, word=CHANGED, cause=cause, difference=difference)
-    for target, title in then.items():
-        if target not in now:
-            yield Changed(target=target, title=title, kind=kind, word=REMOVED)
+def _changes(before: tuple[Plan, Keys], after: tuple[Plan, Keys]) -> Iterator[Changed]:
+    old_keys, new_keys = _fingerprints(before[1]), _fingerprints(after[1])
+    for target in after[0].targets:
+        title, kind = _title(after[0], target)
+        if target not in old_keys:
+            yield Changed(target=target, title=title, kind=kind, change=ChangeKind.ADDED)
+        elif old_keys[target].key != new_keys[target].key:
+            cause, difference = _cause(target, old_keys, new_keys, after[0])
+            change = ChangeKind.CHANGED
+            yield Changed(target=target, title=title, kind=kind, change=change, cause=cause, difference=difference)
+    for target in before[0].targets:
+        if target not in new_keys:
+            title, kind = _title(before[0], target)
+            yield Changed(target=target, title=title, kind=kind, change=ChangeKind.REMOVED)
 
 
-def _node_titles(plan: Plan) -> Mapping[str, str]:
-    return {node.name: node.title for node in plan.nodes}
+def _fingerprints(keys: Keys) -> Mapping[str, Fingerprint]:
+    return {**keys.nodes, **keys.stacks}
 
 
-def _stack_titles(plan: Plan) -> Mapping[str, str]:
-    return {stack.name: stack.stack for stack in plan.stacks}
+def _title(plan: Plan, name: str) -> tuple[str, str]:
+    target = plan.targets[name]
+    return (target.title, "node") if isinstance(target, Node) else (target.stack, "image")
 
 
-def _cause(target: str, before: Keys, after: Keys, plan: Plan) -> tuple[str, Difference | None]:
-    """Go down along the first input that differs, to the target in which something of its own differs."""
+def _cause(
+    target: str, before: Mapping[str, Fingerprint], after: Mapping[str, Fingerprint], plan: Plan
+) -> tuple[str, Difference | None]:
+    """Follow the first input that differs down to the target in which an input of its own differs."""
     while True:
-        old, new = _keyed(before, target), after.of(target)
-        if old is None:
+        if target not in before:
             return target, None
-        difference = first_difference(old.inputs, new.inputs)
+        difference = first_difference(before[target].inputs, after[target].inputs)
         if difference is None or difference.name.partition(" ")[0] not in ("base", "context", "artifact"):
             return target, difference
-        deeper = next((each for each in plan.needs[target] if after.of(each).key == difference.after), None)
+        deeper = next((each for each in plan.needs[target] if after[each].key == difference.after), None)
         if deeper is None:
             return target, difference
         target = deeper
 
 
-def _keyed(keys: Keys, target: str) -> Fingerprint | None:
-    return keys.nodes.get(target) or keys.stacks.get(target)
-
-
 def users_of(plan: Plan, name: str) -> tuple[str, ...]:
-    """Return the stacks that a node is part of, directly or by what they are made of, sorted."""
+    """Return the stacks whose images need a node, directly or not, sorted."""
     using = {name}
     # In build order, what a node needs comes before it: one pass is enough.
     for node in plan.nodes:
         if not using.isdisjoint(plan.needs[node.name]):
             using.add(node.name)
-    return tuple(stack.stack for stack in plan.stacks if not using.isdisjoint(stack.noded.needs))
+    return tuple(image.stack for image in plan.stacks if not using.isdisjoint(image.below))
 
 
 def why_path(plan: Plan, stack: str, layer: str) -> tuple[tuple[str, str], ...]:
@@ -98,8 +97,8 @@ def why_path(plan: Plan, stack: str, layer: str) -> tuple[tuple[str, str], ...]:
 
     Empty if the stack does not have it.
     """
-    found = next(each for each in plan.stacks if each.name == stack)
-    by_name = {each.name: each for each in found.noded.layered.instances}
+    image = next(each for each in plan.stacks if each.name == stack)
+    by_name = {each.name: each for each in image.layers}
     path: list[tuple[str, str]] = []
     name: str | None = layer if layer in by_name else None
     while name is not None:

@@ -1,6 +1,6 @@
-"""The content identity of nodes and stacks: a hash of everything that can change the result, and of nothing else.
+"""What the keys of nodes and images are: hashes of everything that can change the result, and of nothing else.
 
-docs/keys.md says of each input why it counts, and of what does not count why not.
+docs/keys.md gives the reason for each input, and for what is not one.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from types import MappingProxyType
 from buildsys.config.model import LINK, Contents, File
 from buildsys.dockerfile.ignore import ignored
 from buildsys.errors import Diagnostic, InvalidInput, Location
-from buildsys.plan.plan import Plan, StackTarget, epoch_of
-from buildsys.resolve.environment import Variable
-from buildsys.resolve.image import healthcheck_text, words_text
-from buildsys.resolve.node import Node
+from buildsys.plan.plan import Plan, epoch_of
+from buildsys.resolve.image import Variable, healthcheck_text, words_json
+from buildsys.resolve.node import ImageTarget, Node
 
-# A change of how keys are made from inputs gets a new number, and so makes everything anew.
+# A change of how keys are computed from inputs gets a new number, and so rebuilds everything.
 DEFINITION = "1"
 ABSENT = "none"
 # As many symlinks as Linux follows.
@@ -28,7 +27,7 @@ _LINKS = 40
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fingerprint:
-    """A key of 64 hexadecimal digits with the inputs that it is made of, by name."""
+    """A key of 64 hexadecimal digits, and its inputs by name."""
 
     key: str
     inputs: Mapping[str, str]
@@ -41,13 +40,13 @@ class Fingerprint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Keys:
-    """The keys of a plan: of nodes and of stacks, by target."""
+    """The keys of a plan: of nodes and of images, by target."""
 
     nodes: Mapping[str, Fingerprint]
     stacks: Mapping[str, Fingerprint]
 
     def of(self, target: str) -> Fingerprint:
-        """Return the key of a node or stack."""
+        """Return the key of a node or image."""
         return self.nodes.get(target) or self.stacks[target]
 
 
@@ -67,19 +66,19 @@ def keys_of(plan: Plan, contents: Contents) -> Keys:
             seen[location] = dict(readable_inputs(name, contents.get(node.folder, {})))
         inputs = {**seen[location], **dict(_node_inputs(plan, node, nodes, contents))}
         nodes[node.name] = keyed(inputs)
-    stacks = {stack.name: keyed(dict(_stack_inputs(plan, stack, nodes))) for stack in plan.stacks}
+    stacks = {image.name: keyed(dict(_image_inputs(plan, image, nodes))) for image in plan.stacks}
     return Keys(nodes=MappingProxyType(nodes), stacks=MappingProxyType(stacks))
 
 
 def folders_of(plan: Plan) -> tuple[str, ...]:
-    """Return the folders whose contents keys are made of, sorted."""
+    """Return the folders whose contents are inputs of keys, sorted."""
     found = {node.folder for node in plan.nodes}
     found |= {path for node in plan.nodes for _, path in node.folders}
     return tuple(sorted(found))
 
 
 def without_files(plan: Plan, contents: Contents) -> Iterator[Diagnostic]:
-    """Yield a mistake for each parameter that names a folder without files, at the stack that gives it."""
+    """Yield a diagnostic for each parameter that names a folder without files, at the stack that sets it."""
     wrong = {(node.recipe.layer, path) for node in plan.nodes for _, path in node.folders if not contents.get(path)}
     for layer, path in sorted(wrong):
         message = f"layer `{layer}`: the folder `{path}` does not exist or has no files"
@@ -87,7 +86,7 @@ def without_files(plan: Plan, contents: Contents) -> Iterator[Diagnostic]:
 
 
 def at_their_stacks(plan: Plan, diagnostics: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
-    """Yield mistakes about folders, those of a folder that a parameter names at the stack that gives it."""
+    """Yield diagnostics about folders; one that a parameter names is located at its stack."""
     given = {path: node.recipe.layer for node in plan.nodes for _, path in node.folders}
     for each in diagnostics:
         layer = given.get(each.location.file) if each.location else None
@@ -99,13 +98,13 @@ def at_their_stacks(plan: Plan, diagnostics: Iterable[Diagnostic]) -> Iterator[D
 
 
 def _giver(plan: Plan, layer: str, path: str) -> Location | None:
-    """Return where the first stack that gives a folder to a layer says so."""
-    instances = (each for stack in plan.stacks for each in stack.noded.layered.instances if each.name == layer)
+    """Return where the first stack that sets a layer's parameter to a folder does it."""
+    instances = (each for image in plan.stacks for each in image.layers if each.name == layer)
     return next((each.location for each in instances if path in each.parameters.values()), None)
 
 
 def keyed(inputs: Mapping[str, str]) -> Fingerprint:
-    """Return the key that inputs give, the number of the definition among them."""
+    """Return the key of inputs, to which the number of the definition is added."""
     ordered = dict(sorted({"definition": DEFINITION, **inputs}.items()))
     found = Fingerprint(key="", inputs=MappingProxyType(ordered))
     return replace(found, key=hashlib.sha256(found.text.encode()).hexdigest())
@@ -124,7 +123,7 @@ def _node_inputs(
     if (epoch := epoch_of(plan, node)) is not None:
         yield "epoch", epoch
     for download in node.downloads:
-        # An address is no input where a checksum says what comes from it: a mirror gives the same bytes.
+        # With a checksum the address is no input: a mirror serves the same bytes.
         yield f"download {download.name}", f"sha256:{download.sha256}" if download.sha256 else download.url
     for context, folder in node.folders:
         for path, file in _not_ignored("", contents.get(folder, {})):
@@ -139,7 +138,7 @@ def readable_inputs(name: str, files: Mapping[str, File]) -> Iterator[tuple[str,
 
 
 def context_files(dockerfile: str, files: Mapping[str, File]) -> Iterator[tuple[str, File]]:
-    """Yield, by path, what BuildKit reads of a context: what the rules let through, the Dockerfile and the rules.
+    """Yield, by path, what BuildKit reads of a context: what the rules do not exclude, the Dockerfile and the rules.
 
     Without a Dockerfile's name it is a context that another one names.
     """
@@ -151,7 +150,7 @@ def context_files(dockerfile: str, files: Mapping[str, File]) -> Iterator[tuple[
 
 
 def _rules(dockerfile: str) -> list[str]:
-    """Return the names of the files that may have the rules of a context, the first that is there counts."""
+    """Return the names of the files that may hold the rules of a context; the first that exists counts."""
     return [f"{dockerfile}.dockerignore", ".dockerignore"] if dockerfile else [".dockerignore"]
 
 
@@ -176,7 +175,7 @@ def _way(name: str, files: Mapping[str, File]) -> list[str]:
 
 
 def left_out(dockerfile: str, files: Mapping[str, File]) -> Callable[[str], bool]:
-    """Return whether a path of a context is kept from its builds, by the rules that BuildKit takes for a Dockerfile.
+    """Return whether a path of a context is excluded from its builds, by the rules that BuildKit uses for a Dockerfile.
 
     Without a Dockerfile's name it is a context that another one names.
     """
@@ -184,7 +183,7 @@ def left_out(dockerfile: str, files: Mapping[str, File]) -> Callable[[str], bool
 
 
 def _not_ignored(dockerfile: str, files: Mapping[str, File]) -> Iterator[tuple[str, File]]:
-    """Yield, sorted, what the rules let through: the Dockerfile and the rules too, if they do."""
+    """Yield, sorted, the files that the rules do not exclude; the Dockerfile and the rules are subject to them too."""
     is_ignored = left_out(dockerfile, files)
     for path, file in sorted(files.items()):
         if not is_ignored(path):
@@ -192,7 +191,7 @@ def _not_ignored(dockerfile: str, files: Mapping[str, File]) -> Iterator[tuple[s
 
 
 def _variable(variable: Variable) -> str:
-    """Return the value as a person reads it, a dollar in it doubled: `$NAME` stands for the parent's value alone."""
+    """Return the value for people, with each dollar in it doubled: only `$NAME` means the parent's value."""
     value = variable.value
     return replace(
         variable,
@@ -215,26 +214,25 @@ def _parent(plan: Plan, name: str) -> str:
     return locked.digest or locked.reference
 
 
-def _stack_inputs(plan: Plan, stack: StackTarget, nodes: Mapping[str, Fingerprint]) -> Iterator[tuple[str, str]]:
-    yield "name", stack.stack
-    yield "platforms", " ".join(stack.noded.stack.platforms)
-    base = stack.noded.base
-    yield "base", nodes[base].key if base else _parent(plan, stack.noded.parent.name)
-    yield "order of artifacts", " ".join(layer for layer, _ in stack.noded.artifacts)
-    for layer, node in stack.noded.artifacts:
+def _image_inputs(plan: Plan, image: ImageTarget, nodes: Mapping[str, Fingerprint]) -> Iterator[tuple[str, str]]:
+    yield "name", image.stack
+    yield "platforms", " ".join(image.platforms)
+    yield "base", nodes[image.base].key if image.base else _parent(plan, image.parent.name)
+    yield "order of artifacts", " ".join(layer for layer, _ in image.artifacts)
+    for layer, node in image.artifacts:
         yield f"artifact {layer}", nodes[node].key
-    for variable in stack.environment:
+    for variable in image.environment:
         yield f"variable {variable.name}", _variable(variable)
-    config = stack.config
+    config = image.config
     for label, value in config.labels.items():
         yield f"label {label}", value
     yield "ports", " ".join(sorted(config.ports))
     yield "user", config.user or ""
     yield "workdir", config.workdir or ""
-    # Where nothing is said there is no input, so the keys from before these could be said are what they were.
+    # What is not set is no input, so that keys from before these could be set stay the same.
     if config.entrypoint is not None:
-        yield "entrypoint", words_text(config.entrypoint)
+        yield "entrypoint", words_json(config.entrypoint)
     if config.command is not None:
-        yield "command", words_text(config.command)
+        yield "command", words_json(config.command)
     if config.healthcheck is not None:
         yield "healthcheck", healthcheck_text(config.healthcheck)

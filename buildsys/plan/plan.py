@@ -1,35 +1,20 @@
-"""Nodes, stacks and lock become the plan: targets in build order, groups, variables, warnings."""
+"""What a plan is: nodes and images in build order, groups, parents and epochs as the lock has them, warnings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from buildsys.config.lockfile import Lock, LockedParent
 from buildsys.config.model import Catalog, Family, Parent
 from buildsys.errors import Diagnostic, InvalidInput, Location
-from buildsys.names import target_name, variable_name
-from buildsys.resolve.environment import Variable, merge
-from buildsys.resolve.image import ImageConfig, config_of
-from buildsys.resolve.node import BuildGraph, Node, NodedStack
+from buildsys.names import variable_name
+from buildsys.resolve.node import BuildGraph, ImageTarget, Node
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StackTarget:
-    """A stack as bake makes it: an assembly of nodes with the image's settings."""
-
-    name: str
-    noded: NodedStack
-    groups: tuple[str, ...]
-    environment: tuple[Variable, ...]
-    config: ImageConfig
-
-    @property
-    def stack(self) -> str:
-        """The stack's name."""
-        return self.noded.stack.name
+_FRESH_DAYS: Mapping[str, int] = MappingProxyType({"week": 7, "month": 31})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,27 +37,27 @@ class Plan:
     """The whole decision as data. Nodes are in build order; stacks, groups and parents are sorted by name.
 
     `origins` maps the bake variable of each host that downloads come from to its address. `targets` has all nodes and
-    then all stacks by name, `order` the place of each in it, `needs` the nodes that each is made of.
+    then all images by name, `order` the position of each in it, `needs` the nodes that each is built on.
     """
 
     registry: str
     nodes: tuple[Node, ...]
-    stacks: tuple[StackTarget, ...]
+    stacks: tuple[ImageTarget, ...]
     groups: Mapping[str, tuple[str, ...]]
     parents: tuple[PlannedParent, ...]
     origins: Mapping[str, str]
     epochs: Mapping[str, str]
     warnings: tuple[Diagnostic, ...]
     families: tuple[Family, ...]
-    targets: Mapping[str, Node | StackTarget] = field(init=False, repr=False, compare=False)
+    targets: Mapping[str, Node | ImageTarget] = field(init=False, repr=False, compare=False)
     order: Mapping[str, int] = field(init=False, repr=False, compare=False)
     needs: Mapping[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Make what is looked up by name: a run of thousands of bakes asks for a few targets each time."""
-        targets: dict[str, Node | StackTarget] = {node.name: node for node in self.nodes}
+        """Index by name: a run of thousands of bakes asks for a few targets each time."""
+        targets: dict[str, Node | ImageTarget] = {node.name: node for node in self.nodes}
         targets |= {stack.name: stack for stack in self.stacks}
-        needs = {each.name: each.below for each in self.nodes} | {each.name: each.noded.needs for each in self.stacks}
+        needs = {name: target.below for name, target in targets.items()}
         order = {name: number for number, name in enumerate(targets)}
         for name, found in (("targets", targets), ("order", order), ("needs", needs)):
             object.__setattr__(self, name, MappingProxyType(found))
@@ -82,24 +67,23 @@ class Plan:
         return next(each for each in self.parents if each.name == name)
 
 
-def plan(catalog: Catalog, resolution: BuildGraph, lock: Lock) -> Plan:
-    """Return the plan; raises `InvalidInput` with every mistake that only the whole shows."""
+def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
+    """Return the plan; raises `InvalidInput` with every diagnostic that needs all stacks at once."""
     diagnostics: list[Diagnostic] = []
-    stacks = tuple(_stack(each, diagnostics) for each in resolution.stacks)
-    groups = _groups(catalog, stacks)
-    diagnostics.extend(_collisions(resolution, stacks, groups))
-    parents = _parents(resolution, lock, diagnostics)
-    epochs = _epochs(resolution, lock, diagnostics)
+    groups = _groups(catalog, graph.images)
+    diagnostics.extend(_collisions(graph, groups))
+    parents = _parents(graph, lock, diagnostics)
+    epochs = _epochs(graph, lock, diagnostics)
     if diagnostics:
         raise InvalidInput(diagnostics)
-    nodes = tuple(_with_checksums(node, lock) for node in resolution.nodes.values())
+    nodes = tuple(_with_checksums(node, lock) for node in graph.nodes.values())
     origins = _origins(nodes, diagnostics)
     if diagnostics:
         raise InvalidInput(diagnostics)
     return Plan(
         registry=catalog.registry,
         nodes=nodes,
-        stacks=stacks,
+        stacks=graph.images,
         groups=MappingProxyType(groups),
         parents=parents,
         origins=MappingProxyType(dict(sorted(origins.items()))),
@@ -123,7 +107,7 @@ def _with_checksums(node: Node, lock: Lock) -> Node:
 
 
 def _origins(nodes: tuple[Node, ...], diagnostics: list[Diagnostic]) -> dict[str, str]:
-    """Return the origins of downloads by variable; two for one would send the one's requests to the other."""
+    """Return the origins of downloads by variable; with two for one, requests for one would go to the other."""
     found: dict[str, str] = {}
     for download in (each for node in nodes for each in node.downloads):
         variable, origin = origin_variable(download.url), _origin(download.url)
@@ -143,61 +127,32 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _stack(noded: NodedStack, diagnostics: list[Diagnostic]) -> StackTarget:
-    stack, instances = noded.stack, noded.layered.instances
-    variables, conflicts = merge((i.name, i.recipe.environment, i.parameters) for i in instances)
-    for conflict in conflicts:
-        message = (
-            f"`{stack.name}`: the layers `{conflict.first[0]}` and `{conflict.second[0]}` set"
-            f" `{conflict.variable}` to `{conflict.first[1]}` and `{conflict.second[1]}`"
-        )
-        diagnostics.append(Diagnostic(message=message, location=stack.location))
-    config, wrong = config_of(instances)
-    diagnostics.extend(Diagnostic(message=f"`{stack.name}`: {each}", location=stack.location) for each in wrong)
-    accelerated = any(each.recipe.accelerator for each in instances)
-    groups = {*stack.groups, "gpu" if accelerated else "cpu"}
-    if stack.family:
-        groups.add(stack.family)
-    return StackTarget(
-        name=target_name(stack.name),
-        noded=noded,
-        groups=tuple(sorted(groups)),
-        environment=variables,
-        config=config,
-    )
-
-
-def _groups(catalog: Catalog, stacks: tuple[StackTarget, ...]) -> dict[str, tuple[str, ...]]:
-    """Return the groups: a deprecated stack is in those only that it names itself."""
+def _groups(catalog: Catalog, images: tuple[ImageTarget, ...]) -> dict[str, tuple[str, ...]]:
+    """Return the groups; a deprecated stack is only in those that it names itself."""
     found: dict[str, list[str]] = {name: [] for name in ("default", "cpu", "gpu")}
     found.update({family.name: [] for family in catalog.families})
-    for each in stacks:
-        deprecated = each.noded.stack.deprecated is not None
+    for each in images:
         for group in {"default", *each.groups}:
-            if not deprecated or group not in ("default", "cpu", "gpu", each.noded.stack.family):
+            if each.deprecated is None or group not in ("default", "cpu", "gpu", each.family):
                 found.setdefault(group, []).append(each.name)
     return {name: tuple(sorted(members)) for name, members in sorted(found.items())}
 
 
-def _collisions(
-    resolution: BuildGraph, stacks: tuple[StackTarget, ...], groups: Mapping[str, tuple[str, ...]]
-) -> list[Diagnostic]:
-    found = []
-    for each in stacks:
-        if each.name in resolution.nodes:
+def _collisions(graph: BuildGraph, groups: Mapping[str, tuple[str, ...]]) -> Iterator[Diagnostic]:
+    for each in graph.images:
+        if each.name in graph.nodes:
             message = f"the stack `{each.stack}` has the name of a node, `{each.name}`"
-            found.append(Diagnostic(message=message, location=each.noded.stack.location))
-    for name in sorted(groups.keys() & resolution.nodes.keys()):
-        location = next((each.noded.stack.location for each in stacks if name in each.groups), None)
-        found.append(Diagnostic(message=f"the group `{name}` has the name of a node", location=location))
-    return found
+            yield Diagnostic(message=message, location=each.location)
+    for name in sorted(groups.keys() & graph.nodes.keys()):
+        location = next((each.location for each in graph.images if name in each.groups), None)
+        yield Diagnostic(message=f"the group `{name}` has the name of a node", location=location)
 
 
-def _parents(resolution: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> tuple[PlannedParent, ...]:
+def _parents(graph: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> tuple[PlannedParent, ...]:
     declared: dict[str, Parent] = {}
     locations: dict[str, Location] = {}
-    given = [(node.parent, Location(file=node.recipe.file)) for node in resolution.nodes.values() if node.parent]
-    for parent, location in [*given, *((noded.parent, noded.stack.location) for noded in resolution.stacks)]:
+    given = [(node.parent, Location(file=node.recipe.file)) for node in graph.nodes.values() if node.parent]
+    for parent, location in [*given, *((image.parent, image.location) for image in graph.images)]:
         if declared.setdefault(parent.name, parent) != parent:
             message = f"the parent `{parent.name}` is `{declared[parent.name].images[0]}` and also `{parent.images[0]}`"
             diagnostics.append(Diagnostic(message=message, location=location, hint="give one of them another name"))
@@ -215,9 +170,9 @@ def _parents(resolution: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) 
     return tuple(found)
 
 
-def _epochs(resolution: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> dict[str, str]:
+def _epochs(graph: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> dict[str, str]:
     found = {}
-    for node in resolution.nodes.values():
+    for node in graph.nodes.values():
         for recipe in (node.recipe, node.build):
             if recipe.freshness and "EPOCH" in node.build.declared:
                 if recipe.layer in lock.epochs:
@@ -229,11 +184,11 @@ def _epochs(resolution: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -
     return dict(sorted(found.items()))
 
 
-def epoch_of(planned: Plan, node: Node) -> str | None:
+def epoch_of(plan: Plan, node: Node) -> str | None:
     """Return the epoch that reaches a node's Dockerfile: its own layer's, else that of its installer."""
     if "EPOCH" not in node.build.declared:
         return None
-    return planned.epochs.get(node.recipe.layer) or planned.epochs.get(node.build.layer)
+    return plan.epochs.get(node.recipe.layer) or plan.epochs.get(node.build.layer)
 
 
 def _warnings(parents: tuple[PlannedParent, ...], nodes: tuple[Node, ...]) -> list[Diagnostic]:
@@ -248,3 +203,13 @@ def _warnings(parents: tuple[PlannedParent, ...], nodes: tuple[Node, ...]) -> li
                 message = f"the checksum of `{download.url}` is unknown: {download.reason}"
                 found.append(Diagnostic(message=message, location=download.location))
     return sorted(set(found), key=lambda each: each.message)
+
+
+def stale(plan: Plan, today: date) -> tuple[tuple[str, str], ...]:
+    """Return layer and epoch of the packages that are older than their layers allow."""
+    freshness = {r.layer: r.freshness for n in plan.nodes for r in (n.recipe, n.build) if r.freshness}
+    return tuple(
+        (layer, day)
+        for layer, day in plan.epochs.items()
+        if date.fromisoformat(day) + timedelta(days=_FRESH_DAYS[freshness[layer] or "month"]) <= today
+    )

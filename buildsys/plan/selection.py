@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
-from buildsys.errors import Diagnostic, InvalidInput
+from buildsys.errors import Diagnostic, InvalidInput, did_you_mean
 from buildsys.names import target_name
 from buildsys.plan.plan import Plan
 
@@ -47,9 +46,8 @@ def _meant(word: str, plan: Plan, stacks: dict[str, str], targets: dict[str, str
 
 
 def _unknown(word: str, known: list[str]) -> Diagnostic:
-    near = get_close_matches(word, known, 1)
     what = "no stack matches" if any(character in word for character in "*?[") else "no stack, group or node is named"
-    hint = f"did you mean `{near[0]}`?" if near else "`buildsys list` shows all of them"
+    hint = did_you_mean(word, known, "`buildsys list` shows all of them")
     return Diagnostic(message=f"{what} `{word}`", hint=hint)
 
 
@@ -62,6 +60,5 @@ def stack_named(plan: Plan, word: str) -> str:
 
 
 def _unknown_stack(word: str, known: list[str]) -> Diagnostic:
-    near = get_close_matches(word, known, 1)
-    hint = f"did you mean `{near[0]}`?" if near else "`buildsys list` shows all of them"
+    hint = did_you_mean(word, known, "`buildsys list` shows all of them")
     return Diagnostic(message=f"no stack is named `{word}`", hint=hint)

@@ -49,8 +49,8 @@ class Entry:
 class Home:
     """A folder that nothing read in it may leave, whatever symlinks lead there.
 
-    `private` are names below it that symlinks must not lead to, nor folders be walked with. In messages `word` stands
-    for the folder, and `shown` before the names, which are relative to `root` without it.
+    `private` are names below it that symlinks must not lead to, nor folders be walked with. In messages `word` is
+    the folder, and `shown` comes before the names, which are relative to `root` without it.
     """
 
     root: Path
@@ -95,7 +95,7 @@ class Home:
     def walk(self, folder: str, diagnostics: list[Diagnostic]) -> Iterator[Entry]:
         """Yield what is in a folder, each folder before what is in it; symlinks are yielded, not followed.
 
-        Symlinks that leave the home, what is neither file nor folder, and what cannot be read are added to `mistakes`.
+        Symlinks that leave the home, what is neither file nor folder, and what cannot be read are diagnostics.
         """
         try:
             top = self.find_folder(folder)

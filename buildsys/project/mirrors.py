@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -38,7 +37,7 @@ _CA_VARIABLES = (
 )
 # Without the dot that some begin with.
 _PRIVATE_NAMES = frozenset({"netrc", "auth.conf", "pypirc", "npmrc", "pgpass", "git-credentials", "config.json"})
-# What uv calls the options of pip, whose files it does not read, and what stands between several values.
+# What uv calls the options of pip, whose files it does not read, and what separates several values.
 _UV_VARIABLES = (
     ("extra-index-url", "UV_INDEX", " "),
     ("find-links", "UV_FIND_LINKS", ","),
@@ -47,7 +46,7 @@ _UV_VARIABLES = (
 )
 
 
-def refuse_cache(settings: Settings, environ: Mapping[str, str] = os.environ, overrides: Collection[str] = ()) -> None:
+def refuse_cache(settings: Settings, environ: Mapping[str, str], overrides: Collection[str] = ()) -> None:
     """Raise `InvalidInput` where BuildKit's cache would be written beside credentials in the settings.
 
     A cache holds what a RUN mounts as layers of their own, the mirrors' folder too, and others read it. `overrides`
@@ -89,7 +88,7 @@ def mirror_files(settings: Settings, *, ca: bytes | None = None) -> Mapping[str,
     if settings.pip:
         options = ["[global]"]
         for option, values in sorted(settings.pip.items()):
-            # pip takes a line end into a single value, so only lists stand on lines of their own.
+            # pip takes a line end into a single value, so only lists are on lines of their own.
             single = len(values) == 1
             options += [f"{option} = {values[0]}"] if single else [f"{option} =", *(f"    {v}" for v in values)]
         files["pip.conf"] = "".join(f"{line}\n" for line in options).encode()

@@ -20,7 +20,7 @@ _SYMLINKS = 40
 
 
 class ShallowClone(Unavailable):
-    """The revision is not in this clone, which was made without its whole history."""
+    """The revision is not in this clone, which lacks a part of the history."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

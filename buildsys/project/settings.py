@@ -5,57 +5,63 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, TypeAlias
 
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
-from buildsys.config.source import Data, Source, read
-from buildsys.errors import BuildsysError, Diagnostic, InvalidInput
+from buildsys.config.fields import NOTHING, ONE_OR_MORE, TEXT
+from buildsys.config.schema import Record, nullable, parse
+from buildsys.config.shapes import Converted, Dictionary, Reader
+from buildsys.config.source import read
+from buildsys.errors import BuildsysError, Diagnostic, InvalidInput, Location, Unavailable
 from buildsys.masks import Mask
-from buildsys.project.files import Home
+from buildsys.project.files import Home, read_file
+from buildsys.project.git import find_repository
 from buildsys.project.settings_checks import credentials_of, problem_of, variable_of
-from buildsys.project.settings_paths import path_diagnostics, settings_text
-from buildsys.project.workspace import find_workspace
+from buildsys.project.workspace import PRIVATE, Workspace, find_workspace
 
 SETTINGS_FILE = "buildsys.settings.yaml"
-_KEYS = ("parents", "downloads", "apt", "pip", "conda", "ca", "files", "proxy", "registries")
 _PIP = ("index-url", "extra-index-url", "find-links", "trusted-host")
 _PROXY = ("http", "https", "no")
 _REGISTRIES = ("insecure",)
 _SECTIONS = ("parents", "downloads", "apt", "pip", "conda", "proxy", "registries")
-# What a message of YAML may quote of a file, and the keys that are shown though nobody knows them: what stands there by
-# mistake may be a password.
+# What a message of YAML may quote of a file: what is written there by mistake may be a password.
 _FOUND = re.compile(r"'[^']*' ?|`[^`]*@[^`]*` ?")
-_PLAIN = re.compile(r"[\w.*-]{1,40}")
+
+
+_TEXTS = Dictionary(TEXT)
+_PATH = Converted(TEXT, lambda text: Path(text) if text else None)
+Value: TypeAlias = tuple[str, str, int, str]
+"""A section, a key, a number in the list of the key, and the text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """Where this machine gets things from; empty where it goes to the original places.
 
-    `parents` maps a registry to what stands in its place, `downloads` a scheme and host to an address, `apt` a
+    `parents` maps a registry to its replacement, `downloads` a scheme and host to an address, `apt` a
     codename or `*` to the lines of a sources.list, `pip` an option of pip to its values, `conda` a setting
     such as `channel_alias` to its value, `proxy` one of `http`,
     `https`, `no` to its value, `registries` has under `insecure` those whose certificates are not verified. `ca` is a
     file of certificates, `files` a folder that builds see at `/run/mirrors/files`.
     """
 
-    parents: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    downloads: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    apt: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    pip: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    conda: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    proxy: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    registries: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    ca: Path | None = None
-    files: Path | None = None
+    parents: Mapping[str, str] = nullable(_TEXTS, NOTHING)
+    downloads: Mapping[str, str] = nullable(_TEXTS, NOTHING)
+    apt: Mapping[str, tuple[str, ...]] = nullable(Dictionary(ONE_OR_MORE), NOTHING)
+    pip: Mapping[str, tuple[str, ...]] = nullable(Dictionary(ONE_OR_MORE, only=_PIP), NOTHING)
+    conda: Mapping[str, str] = nullable(_TEXTS, NOTHING)
+    proxy: Mapping[str, str] = nullable(Dictionary(TEXT, only=_PROXY), NOTHING)
+    registries: Mapping[str, tuple[str, ...]] = nullable(Dictionary(ONE_OR_MORE, only=_REGISTRIES), NOTHING)
+    ca: Path | None = nullable(_PATH, None)
+    files: Path | None = nullable(_PATH, None)
 
     @property
     def reaches_builds(self) -> bool:
-        """Whether anything of it must be told to a RUN."""
+        """Whether a RUN needs anything of it."""
         return bool(self.apt or self.pip or self.conda or self.proxy or self.ca or self.files)
 
     @property
@@ -63,12 +69,9 @@ class Settings:
         """The registries, as `host[:port]`, that buildsys asks without verification, or by plain HTTP."""
         return self.registries.get("insecure", ())
 
-    def values(self) -> Iterator[tuple[str, str, int, str]]:
-        """Yield each text: its section, its key, its number in the list of a key, itself."""
-        for section in _SECTIONS:
-            for key, value in getattr(self, section).items():
-                for index, text in enumerate((value,) if isinstance(value, str) else value):
-                    yield section, key, index, text
+    def values(self) -> Iterator[Value]:
+        """Yield each text."""
+        return _values({section: getattr(self, section) for section in _SECTIONS})
 
     def credentials(self) -> Iterator[tuple[str, str, str]]:
         """Yield the credentials in the addresses, with section and key."""
@@ -77,10 +80,23 @@ class Settings:
                 yield section, key, each
 
 
+_SETTINGS = Record(Settings, "Settings")
+
+
+def _values(sections: Mapping[str, Any]) -> Iterator[Value]:
+    """Yield the texts of sections, also of some that have other things in them."""
+    for section in _SECTIONS:
+        entries = sections.get(section)
+        for key, value in entries.items() if isinstance(entries, Mapping) else ():
+            for index, text in enumerate(value if isinstance(value, (list, tuple)) else (value,)):
+                if isinstance(text, str):
+                    yield section, key, index, text
+
+
 def read_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings of a project: those of its file, or of the one that BUILDSYS_SETTINGS names.
 
-    What the environment says goes before the file, see `with_environment`. Raises `InvalidInput` with every mistake.
+    What the environment says goes before the file, see `with_environment`. Raises `InvalidInput`.
     """
     named = environ.get("BUILDSYS_SETTINGS")
     shown = named or SETTINGS_FILE
@@ -89,7 +105,7 @@ def read_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
         message = f"BUILDSYS_SETTINGS names `{named}`, which does not exist"
         raise InvalidInput([Diagnostic(message=message)])
     own, source = Settings(), None
-    if (text := settings_text(root, shown)) is not None:
+    if (text := _settings_text(root, shown)) is not None:
         own, source = parse_settings(text, shown, path.parent), read(text, shown)
     settings = with_environment(own, environ, root)
     diagnostics = []
@@ -100,7 +116,7 @@ def read_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     for key, given, said in (("ca", settings.ca, own.ca), ("files", settings.files, own.files)):
         if given is not None:
             location = source.location((key,)) if source and given is said else None
-            diagnostics += path_diagnostics(root, key, given, path if location else None, location)
+            diagnostics += _path_diagnostics(root, key, given, path if location else None, location)
     if diagnostics:
         raise InvalidInput(diagnostics)
     return settings
@@ -109,18 +125,18 @@ def read_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
 def mask_of(root: Path, environ: Mapping[str, str] = os.environ) -> Mask:
     """Return the mask of all credentials that the settings of a project and the environment have.
 
-    It is needed most where something is wrong, so settings that cannot be used are looked at as they stand there.
+    It is needed most where something is wrong, so settings that cannot be used are looked at as they are written.
     """
     try:
-        text = settings_text(root, environ.get("BUILDSYS_SETTINGS") or SETTINGS_FILE) or ""
+        text = _settings_text(root, environ.get("BUILDSYS_SETTINGS") or SETTINGS_FILE) or ""
     except InvalidInput:
         text = ""
-    texts, tokens = [text], list[str]()
     try:
-        settings = parse_settings(text, SETTINGS_FILE, root, checked=False)
+        data = read(text, SETTINGS_FILE).data
     except InvalidInput:
-        settings = Settings()
-    for section, key, _, value in settings.values():
+        data = None
+    texts, tokens = [text], list[str]()
+    for section, key, _, value in _values(data) if isinstance(data, dict) else ():
         tokens += credentials_of(section, key, value)
     for name, value in environ.items():
         if name.startswith("BUILDSYS_"):
@@ -157,151 +173,147 @@ def with_environment(settings: Settings, environ: Mapping[str, str], folder: Pat
     Downloads have their bake variables, BUILDSYS_DOWNLOADS_<HOST>. An empty value takes away what the file says.
     Raises `InvalidInput`.
     """
-    parents, apt, pip, proxy = dict[str, str](), dict[str, tuple[str, ...]](), dict[str, tuple[str, ...]](), {}
-    downloads = {}
-    for name, value in sorted(environ.items()):
-        if name == "BUILDSYS_PARENTS":
-            pairs = [word.partition("=") for word in value.split()]
-            if wrong := ["=".join(pair) for pair in pairs if not all(pair)]:
-                found = f"`{wrong[0].rstrip('=')}`" if "@" not in wrong[0] else "a word"
-                raise InvalidInput([Diagnostic(message=f"BUILDSYS_PARENTS has {found}, expected `registry=mirror`")])
-            parents |= {registry: mirror for registry, _, mirror in pairs}
-        elif name == "BUILDSYS_APT" or name.startswith("BUILDSYS_APT_"):
-            codename = name.removeprefix("BUILDSYS_APT").removeprefix("_").lower() or "*"
-            lines = [line.strip() for line in value.replace(";", "\n").splitlines()]
-            apt[codename] = tuple(line for line in lines if line)
-        elif name.startswith("BUILDSYS_DOWNLOADS_"):
-            downloads[name] = value
-    for option in _PIP:
-        if (words := environ.get(variable_of("pip", option))) is not None:
-            pip[option] = tuple(words.split())
-    names = environ.get(variable_of("registries", "insecure"))
-    registries = {} if names is None else {"insecure": tuple(names.split())}
-    for kind in _PROXY:
-        if (address := environ.get(variable_of("proxy", kind))) is not None:
-            proxy[kind] = address
-    given = Settings(
-        parents=parents,
-        apt=_filled(apt),
-        pip=_filled(pip),
-        proxy={k: value for k, value in proxy.items() if value},
-        registries=_filled(registries),
-    )
-    diagnostics = [
-        Diagnostic(message=f"{name} {IN_HISTORY}", hint=NO_CREDENTIALS)
-        for name, value in downloads.items()
-        if any(credentials_in(value))
-    ]
-    for section, key, _, text in given.values():
-        name = variable_of(section, key)
-        if problem := problem_of(section, key, text, name):
-            message = f"{name}: {problem.message}" if name not in problem.message else problem.message
-            diagnostics.append(Diagnostic(message=message, hint=problem.hint))
-    if diagnostics:
+    sections: dict[str, Mapping[str, str | tuple[str, ...]]] = {
+        "parents": _parents(environ.get("BUILDSYS_PARENTS", "")),
+        "apt": dict(_apt(environ)),
+        "pip": {option: tuple(words.split()) for option, words in _given(environ, "pip", _PIP)},
+        "proxy": dict(_given(environ, "proxy", _PROXY)),
+        "registries": {key: tuple(words.split()) for key, words in _given(environ, "registries", _REGISTRIES)},
+    }
+    if diagnostics := [*_wrong_downloads(environ), *_wrong_variables(sections)]:
         raise InvalidInput(diagnostics)
-    ca, files = environ.get("BUILDSYS_CA"), environ.get("BUILDSYS_FILES")
-    return replace(
-        settings,
-        parents=MappingProxyType({**settings.parents, **parents}),
-        apt=_filled({**settings.apt, **apt}),
-        pip=_filled({**settings.pip, **pip}),
-        proxy=MappingProxyType({kind: value for kind, value in {**settings.proxy, **proxy}.items() if value}),
-        registries=_filled({**settings.registries, **registries}),
-        ca=settings.ca if ca is None else _path(folder, ca),
-        files=settings.files if files is None else _path(folder, files),
-    )
+    changed: dict[str, Any] = {
+        name: MappingProxyType({k: value for k, value in {**getattr(settings, name), **entries}.items() if value})
+        for name, entries in sections.items()
+    }
+    for name, variable in (("ca", "BUILDSYS_CA"), ("files", "BUILDSYS_FILES")):
+        if variable in environ:
+            changed[name] = folder / environ[variable] if environ[variable] else None
+    return replace(settings, **changed)
 
 
-def _filled(lists: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
-    return MappingProxyType({key: values for key, values in lists.items() if values})
+def _given(environ: Mapping[str, str], section: str, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield what the environment says for the keys of a section."""
+    for key in keys:
+        if (value := environ.get(variable_of(section, key))) is not None:
+            yield key, value
 
 
-def parse_settings(text: str, file: str, folder: Path, *, checked: bool = True) -> Settings:
-    """Return what a settings file says; paths in it are relative to `folder`.
+def _parents(value: str) -> dict[str, str]:
+    pairs = [word.partition("=") for word in value.split()]
+    if wrong := ["".join(pair) for pair in pairs if not all(pair)]:
+        found = f"`{wrong[0].rstrip('=')}`" if "@" not in wrong[0] else "a word"
+        raise InvalidInput([Diagnostic(message=f"BUILDSYS_PARENTS has {found}, expected `registry=mirror`")])
+    return {registry: mirror for registry, _, mirror in pairs}
 
-    Raises `InvalidInput`; what is not `checked` may hold values that cannot be used.
-    """
+
+def _apt(environ: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each release and its lines."""
+    for name, value in sorted(environ.items()):
+        if name == "BUILDSYS_APT" or name.startswith("BUILDSYS_APT_"):
+            lines = [line.strip() for line in value.replace(";", "\n").splitlines()]
+            codename = name.removeprefix("BUILDSYS_APT").removeprefix("_").lower() or "*"
+            yield codename, tuple(line for line in lines if line)
+
+
+def _wrong_downloads(environ: Mapping[str, str]) -> Iterator[Diagnostic]:
+    for name, value in environ.items():
+        if name.startswith("BUILDSYS_DOWNLOADS_") and any(credentials_in(value)):
+            yield Diagnostic(message=f"{name} {IN_HISTORY}", hint=NO_CREDENTIALS)
+
+
+def _wrong_variables(sections: Mapping[str, Any]) -> Iterator[Diagnostic]:
+    for section, key, _, text in _values(sections):
+        name = variable_of(section, key)
+        if text and (problem := problem_of(section, key, text, name)):
+            message = f"{name}: {problem.message}" if name not in problem.message else problem.message
+            yield Diagnostic(message=message, hint=problem.hint)
+
+
+def parse_settings(text: str, file: str, folder: Path) -> Settings:
+    """Return what a settings file says; paths in it are relative to `folder`. Raises `InvalidInput`."""
     try:
         source = read(text, file)
     except InvalidInput as error:
         # Some messages quote what was found, which may be a value where a key was expected.
         diagnostics = [replace(each, message=_FOUND.sub("", each.message)) for each in error.diagnostics()]
         raise InvalidInput(diagnostics) from error
-    reader = _Reader(source=source, diagnostics=[])
-    reader.mapping((), _KEYS)
-    settings = Settings(
-        parents=reader.texts(("parents",)),
-        downloads=MappingProxyType({k.rstrip("/"): v.rstrip("/") for k, v in reader.texts(("downloads",)).items()}),
-        apt=reader.lists(("apt",)),
-        pip=reader.lists(("pip",), _PIP),
-        conda=reader.texts(("conda",)),
-        proxy=reader.texts(("proxy",), _PROXY),
-        registries=reader.lists(("registries",), _REGISTRIES),
-        ca=_path(folder, reader.text("ca")),
-        files=_path(folder, reader.text("files")),
+    diagnostics = []
+    settings = parse(source, _SETTINGS, diagnostics)
+    reader = Reader(source, diagnostics)
+    # Also where the shape of something else is wrong.
+    for section, key, index, value in _values(source.data) if isinstance(source.data, dict) else ():
+        name = key.rstrip("/") if section == "downloads" else key
+        if problem := problem_of(section, name, value, f"`{section}.{name}`"):
+            path = (section, key) if problem.of_key else (section, key, index)
+            reader.wrong(problem.message, path, problem.hint, key=problem.of_key)
+    if diagnostics or settings is None:
+        raise InvalidInput(diagnostics)
+    downloads = {origin.rstrip("/"): mirror.rstrip("/") for origin, mirror in settings.downloads.items()}
+    return replace(
+        settings,
+        downloads=MappingProxyType(downloads),
+        ca=folder / settings.ca if settings.ca else None,
+        files=folder / settings.files if settings.files else None,
     )
-    if checked:
-        for section, key, index, value in settings.values():
-            if problem := problem_of(section, key, value, f"`{section}.{key}`"):
-                reader.wrong(problem.message, (section, key, index), problem.hint, key=problem.of_key)
-        if reader.diagnostics:
-            raise InvalidInput(reader.diagnostics)
-    return settings
 
 
-def _path(folder: Path, name: str) -> Path | None:
-    return folder / name if name else None
+def _settings_text(root: Path, name: str) -> str | None:
+    """Return the text of a settings file, None if there is none; one that is named in the project must not lead out."""
+    path = root / name
+    workspace = Workspace(root=root)
+    if Path(os.path.normpath(path)).is_relative_to(root):
+        return workspace.read(name)
+    data = read_file(Path(os.path.realpath(path)), Home(root=path.parent, shown=str(path.parent)), path.name)
+    return data.decode("utf-8", "replace")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Reader:
-    source: Source
-    diagnostics: list[Diagnostic]
+def _path_diagnostics(
+    root: Path, key: str, path: Path, file: Path | None, location: Location | None
+) -> Iterator[Diagnostic]:
+    """Yield what is wrong with a path that `key` of the settings names.
 
-    def mapping(self, path: tuple[str, ...], keys: tuple[str, ...] = ()) -> Mapping[str, Data]:
-        value: Data = self.source.data
-        for step in path:
-            value = value.get(step) if isinstance(value, dict) else None
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            self.wrong(f"`{path[-1]}` is not a mapping" if path else "the file is not a mapping", path)
-            return {}
-        for key in value:
-            if keys and key not in keys:
-                near = get_close_matches(key, keys, 1)
-                known = ", ".join(f"`{each}`" for each in keys)
-                hint = f"did you mean `{near[0]}`?" if near else f"known are {known}"
-                shown = f" `{key}`" if _PLAIN.fullmatch(key) else ""
-                self.wrong(f"unknown key{shown}", (*path, key), hint, key=True)
-        return value
+    `file` is the settings file that names it, at `place`; None if the environment does. A path in the project must not
+    lead out of it; one outside is not taken from a file that is committed.
+    """
+    real = Path(os.path.realpath(path))
+    named = f"`{key}` names `{path}`"
+    if root.is_relative_to(real):
+        message = f"{named}, which holds the whole of the project"
+        yield Diagnostic(
+            message=message, location=location, hint="name a folder that holds only what builds are to get"
+        )
+    elif Path(os.path.normpath(path)).is_relative_to(root):
+        if not real.is_relative_to(root):
+            message = f"{named}, which leads out of the project by a symlink, to `{real}`"
+            yield Diagnostic(message=message, location=location, hint=f"name `{real}` itself")
+        elif real.relative_to(root).parts[0].casefold() in PRIVATE:
+            message = f"{named}, and `{real.relative_to(root)}` is what the project keeps to itself"
+            yield Diagnostic(message=message, location=location, hint="name what only builds are to get")
+    elif file is not None and _is_committed(root, file):
+        message = f"{named}, outside of the project, in a file that is committed to git"
+        variable = f"BUILDSYS_{key.upper()}"
+        hint = f"name it by `{variable}`, or keep the file on this machine alone: `git rm --cached {file.name}`"
+        yield Diagnostic(message=message, location=location, hint=hint)
 
-    def text(self, key: str) -> str:
-        value = self.mapping(()).get(key)
-        if value is not None and not isinstance(value, str):
-            self.wrong(f"`{key}` is not a text", (key,))
-            return ""
-        return value or ""
 
-    def texts(self, path: tuple[str, ...], keys: tuple[str, ...] = ()) -> Mapping[str, str]:
-        found = {}
-        for key, value in self.mapping(path, keys).items():
-            if isinstance(value, str):
-                found[key] = value
-            else:
-                self.wrong(f"`{key}` is not a text", (*path, key))
-        return MappingProxyType(found)
+def _is_committed(root: Path, file: Path) -> bool:
+    """Whether git tracks a file, by its own path or by the one that a symlink leads to; without git nothing does.
 
-    def lists(self, path: tuple[str, ...], keys: tuple[str, ...] = ()) -> Mapping[str, tuple[str, ...]]:
-        found = {}
-        for key, value in self.mapping(path, keys).items():
-            words = [value] if isinstance(value, str) else value
-            if isinstance(words, list) and all(isinstance(word, str) for word in words):
-                found[key] = tuple(str(word) for word in words)
-            else:
-                self.wrong(f"`{key}` is not a text or a list of texts", (*path, key))
-        return MappingProxyType(found)
-
-    def wrong(self, message: str, path: tuple[str | int, ...], hint: str | None = None, *, key: bool = False) -> None:
-        location = self.source.key_location(path[:2]) if key else self.source.location(path)
-        self.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
+    Raises `InvalidInput` where git does not say.
+    """
+    real = Path(os.path.realpath(root))
+    own = Path(os.path.realpath(file.parent), file.name)
+    names = {
+        each.relative_to(real).as_posix() for each in (own, Path(os.path.realpath(file))) if each.is_relative_to(real)
+    }
+    if not names:
+        return False
+    try:
+        return find_repository(real).tracks(*sorted(names))
+    except Unavailable as error:
+        if "not a git repository" in error.message or "not on PATH" in error.message:
+            return False
+        message = f"git does not say whether `{file.name}` is committed: {error.message.removeprefix('git: ')}"
+        hint = "name `ca` by `BUILDSYS_CA` and `files` by `BUILDSYS_FILES`"
+        raise InvalidInput([Diagnostic(message=message, hint=hint)]) from error

@@ -12,14 +12,11 @@ from pathlib import Path
 from buildsys.config.model import LINK, File
 from buildsys.config.source import read
 from buildsys.errors import Diagnostic, Differs, InvalidInput, Location, Unavailable
-from buildsys.names import MIRRORS_FOLDER
+from buildsys.names import LOCK_FILE, MIRRORS_FOLDER, OVERLAY_FILE, STACKS_FILE
 from buildsys.oci.reference import registry_prefix
-from buildsys.project.bare_repository import refuse_bare_repositories
 from buildsys.project.files import TEXT_LIMIT, Entry, Home, digest_file, is_there, read_file
 
-STACKS_FILE = "stacks.yaml"
-OVERLAY_NAME = "buildsys.lock.local"
-ROOT_FILES = (STACKS_FILE, "buildsys.lock", OVERLAY_NAME)
+ROOT_FILES = (STACKS_FILE, LOCK_FILE, OVERLAY_FILE)
 STATE_FOLDER = ".buildsys"
 # What holds secrets of a machine beside a project: no symlink that is committed makes it a part of the project.
 PRIVATE = frozenset({".git", STATE_FOLDER, "buildsys.settings.yaml"})
@@ -122,7 +119,7 @@ class Workspace:
 
 
 def files_of(home: Home, folder: str, diagnostics: list[Diagnostic]) -> dict[str, File]:
-    """Return the files of a folder by path relative to it, after adding every mistake."""
+    """Return the files of a folder by path relative to it, after adding everything that is wrong."""
     found = {}
     for entry in home.walk(folder, diagnostics):
         name = f"{folder}/{entry.name}" if folder else entry.name
@@ -199,7 +196,7 @@ def _lines(text: str) -> str:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, with the mode it had; folders above it are made.
+    """Write a file whole or not at all, with the mode it had; folders above it are created.
 
     Raises `Unavailable` where the disk does not take it.
     """
@@ -238,13 +235,53 @@ def find_workspace(start: Path | None = None) -> Workspace:
     for each in (folder, *folder.parents):
         # Also where it is no file: that it cannot be read is said by who reads it.
         if is_there(each / STACKS_FILE):
-            refuse_bare_repositories(each)
+            _refuse_bare_repositories(each)
             return Workspace(root=each)
     raise _no_project(f"no `{STACKS_FILE}` in this folder or above it")
 
 
 def _no_project(message: str) -> InvalidInput:
     return InvalidInput([Diagnostic(message=message, hint="go to the project, or name it: `buildsys -C DIR …`")])
+
+
+def _refuse_bare_repositories(root: Path) -> None:
+    """Raise `InvalidInput` if committed files pass for a repository where git may look for one.
+
+    Git takes the first folder on its way up that has the parts of a repository, and runs the programs that the
+    `config` in it names; only from 2.38 on can it be asked not to. People start git in the project, and buildx
+    starts it in the folder of each layer, so looked at are the project, `layers`, each layer, and every folder
+    above the project up to the one that has the `.git` of its repository.
+    """
+    layers = root / "layers"
+    folders = [root, *_above(root), layers, *sorted(layers.glob("*"))]
+    if found := [folder for folder in folders if _looks_bare(folder)]:
+        raise InvalidInput(
+            Diagnostic(
+                message=f"the folder `{folder}` looks like a bare git repository, and git would run what it says",
+                hint="rename its `HEAD`: the `config` of a repository names programs",
+            )
+            for folder in found
+        )
+
+
+def _above(root: Path) -> list[Path]:
+    """Return the folders above the project up to the top of its repository; none where there is no repository."""
+    found: list[Path] = []
+    for folder in (root, *root.parents):
+        if folder != root:
+            found.append(folder)
+        if os.path.lexists(folder / ".git"):
+            return found
+    return []
+
+
+def _looks_bare(folder: Path) -> bool:
+    """Return whether a folder has what `is_git_directory` in git's setup.c wants; `commondir` leads to the rest."""
+
+    def has(*names: str) -> bool:
+        return all(os.path.lexists(folder / name) for name in names)
+
+    return has("HEAD") and (has("objects", "refs") or has("commondir"))
 
 
 def named_prefix(workspace: Workspace, environ: Mapping[str, str]) -> str | None:

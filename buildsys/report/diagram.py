@@ -27,8 +27,7 @@ class View:
 
 def view(plan: Plan, words: Mapping[str, str], only: Collection[str] | None = None) -> View:
     """Return the view of the whole plan, or of some targets with everything that they need; reduced transitively."""
-    needs: dict[str, tuple[str, ...]] = {node.name: node.below for node in plan.nodes}
-    needs |= {stack.name: stack.noded.needs for stack in plan.stacks}
+    needs = dict(plan.needs)
     if only is not None:
         kept = closure(needs, only)
         needs = {name: below for name, below in needs.items() if name in kept}
@@ -52,12 +51,12 @@ def _label(view: View, name: str) -> str:
 
 
 def _tree(view: View) -> str:
-    """Each image with what it is made of; what was shown once is named again without its needs."""
+    """Draw each image with its needs; a target that was drawn before is named without them."""
     lines: list[str] = []
     seen: set[str] = set()
 
     needed = {need for below in view.needs.values() for need in below}
-    # The next to be shown is the last; each with what stands before its own line and before those of its needs.
+    # The next to be drawn is the last; each with the indent of its own line and that of its needs.
     waiting = [(name, "", "") for name in sorted(view.needs, reverse=True) if name not in needed]
     while waiting:
         name, before, indent = waiting.pop()

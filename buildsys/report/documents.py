@@ -1,27 +1,25 @@
-"""A plan as JSON documents for other programs; fields are added, never changed, within one schema version."""
+"""Plans and answers as JSON documents for programs; within a schema version fields are only added."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from buildsys.bake.assembly import assembly
-from buildsys.bake.definition import (
-    BAKE_FILE,
-    defaults,
-    node_arguments,
-    node_contexts,
-    plain,
-    stack_contexts,
-    stack_tags,
-)
+from buildsys.bake.hcl import Value, evaluate
+from buildsys.bake.targets import BAKE_FILE, defaults, image_target, node_target, public_tag
 from buildsys.config.model import SCHEMA_VERSION, Healthcheck
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action
 from buildsys.plan.keys import Keys
-from buildsys.plan.plan import Plan, StackTarget
+from buildsys.plan.plan import Plan
 from buildsys.resolve.image import duration_text
-from buildsys.resolve.node import Node
+from buildsys.resolve.node import ImageTarget, Node
+
+if TYPE_CHECKING:
+    # Only for annotations: a document of a plan does not wait for the modules of other commands.
+    from buildsys.commands.lock import Change
+    from buildsys.commands.query import Explanation
+    from buildsys.plan.diff import Changed
 
 
 def text(document: Mapping[str, Any]) -> str:
@@ -30,7 +28,7 @@ def text(document: Mapping[str, Any]) -> str:
 
 
 def plan_document(plan: Plan, keys: Keys | None = None, actions: Mapping[str, Action] | None = None) -> dict[str, Any]:
-    """Return what `plan --json` prints: nodes in build order, stacks by name; what is done about each, if known."""
+    """Return what `plan --json` prints: nodes in build order, stacks by name; the action for each, if known."""
     variables = defaults(plan)
     return {
         "bake_file": BAKE_FILE,
@@ -54,7 +52,7 @@ def plan_document(plan: Plan, keys: Keys | None = None, actions: Mapping[str, Ac
         "summary": {
             "nodes": len(plan.nodes),
             "stacks": len(plan.stacks),
-            "deprecated": sum(stack.noded.stack.deprecated is not None for stack in plan.stacks),
+            "deprecated": sum(stack.deprecated is not None for stack in plan.stacks),
             **_counts(actions or {}),
         },
     }
@@ -78,6 +76,7 @@ def _decided(target: str, keys: Keys | None, actions: Mapping[str, Action] | Non
 
 
 def _node(plan: Plan, node: Node, variables: Mapping[str, str]) -> dict[str, Any]:
+    target = node_target(plan, node)
     return {
         "name": node.name,
         "title": node.title,
@@ -89,24 +88,29 @@ def _node(plan: Plan, node: Node, variables: Mapping[str, str]) -> dict[str, Any
         "parent": node.parent.name if node.parent else None,
         "context": node.folder,
         "dockerfile": node.dockerfile,
-        "args": {name: plain(value, variables) for name, value in node_arguments(plan, node).items()},
-        "contexts": {name: plain(value, variables) for name, value in node_contexts(plan, node).items()},
+        "args": _evaluated(target.args, variables),
+        "contexts": _evaluated(target.contexts, variables),
         "packages": list(node.packages),
         "platforms": list(node.platforms),
     }
 
 
-def _planned_stack(plan: Plan, stack: StackTarget, variables: Mapping[str, str]) -> dict[str, Any]:
+def _evaluated(values: Mapping[str, Value], variables: Mapping[str, str]) -> dict[str, str]:
+    return {name: evaluate(value, variables) for name, value in values.items()}
+
+
+def _planned_stack(plan: Plan, stack: ImageTarget, variables: Mapping[str, str]) -> dict[str, Any]:
+    target = image_target(plan, stack, {})
     return {
         "name": stack.stack,
         "target": stack.name,
-        "needs": list(stack.noded.needs),
-        "parent": stack.noded.parent.name,
-        "tags": [plain(tag, variables) for tag in stack_tags(stack)],
-        "contexts": {name: plain(value, variables) for name, value in stack_contexts(plan, stack).items()},
-        "dockerfile": assembly(stack),
-        "platforms": list(stack.noded.stack.platforms),
-        "deprecated": stack.noded.stack.deprecated,
+        "needs": list(stack.below),
+        "parent": stack.parent.name,
+        "tags": [evaluate(public_tag(stack), variables)],
+        "contexts": _evaluated(target.contexts, variables),
+        "dockerfile": evaluate(target.dockerfile_inline, variables),
+        "platforms": list(stack.platforms),
+        "deprecated": stack.deprecated,
     }
 
 
@@ -120,21 +124,21 @@ def list_document(plan: Plan) -> dict[str, Any]:
     }
 
 
-def stack_document(plan: Plan, stack: StackTarget, variables: Mapping[str, str]) -> dict[str, Any]:
+def stack_document(plan: Plan, stack: ImageTarget, variables: Mapping[str, str]) -> dict[str, Any]:
     """Return one stack as `list --json` has it."""
-    declared, config = stack.noded.stack, stack.config
-    parent = plan.parent(stack.noded.parent.name)
+    config = stack.config
+    parent = plan.parent(stack.parent.name)
     return {
-        "name": declared.name,
+        "name": stack.stack,
         "target": stack.name,
-        "family": declared.family,
-        "description": declared.description,
+        "family": stack.family,
+        "description": stack.description,
         "groups": list(stack.groups),
-        "tags": [plain(tag, variables) for tag in stack_tags(stack)],
-        "deprecated": declared.deprecated,
+        "tags": [evaluate(public_tag(stack), variables)],
+        "deprecated": stack.deprecated,
         "parent_image": parent.images[0],
         "parent": parent.reference,
-        "platforms": list(declared.platforms),
+        "platforms": list(stack.platforms),
         "layers": [
             {
                 "name": each.name,
@@ -143,7 +147,7 @@ def stack_document(plan: Plan, stack: StackTarget, variables: Mapping[str, str])
                 "origins": dict(each.origins),
                 "why": each.why,
             }
-            for each in stack.noded.layered.instances
+            for each in stack.layers
         ],
         "environment": {variable.name: variable.shown for variable in stack.environment},
         "ports": list(config.ports),
@@ -173,3 +177,40 @@ def _healthcheck(healthcheck: Healthcheck | None) -> dict[str, Any] | None:
         **{name: None if value is None else duration_text(value) for name, value in durations.items()},
         "retries": healthcheck.retries,
     }
+
+
+def explanation_document(found: Explanation) -> dict[str, Any]:
+    """Return an explanation for JSON."""
+    return {
+        "name": found.target,
+        "title": found.title,
+        "key": found.key,
+        "action": found.action.word,
+        "reason": found.action.reason,
+        "reference": found.action.reference,
+        "needs": list(found.below),
+        "used_by": list(found.users),
+        "inputs": dict(found.inputs),
+    }
+
+
+def changes_document(changes: Sequence[Changed]) -> list[dict[str, Any]]:
+    """Return differences for JSON."""
+    return [
+        {
+            "name": each.title if each.kind == "image" else each.target,
+            "target": each.target,
+            "kind": each.kind,
+            "change": each.change,
+            "cause": each.cause,
+            "input": each.difference.name if each.difference else None,
+            "before": each.difference.before if each.difference else None,
+            "after": each.difference.after if each.difference else None,
+        }
+        for each in changes
+    ]
+
+
+def lock_document(changes: Sequence[Change]) -> list[dict[str, Any]]:
+    """Return entries of the lock for JSON."""
+    return [{"name": c.name, "before": c.before, "after": c.after, "note": c.note or None} for c in changes]

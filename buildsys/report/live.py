@@ -1,10 +1,10 @@
-"""A run on a terminal: what has ended stays above, what runs is a few lines below; who listens to a run; owns rich."""
+"""A run on a terminal: ended targets stay above, running ones are a few lines below; owns rich."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from buildsys.buildkit.progress import StepKind
 from buildsys.events.events import (
@@ -21,14 +21,15 @@ from buildsys.events.events import (
     TargetEnded,
     TargetPlanned,
 )
-from buildsys.report.plain import Lines, line_writer, progress_parts
-from buildsys.report.status import Running, RunState, foremost
+from buildsys.report.plain import OUTPUT_LINES, Lines, line_writer
+from buildsys.report.status import Running, RunStatus, foremost
 from buildsys.report.text import (
     clean,
     cut,
     cut_middle,
     cut_start,
-    failure_words,
+    failure_output,
+    failure_place,
     format_count,
     format_duration,
     format_size,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from buildsys.events.journal import Listener
+
 _WIDEST = 100
 _NARROW = 60
 _ROWS = 8
@@ -48,19 +51,6 @@ _OTHER_ROWS = 4
 _TIME = 7
 _SIZE = 7
 _REDRAW_SECONDS = 0.1
-
-
-class Listener(Protocol):
-    """Who is told of a run, by one thread."""
-
-    def take(self, event: Event) -> None:
-        """Take the next event."""
-
-    def tick(self) -> None:
-        """Let time pass: called about once a second."""
-
-    def close(self) -> None:
-        """End, however the run ended; may be called again."""
 
 
 class Quiet:
@@ -79,7 +69,7 @@ class Quiet:
 def listener(
     stream: TextIO, *, quiet: bool, verbose: bool, environ: Mapping[str, str], clock: Callable[[], float]
 ) -> Listener:
-    """Return what shows a run on a stream: a live area on a terminal that a person looks at, else plain lines.
+    """Return the listener that shows a run on a stream: a live area on a terminal with a reader, else plain lines.
 
     `clock` gives seconds since 1970. A terminal of a CI job is a log like any other.
     """
@@ -91,7 +81,7 @@ def listener(
 
 
 def console_on(stream: TextIO, environ: Mapping[str, str]) -> Console:
-    """Return a console that writes to a terminal; with NO_COLOR it has no styles at all, as our other screens."""
+    """Return a console that writes to a terminal; with NO_COLOR it has no styles at all, as other screens."""
     # Late: it takes longer than `buildsys --version` may.
     from rich.console import Console
 
@@ -108,8 +98,8 @@ def console_on(stream: TextIO, environ: Mapping[str, str]) -> Console:
 class Live:
     """Takes a run's events and keeps a small area at the end of a terminal; the rest of the screen stays as it was.
 
-    It redraws when it is told something and at each `tick`, never by itself, and takes the terminal's size each time.
-    It erases nothing but what it drew: lines of the area that a narrower window has folded stay above, once.
+    It redraws at an event and at each `tick`, never by itself, and takes the terminal's size each time. It erases only
+    what it drew: lines of the area that a narrower window has folded stay above, once.
     """
 
     def __init__(self, console: Console, *, clock: Callable[[], float], verbose: bool = False) -> None:
@@ -119,7 +109,7 @@ class Live:
         self._clock = clock
         self._verbose = verbose
         self._marks = marks_for(console.encoding)
-        self._state = RunState()
+        self._status = RunStatus()
         self._drawn = 0.0
         self._area = Area(
             self,
@@ -133,17 +123,17 @@ class Live:
 
     def take(self, event: Event) -> None:
         """Take the next event."""
-        self._state.take(event)
+        self._status.take(event)
         if isinstance(event, RunEnded):
             self.close()
         elif not isinstance(event, RunBegan | TargetPlanned):
             self._start()
-            self._tell(event)
+            self._report(event)
             self._draw(at_once=False)
 
     def tick(self) -> None:
         """Let time pass: call it about once a second."""
-        if not self._state.ended:
+        if not self._status.model.done:
             self._start()
             self._draw(at_once=True)
 
@@ -152,8 +142,7 @@ class Live:
         self._area.stop()
 
     def _start(self) -> None:
-        state = self._state
-        if self._area.is_started or not (state.total or state.running(self._clock())):
+        if self._area.is_started or not (self._status.model.work or self._status.running(self._clock())):
             return
         self._area.start()
         # A run that is killed must not leave a terminal without its cursor.
@@ -163,10 +152,10 @@ class Live:
         if self._area.is_started and (at_once or self._clock() - self._drawn >= _REDRAW_SECONDS):
             self._area.refresh()
 
-    def _tell(self, event: Event) -> None:
+    def _report(self, event: Event) -> None:
         match event:
             case Retried():
-                wait = f", again in {event.wait:.0f} s ({event.attempt} of {event.of})"
+                wait = f", retry in {event.wait:.0f} s ({event.attempt} of {event.of})"
                 self._above(self._marks.again, "yellow", self._title(event.target, clean(event.why) + wait))
             case TargetEnded():
                 self._end(event)
@@ -183,21 +172,23 @@ class Live:
                 pass
 
     def _end(self, event: TargetEnded) -> None:
+        target = self._status.model.targets[event.target]
         time = f"{format_duration(event.seconds):>{_TIME}}"
         if event.outcome == MADE:
             size = f"  {format_size(event.size):>{_SIZE}}" if self._width >= _NARROW else ""
             self._above(self._marks.done, "green", self._title(event.target, f"{time}{size}"))
         elif event.outcome == REUSED:
-            if self._verbose or self._state.is_work(event.target):
+            if self._verbose or target.is_work:
                 self._above(self._marks.done, "green", self._title(event.target, " reused"))
-        elif (stopped := self._state.stopped_after(event)) is not None:
+        elif (stopped := target.stopped_after) is not None:
             text = self._title(event.target, f"{format_duration(stopped):>{_TIME}}  stopped")
             self._above(self._marks.stopped, "yellow", text)
         elif event.outcome == FAILED:
-            blocks = len(self._state.needing(event.target))
+            blocks = len(self._status.model.users(event.target))
             words = f"  blocks {format_count(blocks, 'target')}" if blocks else ""
             self._above(self._marks.failed, "bold red", self._title(event.target, f"{time}{words}"))
-            for line in failure_words(event):
+            output = failure_output(event.failure, most=OUTPUT_LINES) if event.failure else ()
+            for line in filter(None, (failure_place(event), *output)):
                 self._above(" ", "", f"  {line}")
 
     def _above(self, mark: str, colour: str, text: str, *, style: str = "") -> None:
@@ -223,8 +214,8 @@ class Live:
         room = self._width - 3 - 1 - _TIME
         if self._width >= _NARROW:
             room -= 2 + _SIZE
-        title = self._state.title(target)
-        width = max(1, min(max(self._state.longest_title, len(title)), room))
+        title = self._status.title(target)
+        width = max(1, min(max(self._status.longest_title, len(title)), room))
         return f"{cut_middle(title, width, self._marks.cut):<{width}} {rest}"
 
     def __rich__(self) -> Text:
@@ -234,14 +225,14 @@ class Live:
         now = self._drawn = self._clock()
         width = self._width
         rows = max(1, min(_ROWS, self._console.size.height - _OTHER_ROWS))
-        running = self._state.running(now)
+        running = self._status.running(now)
         shown = foremost(running, rows)
-        title = max((self._state.longest_title, *(len(each.title) for each in shown)))
+        title = max((self._status.longest_title, *(len(each.title) for each in shown)))
         lines = [self._row(each, now, width, title) for each in shown]
         if len(running) > len(shown):
             lines.append(f"   and {len(running) - len(shown)} more")
         text = Text(no_wrap=True, overflow="crop")
-        if self._state.total:
+        if self._status.model.work:
             text.append(self._safe(self._head(now, width)), style="bold")
         for line in lines:
             text.append("\n" if text else "")
@@ -250,10 +241,11 @@ class Live:
 
     def _head(self, now: float, width: int) -> str:
         dot = f" {self._marks.dot} "
-        state = self._state
-        parts = progress_parts(state, state.left(now))
-        what = format_count(state.images, "image") if state.images else format_count(state.total, "node")
-        # On a narrow terminal the figures are worth more than what they are about, and the first of them most.
+        parts = self._status.progress(now)
+        work = self._status.model.work
+        images = sum(each.is_image for each in work)
+        what = format_count(images, "image") if images else format_count(len(work), "node")
+        # On a narrow terminal the figures are worth more than their subject, and the first of them most.
         line = dot.join([f" baking {what}", *parts])
         while len(line) > width and parts:
             line = f" {dot.join(parts)}"
@@ -271,7 +263,7 @@ class Live:
         step = room - title - 2
         words = cut(each.step, step, self._marks.cut)
         if again:
-            words = cut_start(each.step, step - 7, self._marks.cut) + ", again"
+            words = cut_start(each.step, step - 7, self._marks.cut) + ", retry"
         return f" {mark} {cut_middle(each.title, title, self._marks.cut):<{title}}  {words:<{step}} {time:>{_TIME}}"
 
     def _safe(self, text: str) -> str:

@@ -1,4 +1,4 @@
-"""A run as plain lines for pipes, logs and terminals that can do no more: what ends is told once, silence is broken."""
+"""A run as plain lines, for pipes, logs and simple terminals: one line for each end, and a heartbeat in silence."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from buildsys.events.events import (
     TargetPlanned,
     TargetStarted,
 )
-from buildsys.report.status import Left, Running, RunState, foremost
+from buildsys.report.status import Running, RunStatus, foremost
 from buildsys.report.text import (
     Marks,
     clean,
     cut,
     cut_middle,
     cut_start,
-    failure_words,
+    failure_output,
+    failure_place,
     format_count,
     format_duration,
-    format_remaining,
     format_size,
     step_words,
 )
@@ -44,15 +44,17 @@ WIDTH = 99
 _WORD = 8
 _TITLE = 48
 _ROWS = 4
+# The lines of output that are shown at once when a target fails; the summary has more.
+OUTPUT_LINES = 3
 _INDENT = " " * (_WORD + 1)
 
 
 class Lines:
     """Takes a run's events and writes lines of at most 99 columns.
 
-    `clock` gives seconds since 1970, as events do. RUN steps, the start of images (which run nothing), and what was
-    reused or is blocked are told only with `verbose`; the summary has them. After `heartbeat` seconds without a line
-    `tick` tells what runs.
+    `clock` gives seconds since 1970, as events do. RUN steps, the start of images (which run nothing), and targets that
+    are reused or blocked are shown only with `verbose`; the summary has them. After `heartbeat` seconds without a line
+    `tick` shows what runs.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class Lines:
         self._heartbeat = heartbeat
         self._verbose = verbose
         self._marks = marks or Marks()
-        self._state = RunState()
+        self._status = RunStatus()
         self._opened = False
         self._last = clock()
 
@@ -77,7 +79,7 @@ class Lines:
         """Take the next event."""
         if not isinstance(event, RunBegan | TargetPlanned | RunEnded):
             self._open()
-        self._state.take(event)
+        self._status.take(event)
         match event:
             case TargetStarted():
                 self._start(event)
@@ -88,7 +90,7 @@ class Lines:
             case Retried():
                 end = f", in {event.wait:.0f} s ({event.attempt} of {event.of})"
                 room = self._room(event.target) - len(end)
-                self._row("again", event.target, cut_start(clean(event.why), room, self._marks.cut) + end)
+                self._row("retry", event.target, cut_start(clean(event.why), room, self._marks.cut) + end)
             case TargetEnded():
                 self._end(event)
             case Noted():
@@ -102,16 +104,16 @@ class Lines:
 
     def tick(self) -> None:
         """Let time pass: call it about once a second."""
-        state = self._state
+        status = self._status
         now = self._clock()
-        if state.ended or now - self._last < self._heartbeat:
+        if status.model.done or now - self._last < self._heartbeat:
             return
-        running = state.running(now)
-        if not state.total and not running:
+        running = status.running(now)
+        if not status.model.work and not running:
             return
         self._open()
         shown = foremost(running, _ROWS)
-        self._line(f"{'running':<{_WORD}} {f' {self._marks.dot} '.join(progress_parts(state, state.left(now)))}")
+        self._line(f"{'running':<{_WORD}} {f' {self._marks.dot} '.join(status.progress(now))}")
         for each in shown:
             self._running(each, now)
         if len(running) > len(shown):
@@ -124,14 +126,14 @@ class Lines:
         if self._opened:
             return
         self._opened = True
-        state = self._state
-        if state.total:
-            reused = f", {format_count(state.reused, 'target')} reused" if state.reused else ""
-            self._line(f"{baking_words(state)}{reused}")
+        if self._status.model.work:
+            number = sum(each.plan.action == "reuse" for each in self._status.model.targets.values())
+            reused = f", {format_count(number, 'target')} reused" if number else ""
+            self._line(f"{self._status.heading()}{reused}")
 
     def _start(self, event: TargetStarted) -> None:
         again = event.attempt > 1
-        if self._verbose or again or self._state.kind(event.target) != "image":
+        if self._verbose or again or not self._status.model.targets[event.target].is_image:
             self._row("start", event.target, f"attempt {event.attempt}" if again else "")
 
     def _step(self, event: StepEnded) -> None:
@@ -140,40 +142,45 @@ class Lines:
         self._row("failed" if event.error else "ran", event.target, f"{time:>7}  {words}")
 
     def _end(self, event: TargetEnded) -> None:
+        target = self._status.model.targets[event.target]
         time = f"{format_duration(event.seconds):>7}"
         if event.outcome == MADE:
             cached = f"  {event.cached} of {event.steps} cached" if event.cached else ""
             self._row("done", event.target, f"{time}  {format_size(event.size):>7}{cached}")
         elif event.outcome == REUSED:
-            if self._verbose or self._state.is_work(event.target):
+            if self._verbose or target.is_work:
                 self._row("reused", event.target, "")
         elif event.outcome == BLOCKED:
             if self._verbose:
-                self._row("blocked", event.target, f"by {self._state.title(event.blocked_by)}")
-        elif (stopped := self._state.stopped_after(event)) is not None:
+                self._row("blocked", event.target, f"by {self._status.title(event.blocked_by)}")
+        elif (stopped := target.stopped_after) is not None:
             self._row("stopped", event.target, f"{format_duration(stopped):>7}")
         elif event.outcome == FAILED:
-            blocks = len(self._state.needing(event.target))
-            self._row("failed", event.target, time + (f"  blocks {format_count(blocks, 'target')}" if blocks else ""))
-            for words in failure_words(event):
-                for line in _folded(words):
-                    self._line(_INDENT + line)
+            self._failure(event, time)
+
+    def _failure(self, event: TargetEnded, time: str) -> None:
+        blocks = len(self._status.model.users(event.target))
+        self._row("failed", event.target, time + (f"  blocks {format_count(blocks, 'target')}" if blocks else ""))
+        output = failure_output(event.failure, most=OUTPUT_LINES) if event.failure else ()
+        for words in filter(None, (failure_place(event), *output)):
+            for line in _folded(words):
+                self._line(_INDENT + line)
 
     def _running(self, each: Running, now: float) -> None:
         if each.again is not None:
-            self._line(f"{_INDENT}{self._padded(each.title)}  again in {max(0.0, each.again - now):.0f} s")
+            self._line(f"{_INDENT}{self._padded(each.title)}  retry in {max(0.0, each.again - now):.0f} s")
         else:
             self._line(f"{_INDENT}{self._padded(each.title)}  {format_duration(now - each.since):>7}  {each.step}")
 
     def _row(self, word: str, target: str, rest: str) -> None:
         rest = cut(rest, self._room(target), self._marks.cut)
-        self._line(f"{word:<{_WORD}} {self._padded(self._state.title(target))}  {rest}")
+        self._line(f"{word:<{_WORD}} {self._padded(self._status.title(target))}  {rest}")
 
     def _room(self, target: str) -> int:
-        return WIDTH - len(_INDENT) - len(self._padded(self._state.title(target))) - 2
+        return WIDTH - len(_INDENT) - len(self._padded(self._status.title(target))) - 2
 
     def _padded(self, title: str) -> str:
-        width = min(self._state.longest_title, _TITLE)
+        width = min(self._status.longest_title, _TITLE)
         return f"{cut_middle(title, _TITLE, self._marks.cut):<{width}}"
 
     def _wrapped(self, word: str, text: str) -> None:
@@ -188,7 +195,7 @@ class Lines:
 
 
 def line_writer(stream: TextIO) -> Callable[[str], None]:
-    """Return what writes lines to a stream as far as it can carry them; a run goes on though nobody reads any more."""
+    """Return a writer of lines to a stream, in its encoding; a run goes on when the reader is gone."""
 
     def write(line: str) -> None:
         encoding = stream.encoding or "utf-8"
@@ -196,7 +203,7 @@ def line_writer(stream: TextIO) -> Callable[[str], None]:
             stream.write(line.encode(encoding, "replace").decode(encoding) + "\n")
             stream.flush()
         except OSError:
-            # The stream keeps what it could not write and would fail with it once more when Python ends.
+            # The stream keeps the text that it could not write, and would fail with it again when Python ends.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
@@ -206,23 +213,3 @@ def line_writer(stream: TextIO) -> Callable[[str], None]:
 
 def _folded(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH - len(_INDENT), break_on_hyphens=False) or [""]
-
-
-def baking_words(state: RunState) -> str:
-    """Return what a run makes: `baking 3 images and 4 nodes`."""
-    nodes = state.total - state.images
-    counts = [format_count(state.images, "image")] if state.images else []
-    counts += [format_count(nodes, "node")] if nodes else []
-    return f"baking {' and '.join(counts)}"
-
-
-def progress_parts(state: RunState, left: Left | None) -> list[str]:
-    """Return how far a run is, what matters most first; nothing of what nobody planned."""
-    parts = [f"{state.done}/{state.total}"] if state.total else []
-    if state.failed:
-        parts.append(f"{state.failed} failed" + (f", {state.blocked} blocked" if state.blocked else ""))
-    if left and (words := format_remaining(left.seconds, whole=left.whole)):
-        parts.append(words)
-    if state.retries:
-        parts.append("1 retry" if state.retries == 1 else f"{state.retries} retries")
-    return parts

@@ -1,24 +1,133 @@
-"""Answers of the commands that ask, as text and as JSON."""
+"""A plan and the answers of the commands that ask, as lines and columns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from buildsys.commands.lock import Change
-from buildsys.commands.query import Explanation
-from buildsys.plan.actions import Difference, short, told
-from buildsys.plan.diff import ADDED, Changed
+from buildsys.config.model import Kind
+from buildsys.plan.actions import BUILD, REUSE, SKIP, Action, Difference, format_difference, short
 from buildsys.plan.plan import Plan
 from buildsys.report.console import Screen, columns
+from buildsys.report.text import format_count
+from buildsys.resolve.node import ImageTarget
+
+if TYPE_CHECKING:
+    # Only for annotations: a table of a plan does not wait for the modules of other commands.
+    from buildsys.commands.image_tests import TestResult
+    from buildsys.commands.lock import Change
+    from buildsys.commands.query import Explanation
+    from buildsys.plan.diff import Changed
+
+
+def show_plan(plan: Plan, *, state: str, screen: Screen) -> None:
+    """Write one line per target in build order, and the count."""
+    rows = [("node", node.title, node.name) for node in plan.nodes]
+    for stack in plan.stacks:
+        rows.append(("image", stack.stack, _of_what(stack) + (" · deprecated" if stack.deprecated else "")))
+    for line in columns(rows):
+        screen.line(line)
+    deprecated = sum(stack.deprecated is not None for stack in plan.stacks)
+    note = f" ({deprecated} deprecated)" if deprecated else ""
+    screen.line(f"{format_count(len(plan.nodes), 'node')}, {format_count(len(plan.stacks), 'image')}{note}. {state}")
+
+
+def _of_what(stack: ImageTarget) -> str:
+    artifacts = [layer for layer, _ in stack.artifacts]
+    base = stack.base or stack.parent.name
+    return " + ".join([base, *artifacts])
+
+
+def show_list(plan: Plan, screen: Screen) -> None:
+    """Write the stacks by family, and the groups."""
+    families = [(family.name, family.description) for family in plan.families]
+    for name, description in [*families, (None, "single stacks")]:
+        stacks = [stack for stack in plan.stacks if stack.family == name]
+        if not stacks:
+            continue
+        screen.line(screen.styled(name or "single stacks", "bold") + (f"  {description}" if name else ""))
+        rows = []
+        for stack in stacks:
+            groups = [group for group in stack.groups if group != name]
+            mark = f"deprecated: {stack.deprecated}" if stack.deprecated else ""
+            rows.append((stack.stack, " ".join(groups), mark))
+        for line in columns(rows):
+            screen.line(line)
+    screen.line(f"groups: {', '.join(f'{name} ({len(members)})' for name, members in plan.groups.items())}")
+
+
+def show_stack(plan: Plan, target: str, screen: Screen) -> None:
+    """Write a stack's layers with their parameters and the origin of each, and the merged environment."""
+    stack = next(each for each in plan.stacks if each.name == target)
+    parent = plan.parent(stack.parent.name)
+    screen.line(f"{screen.styled(stack.stack, 'bold')}  {stack.description}")
+    if stack.deprecated:
+        screen.line(f"deprecated: {stack.deprecated}")
+    screen.line(f"parent    {parent.reference}")
+    if parent.locked.digest is None:
+        screen.line(f"          not pinned: {parent.locked.reason}")
+    screen.line(f"groups    {' '.join(stack.groups)}")
+    screen.line(f"platforms {' '.join(stack.platforms)}")
+    screen.line(f"declared  {stack.location}")
+    screen.line("layers")
+    nodes = dict(stack.artifacts)
+    for each in stack.layers:
+        flavour = f" ({each.parameters['flavour']})" if "flavour" in each.parameters else ""
+        kind = "system" if each.recipe.kind is Kind.SYSTEM else "artifact"
+        screen.line(f"  {screen.styled(each.name, 'bold')}{flavour}  {kind}, {each.why}")
+        screen.line(f"    {each.recipe.description}")
+        rows = [
+            (name, value if value else '""', f"from {each.origins[name]}")
+            for name, value in each.parameters.items()
+            if name in each.origins
+        ]
+        for line in columns(rows, indent="      "):
+            screen.line(line)
+        if each.name in nodes:
+            screen.line(f"      node {nodes[each.name]}")
+    screen.line("environment")
+    for line in columns((v.name, v.shown, f"from {', '.join(v.layers)}") for v in stack.environment):
+        screen.line(line)
+
+
+def show_actions(plan: Plan, actions: Mapping[str, Action], screen: Screen) -> None:
+    """Write the action for each target that is needed, and its reason; then the counts."""
+    titles = {node.name: node.title for node in plan.nodes}
+    images = {stack.name: stack.stack for stack in plan.stacks}
+    rows = []
+    for name, action in actions.items():
+        if action.word == SKIP:
+            continue
+        word = "image" if name in images and action.word == BUILD else action.word
+        rows.append((word, titles.get(name) or images[name], action.reason))
+    for line in columns(rows):
+        screen.line(line)
+    nodes = [actions[name].word for name in titles]
+    stacks = [actions[name].word for name in images]
+    left = sum(word == SKIP for word in nodes)
+    screen.line(
+        f"{format_count(nodes.count(BUILD), 'node')} to build, {nodes.count(REUSE)} reused, {left} not needed; "
+        f"{stacks.count(BUILD)} of {format_count(len(stacks) - stacks.count(SKIP), 'image')} to build"
+    )
+
+
+def show_test(result: TestResult, screen: Screen) -> None:
+    """Write a test in one line, and its last output if it failed."""
+    test = result.test
+    word = screen.styled("ok  ", "good") if result.problem is None else screen.styled("fail", "bad")
+    screen.line(f"{word} {test.stack}  {test.layer}  {test.run}")
+    if result.problem is not None:
+        screen.line(f"     {result.problem}")
+        for line in result.output.splitlines()[-12:]:
+            screen.line(f"     | {line}")
 
 
 def show_explanation(found: Explanation, screen: Screen) -> None:
-    """Write what there is to say of a node or stack."""
+    """Write the key, action, needs, users and inputs of a node or stack."""
     screen.line(f"{screen.styled(found.title, 'bold')}  {found.target}")
     screen.line(f"key       {found.key}")
     screen.line(f"{found.action.word:<9} {found.action.reason}")
-    for word, names in (("stands on", found.below), ("used by", found.users)):
+    for word, names in (("needs", found.below), ("used by", found.users)):
         if names:
             screen.line(f"{word:<9} {', '.join(names)}")
     screen.line("inputs")
@@ -26,25 +135,10 @@ def show_explanation(found: Explanation, screen: Screen) -> None:
         screen.line(line)
 
 
-def explanation_document(found: Explanation) -> dict[str, Any]:
-    """Return an explanation for JSON."""
-    return {
-        "name": found.target,
-        "title": found.title,
-        "key": found.key,
-        "action": found.action.word,
-        "reason": found.action.reason,
-        "reference": found.action.reference,
-        "needs": list(found.below),
-        "used_by": list(found.users),
-        "inputs": dict(found.inputs),
-    }
-
-
 def show_why(stack: str, layer: str, path: Sequence[tuple[str, str]], screen: Screen) -> None:
-    """Write the way by which a layer comes into a stack."""
+    """Write how a layer comes into a stack."""
     if not path:
-        screen.line(f"`{stack}` does not have the layer `{layer}`")
+        screen.line(f"stack `{stack}` has no layer `{layer}`")
     for index, (name, reason) in enumerate(path):
         screen.line(f"{'  ' * index}{name}  {reason}")
 
@@ -55,10 +149,10 @@ def _difference(difference: Difference | None) -> str:
     if difference.name == "dockerfile":
         return "its Dockerfile changed"
     if difference.name.startswith(("file ", "folder ")):
-        word = "is new" if difference.before is None else "is gone" if difference.after is None else "changed"
+        word = "is new" if difference.before is None else "was removed" if difference.after is None else "changed"
         kind, _, path = difference.name.partition(" ")
         return f"{path if kind == 'file' else path.partition(' ')[2]} {word}"
-    return told(difference)
+    return format_difference(difference)
 
 
 def _reason(plan: Plan, each: Changed) -> str:
@@ -70,44 +164,22 @@ def _reason(plan: Plan, each: Changed) -> str:
 
 
 def show_changes(plan: Plan, changes: Sequence[Changed], screen: Screen) -> None:
-    """Write what differs, and how much it is."""
-    for line in columns((each.word, each.kind, each.title, _reason(plan, each)) for each in changes):
+    """Write the changes and their number."""
+    for line in columns((each.change, each.kind, each.title, _reason(plan, each)) for each in changes):
         screen.line(line)
     nodes = sum(each.kind == "node" for each in changes)
     screen.line(f"{nodes} nodes and {len(changes) - nodes} images differ" if changes else "nothing differs")
 
 
 def show_affected(plan: Plan, stacks: Sequence[Changed], screen: Screen, *, why: bool) -> None:
-    """Write the images that are not what they were; with `why` the input that is the reason."""
+    """Write the images that changed; with `why` the input that is the reason."""
     for line in columns(((each.title, _reason(plan, each)) if why else (each.title,) for each in stacks), indent=""):
         screen.line(line)
     screen.line(f"{len(stacks)} of {len(plan.stacks)} images")
 
 
-def everything(plan: Plan) -> list[Changed]:
-    """Return every image as changed, for where nothing can be compared."""
-    return [Changed(target=stack.name, title=stack.stack, kind="image", word=ADDED) for stack in plan.stacks]
-
-
-def changes_document(changes: Sequence[Changed]) -> list[dict[str, Any]]:
-    """Return differences for JSON."""
-    return [
-        {
-            "name": each.title if each.kind == "image" else each.target,
-            "target": each.target,
-            "kind": each.kind,
-            "change": each.word,
-            "cause": each.cause,
-            "input": each.difference.name if each.difference else None,
-            "before": each.difference.before if each.difference else None,
-            "after": each.difference.after if each.difference else None,
-        }
-        for each in changes
-    ]
-
-
 def show_lock(changes: Sequence[Change], screen: Screen, *, nothing: str = "nothing moved") -> None:
-    """Write what moved from what to what, and what is worth knowing of the rest."""
+    """Write the entries that moved, with old and new value, and notes on others."""
     rows = []
     for each in changes:
         if each.before != each.after or each.note:
@@ -117,8 +189,3 @@ def show_lock(changes: Sequence[Change], screen: Screen, *, nothing: str = "noth
         screen.line(line)
     if not any(each.before != each.after for each in changes):
         screen.line(nothing)
-
-
-def lock_document(changes: Sequence[Change]) -> list[dict[str, Any]]:
-    """Return entries of the lock for JSON."""
-    return [{"name": c.name, "before": c.before, "after": c.after, "note": c.note or None} for c in changes]

@@ -1,14 +1,15 @@
-"""How a run's facts are said in few columns: times, sizes, steps, failures, and the marks that a stream can carry."""
+"""How facts are written in few columns: times, sizes, steps, failures, and the marks that a stream can carry."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.progress import StepKind, split_name
-from buildsys.events.events import TargetEnded
+from buildsys.events.events import MADE, TargetEnded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +28,7 @@ PLAIN_MARKS = Marks(done="+", failed="x", again="~", stopped="#", dot="-", cut="
 
 
 def marks_for(encoding: str | None) -> Marks:
-    """Return the marks that can be written in an encoding; in none known, plain ones."""
+    """Return the marks that can be written in an encoding, plain ones if it is unknown."""
     marks = Marks()
     every = (marks.done, marks.failed, marks.again, marks.stopped, marks.dot, marks.cut)
     try:
@@ -45,18 +46,18 @@ def format_duration(seconds: float) -> str:
 
 
 def format_size(size: int | None) -> str:
-    """Return a number of bytes as `412 MB`; nothing for what is not known."""
+    """Return a number of bytes as `412 MB`, None as an empty text."""
     if size is None:
         return ""
     for limit, unit in ((1e6, "kB"), (1e9, "MB")):
-        # What would be rounded up to a thousand is said in the next unit.
+        # What would be rounded up to a thousand is written in the next unit.
         if size < limit * 0.9995:
             return f"{size / limit * 1e3:.0f} {unit}"
     return f"{size / 1e9:.1f} GB"
 
 
 def format_remaining(seconds: float, *, whole: bool) -> str:
-    """Return how long is left, no more exactly than it is known; not `whole`: some targets' seconds are not."""
+    """Return how long is left, no more exactly than it is known; not `whole`: the seconds of some targets are not."""
     word = "about" if whole else "at least"
     if seconds < 10:
         return "a few seconds left" if whole else ""
@@ -75,11 +76,47 @@ def format_count(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
+def format_retries(number: int) -> str:
+    """Return `1 retry`, `2 retries`."""
+    return "1 retry" if number == 1 else f"{number} retries"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return `0.4 s`, `9.8 s`, `0:42`, `3:41`, `1:02:03`."""
+    if round(seconds, 1) < 10:
+        return f"{seconds:.1f} s"
+    return format_duration(round(seconds))
+
+
+def format_difference(seconds: float) -> str:
+    """Return a difference of seconds with its sign: `+3.1 s`, `−1:20`, `±0.0 s`."""
+    sign = "±" if round(abs(seconds), 1) == 0 else "+" if seconds > 0 else "−"
+    return sign + format_seconds(abs(seconds))
+
+
+def format_share(part: float, whole: float) -> str:
+    """Return `71 %`; a part above nothing is never `0 %`, and one below the whole never `100 %`."""
+    share = 100 * part / whole if whole else 0.0
+    if 0 < share < 1:
+        return "< 1 %"
+    return "> 99 %" if 99 < share < 100 else f"{share:.0f} %"
+
+
+def format_moment(at: float) -> str:
+    """Return a time in seconds since 1970 as `2026-11-25 12:14:03 UTC`."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def outcome_word(outcome: str) -> str:
+    """Return the outcome of a target for people; that of an event keeps its word until another version of events."""
+    return "built" if outcome == MADE else outcome
+
+
 _ESCAPE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.?)")
 
 
 def clean(text: str) -> str:
-    """Return a text as one line without escapes, so that nothing foreign moves a terminal's cursor."""
+    """Return a text as one line without escape sequences, so that no foreign text moves a terminal's cursor."""
     return "".join(letter for letter in " ".join(_ESCAPE.sub("", text).split()) if letter.isprintable())
 
 
@@ -89,21 +126,21 @@ def cut(text: str, width: int, mark: str) -> str:
 
 
 def cut_start(text: str, width: int, mark: str) -> str:
-    """Return an error's text of at most `width` columns: its cause stands at the end."""
+    """Return an error's text of at most `width` columns, its beginning left out: the cause comes last."""
     keep = width - len(mark)
     return cut(text, width, mark) if len(text) <= width or keep < 1 else mark + text[-keep:].lstrip()
 
 
 def cut_middle(text: str, width: int, mark: str) -> str:
-    """Return a title of at most `width` columns: both its ends tell it from others."""
+    """Return a title of at most `width` columns: both its ends distinguish it from others."""
     keep = width - len(mark)
     if len(text) <= width or keep < 2:
         return cut(text, width, mark)
     return text[: keep - keep // 2] + mark + text[-(keep // 2) :]
 
 
-def told_apart(names: Sequence[str]) -> dict[str, str]:
-    """Return of each name the words by which it differs from the others: what all begin and end with is left out."""
+def distinct_parts(names: Sequence[str]) -> dict[str, str]:
+    """Return the words of each name by which it differs from the others, without a beginning and end common to all."""
     words = [name.split("-") for name in names]
     room = min(map(len, words), default=0)
     first = _alike(words, room)
@@ -128,7 +165,7 @@ _PLAIN_STEPS = {
 
 
 def step_words(name: str, kind: str) -> str:
-    """Return what a step does: of a RUN its first command that does work, where BuildKit's name for it shows one."""
+    """Return what a step does; for a RUN its first command that does work, if BuildKit's name for it has one."""
     text = clean(split_name(name)[1])
     if kind in _PLAIN_STEPS:
         return _PLAIN_STEPS[StepKind(kind)]
@@ -150,34 +187,44 @@ def _command(text: str) -> str:
     text = _without_flags(text)
     if script := _HEREDOC.fullmatch(text):
         text = script["first"] or ""
-    # How a shell is set up says nothing of what it does then.
+    # The commands that set up a shell do not show what it does then.
     while found := _PROLOGUE.match(text):
         text = text[found.end() :]
     return text or "RUN"
 
 
-_WORDS = 3
+_COMMAND_WIDTH = 110
 
 
-def failure_words(ended: TargetEnded) -> tuple[str, ...]:
-    """Return what is told of a failure at once: its place, and the few lines that say most; the summary has all."""
+def failure_place(ended: TargetEnded) -> str:
+    """Return where a failure is, as `layers/ucx/Dockerfile:14`, or an empty text."""
     failure = ended.failure
-    if failure is None:
-        return ()
-    where = ended.file or failure.file
-    location = (f"{where}:{failure.line}" if failure.line else where,) if where else ()
-    return (*location, *_said(failure))
+    file = ended.file or (failure.file if failure else "")
+    return f"{file}:{failure.line}" if file and failure and failure.line else file
 
 
-def _said(failure: Failure) -> tuple[str, ...]:
+def failure_lines(failure: Failure, *, most: int = 20) -> tuple[str, ...]:
+    """Return a failure in words: a command with its output and exit code, or what BuildKit reported."""
+    if failure.kind is not FailureKind.COMMAND:
+        return failure_output(failure, most=most)
+    command = cut(clean(failure.command), _COMMAND_WIDTH, "...")
+    return (
+        *([f"$ {command}"] if command else ()),
+        *failure_output(failure, most=most),
+        *([f"exit code {failure.status}"] if failure.status is not None else ()),
+    )
+
+
+def failure_output(failure: Failure, *, most: int) -> tuple[str, ...]:
+    """Return the last lines of output of a command that failed; else the first lines of BuildKit's message."""
     if failure.checksum is not None:
-        found = failure.checksum
+        wrong = failure.checksum
         return (
-            f"the checksum of {clean(found.url)} is not what was declared",
-            f"expected {clean(found.expected)}",
-            f"found    {clean(found.found)}",
+            f"{clean(wrong.url)} does not have the declared checksum",
+            f"expected {clean(wrong.expected)}",
+            f"found    {clean(wrong.found)}",
         )
-    last = tuple(words for line in failure.last_words if (words := clean(line)))
-    if failure.kind is FailureKind.COMMAND and last:
-        return last[-_WORDS:]
-    return tuple(words for line in failure.message.splitlines() if (words := clean(line)))[:_WORDS]
+    output = tuple(line for each in failure.last_words if (line := clean(each)))
+    if failure.kind is FailureKind.COMMAND and output:
+        return output[-most:]
+    return tuple(line for each in failure.message.splitlines() if (line := clean(each)))[:most]

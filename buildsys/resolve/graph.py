@@ -1,13 +1,11 @@
-"""Order, cycles and paths on bare names; a graph is a mapping from each name to the names it needs."""
+"""Order and cycles of bare names; a graph is a mapping from each name to the names it needs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
 
 import networkx
 
-Key = TypeVar("Key")
 Needs = Mapping[str, Iterable[str]]
 
 
@@ -22,8 +20,8 @@ class Cycle(Exception):
 def ordered(needs: Needs, key: Callable[[str], tuple[object, ...]]) -> tuple[str, ...]:
     """Return all names, each after what it needs; of those that could be next, the one with the least key.
 
-    The key is completed by the name itself, so that equal input of any order gives equal output. Needs that
-    are no names of the graph are left out. Raises `Cycle`.
+    The name itself completes the key, so that equal input in any order gives equal output. Needs that are no names
+    of the graph are ignored. Raises `Cycle`.
     """
     graph = _graph(needs)
     try:
@@ -44,14 +42,6 @@ def closure(needs: Needs, names: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def path(needs: Needs, start: str, end: str) -> tuple[str, ...]:
-    """Return a shortest way from `start` over its needs to `end`, the first by name; empty if none."""
-    graph = _graph(needs).reverse()
-    if start not in graph or end not in graph or not networkx.has_path(graph, start, end):
-        return ()
-    return tuple(min(networkx.all_shortest_paths(graph, start, end)))
-
-
 def reduced(needs: Needs) -> Mapping[str, tuple[str, ...]]:
     """Return the same graph without each need that another need implies, sorted by name."""
     graph = networkx.transitive_reduction(_graph(needs))
@@ -69,7 +59,7 @@ def _graph(needs: Needs) -> networkx.DiGraph[str]:
 
 
 def _loop(graph: networkx.DiGraph[str]) -> tuple[str, ...]:
-    """Return one loop, from its least name on, in the direction of needing."""
+    """Return one loop from its least name on, each name before what it needs."""
     edges = networkx.find_cycle(graph)
     names = [str(edge[0]) for edge in reversed(edges)]
     first = names.index(min(names))

@@ -1,4 +1,4 @@
-"""What the layers of a stack say of its image beside variables: labels, ports, and how a container starts."""
+"""What the layers of a stack say about its image: variables, labels, ports, and how a container starts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,87 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from buildsys.config import template
-from buildsys.config.model import Healthcheck
+from buildsys.config.model import Environment, Healthcheck
 from buildsys.resolve.instance import LayerInstance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ImageConfig:
-    """What goes to an image's config; None is unsaid, so that the parent's stands, and no words are none at all.
+class Variable:
+    """One variable of an image: `value` if a layer sets it, else the parent's, between what is prepended and appended.
 
-    Where `entrypoint` is said, a command of the parent is gone, as it is in a Dockerfile.
+    `layers` are those that change it, in order.
+    """
+
+    name: str
+    value: str | None
+    prepended: tuple[str, ...]
+    appended: tuple[str, ...]
+    layers: tuple[str, ...]
+
+    @property
+    def shown(self) -> str:
+        """The value as a person reads it; `$NAME` stands for the parent's."""
+        middle = f"${self.name}" if self.value is None else self.value
+        return ":".join([*self.prepended, *([middle] if middle else []), *self.appended])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conflict:
+    """Two layers that set one variable to different values."""
+
+    variable: str
+    first: tuple[str, str]
+    second: tuple[str, str]
+
+
+def merge(
+    layers: Iterable[tuple[str, Iterable[Environment], Mapping[str, str]]],
+) -> tuple[tuple[Variable, ...], tuple[Conflict, ...]]:
+    """Return the variables, sorted by name, and the conflicts.
+
+    `layers` are the name, the environments and the parameters (with `flavour`) of each layer, in layer order. A later
+    layer prepends before an earlier one; of equal parts only the first is kept.
+    """
+    values: dict[str, tuple[str, str]] = {}
+    before: dict[str, list[str]] = {}
+    behind: dict[str, list[str]] = {}
+    changed_by: dict[str, dict[str, None]] = {}
+    conflicts = []
+    for layer, environments, parameters in layers:
+        for environment in environments:
+            if not environment.when.holds(parameters):
+                continue
+            for name, text in environment.set.items():
+                value = template.fill(text, parameters)
+                known = values.setdefault(name, (layer, value))
+                if known[1] != value:
+                    conflicts.append(Conflict(variable=name, first=known, second=(layer, value)))
+                changed_by.setdefault(name, {})[layer] = None
+            for name, texts in environment.prepend.items():
+                parts = [template.fill(text, parameters) for text in texts]
+                before[name] = [*parts, *before.get(name, [])]
+                changed_by.setdefault(name, {})[layer] = None
+            for name, texts in environment.append.items():
+                behind.setdefault(name, []).extend(template.fill(text, parameters) for text in texts)
+                changed_by.setdefault(name, {})[layer] = None
+    variables = tuple(
+        Variable(
+            name=name,
+            value=values[name][1] if name in values else None,
+            prepended=tuple(dict.fromkeys(before.get(name, ()))),
+            appended=tuple(dict.fromkeys(behind.get(name, ()))),
+            layers=tuple(changed_by[name]),
+        )
+        for name in sorted(changed_by)
+    )
+    return variables, tuple(conflicts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageConfig:
+    """The config of an image; None keeps the parent's value, and an empty list of words is an empty list.
+
+    A new `entrypoint` drops the parent's command, as it does in a Dockerfile.
     """
 
     labels: Mapping[str, str]
@@ -29,11 +101,11 @@ class ImageConfig:
 
 
 def config_of(instances: Iterable[LayerInstance]) -> tuple[ImageConfig, tuple[str, ...]]:
-    """Return what layers in order come to, the last one deciding, and what is wrong with it, to follow a stack's name.
+    """Return the config that layers in order give, and messages about conflicts, to follow a stack's name.
 
-    Labels and ports are joined; a label that two layers set to different values is wrong.
+    The last layer decides; labels and ports are joined. A label that two layers set to different values is a conflict.
     """
-    wrong: list[str] = []
+    conflicts: list[str] = []
     labels: dict[str, str] = {}
     ports: dict[str, None] = {}
     user: str | None = None
@@ -46,12 +118,12 @@ def config_of(instances: Iterable[LayerInstance]) -> tuple[ImageConfig, tuple[st
         for key, written in recipe.labels.items():
             value = template.fill(written, values)
             if labels.setdefault(key, value) != value:
-                wrong.append(f"the layer `{each.name}` sets the label `{key}` anew")
+                conflicts.append(f"the layer `{each.name}` changes the label `{key}` of another layer")
         ports.update(dict.fromkeys(recipe.ports))
         user = template.fill(recipe.user or "", values) or user
         workdir = template.fill(recipe.workdir or "", values) or workdir
         if recipe.entrypoint is not None:
-            # A command is written for the entry point that it is given to, so that of another does not stay.
+            # A command belongs to the entry point that it was written for, and goes with it.
             entrypoint, command = _filled(recipe.entrypoint, values), None
         if recipe.command is not None:
             command = _filled(recipe.command, values)
@@ -66,20 +138,20 @@ def config_of(instances: Iterable[LayerInstance]) -> tuple[ImageConfig, tuple[st
         command=command,
         healthcheck=healthcheck,
     )
-    return config, tuple(wrong)
+    return config, tuple(conflicts)
 
 
 def _filled(words: tuple[str, ...], values: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(template.fill(word, values) for word in words)
 
 
-def words_text(words: tuple[str, ...]) -> str:
-    """Return words as a JSON list, the form in which no shell and no variable has a part."""
+def words_json(words: tuple[str, ...]) -> str:
+    """Return words as a JSON list, the form that no shell and no variable changes."""
     return json.dumps(words, ensure_ascii=False)
 
 
 def healthcheck_text(healthcheck: Healthcheck) -> str:
-    """Return a healthcheck as a Dockerfile's instruction has it; equal ones give equal texts."""
+    """Return a healthcheck as the arguments of the Dockerfile's instruction; equal ones give equal texts."""
     durations = {
         "interval": healthcheck.interval,
         "timeout": healthcheck.timeout,
@@ -87,10 +159,10 @@ def healthcheck_text(healthcheck: Healthcheck) -> str:
     }
     options = [f"--{name}={duration_text(value)}" for name, value in durations.items() if value is not None]
     options += [f"--retries={healthcheck.retries}"] if healthcheck.retries is not None else []
-    return " ".join([*options, "CMD", words_text(healthcheck.command)])
+    return " ".join([*options, "CMD", words_json(healthcheck.command)])
 
 
 def duration_text(milliseconds: int) -> str:
-    """Return a duration in whole seconds if it is one."""
+    """Return a duration in seconds if it is a whole number of them, else in milliseconds."""
     seconds, rest = divmod(milliseconds, 1000)
     return f"{milliseconds}ms" if rest else f"{seconds}s"

@@ -1,22 +1,22 @@
-"""A layer in a stack, and what its parameters' values are."""
+"""What a layer in a stack is, and what the values of its parameters are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from buildsys.config.model import LayerUse, Parameter, ParameterSource, Recipe
 from buildsys.config.parameters import value_problem
 from buildsys.config.template import FILTERS
-from buildsys.errors import Diagnostic, Location
+from buildsys.errors import Diagnostic, Location, did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerInstance:
-    """A layer in a stack: `origins` says where each parameter's value comes from, `why` why it is there.
+    """A layer in a stack, with its parameters resolved: `origins` says where each value comes from.
 
-    `parameters` holds all that the recipe declares, and `flavour` where the layer has several.
+    `why` says why the stack has it. `parameters` holds all that the recipe declares, and `flavour` where the layer has
+    several.
     """
 
     recipe: Recipe
@@ -33,7 +33,7 @@ class LayerInstance:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestedLayer:
-    """A layer that a stack will have, before its parameters are known."""
+    """A layer that a stack will have, before its parameters are resolved."""
 
     recipe: Recipe
     use: LayerUse
@@ -41,24 +41,26 @@ class RequestedLayer:
 
 
 class Values:
-    """The parameter values of one stack: what is set, else what another layer has, else the default."""
+    """The parameter values of one stack: the value set, else the one taken from another layer, else the default."""
 
     def __init__(
         self,
-        wanted: Mapping[str, RequestedLayer],
+        requested: Mapping[str, RequestedLayer],
         present: Callable[[str, Iterable[str]], list[str]],
         diagnostics: list[Diagnostic],
     ) -> None:
-        self._wanted, self._present, self._diagnostics = wanted, present, diagnostics
+        self._requested = requested
+        self._present = present
+        self._diagnostics = diagnostics
         self._known: dict[tuple[str, str], tuple[str, str] | None] = {}
         self._open: list[tuple[str, str]] = []
 
     def value(self, layer: str, name: str) -> tuple[str, str] | None:
-        """Return a parameter's value and where it comes from; None after adding a mistake."""
+        """Return a parameter's value and where it comes from; None after adding a diagnostic."""
         key = (layer, name)
         if key in self._known:
             return self._known[key]
-        one = self._wanted[layer]
+        one = self._requested[layer]
         parameter = one.recipe.parameters[name]
         location = one.use.locations.get(name, one.use.location)
         found: tuple[str, str] | None = None
@@ -80,8 +82,8 @@ class Values:
         return found
 
     def _taken(self, key: tuple[str, str], source: ParameterSource) -> tuple[str, str] | None:
-        for other in self._present(source.layer, self._wanted):
-            if source.parameter in self._wanted[other].recipe.parameters:
+        for other in self._present(source.layer, self._requested):
+            if source.parameter in self._requested[other].recipe.parameters:
                 self._open.append(key)
                 value = self.value(other, source.parameter)
                 self._open.pop()
@@ -93,27 +95,26 @@ class Values:
 
 
 def unknown(recipe: Recipe, use: LayerUse) -> Iterator[Diagnostic]:
-    """Yield a mistake for each parameter that is set and not declared."""
+    """Yield a diagnostic for each parameter that is set and not declared."""
     for name in use.parameters:
         if name not in recipe.parameters and name != "flavour":
             known_names = [*recipe.parameters, *(["flavour"] if recipe.flavour else [])]
-            near = get_close_matches(name, known_names, 1)
             which = f"`{recipe.layer}`" + (f" (flavour `{recipe.flavour}`)" if recipe.flavour else "")
             known = ", ".join(f"`{each}`" for each in sorted(recipe.parameters)) or "none"
-            hint = f"did you mean `{near[0]}`?" if near else f"its parameters: {known}"
+            hint = did_you_mean(name, known_names, f"its parameters: {known}")
             message = f"layer {which} has no parameter `{name}`"
             yield Diagnostic(message=message, location=use.locations.get(name, use.location), hint=hint)
 
 
 def without_value(recipe: Recipe, name: str, use: LayerUse) -> Diagnostic:
-    """Return the mistake that a parameter has no value."""
+    """Return the diagnostic that a parameter has no value."""
     source = recipe.parameters[name].source
-    hint = f"it would be taken from `{source.layer}.{source.parameter}`, which is not there" if source else None
+    hint = f"it would be taken from `{source.layer}.{source.parameter}`, which is missing" if source else None
     message = f"layer `{recipe.layer}` needs a value for `{name}`"
     return Diagnostic(message=message, location=use.location, hint=hint)
 
 
 def value_diagnostics(parameter: Parameter, value: str, location: Location) -> Iterator[Diagnostic]:
-    """Yield what is wrong with a value."""
+    """Yield a diagnostic for a value that is not allowed."""
     if problem := value_problem(parameter, value):
         yield Diagnostic(message=problem, location=location)

@@ -1,18 +1,20 @@
-"""The units of work and the stacks that they are assembled to."""
+"""The values of resolution: nodes, images and the graph of both; and how a node is named."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from buildsys.config.model import Parent, Recipe, Stack
+from buildsys.config.model import Parent, Recipe
 from buildsys.errors import Location
-from buildsys.resolve.stack import LayeredStack
+from buildsys.names import short_hash, shortened, target_name
+from buildsys.resolve.image import ImageConfig, Variable
+from buildsys.resolve.instance import LayerInstance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fetched:
-    """A download of a node; `sha256` is None where it is not known, `reason` says why, at `place`."""
+    """A download of a node; `sha256` is None where it is unknown, and `reason` says why."""
 
     name: str
     url: str
@@ -25,11 +27,10 @@ class Fetched:
 class Node:
     """One layer with its parameters fixed, in one place: built once however many stacks use it.
 
-    `base` is the node that it stands on (system and toolchain: the one below; artifact: its toolchain), or
-    None where that is `parent` itself. `needs` maps each further context to the node bound to it, None if the
-    stack has none. `arguments` are those that the Dockerfile declares, downloads not among them. `folder` is
-    the build context, `dockerfile` a path below the project root; `installer` is the recipe whose Dockerfile
-    that is, where it is not its own.
+    `base` is the node it starts from (system and toolchain: the one below; artifact: its toolchain), or None where
+    that is `parent` itself. `needs` maps each further context to the node bound to it, None if the stack has none.
+    `arguments` are those that the Dockerfile declares, without downloads. `folder` is the build context, `dockerfile`
+    a path below the project root; `installer` is the recipe whose Dockerfile that is, where it is not its own.
     """
 
     name: str
@@ -56,36 +57,113 @@ class Node:
 
     @property
     def build(self) -> Recipe:
-        """The recipe whose Dockerfile makes it: its own, or that of the layer that provides the system."""
+        """The recipe whose Dockerfile builds it: its own, or that of the layer that provides the system."""
         return self.installer or self.recipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NodedStack:
-    """A stack with its nodes: `base` is the last system node, None where the stack stands on `parent` itself.
+class ImageTarget:
+    """The image of a stack: an assembly of nodes with the image's settings. `name` is its target, `stack` its stack.
 
-    `artifacts` are the layer and node of each artifact, in the order in which they are joined.
+    `base` is the last system node, None where the image starts from `parent` itself. `artifacts` are the layer and node
+    of each artifact, in the order in which they are joined. `groups` holds the implied ones too.
     """
 
-    layered: LayeredStack
+    name: str
+    stack: str
+    description: str
+    family: str | None
+    groups: tuple[str, ...]
+    platforms: tuple[str, ...]
+    deprecated: str | None
+    location: Location
+    layers: tuple[LayerInstance, ...]
     parent: Parent
     base: str | None
     artifacts: tuple[tuple[str, str], ...]
+    environment: tuple[Variable, ...]
+    config: ImageConfig
 
     @property
-    def stack(self) -> Stack:
-        """The stack as declared."""
-        return self.layered.stack
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The nodes that it is assembled of."""
+    def below(self) -> tuple[str, ...]:
+        """The names of all nodes that it is assembled from, its base first."""
         return (*([self.base] if self.base else []), *(node for _, node in self.artifacts))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildGraph:
-    """All nodes in an order in which they can be built, by name, and all stacks, sorted by name."""
+    """All nodes by name, each after what it needs, and all images, in the order of their stacks."""
 
     nodes: Mapping[str, Node]
-    stacks: tuple[NodedStack, ...]
+    images: tuple[ImageTarget, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseImage:
+    """What a node's name says about the system below it: in words, and the parameters with their values.
+
+    A parameter with the value shown there needs no hash to distinguish two nodes.
+    """
+
+    words: str = ""
+    shown: Mapping[str, str] = field(default_factory=dict)
+
+
+NO_BASE_IMAGE = BaseImage()
+
+
+def base_image_words(below: LayerInstance) -> str:
+    """Return a system or toolchain in words, such as `debian 12`."""
+    system = below.name.removesuffix("-os").removeprefix("toolchain-")
+    return f"{system} {below.parameters.get('release', '')}".strip()
+
+
+def node_name(each: LayerInstance, location: str, used: frozenset[str], base_image: BaseImage) -> str:
+    """Return the target name: layer, flavour, labels, location, and a hash of what none of these shows.
+
+    `used` are the parameters that affect what is built. The name depends only on the node itself, so that another
+    stack never changes it.
+    """
+    words = [each.name, *_labels(each, used)]
+    hidden = sorted(
+        f"{name}={value}"
+        for name, value in each.parameters.items()
+        if name in used and base_image.shown.get(name) != value and _is_hidden(each, name, value)
+    )
+    if location:
+        words.append(location)
+    if hidden:
+        # The location may end in the hash of another node; hashed too, it keeps this node's hash distinct.
+        words.append(short_hash("\n".join([location, *hidden])))
+    return shortened(target_name("-".join(words)))
+
+
+def node_title(each: LayerInstance, base_image: BaseImage) -> str:
+    """Return the node in words, such as `openmpi 4.1.4 on debian 12`."""
+    words = [each.name]
+    flavour = each.parameters.get("flavour")
+    words += [f"({flavour})"] if flavour else []
+    words += [value for name, value in each.parameters.items() if _is_label(each, name)]
+    words += ["on", base_image.words] if base_image.words else []
+    return " ".join(words)
+
+
+def _labels(each: LayerInstance, used: frozenset[str]) -> list[str]:
+    found = []
+    flavour = each.parameters.get("flavour")
+    if flavour:
+        found.append(flavour)
+    for name in each.recipe.parameters:
+        if _is_label(each, name) and name in used and each.parameters.get(name):
+            found.append("-".join(each.parameters[name].split()))
+    return found
+
+
+def _is_label(each: LayerInstance, name: str) -> bool:
+    parameter = each.recipe.parameters.get(name)
+    return bool(parameter and parameter.label)
+
+
+def _is_hidden(each: LayerInstance, name: str, value: str) -> bool:
+    parameter = each.recipe.parameters.get(name)
+    return parameter is not None and not parameter.label and value != parameter.default

@@ -1,4 +1,4 @@
-"""The layers of resolved stacks become nodes: units of work, one for all stacks that share it."""
+"""How the layers of all stacks become nodes, each shared by the stacks that need it, and images."""
 
 from __future__ import annotations
 
@@ -10,29 +10,40 @@ from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
 from buildsys.config import template
 from buildsys.config.model import OS, Catalog, Kind, ParameterType, Parent, Recipe, Stack
 from buildsys.errors import Diagnostic, InvalidInput, Location
+from buildsys.names import target_name
+from buildsys.resolve.image import config_of, merge
 from buildsys.resolve.instance import LayerInstance
-from buildsys.resolve.node import BuildGraph, Fetched, Node, NodedStack
-from buildsys.resolve.node_names import BaseImage, base_image_words, node_name, node_title
-from buildsys.resolve.stack import LayeredStack, Resolver
+from buildsys.resolve.node import (
+    NO_BASE_IMAGE,
+    BaseImage,
+    BuildGraph,
+    Fetched,
+    ImageTarget,
+    Node,
+    base_image_words,
+    node_name,
+    node_title,
+)
+from buildsys.resolve.stack import Resolver
 
 
 def resolve(catalog: Catalog) -> BuildGraph:
-    """Return the nodes and stacks of a catalog; raises `InvalidInput` with every mistake of every stack."""
+    """Return the nodes and images of a catalog; raises `InvalidInput` with every diagnostic of every stack."""
     diagnostics: list[Diagnostic] = []
     resolver = Resolver(catalog)
     builder = _Builder(resolver=resolver, diagnostics=diagnostics)
-    stacks = []
+    images = []
     for stack in catalog.stacks:
-        layered = resolver.resolve(stack, diagnostics)
-        if layered and (noded := builder.stack(layered)):
-            stacks.append(noded)
+        layers = resolver.layers(stack, diagnostics)
+        if layers and (image := builder.image(stack, layers)):
+            images.append(image)
     if diagnostics:
         raise InvalidInput(diagnostics)
-    return BuildGraph(nodes=MappingProxyType(_in_build_order(builder.nodes)), stacks=tuple(stacks))
+    return BuildGraph(nodes=MappingProxyType(_in_build_order(builder.nodes)), images=tuple(images))
 
 
 def _in_build_order(nodes: Mapping[str, Node]) -> dict[str, Node]:
-    """Return the nodes sorted by their distance from the ground and by name: needs always come before."""
+    """Return the nodes sorted by their depth and by name: needs always come before."""
     depths: dict[str, int] = {}
 
     def depth(name: str) -> int:
@@ -48,134 +59,169 @@ class _Builder:
     resolver: Resolver
     diagnostics: list[Diagnostic]
     nodes: dict[str, Node] = field(default_factory=dict)
-    _used: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    _used: dict[tuple[str, ...], frozenset[str]] = field(default_factory=dict)
     _toolchains: dict[tuple[object, ...], tuple[str, BaseImage]] = field(default_factory=dict)
 
-    def stack(self, layered: LayeredStack) -> NodedStack | None:
+    def image(self, stack: Stack, layers: tuple[LayerInstance, ...]) -> ImageTarget | None:
         before = len(self.diagnostics)
-        systems = [each for each in layered.instances if each.recipe.kind is Kind.SYSTEM]
+        systems = [each for each in layers if each.recipe.kind is Kind.SYSTEM]
         giver = next((each for each in systems if each.recipe.parent), None)
         parent = _filled_parent(giver) if giver else None
         if giver is None or parent is None:
-            message = f"no layer of `{layered.stack.name}` gives a parent image"
             hint = "add a layer that provides `os`, such as `debian-os` or `ubuntu-os`"
-            self.diagnostics.append(Diagnostic(message=message, location=layered.stack.location, hint=hint))
+            self.report(f"no layer of `{stack.name}` gives a parent image", stack.location, hint)
             return None
+        os = self.resolver.provider(OS, layers)
         base: str | None = None
-        ground = _base_image_of_parent(giver, parent)
+        base_image = _base_image_of_parent(giver, parent)
         for each in systems:
             if each.recipe.makes_node:
-                base = self.system(layered, each, base, parent, ground)
-                ground = self.ground(each) if each is layered.os else ground
-        made: dict[str, str] = {}
-        for each in layered.instances:
+                base = self.system(stack, each, base, os=os, parent=parent, base_image=base_image)
+                base_image = self.base_image(each) if each is os else base_image
+        artifacts: dict[str, str] = {}
+        for each in layers:
             if each.recipe.kind is Kind.ARTIFACT:
-                made[each.name] = self.artifact(layered, each, made)
+                artifacts[each.name] = self.artifact(stack, each, os, artifacts)
+        environment, conflicts = merge((each.name, each.recipe.environment, each.parameters) for each in layers)
+        for conflict in conflicts:
+            self.report(
+                f"`{stack.name}`: the layers `{conflict.first[0]}` and `{conflict.second[0]}` set"
+                f" `{conflict.variable}` to `{conflict.first[1]}` and `{conflict.second[1]}`",
+                stack.location,
+            )
+        config, problems = config_of(layers)
+        for problem in problems:
+            self.report(f"`{stack.name}`: {problem}", stack.location)
         if len(self.diagnostics) > before:
             return None
-        return NodedStack(layered=layered, parent=parent, base=base, artifacts=tuple(made.items()))
+        accelerated = any(each.recipe.accelerator for each in layers)
+        implied = {"gpu" if accelerated else "cpu", *([stack.family] if stack.family else [])}
+        return ImageTarget(
+            name=target_name(stack.name),
+            stack=stack.name,
+            description=stack.description,
+            family=stack.family,
+            groups=tuple(sorted({*stack.groups, *implied})),
+            platforms=stack.platforms,
+            deprecated=stack.deprecated,
+            location=stack.location,
+            layers=layers,
+            parent=parent,
+            base=base,
+            artifacts=tuple(artifacts.items()),
+            environment=environment,
+            config=config,
+        )
+
+    def report(self, message: str, location: Location, hint: str | None = None) -> None:
+        self.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
 
     def system(
-        self, layered: LayeredStack, each: LayerInstance, base: str | None, parent: Parent, ground: BaseImage
+        self,
+        stack: Stack,
+        each: LayerInstance,
+        base: str | None,
+        *,
+        os: LayerInstance | None,
+        parent: Parent,
+        base_image: BaseImage,
     ) -> str:
         installer = None
         if each.recipe.dockerfile is None:
-            if layered.os is None or layered.os.recipe.dockerfile is None:
-                message = f"nothing in `{layered.stack.name}` can install the packages of `{each.name}`"
-                self.diagnostics.append(Diagnostic(message=message, location=each.location))
+            if os is None or os.recipe.dockerfile is None:
+                self.report(f"nothing in `{stack.name}` can install the packages of `{each.name}`", each.location)
                 return ""
-            installer = layered.os.recipe
+            installer = os.recipe
         own_parent = _filled_parent(each) == parent and base is None
         location = "" if own_parent else (f"on-{base}" if base else parent.name)
-        ground = ground if location else BaseImage()
-        return self.node(each, layered, base, None if base else parent, location, (), installer, ground)
+        return self.node(
+            stack,
+            each,
+            base,
+            parent=None if base else parent,
+            location=location,
+            installer=installer,
+            base_image=base_image if location else NO_BASE_IMAGE,
+        )
 
-    def artifact(self, layered: LayeredStack, each: LayerInstance, made: Mapping[str, str]) -> str:
-        found = self.toolchain(layered, each)
+    def artifact(
+        self, stack: Stack, each: LayerInstance, os: LayerInstance | None, artifacts: Mapping[str, str]
+    ) -> str:
+        found = self.toolchain(stack, each, os)
         if found is None:
             return ""
-        toolchain, ground = found
-        wanted = dict.fromkeys([*each.recipe.requires, *each.recipe.after])
-        needs = []
-        for name in sorted(wanted):
-            if name in each.recipe.references and name != OS:
-                needs.append((name, made.get(name)))
-        fixed, beside = each.recipe.toolchain.layer is not None, ""
+        toolchain, base_image = found
+        names = sorted({*each.recipe.requires, *each.recipe.after})
+        needs = tuple((name, artifacts.get(name)) for name in names if name in each.recipe.references and name != OS)
+        fixed, beside = each.recipe.toolchain is not None, ""
         location = "" if fixed else toolchain.removeprefix("toolchain-")
         for node in sorted(node for _, node in needs if node):
             beside = f"{beside}-with-{node if fixed else node.removesuffix(f'-{location}')}"
-        where = f"{location}{beside}".strip("-")
-        return self.node(each, layered, toolchain, None, where, tuple(needs), None, BaseImage() if fixed else ground)
+        return self.node(
+            stack,
+            each,
+            toolchain,
+            location=f"{location}{beside}".strip("-"),
+            needs=needs,
+            base_image=NO_BASE_IMAGE if fixed else base_image,
+        )
 
-    def toolchain(self, layered: LayeredStack, each: LayerInstance) -> tuple[str, BaseImage] | None:
+    def toolchain(self, stack: Stack, each: LayerInstance, os: LayerInstance | None) -> tuple[str, BaseImage] | None:
         use, parameters = each.recipe.toolchain, each.parameters
-        if use.layer is None:
-            if layered.os is None or layered.os.recipe.toolchain.layer is None:
-                message = f"layer `{each.name}` is made on the system's toolchain, which nothing here names"
-                hint = f"give `{layered.stack.name}` a layer that provides `os`"
-                self.diagnostics.append(Diagnostic(message=message, location=each.location, hint=hint))
+        if use is None:
+            if os is None or os.recipe.toolchain is None:
+                message = f"layer `{each.name}` needs the system's toolchain, and no layer names one"
+                self.report(message, each.location, f"give `{stack.name}` a layer that provides `os`")
                 return None
-            use, parameters = layered.os.recipe.toolchain, layered.os.parameters
-        assert use.layer is not None
+            use, parameters = os.recipe.toolchain, os.parameters
         values = {name: template.fill(text, parameters) for name, text in use.parameters.items()}
-        # Thousands of artifacts are made on a few toolchains, whatever stack they are in.
-        known = (use.layer, *sorted(values.items()), layered.stack.platforms)
+        # Thousands of artifacts are built on a few toolchains, whatever stack they are in.
+        known = (use.layer, *sorted(values.items()), stack.platforms)
         if known in self._toolchains:
             return self._toolchains[known]
         before = len(self.diagnostics)
         alone = self.resolver.alone(use.layer, values, Location(file=each.recipe.file), self.diagnostics)
         parent = _filled_parent(alone)
         if parent is None:
-            message = f"the toolchain `{use.layer}` gives no parent image"
-            self.diagnostics.append(Diagnostic(message=message, location=Location(file=alone.recipe.file)))
+            self.report(f"the toolchain `{use.layer}` gives no parent image", Location(file=alone.recipe.file))
         if len(self.diagnostics) > before:
             return None
-        name = self.node(alone, layered, None, parent, "", (), None, BaseImage())
+        found = self.node(stack, alone, None, parent=parent), self.base_image(alone)
         if len(self.diagnostics) == before:
-            self._toolchains[known] = name, self.ground(alone)
-        return name, self.ground(alone)
+            self._toolchains[known] = found
+        return found
 
-    def ground(self, below: LayerInstance) -> BaseImage:
+    def base_image(self, below: LayerInstance) -> BaseImage:
         """Return what a name says that ends in the name of a layer's node."""
         used = self.used(below.recipe, below.recipe)
         return BaseImage(words=base_image_words(below), shown={k: v for k, v in below.parameters.items() if k in used})
 
     def node(
         self,
+        stack: Stack,
         each: LayerInstance,
-        layered: LayeredStack,
         base: str | None,
-        parent: Parent | None,
-        location: str,
-        needs: tuple[tuple[str, str | None], ...],
-        installer: Recipe | None,
-        ground: BaseImage,
+        *,
+        parent: Parent | None = None,
+        location: str = "",
+        needs: tuple[tuple[str, str | None], ...] = (),
+        installer: Recipe | None = None,
+        base_image: BaseImage = NO_BASE_IMAGE,
     ) -> str:
+        """Add the node of a layer, and return its name."""
         recipe, build = each.recipe, installer or each.recipe
         used = self.used(recipe, build)
         packages = _packages(each)
-        arguments = {
-            parameter.argument: each.parameters[name]
-            for name, parameter in recipe.parameters.items()
-            if parameter.argument in build.declared and installer is None
-        }
-        if installer is None:
-            arguments.update(_lines(each))
-        if "PACKAGES" in build.declared:
-            arguments["PACKAGES"] = " ".join(packages)
-        if "PREFIX" in build.declared and recipe.prefix:
-            arguments["PREFIX"] = recipe.prefix
-        downloads = tuple(self.downloads(each))
         folders = tuple(
             (name, each.parameters[name])
             for name, parameter in sorted(recipe.parameters.items())
             if parameter.type is ParameterType.FOLDER and name in build.references
         )
-        name = node_name(each, location, used, ground)
+        name = node_name(each, location, used, base_image)
         assert build.dockerfile is not None
         found = Node(
             name=name,
-            title=node_title(each, ground),
+            title=node_title(each, base_image),
             recipe=recipe,
             parameters=MappingProxyType(
                 {key: value for key, value in each.parameters.items() if key in used or key == "flavour"}
@@ -184,19 +230,19 @@ class _Builder:
             parent=parent,
             needs=needs,
             folders=folders,
-            arguments=tuple(sorted(arguments.items())),
+            arguments=_arguments(each, build, packages),
             packages=packages,
-            downloads=downloads,
+            downloads=tuple(self.downloads(each)),
             dockerfile=build.dockerfile,
             folder=build.folder,
             installer=installer,
-            platforms=layered.stack.platforms,
+            platforms=stack.platforms,
         )
-        self.keep(found, layered.stack)
+        self.keep(found, stack)
         return name
 
     def keep(self, node: Node, stack: Stack) -> None:
-        """Add a node, or widen the platforms of the one that is there; one name must be one work."""
+        """Add a node, or widen the platforms of the one with its name; one name must mean one unit of work."""
         known = self.nodes.get(node.name)
         if known is None:
             self.nodes[node.name] = node
@@ -205,10 +251,10 @@ class _Builder:
             platforms = tuple(sorted({*known.platforms, *node.platforms}))
             known, node = replace(known, platforms=platforms), replace(node, platforms=platforms)
             self.nodes[node.name] = known
-        if replace(node, title=known.title) != known:
+        if node != known and replace(node, title=known.title) != known:
             message = f"two different units of work would be the bake target `{node.name}`, one in `{stack.name}`"
             hint = "mark the parameter in which they differ with `label: true`"
-            self.diagnostics.append(Diagnostic(message=message, location=Location(file=node.recipe.file), hint=hint))
+            self.report(message, Location(file=node.recipe.file), hint)
 
     def downloads(self, each: LayerInstance) -> Iterator[Fetched]:
         for name, variants in sorted(each.recipe.downloads.items()):
@@ -216,12 +262,12 @@ class _Builder:
             if chosen is None:
                 shown = ", ".join(f"{key} {value}" for key, value in sorted(each.parameters.items()))
                 message = f"layer `{each.name}` has no download `{name}` for {shown}"
-                self.diagnostics.append(Diagnostic(message=message, location=each.location))
+                self.report(message, each.location)
                 continue
             url = template.fill(chosen.url, each.parameters)
             if any(credentials_in(url)):
                 message = f"with these parameters the download `{name}` of layer `{each.name}` {IN_HISTORY}"
-                self.diagnostics.append(Diagnostic(message=message, location=each.location, hint=NO_CREDENTIALS))
+                self.report(message, each.location, NO_CREDENTIALS)
             yield Fetched(
                 name=name,
                 url=url,
@@ -231,8 +277,8 @@ class _Builder:
             )
 
     def used(self, recipe: Recipe, build: Recipe) -> frozenset[str]:
-        """Return which parameters have a say in what is built, and not only in the image's settings."""
-        key = (recipe.layer, recipe.flavour)
+        """Return the parameters that affect what is built, and not only the image's settings."""
+        key = (recipe.layer, recipe.flavour, build.layer, build.flavour)
         if key not in self._used:
             names = {n for n, p in recipe.parameters.items() if p.argument in build.declared}
             names |= {n for n in recipe.parameters if n in build.references}
@@ -242,7 +288,7 @@ class _Builder:
             for variants in recipe.downloads.values():
                 conditions += [one.when for one in variants]
                 texts += [one.url for one in variants]
-            texts += list(recipe.toolchain.parameters.values())
+            texts += recipe.toolchain.parameters.values() if recipe.toolchain else ()
             names |= {name for when in conditions for name, _ in when.values}
             names |= {name for text in texts for name in template.names(text)}
             if recipe.parent:
@@ -260,10 +306,25 @@ def _filled_parent(each: LayerInstance) -> Parent | None:
 
 
 def _base_image_of_parent(giver: LayerInstance, parent: Parent) -> BaseImage:
-    """Return what the name of a parent image says of the layer that gives it."""
+    """Return what the name of a parent image says about the layer that gives it."""
     text = giver.recipe.parent.name if giver.recipe.parent else ""
     shown = {key: value for key, value in giver.parameters.items() if f"{{{key}}}" in text}
     return BaseImage(words=parent.name.replace("-", " "), shown=shown)
+
+
+def _arguments(each: LayerInstance, build: Recipe, packages: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Return the build arguments of a layer, sorted; an installer's Dockerfile knows nothing of its parameters."""
+    recipe = each.recipe
+    found: dict[str, str] = {}
+    if build is recipe:
+        declared = ((name, parameter.argument) for name, parameter in recipe.parameters.items())
+        found = {argument: each.parameters[name] for name, argument in declared if argument in build.declared}
+        found.update(_lines(each))
+    if "PACKAGES" in build.declared:
+        found["PACKAGES"] = " ".join(packages)
+    if "PREFIX" in build.declared and recipe.prefix:
+        found["PREFIX"] = recipe.prefix
+    return tuple(sorted(found.items()))
 
 
 def _lines(each: LayerInstance) -> dict[str, str]:

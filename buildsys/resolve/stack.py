@@ -1,70 +1,70 @@
-"""A declared stack becomes its layers in order, each with its parameters and the reason why it is there."""
+"""Which layers a stack has, in which order, with which parameters, and whether they fit each other."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
 from types import MappingProxyType
 
-from buildsys.config.model import OS, Catalog, Kind, LayerUse, Recipe, Stack
-from buildsys.errors import Diagnostic, Location
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from buildsys import texts
+from buildsys.config import template
+from buildsys.config.model import Catalog, Check, Kind, LayerUse, Recipe, Stack
+from buildsys.errors import Diagnostic, Location, did_you_mean
 from buildsys.resolve.graph import Cycle, ordered
 from buildsys.resolve.instance import LayerInstance, RequestedLayer, Values, unknown, value_diagnostics, without_value
-from buildsys.resolve.stack_checks import stack_diagnostics, text_diagnostics
 
 _RANK = {Kind.SYSTEM: 0, Kind.TOOLCHAIN: 1, Kind.ARTIFACT: 2}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LayeredStack:
-    """A stack whose layers are all there, in order; `os` is the one that provides the operating system."""
-
-    stack: Stack
-    instances: tuple[LayerInstance, ...]
-    os: LayerInstance | None
-
-    def instance(self, name: str) -> LayerInstance | None:
-        """Return the layer of that name."""
-        return next((each for each in self.instances if each.name == name), None)
-
-
 class Resolver:
-    """Resolves the stacks of one catalog; orders that were found once are kept."""
+    """Resolves the stacks of one catalog; equal sets of layers are ordered once."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._orders: dict[frozenset[tuple[str, str]], tuple[str, ...]] = {}
+        self._valid: set[tuple[object, ...]] = set()
         self._providers: dict[str, list[str]] = {}
         for name, layer in sorted(catalog.layers.items()):
             for provided in layer.provides:
                 self._providers.setdefault(provided, []).append(name)
 
-    def resolve(self, stack: Stack, diagnostics: list[Diagnostic]) -> LayeredStack | None:
-        """Return the stack with its layers, or None after adding every mistake."""
+    def layers(self, stack: Stack, diagnostics: list[Diagnostic]) -> tuple[LayerInstance, ...]:
+        """Return the layers of a stack in order, or none after adding every diagnostic."""
         before = len(diagnostics)
-        wanted = self._closure(stack, diagnostics)
+        requested = self._closure(stack, diagnostics)
         if len(diagnostics) > before:
-            return None
-        instances = self._instances(wanted, diagnostics)
+            return ()
+        instances = self._instances(requested, diagnostics)
         if len(diagnostics) > before:
-            return None
+            return ()
         names = self._order(stack, instances, diagnostics)
         if len(diagnostics) > before:
-            return None
+            return ()
         found = tuple(instances[name] for name in names)
         diagnostics.extend(self._conflicts(stack, found))
         diagnostics.extend(self._shared_paths(stack, found))
-        diagnostics.extend(stack_diagnostics(stack, found))
-        if len(diagnostics) > before:
-            return None
-        os = next((each for each in found if OS in self._catalog.layers[each.name].provides), None)
-        return LayeredStack(stack=stack, instances=found, os=os)
+        diagnostics.extend(_platforms(stack, found))
+        diagnostics.extend(_checks(stack, found))
+        for each in found:
+            # Thousands of stacks share few layers with the same parameters.
+            key = (each.name, *each.parameters.items())
+            if key not in self._valid:
+                problems = tuple(_text_diagnostics(stack.name, each))
+                diagnostics.extend(problems)
+                self._valid |= set() if problems else {key}
+        return found if len(diagnostics) == before else ()
+
+    def provider(self, name: str, layers: Iterable[LayerInstance]) -> LayerInstance | None:
+        """Return the first of some layers that provides a name."""
+        return next((each for each in layers if name in self._catalog.layers[each.name].provides), None)
 
     def alone(
         self, layer: str, parameters: Mapping[str, str], location: Location, diagnostics: list[Diagnostic]
     ) -> LayerInstance:
-        """Return a layer outside of any stack, as a toolchain is; what it does not declare is an error."""
+        """Return a layer outside of any stack, as a toolchain is; a parameter that it does not declare is an error."""
         recipe = self._catalog.layers[layer].recipes[self._catalog.layers[layer].default_flavour]
         before = len(diagnostics)
         use = LayerUse(layer=layer, parameters=parameters, location=location)
@@ -85,47 +85,49 @@ class Resolver:
             location=location,
         )
         if len(diagnostics) == before:
-            diagnostics.extend(text_diagnostics(layer, found))
+            diagnostics.extend(_text_diagnostics(layer, found))
         return found
 
     def present(self, name: str, names: Iterable[str]) -> list[str]:
-        """Return which of the layers are meant by a layer's name or a provided name."""
+        """Return the layers that a name refers to, by their own name or by what they provide."""
         meant = self._providers.get(name, [name])
         return [each for each in names if each in meant]
 
     def _closure(self, stack: Stack, diagnostics: list[Diagnostic]) -> dict[str, RequestedLayer]:
-        wanted: dict[str, RequestedLayer] = {}
-        waiting: list[tuple[LayerUse, str]] = []
+        requested: dict[str, RequestedLayer] = {}
+        listed: set[str] = set()
+        waiting: deque[tuple[LayerUse, str]] = deque()
         open_choices: list[tuple[LayerUse, str, list[str]]] = []
         for use in stack.layers:
-            if any(use.layer == other.layer for other, _ in waiting):
-                message = f"the layer `{use.layer}` stands twice in `{stack.name}`"
+            if use.layer in listed:
+                message = f"stack `{stack.name}` lists layer `{use.layer}` twice"
                 diagnostics.append(Diagnostic(message=message, location=use.location))
                 continue
+            listed.add(use.layer)
             waiting.append((use, "named by the stack"))
         while waiting:
-            use, why = waiting.pop(0)
+            use, why = waiting.popleft()
             recipe = self._recipe(use, diagnostics)
             if recipe is None:
                 continue
-            wanted[use.layer] = RequestedLayer(recipe=recipe, use=use, why=why)
+            requested[use.layer] = RequestedLayer(recipe=recipe, use=use, why=why)
             for name in recipe.requires:
-                there = [*wanted, *(other.layer for other, _ in waiting)]
-                if self.present(name, there):
-                    continue
                 choices = self._providers.get(name, [name])
+                if not listed.isdisjoint(choices):
+                    continue
                 if len(choices) > 1:
                     open_choices.append((use, name, choices))
                     continue
                 added = LayerUse(layer=choices[0], parameters=MappingProxyType({}), location=use.location)
+                listed.add(added.layer)
                 waiting.append((added, f"required by `{use.layer}`"))
-        # Only now: a layer that another one requires may have come in later, and be the choice.
+        # Only now: a layer that was required later may be one of the choices.
         for use, name, choices in open_choices:
-            if not self.present(name, wanted):
+            if listed.isdisjoint(choices):
                 message = f"layer `{use.layer}` requires `{name}`, which `{stack.name}` does not have"
                 hint = f"add one of {', '.join(f'`{each}`' for each in choices)}"
                 diagnostics.append(Diagnostic(message=message, location=use.location, hint=hint))
-        return wanted
+        return requested
 
     def _recipe(self, use: LayerUse, diagnostics: list[Diagnostic]) -> Recipe | None:
         layer = self._catalog.layers[use.layer]
@@ -137,18 +139,17 @@ class Resolver:
             message, hint = f"layer `{use.layer}` has no flavours", None
         else:
             message = f"`{flavour}` is not a flavour of `{use.layer}`"
-            near = get_close_matches(flavour, layer.recipes, 1)
             known = ", ".join(f"`{each}`" for each in layer.recipes)
-            hint = f"did you mean `{near[0]}`?" if near else f"known are {known}"
+            hint = did_you_mean(flavour, layer.recipes, f"known are {known}")
         diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
         return None
 
     def _instances(
-        self, wanted: Mapping[str, RequestedLayer], diagnostics: list[Diagnostic]
+        self, requested: Mapping[str, RequestedLayer], diagnostics: list[Diagnostic]
     ) -> dict[str, LayerInstance]:
-        values = Values(wanted, self.present, diagnostics)
+        values = Values(requested, self.present, diagnostics)
         found = {}
-        for name, one in wanted.items():
+        for name, one in requested.items():
             diagnostics.extend(unknown(one.recipe, one.use))
             parameters, origins = {}, {}
             if one.recipe.flavour:
@@ -179,7 +180,7 @@ class Resolver:
             needs[name] = [need for need in edges if need != name]
             for need in needs[name]:
                 if each.recipe.kind is Kind.SYSTEM and instances[need].recipe.kind is Kind.ARTIFACT:
-                    message = f"the system layer `{name}` cannot stand on the artifact `{need}`"
+                    message = f"the system layer `{name}` cannot be built on the artifact `{need}`"
                     diagnostics.append(Diagnostic(message=message, location=Location(file=each.recipe.file)))
 
         def rank(name: str) -> tuple[int, int]:
@@ -196,10 +197,10 @@ class Resolver:
         return found
 
     def _shared_paths(self, stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[Diagnostic]:
-        """Yield a mistake for each two artifacts with one path, or one inside the other, that do not follow each other.
+        """Yield a diagnostic for each pair of artifacts that share a path, or nest, without depending on each other.
 
-        One that follows another has it as a context, and may add to what it holds; else both are made apart, and
-        the one that is joined last hides files of the other.
+        An artifact that depends on another has it as a context, and may add to it; else both are built independently,
+        and the one that is joined last hides files of the other.
         """
         artifacts = [each for each in instances if each.recipe.prefix]
         for later, earlier in ((b, a) for index, b in enumerate(artifacts) for a in artifacts[:index]):
@@ -210,7 +211,7 @@ class Resolver:
             if not any(earlier.name in self.present(edge, [earlier.name]) for edge in edges):
                 path = max(one, other, key=len).removesuffix("/")
                 message = f"the layers `{earlier.name}` and `{later.name}` of `{stack.name}` both own `{path}`"
-                hint = f"if `{later.name}` adds to what `{earlier.name}` makes, it says so by `requires` or `after`"
+                hint = f"if `{later.name}` adds to `{earlier.name}`, list that in its `requires` or `after`"
                 yield Diagnostic(message=message, location=later.location, hint=hint)
 
     def _conflicts(self, stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[Diagnostic]:
@@ -229,3 +230,77 @@ class Resolver:
             if len(several) > 1:
                 listed = " and ".join(f"`{name}`" for name in several)
                 yield Diagnostic(message=f"{listed} both provide `{provided}`", location=stack.location)
+
+
+def _text_diagnostics(where: str, each: LayerInstance) -> Iterator[Diagnostic]:
+    """Yield diagnostics for the texts of a layer with parameters filled in: a value may hold anything."""
+    for what, written, rule in _texts(each):
+        found = template.fill(written, each.parameters)
+        if expected := rule(found):
+            message = f"`{where}`: the {what} has more than one line"
+            if "\n" not in found:
+                message = f"`{where}`: the {what} of `{each.name}` becomes `{texts.shown(found)}`, expected {expected}"
+            yield Diagnostic(message=message, location=each.location)
+
+
+def _texts(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:
+    """Yield each template that reaches an instruction, a name or a shell, with its rule."""
+    recipe = each.recipe
+    for environment in recipe.environment:
+        if environment.when.holds(each.parameters):
+            for name, value in environment.set.items():
+                yield f"variable `{name}`", value, texts.one_line
+            for name, parts in [*environment.prepend.items(), *environment.append.items()]:
+                for part in parts:
+                    yield f"variable `{name}`", part, texts.one_line
+    for key, value in recipe.labels.items():
+        yield f"label `{key}`", value, texts.one_line
+    for what, text, rule in (("`user`", recipe.user, texts.user), ("`workdir`", recipe.workdir, texts.workdir)):
+        # An empty one has no effect.
+        if text and template.fill(text, each.parameters):
+            yield what, text, rule
+    for packages in recipe.packages:
+        if packages.when.holds(each.parameters):
+            yield from (("package", name, texts.packages) for name in packages.names)
+    for downloads in recipe.downloads.values():
+        yield from (("`url`", one.url, texts.address) for one in downloads if one.when.holds(each.parameters))
+    if recipe.parent:
+        yield "parent's name", recipe.parent.name, texts.parent
+        yield from (("image", image, texts.image) for image in recipe.parent.images)
+
+
+def _platforms(stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[Diagnostic]:
+    for each in instances:
+        for platform in stack.platforms:
+            if platform not in each.recipe.platforms:
+                listed = ", ".join(f"`{p}`" for p in each.recipe.platforms)
+                message = f"`{stack.name}` is for `{platform}`, but the layer `{each.name}` is not"
+                yield Diagnostic(message=message, location=each.location, hint=f"it can be built for {listed}")
+
+
+def _checks(stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[Diagnostic]:
+    by_name = {each.name: each for each in instances}
+    for each in instances:
+        for check in each.recipe.checks:
+            for need, specifier in check.needs.items() if check.when.holds(each.parameters) else ():
+                layer, _, parameter = need.partition(".")
+                value = by_name[layer].parameters.get(parameter) if layer in by_name else None
+                required = template.fill(specifier, each.parameters)
+                if value is not None and not _satisfies(value, required):
+                    needed = f"needs `{layer}` {parameter} {required}, `{stack.name}` has {value}"
+                    yield _check_diagnostic(stack, each, check, needed)
+
+
+def _check_diagnostic(stack: Stack, each: LayerInstance, check: Check, needed: str) -> Diagnostic:
+    which = f"`{each.name}` {each.parameters.get('version', '')}".rstrip()
+    message = f"layer {which} {needed}"
+    locations = next((use.locations for use in stack.layers if use.layer == each.name), {})
+    location = next((locations[name] for name in ("version", *locations) if name in locations), each.location)
+    return Diagnostic(message=message, location=location, hint=check.message)
+
+
+def _satisfies(value: str, specifier: str) -> bool:
+    try:
+        return SpecifierSet(specifier, prereleases=True).contains(Version(value))
+    except (InvalidVersion, InvalidSpecifier):
+        return value == specifier

@@ -13,8 +13,8 @@ from typing import Any
 
 from buildsys.config.model import Healthcheck
 from buildsys.oci.reference import OCI_MANIFEST, Descriptor, digest_of
-from buildsys.plan.plan import StackTarget
-from buildsys.resolve.environment import Variable
+from buildsys.resolve.image import Variable
+from buildsys.resolve.node import ImageTarget
 
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 _GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -55,7 +55,7 @@ class Composed:
         return digest_of(self.manifest)
 
 
-def compose(stack: StackTarget, base: Part, artifacts: Sequence[Part], annotations: Mapping[str, str]) -> Composed:
+def compose(stack: ImageTarget, base: Part, artifacts: Sequence[Part], annotations: Mapping[str, str]) -> Composed:
     """Return a stack's image; `artifacts` are in the order in which the stack joins them."""
     layers = tuple(layer for part in (base, *artifacts) for layer in part.layers)
     created = str(base.config.get("created") or "1970-01-01T00:00:00Z")
@@ -64,7 +64,7 @@ def compose(stack: StackTarget, base: Part, artifacts: Sequence[Part], annotatio
         *(base.config.get("history") or ()),
         *(
             {"created": created, "created_by": f"COPY --link --from={layer} / /", "comment": "buildsys"}
-            for layer, _ in stack.noded.artifacts
+            for layer, _ in stack.artifacts
         ),
     ]
     config = {
@@ -95,7 +95,7 @@ def compose(stack: StackTarget, base: Part, artifacts: Sequence[Part], annotatio
     return Composed(config=config_bytes, manifest=_canonical(manifest), layers=layers)
 
 
-def _settings(stack: StackTarget, settings: dict[str, Any]) -> dict[str, Any]:
+def _settings(stack: ImageTarget, settings: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a config that the instructions of the assembly change."""
     environment = dict(entry.split("=", 1) for entry in settings.get("Env") or ())
     for variable in stack.environment:

@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from buildsys.bake.runtime import Copies
+from buildsys.bake.targets import Copies
 from buildsys.config.model import LINK, Contents, File
 from buildsys.errors import Diagnostic, InvalidInput, Location, Unavailable
 from buildsys.plan.keys import at_their_stacks, context_files, folders_of

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from buildsys.bake.definition import defaults, plain, stack_tags
+from buildsys.bake.hcl import evaluate
+from buildsys.bake.targets import defaults, public_tag
 from buildsys.config.model import Contents
 from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.names import tag_problem
@@ -47,9 +48,7 @@ class Decision:
     @property
     def reused(self) -> tuple[str, ...]:
         """What exists and was asked for, or is needed by what is made."""
-        below = {node.name: node.below for node in self.plan.nodes}
-        below |= {stack.name: stack.noded.needs for stack in self.plan.stacks}
-        wanted = {*self.targets, *(need for name in self.built for need in below[name])}
+        wanted = {*self.targets, *(need for name in self.built for need in self.plan.needs[name])}
         return tuple(name for name, action in self.actions.items() if action.word == REUSE and name in wanted)
 
 
@@ -135,11 +134,7 @@ def public_tags(made: Plan, targets: Collection[str], environ: Mapping[str, str]
     """Return the public tags of the stacks among some targets, with all variables put in."""
     check_tag(environ)
     variables = {**defaults(made), **environ}
-    return {
-        stack.name: tuple(plain(tag, variables) for tag in stack_tags(stack))
-        for stack in made.stacks
-        if stack.name in targets
-    }
+    return {stack.name: (evaluate(public_tag(stack), variables),) for stack in made.stacks if stack.name in targets}
 
 
 def check_tag(environ: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from buildsys.bake.runtime import Publication
+from buildsys.bake.targets import Publication
 from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.interrupt import Stop
@@ -16,8 +16,9 @@ from buildsys.events.events import ImageLayer, Noted, TagsMoved
 from buildsys.events.journal import Journal, history_of
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Reference
-from buildsys.plan.plan import Plan, StackTarget
+from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
+from buildsys.resolve.node import ImageTarget
 from buildsys.run.decision import Decision, decide_published, decided
 from buildsys.run.executor import Emit, RunOutcome, TargetOutcome
 from buildsys.run.options import RunOptions
@@ -246,7 +247,7 @@ class _Publisher:
             self._store.remember(self._decision.plan, done)
         return results
 
-    def _compose(self, stack: StackTarget, made: Mapping[str, str]) -> TargetOutcome:
+    def _compose(self, stack: ImageTarget, made: Mapping[str, str]) -> TargetOutcome:
         began = time.time()
         references = {**self._decision.existing, **made}
         try:

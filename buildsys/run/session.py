@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-from buildsys.bake.runtime import linked_nodes, render_flat
+from buildsys.bake.targets import flat_definition, linked_nodes
 from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.entitlements import check_paths
 from buildsys.buildkit.interrupt import Stop
@@ -72,7 +72,7 @@ def tell_targets(journal: Journal, decision: Decision, history: History, *, agai
                 layer=node.recipe.layer if node else "",
                 action=action.word,
                 reason=action.reason,
-                needs=node.below if node else tuple(dict.fromkeys(stacks[name].noded.needs)),
+                needs=node.below if node else tuple(dict.fromkeys(stacks[name].below)),
                 estimate=history.seconds.get(name),
             )
         )
@@ -153,8 +153,8 @@ def check_definition(making: BakeWorker, plan: Plan, targets: tuple[str, ...]) -
     tags: dict[str, tuple[str, ...]] = {}
     for first in range(0, len(targets), _PRINTED_AT_ONCE):
         some = targets[first : first + _PRINTED_AT_ONCE]
-        file = making.folder / f"check-{first}.hcl"
-        write_whole(file, render_flat(plan, some, making.labels).encode())
+        file = making.folder / f"check-{first}.json"
+        write_whole(file, flat_definition(plan, some, making.labels).to_json().encode())
         call = BakeCall(
             root=making.call.root,
             files=(str(file.relative_to(making.call.root)),),

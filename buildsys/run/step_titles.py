@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from buildsys.dockerfile.lint import split
+from buildsys.dockerfile.parser import Dockerfile
 
 _NAMED = re.compile(r"(?P<head>RUN .*?)<<-?[\"']?\w+[\"']? \((?P<first>.*?)(?:\.\.\.)?\)")
 # The command that takes the time, in this order; else the first that does anything.
@@ -23,8 +23,8 @@ def titles(dockerfile: str) -> Mapping[str, str]:
     """Return what each such RUN of a Dockerfile does, by its first line; two that begin alike are left out."""
     found: dict[str, str] = {}
     doubled = set[str]()
-    for instruction in split(dockerfile):
-        if instruction.keyword != "RUN" or not instruction.heredocs:
+    for instruction in Dockerfile.parse(dockerfile, "Dockerfile").runs:
+        if not instruction.heredocs:
             continue
         lines = [line.strip() for line in instruction.heredocs[0].splitlines()]
         first = lines[0] if lines else ""

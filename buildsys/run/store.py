@@ -28,9 +28,10 @@ from buildsys.oci.http import (
 )
 from buildsys.oci.reference import OCI_MANIFEST, Descriptor, Manifest, Reference
 from buildsys.plan.keys import Fingerprint, Keys
-from buildsys.plan.plan import Plan, StackTarget
+from buildsys.plan.plan import Plan
 from buildsys.project.settings import Settings, docker_config_dir, read_settings
 from buildsys.project.workspace import Workspace, named_prefix
+from buildsys.resolve.node import ImageTarget
 from buildsys.run.compose import Composed, Part, compose
 
 NODES = "nodes"
@@ -159,16 +160,16 @@ class Store:
         config = json.loads(self.registry.blob(parsed, manifest.config.digest))
         return Part(layers=manifest.layers, config=config)
 
-    def publish(self, stack: StackTarget, keyed: Fingerprint, nodes: Mapping[str, str]) -> PublishedImage | None:
+    def publish(self, stack: ImageTarget, keyed: Fingerprint, nodes: Mapping[str, str]) -> PublishedImage | None:
         """Compose a stack of nodes, given as references with digests, and put it under its key; return the image.
 
         No layer is transferred: blobs are mounted from the nodes' repository. Returns None if the registry does not
         mount, or if the stack cannot be composed.
         """
-        base = stack.noded.base
+        base = stack.base
         if base is None or not can_compose(stack):
             return None
-        artifacts = [nodes[node] for _, node in stack.noded.artifacts]
+        artifacts = [nodes[node] for _, node in stack.artifacts]
         annotations = annotations_of(keyed)
         parts = [self.part(reference) for reference in (nodes[base], *artifacts)]
         image = compose(stack, parts[0], parts[1:], annotations)
@@ -177,7 +178,7 @@ class Store:
             return None
         self.registry.put_blob(target, image.config)
         self.registry.put_manifest(target, image.manifest, OCI_MANIFEST)
-        names = ["", *(layer for layer, _ in stack.noded.artifacts)]
+        names = ["", *(layer for layer, _ in stack.artifacts)]
         origins = [name for name, part in zip(names, parts, strict=True) for _ in part.layers]
         layers = tuple(zip(image.layers, origins, strict=True))
         return PublishedImage(reference=str(target.with_digest(image.digest)), layers=layers)
@@ -246,13 +247,13 @@ def _each(action: Callable[[T], R], items: Iterable[T]) -> list[R]:
         return list(pool.map(action, items))
 
 
-def can_compose(stack: StackTarget) -> bool:
+def can_compose(stack: ImageTarget) -> bool:
     """Return whether a manifest over the blobs of nodes is all that a stack needs; else an engine assembles it.
 
     A stack whose base is a parent image has blobs of another registry; WORKDIR creates its folder, which is a layer;
     several platforms need an index. All other settings of an image are in its config alone.
     """
-    return stack.noded.base is not None and not stack.config.workdir and len(stack.noded.stack.platforms) == 1
+    return stack.base is not None and not stack.config.workdir and len(stack.platforms) == 1
 
 
 def incoming_tag(target: str) -> str:

@@ -41,7 +41,7 @@ def tasks_of(plan: Plan, actions: Mapping[str, Action], history: History, compos
     for stack in plan.stacks:
         if stack.name in built:
             kind = COMPOSE if stack.name in composed else ASSEMBLE
-            needs = tuple(need for need in dict.fromkeys(stack.noded.needs) if need in built)
+            needs = tuple(need for need in dict.fromkeys(stack.below) if need in built)
             # What one that shared its bake was recorded with tells how many did.
             known = history.seconds.get(stack.name) if kind == COMPOSE else None
             seconds = known or _IMAGE_SECONDS

@@ -17,6 +17,8 @@ from buildsys.oci.reference import Reference
 from buildsys.plan.actions import BUILD
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
+from buildsys.resolve.graph import closure
+from buildsys.resolve.node import Node
 from buildsys.run.decision import Decision, decide_published
 from buildsys.run.executor import RunOutcome
 from buildsys.run.options import RunOptions
@@ -49,15 +51,8 @@ class WarmReport:
 
 def targets_of(made: Plan, chosen: tuple[str, ...], *, stacks: bool) -> tuple[str, ...]:
     """Return what is warmed for the targets chosen: all nodes that they need, and with `stacks` they themselves."""
-    below = {node.name: node.below for node in made.nodes}
-    needs = below | {stack.name: stack.noded.needs for stack in made.stacks}
-    waiting, found = list(chosen), set[str]()
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting.extend(needs[name])
-    return tuple(name for name in needs if name in found and (stacks or name in below))
+    found = closure(made.needs, chosen)
+    return tuple(name for name, each in made.targets.items() if name in found and (stacks or isinstance(each, Node)))
 
 
 def look(

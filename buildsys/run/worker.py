@@ -15,8 +15,15 @@ from pathlib import Path
 
 import tenacity
 
-from buildsys.bake.definition import MIRRORS_TARGET
-from buildsys.bake.runtime import NO_COPIES, Copies, Publication, linked_nodes, render_bake, render_base_images
+from buildsys.bake.targets import (
+    MIRRORS_TARGET,
+    NO_COPIES,
+    Copies,
+    Publication,
+    base_images_definition,
+    linked_nodes,
+    run_definition,
+)
 from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.failure import Failure, FailureKind, is_transient
 from buildsys.buildkit.interrupt import Stop
@@ -106,12 +113,13 @@ class BakeWorker:
         in 6 of 6 trials; with this in none). What goes wrong here shows again in the bakes themselves.
         """
         references = {} if self.linked else self.existing
-        text, names = render_base_images(self.plan, targets, references)
-        if len(targets) < 2 or not names:
+        definition = base_images_definition(self.plan, targets, references)
+        if len(targets) < 2 or not definition.targets:
             return
-        file = self.folder / "grounds.hcl"
-        write_whole(file, text.encode())
+        file = self.folder / "base-images.json"
+        write_whole(file, definition.to_json().encode())
         path = str(file.relative_to(self.call.root))
+        names = tuple(each.name for each in definition.targets)
         call = replace(self.call, files=(path,), targets=names, overrides=(), no_cache=False, load=False)
         run_bake(self.docker, call, lambda _: None, stop=self.stop)
 
@@ -145,9 +153,16 @@ class BakeWorker:
     def _bake(self, work: _Work) -> BakeResult:
         targets = tuple(work.rest)
         linked = linked_nodes(self.plan, targets, work.references)
-        text = render_bake(self.plan, targets, work.references, self.publications, self.labels, self.copies)
-        file = self.folder / f"{next(self.numbers)}-{targets[0]}.hcl"
-        write_whole(file, text.encode())
+        definition = run_definition(
+            self.plan,
+            targets,
+            work.references,
+            publications=self.publications,
+            labels=self.labels,
+            copies=self.copies,
+        )
+        file = self.folder / f"{next(self.numbers)}-{targets[0]}.json"
+        write_whole(file, definition.to_json().encode())
         overrides = matching(self.call.overrides, {*targets, *linked})
         if self.call.no_cache:
             # Of what is only linked, the newest result is taken: it was made in this run.

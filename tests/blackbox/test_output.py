@@ -27,7 +27,7 @@ def ended_well(done: Run, code: int = FAILED) -> None:
 
 def summary_of(done: Run) -> str:
     ended_well(done)
-    assert "made nothing" in done.stdout, done.output
+    assert "built nothing" in done.stdout, done.output
     return done.stdout
 
 
@@ -82,3 +82,18 @@ def test_screen_that_cannot_be_written_changes_no_exit_code(
 def test_reader_that_goes_changes_no_exit_code(project: Path, shell: dict[str, str]) -> None:
     words = ("bash", "-c", '"$@" 2>&1 | true; exit ${PIPESTATUS[0]}', "bash", *COMMAND, *BAKE)
     ended_well(run(project, *words, shell=shell))
+
+
+def test_run_with_nothing_to_do_keeps_the_page_of_the_last_one_that_built(project: Path, shell: dict[str, str]) -> None:
+    page = project / ".buildsys/report.html"
+    with stand_ins.registry() as prefix:
+        summary_of(buildsys(project, *BAKE, shell=shell))
+        drawn = page.read_text("utf-8")
+        stand_ins.publish(project, prefix, "img")
+        done = buildsys(project, "bake", "img", "--push", shell={**shell, "BUILDSYS_REGISTRY": prefix})
+    ended_well(done, 0)
+    assert "nothing to do: 1 image up to date" in done.stdout
+    assert "report: " not in done.stdout
+    assert page.read_text("utf-8") == drawn
+    assert buildsys(project, "report").code == 0
+    assert "<h1>Nothing to do</h1>" in page.read_text("utf-8")

@@ -287,5 +287,5 @@ def test_large_file_of_a_revision_is_not_held_in_memory(committed: Path) -> None
     words = [sys.executable, "-c", measured, *COMMAND, "affected", "--since", "HEAD", "--why"]
     done = subprocess.run(words, cwd=committed, env=environment({}), capture_output=True, text=True, check=True)
     *answer, mebibytes = done.stdout.splitlines()
-    assert "large is gone" in answer[0]
+    assert "large was removed" in answer[0]
     assert int(mebibytes) < 150

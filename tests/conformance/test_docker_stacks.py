@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from buildsys.bake.definition import BAKE_FILE, render
+from buildsys.bake.targets import BAKE_FILE, plan_definition
 from buildsys.commands.plan import make_plan
 from buildsys.config.model import Healthcheck, Kind
 from buildsys.plan.keys import folders_of, keys_of
-from buildsys.plan.plan import Plan, StackTarget
+from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
-from buildsys.resolve.node import Node
+from buildsys.resolve.node import ImageTarget, Node
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "docker-stacks"
 UPSTREAM: Mapping[str, Any] = yaml.load((EXAMPLE / "upstream.yaml").read_text(), Loader=yaml.BaseLoader)
@@ -74,10 +74,10 @@ def original(image: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def reached(plan: Plan, stack: StackTarget) -> Iterator[Node]:
+def reached(plan: Plan, stack: ImageTarget) -> Iterator[Node]:
     """Yield the nodes of a stack, toolchains left out."""
     nodes = {node.name: node for node in plan.nodes}
-    waiting, seen = list(stack.noded.needs), set()
+    waiting, seen = list(stack.below), set()
     while waiting:
         name = waiting.pop()
         if name not in seen and nodes[name].recipe.kind is not Kind.TOOLCHAIN:
@@ -86,7 +86,7 @@ def reached(plan: Plan, stack: StackTarget) -> Iterator[Node]:
             yield nodes[name]
 
 
-def ours(plan: Plan, stack: StackTarget) -> dict[str, dict[str, str]]:
+def ours(plan: Plan, stack: ImageTarget) -> dict[str, dict[str, str]]:
     """Return the same facts about a stack of this project."""
     apt: dict[str, str] = {}
     python: dict[str, str] = {}
@@ -124,12 +124,12 @@ def listed(image: str) -> set[Difference]:
     return found
 
 
-def stacks(plan: Plan) -> dict[str, StackTarget]:
+def stacks(plan: Plan) -> dict[str, ImageTarget]:
     return {each.stack: each for each in plan.stacks}
 
 
 def test_the_bake_file_is_what_the_plan_says(plan: Plan) -> None:
-    assert (EXAMPLE / BAKE_FILE).read_text(encoding="utf-8") == render(plan)
+    assert (EXAMPLE / BAKE_FILE).read_text(encoding="utf-8") == plan_definition(plan).to_hcl()
 
 
 def test_every_image_of_upstream_exists_and_no_other(plan: Plan) -> None:
@@ -169,13 +169,13 @@ def test_another_user_id_is_that_of_the_image_too(tree: Mapping[str, str]) -> No
     assert line in tree["stacks.yaml"]
     text = tree["stacks.yaml"].replace(line, line + "      - notebook-user: {uid: 1234}\n")
     changed = make_plan({**tree, "stacks.yaml": text})
-    users = {each.noded.stack.family: each.config.user for each in changed.stacks}
+    users = {each.family: each.config.user for each in changed.stacks}
     assert users == {"docker-stacks": "1000", "debian": "1234"}
 
 
 @pytest.mark.parametrize("image", [name for name, facts in UPSTREAM.items() if "parent" in facts])
 def test_an_image_shares_the_artifacts_of_its_parent(image: str, plan: Plan) -> None:
-    artifacts = {name: dict(each.noded.artifacts) for name, each in stacks(plan).items()}
+    artifacts = {name: dict(each.artifacts) for name, each in stacks(plan).items()}
     not_shared = {
         layer for layer, node in artifacts[UPSTREAM[image]["parent"]].items() if artifacts[image].get(layer) != node
     }
@@ -198,7 +198,7 @@ def test_every_wheel_of_the_debian_family_has_a_hash(plan: Plan) -> None:
     folders = {
         folder
         for stack in plan.stacks
-        if stack.noded.stack.family == "debian"
+        if stack.family == "debian"
         for node in reached(plan, stack)
         for name, folder in node.folders
         if name == "packages"

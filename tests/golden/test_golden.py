@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from buildsys.bake.definition import BAKE_FILE, render
+from buildsys.bake.targets import BAKE_FILE, plan_definition
 from buildsys.commands.plan import make_plan
 from buildsys.errors import BuildsysError
 from buildsys.project.workspace import Workspace
@@ -25,10 +25,10 @@ def outcome(project: Path) -> tuple[str, str]:
     """Return the name of the kept file and its text: the bake file, or the whole error."""
     tree = Workspace(root=project).tree()
     try:
-        return BAKE_FILE, render(make_plan(tree))
+        return BAKE_FILE, plan_definition(make_plan(tree)).to_hcl()
     except BuildsysError as error:
         screen = io.StringIO()
-        show_error(error, dict(tree), Screen(screen))
+        show_error(error, dict(tree), Screen(screen, {}))
         return "error.txt", screen.getvalue()
 
 

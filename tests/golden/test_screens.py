@@ -34,7 +34,7 @@ from buildsys.events.events import (
     TargetEnded,
     TargetPlanned,
 )
-from buildsys.events.summary import summarise
+from buildsys.events.model import run_model
 from buildsys.report.console import Screen
 from buildsys.report.summary import show_summary
 
@@ -171,14 +171,14 @@ def kept(name: str, text: str) -> None:
 @pytest.mark.parametrize("ending", [success, failure, tags_not_taken, interrupt, nothing_to_do, many])
 def test_ending_is_the_kept_screen(ending: Callable[[], list[Event]]) -> None:
     stream = io.StringIO()
-    show_summary(summarise(ending()), Screen(stream), report=".buildsys/report.html", command=BEGAN.command)
+    show_summary(run_model(ending()), Screen(stream, {}), report=".buildsys/report.html", command=BEGAN.command)
     kept(ending.__name__.replace("_", "-"), stream.getvalue())
 
 
 def test_screen_without_unicode_says_the_same() -> None:
     buffer = io.BytesIO()
     stream = io.TextIOWrapper(buffer, encoding="ascii")
-    show_summary(summarise(failure()), Screen(stream), command=BEGAN.command)
+    show_summary(run_model(failure()), Screen(stream, {}), command=BEGAN.command)
     stream.flush()
     kept("failure-ascii", buffer.getvalue().decode("ascii"))
 

@@ -173,7 +173,7 @@ def test_checkout_and_revision_agree_on_modes_links_and_bytes(small: Path) -> No
     assert affected(small, "--why") == ["with-fast  fast 1.0 on tools 1: run.sh changed"]
     git(small, "checkout", "--quiet", ".")
     (layer / "link").unlink()
-    assert affected(small, "--why") == ["with-fast  fast 1.0 on tools 1: link is gone"]
+    assert affected(small, "--why") == ["with-fast  fast 1.0 on tools 1: link was removed"]
 
 
 def test_revision_before_the_project_existed_is_reported(small: Path, tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_why_shows_the_way_of_a_layer_that_no_stack_names(small: Path) -> None:
         {"layer": "gpu", "why": "required by `collect`"},
     ]
     done = ask(small, "why", "without", "gpu")
-    assert (done.code, done.stdout) == (4, "`without` does not have the layer `gpu`\n")
+    assert (done.code, done.stdout) == (4, "stack `without` has no layer `gpu`\n")
 
 
 def graph(folder: Path, *words: str) -> str:

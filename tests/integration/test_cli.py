@@ -286,11 +286,11 @@ def test_file_keeps_its_mode_when_it_is_rewritten(small: Path) -> None:
 
 def test_hash_seed_changes_no_byte() -> None:
     script = (
-        "import sys\nfrom pathlib import Path\nfrom buildsys.bake.definition import render\n"
+        "import sys\nfrom pathlib import Path\nfrom buildsys.bake.targets import plan_definition\n"
         "from buildsys.commands.plan import make_plan\nfrom buildsys.project.workspace import Workspace\n"
         "from buildsys.report.documents import list_document, plan_document, text\n"
         "plan = make_plan(Workspace(root=Path('.')).tree())\n"
-        "sys.stdout.write(render(plan) + text(plan_document(plan)) + text(list_document(plan)))\n"
+        "sys.stdout.write(plan_definition(plan).to_hcl() + text(plan_document(plan)) + text(list_document(plan)))\n"
     )
     texts = {run(sys.executable, "-c", script, environment={"PYTHONHASHSEED": seed}).stdout for seed in ("0", "1", "2")}
     assert len(texts) == 1

@@ -44,7 +44,7 @@ def images(docker: Docker, buildsys: Command) -> dict[str, str]:
     subprocess.run([*docker.command, "image", "rm", "--force", *tags.values()], capture_output=True, check=False)
     done = buildsys("bake", *names)
     assert done.code == 0, done.stdout + done.stderr
-    assert all(f"made    {name} " in done.stdout for name in names), done.stdout
+    assert all(f"built   {name} " in done.stdout for name in names), done.stdout
     return tags
 
 
@@ -122,7 +122,7 @@ def test_artifacts_are_one_blob_in_every_image_that_has_them(images: dict[str, s
 def test_second_bake_executes_no_step(images: dict[str, str], buildsys: Command) -> None:
     done = buildsys("bake", *images)
     assert done.code == 0, done.stderr
-    assert "nothing to do: 3 images there already · 0 RUN steps executed" in done.stdout
+    assert "nothing to do: 3 images up to date · 0 RUN steps executed" in done.stdout
 
 
 def test_plain_bake_takes_the_same_file(images: dict[str, str], buildsys: Command) -> None:
@@ -154,7 +154,7 @@ def test_without_a_registry_the_engines_own_store_is_the_memory(project: Path, b
     assert done.code == 0, done.stdout + done.stderr
     assert action("debian12") == ("reuse", "buildsys/debian12:latest")
     again = buildsys("-C", project, "bake", "debian12", environment=environment)
-    assert "nothing to do: 1 image there already · 0 RUN steps executed" in again.stdout
+    assert "nothing to do: 1 image up to date · 0 RUN steps executed" in again.stdout
     layer = project / "layers/openmpi/layer.yaml"
     layer.write_text(
         layer.read_text(encoding="utf-8").replace("OMPI_ALLOW_RUN_AS_ROOT: 1", "OMPI_ALLOW_RUN_AS_ROOT: 2")

@@ -367,7 +367,7 @@ def test_composing_needs_no_engine_and_moves_no_layer_byte(small: Small) -> None
         }
         done = run(ROOT / ".venv/bin/buildsys", "-C", small.folder, "bake", "--all", "--push", environment=nowhere)
     assert done.code == 0, done.stdout + done.stderr
-    assert "made 2 images · " in done.stdout
+    assert "built 2 images · " in done.stdout
     assert "0 RUN steps executed · 2 tags moved" in done.stdout
     with Registry() as registry:
         layers: set[str] = set()
@@ -476,7 +476,7 @@ def test_failing_node_blocks_what_needs_it_and_no_tag_moves(small: Small) -> Non
     assert json.loads(before)["summary"]["build"] >= 2
     assert "broken here" in done.stdout
     assert "layers/conda/Dockerfile:3" in done.stdout
-    assert "Nothing was tagged: 2 of 3 images are missing" in done.stdout
+    assert "nothing was tagged: 2 of 3 images are missing" in done.stdout
     tag = f"{small.environment['BUILDSYS_REGISTRY']}/two:latest"
     output = run("docker", "run", "--rm", "--pull", "always", tag, "mpi", environment=small.environment)
     assert output.stdout == "mpi 1\n"

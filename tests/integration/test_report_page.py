@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from buildsys.report.html.page import page
 from headless_browser import NoBrowser, find_or_install
 from tests.integration.browser import Page, opened
-from tests.unit.report.html.test_page import NASTY, nasty
+from tests.unit.report.html.test_page import NASTY, nasty, page
 from tests.unit.report_runs import before, eventful, many
 
 pytestmark = pytest.mark.browser
@@ -72,7 +71,7 @@ def panel(report: Page) -> str:
 def test_choosing_a_target_in_the_graph_shows_its_details(report: Page) -> None:
     assert panel(report) == ""
     report.click(".graph [data-target='ucx-1_9_0']")
-    output = panel(report)
+    text = panel(report)
     for words in (
         "ucx 1.9.0 on debian 12",
         "failed",
@@ -85,7 +84,7 @@ def test_choosing_a_target_in_the_graph_shows_its_details(report: Page) -> None:
         "[build 2/3] RUN ./configure && make",
         "3.6 s",
     ):
-        assert words in output
+        assert words in text
     kin = report.value("[...document.querySelectorAll('.box.kin')].map((it) => it.dataset.target).sort()")
     assert kin == ["gpu-rdma", "rdma", "toolchain-12", "ucx-1_9_0"]
 
@@ -93,10 +92,10 @@ def test_choosing_a_target_in_the_graph_shows_its_details(report: Page) -> None:
 @pytest.mark.parametrize("location", [".labels", ".bars", "#targets-table", ".graph"])
 def test_a_target_can_be_chosen_wherever_it_is_shown(report: Page, location: str) -> None:
     report.click(f"{location} [data-target='debian-os-12']")
-    output = panel(report)
-    assert "debian-os 12" in output
-    assert "registry said 503; again in 4.0 s" in output
-    assert "made, 0:34 (±0.0 s)" in output
+    text = panel(report)
+    assert "debian-os 12" in text
+    assert "registry said 503; retried after 4.0 s" in text
+    assert "built, 0:34 (±0.0 s)" in text
 
 
 def test_one_goes_from_target_to_target_and_back_by_keyboard_too(report: Page) -> None:

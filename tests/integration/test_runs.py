@@ -156,14 +156,14 @@ def test_one_failing_layer_in_a_matrix_of_twelve(broken: Twelve, tmp_path: Path)
     assert "layers/white/Dockerfile:2" in output
     assert "    $ mkdir -p /out/opt/white" in output
     assert "configure: error: rdma/rdma_cma.h not found" in output
-    assert "ended with 3" in output
+    assert "exit code 3" in output
     assert "blocks  white-a, white-b" in output
-    assert "Nothing was tagged: 2 of 12 images are missing (--tags-on partial tags the rest)" in output
+    assert "nothing was tagged: 2 of 12 images are missing (--tags-on partial tags the rest)" in output
     assert events.read_text() == (broken.folder / ".buildsys/events.jsonl").read_text()
     log = next(line.split()[1] for line in output.splitlines() if line.startswith("  log "))
     assert "looking for rdma" in (broken.folder / log).read_text(encoding="utf-8")
     # The command that reproduces it, unchanged.
-    alone = next(line.split(None, 1)[1] for line in output.splitlines() if line.startswith("  alone "))
+    alone = next(line.split(None, 1)[1] for line in output.splitlines() if line.startswith("  rerun "))
     words = shlex.split(alone)
     assert words[0] == "buildsys"
     again = run(BUILDSYS, *words[1:], cwd=broken.folder, environment=broken.environment)
@@ -207,7 +207,7 @@ def test_fail_fast_leaves_the_rest_and_failed_resumes_it(broken: Twelve) -> None
     assert done.code == 1
     outcomes = {end.outcome for end in broken.ends().values()}
     assert "not reached" in outcomes
-    assert "`buildsys bake --failed` goes on with what is missing" in done.stdout
+    assert "run `buildsys bake --failed` to build what is missing" in done.stdout
     rest = {name for name, end in broken.ends().items() if end.outcome in ("failed", "blocked", "not reached")}
     broken.call("bake", "--failed", "--push", "-k")
     planned = {event.name for event in broken.events() if isinstance(event, TargetPlanned) and event.action == "build"}

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from buildsys.bake.definition import render
+from buildsys.bake.targets import plan_definition
 from buildsys.commands.plan import make_plan
 from buildsys.plan.plan import Plan
 from tests.support.laws import examples
@@ -56,7 +56,7 @@ class Project:
 
     def bake_file(self) -> str:
         """Return the bake file's text."""
-        return render(self.plan())
+        return plan_definition(self.plan()).to_hcl()
 
 
 _LOCK = 'version: 1\nepochs: {bsd-os: "2026-11-23", lin-os: "2026-11-23"}\n'

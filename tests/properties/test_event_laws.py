@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.errors import BuildsysError
 from buildsys.events.events import _KINDS, Event, RunBegan, TargetEnded, line_of, read_lines
 from buildsys.events.history import History, after
-from buildsys.events.summary import summarise
+from buildsys.events.model import run_model
 from buildsys.project.workspace import Workspace
-from buildsys.report.html.page import page
-from buildsys.report.html.written import write_report
-from buildsys.report.status import RunState
+from buildsys.report.html.page import page, write_report
+from buildsys.report.status import RunStatus
 
 # Few names, so that events are often about the same target; half a character and markup among them.
 TEXTS = st.sampled_from(["", "a", "b", "c", "node", "image", "build", "made", "failed", "\ud800", "<b>", "new", "run"])
@@ -70,19 +69,22 @@ def objects() -> st.SearchStrategy[dict[str, Any]]:
     return st.builds(lambda one, other: {**one, **other}, right, st.one_of(wrong, deep))
 
 
+# The first page of a process compiles its templates.
+@settings(deadline=None)
 @given(st.lists(objects(), max_size=8))
 def test_any_events_are_read_counted_and_drawn(values: list[dict[str, Any]]) -> None:
     events = tuple(read_lines(map(json.dumps, values)))
-    summarise(events)
-    after(History(), events)
-    state = RunState()
+    run = run_model(events)
+    after(History(), run)
+    status = RunStatus()
     for event in events:
-        state.take(event)
-    state.left(1.0)
-    state.running(1.0)
-    page(events, events).encode()
+        status.take(event)
+    status.progress(1.0)
+    status.running(1.0)
+    page(run, run).encode()
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=40), objects().map(lambda each: json.dumps(each).encode())), max_size=5))
 def test_any_file_gives_a_page_or_a_message(lines: list[bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from buildsys.commands.plan import make_plan
 from buildsys.config.model import File
 from buildsys.plan.keys import keys_of
-from buildsys.plan.plan import Plan, StackTarget
-from buildsys.resolve.node import Node
+from buildsys.plan.plan import Plan
+from buildsys.resolve.node import ImageTarget, Node
 from tests.properties.projects import Project, other_stack, projects, with_stacks
 from tests.properties.test_laws import SHUFFLES, reordered, shuffled
 from tests.support.laws import examples
@@ -139,7 +139,7 @@ def reached(plan: Plan, direct: Iterable[str]) -> set[str]:
     for node in plan.nodes:
         if found & set(node.below):
             found.add(node.name)
-    return found | {stack.name for stack in plan.stacks if found & set(stack.noded.needs)}
+    return found | {stack.name for stack in plan.stacks if found & set(stack.below)}
 
 
 def one_of(pick: random.Random, candidates: Iterable[Any]) -> Any:
@@ -311,7 +311,7 @@ def test_setting_of_an_image_changes_the_images_that_have_it_and_no_node(field: 
     def law(old: Sources) -> None:
         new = old.with_layer(RICH, **{field.split()[0]: IMAGE_FIELDS[field]})
         before, after = old.keys(), new.keys()
-        having = {s.name for s in old.plan.stacks if RICH in {each.name for each in s.noded.layered.instances}}
+        having = {s.name for s in old.plan.stacks if RICH in {each.name for each in s.layers}}
         assert having
         assert {name for name in before if before[name] != after[name]} == having
 
@@ -321,12 +321,12 @@ def test_setting_of_an_image_changes_the_images_that_have_it_and_no_node(field: 
 @KEY_LAW
 @given(old=sources())
 def test_order_of_artifacts_changes_the_image_alone(old: Sources) -> None:
-    def turned(stack: StackTarget) -> StackTarget:
-        return replace(stack, noded=replace(stack.noded, artifacts=stack.noded.artifacts[::-1]))
+    def turned(stack: ImageTarget) -> ImageTarget:
+        return replace(stack, artifacts=stack.artifacts[::-1])
 
     new = replace(old, plan=replace(old.plan, stacks=tuple(map(turned, old.plan.stacks))))
     before, after = old.keys(), new.keys()
-    several = {stack.name for stack in old.plan.stacks if len(stack.noded.artifacts) > 1}
+    several = {stack.name for stack in old.plan.stacks if len(stack.artifacts) > 1}
     assert several
     assert {name for name in before if before[name] != after[name]} == several
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildsys.bake.definition import NOTHING, render
+from buildsys.bake.targets import NOTHING, plan_definition
 from buildsys.commands.plan import make_plan
 from buildsys.config.model import OS
 from buildsys.errors import InvalidInput
@@ -59,7 +59,7 @@ def test_order_of_stacks_and_of_rows_changes_no_byte(project: Project, order: ra
 @given(project=projects(), order=SHUFFLES)
 def test_order_of_files_changes_no_byte(project: Project, order: random.Random) -> None:
     tree = project.tree()
-    assert render(make_plan(shuffled(tree, order))) == render(make_plan(tree))
+    assert plan_definition(make_plan(shuffled(tree, order))).to_hcl() == plan_definition(make_plan(tree)).to_hcl()
 
 
 @LAW
@@ -77,7 +77,7 @@ def test_a_comment_in_stacks_yaml_changes_no_byte(project: Project, position: in
     lines.insert(position % (len(lines) + 1), f"{' ' * indent}# a: {{b}} said in between")
     changed = {**tree, "stacks.yaml": "\n".join(lines)}
     assert changed != tree
-    assert render(make_plan(changed)) == render(make_plan(tree))
+    assert plan_definition(make_plan(changed)).to_hcl() == plan_definition(make_plan(tree)).to_hcl()
 
 
 @LAW
@@ -94,8 +94,8 @@ def test_adding_a_stack_changes_no_other_target(data: st.DataObject, project: Pr
 @given(project=projects())
 def test_every_layer_comes_after_what_it_requires_or_follows(project: Project) -> None:
     for stack in project.plan().stacks:
-        order = [each.name for each in stack.noded.layered.instances]
-        for each in stack.noded.layered.instances:
+        order = [each.name for each in stack.layers]
+        for each in stack.layers:
             needs = {
                 next(n for n in order if n.endswith("-os")) if need == OS else need for need in each.recipe.requires
             }
@@ -145,7 +145,7 @@ def test_equal_work_is_one_target_however_many_stacks_use_it(project: Project) -
     plan = project.plan()
     copies = [(f"copy-of-{name}", fields) for name, fields in project.stacks]
     assert with_stacks(project, [*project.stacks, *copies]).plan().nodes == plan.nodes
-    bodies = blocks(render(plan), "target")
+    bodies = blocks(plan_definition(plan).to_hcl(), "target")
     work = [re.sub(r"^  (cache-(from|to)|description).*\n", "", bodies[node.name], flags=re.M) for node in plan.nodes]
     assert len(set(work)) == len(work)
 
@@ -184,12 +184,12 @@ def test_no_two_targets_write_one_cache(project: Project) -> None:
 @given(project=projects(), parent=st.sampled_from([{}, {"SEARCH": "/bin"}, {"SEARCH": ""}]))
 def test_every_variable_reaches_the_image_as_it_was_written(project: Project, parent: dict[str, str]) -> None:
     plan = project.plan()
-    bodies = blocks(render(plan), "target")
+    bodies = blocks(plan_definition(plan).to_hcl(), "target")
     for stack in plan.stacks:
         expected: dict[str, str] = dict(parent)
         front: list[str] = []
         behind: list[str] = []
-        for each in stack.noded.layered.instances:
+        for each in stack.layers:
             said = project.layers[each.name].get("environment", {"set": {}})
             expected.update({k: v.replace("{{", "{").replace("}}", "}") for k, v in said["set"].items()})
             front = [*said.get("prepend", {}).get("SEARCH", []), *front]
@@ -204,7 +204,7 @@ def test_every_variable_reaches_the_image_as_it_was_written(project: Project, pa
 @given(project=projects())
 def test_every_argument_reaches_the_dockerfile_as_it_was_written(project: Project) -> None:
     plan = project.plan()
-    bodies = blocks(render(plan), "target")
+    bodies = blocks(plan_definition(plan).to_hcl(), "target")
     for node in plan.nodes:
         assert arguments(bodies[node.name]).items() >= dict(node.arguments).items()
     given_flags = {

@@ -9,11 +9,11 @@ from typing import Any
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from buildsys.bake.definition import render
+from buildsys.bake.targets import plan_definition
 from buildsys.commands.plan import make_plan
-from buildsys.dockerfile.lint import split
+from buildsys.dockerfile.parser import Dockerfile
 from buildsys.errors import InvalidInput
-from buildsys.plan.plan import StackTarget
+from buildsys.resolve.node import ImageTarget
 from tests.properties.bake_text import blocks, dockerfile, environment
 from tests.support.laws import examples
 
@@ -85,7 +85,7 @@ def tree(fields: dict[str, Any], value: str | None) -> dict[str, str]:
     return {"layers/one/layer.yaml": json.dumps(layer), "stacks.yaml": json.dumps(stacks)}
 
 
-def planned(fields: dict[str, Any], value: str | None = None) -> tuple[StackTarget, str] | None:
+def planned(fields: dict[str, Any], value: str | None = None) -> tuple[ImageTarget, str] | None:
     """Return the stack and the assembly as the bake file has it; None where the plan refuses the texts."""
     try:
         plan = make_plan(tree(fields, value))
@@ -94,17 +94,17 @@ def planned(fields: dict[str, Any], value: str | None = None) -> tuple[StackTarg
         return None
     event("planned")
     (stack,) = plan.stacks
-    return stack, dockerfile(blocks(render(plan), "target")["img"])
+    return stack, dockerfile(blocks(plan_definition(plan).to_hcl(), "target")["img"])
 
 
-def check(stack: StackTarget, text: str) -> None:
+def check(stack: ImageTarget, text: str) -> None:
     """Assert that an assembly has the instructions that the stack means, each on a line of its own, with its values."""
     config = stack.config
     counts = (len(stack.environment), len(config.labels), len(config.ports), *(
         int(bool(each)) for each in (config.workdir, config.user)
     ), *(int(each is not None) for each in (config.entrypoint, config.command, config.healthcheck)))  # fmt: skip
     expected = ["FROM", *(word for word, count in zip(_ORDER, counts, strict=True) for _ in range(count))]
-    instructions = split(text)
+    instructions = Dockerfile.parse(text, "Dockerfile").instructions
     assert [each.keyword for each in instructions] == expected
     # One line of comment goes before.
     assert [each.line for each in instructions] == [each.end_line for each in instructions]

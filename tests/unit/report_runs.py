@@ -1,4 +1,4 @@
-"""Runs to make reports of: told as a plan and what happens, they become the events that a bake would write."""
+"""Runs for the tests of reports: a plan and what happens to it, as the events that a bake would write."""
 
 from __future__ import annotations
 
@@ -91,17 +91,17 @@ class Story:
 
     def ended(self, target: str, at: float, outcome: str = MADE, **facts: object) -> None:
         first = next((e for e in self.said if isinstance(e, TargetStarted) and e.target == target), None)
-        made = TargetEnded(
+        end = TargetEnded(
             at=BEGAN + at,
             target=target,
             outcome=outcome,
             started=first.at if first else None,
             seconds=BEGAN + at - first.at if first else 0.0,
         )
-        self.said.append(replace(made, **facts))  # type: ignore[arg-type]
+        self.said.append(replace(end, **facts))  # type: ignore[arg-type]
 
     def worked(self, target: str, start: float, end: float, *layers: ImageLayer) -> None:
-        """A target that is made in one attempt of four steps."""
+        """A target that is built in one attempt of four steps."""
         self.started(target, start)
         long = end - start
         self.step(target, "resolve image config for docker.io/library/debian:12", "resolve", start, start + 0.05 * long)
@@ -133,11 +133,11 @@ CONDA, MPI, CUDA = blob("miniconda", 98_000_000), blob("openmpi", 31_000_000), b
 
 
 def eventful(*, ended: bool = True) -> list[Event]:
-    """Twelve targets: one is tried again, one fails and blocks two images, two are reused, five are made."""
+    """Twelve targets: one is retried, one fails and blocks two images, two are reused, the rest are built."""
     story = Story()
     story.began()
     story.planned("debian-os-12", layer="debian-os", title="debian-os 12", reason="parent debian:12 moved")
-    story.planned("git-debian-12", "debian-os-12", layer="git", title="git on debian-os 12", reason="what it stands on")
+    story.planned("git-debian-12", "debian-os-12", layer="git", title="git on debian-os 12", reason="base changed")
     story.planned("toolchain-12", layer="toolchain", action="reuse", title="toolchain 12", reason="present")
     story.planned("miniconda", layer="miniconda", action="reuse", title="miniconda py312_24.9.2-0")
     story.planned("openmpi-4_1_4", "toolchain-12", layer="openmpi", title="openmpi 4.1.4 on debian 12")
@@ -197,7 +197,7 @@ def eventful(*, ended: bool = True) -> list[Event]:
 
 
 def before() -> list[Event]:
-    """The run before the eventful one: the same targets, all of them made, Open MPI quicker."""
+    """The run before the eventful one: the same targets, all of them built, Open MPI quicker."""
     faster: list[Event] = []
     for event in eventful():
         if isinstance(event, TargetEnded) and event.outcome in (FAILED, BLOCKED):

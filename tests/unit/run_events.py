@@ -1,4 +1,4 @@
-"""A small run as events, for the tests of what a person sees of one: 3 images, of 4 nodes made and one reused."""
+"""A small run as events, for the tests of what a person sees of one: 3 images, 4 nodes to build and one reused."""
 
 from __future__ import annotations
 

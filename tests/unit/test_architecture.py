@@ -30,13 +30,13 @@ BELOW["cli"] = {*BELOW}
 # Of a registry's client these may know how a reference is written, and no more.
 REFERENCES_ONLY = {("config", "oci"), ("project", "oci")}
 OWNERS: dict[str, set[str]] = {
+    "jinja2": {"report.html.page"},
     "networkx": {"resolve.graph"},
     "yaml": {"config.source"},
-    "pydantic": {"config.schema", "config.schema_diagnostics"},
     "python_on_whales": {"buildkit.images"},
     "tenacity": {"oci.http", "run.worker"},
     "urllib3": {"oci.connections", "oci.download"},
-    "packaging": {"resolve.stack_checks"},
+    "packaging": {"resolve.stack"},
     "rich": {"report.live"},
 }
 MODULES_IN_A_PACKAGE = 15
@@ -148,6 +148,17 @@ def test_modules_do_not_import_each_other_in_a_circle() -> None:
 @pytest.mark.parametrize("library", sorted(OWNERS))
 def test_each_library_has_its_owners(library: str) -> None:
     assert users(library) == OWNERS[library]
+
+
+def test_the_page_is_loaded_only_where_it_is_written() -> None:
+    early = {
+        name
+        for name, tree in MODULES.items()
+        for statement in tree.body
+        if package_of(name) != "report.html" and isinstance(statement, ast.Import | ast.ImportFrom)
+        if any(package_of(other) == "report.html" for other in own(statement))
+    }
+    assert early == set()
 
 
 def test_typer_is_known_to_the_command_line_alone() -> None:

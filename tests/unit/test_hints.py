@@ -12,7 +12,7 @@ import pytest
 import typer
 
 import buildsys
-from buildsys.bake.definition import defaults
+from buildsys.bake.targets import defaults
 from buildsys.cli.app import app
 from buildsys.commands.doctor import Facts, ParentFound, judge
 from buildsys.project.settings import Settings

@@ -50,19 +50,13 @@ def test_without_the_variable_this_is_no_ci() -> None:
         ({"TERM": "unknown"}, False),
     ],
 )
-def test_colours_are_the_same_to_every_screen(
-    environ: dict[str, str], colour: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_colours_are_the_same_to_every_screen(environ: dict[str, str], colour: bool) -> None:
     class Colours(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    for name in ("TERM", "NO_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
     assert wants_colour(environ) is colour
-    assert (Screen(Colours()).styled("x", "good") != "x") is colour
+    assert (Screen(Colours(), environ).styled("x", "good") != "x") is colour
 
 
 def test_caches_are_written_as_the_bake_file_has_it() -> None:

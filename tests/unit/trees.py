@@ -8,7 +8,8 @@ from buildsys.commands.plan import make_plan
 from buildsys.config.catalog import load
 from buildsys.config.model import Catalog
 from buildsys.errors import InvalidInput
-from buildsys.plan.plan import Plan, StackTarget
+from buildsys.plan.plan import Plan
+from buildsys.resolve.node import ImageTarget
 from buildsys.resolve.nodes import resolve
 
 _SYSTEM = """\
@@ -104,14 +105,14 @@ def planned(files: Mapping[str, str]) -> Plan:
     return make_plan(files)
 
 
-def stack(plan: Plan, name: str = "one") -> StackTarget:
+def stack(plan: Plan, name: str = "one") -> ImageTarget:
     """Return a stack of a plan."""
     return next(each for each in plan.stacks if each.stack == name)
 
 
 def order(files: Mapping[str, str], name: str = "one") -> list[str]:
     """Return the layers of a stack in their order."""
-    return [each.name for each in stack(planned(files), name).noded.layered.instances]
+    return [each.name for each in stack(planned(files), name).layers]
 
 
 def loaded(files: Mapping[str, str]) -> Catalog:

@@ -1,57 +1,58 @@
-"""What the page tells of one target when it is chosen: values for its script, all numbers written already."""
+"""What the page shows of one target when it is chosen: values for its script, all numbers written already."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from buildsys.buildkit.failure import Failure
-from buildsys.events.events import ImageLayer
-from buildsys.report.html.markup import cleaned, moment_text, more_text, seconds_text
-from buildsys.report.html.run import Run, Target
+from buildsys.events.events import ImageLayer, TargetEnded
+from buildsys.events.model import RunModel, Target
 from buildsys.report.html.timeline import mark, outcome_class, step_class
-from buildsys.report.text import format_count, format_size
+from buildsys.report.text import (
+    failure_lines,
+    failure_place,
+    format_count,
+    format_difference,
+    format_moment,
+    format_seconds,
+    format_size,
+    outcome_word,
+)
+from buildsys.texts import shown
 
 
-def details(run: Run, before: Mapping[str, Target]) -> dict[str, Any]:
-    """Return the details of all targets by name; `before` are those of the run before."""
+def details(run: RunModel, before: Mapping[str, Target]) -> dict[str, Any]:
+    """Return the details of all targets by name; `before` are those of the previous run."""
     users: dict[str, list[str]] = {}
-    shared: dict[str, int] = {}
-    for target in run.targets:
+    shared: Counter[str] = Counter()
+    for target in run.targets.values():
         for need in dict.fromkeys(target.plan.needs):
             users.setdefault(need, []).append(target.name)
-        if target.plan.kind == "image" and target.ended:
-            for digest in {blob.digest for blob in target.ended.layers}:
-                shared[digest] = shared.get(digest, 0) + 1
+        if target.is_image and target.ended:
+            shared.update({blob.digest for blob in target.ended.layers})
     return {
-        each.name: _plain(_of(each, run, users.get(each.name, []), shared, before.get(each.name)))
-        for each in run.targets
+        name: _compact(_of(each, run, users.get(name, []), shared, before.get(name)))
+        for name, each in run.targets.items()
     }
 
 
-def place_of(target: Target) -> str:
-    """Where a failure is, as `layers/ucx/Dockerfile:14`, or nothing."""
-    failure = target.ended.failure if target.ended else None
-    file = (target.ended.file if target.ended else "") or (failure.file if failure else "")
-    return f"{file}:{failure.line}" if file and failure and failure.line else file
-
-
-def _plain(value: Any) -> Any:
-    """Texts without what cannot be shown; what is empty is left out."""
+def _compact(value: Any) -> Any:
+    """Leave out what is empty; write characters that no page may hold as escapes."""
     if isinstance(value, str):
-        return cleaned(value)
+        return shown(value, keep="\n\r\t")
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items() if each not in ("", [], None)}
-    return [_plain(each) for each in value] if isinstance(value, list) else value
+        return {key: _compact(each) for key, each in value.items() if each not in ("", [], None)}
+    return [_compact(each) for each in value] if isinstance(value, list) else value
 
 
 def _of(
-    target: Target, run: Run, users: Sequence[str], shared: Mapping[str, int], before: Target | None
+    target: Target, run: RunModel, users: Sequence[str], shared: Mapping[str, int], before: Target | None
 ) -> dict[str, Any]:
     ended = target.ended
     return {
         "title": target.title,
-        "outcome": target.outcome,
+        "outcome": outcome_word(target.outcome),
         "mark": mark(target.outcome),
         "class": outcome_class(target.outcome),
         "facts": [[name, text] for name, text in _facts(target, run, before) if text],
@@ -60,7 +61,7 @@ def _of(
         "users": list(users),
         "attempts": _attempts(target) if len(target.attempts) > 1 else [],
         "steps": _steps(target),
-        "failure": _failure(target, ended.failure) if ended and ended.failure else None,
+        "failure": _failure(ended) if ended else None,
         "alone": ended.alone if ended else "",
         "log": ended.log if ended else "",
         "layers": [_blob(each, shared) for each in ended.layers] if ended else [],
@@ -68,7 +69,7 @@ def _of(
     }
 
 
-def _facts(target: Target, run: Run, before: Target | None) -> list[tuple[str, str]]:
+def _facts(target: Target, run: RunModel, before: Target | None) -> list[tuple[str, str]]:
     ended, plan = target.ended, target.plan
     started = target.attempts[0].started if target.attempts else None
     return [
@@ -77,10 +78,10 @@ def _facts(target: Target, run: Run, before: Target | None) -> list[tuple[str, s
         ("Layer", plan.layer),
         ("Action", plan.action),
         ("Reason", plan.reason),
-        ("Began", f"{moment_text(started)}, {seconds_text(started - run.began)} into the run" if started else ""),
-        ("Took", seconds_text(target.seconds) if target.seconds else ""),
-        ("Estimated", seconds_text(plan.estimate) if plan.estimate is not None else ""),
-        ("Run before", _before(target, before)),
+        ("Started", f"{format_moment(started)}, {format_seconds(started - run.began)} into the run" if started else ""),
+        ("Took", format_seconds(target.seconds) if target.seconds else ""),
+        ("Estimated", format_seconds(plan.estimate) if plan.estimate is not None else ""),
+        ("Previous run", _before(target, before)),
         ("Steps", f"{ended.steps}, {ended.cached} from a cache" if ended and ended.steps else ""),
         ("Size", format_size(ended.size) if ended and ended.size is not None else ""),
         ("Reference", ended.reference if ended else ""),
@@ -90,10 +91,11 @@ def _facts(target: Target, run: Run, before: Target | None) -> list[tuple[str, s
 def _before(target: Target, before: Target | None) -> str:
     if before is None:
         return ""
+    outcome = outcome_word(before.outcome)
     if not before.seconds:
-        return before.outcome
-    difference = f" ({more_text(target.seconds - before.seconds)})" if target.seconds else ""
-    return f"{before.outcome}, {seconds_text(before.seconds)}{difference}"
+        return outcome
+    difference = f" ({format_difference(target.seconds - before.seconds)})" if target.seconds else ""
+    return f"{outcome}, {format_seconds(before.seconds)}{difference}"
 
 
 def _attempts(target: Target) -> list[list[str]]:
@@ -102,33 +104,34 @@ def _attempts(target: Target) -> list[list[str]]:
     rows = []
     for attempt in target.attempts:
         retry = waits.get(attempt.ended)
-        wait = f"again in {seconds_text(retry.wait)}" if retry else ""
-        rows.append([str(attempt.number), seconds_text(attempt.seconds), "; ".join(filter(None, [attempt.why, wait]))])
+        wait = f"retried after {format_seconds(retry.wait)}" if retry else ""
+        rows.append(
+            [str(attempt.number), format_seconds(attempt.seconds), "; ".join(filter(None, [attempt.why, wait]))]
+        )
     return rows
 
 
 def _steps(target: Target) -> list[list[Any]]:
-    """Rows of name, class, seconds as text, share of the longest, and what is to be said besides."""
+    """Return rows of name, class, seconds as text, share of the longest, and a remark."""
     longest = max((step.seconds for step in target.steps if not step.cached), default=0.0)
     rows: list[list[Any]] = []
     for step in target.steps:
-        said = "cached" if step.cached else "did not end" if step.open else "failed" if step.error else ""
+        remark = "cached" if step.cached else "did not end" if step.open else "failed" if step.error else ""
         share = 0 if step.cached or not longest else round(100 * step.seconds / longest)
-        rows.append([step.name, step_class(step), "" if step.cached else seconds_text(step.seconds), share, said])
+        rows.append([step.name, step_class(step), "" if step.cached else format_seconds(step.seconds), share, remark])
     return rows
 
 
-def _failure(target: Target, failure: Failure) -> dict[str, Any]:
-    checksum = failure.checksum
+def _failure(ended: TargetEnded) -> dict[str, Any] | None:
+    failure = ended.failure
+    if failure is None:
+        return None
     return {
         "kind": failure.kind.value,
-        "message": failure.message,
-        "place": place_of(target),
+        "place": failure_place(ended),
         "source": "\n".join(failure.source),
-        "command": failure.command,
-        "status": f"exit code {failure.status}" if failure.status is not None else "",
-        "words": "\n".join(failure.last_words),
-        "checksum": [checksum.url, f"expected {checksum.expected}", f"found {checksum.found}"] if checksum else [],
+        "message": failure.message,
+        "lines": "\n".join(failure_lines(failure)),
     }
 
 

@@ -1,12 +1,12 @@
-"""What the figures of a run amount to: where its time went, what its images share, what differs from the run before."""
+"""What the figures of a run amount to: where its time went, what its images share, how it differs from the previous."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from buildsys.events.events import TargetEnded
-from buildsys.report.html.run import Run, Step, Target
+from buildsys.events.model import RunModel, Step, Target
 
 UNKNOWN_LAYER = "no layer of this project"
 # Below these two a difference of time says more about the machine than about the target.
@@ -16,7 +16,7 @@ LEAST_SHARE = 0.1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Busy:
-    """How many targets were worked on from `start` to `end`, in seconds since the run began."""
+    """How many targets were at work from `start` to `end`, in seconds since the run began."""
 
     start: float
     end: float
@@ -24,14 +24,14 @@ class Busy:
 
     @property
     def seconds(self) -> float:
-        """How long that was so."""
+        """Its length."""
         return self.end - self.start
 
 
-def busy(run: Run) -> tuple[Busy, ...]:
+def busy(run: RunModel) -> tuple[Busy, ...]:
     """Return the run as stretches with equally many targets at work, without holes; waits for a retry are no work."""
     changes: dict[float, int] = {}
-    for attempt in (attempt for target in run.targets for attempt in target.attempts):
+    for attempt in (attempt for target in run.targets.values() for attempt in target.attempts):
         start, end = (min(max(at - run.began, 0.0), run.seconds) for at in (attempt.started, attempt.ended))
         if end > start:
             changes[start] = changes.get(start, 0) + 1
@@ -51,7 +51,7 @@ def busy(run: Run) -> tuple[Busy, ...]:
 def critical_path(targets: Sequence[Target]) -> tuple[Target, ...]:
     """Return the chain of needs that took longest in all: a run cannot be shorter, however much runs at once.
 
-    Targets come in build order; among equals the one planned first wins. Those that nothing was done for are left out.
+    Targets come in build order; among equals the one planned first wins. Those that took no time are left out.
     """
     longest: dict[str, tuple[float, Target | None]] = {}
     by_name = {target.name: target for target in targets}
@@ -70,15 +70,15 @@ def critical_path(targets: Sequence[Target]) -> tuple[Target, ...]:
     return tuple(target for target in reversed(found) if target.seconds > 0)
 
 
-def slowest_steps(run: Run, number: int) -> tuple[Step, ...]:
+def slowest_steps(targets: Iterable[Target], number: int) -> tuple[Step, ...]:
     """Return the steps that took longest, the longest first; what came from a cache took nothing."""
-    steps = (step for target in run.targets for step in target.steps if not step.cached and round(step.seconds, 1) > 0)
+    steps = (step for target in targets for step in target.steps if not step.cached and round(step.seconds, 1) > 0)
     return tuple(sorted(steps, key=lambda step: (-step.seconds, step.target, step.name))[:number])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerSize:
-    """What the blobs of one buildsys layer take: stored once, and if each image had its own; sizes in bytes."""
+    """What the blobs of one buildsys layer take: each stored once, and if each image had its own; sizes in bytes."""
 
     layer: str
     blobs: int
@@ -98,15 +98,20 @@ class ImageSize:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sizes:
-    """The blobs of all images: `once` is what a registry stores of them, `apart` the sum over the images."""
+    """The blobs of all images; `silent` counts the images that exist and did not report their blobs."""
 
     layers: tuple[LayerSize, ...] = ()
     images: tuple[ImageSize, ...] = ()
     silent: int = 0
 
     @property
+    def known(self) -> int:
+        """How many images reported their blobs."""
+        return sum(each.own is not None for each in self.images)
+
+    @property
     def once(self) -> int:
-        """The bytes of all blobs, each once."""
+        """The bytes of all blobs, each once: what a registry stores."""
         return sum(each.once for each in self.layers)
 
     @property
@@ -115,63 +120,70 @@ class Sizes:
         return sum(each.apart for each in self.layers)
 
 
-def sizes(targets: Iterable[Target]) -> Sizes:
-    """Return what images hold and share; `silent` counts those that exist and told nothing of their blobs."""
-    images = [target for target in targets if target.plan.kind == "image" and target.ended]
-    told = [(target, _blobs(target.ended)) for target in images if target.ended and target.ended.layers]
-    users: dict[str, int] = {}
-    size_of: dict[str, int] = {}
-    layer_of: dict[str, str] = {}
-    for target, blobs in told:
-        users.update({digest: users.get(digest, 0) + 1 for digest in blobs})
-        size_of.update(blobs)
-        for blob in target.ended.layers if target.ended else ():
-            layer_of[blob.digest] = layer_of.get(blob.digest) or blob.layer
-    layers: dict[str, list[str]] = {}
-    for digest in size_of:
-        layers.setdefault(layer_of[digest] or UNKNOWN_LAYER, []).append(digest)
-    images_of: dict[str, int] = {}
-    for _, blobs in told:
-        for layer in {layer_of[digest] or UNKNOWN_LAYER for digest in blobs}:
-            images_of[layer] = images_of.get(layer, 0) + 1
+@dataclass(kw_only=True, slots=True)
+class _Blob:
+    """A blob: its size in bytes, the buildsys layer that it comes from, and how many images have it."""
+
+    size: int
+    layer: str = ""
+    users: int = 0
+
+
+def image_sizes(targets: Iterable[Target]) -> Sizes:
+    """Return what images hold and share, the largest first."""
+    images = [target for target in targets if target.is_image and target.ended]
+    # An image may hold one blob twice; it is stored, and pulled, once.
+    held = {
+        target.name: {layer.digest: layer for layer in target.ended.layers}
+        for target in images
+        if target.ended and target.ended.layers
+    }
+    blobs: dict[str, _Blob] = {}
+    images_of: Counter[str] = Counter()
+    for layers in held.values():
+        for digest, layer in layers.items():
+            blob = blobs.setdefault(digest, _Blob(size=layer.size))
+            blob.layer = blob.layer or layer.layer
+            blob.users += 1
+    for layers in held.values():
+        images_of.update({blobs[digest].layer for digest in layers})
+    by_layer: dict[str, list[_Blob]] = {}
+    for blob in blobs.values():
+        by_layer.setdefault(blob.layer, []).append(blob)
     found = [
         LayerSize(
-            layer=layer,
-            blobs=len(digests),
+            layer=layer or UNKNOWN_LAYER,
+            blobs=len(each),
             images=images_of[layer],
-            once=sum(size_of[digest] for digest in digests),
-            apart=sum(size_of[digest] * users[digest] for digest in digests),
+            once=sum(blob.size for blob in each),
+            apart=sum(blob.size * blob.users for blob in each),
         )
-        for layer, digests in layers.items()
-    ]
-    alone = [
-        ImageSize(
-            target=target,
-            size=sum(blobs.values()),
-            own=sum(size for digest, size in blobs.items() if users[digest] == 1),
-        )
-        for target, blobs in told
-    ]
-    whole = [
-        ImageSize(target=target, size=target.ended.size, own=None)
-        for target in images
-        if target.ended and target.ended.size is not None and not target.ended.layers
+        for layer, each in by_layer.items()
     ]
     return Sizes(
         layers=tuple(sorted(found, key=lambda each: (-each.apart, each.layer))),
-        images=tuple(sorted([*alone, *whole], key=lambda each: (-each.size, each.target.name))),
-        silent=sum(1 for target in images if target.outcome in ("made", "reused")) - len(told),
+        images=tuple(_image_sizes(images, held, blobs)),
+        silent=sum(target.exists for target in images) - len(held),
     )
 
 
-def _blobs(ended: TargetEnded | None) -> Mapping[str, int]:
-    # An image may hold one blob twice; it is stored, and pulled, once.
-    return {blob.digest: blob.size for blob in ended.layers} if ended else {}
+def _image_sizes(
+    images: Iterable[Target], held: Mapping[str, Iterable[str]], blobs: Mapping[str, _Blob]
+) -> list[ImageSize]:
+    found = []
+    for target in images:
+        if target.name in held:
+            mine = [blobs[digest] for digest in held[target.name]]
+            own = sum(blob.size for blob in mine if blob.users == 1)
+            found.append(ImageSize(target=target, size=sum(blob.size for blob in mine), own=own))
+        elif target.ended and target.ended.size is not None:
+            found.append(ImageSize(target=target, size=target.ended.size, own=None))
+    return sorted(found, key=lambda each: (-each.size, each.target.name))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """How a target differs from the run before; `before` is None if that run had none of its name, and so is `now`."""
+    """How a target differs from the previous run; `before` is None if that run had none of its name, so is `now`."""
 
     name: str
     before: Target | None
@@ -179,28 +191,30 @@ class Change:
 
     @property
     def more(self) -> float:
-        """How many seconds more it took; 0.0 unless something was done for it in both runs."""
+        """How many seconds more it took; 0.0 unless it took time in both runs."""
         if self.before is None or self.now is None or not self.before.seconds or not self.now.seconds:
             return 0.0
         return self.now.seconds - self.before.seconds
 
 
-def changes(now: Run, before: Run) -> tuple[Change, ...]:
+def changes(now: RunModel, before: RunModel) -> tuple[Change, ...]:
     """Return targets that came, went, ended otherwise, or took a tenth and a second more or less.
 
-    Those that did not end as before come first, then the largest difference.
+    Those with another outcome come first, then the largest difference.
     """
-    mine, theirs = ({target.name: target for target in run.targets} for run in (now, before))
-    found = (Change(name=name, before=theirs.get(name), now=mine.get(name)) for name in {**mine, **theirs})
-    told = filter(_worth_telling, found)
-    return tuple(sorted(told, key=lambda each: (_outcome_stayed(each), -abs(each.more), each.name)))
+    found = (
+        Change(name=name, before=before.targets.get(name), now=now.targets.get(name))
+        for name in {**now.targets, **before.targets}
+    )
+    notable = filter(_is_notable, found)
+    return tuple(sorted(notable, key=lambda each: (_has_same_outcome(each), -abs(each.more), each.name)))
 
 
-def _outcome_stayed(change: Change) -> bool:
+def _has_same_outcome(change: Change) -> bool:
     return bool(change.before and change.now and change.before.outcome == change.now.outcome)
 
 
-def _worth_telling(change: Change) -> bool:
-    if change.before is None or not _outcome_stayed(change):
+def _is_notable(change: Change) -> bool:
+    if change.before is None or not _has_same_outcome(change):
         return True
     return abs(change.more) >= max(LEAST_SECONDS, LEAST_SHARE * change.before.seconds)

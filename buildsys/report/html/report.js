@@ -41,22 +41,20 @@
   };
   const steps = (lines) => {
     const body = make("tbody");
-    for (const [name, kind, seconds, share, said] of lines) {
+    for (const [name, kind, seconds, share, remark] of lines) {
       const bar = make("span", undefined, "step-bar " + kind);
       bar.style.width = share + "%";
       const first = add(make("td"), code(name), share ? bar : null);
-      body.append(add(make("tr"), first, make("td", [seconds, said].filter(Boolean).join(" "), "number")));
+      body.append(add(make("tr"), first, make("td", [seconds, remark].filter(Boolean).join(" "), "number")));
     }
     return add(make("table", undefined, "steps"), body);
   };
-  const failure = (told) => told ? titled(
-    "Failure: " + told.kind,
-    told.place ? add(make("p", undefined, "place"), code(told.place)) : null,
-    told.source ? make("pre", told.source) : null,
-    told.command ? add(make("p"), code(told.command), told.status ? " " + told.status : "") : null,
-    told.message ? make("p", told.message) : null,
-    told.checksum ? make("pre", told.checksum.join("\n")) : null,
-    told.words ? make("pre", told.words, "words") : null,
+  const failure = (it) => it ? titled(
+    "Failure: " + it.kind,
+    it.place ? add(make("p", undefined, "place"), code(it.place)) : null,
+    it.source ? make("pre", it.source) : null,
+    it.message ? make("p", it.message) : null,
+    make("pre", it.lines, "words"),
   ) : [];
 
   const show = (name) => {
@@ -71,7 +69,7 @@
       panel, close, make("h2", it.title), make("p", it.mark + " " + it.outcome, "chip " + it.class), pairs(it.facts || []),
       ...(it.blocked ? kin("Blocked by", [it.blocked]) : []),
       ...failure(it.failure),
-      ...(it.alone ? titled("To reproduce it alone", code(it.alone, "copy")) : []),
+      ...(it.alone ? titled("Rerun", code(it.alone, "copy")) : []),
       ...(it.log ? titled("All its output", code(it.log)) : []),
       ...kin("Needs", it.needs), ...kin("Needed by", it.users),
       ...(it.attempts ? titled("Attempts", rows(it.attempts, -1)) : []),
@@ -86,7 +84,7 @@
     return true;
   };
 
-  // All that a target stands on and all that stands on it: each is looked at once.
+  // All that a target needs and all that needs it: each is looked at once.
   const family = (name) => {
     const found = new Set([name]);
     for (const way of ["needs", "users"]) {
@@ -175,7 +173,7 @@
   }
   const follow = () => {
     if (!location.hash.startsWith("#target=")) return;
-    try { show(decodeURIComponent(location.hash.slice(8))); } catch { /* A hash that somebody cut in two. */ }
+    try { show(decodeURIComponent(location.hash.slice(8))); } catch { /* A truncated hash. */ }
   };
   window.addEventListener("hashchange", follow);
   follow();

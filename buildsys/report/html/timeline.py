@@ -1,4 +1,4 @@
-"""The time of a run as a picture: which target was worked on when, what it waited for, when nothing ran."""
+"""When each target of a run was worked on, what it waited for, when nothing ran: as the measures of a picture."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from buildsys.events.model import UNFINISHED, Attempt, RunModel, Step, Target
 from buildsys.report.html.figures import Busy
-from buildsys.report.html.markup import Markup, element, joined, seconds_text
-from buildsys.report.html.run import UNFINISHED, Attempt, Run, Step, Target
+from buildsys.report.text import format_seconds
 
 ROW = 26
 BAR = 16
@@ -33,23 +33,74 @@ FAMILIES = {
 
 
 def outcome_class(outcome: str) -> str:
-    """The class that colours an outcome; an unknown one has the colour of what was not reached."""
+    """Return the class that colours an outcome; an unknown one has the colour of what was not reached."""
     return f"is-{outcome.replace(' ', '-')}" if outcome in MARKS else "is-not-reached"
 
 
 def mark(outcome: str) -> str:
-    """The sign of an outcome, so that colour is never all there is."""
+    """Return the sign of an outcome, so that colour is never all there is."""
     return MARKS.get(outcome, "·")
 
 
 def step_class(step: Step) -> str:
-    """The class that colours a step by what it does."""
+    """Return the class that colours a step by what it does."""
     return "step-error" if step.error else f"step-{FAMILIES.get(step.kind, 'other')}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Bar:
+    """A rectangle: `kind` is its class; `x` and `width` are per cent of the width, `y` and `height` pixels."""
+
+    kind: str
+    title: str
+    x: str
+    width: str
+    y: float
+    height: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tick:
+    """A time on the axis; `text` is empty where it would not fit."""
+
+    x: str
+    text: str
+
+
+# x1, x2, y1, y2.
+Line = tuple[str, str, float, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """A target's attempts, its steps upon them, the waits between; `critical` if it is on the critical path."""
+
+    target: Target
+    top: int
+    attempts: tuple[Bar, ...]
+    steps: tuple[Bar, ...]
+    waits: tuple[Line, ...]
+    critical: Bar | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timeline:
+    """The picture: `area` is the path of the number of targets at work, at most `most`; `idle` is when nothing ran."""
+
+    rows: tuple[Row, ...]
+    ticks: tuple[Tick, ...]
+    idle: tuple[Bar, ...]
+    links: tuple[Line, ...]
+    area: str
+    most: int
+    height: int
+    head: int = HEAD
+    row: int = ROW
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Scale:
-    """Turns times into places along the width, in per cent: the picture may be as wide as it likes."""
+    """Turns times into places along the width, in per cent."""
 
     began: float
     whole: float
@@ -60,109 +111,85 @@ class _Scale:
     def at(self, moment: float) -> str:
         return f"{100 * self.share(moment):.3f}%"
 
-    def width(self, start: float, end: float) -> str:
-        return f"{100 * max(self.share(end) - self.share(start), LEAST_WIDTH):.3f}%"
+    def bar(self, start: float, end: float, *, kind: str, title: str, y: float, height: float) -> Bar:
+        width = f"{100 * max(self.share(end) - self.share(start), LEAST_WIDTH):.3f}%"
+        return Bar(kind=kind, title=title, x=self.at(start), width=width, y=y, height=height)
 
 
-def timeline(run: Run, stretches: Sequence[Busy], path: frozenset[str]) -> Markup:
+def draw_timeline(run: RunModel, stretches: Sequence[Busy], path: frozenset[str]) -> Timeline:
     """Draw when each target was worked on: rows by first start; `path` are the names on the critical path."""
-    rows = sorted((each for each in run.targets if each.attempts), key=lambda each: each.attempts[0].started)
+    targets = sorted(
+        (each for each in run.targets.values() if each.attempts), key=lambda each: each.attempts[0].started
+    )
     scale = _Scale(began=run.began, whole=run.seconds or 1.0)
-    height = len(rows) * ROW
-    ticks = _ticks(scale.whole)
-    grid = [_upright("grid", scale.at(run.began + each), 0, height) for each in ticks]
-    axis = [_upright("grid", scale.at(run.began + each), HEAD - 6, HEAD) for each in ticks]
-    axis += [_tick(each, scale.at(run.began + each)) for each in ticks if each < 0.97 * scale.whole]
-    bars = [_row(each, number * ROW, scale, critical=each.name in path) for number, each in enumerate(rows)]
-    links = _links(rows, path, scale)
-    return element(
-        "div",
-        element("div", "targets at work", class_="corner"),
-        element("svg", _at_work(stretches, scale.whole), *axis, class_="axis", height=HEAD, aria_hidden="true"),
-        element("div", *map(_label, rows), class_="labels"),
-        element(
-            "svg",
-            *(_idle(each, run, scale, height) for each in stretches if not each.targets),
-            *grid,
-            *links,
-            *bars,
-            class_="bars",
-            height=height,
-            role="img",
-            aria_label="When each target was worked on",
-        ),
-        class_="timeline",
-    )
-
-
-def _label(target: Target) -> Markup:
-    return element(
-        "button",
-        element("span", mark(target.outcome), class_="mark", aria_hidden="true"),
-        element("span", target.title, class_="name"),
-        element("span", seconds_text(target.seconds), class_="number"),
-        type="button",
-        class_=f"row {outcome_class(target.outcome)}",
-        data_target=target.name,
-        title=f"{target.title}: {target.outcome}",
-    )
-
-
-def _idle(stretch: Busy, run: Run, scale: _Scale, height: int) -> Markup:
-    return element(
-        "rect",
-        element("title", f"nothing ran for {seconds_text(stretch.seconds)}"),
-        class_="idle",
-        x=scale.at(run.began + stretch.start),
-        width=scale.width(run.began + stretch.start, run.began + stretch.end),
+    height = len(targets) * ROW
+    return Timeline(
+        rows=tuple(_row(each, number * ROW, scale, critical=each.name in path) for number, each in enumerate(targets)),
+        ticks=tuple(_ticks(scale)),
+        idle=tuple(_idle(each, scale, height) for each in stretches if not each.targets),
+        links=tuple(_links(targets, path, scale)),
+        area=_area(stretches, scale.whole),
+        most=max((each.targets for each in stretches), default=0),
         height=height,
     )
 
 
-def _row(target: Target, top: float, scale: _Scale, *, critical: bool) -> Markup:
-    bar = top + (ROW - BAR) / 2
-    parts = [element("rect", class_="hit", y=top, width="100%", height=ROW)]
-    parts += [_attempt(target, each, bar, scale) for each in target.attempts]
-    for earlier, later in pairwise(target.attempts):
-        x1, x2 = scale.at(earlier.ended), scale.at(later.started)
-        parts.append(element("line", class_="wait", x1=x1, x2=x2, y1=bar + BAR / 2, y2=bar + BAR / 2))
-    shown = [each for each in target.steps if not each.cached and each.seconds > LEAST_STEP * scale.whole]
-    for lanes in _bundles(shown):
-        tall = (BAR - 4) / len(lanes)
-        for number, lane in enumerate(lanes):
-            parts += [_step(each, bar + 2 + number * tall, tall - (len(lanes) > 1) * 0.5, scale) for each in lane]
-    if critical:
-        x, width = _span(scale, target.attempts[0].started, target.attempts[-1].ended)
-        parts.append(element("rect", class_="critical", x=x, width=width, y=bar + BAR + 1.5, height=2.5, rx=1))
-    return element("g", *parts, data_target=target.name)
+def _idle(stretch: Busy, scale: _Scale, height: int) -> Bar:
+    start, end = scale.began + stretch.start, scale.began + stretch.end
+    title = f"nothing ran for {format_seconds(stretch.seconds)}"
+    return scale.bar(start, end, kind="idle", title=title, y=0, height=height)
 
 
-def _attempt(target: Target, attempt: Attempt, top: float, scale: _Scale) -> Markup:
+def _row(target: Target, top: int, scale: _Scale, *, critical: bool) -> Row:
+    y = top + (ROW - BAR) / 2
+    first, last = target.attempts[0], target.attempts[-1]
+    middle = y + BAR / 2
+    return Row(
+        target=target,
+        top=top,
+        attempts=tuple(_attempt(target, each, y, scale) for each in target.attempts),
+        steps=tuple(_steps(target, y, scale)),
+        waits=tuple(
+            (scale.at(earlier.ended), scale.at(later.started), middle, middle)
+            for earlier, later in pairwise(target.attempts)
+        ),
+        critical=scale.bar(
+            first.started, last.ended, kind="critical", title="critical path", y=y + BAR + 1.5, height=2.5
+        )
+        if critical
+        else None,
+    )
+
+
+def _attempt(target: Target, attempt: Attempt, y: float, scale: _Scale) -> Bar:
     failed = attempt.why or (target.outcome == "failed" and attempt is target.attempts[-1])
-    told = f"{target.title}, attempt {attempt.number}: {seconds_text(attempt.seconds)}"
-    x, width = _span(scale, attempt.started, attempt.ended)
-    return element(
-        "rect",
-        element("title", f"{told}; {attempt.why}" if attempt.why else told),
-        class_=f"attempt {'is-failed' if failed else outcome_class(target.outcome)}",
-        x=x,
-        width=width,
-        y=top,
+    title = f"{target.title}, attempt {attempt.number}: {format_seconds(attempt.seconds)}"
+    return scale.bar(
+        attempt.started,
+        attempt.ended,
+        kind=f"attempt {'is-failed' if failed else outcome_class(target.outcome)}",
+        title=f"{title}; {attempt.why}" if attempt.why else title,
+        y=y,
         height=BAR,
-        rx=3,
     )
 
 
-def _step(step: Step, top: float, height: float, scale: _Scale) -> Markup:
-    x, width = _span(scale, step.started, step.completed)
-    title = element("title", f"{step.name} · {seconds_text(step.seconds)}")
-    return element(
-        "rect", title, class_=f"step {step_class(step)}", x=x, width=width, y=top, height=max(1.0, height), rx=1.5
-    )
-
-
-def _span(scale: _Scale, start: float, end: float) -> tuple[str, str]:
-    return scale.at(start), scale.width(start, end)
+def _steps(target: Target, y: float, scale: _Scale) -> list[Bar]:
+    drawn = [each for each in target.steps if not each.cached and each.seconds > LEAST_STEP * scale.whole]
+    return [
+        scale.bar(
+            step.started,
+            step.completed,
+            kind=f"step {step_class(step)}",
+            title=f"{step.name} · {format_seconds(step.seconds)}",
+            y=y + 2 + number * (BAR - 4) / len(lanes),
+            # Lanes that lie below each other have a gap between them.
+            height=max(1.0, (BAR - 4) / len(lanes) - (0.5 if len(lanes) > 1 else 0)),
+        )
+        for lanes in _bundles(drawn)
+        for number, lane in enumerate(lanes)
+        for step in lane
+    ]
 
 
 def _bundles(steps: Sequence[Step]) -> list[list[list[Step]]]:
@@ -187,51 +214,34 @@ def _bundles(steps: Sequence[Step]) -> list[list[list[Step]]]:
     return bundles
 
 
-def _links(rows: Sequence[Target], path: frozenset[str], scale: _Scale) -> list[Markup]:
-    """A line from each row of the critical path to the next of it."""
-    known = [(number * ROW, each) for number, each in enumerate(rows) if each.name in path]
-    lines = []
+def _links(targets: Sequence[Target], path: frozenset[str], scale: _Scale) -> list[Line]:
+    """Return the lines from each row of the critical path to the next of it."""
+    known = [(number * ROW + ROW / 2, each) for number, each in enumerate(targets) if each.name in path]
+    lines: list[Line] = []
     for (above, earlier), (below, later) in pairwise(known):
         x1, x2 = scale.at(earlier.attempts[-1].ended), scale.at(later.attempts[0].started)
-        y = above + ROW / 2
-        lines += [element("line", class_="critical-link", x1=x1, x2=x2, y1=y, y2=y)]
-        lines += [_upright("critical-link", x2, y, below + ROW / 2)]
+        lines += [(x1, x2, above, above), (x2, x2, above, below)]
     return lines
 
 
-def _upright(kind: str, x: str, y1: float, y2: float) -> Markup:
-    return element("line", class_=kind, x1=x, x2=x, y1=y1, y2=y2)
-
-
-def _ticks(whole: float) -> list[float]:
+def _ticks(scale: _Scale) -> list[Tick]:
+    whole = scale.whole
     step = next((each for each in TICKS if whole / each <= 10), 86400 * max(1, round(whole / 864000)))
-    return [number * step for number in range(int(whole / step) + 1)]
+    times = [number * step for number in range(int(whole / step) + 1)]
+    return [Tick(x=scale.at(scale.began + at), text=_clock(at) if at < 0.97 * whole else "") for at in times]
 
 
-def _tick(at: float, x: str) -> Markup:
+def _clock(at: float) -> str:
     minutes, seconds = divmod(round(at), 60)
     hours, minutes = divmod(minutes, 60)
-    words = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}" if at >= 60 else f"{at:g} s"
-    return element("text", words, class_="tick", x=x, y=HEAD - 10, text_anchor="middle" if at else None)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}" if at >= 60 else f"{at:g} s"
 
 
-def _at_work(stretches: Sequence[Busy], whole: float) -> Markup:
-    """The number of targets at work as an area over time, with its highest number written at the left."""
-    most = max((each.targets for each in stretches), default=0)
-    if not most:
-        return Markup("")
+def _area(stretches: Sequence[Busy], whole: float) -> str:
+    """Return the number of targets at work as an area over time, 10000 wide and 100 high."""
+    most = max((each.targets for each in stretches), default=0) or 1
     words = ["M0 100"]
     for each in stretches:
         y = 100 - 100 * each.targets / most
         words.append(f"L{10000 * each.start / whole:.1f} {y:.1f}L{10000 * each.end / whole:.1f} {y:.1f}")
-    area = element(
-        "svg",
-        element("path", d="".join([*words, "L10000 100Z"])),
-        viewBox="0 0 10000 100",
-        preserveAspectRatio="none",
-        width="100%",
-        height=HEAD - 28,
-        y=2,
-        class_="at-work",
-    )
-    return joined(area, element("text", str(most), class_="tick most", x=4, y=14))
+    return "".join([*words, "L10000 100Z"])

@@ -18,8 +18,7 @@ from buildsys.errors import InvalidInput
 from buildsys.oci.client import Registry
 from buildsys.oci.http import Request, Response
 from buildsys.oci.reference import OCI_INDEX, digest_of
-from buildsys.plan.freshness import stale
-from buildsys.plan.plan import Plan
+from buildsys.plan.plan import Plan, stale
 from buildsys.project.settings import Settings
 from tests.unit.trees import FAST, planned, tree
 

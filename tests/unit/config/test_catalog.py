@@ -118,7 +118,11 @@ def test_row_named_by_a_stack_of_the_family_must_exist() -> None:
         "families:\n  f:\n    description: d\n    name: 'image{r}'\n    layers: [system: {release: '{r}'}]\n"
         "    matrix: [{r: 1}]\n    stacks: {image2: {groups: [x]}}\n"
     )
-    assert one(tree(text)) == ("stacks.yaml:7:14", "the matrix makes no stack `image2`", "did you mean `image1`?")
+    assert one(tree(text)) == (
+        "stacks.yaml:7:14",
+        "the matrix has no row for the stack `image2`",
+        "did you mean `image1`?",
+    )
 
 
 def test_deprecation_of_stack_goes_before_that_of_row_and_family() -> None:
@@ -139,8 +143,10 @@ def test_deprecation_of_stack_goes_before_that_of_row_and_family() -> None:
             "{fast: {}, system: {}}",
             "a layer is a name, or one name with its parameters and beside it `when`; found `fast`, `system`",
         ),
-        ("fast: [a, b]", "expected the parameters of `fast`"),
-        ("fast: {version: {a: b}}", "`version` is not a text or a list of texts"),
+        ("fast: [a, b]", "`fast`: expected a mapping"),
+        ("fast: []", "`fast`: expected a mapping"),
+        ("fast: {version: {a: b}}", "`version`: expected a text"),
+        ("{fast: 1.0, when: {cuda: {a: b}}}", "`cuda`: expected a text"),
     ],
 )
 def test_entry_that_is_no_layer_is_told(entry: str, message: str) -> None:
@@ -225,17 +231,17 @@ def test_text_with_an_unknown_parameter_is_told_with_the_nearest_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "message"),
+    ("name", "value", "column", "message"),
     [
-        ("A B", "x", "`A B` cannot be the name of a variable: letters, digits and `_`, no digit first"),
-        ("1A", "x", "`1A` cannot be the name of a variable: letters, digits and `_`, no digit first"),
-        ("A", "x\\ny", "the value of `A` has more than one line, which an image's variable cannot hold"),
+        ("A B", "x", 21, "`A B` cannot be the name of a variable: letters, digits and `_`, no digit first"),
+        ("1A", "x", 21, "`1A` cannot be the name of a variable: letters, digits and `_`, no digit first"),
+        ("A", "x\\ny", 26, "a variable has more than one line, which an image cannot hold"),
     ],
 )
-def test_variable_that_a_dockerfile_cannot_hold_is_refused(name: str, value: str, message: str) -> None:
+def test_variable_that_a_dockerfile_cannot_hold_is_refused(name: str, value: str, column: int, message: str) -> None:
     text = FAST.replace("{prepend: {PATH: /opt/fast/bin}}", f'{{set: {{"{name}": "{value}"}}}}')
     location, found, _ = one(tree(fast=text))
-    assert (location, found) == ("layers/fast/layer.yaml:9:14", message)
+    assert (location, found) == (f"layers/fast/layer.yaml:9:{column}", message)
 
 
 def test_label_of_several_lines_is_refused() -> None:
@@ -272,7 +278,7 @@ def test_layer_whose_builds_can_read_its_metadata_is_warned_of() -> None:
     bare = {path: text for path, text in files.items() if not path.endswith(".dockerignore")}
     warned = load(bare).warnings
     assert "layers/system/layer.yaml" in {each.location.file for each in warned if each.location}
-    assert all("can read its `layer.yaml`" in each.message for each in warned)
+    assert all("any edit of it rebuilds the layer" in each.message for each in warned)
     quiet = {f"{path.rpartition('/')[0]}/.dockerignore": "layer.yaml\n" for path in bare if path.startswith("layers/")}
     assert load({**bare, **quiet}).warnings == ()
 

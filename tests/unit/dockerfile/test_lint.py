@@ -7,15 +7,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildsys.dockerfile import lint
-from buildsys.dockerfile.lint import Reference
+from buildsys.dockerfile.parser import Dockerfile, Instruction, Reference
+
+
+def parsed(text: str) -> Dockerfile:
+    return Dockerfile.parse(text, "Dockerfile")
+
+
+def instructions_of(text: str) -> tuple[Instruction, ...]:
+    return parsed(text).instructions
 
 
 def keywords(text: str) -> list[tuple[str, int, int]]:
-    return [(each.keyword, each.line, each.end_line) for each in lint.split(text)]
+    return [(each.keyword, each.line, each.end_line) for each in instructions_of(text)]
 
 
 def messages(text: str, *contexts: str) -> list[str]:
-    return [diagnostic.message for diagnostic in lint.problems(text, "Dockerfile", contexts)]
+    return [diagnostic.message for diagnostic in lint.problems(parsed(text), contexts)]
 
 
 def test_continuation_goes_over_comments_and_empty_lines() -> None:
@@ -26,12 +34,12 @@ def test_continuation_goes_over_comments_and_empty_lines() -> None:
 def test_heredoc_is_no_instruction_whatever_it_holds() -> None:
     text = "FROM base\nRUN <<END\nFROM nothing\nCOPY --from=x / /\nEND\nUSER me\n"
     assert keywords(text) == [("FROM", 1, 1), ("RUN", 2, 5), ("USER", 6, 6)]
-    assert lint.references(text) == (Reference(name="base", line=1, column=6, how="FROM"),)
+    assert parsed(text).references == (Reference(name="base", line=1, column=6, how="FROM"),)
 
 
 def test_two_heredocs_of_one_copy_are_read_in_order() -> None:
     text = 'FROM base\nCOPY <<-"ONE" <<TWO /out/\n\ta\n\tONE\nb\nTWO\n'
-    assert lint.split(text)[1].heredocs == ("a\n", "b\n")
+    assert instructions_of(text)[1].heredocs == ("a\n", "b\n")
 
 
 def test_other_escape_character_is_known_from_its_directive() -> None:
@@ -45,17 +53,17 @@ def test_heredoc_without_end_is_a_mistake() -> None:
 
 def test_stage_is_known_after_its_from_and_everywhere_to_copy() -> None:
     text = "FROM later\nCOPY --from=later / /\nFROM base AS later\nCOPY --from=0 / /\n"
-    assert [(each.name, each.how) for each in lint.references(text)] == [("later", "FROM"), ("base", "FROM")]
+    assert [(each.name, each.how) for each in parsed(text).references] == [("later", "FROM"), ("base", "FROM")]
 
 
 def test_mount_from_is_a_reference_at_its_own_place() -> None:
     text = "FROM base\nRUN --mount=type=bind,from=mirrors,target=/m \\\n    --mount=type=cache,target=/c,from=other x\n"
-    found = [(each.name, each.line, each.column) for each in lint.references(text)]
+    found = [(each.name, each.line, each.column) for each in parsed(text).references]
     assert found == [("base", 1, 6), ("mirrors", 2, 28), ("other", 3, 39)]
 
 
 def test_undeclared_context_is_told_with_the_nearest_name() -> None:
-    diagnostic = lint.problems("FROM toolchian AS build\n", "layers/x/Dockerfile", {"toolchain"})[0]
+    diagnostic = lint.problems(Dockerfile.parse("FROM toolchian AS build\n", "layers/x/Dockerfile"), {"toolchain"})[0]
     assert diagnostic.message == "`FROM toolchian` names neither a declared context nor a stage of this file"
     assert diagnostic.hint == "did you mean `toolchain`?"
     assert str(diagnostic.location) == "layers/x/Dockerfile:1:6"
@@ -79,16 +87,16 @@ def test_syntax_line_chmod_and_names_with_link_and_secrets_are_refused() -> None
 
 def test_artifact_ends_as_scratch_with_one_copy_of_the_whole_path() -> None:
     good = "FROM toolchain AS build\nRUN make\nFROM scratch\nCOPY --from=build /artifact /\n"
-    assert lint.artifact_problems(good, "Dockerfile", "/opt/x") == ()
+    assert lint.artifact_problems(parsed(good), "/opt/x") == ()
     bad = good.replace("/artifact /", "/artifact/opt/x /").replace("FROM scratch", "FROM scratch\nUSER 1")
-    assert [each.message for each in lint.artifact_problems(bad, "Dockerfile", "/opt/x")] == [
+    assert [each.message for each in lint.artifact_problems(parsed(bad), "/opt/x")] == [
         "`USER` in an artifact's last stage, expected nothing but one `COPY --from=<stage> <folder> /`",
         "the copy puts the content of `/opt/x` into `/`, expected it at `/opt/x`",
     ]
 
 
 def test_arguments_are_known_with_their_defaults_over_several_lines() -> None:
-    assert lint.declared_arguments('ARG A\nFROM base\nARG B="x y" \\\n    C\n') == {
+    assert parsed('ARG A\nFROM base\nARG B="x y" \\\n    C\n').declared == {
         "A": False,
         "B": True,
         "C": False,
@@ -115,7 +123,7 @@ def test_arguments_are_known_with_their_defaults_over_several_lines() -> None:
     ],
 )
 def test_heredocs_are_what_the_shell_would_read(command: str, heredocs: tuple[str, ...]) -> None:
-    instructions = lint.split(f"FROM base\n{command}\nUSER me\n")
+    instructions = instructions_of(f"FROM base\n{command}\nUSER me\n")
     assert instructions[1].heredocs == heredocs
     assert instructions[-1].keyword == "USER"
     assert instructions[-1].line == command.count("\n") + 3
@@ -123,7 +131,7 @@ def test_heredocs_are_what_the_shell_would_read(command: str, heredocs: tuple[st
 
 def test_line_ends_of_windows_and_a_byte_order_mark_change_nothing() -> None:
     text = "FROM base\nRUN a \\\n  b <<END\nx\nEND\nUSER me\n"
-    assert lint.split("\ufeff" + text.replace("\n", "\r\n")) == lint.split(text)
+    assert instructions_of("\ufeff" + text.replace("\n", "\r\n")) == instructions_of(text)
 
 
 def test_continuation_with_white_space_behind_it_goes_on_and_in_a_comment_it_does_not() -> None:
@@ -140,28 +148,28 @@ def test_directives_end_at_the_first_line_that_is_none() -> None:
 
 
 def test_flags_are_told_apart_from_what_looks_like_one_behind_them() -> None:
-    (copy,) = lint.split('COPY --from="a b" --link --chown=1:2 --x y /z --not-one')
+    (copy,) = instructions_of('COPY --from="a b" --link --chown=1:2 --x y /z --not-one')
     assert copy.flags == (("from", "a b"), ("link", ""), ("chown", "1:2"), ("x", ""))
     assert copy.arguments == "y /z --not-one"
 
 
 def test_platform_and_case_of_from_are_read() -> None:
-    (stage,) = lint.stages("from --platform=$BUILDPLATFORM Base as Build\nrun x\n")
+    (stage,) = parsed("from --platform=$BUILDPLATFORM Base as Build\nrun x\n").stages
     assert (stage.base, stage.name, [each.keyword for each in stage.instructions]) == ("Base", "Build", ["RUN"])
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "ARG X=1\n"])
 def test_file_without_from_is_a_mistake_and_no_stage(text: str) -> None:
-    assert lint.stages(text) == ()
+    assert parsed(text).stages == ()
     assert messages(text) == ["the file has no `FROM`"]
-    assert len(lint.artifact_problems(text, "Dockerfile", "/opt/x")) == 1
+    assert len(lint.artifact_problems(parsed(text), "/opt/x")) == 1
 
 
 @given(st.text(alphabet="FROM RUN<<-EOF'\"\\#=\n\t a$`{}", max_size=80))
 def test_no_text_raises_and_every_instruction_has_its_lines(text: str) -> None:
-    instructions = lint.split(text)
-    assert lint.problems(text, "Dockerfile", {"base"}) == lint.problems(text, "Dockerfile", {"base"})
-    lint.artifact_problems(text, "Dockerfile", "/opt/x")
+    instructions = instructions_of(text)
+    assert lint.problems(parsed(text), {"base"}) == lint.problems(parsed(text), {"base"})
+    lint.artifact_problems(parsed(text), "/opt/x")
     lines = [number for each in instructions for number in (each.line, each.end_line)]
     assert lines == sorted(lines)
     assert all(1 <= number <= text.count("\n") + 1 for number in lines)

@@ -1,4 +1,4 @@
-"""What is remembered of runs: seconds of what was really made, and what was left undone."""
+"""The history of runs: seconds of targets that were really built, and targets that were not finished."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ import pytest
 
 from buildsys.events.events import TargetEnded
 from buildsys.events.history import History, after, read_history, text_of
+from buildsys.events.model import run_model
 
 
 def ended(target: str, outcome: str, seconds: float = 1.0, steps: int = 2, cached: int = 0) -> TargetEnded:
     return TargetEnded(at=0.0, target=target, outcome=outcome, seconds=seconds, steps=steps, cached=cached)
 
 
-def test_seconds_of_what_was_made_are_kept_and_those_from_a_cache_are_not() -> None:
+def test_seconds_of_built_targets_are_kept_and_those_from_a_cache_are_not() -> None:
     before = History(seconds={"old": 7.0, "b": 9.0})
-    found = after(before, [ended("a", "made", 2.345), ended("b", "made", 0.1, cached=2), ended("c", "failed", 5.0)])
+    found = after(
+        before, run_model([ended("a", "made", 2.345), ended("b", "made", 0.1, cached=2), ended("c", "failed", 5.0)])
+    )
     assert found.seconds == {"old": 7.0, "b": 9.0, "a": 2.35}
 
 
-def test_undone_is_what_the_last_run_left() -> None:
+def test_undone_are_the_targets_that_the_last_run_left() -> None:
     events = [ended("a", "failed"), ended("b", "blocked"), ended("c", "not reached"), ended("d", "reused")]
-    found = after(History(undone=("x",)), events)
+    found = after(History(undone=("x",)), run_model(events))
     assert found.undone == ("a", "b", "c")
-    # What a second attempt of the same run made is done.
-    assert after(History(), [*events, ended("a", "made")]).undone == ("b", "c")
+    # A target that a second attempt of the same run built is done.
+    assert after(History(), run_model([*events, ended("a", "made")])).undone == ("b", "c")
 
 
 def test_text_is_read_again() -> None:
@@ -43,8 +46,8 @@ def test_seconds_that_no_run_can_have_taken_are_left_out() -> None:
     assert read_history(text) == History(seconds={"d": 2.0}, undone=("e",))
 
 
-def test_what_a_run_at_the_same_time_left_undone_is_kept_unless_it_was_made() -> None:
+def test_targets_that_a_run_at_the_same_time_left_are_kept_unless_built() -> None:
     other = History(undone=("a", "b"), ended=150.0)
-    events = [ended("b", "made"), ended("c", "failed")]
-    assert after(other, events, began=100.0, ended=200.0) == History(seconds={"b": 1.0}, undone=("a", "c"), ended=200.0)
-    assert after(other, events, began=160.0, ended=200.0).undone == ("c",)
+    run = run_model([ended("b", "made"), ended("c", "failed")])
+    assert after(other, run, began=100.0, ended=200.0) == History(seconds={"b": 1.0}, undone=("a", "c"), ended=200.0)
+    assert after(other, run, began=160.0, ended=200.0).undone == ("c",)

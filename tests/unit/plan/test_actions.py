@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from buildsys.plan.actions import BUILD, REUSE, SKIP, Difference, decide, first_difference, short, told
+from buildsys.plan.actions import BUILD, REUSE, SKIP, Difference, decide, first_difference, format_difference, short
 from tests.unit.keyed import keyed
 from tests.unit.trees import FAST, tree
 
@@ -43,12 +43,12 @@ def test_what_nothing_asked_for_needs_is_left() -> None:
     assert words(project, {}, TOOLS)["one"] == SKIP
 
 
-def test_what_exists_is_told_even_if_nothing_needs_it() -> None:
+def test_what_exists_is_reused_even_if_nothing_needs_it() -> None:
     made, keys = keyed(files())
     found = decide(made, keys, {TOOLS: "r/nodes@sha256:1", "one": "r/one@sha256:2"}, {}, ["one"])
     assert (found[TOOLS].word, found[TOOLS].reference) == (REUSE, "r/nodes@sha256:1")
     assert found["one"].reason == "exists as r/one@sha256:2"
-    assert found[SYSTEM].reason == "nothing asked for needs it"
+    assert found[SYSTEM].reason == "no requested target needs it"
 
 
 def test_targets_are_in_build_order_and_stacks_last() -> None:
@@ -107,7 +107,7 @@ def test_reason_of_an_epoch_says_from_when_to_when() -> None:
     project = files(system=SYSTEM_YAML + "freshness: week\n", system_Dockerfile=f"FROM base\n{text}RUN install\n")
     lock = project["buildsys.lock"] + "epochs: {system: 2026-11-%s}\n"
     found = reasons({**project, "buildsys.lock": lock % 16}, {**project, "buildsys.lock": lock % 23})
-    assert found[SYSTEM] == "its packages are made fresh: 2026-11-16 → 2026-11-23"
+    assert found[SYSTEM] == "packages are refreshed: 2026-11-16 → 2026-11-23"
 
 
 def test_reason_of_a_folder_that_is_given_names_the_file_in_it() -> None:
@@ -131,14 +131,14 @@ def test_what_is_made_of_another_thing_that_exists_says_which() -> None:
     before, after = files(), files(fast_Dockerfile=DOCKERFILE + "#\n")
     keys = [keyed(each)[1].nodes[FAST_NODE].key[:8] for each in (before, after)]
     found = reasons(before, after, {FAST_NODE: "r@x"})
-    assert found["one"] == f"artifact fast is another one: {keys[0]} → {keys[1]}"
+    assert found["one"] == f"artifact fast changed: {keys[0]} → {keys[1]}"
 
 
 def test_what_is_built_beside_it_is_not_taken_for_the_reason() -> None:
     # The system is gone from the registry and made again as it was; what differs is the artifact, which exists.
     found = reasons(files(), files(fast_Dockerfile=DOCKERFILE + "#\n"), {FAST_NODE: "r@x"})
     assert found[SYSTEM] == "what was published under its key is gone"
-    assert found["one"].startswith("artifact fast is another one")
+    assert found["one"].startswith("artifact fast changed")
 
 
 def reason_after(target: str, **inputs: str) -> str:
@@ -148,14 +148,14 @@ def reason_after(target: str, **inputs: str) -> str:
     return decide(made, keys, {}, previous, ["one"])[target].reason
 
 
-def test_other_inputs_are_told_by_their_names() -> None:
+def test_other_inputs_are_shown_by_their_names() -> None:
     assert reason_after(SYSTEM, platforms="linux/arm64") == "platforms: linux/arm64 → linux/amd64"
     assert reason_after(SYSTEM, definition="0") == "definition: 0 → 1"
     assert reason_after("one", order_of_artifacts="a b") == "order of artifacts: a b → fast"
-    assert reason_after(FAST_NODE, context_comm="a" * 64) == "context comm is another one: aaaaaaaa → nothing"
+    assert reason_after(FAST_NODE, context_comm="a" * 64) == "context comm changed: aaaaaaaa → nothing"
 
 
-def test_first_time_is_told_from_a_loss() -> None:
+def test_first_time_differs_from_a_loss() -> None:
     made, keys = keyed(files())
     found = decide(made, keys, {}, {TOOLS: keys.nodes[TOOLS].inputs}, ["one"])
     assert found[SYSTEM].reason == "nothing was published under its name yet"
@@ -190,8 +190,8 @@ def test_difference_has_none_for_the_side_that_lacks_it() -> None:
         ("argument PACKAGES", None, "", 'argument PACKAGES: nothing → ""'),
     ],
 )
-def test_long_list_is_told_by_what_came_and_went(name: str, before: str | None, after: str, text: str) -> None:
-    assert told(Difference(name=name, before=before, after=after)) == text
+def test_of_a_long_list_what_changed_is_shown(name: str, before: str | None, after: str, text: str) -> None:
+    assert format_difference(Difference(name=name, before=before, after=after)) == text
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_cause_goes_to_the_deepest() -> None:
     found = changes(files(), {**files(), "layers/tools/Dockerfile": dockerfile + "#\n"})
     difference = Difference(name="dockerfile", before=file(dockerfile).content, after=file(f"{dockerfile}#\n").content)
     assert list(found) == [TOOLS, FAST_NODE, COMM_NODE, "one"]
-    assert {each.word for each in found.values()} == {"changed"}
+    assert {each.change for each in found.values()} == {"changed"}
     assert {(each.cause, each.difference) for each in found.values()} == {(TOOLS, difference)}
     assert [each.kind for each in found.values()] == ["node", "node", "node", "image"]
     assert [each.title for each in found.values()] == ["tools 1", "fast 1.0 on tools 1", "comm 1.0 on tools 1", "one"]
@@ -75,20 +75,20 @@ def test_moved_parent_is_the_cause_of_all_that_stand_on_it() -> None:
 def test_added_and_removed_stand_with_their_kind_and_nothing_more() -> None:
     fewer = files("stacks:\n  two: {layers: [system]}\n")
     gone = changes(files(), fewer)
-    assert {name: (each.word, each.kind, each.cause) for name, each in gone.items()} == {
+    assert {name: (each.change, each.kind, each.cause) for name, each in gone.items()} == {
         TOOLS: ("removed", "node", None),
         FAST_NODE: ("removed", "node", None),
         COMM_NODE: ("removed", "node", None),
         "one": ("removed", "image", None),
     }
-    assert {each.word for each in changes(fewer, files()).values()} == {"added"}
+    assert {each.change for each in changes(fewer, files()).values()} == {"added"}
     assert list(changes(fewer, files())) == list(gone)
 
 
 def test_image_with_a_node_that_is_new_names_the_node() -> None:
     later = files(STACKS.replace("comm]", "comm, fast: 2.0]"))
     found = changes(files(), later)["one"]
-    assert (found.word, found.cause, found.difference) == ("changed", "comm-1_0-tools-1-with-fast-2_0", None)
+    assert (found.change, found.cause, found.difference) == ("changed", "comm-1_0-tools-1-with-fast-2_0", None)
 
 
 def test_image_that_lost_an_artifact_is_its_own_cause() -> None:

@@ -47,7 +47,7 @@ def test_paths_of_a_diamond_are_counted_not_its_targets() -> None:
     while len(ways) < 13:
         ways.append(3 * ways[-1] + 1)
     [diagnostic] = found(files).diagnostics
-    assert diagnostic.message.startswith(f"the links of `one` make {3 * sum(ways) + 1} paths")
+    assert diagnostic.message.startswith(f"the links of `one` form {3 * sum(ways) + 1} paths")
     # What is taken by its digest is no link.
     assert found(files, linked=False).diagnostics == ()
 
@@ -59,7 +59,7 @@ def test_file_whose_checksum_nobody_knows_is_not_fetched() -> None:
     fetch = f"{declared}ADD --checksum=sha256:${{SOURCE_SHA256}} ${{SOURCE_URL}} /s\n"
     files["layers/fast/Dockerfile"] = fetch + files["layers/fast/Dockerfile"]
     [diagnostic] = found(files).diagnostics
-    assert diagnostic.message.endswith("fetches `https://example.com/1.0`, of which no checksum is known: nobody says")
+    assert diagnostic.message.endswith("fetches `https://example.com/1.0`, whose checksum is unknown: nobody says")
     assert str(diagnostic.location).startswith("layers/fast/layer.yaml:")
     # What exists is not fetched again, the Dockerfile may look in another way, and the lock may know the checksum.
     name = next(node.name for node in planned(files).nodes if node.recipe.layer == "fast")

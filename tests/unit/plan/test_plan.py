@@ -102,11 +102,11 @@ def test_unknown_checksum_and_lock_of_another_version_are_told() -> None:
         "FROM scratch AS s\nARG SOURCE_URL\nARG SOURCE_SHA256\n" + files["layers/fast/Dockerfile"]
     )
     made = planned(files)
-    location = f"layers/fast/layer.yaml:{len(FAST.splitlines()) + 1}:21"
+    location = f"layers/fast/layer.yaml:{len(FAST.splitlines()) + 1}:68"
     told = {(str(each.location), each.message) for each in made.warnings}
     assert (location, "the checksum of `https://example.com/1.0` is unknown: nobody says") in told
     assert dict(made.origins) == {"BUILDSYS_DOWNLOADS_EXAMPLE_COM": "https://example.com"}
-    with pytest.raises(InvalidInput, match="the lock has version `9`"):
+    with pytest.raises(InvalidInput, match="`9`: expected `1`, the version that this buildsys reads"):
         planned({**files, "buildsys.lock": "version: 9\n"})
 
 

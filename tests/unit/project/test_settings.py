@@ -71,10 +71,10 @@ def test_all_mistakes_are_told_at_once_each_in_its_place() -> None:
         "buildsys.settings.yaml:2:22: `https://mirror.example.com` cannot be a part of an image's name",
         "buildsys.settings.yaml:4:3: `https://example.com/folder` is not where downloads come from",
         "buildsys.settings.yaml:5:24: `m.example.com` is not an address",
-        "buildsys.settings.yaml:6:6: `apt` is not a mapping",
+        "buildsys.settings.yaml:6:6: `apt`: expected a mapping",
         "buildsys.settings.yaml:7:7: unknown key `index`",
-        "buildsys.settings.yaml:7:31: `trusted-host` is not a text or a list of texts",
-        "buildsys.settings.yaml:8:5: `ca` is not a text",
+        "buildsys.settings.yaml:7:31: `trusted-host`: expected a text",
+        "buildsys.settings.yaml:8:5: `ca`: expected a text",
     ]
 
 
@@ -85,7 +85,7 @@ def test_unknown_key_is_answered_with_the_nearest_one() -> None:
 
 
 def test_file_that_is_a_list_is_one_mistake() -> None:
-    assert told("- a\n") == ["buildsys.settings.yaml:1:1: the file is not a mapping"]
+    assert told("- a\n") == ["buildsys.settings.yaml:1:1: expected a mapping"]
 
 
 def test_environment_wins_setting_by_setting() -> None:
@@ -171,3 +171,18 @@ def test_registry_that_is_not_host_and_port_is_refused_in_its_place(name: str) -
     if " " not in name and name:
         with pytest.raises(InvalidInput, match="BUILDSYS_REGISTRIES_INSECURE has"):
             with_environment(Settings(), {"BUILDSYS_REGISTRIES_INSECURE": name}, HOME)
+
+
+def test_values_are_checked_also_where_the_shape_of_another_is_wrong() -> None:
+    assert told("apt: x\nproxy: {http: here}\npip:\nconda: {channel_alias: [a]}\n") == [
+        "buildsys.settings.yaml:1:6: `apt`: expected a mapping",
+        "buildsys.settings.yaml:2:15: `proxy.http` is not the address of a proxy",
+        "buildsys.settings.yaml:4:24: `channel_alias`: expected a text",
+    ]
+
+
+def test_credentials_in_the_place_of_a_key_are_in_no_message() -> None:
+    text = '"https://me:secret@x": 1\nparents: {"me:secret@x": [1]}\npip: {"me:secret@x": y}\n'
+    found = told(text)
+    assert len(found) >= 3
+    assert "secret" not in " ".join(found)

@@ -111,7 +111,7 @@ def edges(count: int) -> View:
     return View(needs=needs, titles={name: name for name in needs}, images=frozenset({"image"}), words={})
 
 
-def test_more_edges_than_mermaid_draws_are_told_with_the_way_out() -> None:
+def test_more_edges_than_mermaid_draws_are_refused_with_another_way() -> None:
     assert drawn(edges(MOST_MERMAID_EDGES), "mermaid").count("-->") == 500
     assert drawn(edges(MOST_MERMAID_EDGES + 1), "mermaid") == (
         "%% 501 edges, Mermaid draws at most 500: choose a part with --stack or --affected, or take --format dot"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from buildsys.bake.definition import defaults, plain
-from buildsys.bake.hcl import Expression, Template
+from buildsys.bake.hcl import Expression, Template, evaluate
+from buildsys.bake.targets import defaults
 from buildsys.report.documents import list_document, plan_document, text
 from tests.unit.trees import planned, tree
 
@@ -20,15 +20,15 @@ def test_document_says_its_version_first_and_keeps_what_is_not_ascii() -> None:
 
 
 def test_variables_are_put_in_and_literals_are_not_read_again() -> None:
-    assert plain(Template((Expression("A"), "/${A}:", Expression("B"))), {"A": "${B}", "B": "2"}) == "${B}/${A}:2"
-    assert plain(Expression("A"), {"A": "1"}) == "1"
-    assert plain("${A}", {"A": "1"}) == "${A}"
+    assert evaluate(Template((Expression("A"), "/${A}:", Expression("B"))), {"A": "${B}", "B": "2"}) == "${B}/${A}:2"
+    assert evaluate(Expression("A"), {"A": "1"}) == "1"
+    assert evaluate("${A}", {"A": "1"}) == "${A}"
 
 
 def test_tags_and_contexts_have_the_defaults_of_all_variables() -> None:
-    made = planned(tree(STACKS))
-    found = plan_document(made)
-    assert found["variables"] == defaults(made)
+    plan = planned(tree(STACKS))
+    found = plan_document(plan)
+    assert found["variables"] == defaults(plan)
     stack = found["stacks"][0]
     assert (stack["name"], stack["target"], stack["tags"]) == ("one.1", "one_1", ["host:5000/x/one.1:latest"])
     assert stack["contexts"] == {"base": "target:system-1", "fast": stack["contexts"]["fast"]}
@@ -37,10 +37,10 @@ def test_tags_and_contexts_have_the_defaults_of_all_variables() -> None:
 
 
 def test_nodes_and_stacks_of_the_document_are_those_of_the_plan() -> None:
-    made = planned(tree(STACKS))
-    found = json.loads(text(plan_document(made)))
-    assert [node["name"] for node in found["nodes"]] == [node.name for node in made.nodes]
-    assert [node["needs"] for node in found["nodes"]] == [list(node.below) for node in made.nodes]
+    plan = planned(tree(STACKS))
+    found = json.loads(text(plan_document(plan)))
+    assert [node["name"] for node in found["nodes"]] == [node.name for node in plan.nodes]
+    assert [node["needs"] for node in found["nodes"]] == [list(node.below) for node in plan.nodes]
     assert found["summary"] == {"nodes": 3, "stacks": 1, "deprecated": 0}
     assert found["groups"] == {"cpu": ["one_1"], "default": ["one_1"], "gpu": []}
 

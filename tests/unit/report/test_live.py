@@ -1,4 +1,4 @@
-"""A run on a terminal: what stands on the screen, exactly."""
+"""A run on a terminal: the exact content of the screen."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Shown:
 ABOVE = [
     " ✓ debian-os 12                  0:17    61 MB",
     " ↻ git on debian 12           registry said 503 for registry.example.com/ml,",
-    "     again in 4 s (2 of 5)",
+    "     retry in 4 s (2 of 5)",
 ]
 FAILED = [
     " ✗ ucx 1.9.0 on debian 12        0:22  blocks 1 target",
@@ -79,17 +79,17 @@ def test_what_has_ended_stands_above_what_runs_and_what_waits() -> None:
         " baking 3 images · 1/7 · about 3 min left · 1 retry",
         "   openmpi 4.1.4 on debian 12  make -j2 && make install                    0:20",
         "   ucx 1.9.0 on debian 12      ./configure --prefix=/opt/ucx               0:20",
-        " ↻ git on debian 12            …503 for registry.example.com/ml, again   in 3 s",
+        " ↻ git on debian 12            …503 for registry.example.com/ml, retry   in 3 s",
     ]
 
 
-def test_failure_is_told_at_once_and_counted_in_the_head() -> None:
+def test_failure_is_shown_at_once_and_counted_in_the_head() -> None:
     assert Shown().feed(*FIRST_HALF, *SECOND_HALF[:2]) == [
         *ABOVE,
         *FAILED,
         " baking 3 images · 1/7 · 1 failed, 1 blocked · about 3 min left · 1 retry",
         "   openmpi 4.1.4 on debian 12  make -j2 && make install                    0:21",
-        " ↻ git on debian 12            …503 for registry.example.com/ml, again   in 2 s",
+        " ↻ git on debian 12            …503 for registry.example.com/ml, retry   in 2 s",
     ]
 
 
@@ -108,7 +108,7 @@ def test_at_the_end_the_area_is_gone_and_what_has_ended_stays() -> None:
     assert (shown.terminal.row, shown.terminal.column) == (len(shown.terminal.screen()), 0)
 
 
-def test_interrupt_tells_what_was_at_work_and_takes_the_area_away() -> None:
+def test_interrupt_shows_what_was_at_work_and_takes_the_area_away() -> None:
     assert Shown().feed(*FIRST_HALF, *INTERRUPTED) == [
         *ABOVE,
         " ■ openmpi 4.1.4 on debian 12    0:23  stopped",
@@ -138,7 +138,7 @@ def test_narrow_terminal_has_titles_and_seconds_and_the_figures_that_fit() -> No
         " ✓ debian-os 12                  0:17",
         " ↻ git on debian 12           registry",
         "     said 503 for",
-        "     registry.example.com/ml, again in",
+        "     registry.example.com/ml, retry in",
         "     4 s (2 of 5)",
         " ✗ ucx 1.9.0 on debian 12        0:22",
         "     blocks 1 target",
@@ -175,7 +175,7 @@ def test_low_terminal_shows_few_and_counts_the_rest() -> None:
     assert len(Shown(63, 50).feed(*events, until=2)) == 1 + 8 + 1
 
 
-def test_resized_terminal_is_filled_anew_at_the_next_drawing() -> None:
+def test_resized_terminal_is_filled_at_the_next_drawing() -> None:
     shown = Shown(80)
     shown.feed(*FIRST_HALF, until=23)
     shown.resize(100)
@@ -184,7 +184,7 @@ def test_resized_terminal_is_filled_anew_at_the_next_drawing() -> None:
         " baking 3 images · 1/7 · about 3 min left · 1 retry",
         "   openmpi 4.1.4 on debian 12  make -j2 && make install                                        0:21",
         "   ucx 1.9.0 on debian 12      ./configure --prefix=/opt/ucx                                   0:21",
-        " ↻ git on debian 12            registry said 503 for registry.example.com/ml, again          in 2 s",
+        " ↻ git on debian 12            registry said 503 for registry.example.com/ml, retry          in 2 s",
     ]
     shown.resize(44)
     pass_time(shown.live, shown.clock, BEGIN + 25)
@@ -207,11 +207,11 @@ def test_terminal_of_ascii_has_plain_marks() -> None:
     assert Shown(encoding="ascii").feed(*FIRST_HALF, until=23) == [
         " + debian-os 12                  0:17    61 MB",
         " ~ git on debian 12           registry said 503 for registry.example.com/ml,",
-        "     again in 4 s (2 of 5)",
+        "     retry in 4 s (2 of 5)",
         " baking 3 images - 1/7 - about 3 min left - 1 retry",
         "   openmpi 4.1.4 on debian 12  make -j2 && make install                    0:20",
         "   ucx 1.9.0 on debian 12      ./configure --prefix=/opt/ucx               0:20",
-        " ~ git on debian 12            ...03 for registry.example.com/ml, again  in 3 s",
+        " ~ git on debian 12            ...03 for registry.example.com/ml, retry  in 3 s",
     ]
 
 
@@ -245,14 +245,14 @@ def test_verbose_keeps_every_run_above() -> None:
     assert Shown().feed(*events, until=4) == [" baking 1 node · 0/1"]
 
 
-def test_what_exists_already_is_not_told_and_nothing_to_do_shows_nothing() -> None:
+def test_reused_targets_are_not_listed_and_nothing_to_do_shows_nothing() -> None:
     reused = TargetEnded(at=BEGIN, target="a", outcome=REUSED)
     shown = Shown()
     assert shown.feed(node("a", "a", action="reuse"), reused, TagsMoved(at=BEGIN + 3), END) == []
     assert shown.terminal.raw == ""
 
 
-def test_moved_tags_and_failures_of_which_nothing_is_known_are_told() -> None:
+def test_moved_tags_and_failures_without_a_cause_are_shown() -> None:
     ended = TargetEnded(at=BEGIN + 3, target="a", outcome="failed", started=BEGIN, seconds=3)
     moved = TagsMoved(at=BEGIN + 4, tags=("x:1",))
     assert Shown().feed(node("a", "a"), ended, moved)[:2] == [" ✗ a    0:03", " ✓ 1 tag moved"]

@@ -52,7 +52,7 @@ def test_run_with_a_retry_and_a_failure() -> None:
         "start    ucx 1.9.0 on debian 12",
         "done     debian-os 12                   0:17    61 MB",
         "start    git on debian 12",
-        "again    git on debian 12            registry said 503 for registry.example.com/ml, in 4 s (2 of 5)",
+        "retry    git on debian 12            registry said 503 for registry.example.com/ml, in 4 s (2 of 5)",
         "failed   ucx 1.9.0 on debian 12         0:22  blocks 1 target",
         "         layers/ucx/Dockerfile:14",
         "         checking for rdma_create_id... no",
@@ -70,9 +70,9 @@ def test_run_with_a_retry_and_a_failure() -> None:
     ]
 
 
-def test_verbose_tells_runs_what_was_reused_what_is_blocked_and_the_start_of_images() -> None:
-    told = lines(*FIRST_HALF, *SECOND_HALF, END, heartbeat=1000, verbose=True)
-    assert [line for line in told if line not in lines(*FIRST_HALF, *SECOND_HALF, END, heartbeat=1000)] == [
+def test_verbose_shows_runs_reused_and_blocked_targets_and_the_start_of_images() -> None:
+    shown = lines(*FIRST_HALF, *SECOND_HALF, END, heartbeat=1000, verbose=True)
+    assert [line for line in shown if line not in lines(*FIRST_HALF, *SECOND_HALF, END, heartbeat=1000)] == [
         "reused   toolchain-debian 12",
         "step     debian-os 12                apt-get install --yes --no-install-recommends git openssh-cli…",
         "step     openmpi 4.1.4 on debian 12  make -j2 && make install",
@@ -84,7 +84,7 @@ def test_verbose_tells_runs_what_was_reused_what_is_blocked_and_the_start_of_ima
     ]
 
 
-def test_verbose_tells_how_a_step_ended() -> None:
+def test_verbose_shows_how_a_step_ended() -> None:
     began = step(1, "a", "RUN make")
     assert lines(node("a", "a"), ended_step(began, 0, cached=True), verbose=True)[1:] == ["ran      a   cached  make"]
     assert lines(node("a", "a"), began, ended_step(began, 2, error="exit code: 1"), verbose=True)[1:] == [
@@ -93,9 +93,9 @@ def test_verbose_tells_how_a_step_ended() -> None:
     ]
 
 
-def test_interrupt_tells_what_was_at_work() -> None:
+def test_interrupt_shows_what_was_at_work() -> None:
     assert lines(*FIRST_HALF, *INTERRUPTED)[-3:] == [
-        "again    git on debian 12            registry said 503 for registry.example.com/ml, in 4 s (2 of 5)",
+        "retry    git on debian 12            registry said 503 for registry.example.com/ml, in 4 s (2 of 5)",
         "stopped  openmpi 4.1.4 on debian 12     0:23",
         "stopped  git on debian 12               0:07",
     ]
@@ -111,23 +111,23 @@ def test_heartbeat_follows_silence_only_and_again_after_the_next() -> None:
     assert lines(*began, noted, until=49)[2:] == ["note     disk: 9 GB are free"]
 
 
-def test_heartbeat_tells_who_waits_and_counts_whom_it_does_not_name() -> None:
+def test_heartbeat_shows_who_waits_and_counts_the_rest() -> None:
     names = [f"n{number}" for number in range(8)]
     events: list[Event] = []
     events += [node(name, name) for name in names] + [start(0, name) for name in names]
     events += [step(1, "n6"), step(1, "n7")]
-    again = Retried(at=BEGIN + 1, target="n0", attempt=2, of=5, wait=60, why="EOF")
-    assert lines(*events, again, until=31)[-6:] == [
+    retry = Retried(at=BEGIN + 1, target="n0", attempt=2, of=5, wait=60, why="EOF")
+    assert lines(*events, retry, until=31)[-6:] == [
         "running  0/8 · 1 retry",
         "         n1     0:31",
         "         n6     0:30  make -j2 && make install",
         "         n7     0:30  make -j2 && make install",
-        "         n0  again in 30 s",
+        "         n0  retry in 30 s",
         "         and 4 more",
     ]
 
 
-def test_steady_events_that_are_not_told_do_not_hold_the_heartbeat_back() -> None:
+def test_steady_events_without_a_line_do_not_hold_the_heartbeat_back() -> None:
     written: list[str] = []
     clock = Clock()
     taker = Lines(written.append, clock=clock)
@@ -157,17 +157,17 @@ def test_nothing_to_do_is_left_to_the_summary() -> None:
     assert lines(node("a", "a", action="reuse"), reused, TagsMoved(at=BEGIN), END) == []
 
 
-def test_target_that_somebody_else_made_meanwhile_is_told() -> None:
+def test_target_that_another_run_built_meanwhile_is_shown() -> None:
     reused = TargetEnded(at=BEGIN, target="a", outcome=REUSED)
     assert lines(node("a", "a"), reused) == ["baking 1 node", "reused   a"]
 
 
-def test_failure_of_which_nothing_is_known_is_told() -> None:
+def test_failure_without_a_cause_is_shown() -> None:
     ended = TargetEnded(at=BEGIN + 3, target="a", outcome="failed", started=BEGIN, seconds=3)
     assert lines(node("a", "a"), ended)[1:] == ["failed   a     0:03"]
 
 
-def test_lines_stay_short_whatever_they_tell() -> None:
+def test_lines_stay_short_whatever_they_hold() -> None:
     name = "x" * 30 + "y" * 30
     long = "word " * 60
     events: Iterable[Event] = (
@@ -185,7 +185,7 @@ def test_lines_stay_short_whatever_they_tell() -> None:
         "baking 1 image and 1 node",
         f"start    {title}",
         f"step     {title}  {('word ' * 8).rstrip()}…",
-        f"again    {title}  …rd word word word word, in 4 s (2 of 5)",
+        f"retry    {title}  …rd word word word word, in 4 s (2 of 5)",
         f"failed   {title}     0:05  blocks 1 target",
         f"         layers/{'l' * 83}",
         f"         {'l' * 37}:14",
@@ -201,9 +201,9 @@ def test_lines_stay_short_whatever_they_tell() -> None:
 
 
 def test_lines_for_a_stream_of_ascii_have_ascii_only() -> None:
-    told = lines(*FIRST_HALF, *SECOND_HALF, END, verbose=True, marks=PLAIN_MARKS)
-    assert all(line.isascii() for line in told)
-    assert "running  3/7 - 1 failed, 1 blocked - about 2 min left - 1 retry" in told
+    shown = lines(*FIRST_HALF, *SECOND_HALF, END, verbose=True, marks=PLAIN_MARKS)
+    assert all(line.isascii() for line in shown)
+    assert "running  3/7 - 1 failed, 1 blocked - about 2 min left - 1 retry" in shown
 
 
 def test_size_that_nobody_knows_leaves_no_space_at_the_end() -> None:

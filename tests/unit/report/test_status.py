@@ -1,24 +1,21 @@
-"""Where a run stands, from its events so far."""
+"""How far a run is, from its events so far."""
 
 from __future__ import annotations
 
 import pytest
 
 from buildsys.buildkit.progress import StepKind
-from buildsys.events.events import NOT_REACHED, Event, Retried, RunBegan, TargetEnded
-from buildsys.report.status import Left, Running, RunState, foremost
+from buildsys.events.events import Event, Retried, RunBegan
+from buildsys.report.status import Left, Running, RunStatus, foremost
 from tests.unit.run_events import (
     BEGIN,
     FIRST_HALF,
     HEADER_MISSING,
-    INTERRUPTED,
     PLAN,
     RETRY,
     SECOND_HALF,
-    blocked,
     ended_step,
     failed,
-    image,
     made,
     node,
     start,
@@ -26,40 +23,27 @@ from tests.unit.run_events import (
 )
 
 
-def state_of(*events: Event) -> RunState:
-    state = RunState()
+def state_of(*events: Event) -> RunStatus:
+    state = RunStatus()
     for event in events:
         state.take(event)
     return state
 
 
-def steps(state: RunState) -> list[tuple[str, str]]:
+def steps(state: RunStatus) -> list[tuple[str, str]]:
     return [(each.target, each.step) for each in state.running(BEGIN + 23)]
 
 
-def test_only_what_is_to_be_made_is_counted() -> None:
+def test_heading_and_progress_count_what_is_to_be_built() -> None:
     state = state_of(*PLAN)
-    assert (state.total, state.images, state.done, state.reused) == (7, 3, 0, 1)
+    assert (state.heading(), state.progress(BEGIN)[0]) == ("baking 3 images and 4 nodes", "0/7")
+    assert state_of(step(1, "custom")).progress(BEGIN) == []
 
 
-def test_counts_after_a_failure_and_a_retry() -> None:
+def test_progress_after_a_failure_and_a_retry() -> None:
     state = state_of(*FIRST_HALF, *SECOND_HALF)
-    assert (state.done, state.failed, state.blocked, state.retries) == (5, 1, 1, 1)
+    assert state.progress(BEGIN + 23) == ["5/7", "1 failed, 1 blocked", "1 retry"]
     assert state.running(BEGIN + 23) == ()
-
-
-def test_failure_blocks_what_needs_it_directly_or_not_before_anybody_says_so() -> None:
-    plan = (node("a", "a"), node("b", "b", "a"), image("c", "b"), image("d"))
-    assert state_of(*plan).needing("a") == ("b", "c")
-    state = state_of(*plan, failed(1, "a", 1, HEADER_MISSING))
-    assert state.blocked == 2
-    state.take(blocked(1, "c", "a"))
-    assert state.blocked == 2
-
-
-def test_interrupted_target_has_not_failed() -> None:
-    state = state_of(*FIRST_HALF, *INTERRUPTED)
-    assert (state.failed, state.blocked, state.ended) == (0, 0, True)
 
 
 def test_target_shows_a_run_before_other_steps_and_of_runs_the_last() -> None:
@@ -77,7 +61,7 @@ def test_target_shows_a_run_before_other_steps_and_of_runs_the_last() -> None:
     assert state.running(BEGIN + 23) == (Running(target="a", title="a", step="one", since=BEGIN + 1),)
 
 
-def test_step_that_two_targets_share_is_shown_with_the_one_that_was_told() -> None:
+def test_step_that_two_targets_share_is_shown_with_the_one_that_reported_it() -> None:
     began = step(1, "a", "RUN make")
     state = state_of(node("a", "a"), node("b", "b"), start(0, "a"), start(0, "b"), began)
     assert steps(state) == [("a", "make"), ("b", "")]
@@ -92,7 +76,7 @@ def test_steps_of_a_target_end_with_it_though_nobody_said_so() -> None:
     assert [each.step for each in state.running(BEGIN + 30)] == [""]
 
 
-def test_what_waits_to_be_tried_again_comes_last_until_its_time_has_come() -> None:
+def test_what_waits_for_a_retry_comes_last_until_its_time_has_come() -> None:
     state = state_of(node("git", "git"), node("b", "b"), start(0, "git"), RETRY, start(23, "b"))
     assert [(each.target, each.again) for each in state.running(BEGIN + 25)] == [("b", None), ("git", BEGIN + 26)]
     assert [(each.target, each.since, each.again) for each in state.running(BEGIN + 26)] == [
@@ -107,40 +91,20 @@ def test_what_is_at_work_again_waits_no_more(event: Event) -> None:
     assert [(each.since, each.again) for each in state.running(BEGIN + 24)] == [(BEGIN + 24, None)]
 
 
-def test_call_to_a_registry_that_is_tried_again_is_no_target_at_work() -> None:
+def test_retried_call_to_a_registry_is_no_target_at_work() -> None:
     state = state_of(node("a", "a"), Retried(at=BEGIN, target="registry", attempt=2, of=5, wait=4, why="503"))
     assert [each.title for each in state.running(BEGIN + 3)] == ["registry"]
     assert state.running(BEGIN + 4) == ()
-    assert state.retries == 1
+    assert state.progress(BEGIN + 4) == ["0/1", "1 retry"]
 
 
 def test_step_of_a_target_that_nobody_planned_or_started_is_shown() -> None:
     state = state_of(step(1, "custom"))
     assert steps(state) == [("custom", "make -j2 && make install")]
-    assert state.total == 0
+    assert state.progress(BEGIN) == []
 
 
-def test_target_that_was_damaged_is_planned_again_and_counted_once() -> None:
-    state = state_of(node("a", "a"), image("i", "a"), start(0, "a"), made(5, "a", 5), made(6, "i", 1))
-    assert (state.done, state.total) == (2, 2)
-    for event in (node("a", "a"), image("i", "a")):
-        state.take(event)
-    assert (state.done, state.total, state.title("a")) == (0, 2, "a")
-    state.take(failed(9, "a", 2, HEADER_MISSING))
-    assert (state.failed, state.blocked) == (1, 1)
-    state.take(node("a", "a"))
-    assert state.failed == 0
-
-
-def test_target_at_work_when_the_run_was_stopped_is_known_though_its_end_says_nothing_of_it() -> None:
-    ended = TargetEnded(at=BEGIN + 25, target="a", outcome=NOT_REACHED)
-    state = state_of(node("a", "a"), start(2, "a"), ended)
-    assert state.stopped_after(ended) == 23
-    assert state_of(node("a", "a"), ended).stopped_after(ended) is None
-    assert state_of(node("a", "a"), start(2, "a")).stopped_after(made(5, "a", 3)) is None
-
-
-def test_targets_of_one_title_are_told_apart_by_their_names() -> None:
+def test_targets_of_one_title_are_distinguished_by_their_names() -> None:
     plan = (
         node("git-on-os-22-cpu", "git on os 22"),
         node("git-on-os-22-gpu-cuda-12", "git on os 22"),
@@ -176,7 +140,7 @@ def test_time_left_shrinks_while_a_target_runs_and_never_below_nothing() -> None
     assert state.left(BEGIN + 500) is None
 
 
-def test_time_left_of_what_waits_begins_when_it_is_tried_again() -> None:
+def test_time_left_of_what_waits_begins_with_its_retry() -> None:
     assert state_of(node("git", "git", seconds=60), start(0, "git"), RETRY).left(BEGIN + 24) == Left(
         seconds=62, whole=True
     )

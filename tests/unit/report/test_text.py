@@ -14,13 +14,18 @@ from buildsys.report.text import (
     cut,
     cut_middle,
     cut_start,
-    failure_words,
+    distinct_parts,
+    failure_lines,
+    failure_output,
+    failure_place,
+    format_difference,
     format_duration,
     format_remaining,
+    format_seconds,
+    format_share,
     format_size,
     marks_for,
     step_words,
-    told_apart,
 )
 
 
@@ -92,7 +97,7 @@ def test_time_left_is_a_lower_bound_where_some_targets_are_not_known() -> None:
         ("exporting cache to registry", StepKind.CACHE_EXPORT, "writing the cache"),
     ],
 )
-def test_step_is_told_by_what_it_does(name: str, kind: str, words: str) -> None:
+def test_step_is_named_by_what_it_does(name: str, kind: str, words: str) -> None:
     assert step_words(name, kind) == words
 
 
@@ -107,11 +112,11 @@ def test_long_text_keeps_its_beginning_and_a_title_both_ends() -> None:
     assert [cut_middle("abcdef", width, "...") for width in (6, 4, 2, 0)] == ["abcdef", "a...", "..", ""]
 
 
-def test_names_are_told_apart_by_the_words_that_not_all_begin_or_end_with() -> None:
-    assert told_apart(["a-on-b-os-13", "a-on-c-d-os-13"]) == {"a-on-b-os-13": "b", "a-on-c-d-os-13": "c-d"}
-    assert told_apart(["a-b", "a-x-b", "a-a-b"]) == {"a-b": "", "a-x-b": "x", "a-a-b": "a"}
-    assert told_apart(["a"]) == {"a": ""}
-    assert told_apart([]) == {}
+def test_names_are_distinguished_by_the_words_that_not_all_begin_or_end_with() -> None:
+    assert distinct_parts(["a-on-b-os-13", "a-on-c-d-os-13"]) == {"a-on-b-os-13": "b", "a-on-c-d-os-13": "c-d"}
+    assert distinct_parts(["a-b", "a-x-b", "a-a-b"]) == {"a-b": "", "a-x-b": "x", "a-a-b": "a"}
+    assert distinct_parts(["a"]) == {"a": ""}
+    assert distinct_parts([]) == {}
 
 
 def test_error_keeps_its_end() -> None:
@@ -136,28 +141,53 @@ def ended(failure: Failure | None, file: str = "") -> TargetEnded:
     return TargetEnded(at=0, target="t", outcome=FAILED, failure=failure, file=file)
 
 
-def test_failed_command_is_told_by_its_place_and_its_last_words() -> None:
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0.0 s"), (9.94, "9.9 s"), (9.96, "0:10"), (59.6, "1:00"), (221, "3:41"), (3599.7, "1:00:00")],
+)
+def test_seconds_are_written_as_people_read_them(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text
+
+
+def test_a_small_share_or_difference_never_reads_as_none() -> None:
+    assert [format_share(part, 1000) for part in (0, 1, 710, 999, 1000)] == ["0 %", "< 1 %", "71 %", "> 99 %", "100 %"]
+    assert format_share(1, 0) == "0 %"
+    assert [format_difference(each) for each in (0.01, 3.1, -80)] == ["±0.0 s", "+3.1 s", "−1:20"]
+
+
+def test_failed_command_is_shown_with_its_last_lines_and_exit_code() -> None:
     words = ("one", "two", "", "three", "\x1b[1mfour\x1b[0m")
-    failure = Failure(kind=FailureKind.COMMAND, message="m", file="Dockerfile", line=3, last_words=words)
-    assert failure_words(ended(failure, "layers/l/Dockerfile")) == ("layers/l/Dockerfile:3", "two", "three", "four")
-    assert failure_words(ended(failure))[0] == "Dockerfile:3"
+    failure = Failure(kind=FailureKind.COMMAND, message="m", command="make\nall", status=2, last_words=words)
+    assert failure_output(failure, most=3) == ("two", "three", "four")
+    assert failure_lines(failure, most=3) == ("$ make all", "two", "three", "four", "exit code 2")
 
 
-def test_other_failure_is_told_by_its_message() -> None:
+def test_place_of_a_failure_is_the_projects_file_or_that_of_buildkit() -> None:
+    failure = Failure(kind=FailureKind.COMMAND, message="m", file="Dockerfile", line=3)
+    assert failure_place(ended(failure, "layers/l/Dockerfile")) == "layers/l/Dockerfile:3"
+    assert failure_place(ended(failure)) == "Dockerfile:3"
+    assert (
+        failure_place(ended(Failure(kind=FailureKind.PUSH, message="m"), "layers/l/Dockerfile"))
+        == "layers/l/Dockerfile"
+    )
+    assert failure_place(ended(None)) == ""
+
+
+def test_other_failure_is_shown_by_its_message() -> None:
     failure = Failure(kind=FailureKind.PUSH, message="failed to push\n\n  denied\nc\nd", last_words=("not these",))
-    assert failure_words(ended(failure)) == ("failed to push", "denied", "c")
-    assert failure_words(ended(None)) == ()
+    assert failure_output(failure, most=3) == failure_lines(failure, most=3) == ("failed to push", "denied", "c")
 
 
-def test_command_that_said_nothing_is_told_by_the_message() -> None:
+def test_command_without_output_is_shown_by_the_message() -> None:
     failure = Failure(kind=FailureKind.COMMAND, message="exit code: 3", last_words=("", " "))
-    assert failure_words(ended(failure)) == ("exit code: 3",)
+    assert failure_output(failure, most=3) == ("exit code: 3",)
 
 
-def test_wrong_checksum_is_told_with_both() -> None:
+def test_wrong_checksum_is_shown_with_both() -> None:
     checksum = Checksum(url="https://example.com/a", expected="sha256:1", found="sha256:2")
-    assert failure_words(ended(Failure(kind=FailureKind.CHECKSUM, message="m", checksum=checksum))) == (
-        "the checksum of https://example.com/a is not what was declared",
+    failure = Failure(kind=FailureKind.CHECKSUM, message="m", checksum=checksum)
+    assert failure_lines(failure) == (
+        "https://example.com/a does not have the declared checksum",
         "expected sha256:1",
         "found    sha256:2",
     )

@@ -11,9 +11,9 @@ import pytest
 
 from buildsys.bake.assembly import assembly
 from buildsys.config.model import Healthcheck
-from buildsys.plan.plan import StackTarget
 from buildsys.report.documents import list_document
 from buildsys.resolve.image import ImageConfig
+from buildsys.resolve.node import ImageTarget
 from buildsys.run.compose import Part, compose
 from tests.unit.keyed import keyed
 from tests.unit.trees import FAST, diagnostics, planned, stack, tree
@@ -21,7 +21,7 @@ from tests.unit.trees import FAST, diagnostics, planned, stack, tree
 LATE = FAST.replace("/opt/fast", "/opt/late") + "order: 5\n"
 
 
-def target(fast: str = "", late: str = "", system: str = "") -> StackTarget:
+def target(fast: str = "", late: str = "", system: str = "") -> ImageTarget:
     """Return a stack of `system`, `fast` and `late`, whose layer.yaml say these lines besides."""
     files = tree(
         "stacks:\n  one: {layers: [system, fast, late]}\n",

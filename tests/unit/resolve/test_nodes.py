@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from buildsys.errors import InvalidInput
 from tests.unit.trees import FAST, diagnostics, planned, stack, tree
 
 COMM = FAST.replace("/opt/fast", "/opt/comm") + "after: [fast]\n"
@@ -34,7 +37,7 @@ def test_needs_come_before_what_needs_them() -> None:
         "comm-1_0-tools-1-with-fast-1_0",
     ]
     assert made.nodes[-1].below == ("tools-1", "fast-1_0-tools-1")
-    assert stack(made, "a").noded.needs == ("system-1", "fast-1_0-tools-1", "comm-1_0-tools-1-with-fast-1_0")
+    assert stack(made, "a").below == ("system-1", "fast-1_0-tools-1", "comm-1_0-tools-1-with-fast-1_0")
 
 
 def test_artifact_differs_by_what_it_was_made_with() -> None:
@@ -165,3 +168,27 @@ def test_hash_of_a_node_is_not_taken_for_that_of_the_one_beside_it() -> None:
     comm = [name for name in names(files) if name.startswith("comm")]
     assert len(comm) == 2
     assert all(name.startswith("comm-tools-1-with-fast-") for name in comm)
+
+
+def test_installer_of_another_stack_does_not_change_a_name() -> None:
+    pack = (
+        "description: packages\nkind: system\nlicence: free\nrequires: [os]\npackages: [{names: [git]}]\n"
+        "parameters: {extra: {description: something, default: a}}\nenvironment: {set: {NOTE: '{extra}'}}\n"
+    )
+    other = "stacks:\n  two: {layers: [system, pack: {extra: b}]}\n"
+    both = "stacks:\n  one: {layers: [zystem, pack: {extra: b}]}\n  two: {layers: [system, pack: {extra: b}]}\n"
+    system = tree()["layers/system/layer.yaml"].replace("linux-", "zinux-")
+    files = {"layers/zystem/Dockerfile": "FROM base\nARG PACKAGES\nARG EXTRA=x\nRUN install $PACKAGES $EXTRA\n"}
+    alone = planned(tree(other, pack=pack, zystem=system) | files)
+    beside = planned(tree(both, pack=pack, zystem=system) | files)
+    assert stack(alone, "two").base == stack(beside, "two").base
+
+
+def test_conflicts_of_variables_are_reported_with_the_errors_of_other_stacks() -> None:
+    late = FAST.replace("prepend: {PATH: /opt/fast/bin}", "set: {LANG: de}")
+    stacks = "stacks:\n  one: {layers: [system, fast]}\n  two: {layers: [system, system]}\n"
+    with pytest.raises(InvalidInput) as error:
+        planned(tree(stacks, fast=late))
+    messages = [each.message for each in error.value.diagnostics()]
+    assert "stack `two` lists layer `system` twice" in messages
+    assert any("set `LANG` to `C.UTF-8` and `de`" in message for message in messages)

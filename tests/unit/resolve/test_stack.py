@@ -15,7 +15,7 @@ def artifact(prefix: str, more: str = "") -> str:
 
 def test_required_layer_is_added_with_its_defaults_and_the_reason() -> None:
     files = tree("stacks:\n  one: {layers: [system, comm]}\n", comm=artifact("/opt/comm").replace("[os]", "[os, fast]"))
-    found = {each.name: each for each in stack(planned(files)).noded.layered.instances}
+    found = {each.name: each for each in stack(planned(files)).layers}
     assert {name: each.why for name, each in found.items()} == {
         "system": "named by the stack",
         "fast": "required by `comm`",
@@ -55,8 +55,8 @@ def test_value_is_that_of_the_stack_else_of_the_source_else_the_default() -> Non
         comm=taking.replace("/opt/fast", "/opt/comm"),
     )
     made = planned(files)
-    comm = {name: stack(made, name).noded.layered.instance("comm") for name in "abc"}
-    assert {name: (each.parameters["version"], each.origins["version"]) for name, each in comm.items() if each} == {
+    comm = {name: next(each for each in stack(made, name).layers if each.name == "comm") for name in "abc"}
+    assert {name: (each.parameters["version"], each.origins["version"]) for name, each in comm.items()} == {
         "a": ("9", "stack"),
         "b": ("3", "fast.version"),
         "c": ("7", "default"),
@@ -70,7 +70,7 @@ def test_parameter_without_any_value_is_told_with_where_it_would_come_from() -> 
         (
             "stacks.yaml:2:26",
             "layer `fast` needs a value for `version`",
-            "it would be taken from `gpu.version`, which is not there",
+            "it would be taken from `gpu.version`, which is missing",
         )
     ]
 
@@ -85,7 +85,7 @@ def test_parameters_that_take_from_each_other_are_told_as_a_loop() -> None:
 
 def test_one_layer_twice_is_told_at_the_second() -> None:
     assert diagnostics(tree("stacks:\n  one: {layers: [system, fast, fast: 2]}\n")) == [
-        ("stacks.yaml:2:32", "the layer `fast` stands twice in `one`", None)
+        ("stacks.yaml:2:32", "stack `one` lists layer `fast` twice", None)
     ]
 
 
@@ -133,7 +133,7 @@ def test_choice_that_another_layer_makes_counts_in_every_order_of_the_list() -> 
 def test_system_layer_cannot_stand_on_an_artifact() -> None:
     files = tree("stacks:\n  one: {layers: [system, late]}\n", late=SYSTEM_LAYER.replace("[os]", "[os, fast]"))
     assert [message for _, message, _ in diagnostics(files)] == [
-        "the system layer `late` cannot stand on the artifact `fast`"
+        "the system layer `late` cannot be built on the artifact `fast`"
     ]
 
 

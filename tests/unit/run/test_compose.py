@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from buildsys.oci.reference import OCI_MANIFEST, Descriptor, digest_of
-from buildsys.resolve.environment import Variable
+from buildsys.resolve.image import Variable
 from buildsys.run.compose import CONFIG_TYPE, Composed, Part, compose, value_of
 from tests.unit.trees import FAST, planned, stack, tree
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -13,29 +14,26 @@ import pytest
 from buildsys.buildkit.failure import Checksum, Failure, FailureKind
 from buildsys.events.events import (
     FAILED,
-    MADE,
     Event,
     ImageLayer,
     Noted,
     RunBegan,
     RunEnded,
-    StepEnded,
     TargetEnded,
     line_of,
     read_lines,
 )
-from buildsys.report.html.figures import busy, changes, critical_path, sizes, slowest_steps
-from buildsys.report.html.layout import layered
-from buildsys.report.html.markup import Markup, element, escaped, more_text, script_data, seconds_text, share_text
-from buildsys.report.html.page import page
-from buildsys.report.html.run import run_of
+from buildsys.events.model import Target, run_model
+from buildsys.report.html.diagram import layered
+from buildsys.report.html.figures import busy, changes, critical_path, image_sizes, slowest_steps
+from buildsys.report.html.page import page as draw
 from tests.unit.report_runs import BEGAN, Story, before, blob, eventful, many, of
 
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&<!--\x00\u202e\ud800"
 
 
 class Reader(HTMLParser):
-    """Reads a page as a browser would, and notes what it is made of; an element that is not closed is a mistake."""
+    """Reads a page as a browser would, and notes its elements; one that is not closed fails."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,11 +68,11 @@ def read(text: str) -> Reader:
 
 
 def data(text: str) -> dict[str, dict[str, object]]:
-    """What the page's script is given."""
+    """What the page's script reads."""
     found = re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.S)
     assert found
-    told: dict[str, dict[str, object]] = json.loads(found[1])
-    return told
+    value: dict[str, dict[str, object]] = json.loads(found[1])
+    return value
 
 
 def plain(text: str) -> str:
@@ -83,64 +81,16 @@ def plain(text: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", without).split())
 
 
-def test_attempts_end_where_the_retry_was_told_and_the_wait_is_none_of_them() -> None:
-    target = next(each for each in run_of(eventful()).targets if each.name == "debian-os-12")
-    spans = [(each.number, each.started - BEGAN, each.ended - BEGAN, each.why) for each in target.attempts]
-    assert spans == [(1, 1.0, 6.0, "registry said 503"), (2, 10.0, 35.0, "")]
-    assert target.seconds == 34.0
+def page(events: Sequence[Event], earlier: Sequence[Event] = ()) -> str:
+    return draw(run_model(events), run_model(earlier) if earlier else None)
 
 
-@pytest.mark.parametrize("attempt", [1, 2])
-def test_a_retry_ends_the_attempt_before_it_whichever_of_the_two_it_counts(attempt: int) -> None:
-    story = Story()
-    story.began()
-    story.started("a", 1)
-    story.retried("a", 3, attempt, 2, "503")
-    story.started("a", 5, 2)
-    story.ended("a", 9)
-    (target,) = run_of(story.events()).targets
-    assert [(each.started - BEGAN, each.ended - BEGAN, each.why) for each in target.attempts] == [
-        (1, 3, "503"),
-        (5, 9, ""),
-    ]
-
-
-def test_what_had_begun_in_a_run_that_was_cut_off_is_unfinished_and_the_rest_not_reached() -> None:
-    run = run_of([event for event in eventful() if event.at <= BEGAN + 40])
-    outcomes = {target.name: target.outcome for target in run.targets}
-    assert outcomes["git-debian-12"] == outcomes["cuda-12_4"] == "unfinished"
-    assert outcomes["openmpi-4_1_4"] == outcomes["gpu-mpi"] == "not reached"
-    assert outcomes["debian-os-12"] == MADE
-    cuda = next(each for each in run.targets if each.name == "cuda-12_4")
-    assert cuda.steps[-1].open
-    assert cuda.steps[-1].completed == run.end == cuda.attempts[-1].ended
-
-
-def test_a_step_that_begins_for_one_target_and_ends_for_another_has_ended() -> None:
-    story = Story()
-    story.began()
-    for target in ("a", "b"):
-        story.started(target, 1)
-    story.step("a", "[1/2] FROM base", "source", 2, 4)
-    events = [replace(each, target="b") if isinstance(each, StepEnded) else each for each in story.events()]
-    steps = {target.name: [step.open for step in target.steps] for target in run_of(events).targets}
-    assert steps == {"a": [], "b": [False]}
-
-
-def test_a_target_ended_when_its_own_work_did_though_that_is_told_with_others() -> None:
-    story = Story()
-    story.began()
-    story.started("a", 1)
-    story.step("a", "[1/2] FROM base", "source", 2, 4)
-    story.ended("a", 30, seconds=10.0)
-    story.started("b", 1)
-    story.ended("b", 30, seconds=0.0)
-    ended = {target.name: target.attempts[-1].ended - BEGAN for target in run_of(story.events()).targets}
-    assert ended == {"a": 11, "b": 30}
+def targets(events: Iterable[Event]) -> list[Target]:
+    return list(run_model(events).targets.values())
 
 
 def test_idle_stretches_and_busy_ones_together_are_the_run() -> None:
-    stretches = busy(run_of(of(("a", (), 10, 30), ("b", (), 20, 40), ("c", (), 60, 90))))
+    stretches = busy(run_model(of(("a", (), 10, 30), ("b", (), 20, 40), ("c", (), 60, 90))))
     assert [(each.start, each.end, each.targets) for each in stretches] == [
         (0, 10, 0),
         (10, 20, 1),
@@ -153,12 +103,12 @@ def test_idle_stretches_and_busy_ones_together_are_the_run() -> None:
 
 
 def test_one_target_after_the_other_leaves_no_gap() -> None:
-    stretches = busy(run_of(of(("a", (), 0, 50), ("b", (), 50, 100))))
+    stretches = busy(run_model(of(("a", (), 0, 50), ("b", (), 50, 100))))
     assert [(each.start, each.end, each.targets) for each in stretches] == [(0, 100, 1)]
 
 
 def test_the_critical_path_is_the_longest_chain_of_needs_not_the_last_to_end() -> None:
-    run = run_of(
+    run = targets(
         of(
             ("slow", (), 0, 50),
             ("quick", (), 0, 10),
@@ -167,13 +117,13 @@ def test_the_critical_path_is_the_longest_chain_of_needs_not_the_last_to_end() -
             ("idle", ("on-slow",), 0, 0),
         )
     )
-    assert [target.name for target in critical_path(run.targets)] == ["slow", "on-slow"]
-    assert critical_path(run_of(of(("a", (), 0, 0))).targets) == ()
+    assert [target.name for target in critical_path(run)] == ["slow", "on-slow"]
+    assert critical_path(targets(of(("a", (), 0, 0)))) == ()
     assert critical_path(()) == ()
 
 
 def test_blobs_are_counted_once_for_all_images_and_once_for_each() -> None:
-    found = sizes(run_of(eventful()).targets)
+    found = image_sizes(targets(eventful()))
     assert (found.once, found.apart) == (900_000_000, 229_000_000 + 260_000_000 + 900_000_000)
     by_layer = {each.layer: (each.blobs, each.images, each.once, each.apart) for each in found.layers}
     assert by_layer["openmpi"] == (1, 2, 31_000_000, 62_000_000)
@@ -191,37 +141,37 @@ def test_a_blob_that_an_image_holds_twice_is_one_and_a_silent_image_is_counted_a
     story.ended("twice", 1, layers=(blob("git", 10), blob("git", 10)))
     story.ended("silent", 1)
     story.ended("failed", 1, FAILED)
-    found = sizes(run_of(story.events()).targets)
+    found = image_sizes(targets(story.events()))
     assert (found.once, found.apart, found.silent) == (10, 10, 1)
 
 
-def test_an_image_of_which_only_the_size_is_known_is_told_with_that() -> None:
+def test_an_image_of_which_only_the_size_is_known_is_listed_with_it() -> None:
     story = Story()
     story.began()
     story.planned("image")
     story.ended("image", 1, size=5_000_000)
-    found = sizes(run_of(story.events()).targets)
+    found = image_sizes(targets(story.events()))
     assert [(each.size, each.own) for each in found.images] == [(5_000_000, None)]
     assert (found.once, found.apart) == (0, 0)
     assert "5 MB not known" in plain(page(story.events()))
 
 
 def test_slowest_steps_come_first_and_cached_ones_never() -> None:
-    steps = slowest_steps(run_of(eventful()), 3)
+    steps = slowest_steps(targets(eventful()), 3)
     assert [(step.target, step.kind) for step in steps] == [
         ("openmpi-4_1_4", "run"),
         ("cuda-12_4", "run"),
         ("debian-os-12", "run"),
     ]
-    assert not any(step.cached for step in slowest_steps(run_of(eventful()), 1000))
+    assert not any(step.cached for step in slowest_steps(targets(eventful()), 1000))
 
 
-def test_the_comparison_tells_what_ended_otherwise_first_and_leaves_out_small_differences() -> None:
-    found = changes(run_of(eventful()), run_of(before()))
+def test_the_comparison_has_other_outcomes_first_and_leaves_out_small_differences() -> None:
+    found = changes(run_model(eventful()), run_model(before()))
     assert [each.name for each in found] == ["gpu-rdma", "rdma", "ucx-1_9_0", "openmpi-4_1_4"]
     assert found[-1].more == pytest.approx(51.0)
-    earlier = run_of(of(("same", (), 0, 50), ("slower", (), 0, 50), ("short", (), 0, 0.5), ("gone", (), 0, 1)))
-    later = run_of(of(("same", (), 0, 54), ("slower", (), 0, 56), ("short", (), 0, 1.4), ("came", (), 0, 1)))
+    earlier = run_model(of(("same", (), 0, 50), ("slower", (), 0, 50), ("short", (), 0, 0.5), ("gone", (), 0, 1)))
+    later = run_model(of(("same", (), 0, 54), ("slower", (), 0, 56), ("short", (), 0, 1.4), ("came", (), 0, 1)))
     assert [each.name for each in changes(later, earlier)] == ["came", "gone", "slower"]
 
 
@@ -233,7 +183,7 @@ def test_a_target_stands_right_of_all_that_it_needs() -> None:
 
 def test_places_are_distinct_and_no_column_is_taller_than_the_picture() -> None:
     events = many(340)
-    plan = layered({each.name: each.plan.needs for each in run_of(events).targets})
+    plan = layered({each.name: each.plan.needs for each in targets(events)})
     assert len(set(plan.positions.values())) == len(plan.positions) == 400
     assert plan.rows <= 25
     assert max(location[1] for location in plan.positions.values()) <= plan.rows - 1
@@ -248,28 +198,6 @@ def test_rows_are_ordered_so_that_straight_lines_do_not_cross() -> None:
 def test_a_need_that_is_unknown_or_in_a_circle_draws_no_line_and_breaks_nothing() -> None:
     assert layered({"a": ["b", "nowhere"], "b": ["a"]}).positions == {"a": (0, 0.0), "b": (1, 0.0)}
     assert layered({}).columns == 0
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0.0 s"), (9.94, "9.9 s"), (9.96, "0:10"), (59.6, "1:00"), (221, "3:41"), (3599.7, "1:00:00")],
-)
-def test_seconds_are_written_as_people_read_them(seconds: float, text: str) -> None:
-    assert seconds_text(seconds) == text
-
-
-def test_shares_and_differences_never_say_nothing_of_something() -> None:
-    assert [share_text(part, 1000) for part in (0, 1, 710, 999, 1000)] == ["0 %", "< 1 %", "71 %", "> 99 %", "100 %"]
-    assert share_text(1, 0) == "0 %"
-    assert [more_text(each) for each in (0.01, 3.1, -80)] == ["±0.0 s", "+3.1 s", "−1:20"]
-
-
-def test_text_is_escaped_unless_it_is_markup() -> None:
-    assert escaped("<b>") == "&lt;b&gt;"
-    assert element("b", Markup("<i>"), "<i>") == "<b><i>&lt;i&gt;</b>"
-    assert element("a", title='"><script>') == '<a title="&quot;&gt;&lt;script&gt;"></a>'
-    assert "<" not in script_data({"a": "</script><!--"})
-    assert json.loads(script_data({"a": "</script>&"})) == {"a": "</script>&"}
 
 
 def nasty() -> list[Event]:
@@ -299,7 +227,7 @@ def nasty() -> list[Event]:
     return [*story.events(), Noted(at=BEGAN + 13, about=NASTY, text=NASTY)]
 
 
-def test_nothing_that_a_build_says_becomes_part_of_the_page() -> None:
+def test_no_text_of_a_build_becomes_part_of_the_page() -> None:
     text = page(nasty(), nasty())
     text.encode("utf-8")
     reader = read(text)
@@ -331,12 +259,12 @@ def test_links_lead_to_parts_of_the_page_and_no_identity_is_given_twice() -> Non
     assert {value[1:] for value in reader.values("href")} <= set(identities)
 
 
-def test_the_page_says_in_words_what_failed_and_how_to_do_it_again() -> None:
+def test_the_page_says_in_words_what_failed_and_how_to_reproduce_it() -> None:
     words = plain(page(eventful(), before()))
     assert "1 of 12 targets failed" in words
     assert "configure: error: rdma/rdma_cma.h not found" in words
     assert "layers/ucx/Dockerfile:14" in words
-    assert "alone buildsys bake ucx-1_9_0" in words
+    assert "rerun buildsys bake ucx-1_9_0" in words
     assert "blocks openmpi4.1.4-rdma-debian12 openmpi4.1.4-cuda12.4-rdma" in words
     assert "ml/cache:debian12 does not exist: a cold build" in words
     assert "Nothing ran for 10.0 s of 185.0 s (5 %)" in words
@@ -347,16 +275,16 @@ def test_the_page_says_in_words_what_failed_and_how_to_do_it_again() -> None:
 
 def test_each_target_is_in_the_details_the_graph_and_the_table_of_all() -> None:
     text = page(eventful())
-    told = data(text)
-    assert len(told) == 12
+    details = data(text)
+    assert len(details) == 12
     boxes = re.findall(r'<g class="box [^"]*" transform="[^"]*" data-target="([^"]*)"', text)
-    assert sorted(boxes) == sorted(told)
-    ucx = told["ucx-1_9_0"]
+    assert sorted(boxes) == sorted(details)
+    ucx = details["ucx-1_9_0"]
     assert ucx["needs"] == ["toolchain-12"]
     assert ucx["users"] == ["rdma", "gpu-rdma"]
     assert ucx["failure"]["place"] == "layers/ucx/Dockerfile:14"  # type: ignore[index]
-    assert told["debian-os-12"]["attempts"] == [
-        ["1", "5.0 s", "registry said 503; again in 4.0 s"],
+    assert details["debian-os-12"]["attempts"] == [
+        ["1", "5.0 s", "registry said 503; retried after 4.0 s"],
         ["2", "0:25", ""],
     ]
 
@@ -368,11 +296,11 @@ def ends(events: list[Event], **facts: object) -> list[Event]:
 @pytest.mark.parametrize(
     ("events", "headline"),
     [
-        ([], "Nothing is known of this run"),
+        ([], "No events of this run"),
         (of(("a", (), 1, 5)), "All done"),
         (of(("a", (), 0, 0)), "Nothing to do"),
         (of(), "Nothing to do"),
-        (eventful(ended=False), "Did not come to its end; 1 of 12 targets failed"),
+        (eventful(ended=False), "Did not finish; 1 of 12 targets failed"),
         (ends(of(("a", (), 1, 5)), signal=2, exit_code=130), "Stopped by Ctrl-C"),
         (ends(of(("a", (), 1, 5)), signal=15, exit_code=143), "Stopped by SIGTERM"),
         (ends(of(("a", (), 1, 5)), exit_code=5), "Ended with exit code 5"),
@@ -393,7 +321,7 @@ def test_a_run_may_be_cut_off_anywhere_and_still_makes_a_page(number: int) -> No
 
 def test_events_without_their_plan_or_beginning_still_make_a_page() -> None:
     events = [event for event in eventful() if isinstance(event, TargetEnded)]
-    assert "<h1>Did not come to its end; 1 of 12 targets failed</h1>" in page(events)
+    assert "<h1>Did not finish; 1 of 12 targets failed</h1>" in page(events)
     read(page([RunBegan(at=BEGAN, command="buildsys bake")]))
     read(page(eventful(), [RunBegan(at=BEGAN - 9, command="buildsys bake")]))
 
@@ -415,7 +343,7 @@ def test_the_same_events_give_the_same_bytes() -> None:
     assert page(eventful(), before()) == page(eventful(), before())
 
 
-def test_the_work_of_making_a_page_grows_with_the_targets_and_not_with_their_square() -> None:
+def test_the_work_of_writing_a_page_grows_with_the_targets_and_not_with_their_square() -> None:
     def calls(images: int) -> int:
         events = many(images, 40)
         number = 0

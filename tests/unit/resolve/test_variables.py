@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from buildsys.bake.assembly import environment_value
 from buildsys.config.model import Environment, When
-from buildsys.resolve.environment import Variable, merge
+from buildsys.resolve.image import Variable, merge
 
 
 def merged(*environments: tuple[str, Environment]) -> dict[str, Variable]:

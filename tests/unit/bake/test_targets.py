@@ -1,11 +1,21 @@
-"""The bake file of one run: what is built and nothing else, on what exists by its digest."""
+"""The definition of one run: what is built and nothing else, on what exists by its digest."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 
-from buildsys.bake.runtime import Publication, linked_nodes, render_bake, render_flat
+from buildsys.bake.hcl import evaluate
+from buildsys.bake.targets import (
+    Publication,
+    base_images_definition,
+    defaults,
+    flat_definition,
+    linked_nodes,
+    plan_definition,
+    run_definition,
+)
 from buildsys.plan.actions import BUILD, decide
 from tests.properties.bake_text import blocks
 from tests.unit.keyed import keyed
@@ -37,7 +47,7 @@ def rendered(existing: Collection[str], inputs: str = "{}") -> str:
         )
         for name in wanted
     }
-    return render_bake(PLAN, wanted, references, published, {})
+    return run_definition(PLAN, wanted, references, publications=published).to_hcl()
 
 
 def targets(existing: Collection[str]) -> dict[str, str]:
@@ -101,14 +111,15 @@ def test_bake_of_one_target_brings_what_it_links_to_and_no_more() -> None:
     assert linked_nodes(PLAN, [WITH], {}) == (TOOLS, FAST_NODE)
     assert linked_nodes(PLAN, [WITH], {FAST_NODE: "r"}) == (TOOLS,)
     assert linked_nodes(PLAN, ["two"], {}) == ("system-1", TOOLS, ALONE)
-    found = blocks(render_bake(PLAN, [WITH], {}, {}, {}), "target")
+    found = blocks(run_definition(PLAN, [WITH], {}).to_hcl(), "target")
     assert list(found) == ["mirrors", TOOLS, FAST_NODE, WITH]
     assert all('["type=cacheonly"]' in body for body in found.values())
 
 
 def test_stack_that_is_not_published_has_its_names_and_labels() -> None:
     body = blocks(
-        render_bake(PLAN, ["two"], {ALONE: "r@sha256:1", "system-1": "s"}, {}, {"two": {"k": "v"}}), "target"
+        run_definition(PLAN, ["two"], {ALONE: "r@sha256:1", "system-1": "s"}, labels={"two": {"k": "v"}}).to_hcl(),
+        "target",
     )["two"]
     assert 'tags = ["${BUILDSYS_REGISTRY}/two:${BUILDSYS_TAG}"]' in " ".join(body.split())
     assert re.search(r'k += "v"', body)
@@ -116,5 +127,21 @@ def test_stack_that_is_not_published_has_its_names_and_labels() -> None:
 
 
 def test_flat_file_links_nowhere() -> None:
-    text = render_flat(PLAN, [node.name for node in PLAN.nodes], {})
+    text = flat_definition(PLAN, [node.name for node in PLAN.nodes], {}).to_hcl()
     assert text.count('"target:') == text.count('"target:mirrors"')
+
+
+def test_each_base_image_is_used_by_one_target_and_a_link_by_none() -> None:
+    found = base_images_definition(PLAN, [node.name for node in PLAN.nodes], {TOOLS: f"r@{DIGEST}"})
+    images = {evaluate(each.contexts["base"], defaults(PLAN)) for each in found.targets}
+    parents = {f"docker-image://{parent.reference}" for parent in PLAN.parents}
+    assert images == {*parents, f"docker-image://r@{DIGEST}"}
+    assert len(found.targets) == len(images)
+    assert len({each.name for each in found.targets}) == len(images)
+
+
+def test_bake_file_of_a_plan_is_the_run_file_of_all_its_targets_with_what_people_read() -> None:
+    whole, run = plan_definition(PLAN), run_definition(PLAN, list(PLAN.targets), {})
+    silent = [replace(each, comment="", description=None) for each in whole.targets[1:]]
+    assert [whole.targets[0], *silent] == [*run.targets]
+    assert (whole.variables, whole.functions) == (run.variables, run.functions)

@@ -1,0 +1,70 @@
+"""A plan as tables: the exact lines."""
+
+from __future__ import annotations
+
+import io
+
+from buildsys.report.console import Screen
+from buildsys.report.tables import show_list, show_plan, show_stack
+from tests.unit.trees import planned, tree
+
+STACKS = (
+    "families:\n  f:\n    description: a family\n    name: 'f{r}'\n    layers: [system: {release: '{r}'}, fast]\n"
+    "    matrix: [{r: 1, groups: [quick]}, {r: 2, deprecated: old}]\nstacks:\n  one: {layers: [system]}\n"
+)
+
+
+def test_plan_is_one_line_per_target_in_build_order_and_a_count() -> None:
+    stream = io.StringIO()
+    show_plan(planned(tree(STACKS)), state="Done.", screen=Screen(stream, {}))
+    assert stream.getvalue() == (
+        "  node   system 1             system-1\n"
+        "  node   system 2             system-2\n"
+        "  node   tools 1              tools-1\n"
+        "  node   tools 2              tools-2\n"
+        "  node   fast 1.0 on tools 1  fast-1_0-tools-1\n"
+        "  node   fast 1.0 on tools 2  fast-1_0-tools-2\n"
+        "  image  f1                   system-1 + fast\n"
+        "  image  f2                   system-2 + fast · deprecated\n"
+        "  image  one                  system-1\n"
+        "6 nodes, 3 images (1 deprecated). Done.\n"
+    )
+
+
+def test_list_is_by_family_with_groups_and_reasons() -> None:
+    stream = io.StringIO()
+    show_list(planned(tree(STACKS)), Screen(stream, {}))
+    assert stream.getvalue() == (
+        "f  a family\n"
+        "  f1  cpu quick\n"
+        "  f2  cpu        deprecated: old\n"
+        "single stacks\n"
+        "  one  cpu\n"
+        "groups: cpu (2), default (2), f (1), gpu (0), quick (1)\n"
+    )
+
+
+def test_stack_has_layers_values_places_and_environment() -> None:
+    stream = io.StringIO()
+    show_stack(planned(tree(STACKS)), "f2", Screen(stream, {}))
+    assert stream.getvalue() == (
+        "f2  a family\n"
+        "deprecated: old\n"
+        "parent    example.com/linux:2\n"
+        "          not pinned: `buildsys.lock` has no entry for it\n"
+        "groups    cpu f\n"
+        "platforms linux/amd64\n"
+        "declared  stacks.yaml:6:39\n"
+        "layers\n"
+        "  system  system, named by the stack\n"
+        "    a system\n"
+        "      release  2  from stack\n"
+        "  fast  artifact, named by the stack\n"
+        "    an artifact\n"
+        "      version  1.0  from default\n"
+        '      flags    ""   from default\n'
+        "      node fast-1_0-tools-2\n"
+        "environment\n"
+        "  LANG  C.UTF-8              from system\n"
+        "  PATH  /opt/fast/bin:$PATH  from fast\n"
+    )
