@@ -64,7 +64,7 @@ def test_own_dockerfile_uses_a_stack_as_base_and_its_context_counts(
         ("setup.py", "", "is no kind of environment that is known"),
     ],
 )
-def test_file_that_is_not_a_environment_is_refused(
+def test_file_that_is_not_an_environment_is_refused(
     tmp_path: Path, buildsys: Command, environment: dict[str, str], name: str, text: str, said: str
 ) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")

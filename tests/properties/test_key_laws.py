@@ -300,7 +300,7 @@ IMAGE_FIELDS: Mapping[str, Any] = {
     "entrypoint": ["tini"],
     "command": [],
     "healthcheck": {"command": ["check"], "interval": "5m", "retries": "2"},
-    "removed healthcheck": None,
+    "healthcheck removed": None,
 }
 
 
