@@ -3,7 +3,7 @@ PYTHON ?= python3
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 FAST = tests/unit tests/golden tests/properties tests/conformance tests/tools
 .DEFAULT_GOAL = help
-.PHONY: help check fix reference unit laws coverage test test-full quickstart lint-layers lint-workflows engine-start engine-stop \
+.PHONY: help check fix reference unit laws mutants coverage test test-full quickstart lint-layers lint-workflows engine-start engine-stop \
     lock-tools bench bench-quick bench-long bench-bake bench-scale bench-start-up compare
 
 help: ## list the targets
@@ -44,6 +44,9 @@ laws: .venv/.ready ## property tests on many random examples; SEED=… repeats a
 
 reference: .venv/.ready ## generate docs/cli.md and docs/layer-yaml.md from the code
 	.venv/bin/python tools/write_reference.py
+
+mutants: .venv/.ready ## break the rules of the runner one by one; a unit test must detect each
+	.venv/bin/python tools/mutants.py
 
 coverage: .venv/.ready ## coverage of the package by the fast tests
 	.venv/bin/python -m pytest -q -n auto --cov --cov-report=term $(FAST)

@@ -47,6 +47,12 @@ def check_paths(definition: Mapping[str, Any], root: Path, *, allowed: Sequence[
 
 
 def _paths(target: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield from _context_paths(target)
+    yield from _credential_paths(target)
+    yield from _output_paths(target)
+
+
+def _context_paths(target: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     context = _local(str(target.get("context") or "."))
     if context is not None:
         yield "the context", context
@@ -60,6 +66,9 @@ def _paths(target: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         path = _local(str(value)) if value else None
         if path is not None:
             yield f"the context `{name}` in", path
+
+
+def _credential_paths(target: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for secret in _entries(target.get("secret")):
         source = secret.get("src") or secret.get("source")
         if source and secret.get("type", "file") == "file":
@@ -68,6 +77,9 @@ def _paths(target: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         given = key.get("paths") or key.get("path") or ()
         for path in given.split(",") if isinstance(given, str) else given:
             yield f"the ssh key `{key.get('id', 'default')}` in", _home(path)
+
+
+def _output_paths(target: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for output in _entries(target.get("output")):
         if output.get("dest") and output["dest"] != "-":
             yield "an output to", output["dest"]

@@ -1,6 +1,6 @@
-"""Why a bake failed, judged by the kind of step first and by words second, and whether to try again.
+"""Why a bake failed, judged by the kind of step first and by its message second, and whether a retry may help.
 
-The words are error texts of BuildKit, containerd and gRPC, as seen in trials on a real engine and registry.
+The patterns are error texts of BuildKit, containerd and gRPC, as seen in trials on a real engine and registry.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Checksum:
 class Failure:
     """One failure of one bake.
 
-    `target` is empty where nothing names it. `file` and `line` are as BuildKit tells them: the Dockerfile's
+    `target` is empty where nothing names it. `file` and `line` are as BuildKit reports them: the Dockerfile's
     name relative to its context. `source` holds the lines of the failing instruction, `command` what a
     failing RUN ran, `status` how that ended, `last_words` its last lines of output.
     """
@@ -119,7 +119,7 @@ def failure_of(snapshot: Snapshot, exit_code: int, *, interrupted: bool = False)
         return None
     target, message = _last_error(snapshot.text)
     vertex = _culprit(failed(snapshot), message)
-    words = message or (vertex.error if vertex else "") or f"bake ended with {exit_code} and said nothing"
+    words = message or (vertex.error if vertex else "") or f"bake ended with {exit_code} without any output"
     kind = _kind(vertex, words)
     file, line, source = _frame(snapshot.text)
     ran = _COMMAND.search(vertex.error if vertex else words) if kind is FailureKind.COMMAND else None
@@ -139,11 +139,11 @@ def failure_of(snapshot: Snapshot, exit_code: int, *, interrupted: bool = False)
 
 
 def is_transient(failure: Failure) -> bool:
-    """Whether the same bake may succeed if it is tried again.
+    """Whether the same bake may succeed if it is retried.
 
-    A command that failed, a mistake in the input and a wrong checksum never do. For the rest: trouble between
+    A command that failed, an error in the input and a wrong checksum never do. For the rest: trouble between
     buildx and the engine is transient whatever else is said; `not found` and `denied` are final; a push or a
-    cache of which only unknown words are left (registries' own texts replace the status) is tried again.
+    cache whose message is otherwise unknown (registries' own texts replace the status) is retried.
     """
     if failure.kind in _NEVER:
         return False
@@ -162,21 +162,21 @@ _NEVER = frozenset(
 
 
 def _kind(vertex: Vertex | None, words: str) -> FailureKind:
-    told = vertex.error if vertex else words
-    if _MISMATCH.search(told) and (vertex is None or vertex.kind is not StepKind.EXPORT):
+    error = vertex.error if vertex else words
+    if _MISMATCH.search(error) and (vertex is None or vertex.kind is not StepKind.EXPORT):
         return FailureKind.CHECKSUM
-    if vertex and vertex.kind is StepKind.RUN and _COMMAND.search(told):
+    if vertex and vertex.kind is StepKind.RUN and _COMMAND.search(error):
         return FailureKind.COMMAND
-    if _INFRASTRUCTURE.search(told) or _INFRASTRUCTURE.search(words):
+    if _INFRASTRUCTURE.search(error) or _INFRASTRUCTURE.search(words):
         return FailureKind.TRANSIENT
-    if "failed to push" in told:
+    if "failed to push" in error:
         return FailureKind.PUSH
     if vertex and vertex.kind in _STEP_KINDS:
         return _STEP_KINDS[vertex.kind]
     if vertex is None and "failed to resolve source metadata" in words:
         return FailureKind.RESOLVE
     # An `ADD` of a URL is a file step, but what fails in it is a download.
-    if vertex and vertex.kind is StepKind.FILE and _URL.search(vertex.name) and not _INVALID.search(told):
+    if vertex and vertex.kind is StepKind.FILE and _URL.search(vertex.name) and not _INVALID.search(error):
         return FailureKind.RESOLVE
     if vertex is None and _COMMAND.search(words):
         return FailureKind.COMMAND
@@ -184,7 +184,7 @@ def _kind(vertex: Vertex | None, words: str) -> FailureKind:
 
 
 def _last_error(text: Sequence[str]) -> tuple[str, str]:
-    """Return the target that the last error names, and what it says; continuation lines belong to it."""
+    """Return the target that the last error names, and its message; continuation lines belong to it."""
     for index in range(len(text) - 1, -1, -1):
         found = _ERROR.match(text[index])
         if found:

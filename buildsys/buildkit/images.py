@@ -46,7 +46,7 @@ def local_image(docker: Docker, reference: str) -> LocalImage | None:
         return None
     except DockerException as error:
         raise Unavailable(
-            f"the engine cannot tell about the image `{reference}`: {(error.stderr or '').strip()}"
+            f"the engine cannot inspect the image `{reference}`: {(error.stderr or '').strip()}"
         ) from error
 
 
@@ -55,13 +55,13 @@ _CALLS = 4
 DockerSnapshot = tuple[Docker, Mapping[str, tuple[str, ...]]]
 
 
-def ask_docker(builder: str | None) -> Callable[[], DockerSnapshot]:
-    """Begin to ask docker what it is, and which of our images its store has by their keys; return what waits for it.
+def ask_docker(builder: str | None, environ: Mapping[str, str]) -> Callable[[], DockerSnapshot]:
+    """Ask docker in the background what it is and which images its store has by their keys; return what waits for it.
 
     Its processes answer while this one loads what it needs. Who leaves without the answer does not wait. What is
     returned raises `Unavailable` as `find_docker` does.
     """
-    found, images = _begun(lambda: find_docker(builder)), _begun(own_images)
+    found, images = _begun(lambda: find_docker(builder, environ)), _begun(own_images)
     return lambda: (found.result(), images.result())
 
 
@@ -79,7 +79,7 @@ def _begun(ask: Callable[[], _T]) -> Future[_T]:
 
 
 def own_images() -> Mapping[str, tuple[str, ...]]:
-    """Return the images of the engine's own store that were made here: their key to their names.
+    """Return the images of the engine's own store that buildsys built: their key to their names.
 
     Without docker, and where no engine answers, there are none.
     """
@@ -90,11 +90,11 @@ def own_images() -> Mapping[str, tuple[str, ...]]:
         if listed.exit_code or not identities:
             return {}
         shown = "{{index .Config.Labels " + json.dumps(KEY_LABEL) + '}} {{join .RepoTags " "}}'
-        told = answer_of((*command, "image", "inspect", "--format", shown, *identities))
+        inspected = answer_of((*command, "image", "inspect", "--format", shown, *identities))
     except Unavailable:
         return {}
     found: dict[str, tuple[str, ...]] = {}
-    for words in (line.split() for line in told.stdout.splitlines()):
+    for words in (line.split() for line in inspected.stdout.splitlines()):
         if len(words) > 1:
             found[words[0]] = (*found.get(words[0], ()), *words[1:])
     return found

@@ -1,4 +1,4 @@
-"""Whatever runs in process groups of its own ends when it is asked to: politely once, then at once."""
+"""How processes in groups of their own are stopped: the first request interrupts them, the second kills them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ GRACE_SECONDS = 10.0
 
 
 class Stop:
-    """Ends the processes under it: asked once it interrupts, after `grace` seconds or asked again it kills.
+    """Stops the processes under it: a request interrupts them; `grace` seconds later, or a second one, kills them.
 
-    One `Stop` may serve bakes in many threads. One that starts after it was asked is interrupted at once.
+    One `Stop` may serve bakes in many threads. One that starts after a request is interrupted at once.
     """
 
     def __init__(self, *, grace: float = GRACE_SECONDS) -> None:
@@ -25,36 +25,36 @@ class Stop:
         # A signal handler runs in the main thread and may find that thread inside the lock.
         self._lock = threading.RLock()
         self._running: list[subprocess.Popen[bytes]] = []
-        self._asked = 0
+        self._requests = 0
         self._event = threading.Event()
 
     @property
     def requested(self) -> bool:
-        """Whether it was asked at least once."""
-        return self._asked > 0
+        """Whether there was a request."""
+        return self._requests > 0
 
     def request(self, number: int = signal.SIGINT) -> None:
-        """Ask; `number` is the signal that was the cause."""
+        """Request a stop; `number` is the signal that was the cause."""
         with self._lock:
-            self._asked += 1
+            self._requests += 1
             self._event.set()
             self.signal = self.signal or number
-            again = self._asked > 1
+            at_once = self._requests > 1
             for process in self._running:
-                self._end(process, at_once=again)
+                self._end(process, at_once=at_once)
 
     def wait(self, seconds: float) -> None:
-        """Sleep so long, or until it is asked."""
+        """Sleep so long, or until there is a request."""
         self._event.wait(seconds)
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[Stop]:
-        """Ask on SIGINT and SIGTERM while the block runs; only the main thread may enter it."""
+        """Request a stop on SIGINT and SIGTERM while the block runs; only the main thread may enter it."""
 
-        def asked(number: int, _: FrameType | None) -> None:
+        def handle(number: int, _: FrameType | None) -> None:
             self.request(number)
 
-        before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield self
         finally:
@@ -63,7 +63,7 @@ class Stop:
 
     @contextlib.contextmanager
     def watch(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
-        """End `process` too if asked while the block runs, and in any case if the block ends by an error."""
+        """Stop `process` too on a request while the block runs, and in any case if the block ends by an error."""
         with self._lock:
             self._running.append(process)
             if self.requested:

@@ -1,25 +1,24 @@
-"""A bake call is built as a value, shown, and run in a process group of its own, read as it speaks."""
+"""What one bake call is, how docker runs it in a process group of its own, and what came of it."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from buildsys.buildkit.docker import Docker, answer_of
 from buildsys.buildkit.failure import Failure, failure_of
+from buildsys.buildkit.images import image_sizes
 from buildsys.buildkit.interrupt import Stop
-from buildsys.buildkit.masked_progress import Line, MaskedProgress
-from buildsys.buildkit.progress import Status, Text
+from buildsys.buildkit.progress import Line, MaskedProgress, Status, Text
 from buildsys.buildkit.vertices import Snapshot, Steps, exported
 from buildsys.errors import Diagnostic, InvalidInput, Unavailable
 from buildsys.masks import Mask
@@ -67,7 +66,7 @@ class BakeCall:
         return (*self._definition(docker), "--print", *self.targets)
 
     def shown(self, docker: Docker) -> str:
-        """Return one line to paste into a shell in `root`: the same bake, told by docker's own progress."""
+        """Return one line to paste into a shell in `root`: the same bake, with docker's own progress."""
         variables = [f"{name}={shlex.quote(value)}" for name, value in sorted(self.environment.items())]
         line = " ".join([*variables, shlex.join(["docker", "buildx", *self._bake(docker), *self.targets])])
         return self.mask.text(line)
@@ -115,85 +114,120 @@ class BakeResult:
     metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
-def run_bake(
-    docker: Docker,
-    call: BakeCall,
-    on_event: Callable[[Status | Text], None],
-    *,
-    log: Path | None = None,
-    stop: Stop | None = None,
-) -> BakeResult:
-    """Run one bake to its end and return how it went; a failure of the bake is a value, not an error.
+class Builder(Protocol):
+    """Runs bakes; a test gives one of its own. `docker` is what it is."""
 
-    Every event goes to `on_event` in its order, every raw line to the file `log`; output of steps, the file and the
-    failure are masked. Ctrl-C, SIGTERM under
-    `stop.on_signals()` and `stop.request()` from any thread end the whole process group: the result then has
-    a failure of kind `interrupted`. If this process is killed itself, bake ends by SIGPIPE at its next word.
-    Raises `Unavailable` if docker cannot be started.
-    """
-    stop = stop or Stop()
-    steps = Steps(call.targets if len(call.targets) == 1 else ())
-    began = time.monotonic()
-    with contextlib.ExitStack() as stack:
-        try:
-            folder = Path(
-                stack.enter_context(tempfile.TemporaryDirectory(prefix="buildsys-", ignore_cleanup_errors=True))
-            )
-        except OSError as error:
-            raise Unavailable(
-                f"`{error.filename or tempfile.gettempdir()}` cannot be written: {error.strerror}"
-            ) from error
-        raw = _begin(log) if log is not None else None
-        if raw is not None:
-            stack.callback(_close, raw)
-        metadata_file = call.metadata_file or folder / "metadata.json"
-        metadata_file.unlink(missing_ok=True)
+    @property
+    def docker(self) -> Docker:
+        """The docker that is called."""
+
+    def bake(
+        self, call: BakeCall, on_event: Callable[[Status | Text], None], *, stop: Stop, log: Path | None = None
+    ) -> BakeResult:
+        """Run one bake to its end and return how it went; a failure of the bake is a value, not an error."""
+
+    def print(self, call: BakeCall) -> dict[str, Any]:
+        """Return a call's definition as bake itself resolves it; raises `InvalidInput` with bake's message."""
+
+    def sizes(self, references: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+        """Return digest and size in bytes of images that it has put into the engine's own store."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DockerBuilder:
+    """Runs bakes by `docker buildx`; `environ` is the environment of the caller, which its processes inherit."""
+
+    docker: Docker
+    environ: Mapping[str, str]
+
+    def bake(
+        self, call: BakeCall, on_event: Callable[[Status | Text], None], *, stop: Stop, log: Path | None = None
+    ) -> BakeResult:
+        """Run one bake to its end and return how it went; a failure of the bake is a value, not an error.
+
+        Every event goes to `on_event` in its order, every raw line to the file `log`; output of steps, the file and the
+        failure are masked. Ctrl-C, SIGTERM under `stop.on_signals()` and `stop.request()` from any thread end the whole
+        process group: the result then has a failure of kind `interrupted`. If this process is killed itself, bake ends
+        by SIGPIPE at its next line. Raises `Unavailable` if docker cannot be started.
+        """
+        steps = Steps(call.targets if len(call.targets) == 1 else ())
 
         def take(event: Status | Text) -> None:
             steps.add(event)
             on_event(event)
 
-        process = _start(replace(call, metadata_file=metadata_file), docker)
-        with stop.watch(process):
-            _read(process, take, raw, stop, MaskedProgress(call.mask))
-        metadata = _metadata(metadata_file)
-    snapshot = steps.snapshot()
-    exit_code = process.returncode
-    told = exported(snapshot)
-    digests = {one.target: one.digest for one in told if one.target}
+        began = time.monotonic()
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(_temporary_folder())
+            raw = _begin(log) if log is not None else None
+            if raw is not None:
+                stack.callback(_close, raw)
+            metadata_file = call.metadata_file or folder / "metadata.json"
+            metadata_file.unlink(missing_ok=True)
+            process = self._start(replace(call, metadata_file=metadata_file))
+            with stop.watch(process):
+                _read(process, take, raw, stop, MaskedProgress(call.mask))
+            metadata = _metadata(metadata_file)
+        exit_code = process.returncode
+        # A bake that was done before the signal reached it is done.
+        interrupted = stop.requested and exit_code != 0
+        return _result(call, steps.snapshot(), metadata, exit_code, interrupted=interrupted, began=began)
+
+    def print(self, call: BakeCall) -> dict[str, Any]:
+        """Return a call's definition as bake itself resolves it; raises `InvalidInput` with bake's message."""
+        answer = answer_of(
+            call.print_command(self.docker),
+            environment=call.child_environment(self.environ),
+            folder=call.root,
+            seconds=_PRINT_SECONDS,
+        )
+        if answer.exit_code:
+            message = answer.last_words.removeprefix("ERROR: ")
+            raise InvalidInput([Diagnostic(message=call.mask.text(f"bake does not accept the definition: {message}"))])
+        definition = json.loads(answer.stdout)
+        assert isinstance(definition, dict)
+        return definition
+
+    def sizes(self, references: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+        """Return digest and size in bytes of images that it has put into the engine's own store."""
+        return image_sizes(self.docker, references) if references and self.docker.driver == "docker" else {}
+
+    def _start(self, call: BakeCall) -> subprocess.Popen[bytes]:
+        words = call.command(self.docker)
+        try:
+            return subprocess.Popen(
+                words,
+                cwd=call.root,
+                env=call.child_environment(self.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise Unavailable(f"`{words[0]}` cannot be started: {error.strerror}") from error
+
+
+def _result(
+    call: BakeCall, steps: Snapshot, metadata: Mapping[str, Any], exit_code: int, *, interrupted: bool, began: float
+) -> BakeResult:
+    found = exported(steps)
+    digests = {each.target: each.digest for each in found if each.target}
     digests |= {
         target: entry["containerimage.digest"]
         for target, entry in metadata.items()
         if isinstance(entry, dict) and "containerimage.digest" in entry
     }
+    failure = failure_of(steps, exit_code, interrupted=interrupted)
     return BakeResult(
         exit_code=exit_code,
         seconds=time.monotonic() - began,
-        steps=snapshot,
-        # A bake that was done before the signal reached it is done.
-        failure=call.mask.value(
-            failure_of(snapshot, exit_code, interrupted=stop.requested and exit_code != 0), keep=("target",)
-        ),
+        steps=steps,
+        failure=call.mask.value(failure, keep=("target",)),
         digests=MappingProxyType(dict(sorted(digests.items()))),
-        published=MappingProxyType({name: digest for one in told for name, digest in one.pushed.items()}),
+        published=MappingProxyType({name: digest for each in found for name, digest in each.pushed.items()}),
         metadata=MappingProxyType(metadata),
     )
-
-
-def _start(call: BakeCall, docker: Docker) -> subprocess.Popen[bytes]:
-    words = call.command(docker)
-    try:
-        return subprocess.Popen(
-            words,
-            cwd=call.root,
-            env=call.child_environment(os.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise Unavailable(f"`{words[0]}` cannot be started: {error.strerror}") from error
 
 
 def _read(
@@ -203,7 +237,7 @@ def _read(
     stop: Stop,
     masked: MaskedProgress,
 ) -> None:
-    """Read the child's lines until it ends; Ctrl-C asks `stop` and goes on reading: nothing told is lost."""
+    """Read the child's lines until it ends; on Ctrl-C, request a stop and read on: nothing is lost."""
     assert process.stderr is not None
 
     def keep(line: Line) -> None:
@@ -227,6 +261,18 @@ def _read(
                 stop.request()
 
 
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = tempfile.TemporaryDirectory(prefix="buildsys-", ignore_cleanup_errors=True)
+            name = stack.enter_context(folder)
+        except OSError as error:
+            path = error.filename or tempfile.gettempdir()
+            raise Unavailable(f"`{path}` cannot be written: {error.strerror}") from error
+        yield Path(name)
+
+
 def _begin(log: Path) -> IO[bytes] | None:
     """Return a log to write to, None where it cannot be begun: that fails no build."""
     try:
@@ -248,15 +294,3 @@ def _metadata(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def print_bake(docker: Docker, call: BakeCall) -> dict[str, Any]:
-    """Return a call's definition as bake itself resolves it; raises `InvalidInput` with bake's last words."""
-    environment = call.child_environment(os.environ)
-    answer = answer_of(call.print_command(docker), environment=environment, folder=call.root, seconds=_PRINT_SECONDS)
-    if answer.exit_code:
-        message = answer.last_words.removeprefix("ERROR: ")
-        raise InvalidInput([Diagnostic(message=call.mask.text(f"bake does not accept the definition: {message}"))])
-    definition = json.loads(answer.stdout)
-    assert isinstance(definition, dict)
-    return definition

@@ -1,4 +1,4 @@
-"""One line of BuildKit's `--progress rawjson` becomes one event; its names become kinds and targets.
+"""What a line of BuildKit's `--progress rawjson` says: as an event, masked to be kept, as plain progress.
 
 The format is BuildKit's `SolveStatus`, one JSON object a line on stderr, with plain text at the end of a
 failed bake (`client/graph.go` of moby/buildkit; names are given by `frontend/dockerfile/dockerfile2llb`).
@@ -10,11 +10,14 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from buildsys.masks import Mask, MaskedStream
 
 
 class StepKind(StrEnum):
@@ -209,3 +212,136 @@ def kind_of(name: str) -> StepKind:
     if instruction in ("COPY", "ADD", "WORKDIR"):
         return StepKind.FILE
     return StepKind.INTERNAL
+
+
+_ENCODED = frozenset({"data", "short", "detail"})
+_JSON = {"ensure_ascii": False, "separators": (",", ":")}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """A line of a bake: `kept` goes into files; `event` has names and references as BuildKit gave them."""
+
+    kept: bytes
+    event: Status | Text
+
+
+class MaskedProgress:
+    """Masks the lines of one bake.
+
+    Output of steps comes in pieces, a credential may be split between two of them. The rest of an event is masked by
+    whoever shows it: a run needs the names of steps and targets in it.
+    """
+
+    def __init__(self, mask: Mask) -> None:
+        self._mask = mask
+        self._streams: defaultdict[tuple[str, int], MaskedStream] = defaultdict(lambda: MaskedStream(mask))
+
+    def take(self, line: bytes) -> tuple[Line, ...]:
+        """Return what one line becomes: before the end of a step there may be a line with its last words."""
+        if not self._mask:
+            return (Line(kept=line, event=parse_line(line)),)
+        try:
+            value = json.loads(line.decode("utf-8", "replace"))
+            logs = [self._log(entry) for entry in value.get("logs") or ()]
+            ended = {str(entry["digest"]) for entry in value.get("vertexes") or () if entry.get("completed")}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return (Line(kept=self._mask.data(line), event=parse_line(line)),)
+        if last := self._rest(ended):
+            return self._line({"logs": logs + last}), self._line({**value, "logs": []})
+        return (self._line({**value, "logs": logs}),)
+
+    def rest(self) -> Line | None:
+        """Return what was held back at the end of the bake, if anything was."""
+        logs = self._rest({vertex for vertex, _ in self._streams})
+        return self._line({"logs": logs}) if logs else None
+
+    def _log(self, entry: dict[str, Any]) -> dict[str, Any]:
+        data = entry.get("data") or ""
+        try:
+            piece = base64.b64decode(data, validate=True)
+        except binascii.Error:
+            piece = data.encode()
+        stream = self._streams[str(entry["vertex"]), int(entry.get("stream") or 1)]
+        return {**entry, "data": base64.b64encode(stream.take(piece)).decode()}
+
+    def _rest(self, vertexes: set[str]) -> list[dict[str, Any]]:
+        found = []
+        for vertex, stream in [key for key in self._streams if key[0] in vertexes]:
+            if held := self._streams.pop((vertex, stream)).rest():
+                found.append({"vertex": vertex, "stream": stream, "data": base64.b64encode(held).decode()})
+        return found
+
+    def _line(self, value: dict[str, Any]) -> Line:
+        text = json.dumps(value, **_JSON)  # type: ignore[arg-type]
+        kept = json.dumps(self._masked(value), **_JSON)  # type: ignore[arg-type]
+        return Line(kept=f"{kept}\n".encode("utf-8", "replace"), event=parse_line(text))
+
+    def _masked(self, value: Any, name: str = "") -> Any:
+        if isinstance(value, str):
+            return self._encoded(value) if name in _ENCODED else self._mask.text(value)
+        if isinstance(value, list):
+            return [self._masked(each, name) for each in value]
+        if isinstance(value, dict):
+            return {self._mask.text(key): self._masked(each, key) for key, each in value.items()}
+        return value
+
+    def _encoded(self, value: str) -> str:
+        """Return a text that is base64: output of a step, a warning, the Dockerfile that it is about."""
+        try:
+            return base64.b64encode(self._mask.data(base64.b64decode(value, validate=True))).decode()
+        except binascii.Error:
+            return self._mask.text(value)
+
+
+class PlainProgress:
+    """Writes one bake's events as the lines of BuildKit's own plain progress.
+
+    `target` begins each line, since several bakes print at once.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._numbers: dict[str, int] = {}
+        self._shown: set[tuple[str, str]] = set()
+
+    def take(self, event: Status | Text) -> Iterator[str]:
+        """Yield the lines of one event."""
+        if isinstance(event, Text):
+            yield f"{self._target} | {event.text}"
+            return
+        for note in event.vertexes:
+            yield from self._vertex(note)
+        for status in event.statuses:
+            if (
+                status.vertex in self._numbers
+                and status.completed is not None
+                and self._new(status.vertex, status.text)
+            ):
+                yield self._line(status.vertex, f"{status.text} done")
+        for log in event.logs:
+            for line in log.text.splitlines():
+                yield self._line(log.vertex, line)
+
+    def _vertex(self, note: VertexNote) -> Iterator[str]:
+        if note.started is None and note.completed is None and not note.cached:
+            return
+        if note.digest not in self._numbers:
+            self._numbers[note.digest] = len(self._numbers) + 1
+            yield self._line(note.digest, note.name)
+        if note.completed is None or not self._new(note.digest, f"end {note.error}"):
+            return
+        if note.error:
+            yield self._line(note.digest, f"ERROR: {note.error}")
+        elif note.cached:
+            yield self._line(note.digest, "CACHED")
+        else:
+            yield self._line(note.digest, f"DONE {note.completed - (note.started or note.completed):.1f}s")
+
+    def _new(self, digest: str, text: str) -> bool:
+        known = (digest, text) in self._shown
+        self._shown.add((digest, text))
+        return not known
+
+    def _line(self, digest: str, text: str) -> str:
+        return f"{self._target} | #{self._numbers.get(digest, 0)} {text}"

@@ -179,10 +179,10 @@ class Steps:
 
 
 def _first_ended(ended: Sequence[_Seen]) -> _Seen:
-    """Return the one that tells whether a step was executed.
+    """Return the occurrence that shows whether a step was executed.
 
-    A step that came from a cache may show again as not cached when its content is fetched for another target; one that
-    was executed may show again as cached. What ended first is what happened.
+    A cached step may appear later as not cached, when its content is fetched for another target; one that was executed
+    may appear later as cached. What ended first is what happened.
     """
     return min(ended, key=lambda seen: (seen.completed or 0.0, seen.cached))
 
@@ -218,7 +218,7 @@ _PUSHED = re.compile(r"pushing manifest for (\S+)@(sha256:[0-9a-f]{64})")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exported:
-    """What a target's export told: the digest that a tag would get, the image's own, and where it was pushed.
+    """What a target's export reports: the digest that a tag would get, the image's own, and where it was pushed.
 
     `pushed` maps reference to digest, only for what the registry has taken entirely.
     """
@@ -236,8 +236,8 @@ def exported(snapshot: Snapshot) -> tuple[Exported, ...]:
     for vertex in snapshot.vertexes:
         if vertex.kind is not StepKind.EXPORT:
             continue
-        told = {what: digest for part in vertex.parts for what, digest in _EXPORTED.findall(part)}
-        digest = told.get("manifest list") or told.get("manifest")
+        exported_digests = {what: digest for part in vertex.parts for what, digest in _EXPORTED.findall(part)}
+        digest = exported_digests.get("manifest list") or exported_digests.get("manifest")
         if digest is None:
             continue
         done = vertex.completed is not None and not vertex.error
@@ -246,8 +246,8 @@ def exported(snapshot: Snapshot) -> tuple[Exported, ...]:
             Exported(
                 target=vertex.owner,
                 digest=digest,
-                manifest=told.get("manifest", ""),
-                config=told.get("config", ""),
+                manifest=exported_digests.get("manifest", ""),
+                config=exported_digests.get("config", ""),
                 pushed=MappingProxyType(pushed),
             )
         )

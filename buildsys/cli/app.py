@@ -1,4 +1,4 @@
-"""Options and wiring: each command is one call, one report and one exit code."""
+"""Which commands there are besides queries, runs and machines: each is one call, one report and one exit code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="buildsys",
-    help="Composes container images from reusable layers, each unit of work made once and shared by every image.",
+    help="Composes container images from reusable layers, each unit of work built once and shared by every image.",
     epilog=(
         "Exit codes: 0 done, 1 a build or test failed, 2 wrong usage, 3 a committed file differs, "
         "4 invalid input, 5 engine, registry or tool unavailable, 130 and 143 interrupted."
@@ -59,7 +59,9 @@ def plan(
     workspace = find_workspace(context.obj)
     planned = plan.write_plan(workspace, check=check)
     offline = offline or check
-    found = query.look(workspace, os.environ, offline=offline, overlay=not offline)
+    # An engine or a registry is asked about what a bake on this machine would build, on its own base images.
+    asked = planned.plan if offline else plan.make_plan(workspace.tree(), overlay=True)
+    found = query.look(workspace, os.environ, asked, offline=offline)
     if json:
         typer.echo(documents.text(documents.plan_document(planned.plan, found.keys, found.actions)))
         return
@@ -67,7 +69,7 @@ def plan(
     for warning in planned.plan.warnings:
         console.show_diagnostic(warning, {}, talk, word="warning")
     for layer, day in stale(planned.plan, date.today()):
-        talk.line(f"warning: the packages of `{layer}` are of {day}: `buildsys lock --update {layer}` makes them fresh")
+        talk.line(f"warning: the packages of `{layer}` are of {day}: `buildsys lock --update {layer}` refreshes them")
     state = "docker-bake.hcl is written." if planned.written else "docker-bake.hcl is up to date."
     named = named_prefix(workspace, os.environ) is not None
     if offline or not (named or any(action.reference for action in found.actions.values())):
@@ -81,15 +83,15 @@ def plan(
 def list_stacks(context: typer.Context, json: Json = False) -> None:
     """Show all stacks and groups."""
     from buildsys.cli.screens import output
-    from buildsys.commands import plan
+    from buildsys.commands.plan import make_plan
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
 
-    made = plan.make_plan(find_workspace(context.obj).tree())
+    plan = make_plan(find_workspace(context.obj).tree())
     if json:
-        typer.echo(documents.text(documents.list_document(made)))
+        typer.echo(documents.text(documents.list_document(plan)))
     else:
-        tables.show_list(made, output())
+        tables.show_list(plan, output())
 
 
 @app.command()
@@ -101,16 +103,16 @@ def show(
     """Show a stack: its layers, parameters and where each comes from, its environment."""
     from buildsys.bake.targets import defaults
     from buildsys.cli.screens import output
-    from buildsys.commands import plan
+    from buildsys.commands.plan import single_stack
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
 
-    made, target = plan.single_stack(find_workspace(context.obj), stack)
+    plan, target = single_stack(find_workspace(context.obj), stack)
     if json:
-        found = next(each for each in made.stacks if each.name == target)
-        typer.echo(documents.text(documents.stack_document(made, found, defaults(made))))
+        found = next(each for each in plan.stacks if each.name == target)
+        typer.echo(documents.text(documents.stack_document(plan, found, defaults(plan))))
     else:
-        tables.show_stack(made, target, output())
+        tables.show_stack(plan, target, output())
 
 
 @app.command()
@@ -121,20 +123,20 @@ def variables(context: typer.Context) -> None:
     """
     import shlex
 
-    from buildsys.commands import plan
+    from buildsys.commands.plan import make_plan
     from buildsys.project.settings import read_settings
     from buildsys.project.workspace import find_workspace
     from buildsys.run.variables import bake_environment
 
     workspace = find_workspace(context.obj)
-    made = plan.make_plan(workspace.tree(), overlay=True)
+    plan = make_plan(workspace.tree(), overlay=True)
     # What the shell says of mirrors counts, but not what these lines set in it.
-    read_settings(workspace.root)
-    ours = {"BUILDSYS_MIRRORS", *made.origins, *(parent.variable for parent in made.parents)}
+    read_settings(workspace.root, os.environ)
+    ours = {"BUILDSYS_MIRRORS", *plan.origins, *(parent.variable for parent in plan.parents)}
     given = {name: value for name, value in os.environ.items() if name not in ours}
-    found = bake_environment(made, workspace, given)
+    found = bake_environment(plan, workspace, given)
     # What an earlier call exported would override the lock of today.
-    for name in sorted(parent.variable for parent in made.parents if parent.variable not in found):
+    for name in sorted(parent.variable for parent in plan.parents if parent.variable not in found):
         typer.echo(f"unset {name}")
     for name, value in found.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
@@ -148,13 +150,13 @@ def schema(
     check: Annotated[bool, typer.Option("--check", help="Exit 3 if those in schemas/ are not up to date.")] = False,
 ) -> None:
     """Print the JSON Schema of layer.yaml or stacks.yaml."""
-    from buildsys.commands import plan
+    from buildsys.commands.plan import schemas
     from buildsys.project.workspace import find_workspace
 
     if write or check:
-        plan.schemas(find_workspace(context.obj), check=check)
+        schemas(find_workspace(context.obj), check=check)
         return
-    found = plan.schemas(None, check=False)
+    found = schemas(None, check=False)
     if f"{name}.schema.json" not in found:
         raise typer.BadParameter("name one of `layer` and `stacks`")
     typer.echo(found[f"{name}.schema.json"], nl=False)

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from buildsys.buildkit.images import DockerSnapshot
     from buildsys.plan.plan import Plan
     from buildsys.project.workspace import Workspace
-    from buildsys.run.options import RunOptions
+    from buildsys.run.session import RunOptions
 
 Names = Annotated[list[str] | None, typer.Argument(help="Stacks, groups, nodes or patterns.")]
 All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated.")]
 Builder = Annotated[str | None, typer.Option(help="Another buildx builder than the current one.")]
 Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Bake processes at once.")]
 MaxTargets = Annotated[
-    int | None, typer.Option(min=1, max=64, help="Targets at once; by default what the builder's driver bears.")
+    int | None, typer.Option(min=1, max=64, help="Targets at once; default depends on the builder's driver.")
 ]
 KeepGoing = Annotated[
     bool | None,
-    typer.Option("--keep-going/--fail-fast", "-k/", help="After a failure make what does not need it; default in CI."),
+    typer.Option("--keep-going/--fail-fast", "-k/", help="After a failure build what does not need it; default in CI."),
 ]
-RetriesOption = Annotated[int, typer.Option("--retries", min=0, help="Tries again of what may pass, for each target.")]
+RetriesOption = Annotated[int, typer.Option("--retries", min=0, help="Retries of transient failures, for each target.")]
 MinFree = Annotated[float, typer.Option(min=0, help="GB that stay free on the builder's disk.")]
 EventsFile = Annotated[
     Path | None, typer.Option("--events", help="Write all events there too, as JSON lines.", dir_okay=False)
@@ -45,28 +45,29 @@ def bake(
     context: typer.Context,
     names: Names = None,
     everything: All = False,
-    failed: Annotated[bool, typer.Option("--failed", help="What the last run did not make.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="What the last run did not build.")] = False,
     push: Annotated[
-        bool, typer.Option("--push", help="Publish to the registry: what exists there is not made again.")
+        bool, typer.Option("--push", help="Publish to the registry: what exists there is not built again.")
     ] = False,
     load: Annotated[bool, typer.Option("--load", help="Load the images into the engine's store.")] = False,
     builder: Builder = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Execute every step again.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Execute every step, cached or not.")] = False,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Override a value, as bake's own --set does.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and run nothing.")] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="With --push: look at all blobs of what exists.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Make packages fresh first: moves their epochs.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="With --push: look up all blobs of what exists.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Refresh packages first: moves their epochs.")] = False,
     keep_going: KeepGoing = None,
     jobs: Jobs = None,
     max_targets: MaxTargets = None,
     retries: RetriesOption = 5,
     min_free: MinFree = 2.0,
     tags_on: Annotated[
-        str, typer.Option(help="With --push: `all` moves public tags if nothing is missing, `partial` those there are.")
+        str,
+        typer.Option(help="With --push: `all` moves public tags if nothing is missing; `partial`: of what exists."),
     ] = "all",
-    progress: Annotated[str, typer.Option(help="`auto`, `plain` lines, or `docker`: BuildKit's own words.")] = "auto",
+    progress: Annotated[str, typer.Option(help="`auto`, `plain`, or `docker`: BuildKit's own progress.")] = "auto",
     events: EventsFile = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -78,17 +79,17 @@ def bake(
     _check_choice("--progress", progress, ("auto", "plain", "docker"))
     if push and overrides:
         raise _usage("`--set` and `--push` exclude each other", "what is under a key must be what the key says")
-    asked = None if push else ask_docker(builder)
+    snapshot = None if push else ask_docker(builder, os.environ)
     # Imported while docker answers.
-    from buildsys.cli.run import Talk, execute
+    from buildsys.buildkit.invocation import DockerBuilder
+    from buildsys.cli.run import Talk, execute, find, local_run, publishing_run
     from buildsys.project.mirrors import refuse_cache
     from buildsys.project.settings import read_settings
     from buildsys.project.workspace import find_workspace
 
     workspace = find_workspace(context.obj)
-    refuse_cache(read_settings(workspace.root), os.environ, overrides or ())
+    refuse_cache(read_settings(workspace.root, os.environ), os.environ, overrides or ())
     options = _options(
-        builder=builder,
         no_cache=no_cache,
         load=load and not push,
         verify=verify,
@@ -103,12 +104,18 @@ def bake(
     )
     if fresh:
         _make_fresh(workspace)
-    made, targets = _chosen(workspace, tuple(names or ()), everything=everything, failed=failed)
+    plan, targets = _chosen(workspace, tuple(names or ()), everything=everything, failed=failed)
     if dry_run:
-        _dry_run(workspace, made, targets, options, asked)
+        _dry_run(workspace, plan, targets, options, snapshot)
         return
     talk = Talk(quiet=quiet, verbose=verbose, progress=progress, events=events)
-    if code := execute(workspace, options, talk, made, targets, asked=asked, load=load):
+    if snapshot is None:
+        run = publishing_run(plan, targets, load=load)
+        code = execute(workspace, options, talk, run, lambda: find(builder))
+    else:
+        run = local_run(plan, targets, snapshot)
+        code = execute(workspace, options, talk, run, lambda: DockerBuilder(docker=snapshot()[0], environ=os.environ))
+    if code:
         raise typer.Exit(code)
 
 
@@ -117,7 +124,7 @@ def warm(
     names: Names = None,
     everything: All = False,
     stacks: Annotated[bool, typer.Option("--stacks", help="The images too, without their public tags.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Make nothing: only say whether all is there.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Build nothing: check whether everything exists.")] = False,
     builder: Builder = None,
     keep_going: KeepGoing = None,
     jobs: Jobs = None,
@@ -128,8 +135,8 @@ def warm(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make and publish every shared node, then prove that nothing selected would be built again."""
-    from buildsys.cli.run import Talk, execute
+    """Build and publish every shared node, then prove that nothing selected would be built again."""
+    from buildsys.cli.run import Talk, execute, find, publishing_run
     from buildsys.cli.screens import output
     from buildsys.project.mirrors import refuse_cache
     from buildsys.project.settings import mask_of, read_settings
@@ -140,11 +147,10 @@ def warm(
 
     workspace = find_workspace(context.obj)
     if not check:
-        refuse_cache(read_settings(workspace.root), os.environ)
-    made, chosen = _chosen(workspace, tuple(names or ()), everything=everything, failed=False)
-    targets = warm.targets_of(made, chosen, stacks=stacks)
+        refuse_cache(read_settings(workspace.root, os.environ), os.environ)
+    plan, chosen = _chosen(workspace, tuple(names or ()), everything=everything, failed=False)
+    targets = warm.targets_of(plan, chosen, stacks=stacks)
     options = _options(
-        builder=builder,
         keep_going=_keep_going(keep_going),
         jobs=jobs,
         max_targets=max_targets,
@@ -155,12 +161,13 @@ def warm(
     code = 0
     if not check:
         talk = Talk(quiet=quiet, verbose=verbose, events=events)
-        code = execute(workspace, options, talk, made, targets, tag=False)
+        run = publishing_run(plan, targets, tag=False)
+        code = execute(workspace, options, talk, run, lambda: find(builder))
     if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
         raise typer.Exit(code)
     with open_store(workspace, os.environ) as store:
-        warmth = warm.look(workspace, store, made, targets, os.environ)
-    mask = mask_of(workspace.root)
+        warmth = warm.look(workspace, store, plan, targets, os.environ)
+    mask = mask_of(workspace.root, os.environ)
     dead = {node: mask.text(why) for node, why in warmth.dead.items()}
     show_warmth(replace(warmth, dead=dead, unprobed=mask.text(warmth.unprobed)), output())
     if code or not warmth.complete:
@@ -174,7 +181,7 @@ def make_report(
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the page is written.")] = None,
 ) -> None:
-    """Make the page of a run again from its events."""
+    """Write the page of a run from its events."""
     from buildsys.project.workspace import find_workspace
     from buildsys.report.html.page import write_report
 
@@ -182,7 +189,7 @@ def make_report(
 
 
 def _options(**given: object) -> RunOptions:
-    from buildsys.run.options import RunOptions
+    from buildsys.run.session import RunOptions
 
     words = [Path(sys.argv[0]).name, *sys.argv[1:]]
     return RunOptions(command=shlex.join(words), **given)  # type: ignore[arg-type]
@@ -207,22 +214,21 @@ def _chosen(
     workspace: Workspace, names: tuple[str, ...], *, everything: bool, failed: bool
 ) -> tuple[Plan, tuple[str, ...]]:
     """Return the plan and the targets meant."""
-    from buildsys.commands import plan
+    from buildsys.commands.plan import chosen_targets, make_plan
     from buildsys.events.journal import history_of
 
-    made = plan.make_plan(workspace.tree(), overlay=True)
+    plan = make_plan(workspace.tree(), overlay=True)
     if not failed:
-        return made, plan.chosen_targets(made, names, everything=everything)
+        return plan, chosen_targets(plan, names, everything=everything)
     if names or everything:
         message = "`--failed` and other choices exclude each other"
         raise InvalidInput([Diagnostic(message=message, hint="leave one of them out")])
-    known = {node.name for node in made.nodes} | {stack.name for stack in made.stacks}
-    undone = tuple(name for name in history_of(workspace).undone if name in known)
+    undone = tuple(name for name in history_of(workspace).undone if name in plan.targets)
     if not undone:
         raise InvalidInput(
             [Diagnostic(message="the last run left nothing undone", hint="name what to bake, or `--all`")]
         )
-    return made, undone
+    return plan, undone
 
 
 def _make_fresh(workspace: Workspace) -> None:
@@ -239,23 +245,24 @@ def _make_fresh(workspace: Workspace) -> None:
 
 def _dry_run(
     workspace: Workspace,
-    made: Plan,
+    plan: Plan,
     targets: tuple[str, ...],
     options: RunOptions,
-    asked: Callable[[], DockerSnapshot] | None,
+    snapshot: Callable[[], DockerSnapshot] | None,
 ) -> None:
     from buildsys.cli.screens import output
     from buildsys.report import tables
-    from buildsys.run.decision import decide_published
+    from buildsys.run.decision import decide_published, selection_of
     from buildsys.run.local import decision_for
     from buildsys.run.store import open_store
 
-    if asked is None:
+    if snapshot is None:
         with open_store(workspace, os.environ) as store:
-            decision, _ = decide_published(workspace, store, made, targets, os.environ, verify=options.verify)
+            decision = decide_published(workspace, store, plan, targets, os.environ, verify=options.verify)
     else:
-        docker, images = asked()
-        decision, _ = decision_for(workspace, docker, made, targets, options, os.environ, images)
+        docker, images = snapshot()
+        loaded = images if docker.driver == "docker" else {}
+        decision, _ = decision_for(workspace, selection_of(workspace, plan, targets), loaded, options, os.environ)
     tables.show_actions(decision.plan, decision.actions, output())
 
 

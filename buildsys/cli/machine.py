@@ -21,7 +21,7 @@ def environment(
     file: Annotated[
         Path, typer.Argument(help="A conda YAML, requirements or lock file; with --dockerfile a Dockerfile.")
     ],
-    on: Annotated[str, typer.Option("--on", help="The stack that it stands on.")],
+    on: Annotated[str, typer.Option("--on", help="The stack that it is built on.")],
     tag: Annotated[str | None, typer.Option("--tag", help="A tag for the image, besides that of its content.")] = None,
     dockerfile: Annotated[
         bool, typer.Option("--dockerfile", help="FILE is a Dockerfile that says `FROM base`.")
@@ -30,8 +30,8 @@ def environment(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the reference.")] = False,
 ) -> None:
     """Answer with the image of an environment on a stack; it is built only where nobody has yet."""
-    from buildsys.buildkit.docker import find_docker
     from buildsys.buildkit.interrupt import Stop
+    from buildsys.cli.run import find
     from buildsys.cli.screens import diagnostics
     from buildsys.commands import environment
     from buildsys.events.journal import open_journal
@@ -39,27 +39,36 @@ def environment(
     from buildsys.project.settings import read_settings
     from buildsys.project.workspace import find_workspace
     from buildsys.report.live import listener
-    from buildsys.report.text import failure_lines
+    from buildsys.report.outcomes import failure_lines
+    from buildsys.run.session import RunContext, RunOptions, Session
     from buildsys.run.store import open_store
 
     workspace = find_workspace(context.obj)
-    refuse_cache(read_settings(workspace.root), os.environ)
+    refuse_cache(read_settings(workspace.root, os.environ), os.environ)
     talk = diagnostics()
     shown = listener(talk.stream, quiet=quiet, verbose=False, environ=os.environ, clock=time.time)
-    make = environment.dockerfile_image if dockerfile else environment.environment_image
+    image_of = environment.dockerfile_image if dockerfile else environment.environment_image
     request = environment.Request(file=file, stack=on, tag=tag)
     with (
         open_store(workspace, os.environ) as store,
         open_journal(workspace, shown) as journal,
         Stop().on_signals() as stop,
     ):
-        result = make(workspace, store, request, lambda: find_docker(builder), journal, stop, os.environ)
+        session = Session(
+            workspace=workspace,
+            context=RunContext(environ=os.environ),
+            options=RunOptions(),
+            journal=journal,
+            stop=stop,
+            find_builder=lambda: find(builder),
+        )
+        result = image_of(session, store, request)
     if result.reference is None:
         for line in (line for failure in result.failures for line in failure_lines(failure)):
             talk.line(line)
         raise typer.Exit(128 + (stop.signal or 2) if stop.requested else int(ExitCode.FAILED))
     if not quiet:
-        talk.line("made" if result.made else "found: somebody made it before")
+        talk.line("built" if result.built else "found: it was built before")
     typer.echo(result.reference)
 
 
@@ -72,18 +81,18 @@ def run_image_tests(
     """Run the tests that layers declare in the images that have them."""
     from buildsys.buildkit.docker import find_docker
     from buildsys.cli.screens import output
-    from buildsys.commands import plan
     from buildsys.commands.image_tests import declared_tests, run_tests
+    from buildsys.commands.plan import chosen_targets, make_plan
     from buildsys.project.workspace import find_workspace
     from buildsys.report import tables
     from buildsys.run.decision import public_tags
 
     workspace = find_workspace(context.obj)
-    made = plan.make_plan(workspace.tree(), overlay=True)
-    docker = find_docker(builder)
-    targets = plan.chosen_targets(made, tuple(names or ()), everything=everything)
-    tests = declared_tests(made, targets)
-    images = {target: tags[0] for target, tags in public_tags(made, targets, os.environ).items() if tags}
+    plan = make_plan(workspace.tree(), overlay=True)
+    docker = find_docker(builder, os.environ)
+    targets = chosen_targets(plan, tuple(names or ()), everything=everything)
+    tests = declared_tests(plan, targets)
+    images = {target: tags[0] for target, tags in public_tags(plan, targets, os.environ).items() if tags}
     screen = output()
     good = run_tests(docker, workspace, tests, images, lambda result: tables.show_test(result, screen))
     screen.line(f"{len(tests)} tests of {len(images)} images, {'all passed' if good else 'not all passed'}")
@@ -99,7 +108,7 @@ def doctor(
     builder: Annotated[str | None, typer.Option(help="Another buildx builder than the current one.")] = None,
     json: Json = False,
 ) -> None:
-    """Check whether this machine can bake, and say what to do where it cannot."""
+    """Check whether this machine can bake, and show how to fix it where it cannot."""
     from buildsys.cli.screens import output
     from buildsys.commands.doctor import exit_code, judge
     from buildsys.commands.probe import look

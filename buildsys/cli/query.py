@@ -20,7 +20,7 @@ def explain(
     offline: Offline = False,
     json: Json = False,
 ) -> None:
-    """Say what a stack or node is made of, who uses it, and why it is built or reused."""
+    """Show the inputs of a stack or node, who uses it, and why it is built or reused."""
     from buildsys.cli.screens import output
     from buildsys.commands import query
     from buildsys.project.workspace import find_workspace
@@ -41,13 +41,13 @@ def why(
 ) -> None:
     """Show how a layer comes into a stack."""
     from buildsys.cli.screens import output
-    from buildsys.commands import plan
+    from buildsys.commands.plan import single_stack
     from buildsys.plan.diff import why_path
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
 
-    made, target = plan.single_stack(find_workspace(context.obj), stack)
-    path = why_path(made, target, layer)
+    plan, target = single_stack(find_workspace(context.obj), stack)
+    path = why_path(plan, target, layer)
     if json:
         steps = [{"layer": name, "why": reason} for name, reason in path]
         typer.echo(documents.text({"stack": stack, "layer": layer, "path": steps}))
@@ -68,11 +68,11 @@ def diff(
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
 
-    made, changes = query.differences(find_workspace(context.obj), revision)
+    plan, changes = query.differences(find_workspace(context.obj), revision)
     if json:
         typer.echo(documents.text({"revision": revision, "changes": documents.changes_document(changes)}))
     else:
-        tables.show_changes(made, changes, output())
+        tables.show_changes(plan, changes, output())
 
 
 def affected(
@@ -83,7 +83,8 @@ def affected(
 ) -> None:
     """List the images that are not what they were at a revision, by comparing keys."""
     from buildsys.cli.screens import output
-    from buildsys.commands import plan, query
+    from buildsys.commands import query
+    from buildsys.commands.plan import make_plan
     from buildsys.project.revision import ShallowClone
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
@@ -91,11 +92,11 @@ def affected(
     workspace = find_workspace(context.obj)
     note = None
     try:
-        made, changes = query.differences(workspace, since)
+        plan, changes = query.differences(workspace, since)
         stacks = [each for each in changes if each.kind == "image" and each.change != "removed"]
     except ShallowClone as error:
-        made = plan.make_plan(workspace.tree())
-        stacks = query.everything(made)
+        plan = make_plan(workspace.tree())
+        stacks = query.everything(plan)
         note = f"everything counts as affected: {error.message}. {error.hint}"
     if json:
         document = {"since": since, "note": note, "images": documents.changes_document(stacks)}
@@ -103,7 +104,7 @@ def affected(
         return
     if note:
         typer.echo(f"warning: {note}", err=True)
-    tables.show_affected(made, stacks, output(), why=why)
+    tables.show_affected(plan, stacks, output(), why=why)
 
 
 def graph(
@@ -113,8 +114,9 @@ def graph(
     affected: Annotated[str | None, typer.Option("--affected", help="Only what changed since a revision.")] = None,
     offline: Offline = False,
 ) -> None:
-    """Draw what is made of what."""
+    """Draw which nodes and images need which."""
     from buildsys.commands import query
+    from buildsys.plan.actions import ActionKind
     from buildsys.plan.selection import select
     from buildsys.project.workspace import find_workspace
     from buildsys.report import diagram
@@ -123,17 +125,17 @@ def graph(
         raise typer.BadParameter(f"`{form}` is none of {', '.join(diagram.FORMATS)}")
     workspace = find_workspace(context.obj)
     if affected is not None:
-        made, changes = query.differences(workspace, affected)
+        plan, changes = query.differences(workspace, affected)
         words: dict[str, str] = {each.target: each.change for each in changes if each.change != "removed"}
         only = set(words)
     else:
         found = query.look(workspace, os.environ, offline=offline)
-        made, only = found.plan, None
-        words = {name: action.word for name, action in found.actions.items() if action.word != "leave"}
+        plan, only = found.plan, None
+        words = {name: action.word for name, action in found.actions.items() if action.word is not ActionKind.SKIP}
     if stack:
-        chosen = set(select(made, stack))
+        chosen = set(select(plan, stack))
         only = chosen if only is None else only & chosen
-    typer.echo(diagram.drawn(diagram.view(made, words, only), form))
+    typer.echo(diagram.drawn(diagram.view(plan, words, only), form))
 
 
 def lock(

@@ -1,4 +1,4 @@
-"""One run from the command line: who listens, who stops it, what it says at the end."""
+"""What one run is from the command line: who listens, who stops it, what is shown at its end."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from buildsys.buildkit.docker import find_docker
 from buildsys.buildkit.failure import Failure
 from buildsys.buildkit.images import DockerSnapshot, pull_image
 from buildsys.buildkit.interrupt import Stop
+from buildsys.buildkit.invocation import Builder, DockerBuilder
 from buildsys.cli.screens import output
 from buildsys.errors import BuildsysError
 from buildsys.events.journal import Journal, open_journal
@@ -20,11 +21,15 @@ from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
 from buildsys.report.live import listener
 from buildsys.report.summary import show_summary
-from buildsys.run import local, publish
 from buildsys.run.executor import exit_code
-from buildsys.run.options import RunOptions
+from buildsys.run.local import bake_locally
+from buildsys.run.publish import publish
+from buildsys.run.session import RunContext, RunOptions, Session
 from buildsys.run.store import on_retry, open_store
-from buildsys.run.variables import bake_environment
+
+# Whether everything that was asked for exists, and what failed.
+Ended = tuple[bool, tuple[Failure, ...]]
+Run = Callable[[Session], Ended]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,28 +46,27 @@ def execute(
     workspace: Workspace,
     options: RunOptions,
     talk: Talk,
-    made: Plan,
-    targets: tuple[str, ...],
-    *,
-    asked: Callable[[], DockerSnapshot] | None = None,
-    load: bool = False,
-    tag: bool = True,
+    run: Run,
+    find_builder: Callable[[], Builder],
 ) -> int:
-    """Run, write the summary and the page, and return the exit code; what goes wrong is raised after the summary.
-
-    `asked` tells what docker answered, for a run into the engine's own store; without it, the run publishes.
-    """
+    """Do a run, write summary and page, and return the exit code; an error is raised after the summary."""
+    context = RunContext(environ=os.environ, progress=sys.stderr)
     environ = {**os.environ, "TERM": "dumb"} if talk.progress == "plain" else os.environ
     quiet = talk.quiet or talk.progress == "docker"
-    shown = listener(sys.stderr, quiet=quiet, verbose=talk.verbose, environ=environ, clock=time.time)
+    shown = listener(sys.stderr, quiet=quiet, verbose=talk.verbose, environ=environ, clock=context.clock)
     began = time.monotonic()
     code, broken = 0, None
     with open_journal(workspace, shown, talk.events) as journal, Stop().on_signals() as stop:
+        session = Session(
+            workspace=workspace,
+            context=context,
+            options=options,
+            journal=journal,
+            stop=stop,
+            find_builder=find_builder,
+        )
         try:
-            if asked is None:
-                complete, failures = _publish(workspace, options, made, targets, journal, stop, load=load, tag=tag)
-            else:
-                complete, failures = _bake(workspace, options, made, targets, asked, journal, stop)
+            complete, failures = run(session)
             code = exit_code(complete, failures, stop.signal if stop.requested else None)
         except BuildsysError as error:
             broken, code = error, int(error.exit_code)
@@ -93,56 +97,39 @@ def _page(journal: Journal) -> str:
         return f"not written: {error.message}"
 
 
-Ended = tuple[bool, tuple[Failure, ...]]
+def find(builder: str | None) -> Builder:
+    """Return a builder by its name, the current one if none is named; raises `Unavailable`."""
+    return DockerBuilder(docker=find_docker(builder, os.environ), environ=os.environ)
 
 
-def _bake(
-    workspace: Workspace,
-    options: RunOptions,
-    made: Plan,
-    targets: tuple[str, ...],
-    asked: Callable[[], DockerSnapshot],
-    journal: Journal,
-    stop: Stop,
-) -> Ended:
-    # What is refused is refused before docker is waited for.
-    environment = bake_environment(made, workspace, os.environ)
-    docker, images = asked()
-    prepared = local.prepare(workspace, docker, made, targets, options, journal, stop, os.environ, environment, images)
-    ran = local.bake(workspace, prepared, options, journal, stop)
-    return ran.complete, tuple(ran.failures.values())
+def local_run(plan: Plan, targets: tuple[str, ...], snapshot: Callable[[], DockerSnapshot]) -> Run:
+    """Return the run that builds into the engine's own store; `snapshot` waits for what docker answered."""
+
+    def run(session: Session) -> Ended:
+        outcome = bake_locally(session, plan, targets, lambda: snapshot()[1])
+        return outcome.complete, tuple(outcome.failures.values())
+
+    return run
 
 
-def _publish(
-    workspace: Workspace,
-    options: RunOptions,
-    made: Plan,
-    targets: tuple[str, ...],
-    journal: Journal,
-    stop: Stop,
-    *,
-    load: bool,
-    tag: bool,
-) -> Ended:
-    # A stop ends the waits of the registry's client too.
-    attempts = options.retries + 2
-    with open_store(
-        workspace, os.environ, attempts=attempts, outages=True, listener=on_retry(journal), sleep=stop.wait
-    ) as store:
-        result = publish.publish(
-            workspace,
-            store,
-            made,
-            targets,
-            options,
-            lambda: find_docker(options.builder),
-            journal,
-            stop,
-            os.environ,
-            tag=tag,
-        )
-    if load and result.complete and not stop.requested:
-        docker = find_docker(options.builder)
-        for name in sorted(name for names in result.decision.tags.values() for name in names):
-            pull_image(docker, name)
-    return result.complete, result.failures
+def publishing_run(plan: Plan, targets: tuple[str, ...], *, load: bool = False, tag: bool = True) -> Run:
+    """Return the run that publishes to the registry; with `load` the engine's own store gets the images too."""
+
+    def run(session: Session) -> Ended:
+        # A stop ends the waits of the registry's client too.
+        with open_store(
+            session.workspace,
+            session.environ,
+            attempts=session.options.retries + 2,
+            outages=True,
+            listener=on_retry(session.journal),
+            sleep=session.stop.wait,
+        ) as store:
+            result = publish(session, store, plan, targets, tag=tag)
+        if load and result.complete and not session.stop.requested:
+            docker = session.find_builder().docker
+            for name in sorted(name for names in result.decision.tags.values() for name in names):
+                pull_image(docker, name)
+        return result.complete, result.failures
+
+    return run

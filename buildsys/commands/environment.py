@@ -1,23 +1,20 @@
-"""Images of a user's own on top of a stack: an environment file or a Dockerfile, found again by its content."""
+"""Which image holds a user's own environment file or Dockerfile on top of a stack: found by content, or built."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from buildsys.bake.definition import Definition, Target
 from buildsys.bake.targets import Publication, published
-from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.entitlements import check_paths
 from buildsys.buildkit.failure import Failure, FailureKind
-from buildsys.buildkit.interrupt import Stop
-from buildsys.buildkit.invocation import BakeCall, BakeResult, print_bake, run_bake
+from buildsys.buildkit.invocation import BakeCall, BakeResult
 from buildsys.buildkit.progress import Status, Text
 from buildsys.commands.plan import make_plan
 from buildsys.config.model import Catalog, File, LayerUse, Stack
@@ -25,20 +22,19 @@ from buildsys.config.source import read
 from buildsys.dockerfile.lint import frontend_problems
 from buildsys.dockerfile.parser import Dockerfile
 from buildsys.errors import Diagnostic, InvalidInput, did_you_mean
-from buildsys.events.events import Noted
-from buildsys.events.journal import Journal
 from buildsys.names import CUSTOM_SUFFIX, tag_problem
 from buildsys.oci.reference import Reference
 from buildsys.plan.keys import Fingerprint, context_files, readable_inputs
 from buildsys.plan.keys import keyed as keyed_by
+from buildsys.plan.plan import Plan
 from buildsys.project.files import Home, read_file
 from buildsys.project.settings import mask_of
 from buildsys.project.state import State
 from buildsys.project.workspace import PRIVATE, STATE_FOLDER, Workspace, files_of, write_whole
 from buildsys.run.contexts import copy_context
-from buildsys.run.decision import decide_published
-from buildsys.run.options import RunOptions
-from buildsys.run.publish import Published, publish
+from buildsys.run.decision import check_tag, selection_of
+from buildsys.run.publish import publish
+from buildsys.run.session import Session
 from buildsys.run.step_events import StepEvents
 from buildsys.run.store import Store, annotations_of, incoming_tag
 from buildsys.run.variables import bake_environment
@@ -51,13 +47,12 @@ _LIMIT = 64 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CustomImage:
-    """An image of a user's own: `reference` with its digest, None if it could not be made."""
+    """An image of a user's own: `reference` with its digest, None if it could not be built."""
 
     reference: str | None
-    made: bool
+    built: bool
     moved: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
-    published: Published | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,23 +64,13 @@ class Request:
     tag: str | None = None
 
 
-Run = Callable[[], Docker]
-
-
-def environment_image(
-    workspace: Workspace,
-    store: Store,
-    request: Request,
-    find: Run,
-    journal: Journal,
-    stop: Stop,
-    environ: Mapping[str, str],
-) -> CustomImage:
+def environment_image(session: Session, store: Store, request: Request) -> CustomImage:
     """Return the image of a conda YAML, requirements or lock file on a stack; it is built where nobody has yet.
 
     Raises `InvalidInput` if the file cannot be read, is neither kind, or the stack does not exist.
     """
     _check_tag(request)
+    workspace = session.workspace
     data = _read(_real(workspace, request.file), request.file)
     layer, name = _kind(request.file, data)
     digest = hashlib.sha256(data).hexdigest()[:12]
@@ -93,22 +78,21 @@ def environment_image(
     state = State(workspace.root)
     with state.locked():
         state.fill(folder, {name: data})
-    made = make_plan(
+    plan = make_plan(
         workspace.tree(),
         overlay=True,
         change=lambda catalog: _with_environment(catalog, request.stack, layer, folder, digest),
     )
-    target = made.stacks[0].name
+    target = plan.stacks[0].name
     if request.tag:
-        environ = {**environ, "BUILDSYS_TAG": request.tag}
-    result = publish(workspace, store, made, (target,), RunOptions(), find, journal, stop, environ)
-    reference = result.stacks.get(target) or result.decision.existing.get(target)
+        context = replace(session.context, environ={**session.environ, "BUILDSYS_TAG": request.tag})
+        session = replace(session, context=context)
+    result = publish(session, store, plan, (target,))
     return CustomImage(
-        reference=reference,
-        made=target in result.stacks,
+        reference=result.reference(target),
+        built=target in result.references,
         moved=result.moved,
         failures=result.failures,
-        published=result,
     )
 
 
@@ -116,7 +100,7 @@ def _with_environment(catalog: Catalog, name: str, layer: str, folder: str, dige
     """Return the catalog with one stack: the one named, and the environment on top of it."""
     stack = _stack(catalog, name)
     if layer not in catalog.layers:
-        raise InvalidInput([Diagnostic(message=f"the project has no layer `{layer}`, which makes such environments")])
+        raise InvalidInput([Diagnostic(message=f"the project has no layer `{layer}`, which builds such environments")])
     others = tuple(use for use in stack.layers if use.layer != layer)
     use = LayerUse(layer=layer, parameters=MappingProxyType({"folder": folder}), location=stack.location)
     own = replace(
@@ -156,7 +140,7 @@ def _read(real: Path, shown: Path) -> bytes:
 
 
 def _kind(file: Path, data: bytes) -> tuple[str, str]:
-    """Return the layer that makes an environment of a file, and the name that the layer expects."""
+    """Return the layer that installs the environment of a file, and the name that the layer expects."""
     if file.suffix in (".yml", ".yaml"):
         found = read(data.decode("utf-8", "replace"), file.name).data
         if isinstance(found, dict) and "dependencies" in found:
@@ -170,83 +154,93 @@ def _kind(file: Path, data: bytes) -> tuple[str, str]:
     raise InvalidInput([Diagnostic(message=f"`{file}` is no kind of environment that is known", hint=hint)])
 
 
-def dockerfile_image(
-    workspace: Workspace,
-    store: Store,
-    request: Request,
-    find: Run,
-    journal: Journal,
-    stop: Stop,
-    environ: Mapping[str, str],
-) -> CustomImage:
+def dockerfile_image(session: Session, store: Store, request: Request) -> CustomImage:
     """Return the image of a user's own Dockerfile, which says `FROM base`, on a stack.
 
     Its folder is the build context. The key covers the stack's key and every file that the Dockerfile can read.
     """
     _check_tag(request)
+    workspace = session.workspace
     real = _real(workspace, request.file)
     text = _read(real, request.file).decode("utf-8", "replace")
     if diagnostics := frontend_problems(Dockerfile.parse(text, str(request.file))):
         raise InvalidInput(diagnostics)
-    made = make_plan(
+    plan = make_plan(
         workspace.tree(),
         overlay=True,
         change=lambda catalog: replace(catalog, stacks=(_stack(catalog, request.stack),)),
     )
-    stack = made.stacks[0]
-    environment = bake_environment(made, workspace, environ)
-    home, files = _context(real.parent)
-    if diagnostics := tuple(_kept_back(real, files)):
-        raise InvalidInput(diagnostics)
-    decision, _ = decide_published(workspace, store, made, (stack.name,), environ)
-    keyed = _custom_key(decision.keys.stacks[stack.name].key, real.name, files)
-    wanted = Reference.parse(f"{store.prefix}/{stack.stack}{CUSTOM_SUFFIX}:key-{keyed.key}")
+    # What is refused is refused before anything is built.
+    check_tag(session.environ)
+    bake_environment(plan, workspace, session.environ)
+    own = _OwnDockerfile.read(real)
+    stack = plan.stacks[0]
+    keys = selection_of(workspace, plan, (stack.name,)).keys
+    key = own.key(keys.of(stack.name).key)
+    wanted = Reference.parse(f"{store.prefix}/{stack.stack}{CUSTOM_SUFFIX}:key-{key.key}")
     found = store.registry.manifest(wanted)
-    if found is not None and (why := store.foreign(wanted, found, keyed)):
-        journal.emit(Noted(at=time.time(), about="registry", text=f"rebuilding {TARGET}: {why}"))
+    if found is not None and (why := store.foreign(wanted, found, key)):
+        session.note("registry", f"rebuilding {TARGET}: {why}")
         found = None
-    is_new = found is None
     if found is not None:
-        reference = wanted.with_digest(found.descriptor.digest)
+        image = CustomImage(reference=str(wanted.with_digest(found.descriptor.digest)), built=False)
     else:
-        folder = journal.run.work()
+        image = own.build(session, store, plan, wanted, key)
+    if image.reference is None or not request.tag:
+        return image
+    store.registry.tag(Reference.parse(image.reference), request.tag)
+    return replace(image, moved=(f"{wanted.name}:{request.tag}",))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _OwnDockerfile:
+    """A user's own Dockerfile with the files of its folder as they are now; symlinks do not leave the folder."""
+
+    path: Path
+    home: Home
+    files: Mapping[str, File]
+
+    @classmethod
+    def read(cls, path: Path) -> _OwnDockerfile:
+        """Return the Dockerfile at a path; raises `InvalidInput` for files that it must not be able to read."""
+        home = Home(root=path.parent, shown=str(path.parent), word=f"`{path.parent}`")
+        diagnostics: list[Diagnostic] = []
+        files = files_of(home, "", diagnostics)
+        diagnostics = diagnostics or list(_private(path, files))
+        if diagnostics:
+            raise InvalidInput(diagnostics)
+        return cls(path=path, home=home, files=files)
+
+    def key(self, stack: str) -> Fingerprint:
+        """Return the key of its image on a stack with a key."""
+        return keyed_by({"stack": stack, **dict(readable_inputs(self.path.name, self.files))})
+
+    def build(self, session: Session, store: Store, plan: Plan, wanted: Reference, key: Fingerprint) -> CustomImage:
+        """Publish the image on the one stack of a plan, which is published first where it does not exist."""
+        stack = plan.stacks[0].name
+        folder = session.journal.run.work()
         try:
-            copy = copy_context(home, "", dict(context_files(real.name, files)), folder)
-            base = publish(workspace, store, made, (stack.name,), RunOptions(), find, journal, stop, environ)
-            on = base.stacks.get(stack.name) or base.decision.existing.get(stack.name)
-            if on is None:
-                return CustomImage(reference=None, made=False, failures=base.failures, published=base)
-            incoming = Publication(name=str(wanted.with_tag(incoming_tag(TARGET))), annotations=annotations_of(keyed))
-            file = copy / real.name
-            result = _bake(workspace, file, on, incoming, find(), journal, stop, environment)
+            # Before minutes go by: what is built must be what the key names.
+            copy = copy_context(self.home, "", dict(context_files(self.path.name, self.files)), folder)
+            base = publish(session, store, plan, (stack,))
+            reference = base.reference(stack)
+            if reference is None:
+                return CustomImage(reference=None, built=False, failures=base.failures)
+            publication = Publication(name=str(wanted.with_tag(incoming_tag(TARGET))), annotations=annotations_of(key))
+            result = _bake(session, copy / self.path.name, reference, publication, plan)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         failure, digest = result.failure, result.digests.get(TARGET)
         if failure is None and digest is None:
-            message = "bake succeeded but reported no pushed digest"
+            message = "bake succeeded but reported no pushed digest for this target"
             failure = Failure(kind=FailureKind.PUSH, message=message, target=TARGET)
         if failure is not None or digest is None:
-            return CustomImage(reference=None, made=False, failures=(failure,) if failure else ())
-        reference = store.accept(wanted.with_digest(digest), wanted, keyed)
-    moved: tuple[str, ...] = ()
-    if request.tag:
-        store.registry.tag(reference, request.tag)
-        moved = (f"{wanted.name}:{request.tag}",)
-    return CustomImage(reference=str(reference), made=is_new, moved=moved)
+            return CustomImage(reference=None, built=False, failures=(failure,) if failure else ())
+        return CustomImage(reference=str(store.accept(wanted.with_digest(digest), wanted, key)), built=True)
 
 
-def _context(folder: Path) -> tuple[Home, Mapping[str, File]]:
-    """Return the folder of a user's own Dockerfile as what its symlinks do not leave, and its files as they are now."""
-    home = Home(root=folder, shown=str(folder), word=f"`{folder}`")
-    diagnostics: list[Diagnostic] = []
-    files = files_of(home, "", diagnostics)
-    if diagnostics:
-        raise InvalidInput(diagnostics)
-    return home, files
-
-
-def _kept_back(dockerfile: Path, files: Mapping[str, File]) -> Iterator[Diagnostic]:
-    """Yield a mistake where a Dockerfile could read what a checkout keeps to itself: a token in `.git/config`."""
+def _private(dockerfile: Path, files: Mapping[str, File]) -> Iterator[Diagnostic]:
+    """Yield an error where a Dockerfile could read what a checkout keeps to itself: a token in `.git/config`."""
     names = {path.split("/")[0] for path, _ in context_files(dockerfile.name, files)} & PRIVATE
     for name in sorted(names):
         message = f"`{dockerfile}` could copy `{name}` of its folder into the image"
@@ -254,41 +248,29 @@ def _kept_back(dockerfile: Path, files: Mapping[str, File]) -> Iterator[Diagnost
         yield Diagnostic(message=message, hint=hint)
 
 
-def _custom_key(stack: str, dockerfile: str, files: Mapping[str, File]) -> Fingerprint:
-    return keyed_by({"stack": stack, **dict(readable_inputs(dockerfile, files))})
-
-
-def _bake(
-    workspace: Workspace,
-    dockerfile: Path,
-    base: str,
-    publication: Publication,
-    docker: Docker,
-    journal: Journal,
-    stop: Stop,
-    environment: Mapping[str, str],
-) -> BakeResult:
+def _bake(session: Session, dockerfile: Path, base: str, publication: Publication, plan: Plan) -> BakeResult:
+    root, builder = session.workspace.root, session.find_builder()
     target = Target(
         name=TARGET,
-        context=dockerfile.parent.relative_to(workspace.root).as_posix(),
+        context=dockerfile.parent.relative_to(root).as_posix(),
         dockerfile=dockerfile.name,
         contexts={"base": f"docker-image://{base}"},
     )
     file = dockerfile.parent.parent / "custom.json"
     write_whole(file, Definition(targets=(published(target, publication),)).to_json().encode())
     call = BakeCall(
-        root=workspace.root,
-        files=(file.relative_to(workspace.root).as_posix(),),
+        root=root,
+        files=(file.relative_to(root).as_posix(),),
         targets=(TARGET,),
-        environment=environment,
-        mask=mask_of(workspace.root),
+        environment=bake_environment(plan, session.workspace, session.environ),
+        mask=mask_of(root, session.environ),
     )
-    if diagnostics := check_paths(print_bake(docker, call), workspace.root):
+    if diagnostics := check_paths(builder.print(call), root):
         raise InvalidInput(diagnostics)
     steps = StepEvents((TARGET,), (), lambda _target, _text: None)
 
     def take(event: Status | Text) -> None:
-        for each in steps.take(event, time.time()):
-            journal.emit(each)
+        for each in steps.take(event, session.context.clock()):
+            session.journal.emit(each)
 
-    return run_bake(docker, call, take, stop=stop)
+    return builder.bake(call, take, stop=session.stop)

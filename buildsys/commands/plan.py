@@ -1,4 +1,4 @@
-"""The use cases: each a short straight line from what is on disk to a value for the report."""
+"""Which plan and bake file follow from what is on disk, and which targets a command line means."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from buildsys.config.model import Catalog
 from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.plan.keys import without_files
-from buildsys.plan.plan import Plan, plan
+from buildsys.plan.plan import Plan
+from buildsys.plan.plan import plan as plan_of
 from buildsys.plan.selection import select, stack_named
 from buildsys.project.workspace import Workspace
 from buildsys.resolve.nodes import resolve
@@ -31,7 +32,7 @@ class Planned:
 def make_plan(
     tree: Mapping[str, str], *, overlay: bool = False, change: Callable[[Catalog], Catalog] = lambda catalog: catalog
 ) -> Plan:
-    """Return the plan of a tree; with `overlay` parents that were made on this machine take the place of others.
+    """Return the plan of a tree; with `overlay` base images of this machine take the place of others.
 
     `change` may put other stacks in the place of those that are declared.
     """
@@ -39,7 +40,7 @@ def make_plan(
     lock = parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock()
     if overlay and OVERLAY_FILE in tree:
         lock = overlaid(lock, parse_lock(tree[OVERLAY_FILE], OVERLAY_FILE))
-    return plan(catalog, resolve(catalog), lock)
+    return plan_of(catalog, resolve(catalog), lock)
 
 
 def write_plan(workspace: Workspace, *, check: bool) -> Planned:
@@ -47,14 +48,14 @@ def write_plan(workspace: Workspace, *, check: bool) -> Planned:
 
     Raises `InvalidInput`, and writes nothing, for what no bake could use.
     """
-    made = make_plan(workspace.tree())
-    given = sorted({path for node in made.nodes for _, path in node.folders})
-    if diagnostics := tuple(without_files(made, contents_of(workspace, made, given))):
+    plan = make_plan(workspace.tree())
+    given = sorted({path for node in plan.nodes for _, path in node.folders})
+    if diagnostics := tuple(without_files(plan, contents_of(workspace, plan, given))):
         raise InvalidInput(diagnostics)
-    text = plan_definition(made).to_hcl()
+    text = plan_definition(plan).to_hcl()
     if check:
         workspace.check(BAKE_FILE, text, remedy="buildsys plan")
-    return Planned(plan=made, text=text, written=not check and workspace.write(BAKE_FILE, text))
+    return Planned(plan=plan, text=text, written=not check and workspace.write(BAKE_FILE, text))
 
 
 def schemas(workspace: Workspace | None, *, check: bool) -> Mapping[str, str]:
@@ -74,13 +75,13 @@ def schemas(workspace: Workspace | None, *, check: bool) -> Mapping[str, str]:
 
 def single_stack(workspace: Workspace, name: str) -> tuple[Plan, str]:
     """Return the plan and the target of a stack."""
-    made = make_plan(workspace.tree())
-    return made, stack_named(made, name)
+    plan = make_plan(workspace.tree())
+    return plan, stack_named(plan, name)
 
 
-def chosen_targets(made: Plan, words: Sequence[str], *, everything: bool) -> tuple[str, ...]:
+def chosen_targets(plan: Plan, words: Sequence[str], *, everything: bool) -> tuple[str, ...]:
     """Return the targets to bake; `everything` and words exclude each other."""
     if everything and words:
         message = "`--all` and names exclude each other"
         raise InvalidInput([Diagnostic(message=message, hint="leave one of them out")])
-    return select(made, ["default"] if everything else words)
+    return select(plan, ["default"] if everything else words)

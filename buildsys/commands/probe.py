@@ -48,7 +48,7 @@ def look(
         timeouts=Timeouts(connect=5.0, read=10.0),
         retries=Retries(attempts=1),
     ) as client:
-        facts = _with_registry(_machine(builder), client, registry)
+        facts = _with_registry(_machine(builder, environ), client, registry)
         return _with_project(facts, client, directory, environ)
 
 
@@ -60,7 +60,7 @@ def _settings(directory: Path | None, environ: Mapping[str, str]) -> Settings:
         return Settings()
 
 
-def _machine(builder: str | None) -> Facts:
+def _machine(builder: str | None, environ: Mapping[str, str]) -> Facts:
     git = _asked("git", lambda: (answer_of(("git", "--version")).stdout.split() or [""])[-1])
     if git.problem:
         git = replace(git, fix="install git: images are labelled with the commit of their sources")
@@ -91,7 +91,7 @@ def _machine(builder: str | None) -> Facts:
     store = None if elsewhere else _local_store(information)
     return Facts(
         client=Found(value=version[1]),
-        buildx=_asked("docker buildx version", lambda: buildx_of(command, information)[1]),
+        buildx=_asked("docker buildx version", lambda: buildx_of(command, information, environ)[1]),
         driver=_asked("docker buildx inspect", lambda: inspect_builder((*command, "buildx"), builder)[0]),
         engine=engine,
         git=git,

@@ -12,7 +12,7 @@ from buildsys.commands.plan import make_plan
 from buildsys.config.lockfile import Lock, lock_text, parse_lock
 from buildsys.errors import Diagnostic, Differs, InvalidInput
 from buildsys.names import LOCK_FILE, OVERLAY_FILE
-from buildsys.plan.actions import BUILD, Action, decide
+from buildsys.plan.actions import Action, ActionKind, decide
 from buildsys.plan.diff import Changed, ChangeKind, compare, users_of
 from buildsys.plan.keys import Keys, folders_of, keys_of
 from buildsys.plan.plan import Plan
@@ -33,34 +33,36 @@ class PlannedActions:
     actions: Mapping[str, Action]
 
 
-def look(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, overlay: bool = False) -> PlannedActions:
-    """Return the plan with actions: by the registry that is named, else by the engine's own store of images.
+def look(
+    workspace: Workspace, environ: Mapping[str, str], plan: Plan | None = None, *, offline: bool
+) -> PlannedActions:
+    """Return a plan with actions: by the registry that is named, else by the engine's own store of images.
 
-    Where no engine answers, and offline, everything is to be built.
+    Without `plan` it is that of the committed files. Where no engine answers, and offline, everything is to be built.
     """
-    made = make_plan(workspace.tree(), overlay=overlay)
-    keys = keys_of(made, contents_of(workspace, made))
-    wanted = [stack.name for stack in made.stacks if not stack.deprecated]
+    plan = plan or make_plan(workspace.tree())
+    keys = keys_of(plan, contents_of(workspace, plan))
+    wanted = [stack.name for stack in plan.stacks if not stack.deprecated]
     if offline:
-        return PlannedActions(plan=made, keys=keys, actions=decide(made, keys, {}, {}, wanted))
+        return PlannedActions(plan=plan, keys=keys, actions=decide(plan, keys, {}, {}, wanted))
     if named_prefix(workspace, environ) is None:
-        return PlannedActions(plan=made, keys=keys, actions=decide(made, keys, _in_the_engine(made, keys), {}, wanted))
+        return PlannedActions(plan=plan, keys=keys, actions=decide(plan, keys, _in_the_engine(plan, keys), {}, wanted))
     from buildsys.run.store import open_store
 
     with open_store(workspace, environ) as store:
-        there = store.existing(made, keys)
-        first = decide(made, keys, there.references, {}, wanted)
-        previous = store.previous(made, [name for name, action in first.items() if action.word == BUILD])
-    actions = decide(made, keys, there.references, previous, wanted, there.foreign)
-    return PlannedActions(plan=made, keys=keys, actions=actions)
+        there = store.existing(plan, keys)
+        first = decide(plan, keys, there.references, {}, wanted)
+        previous = store.previous(plan, [name for name, action in first.items() if action.word is ActionKind.BUILD])
+    actions = decide(plan, keys, there.references, previous, wanted, there.foreign)
+    return PlannedActions(plan=plan, keys=keys, actions=actions)
 
 
-def _in_the_engine(made: Plan, keys: Keys) -> Mapping[str, str]:
+def _in_the_engine(plan: Plan, keys: Keys) -> Mapping[str, str]:
     """Return the stacks whose image in the engine's own store has their key, as target to a name of the image."""
     from buildsys.buildkit.images import own_images
 
     images = own_images()
-    return {stack.name: images[key][0] for stack in made.stacks if (key := keys.stacks[stack.name].key) in images}
+    return {stack.name: images[key][0] for stack in plan.stacks if (key := keys.stacks[stack.name].key) in images}
 
 
 def differences(workspace: Workspace, revision: str) -> tuple[Plan, tuple[Changed, ...]]:
@@ -68,9 +70,9 @@ def differences(workspace: Workspace, revision: str) -> tuple[Plan, tuple[Change
     from buildsys.project.revision import open_revision
 
     tree = workspace.tree()
-    made = make_plan(tree, overlay=True)
-    after = (made, keys_of(made, contents_of(workspace, made)))
-    # Parents that were made on this machine are the same ones whatever the revision.
+    plan = make_plan(tree, overlay=True)
+    after = (plan, keys_of(plan, contents_of(workspace, plan)))
+    # Base images of this machine are the same ones whatever the revision.
     overlay = {OVERLAY_FILE: tree[OVERLAY_FILE]} if OVERLAY_FILE in tree else {}
     with open_revision(workspace.root, revision) as other:
         try:
@@ -80,7 +82,7 @@ def differences(workspace: Workspace, revision: str) -> tuple[Plan, tuple[Change
             first = error.diagnostics()[0]
             message = f"the project of `{revision}` cannot be planned: {first.message}"
             raise InvalidInput([Diagnostic(message=message, hint="compare with a revision that can be")]) from error
-    return made, compare(before, after)
+    return plan, compare(before, after)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +99,7 @@ class Explanation:
 
 
 def explain(found: PlannedActions, word: str) -> Explanation:
-    """Return what there is to say of a node or stack; raises `InvalidInput` for a name that means none, or several."""
+    """Explain a node or stack; raises `InvalidInput` for a name that means none, or several."""
     targets = select(found.plan, [word])
     if len(targets) != 1:
         raise InvalidInput([Diagnostic(message=f"`{word}` means {len(targets)} targets, expected one")])
@@ -138,9 +140,9 @@ def lock(
     # An epoch that is missing would be a mistake of the plan; here it is what is asked for. So are downloads: what the
     # lock knows of them would look like a checksum that the layer declares.
     tree[LOCK_FILE] = lock_text(replace(_with_all_epochs(held, tree, today), downloads={}))
-    made = make_plan(tree)
+    plan = make_plan(tree)
     if check:
-        missing = [*missing_entries(made, held), *(layer for layer in made.epochs if layer not in held.epochs)]
+        missing = [*missing_entries(plan, held), *(layer for layer in plan.epochs if layer not in held.epochs)]
         if missing:
             listed = "\n".join(f"+ {name}" for name in missing)
             count = f"{len(missing)} {'entry' if len(missing) == 1 else 'entries'}"
@@ -149,7 +151,7 @@ def lock(
     settings = read_settings(workspace.root, environ)
     with nullcontext() if offline else registry_of(settings, environ) as registry:
         found, changes = resolved(
-            made, held, update=update, registry=registry, settings=settings, today=today, environ=environ
+            plan, held, update=update, registry=registry, settings=settings, today=today, environ=environ
         )
     workspace.write(LOCK_FILE, lock_text(found))
     return _masked(changes, workspace)
@@ -179,10 +181,10 @@ def moved_upstream(workspace: Workspace, environ: Mapping[str, str], today: date
     from buildsys.project.settings import read_settings
     from buildsys.run.store import registry_of
 
-    made = make_plan(workspace.tree())
+    plan = make_plan(workspace.tree())
     settings = read_settings(workspace.root, environ)
     with registry_of(settings, environ) as registry:
-        return _masked(outdated(made, registry, settings, today), workspace)
+        return _masked(outdated(plan, registry, settings, today), workspace)
 
 
 def everything(plan: Plan) -> list[Changed]:

@@ -12,12 +12,32 @@ import functools
 import json
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from buildsys.buildkit.failure import Failure, FailureKind
 
 VERSION = 1
-MADE, REUSED, FAILED, BLOCKED, NOT_REACHED = "made", "reused", "failed", "blocked", "not reached"
+
+
+class Outcome(StrEnum):
+    """How a target ended."""
+
+    MADE = "made"
+    REUSED = "reused"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+    NOT_REACHED = "not reached"
+
+
+class TargetKind(StrEnum):
+    """What a target is: a layer built once, or an image of a stack."""
+
+    NODE = "node"
+    IMAGE = "image"
+
+
+MADE, REUSED, FAILED, BLOCKED, NOT_REACHED = Outcome
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

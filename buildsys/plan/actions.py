@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 
 from buildsys.plan.keys import Keys
 from buildsys.plan.plan import Plan
 from buildsys.resolve.node import ImageTarget, Node
 
-BUILD, REUSE, SKIP = "build", "reuse", "leave"
+
+class ActionKind(StrEnum):
+    """What is done about a target; `SKIP` is written `leave` in JSON and events."""
+
+    BUILD = "build"
+    REUSE = "reuse"
+    SKIP = "leave"
+
+
+BUILD, REUSE, SKIP = ActionKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +41,7 @@ class Action:
     """
 
     target: str
-    word: str
+    word: ActionKind
     reason: str
     reference: str | None = None
     difference: Difference | None = None

@@ -21,6 +21,7 @@ from buildsys.events.events import (
     TargetEnded,
     TargetPlanned,
 )
+from buildsys.report.outcomes import failure_output, failure_place, step_words
 from buildsys.report.plain import OUTPUT_LINES, Lines, line_writer
 from buildsys.report.status import Running, RunStatus, foremost
 from buildsys.report.text import (
@@ -28,13 +29,10 @@ from buildsys.report.text import (
     cut,
     cut_middle,
     cut_start,
-    failure_output,
-    failure_place,
     format_count,
     format_duration,
     format_size,
     marks_for,
-    step_words,
 )
 from buildsys.switches import has_cursor, in_ci, wants_colour
 

@@ -25,20 +25,9 @@ from buildsys.events.events import (
     TargetPlanned,
     TargetStarted,
 )
+from buildsys.report.outcomes import failure_output, failure_place, step_words
 from buildsys.report.status import Running, RunStatus, foremost
-from buildsys.report.text import (
-    Marks,
-    clean,
-    cut,
-    cut_middle,
-    cut_start,
-    failure_output,
-    failure_place,
-    format_count,
-    format_duration,
-    format_size,
-    step_words,
-)
+from buildsys.report.text import Marks, clean, cut, cut_middle, cut_start, format_count, format_duration, format_size
 
 WIDTH = 99
 _WORD = 8

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from buildsys.buildkit.progress import StepKind
 from buildsys.events.events import Event, Retried, StepBegan, TargetPlanned
 from buildsys.events.model import RunModel, Target
-from buildsys.report.text import clean, distinct_parts, format_count, format_remaining, format_retries, step_words
+from buildsys.report.outcomes import step_words
+from buildsys.report.text import clean, distinct_parts, format_count, format_remaining, format_retries
 
 # An image runs nothing; it takes a few requests to a registry, or an export.
 _IMAGE_SECONDS = 1.0

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING
 from buildsys.events.events import BLOCKED, FAILED, MADE, NOT_REACHED, REUSED
 from buildsys.events.model import IMAGE, RunModel, Target
 from buildsys.report.console import Screen, columns
+from buildsys.report.outcomes import failure_lines, failure_place, outcome_word
 from buildsys.report.text import (
     Marks,
     clean,
     cut,
-    failure_lines,
-    failure_place,
     format_count,
     format_duration,
     format_retries,
     format_size,
     marks_for,
-    outcome_word,
 )
 
 if TYPE_CHECKING:

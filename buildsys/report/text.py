@@ -1,4 +1,4 @@
-"""How facts are written in few columns: times, sizes, steps, failures, and the marks that a stream can carry."""
+"""How numbers, times and texts are written in few columns, and which marks a stream can carry."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-
-from buildsys.buildkit.failure import Failure, FailureKind
-from buildsys.buildkit.progress import StepKind, split_name
-from buildsys.events.events import MADE, TargetEnded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,11 +103,6 @@ def format_moment(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def outcome_word(outcome: str) -> str:
-    """Return the outcome of a target for people; that of an event keeps its word until another version of events."""
-    return "built" if outcome == MADE else outcome
-
-
 _ESCAPE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.?)")
 
 
@@ -150,81 +141,3 @@ def distinct_parts(names: Sequence[str]) -> dict[str, str]:
 
 def _alike(words: Sequence[Sequence[str]], room: int) -> int:
     return next((index for index in range(room) if len({each[index] for each in words}) > 1), room)
-
-
-_FLAGS = re.compile(r"(?:--[a-z]+(?:=\S+)?(?: |$))*")
-_HEREDOC = re.compile(r"<<-?[\"']?\w+[\"']?(?: \((?P<first>.*)\))?")
-_PROLOGUE = re.compile(r"(?:set [-+]\S+(?: pipefail)?|\. \S+|cd \S+|export [^;&]+?) ?(?:&&|;|\.\.\.$|$) ?")
-_DIGEST = re.compile(r"@sha256:[0-9a-f]+")
-_PLAIN_STEPS = {
-    StepKind.EXPORT: "exporting",
-    StepKind.PUSH: "pushing",
-    StepKind.CACHE_IMPORT: "reading the cache",
-    StepKind.CACHE_EXPORT: "writing the cache",
-}
-
-
-def step_words(name: str, kind: str) -> str:
-    """Return what a step does; for a RUN its first command that does work, if BuildKit's name for it has one."""
-    text = clean(split_name(name)[1])
-    if kind in _PLAIN_STEPS:
-        return _PLAIN_STEPS[StepKind(kind)]
-    if kind == StepKind.SOURCE:
-        source = _DIGEST.sub("", text.removeprefix("FROM ")).removeprefix("docker-image://")
-        return f"downloading {source.rpartition('/')[2]}" if "://" in source else f"pulling {source}"
-    if kind == StepKind.RUN:
-        return _command(text.removeprefix("RUN "))
-    instruction, _, rest = text.removeprefix("LINK ").partition(" ")
-    return f"{instruction} {_without_flags(rest)}".rstrip()
-
-
-def _without_flags(text: str) -> str:
-    found = _FLAGS.match(text)
-    return text[found.end() :] if found else text
-
-
-def _command(text: str) -> str:
-    text = _without_flags(text)
-    if script := _HEREDOC.fullmatch(text):
-        text = script["first"] or ""
-    # The commands that set up a shell do not show what it does then.
-    while found := _PROLOGUE.match(text):
-        text = text[found.end() :]
-    return text or "RUN"
-
-
-_COMMAND_WIDTH = 110
-
-
-def failure_place(ended: TargetEnded) -> str:
-    """Return where a failure is, as `layers/ucx/Dockerfile:14`, or an empty text."""
-    failure = ended.failure
-    file = ended.file or (failure.file if failure else "")
-    return f"{file}:{failure.line}" if file and failure and failure.line else file
-
-
-def failure_lines(failure: Failure, *, most: int = 20) -> tuple[str, ...]:
-    """Return a failure in words: a command with its output and exit code, or what BuildKit reported."""
-    if failure.kind is not FailureKind.COMMAND:
-        return failure_output(failure, most=most)
-    command = cut(clean(failure.command), _COMMAND_WIDTH, "...")
-    return (
-        *([f"$ {command}"] if command else ()),
-        *failure_output(failure, most=most),
-        *([f"exit code {failure.status}"] if failure.status is not None else ()),
-    )
-
-
-def failure_output(failure: Failure, *, most: int) -> tuple[str, ...]:
-    """Return the last lines of output of a command that failed; else the first lines of BuildKit's message."""
-    if failure.checksum is not None:
-        wrong = failure.checksum
-        return (
-            f"{clean(wrong.url)} does not have the declared checksum",
-            f"expected {clean(wrong.expected)}",
-            f"found    {clean(wrong.found)}",
-        )
-    output = tuple(line for each in failure.last_words if (line := clean(each)))
-    if failure.kind is FailureKind.COMMAND and output:
-        return output[-most:]
-    return tuple(line for each in failure.message.splitlines() if (line := clean(each)))[:most]

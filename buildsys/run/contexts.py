@@ -96,12 +96,12 @@ def _copy_file(home: Home, name: str, source: Path, copy: Path, file: File) -> N
         )
 
 
-def contents_of(workspace: Workspace, made: Plan, folders: Iterable[str] | None = None) -> Contents:
+def contents_of(workspace: Workspace, plan: Plan, folders: Iterable[str] | None = None) -> Contents:
     """Return the files that the builds of a plan read, or those of some of its folders.
 
     Raises `InvalidInput` for what leads out of the project or cannot be read, where a parameter names it at its stack.
     """
     try:
-        return workspace.contents(folders_of(made) if folders is None else folders)
+        return workspace.contents(folders_of(plan) if folders is None else folders)
     except InvalidInput as error:
-        raise InvalidInput(at_their_stacks(made, error.diagnostics())) from error
+        raise InvalidInput(at_their_stacks(plan, error.diagnostics())) from error

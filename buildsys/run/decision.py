@@ -1,4 +1,4 @@
-"""What a run will do: which targets are made, which exist, under which tags images are published."""
+"""What a run will do: which targets are built, which exist, under which tags images are published."""
 
 from __future__ import annotations
 
@@ -11,130 +11,156 @@ from buildsys.bake.targets import defaults, public_tag
 from buildsys.config.model import Contents
 from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.names import tag_problem
-from buildsys.plan.actions import BUILD, REUSE, SKIP, Action, decide, needed
+from buildsys.plan.actions import Action, ActionKind, decide, needed
 from buildsys.plan.keys import Keys, keys_of
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
 from buildsys.run.contexts import contents_of
-from buildsys.run.store import Store
+from buildsys.run.store import Existing, Store
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """The targets of a plan that a run is asked for; `contents` are the files that the keys cover."""
+
+    plan: Plan
+    keys: Keys
+    contents: Contents
+    targets: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """What a run will do: `tags` maps the stacks asked for to their public tags.
+    """What a run will do about a selection: `tags` maps the stacks asked for to their public tags.
 
-    `contents` are the files that the keys cover; `foreign` maps target to why what is under its key cannot be used.
+    `existing` maps target to the reference of what exists under its key. `foreign` maps target to why what is under its
+    key cannot be used, `damaged` to what is missing of it in the registry.
     """
 
-    plan: Plan
-    keys: Keys
+    selection: Selection
     existing: Mapping[str, str]
     actions: Mapping[str, Action]
-    targets: tuple[str, ...]
     tags: Mapping[str, tuple[str, ...]]
-    contents: Contents
-    foreign: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    foreign: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    damaged: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the selection."""
+        return self.selection.plan
+
+    @property
+    def keys(self) -> Keys:
+        """The keys of the plan."""
+        return self.selection.keys
 
     @property
     def built(self) -> tuple[str, ...]:
-        """What is made, nodes in build order and then stacks."""
-        return tuple(name for name, action in self.actions.items() if action.word == BUILD)
+        """What is built: nodes in build order, then stacks."""
+        return tuple(name for name, action in self.actions.items() if action.word is ActionKind.BUILD)
 
     @property
     def nodes_to_build(self) -> tuple[str, ...]:
         """The nodes that are built, in build order."""
-        return tuple(node.name for node in self.plan.nodes if self.actions[node.name].word == BUILD)
+        return tuple(node.name for node in self.plan.nodes if self.actions[node.name].word is ActionKind.BUILD)
 
     @property
     def reused(self) -> tuple[str, ...]:
-        """What exists and was asked for, or is needed by what is made."""
-        wanted = {*self.targets, *(need for name in self.built for need in self.plan.needs[name])}
-        return tuple(name for name, action in self.actions.items() if action.word == REUSE and name in wanted)
+        """What exists and was asked for, or is needed by what is built."""
+        wanted = {*self.selection.targets, *(need for name in self.built for need in self.plan.needs[name])}
+        return tuple(
+            name for name, action in self.actions.items() if action.word is ActionKind.REUSE and name in wanted
+        )
+
+
+def selection_of(workspace: Workspace, plan: Plan, targets: tuple[str, ...]) -> Selection:
+    """Return targets with the keys of their plan, by the files as they are now."""
+    contents = contents_of(workspace, plan)
+    return Selection(plan=plan, keys=keys_of(plan, contents), contents=contents, targets=targets)
 
 
 def decide_published(
     workspace: Workspace,
     store: Store,
-    made: Plan,
+    plan: Plan,
     targets: tuple[str, ...],
     environ: Mapping[str, str],
     *,
     verify: bool = False,
-) -> tuple[Decision, Mapping[str, tuple[str, ...]]]:
-    """Return what a run that publishes would do, and with `verify` what of the registry is damaged."""
+) -> Decision:
+    """Return what a run that publishes would do; with `verify`, what exists and lacks a blob is built."""
     check_tag(environ)
-    contents = contents_of(workspace, made)
-    keys = keys_of(made, contents)
-    asked = store.existing(made, keys, targets)
-    # What an image that exists is built of is nobody's question here.
-    below = store.existing(made, keys, needed(made, asked.references, targets))
-    existing, foreign = {**asked.references, **below.references}, {**asked.foreign, **below.foreign}
-    damaged = store.verify(existing) if verify else {}
-    for target in damaged:
-        del existing[target]
-    return decided(made, keys, contents, existing, targets, store, environ, foreign), damaged
+    selection = selection_of(workspace, plan, targets)
+    asked = store.existing(plan, selection.keys, targets)
+    damaged = dict(store.verify(asked.references)) if verify else {}
+    existing = {target: each for target, each in asked.references.items() if target not in damaged}
+    below = exists_below(selection, store, existing)
+    damaged |= store.verify(below.references) if verify else {}
+    existing |= {target: each for target, each in below.references.items() if target not in damaged}
+    foreign = {**asked.foreign, **below.foreign}
+    return decide_from_registry(selection, store, existing, environ, foreign=foreign, damaged=damaged)
 
 
-def decided(
-    made: Plan,
-    keys: Keys,
-    contents: Contents,
-    existing: Mapping[str, str],
-    targets: tuple[str, ...],
+def exists_below(selection: Selection, store: Store, existing: Mapping[str, str]) -> Existing:
+    """Return what exists of all that is needed beside what is known to exist.
+
+    What an image that exists was built from need not exist, and is not looked up.
+    """
+    names = needed(selection.plan, existing, selection.targets) - {*selection.targets}
+    return store.existing(selection.plan, selection.keys, names)
+
+
+def decide_from_registry(
+    selection: Selection,
     store: Store,
+    existing: Mapping[str, str],
     environ: Mapping[str, str],
-    foreign: Mapping[str, str] = MappingProxyType({}),
+    *,
+    foreign: Mapping[str, str] = _NOTHING,
+    damaged: Mapping[str, tuple[str, ...]],
 ) -> Decision:
     """Return the decision for what exists, with reasons from what was published before."""
-    first = decide(made, keys, existing, {}, targets)
-    built = [name for name, action in first.items() if action.word == BUILD]
+    plan, keys, targets = selection.plan, selection.keys, selection.targets
+    first = decide(plan, keys, existing, {}, targets)
+    built = [name for name, action in first.items() if action.word is ActionKind.BUILD]
     return Decision(
-        plan=made,
-        keys=keys,
+        selection=selection,
         existing=existing,
-        actions=decide(made, keys, existing, store.previous(made, built), targets, foreign),
-        targets=targets,
-        tags=public_tags(made, targets, {**environ, "BUILDSYS_REGISTRY": store.prefix}),
-        contents=contents,
+        actions=decide(plan, keys, existing, store.previous(plan, built), targets, foreign),
+        tags=public_tags(plan, targets, {**environ, "BUILDSYS_REGISTRY": store.prefix}),
         foreign={name: why for name, why in foreign.items() if name in built},
+        damaged=damaged,
     )
 
 
 def decide_local(
-    made: Plan,
-    keys: Keys,
-    contents: Contents,
-    targets: tuple[str, ...],
-    there: Mapping[str, str],
-    published: Mapping[str, str],
-    environ: Mapping[str, str],
+    selection: Selection, loaded: Mapping[str, str], published: Mapping[str, str], environ: Mapping[str, str]
 ) -> Decision:
     """Return what a run into the engine's own store would do.
 
-    `there` maps the images that this store has under their keys to their names; `published` are the nodes that a
-    registry has. Of the rest nobody knows what the builder's cache holds.
+    `loaded` maps the images that this store has under their keys to their names; `published` are the nodes that a
+    registry has. What the builder's cache holds of the rest is unknown.
     """
-    existing = {**published, **there}
+    existing = {**published, **loaded}
     actions = {
-        name: replace(action, reason="it is not in the engine's store") if action.word == BUILD else action
-        for name, action in decide(made, keys, existing, {}, targets).items()
+        name: replace(action, reason="it is not in the engine's store") if action.word is ActionKind.BUILD else action
+        for name, action in decide(selection.plan, selection.keys, existing, {}, selection.targets).items()
     }
     return Decision(
-        plan=made,
-        keys=keys,
+        selection=selection,
         existing=existing,
         actions=MappingProxyType(actions),
-        targets=targets,
-        tags=public_tags(made, targets, environ),
-        contents=contents,
+        tags=public_tags(selection.plan, selection.targets, environ),
     )
 
 
-def public_tags(made: Plan, targets: Collection[str], environ: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
-    """Return the public tags of the stacks among some targets, with all variables put in."""
+def public_tags(plan: Plan, targets: Collection[str], environ: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+    """Return the public tags of the stacks among some targets, with all variables replaced by their values."""
     check_tag(environ)
-    variables = {**defaults(made), **environ}
-    return {stack.name: (evaluate(public_tag(stack), variables),) for stack in made.stacks if stack.name in targets}
+    variables = {**defaults(plan), **environ}
+    return {stack.name: (evaluate(public_tag(stack), variables),) for stack in plan.stacks if stack.name in targets}
 
 
 def check_tag(environ: Mapping[str, str]) -> None:
@@ -144,9 +170,9 @@ def check_tag(environ: Mapping[str, str]) -> None:
 
 
 def without_cache(decision: Decision) -> Decision:
-    """Return the decision if nothing that exists is used, but for parents."""
+    """Return the decision if nothing that exists is used, except base images of others."""
     actions = {
-        name: action if action.word == SKIP else Action(target=name, word=BUILD, reason="--no-cache")
-        for name, action in decide(decision.plan, decision.keys, {}, {}, decision.targets).items()
+        name: replace(action, reason="--no-cache") if action.word is ActionKind.BUILD else action
+        for name, action in decide(decision.plan, decision.keys, {}, {}, decision.selection.targets).items()
     }
     return replace(decision, existing={}, actions=MappingProxyType(actions))

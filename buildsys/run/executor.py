@@ -1,4 +1,4 @@
-"""The loop of a run: what is ready is started, what ends makes more ready or blocks, until nothing is left."""
+"""How a run goes on: what is ready is started, what ends makes more ready or blocks it, until nothing is left."""
 
 from __future__ import annotations
 
@@ -11,30 +11,18 @@ from dataclasses import dataclass, field
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.interrupt import Stop
 from buildsys.errors import BuildsysError, ExitCode
-from buildsys.events.events import (
-    BLOCKED,
-    FAILED,
-    MADE,
-    NOT_REACHED,
-    Event,
-    ImageLayer,
-    Noted,
-    TargetEnded,
-    TargetStarted,
-)
+from buildsys.events.events import Event, ImageLayer, Noted, Outcome, TargetEnded, TargetStarted
 from buildsys.run.scheduler import Schedule
 
 _TICK_SECONDS = 1.0
+# Failures of the target itself, whatever else happens to the run.
 _OWN_FAULT = frozenset({FailureKind.COMMAND, FailureKind.CHECKSUM, FailureKind.INVALID})
 Emit = Callable[[Event], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TargetOutcome:
-    """What became of one target that was started; its `reference` is empty where nothing was published.
-
-    `runs` are the digests of the RUN steps that its bake executed.
-    """
+    """How one target ended that was started; its `reference` is empty where nothing was published."""
 
     reference: str = ""
     started: float = 0.0
@@ -46,12 +34,11 @@ class TargetOutcome:
     layers: tuple[ImageLayer, ...] = ()
     tags: tuple[str, ...] = ()
     failure: Failure | None = None
-    runs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DebugInfo:
-    """How a person looks into a target: the folder of its Dockerfile, its log, the command that makes it alone."""
+    """How to look into a target: the folder of its Dockerfile, its log, the command that bakes it alone."""
 
     folder: str = ""
     log: str = ""
@@ -60,23 +47,25 @@ class DebugInfo:
 
 @dataclass(slots=True)
 class RunOutcome:
-    """How the loop ended; `halted` says why nothing more was started, if anything was left."""
+    """How a run ended; `references` are those of the targets that were built.
 
-    made: dict[str, str] = field(default_factory=dict)
+    `halted` says why nothing more was started, if anything was left.
+    """
+
+    references: dict[str, str] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     blocked: dict[str, str] = field(default_factory=dict)
     not_reached: tuple[str, ...] = ()
-    runs: set[str] = field(default_factory=set)
     halted: str = ""
 
     @property
     def complete(self) -> bool:
-        """Whether everything was made."""
+        """Whether every target was built."""
         return not (self.failures or self.blocked or self.not_reached)
 
 
 def exit_code(complete: bool, failures: Iterable[Failure], signal: int | None) -> int:
-    """Return how a run's process ends: stopped, done, failed, or, where the engine is gone, unavailable."""
+    """Return the exit code of a run: stopped, done, failed, or, where the engine is gone, unavailable."""
     if signal is not None:
         return 128 + signal
     if complete:
@@ -85,148 +74,153 @@ def exit_code(complete: bool, failures: Iterable[Failure], signal: int | None) -
     return int(ExitCode.UNAVAILABLE if kinds == {FailureKind.TRANSIENT} else ExitCode.FAILED)
 
 
-# Makes targets in one bake, on what was made before; events may be told from any thread.
-Make = Callable[[tuple[str, ...], Mapping[str, str], Emit], Mapping[str, TargetOutcome]]
+# Builds targets in one bake, given the references of what this run has built; it may emit events from any thread.
+Bake = Callable[[tuple[str, ...], Mapping[str, str], Emit], Mapping[str, TargetOutcome]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hooks:
-    """What the loop asks and tells: `room` returns why nothing may be started, empty if it may."""
+    """What the executor asks and reports to: `shortage` returns why nothing may be started, empty if it may."""
 
     emit: Emit
     tick: Callable[[], None]
-    room: Callable[[tuple[str, ...]], str]
+    shortage: Callable[[tuple[str, ...]], str]
     debug: Callable[[str], DebugInfo]
+    clock: Callable[[], float] = time.time
 
 
-def run(schedule: Schedule, make: Make, hooks: Hooks, stop: Stop, *, jobs: int, keep_going: bool) -> RunOutcome:
-    """Make the tasks of a schedule and return what became of each.
+def run(schedule: Schedule, bake: Bake, hooks: Hooks, stop: Stop, *, jobs: int, keep_going: bool) -> RunOutcome:
+    """Run the tasks of a schedule and return how each ended.
 
-    A failure blocks what needs it. Without `keep_going` nothing is started after it; what runs is let finish. The
-    connection to the engine, once it is given up, ends the run the same way.
+    A failure blocks what needs it. Without `keep_going` nothing is started after it, and running bakes finish. A
+    connection to the engine that is given up ends the run in the same way.
     """
-    ran = RunOutcome()
-    inbox: queue.SimpleQueue[Event | _Finished] = queue.SimpleQueue()
-
-    def work(targets: tuple[str, ...], made: Mapping[str, str]) -> None:
-        began = time.time()
-        try:
-            results = make(targets, made, inbox.put)
-        except BuildsysError as error:
-            results = {target: _broken(error, began) for target in targets}
-        except BaseException as error:  # The main thread raises it again: a thread's own end would hang the loop.
-            inbox.put(_Finished(targets, {}, error))
-            return
-        inbox.put(_Finished(targets, results, None))
-
+    executor = _Executor(schedule=schedule, bake=bake, hooks=hooks, stop=stop, keep_going=keep_going)
     with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="bake") as pool:
-        told = False
-        while True:
-            if stop.requested and not told:
-                told = True
-                hooks.emit(Noted(at=time.time(), about="stop", text="what runs is ended; asked again, at once"))
-            _start(schedule, ran, hooks, stop, lambda targets: pool.submit(work, targets, dict(ran.made)))
-            if not schedule.live:
-                break
-            try:
-                message = inbox.get(timeout=_TICK_SECONDS)
-            except queue.Empty:
-                hooks.tick()
-                continue
-            if not isinstance(message, _Finished):
-                hooks.emit(message)
-                continue
-            if message.error is not None:
-                stop.request()
-                raise message.error
-            for target in message.targets:
-                result = message.results[target]
-                if stop.requested and result.failure is not None and result.failure.kind not in _OWN_FAULT:
-                    # What goes wrong while all is ended is no failure of its own.
-                    schedule.give_back(target)
-                    continue
-                _take(schedule, ran, hooks, target, result, keep_going=keep_going)
-    ran.blocked.update(schedule.blocked)
-    ran.not_reached = schedule.waiting
-    for target in ran.not_reached:
-        hooks.emit(TargetEnded(at=time.time(), target=target, outcome=NOT_REACHED))
-    return ran
+        while executor.start(pool):
+            executor.wait()
+    return executor.ended()
 
 
 @dataclass(frozen=True, slots=True)
 class _Finished:
     targets: tuple[str, ...]
-    results: Mapping[str, TargetOutcome]
-    error: BaseException | None
+    outcomes: Mapping[str, TargetOutcome]
+    error: BaseException | None = None
 
 
-def _start(
-    schedule: Schedule, ran: RunOutcome, hooks: Hooks, stop: Stop, submit: Callable[[tuple[str, ...]], object]
-) -> None:
-    while not stop.requested and not ran.halted:
-        targets = schedule.take()
-        if not targets:
-            return
-        if reason := hooks.room(targets):
-            ran.halted = reason
-            hooks.emit(Noted(at=time.time(), about="disk", text=reason))
+@dataclass(kw_only=True, slots=True)
+class _Executor:
+    """One run in progress; all but `_work` happens in the main thread."""
+
+    schedule: Schedule
+    bake: Bake
+    hooks: Hooks
+    stop: Stop
+    keep_going: bool
+    outcome: RunOutcome = field(default_factory=RunOutcome)
+    _inbox: queue.SimpleQueue[Event | _Finished] = field(default_factory=queue.SimpleQueue)
+    _stop_noted: bool = False
+
+    def start(self, pool: ThreadPoolExecutor) -> bool:
+        """Start what is ready and may be started; return whether anything runs."""
+        if self.stop.requested and not self._stop_noted:
+            self._stop_noted = True
+            self._note("stop", "running bakes are interrupted; a second signal kills them")
+        while not self.stop.requested and not self.outcome.halted and (targets := self.schedule.take()):
+            if reason := self.hooks.shortage(targets):
+                self.outcome.halted = reason
+                self._note("disk", reason)
+                for target in targets:
+                    self.schedule.give_back(target)
+                break
             for target in targets:
-                schedule.give_back(target)
+                self.hooks.emit(TargetStarted(at=self.hooks.clock(), target=target))
+            pool.submit(self._work, targets, dict(self.outcome.references))
+        return bool(self.schedule.live)
+
+    def _note(self, about: str, text: str) -> None:
+        self.hooks.emit(Noted(at=self.hooks.clock(), about=about, text=text))
+
+    def _work(self, targets: tuple[str, ...], references: Mapping[str, str]) -> None:
+        began = self.hooks.clock()
+        try:
+            outcomes = self.bake(targets, references, self._inbox.put)
+        except BuildsysError as error:
+            failure = Failure(kind=FailureKind.UNKNOWN, message=str(error))
+            seconds = self.hooks.clock() - began
+            outcomes = dict.fromkeys(targets, TargetOutcome(started=began, seconds=seconds, failure=failure))
+        except BaseException as error:  # The main thread raises it: one that ends here would leave the run waiting.
+            self._inbox.put(_Finished(targets, {}, error))
             return
-        for target in targets:
-            hooks.emit(TargetStarted(at=time.time(), target=target))
-        submit(targets)
+        self._inbox.put(_Finished(targets, outcomes))
 
+    def wait(self) -> None:
+        """Take the next message of a bake, or let the listener know that time passes."""
+        try:
+            message = self._inbox.get(timeout=_TICK_SECONDS)
+        except queue.Empty:
+            self.hooks.tick()
+            return
+        if not isinstance(message, _Finished):
+            self.hooks.emit(message)
+            return
+        if message.error is not None:
+            self.stop.request()
+            raise message.error
+        for target in message.targets:
+            self._take(target, message.outcomes[target])
 
-def _take(
-    schedule: Schedule, ran: RunOutcome, hooks: Hooks, target: str, result: TargetOutcome, *, keep_going: bool
-) -> None:
-    now = time.time()
-    ran.runs |= result.runs
-    failure = result.failure
-    if failure is None:
-        schedule.finish(target)
-        ran.made[target] = result.reference
-        hooks.emit(_ended(target, MADE, result, now))
-        return
-    if failure.kind is FailureKind.INTERRUPTED:
-        schedule.give_back(target)
-        return
-    debug = hooks.debug(target)
-    ran.failures[target] = failure
-    file = f"{debug.folder}/{failure.file}" if debug.folder and failure.file else failure.file
-    hooks.emit(_ended(target, FAILED, result, now, file=file, alone=debug.alone, log=debug.log))
-    for each in schedule.fail(target):
-        hooks.emit(TargetEnded(at=now, target=each, outcome=BLOCKED, blocked_by=target))
-    if not keep_going:
-        ran.halted = f"{target} failed"
-    elif failure.kind is FailureKind.TRANSIENT:
-        ran.halted = "the engine does not answer any more"
+    def _take(self, target: str, outcome: TargetOutcome) -> None:
+        failure = outcome.failure
+        if failure is None:
+            self.schedule.finish(target)
+            self.outcome.references[target] = outcome.reference
+            self.hooks.emit(self._ended(target, Outcome.MADE, outcome))
+        elif failure.kind is FailureKind.INTERRUPTED or (self.stop.requested and failure.kind not in _OWN_FAULT):
+            # What goes wrong while everything is being stopped is not a failure of the target.
+            self.schedule.give_back(target)
+        else:
+            self._fail(target, outcome, failure)
 
+    def _fail(self, target: str, outcome: TargetOutcome, failure: Failure) -> None:
+        self.outcome.failures[target] = failure
+        debug = self.hooks.debug(target)
+        file = f"{debug.folder}/{failure.file}" if debug.folder and failure.file else failure.file
+        self.hooks.emit(self._ended(target, Outcome.FAILED, outcome, file=file, alone=debug.alone, log=debug.log))
+        for each in self.schedule.fail(target):
+            self.hooks.emit(TargetEnded(at=self.hooks.clock(), target=each, outcome=Outcome.BLOCKED, blocked_by=target))
+        if not self.keep_going:
+            self.outcome.halted = f"{target} failed"
+        elif failure.kind is FailureKind.TRANSIENT:
+            self.outcome.halted = "the engine no longer answers"
 
-def _ended(
-    target: str, outcome: str, result: TargetOutcome, now: float, *, file: str = "", alone: str = "", log: str = ""
-) -> TargetEnded:
-    return TargetEnded(
-        at=now,
-        target=target,
-        outcome=outcome,
-        started=result.started,
-        seconds=result.seconds,
-        reference=result.reference,
-        size=result.size,
-        layers=result.layers,
-        steps=result.steps,
-        cached=result.cached,
-        attempts=result.attempts,
-        failure=result.failure,
-        file=file,
-        alone=alone,
-        log=log,
-        tags=result.tags,
-    )
+    def _ended(
+        self, target: str, word: Outcome, outcome: TargetOutcome, *, file: str = "", alone: str = "", log: str = ""
+    ) -> TargetEnded:
+        return TargetEnded(
+            at=self.hooks.clock(),
+            target=target,
+            outcome=word,
+            started=outcome.started,
+            seconds=outcome.seconds,
+            reference=outcome.reference,
+            size=outcome.size,
+            layers=outcome.layers,
+            steps=outcome.steps,
+            cached=outcome.cached,
+            attempts=outcome.attempts,
+            failure=outcome.failure,
+            file=file,
+            alone=alone,
+            log=log,
+            tags=outcome.tags,
+        )
 
-
-def _broken(error: BuildsysError, began: float) -> TargetOutcome:
-    failure = Failure(kind=FailureKind.UNKNOWN, message=str(error))
-    return TargetOutcome(started=began, seconds=time.time() - began, failure=failure)
+    def ended(self) -> RunOutcome:
+        """Report what was not reached and return how the run ended."""
+        self.outcome.blocked.update(self.schedule.blocked)
+        self.outcome.not_reached = self.schedule.waiting
+        for target in self.outcome.not_reached:
+            self.hooks.emit(TargetEnded(at=self.hooks.clock(), target=target, outcome=Outcome.NOT_REACHED))
+        return self.outcome

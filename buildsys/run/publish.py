@@ -1,36 +1,40 @@
-"""A run that publishes, by keys: what is missing is built and pushed, images are composed, tags are moved last."""
+"""How a run publishes by keys: what is missing is built and pushed, images are composed, tags are moved last."""
 
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from buildsys.bake.targets import Publication
-from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.failure import Failure, FailureKind
-from buildsys.buildkit.interrupt import Stop
-from buildsys.events.events import ImageLayer, Noted, TagsMoved
-from buildsys.events.journal import Journal, history_of
+from buildsys.buildkit.invocation import Builder
+from buildsys.events.events import ImageLayer, TagsMoved
+from buildsys.events.history import History
+from buildsys.events.journal import history_of
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Reference
 from buildsys.plan.plan import Plan
-from buildsys.project.workspace import Workspace
 from buildsys.resolve.node import ImageTarget
-from buildsys.run.decision import Decision, decide_published, decided
+from buildsys.run.decision import Decision, decide_from_registry, decide_published, exists_below
 from buildsys.run.executor import Emit, RunOutcome, TargetOutcome
-from buildsys.run.options import RunOptions
-from buildsys.run.session import begin, execute, making_for, tell_excess, tell_targets
+from buildsys.run.scheduler import tasks_of
+from buildsys.run.session import (
+    Publishing,
+    Session,
+    begin,
+    execute,
+    open_worker,
+    report_limits,
+    report_targets,
+)
 from buildsys.run.store import Store, annotations_of, can_compose, incoming_tag
-from buildsys.run.tasks import tasks_of
 from buildsys.run.variables import bake_environment
 from buildsys.run.warm import fill_caches
 from buildsys.run.worker import BakeWorker
 
-# A second try is for what turned out to be damaged in the registry; more would hide a registry that loses things.
-_TRIES = 2
+# A second attempt is for what the registry turned out to have lost; more would hide a registry that loses things.
+_ATTEMPTS = 2
 _NOT_THE_REGISTRY = frozenset(
     {FailureKind.COMMAND, FailureKind.CHECKSUM, FailureKind.INVALID, FailureKind.INTERRUPTED, FailureKind.TRANSIENT}
 )
@@ -38,240 +42,97 @@ _NOT_THE_REGISTRY = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Published:
-    """How a run ended: what was made, as target to reference; what was not, with the node that it lacks."""
+    """How a run ended: `references` are those of the targets that were built, `moved` the public tags.
+
+    `missing` maps each target that was asked for and does not exist to the deepest target that it lacks.
+    """
 
     decision: Decision
-    nodes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    stacks: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    blocked: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    references: Mapping[str, str]
+    missing: Mapping[str, str]
+    failures: tuple[Failure, ...]
     moved: tuple[str, ...] = ()
-    runs: tuple[str, ...] = ()
-    damaged: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    failures: tuple[Failure, ...] = ()
 
     @property
     def complete(self) -> bool:
         """Whether everything that was asked for exists."""
-        return not self.blocked and not self.failures
+        return not self.missing and not self.failures
+
+    def reference(self, target: str) -> str | None:
+        """Return where a target is now, None if it does not exist."""
+        return self.references.get(target) or self.decision.existing.get(target)
 
 
-def publish(
-    workspace: Workspace,
-    store: Store,
-    made: Plan,
-    targets: tuple[str, ...],
-    options: RunOptions,
-    find: Callable[[], Docker],
-    journal: Journal,
-    stop: Stop,
-    environ: Mapping[str, str],
-    *,
-    tag: bool = True,
-) -> Published:
-    """Make what is missing, and return how it went.
+def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...], *, tag: bool = True) -> Published:
+    """Build what is missing, and return how it went.
 
-    `find` is called only if something must be built: where all that images stand on exists, no engine is needed. A node
-    that fails blocks what needs it and nothing else. Public tags move only if nothing that was asked for is missing,
-    unless partial tags are asked for; without `tag` they stay.
+    No builder is needed where all nodes of the images exist. A node that fails blocks what needs it and nothing else.
+    Public tags move only if nothing that was asked for is missing, unless partial tags are asked for; without `tag`
+    they stay.
     """
-    environment = bake_environment(made, workspace, environ)
-    decision, damaged = decide_published(workspace, store, made, targets, environ, verify=options.verify)
-    first = decision
-    nodes: dict[str, str] = {}
-    stacks: dict[str, str] = {}
-    runs: set[str] = set()
-    ran = RunOutcome()
-    by_engine = frozenset(stack.name for stack in made.stacks if not can_compose(stack))
-    for attempt in range(_TRIES):
-        publisher = _Publisher(workspace, store, decision, options, by_engine, environment)
-        docker = find() if publisher.needs_engine else None
-        if attempt == 0:
-            begin(journal, options, docker, store.prefix)
-            _tell_damage(journal, damaged)
-            for target, why in decision.foreign.items():
-                journal.emit(Noted(at=time.time(), about="registry", text=f"rebuilding {target}: {why}"))
-            tell_excess(journal, workspace, decision, linked=options.linked)
-        tell_targets(journal, decision, history_of(workspace), again=attempt > 0)
-        ran = publisher.run(docker, journal, stop)
-        runs |= ran.runs
-        kinds = {node.name for node in made.nodes}
-        nodes.update({name: reference for name, reference in ran.made.items() if name in kinds})
-        stacks.update({name: reference for name, reference in ran.made.items() if name not in kinds})
-        if stop.requested or attempt + 1 == _TRIES or not _may_be_damage(ran):
+    options = session.options
+    environment = bake_environment(plan, session.workspace, session.environ)
+    first = decide_published(session.workspace, store, plan, targets, session.environ, verify=options.verify)
+    assembled = frozenset(stack.name for stack in plan.stacks if not can_compose(stack))
+    work = _Attempt(session=session, store=store, decision=first, assembled=assembled)
+    references: dict[str, str] = {}
+    for number in range(_ATTEMPTS):
+        builder = session.find_builder() if work.needs_engine else None
+        if number == 0:
+            _report(session, store, first, builder)
+        history = history_of(session.workspace)
+        report_targets(session, work.decision, history, repair=number > 0)
+        outcome = work.run(builder, environment, history)
+        references |= outcome.references
+        if session.stop.requested or number + 1 == _ATTEMPTS or not _may_be_damage(outcome):
             break
-        references = {**decision.existing, **nodes}
-        lost = store.verify(references)
-        composing = frozenset(ran.failures) & publisher.composed
-        if not lost and not composing:
+        repair = work.repair(references, outcome)
+        if repair is None:
             break
-        _tell_damage(journal, lost)
-        damaged = {**damaged, **lost}
-        # What cannot be composed though nothing is lost is assembled: a registry need not mount.
-        by_engine |= composing if not lost else frozenset()
-        existing = {target: ref for target, ref in {**references, **stacks}.items() if target not in lost}
-        decision = decided(made, decision.keys, decision.contents, existing, decision.targets, store, environ)
-        nodes = {target: ref for target, ref in nodes.items() if target not in lost}
+        work = repair
+        references = {name: each for name, each in references.items() if name not in work.decision.damaged}
     if options.linked:
-        fill_caches(workspace, store, first, options, find, journal, stop, environment)
-    have = {**first.existing, **decision.existing, **nodes, **stacks}
-    lacking = _missing(decision, {target: have[target] for target in have if target not in ran.failures})
+        fill_caches(session, store, first, environment)
+    existing = {**work.decision.existing, **references}
+    missing = _missing(work.decision, {name: existing[name] for name in existing if name not in outcome.failures})
     return Published(
-        decision=first,
-        nodes=nodes,
-        stacks=stacks,
-        blocked=lacking,
-        moved=_tag(store, decision, have, lacking, options, journal, stop) if tag else (),
-        runs=tuple(sorted(runs)),
-        damaged=damaged,
-        failures=tuple(ran.failures.values()),
+        decision=work.decision,
+        references=references,
+        missing=missing,
+        failures=tuple(outcome.failures.values()),
+        moved=_move_tags(session, store, work.decision, existing, missing) if tag else (),
     )
 
 
-def _may_be_damage(ran: RunOutcome) -> bool:
+def _report(session: Session, store: Store, decision: Decision, builder: Builder | None) -> None:
+    """Report how the run begins, and why what is under a key is built all the same."""
+    begin(session, builder.docker if builder else None, store.prefix)
+    _report_damage(session, decision)
+    for target, why in decision.foreign.items():
+        session.note("registry", f"rebuilding {target}: {why}")
+    report_limits(session, decision, linked=session.options.linked)
+
+
+def _report_damage(session: Session, decision: Decision) -> None:
+    for target, missing in decision.damaged.items():
+        session.note("registry", f"rebuilding `{target}`: {missing[0]} is missing from the registry")
+
+
+def _may_be_damage(outcome: RunOutcome) -> bool:
     """Whether the registry may have lost something: to look takes a request for each blob."""
-    return any(failure.kind not in _NOT_THE_REGISTRY for failure in ran.failures.values())
+    return any(failure.kind not in _NOT_THE_REGISTRY for failure in outcome.failures.values())
 
 
-def _tell_damage(journal: Journal, damaged: Mapping[str, tuple[str, ...]]) -> None:
-    for target, missing in damaged.items():
-        text = f"{target} is damaged and made again: {missing[0]} is gone"
-        journal.emit(Noted(at=time.time(), about="registry", text=text))
-
-
-def _missing(decision: Decision, have: Mapping[str, str]) -> dict[str, str]:
+def _missing(decision: Decision, existing: Mapping[str, str]) -> dict[str, str]:
     return {
-        target: next((need for need in _needs(decision.plan, target) if need not in have), target)
-        for target in decision.targets
-        if target not in have
+        target: next((need for need in _needs(decision.plan, target) if need not in existing), target)
+        for target in decision.selection.targets
+        if target not in existing
     }
 
 
-def _tag(
-    store: Store,
-    decision: Decision,
-    have: Mapping[str, str],
-    missing: Mapping[str, str],
-    options: RunOptions,
-    journal: Journal,
-    stop: Stop,
-) -> tuple[str, ...]:
-    """Move the public tags, all of them or none; return those that moved."""
-    whole = {target: have[target] for target in decision.tags if target not in missing and target in have}
-    moved: tuple[str, ...] = ()
-    failed: Mapping[str, RegistryProblem] = {}
-    if not stop.requested and (options.partial_tags or not missing):
-        moved, failed = store.move_tags(whole, decision.tags)
-    journal.emit(TagsMoved(at=time.time(), tags=moved, missing=tuple(missing), failed=tuple(failed)))
-    for problem in failed.values():
-        raise problem
-    return moved
-
-
-class _Publisher:
-    """Makes the nodes of one decision with the engine, and composes its stacks at the registry."""
-
-    def __init__(
-        self,
-        workspace: Workspace,
-        store: Store,
-        decision: Decision,
-        options: RunOptions,
-        by_engine: frozenset[str],
-        environment: Mapping[str, str],
-    ) -> None:
-        self._workspace, self._store, self._decision, self._options = workspace, store, decision, options
-        self._environment = environment
-        self._stacks = {stack.name: stack for stack in decision.plan.stacks}
-        built = decision.built
-        self.composed = frozenset(name for name in built if name in self._stacks and name not in by_engine)
-        self.needs_engine = len(self.composed) < len(built)
-        self._making: BakeWorker | None = None
-
-    def run(self, docker: Docker | None, journal: Journal, stop: Stop) -> RunOutcome:
-        """Make what the decision says, and return what became of it."""
-        history = history_of(self._workspace)
-        tasks = tasks_of(self._decision.plan, self._decision.actions, history, self.composed)
-        if docker is not None:
-            making = making_for(
-                self._workspace,
-                docker,
-                self._decision,
-                self._options,
-                stop,
-                self._environment,
-                run_folder=journal.run,
-            )
-            making = replace(
-                making,
-                publications=self._publications(),
-                existing=self._decision.existing,
-                accept=self._accept,
-                linked=self._options.linked,
-            )
-            self._making = making
-            if making.linked:
-                making.prefetch_base_images(self._decision.nodes_to_build)
-        return execute(
-            tasks, self._make, journal, stop, self._options, docker, self._making, self._decision.plan, push=True
-        )
-
-    def _publications(self) -> dict[str, Publication]:
-        return {
-            name: Publication(name=str(self._incoming(name)), annotations=annotations_of(self._decision.keys.of(name)))
-            for name in self._decision.built
-            if name not in self.composed
-        }
-
-    def _location(self, target: str) -> Reference:
-        """Return where a target is under its key."""
-        key = self._decision.keys.of(target).key
-        return self._store.stack(self._stacks[target].stack, key) if target in self._stacks else self._store.node(key)
-
-    def _incoming(self, target: str) -> Reference:
-        return self._location(target).with_tag(incoming_tag(target))
-
-    def _accept(self, target: str, digest: str) -> str:
-        pushed = self._incoming(target).with_digest(digest)
-        return str(self._store.accept(pushed, self._location(target), self._decision.keys.of(target)))
-
-    def _make(self, targets: tuple[str, ...], made: Mapping[str, str], emit: Emit) -> Mapping[str, TargetOutcome]:
-        composed = [target for target in targets if target in self.composed]
-        results = {target: self._compose(self._stacks[target], made) for target in composed}
-        rest = tuple(target for target in targets if target not in self.composed)
-        if rest:
-            assert self._making is not None
-            results.update(self._making.make(rest, made, emit))
-        done = {name: result.reference for name, result in results.items() if result.failure is None}
-        # Nothing but explanations is read from these tags.
-        with contextlib.suppress(RegistryProblem):
-            self._store.remember(self._decision.plan, done)
-        return results
-
-    def _compose(self, stack: ImageTarget, made: Mapping[str, str]) -> TargetOutcome:
-        began = time.time()
-        references = {**self._decision.existing, **made}
-        try:
-            image = self._store.publish(stack, self._decision.keys.stacks[stack.name], references)
-        except RegistryProblem as problem:
-            failure = Failure(kind=FailureKind.PUSH, message=str(problem), target=stack.name)
-            return TargetOutcome(started=began, seconds=time.time() - began, failure=failure)
-        if image is None:
-            message = "the registry does not have the layers of its nodes, or does not share them between repositories"
-            failure = Failure(kind=FailureKind.PUSH, message=message, target=stack.name)
-            return TargetOutcome(started=began, seconds=time.time() - began, failure=failure)
-        layers = tuple(ImageLayer(digest=each.digest, size=each.size, layer=layer) for each, layer in image.layers)
-        return TargetOutcome(
-            reference=image.reference,
-            started=began,
-            seconds=time.time() - began,
-            size=sum(each.size for each in layers),
-            layers=layers,
-            tags=self._decision.tags.get(stack.name, ()),
-        )
-
-
 def _needs(plan: Plan, target: str) -> tuple[str, ...]:
-    # The deepest first: that is where it began.
+    """Return all that a target needs, the deepest first: that is where a failure began."""
     ordered: dict[str, None] = {}
 
     def visit(name: str) -> None:
@@ -283,3 +144,129 @@ def _needs(plan: Plan, target: str) -> tuple[str, ...]:
     for name in plan.needs[target]:
         visit(name)
     return tuple(ordered)
+
+
+def _move_tags(
+    session: Session, store: Store, decision: Decision, existing: Mapping[str, str], missing: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Move the public tags, all of them or none; return those that moved."""
+    whole = {target: existing[target] for target in decision.tags if target not in missing and target in existing}
+    moved: tuple[str, ...] = ()
+    failed: Mapping[str, RegistryProblem] = {}
+    if not session.stop.requested and (session.options.partial_tags or not missing):
+        moved, failed = store.move_tags(whole, decision.tags)
+    event = TagsMoved(at=session.context.clock(), tags=moved, missing=tuple(missing), failed=tuple(failed))
+    session.journal.emit(event)
+    for problem in failed.values():
+        raise problem
+    return moved
+
+
+@dataclass(kw_only=True, slots=True)
+class _Attempt:
+    """Carries out one decision: nodes and `assembled` stacks are baked, other stacks composed at the registry."""
+
+    session: Session
+    store: Store
+    decision: Decision
+    assembled: frozenset[str]
+    _worker: BakeWorker | None = None
+
+    @property
+    def composed(self) -> frozenset[str]:
+        """The stacks that are built without an engine."""
+        stacks = {stack.name for stack in self.decision.plan.stacks}
+        return frozenset(self.decision.built) & stacks - self.assembled
+
+    @property
+    def needs_engine(self) -> bool:
+        """Whether anything is baked."""
+        return len(self.composed) < len(self.decision.built)
+
+    def run(self, builder: Builder | None, environment: Mapping[str, str], history: History) -> RunOutcome:
+        """Build what the decision says, and return how each target ended."""
+        decision, linked = self.decision, self.session.options.linked
+        tasks = tasks_of(decision.plan, decision.actions, history, self.composed)
+        with contextlib.ExitStack() as stack:
+            if builder is not None:
+                publishing = Publishing(publications=self._publications(), accept=self._accept, linked=linked)
+                opened = open_worker(self.session, builder, decision, environment, publishing)
+                self._worker = stack.enter_context(opened)
+                if linked:
+                    self._worker.prefetch_base_images(decision.nodes_to_build)
+            return execute(self.session, decision.plan, tasks, self._bake, self._worker, push=True)
+
+    def repair(self, references: Mapping[str, str], outcome: RunOutcome) -> _Attempt | None:
+        """Return the attempt that builds what the registry has lost; None where it has everything.
+
+        What cannot be composed though nothing is lost is assembled: a registry need not mount blobs.
+        """
+        decision, session = self.decision, self.session
+        nodes = {name: each for name, each in references.items() if name not in self._stacks}
+        lost = self.store.verify({**decision.existing, **nodes})
+        refused = frozenset(outcome.failures) & self.composed
+        if not lost and not refused:
+            return None
+        existing = {name: each for name, each in {**decision.existing, **references}.items() if name not in lost}
+        below = exists_below(decision.selection, self.store, existing).references
+        existing |= {name: each for name, each in below.items() if name not in lost}
+        repaired = decide_from_registry(decision.selection, self.store, existing, session.environ, damaged=lost)
+        _report_damage(session, repaired)
+        assembled = self.assembled if lost else self.assembled | refused
+        return _Attempt(session=session, store=self.store, decision=repaired, assembled=assembled)
+
+    @property
+    def _stacks(self) -> Mapping[str, ImageTarget]:
+        return {stack.name: stack for stack in self.decision.plan.stacks}
+
+    def _publications(self) -> dict[str, Publication]:
+        return {
+            name: Publication(name=str(self._incoming(name)), annotations=annotations_of(self.decision.keys.of(name)))
+            for name in self.decision.built
+            if name not in self.composed
+        }
+
+    def _location(self, target: str) -> Reference:
+        """Return where a target is under its key."""
+        key, found = self.decision.keys.of(target).key, self.decision.plan.targets[target]
+        return self.store.stack(found.stack, key) if isinstance(found, ImageTarget) else self.store.node(key)
+
+    def _incoming(self, target: str) -> Reference:
+        return self._location(target).with_tag(incoming_tag(target))
+
+    def _accept(self, target: str, digest: str) -> str:
+        pushed = self._incoming(target).with_digest(digest)
+        return str(self.store.accept(pushed, self._location(target), self.decision.keys.of(target)))
+
+    def _bake(self, targets: tuple[str, ...], references: Mapping[str, str], emit: Emit) -> Mapping[str, TargetOutcome]:
+        composed = self.composed
+        outcomes = {target: self._compose(target, references) for target in targets if target in composed}
+        rest = tuple(target for target in targets if target not in composed)
+        if rest:
+            assert self._worker is not None
+            outcomes |= self._worker.bake(rest, references, emit)
+        done = {name: outcome.reference for name, outcome in outcomes.items() if outcome.failure is None}
+        # Nothing but explanations is read from these tags.
+        with contextlib.suppress(RegistryProblem):
+            self.store.remember(self.decision.plan, done)
+        return outcomes
+
+    def _compose(self, target: str, references: Mapping[str, str]) -> TargetOutcome:
+        decision, clock = self.decision, self.session.context.clock
+        began, stack = clock(), self._stacks[target]
+        message = "the registry does not have the layers of its nodes, or does not share them between repositories"
+        try:
+            image = self.store.publish(stack, decision.keys.of(target), {**decision.existing, **references})
+        except RegistryProblem as problem:
+            image, message = None, str(problem)
+        outcome = TargetOutcome(started=began, seconds=clock() - began)
+        if image is None:
+            return replace(outcome, failure=Failure(kind=FailureKind.PUSH, message=message, target=target))
+        layers = tuple(ImageLayer(digest=each.digest, size=each.size, layer=layer) for each, layer in image.layers)
+        return replace(
+            outcome,
+            reference=image.reference,
+            size=sum(each.size for each in layers),
+            layers=layers,
+            tags=decision.tags.get(target, ()),
+        )

@@ -1,4 +1,4 @@
-"""Which of the targets whose needs exist is started next, and what a failure blocks: the ready queue of a run."""
+"""Which targets are started next, of those whose needs exist, and what a failure blocks: the ready queue of a run."""
 
 from __future__ import annotations
 
@@ -8,19 +8,30 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-# What shares a bake ends with its longest: so long, or this part of the shorter one, may it wait.
+from buildsys.events.history import History
+from buildsys.plan.actions import Action, ActionKind
+from buildsys.plan.plan import Plan
+
+NODE, ASSEMBLE, COMPOSE = "node", "assemble", "compose"
+# What nobody has recorded or declared: a node runs something, an image is put together.
+_NODE_SECONDS = 30.0
+_IMAGE_SECONDS = 1.0
+# So much work is lost when another one in the same bake fails.
+_LIGHT_SECONDS = 20.0
+
+# What shares a bake ends with its longest task: it may wait so long, or this part of its own duration.
 _WAIT_SECONDS, _WAIT = 2.0, 0.5
-# To start bakes may take this part of what is made in them.
+# To start bakes may take this part of their own duration.
 _STARTING = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """A target to make.
+    """A target to build.
 
-    `needs` are tasks of the same run. `seconds` is what it is expected to take. A light one (an assembly, a node that
-    was recorded as short) may share a bake with others of its `kind` that take about as long; a failure in it makes
-    them begin again. `memory` and `disk` are in bytes, 0 for little.
+    `needs` are tasks of the same run. `seconds` is its expected duration. A light task (an assembly, a node that was
+    recorded as short) may share a bake with others of its `kind` that take about as long; after a failure in it they
+    are baked once more. `memory` and `disk` are in bytes, 0 for little.
     """
 
     name: str
@@ -34,7 +45,7 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What may go on at once: `jobs` bakes, `targets` in them, `memory` bytes by the tasks' own word; None: unknown.
+    """What may run at once: `jobs` bakes, `targets` in them, `memory` bytes as tasks declare them; None: unknown.
 
     `batch` targets at most are in one bake. `start` is what the start of one takes, in seconds of the whole machine.
     """
@@ -47,9 +58,9 @@ class Limits:
 
 
 class Schedule:
-    """A run's state: tasks wait, are live, are done, failed or blocked.
+    """A run's state: each task waits, is live, is done, has failed or is blocked.
 
-    Tasks are given in an order in which they can be made. The one with the longest remaining path goes first, so that
+    Tasks are given in an order in which they can be built. The one with the longest remaining path goes first, so that
     the end of the run does not wait for what could have begun early.
     """
 
@@ -80,7 +91,7 @@ class Schedule:
 
     @property
     def blocked(self) -> Mapping[str, str]:
-        """What cannot be made, and the failed task that it needs."""
+        """What cannot be built, and the failed task that it needs."""
         return MappingProxyType(self._blocked)
 
     @property
@@ -134,12 +145,13 @@ class Schedule:
         return taken + self._tasks[name].memory <= self._limits.memory
 
     def finish(self, name: str) -> None:
-        """Record that a taken task was made."""
+        """Record that a taken task was built."""
         del self._batches[name]
         self._ended.add(name)
         for each in self._above[name]:
             self._open[each] -= 1
-            if self._open[each] == 0 and each not in self._blocked:
+            # What is blocked needs something that never ends well, so it never gets here.
+            if self._open[each] == 0:
                 insort(self._ready, each, key=self._places.__getitem__)
 
     def fail(self, name: str) -> tuple[str, ...]:
@@ -156,5 +168,37 @@ class Schedule:
         return tuple(each for each in self._tasks if each in found)
 
     def give_back(self, name: str) -> None:
-        """Give back a taken task that was neither made nor failed, because the run was stopped."""
+        """Give back a taken task that was neither built nor failed, because the run was stopped."""
         del self._batches[name]
+
+
+def tasks_of(plan: Plan, actions: Mapping[str, Action], history: History, composed: frozenset[str]) -> tuple[Task, ...]:
+    """Return the tasks for all that is built, in build order; `composed` are the stacks that need no engine."""
+    built = {name for name, action in actions.items() if action.word is ActionKind.BUILD}
+    tasks = []
+    for node in plan.nodes:
+        if node.name not in built:
+            continue
+        weight = node.build.weight
+        known = history.seconds.get(node.name)
+        declared = weight.minutes * 60.0 if weight.minutes else None
+        tasks.append(
+            Task(
+                name=node.name,
+                kind=NODE,
+                needs=tuple(need for need in plan.needs[node.name] if need in built),
+                seconds=known or declared or _NODE_SECONDS,
+                light=known is not None and known < _LIGHT_SECONDS and not (weight.memory or weight.disk),
+                memory=weight.memory,
+                disk=weight.disk,
+            )
+        )
+    for stack in plan.stacks:
+        if stack.name in built:
+            kind = COMPOSE if stack.name in composed else ASSEMBLE
+            needs = tuple(need for need in dict.fromkeys(plan.needs[stack.name]) if need in built)
+            # What was recorded of an image that shared its bake depends on how many did.
+            known = history.seconds.get(stack.name) if kind == COMPOSE else None
+            seconds = known or _IMAGE_SECONDS
+            tasks.append(Task(name=stack.name, kind=kind, needs=needs, seconds=seconds, light=kind == ASSEMBLE))
+    return tuple(tasks)

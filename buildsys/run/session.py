@@ -1,50 +1,126 @@
-"""How a run begins: what is told first, what its bakes share, and the loop with the limits of the builder."""
+"""What one run is: what was asked for, what its bakes share, how it is reported, what the builder has room for."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import shlex
 import shutil
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
 
-from buildsys.bake.targets import flat_definition, linked_nodes
+from buildsys.bake.targets import Publication, flat_definition, linked_nodes
 from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.entitlements import check_paths
 from buildsys.buildkit.interrupt import Stop
-from buildsys.buildkit.invocation import BakeCall, print_bake
-from buildsys.errors import BuildsysError, InvalidInput
-from buildsys.events.events import REUSED, Noted, RunBegan, TargetEnded, TargetPlanned
+from buildsys.buildkit.invocation import BakeCall, Builder
+from buildsys.errors import InvalidInput
+from buildsys.events.events import Noted, Outcome, RunBegan, TargetEnded, TargetKind, TargetPlanned
 from buildsys.events.history import History
 from buildsys.events.journal import Journal
-from buildsys.plan.actions import BUILD, SKIP
 from buildsys.plan.limits import excess
 from buildsys.plan.plan import Plan
-from buildsys.project.run_folder import RunFolder
 from buildsys.project.settings import mask_of
 from buildsys.project.workspace import Workspace, write_whole
-from buildsys.run.builder_room import disk_of, limits_for, live_tasks
+from buildsys.resolve.node import Node
 from buildsys.run.contexts import copy_contexts
 from buildsys.run.decision import Decision
-from buildsys.run.executor import DebugInfo, Hooks, Make, RunOutcome, run
-from buildsys.run.options import RunOptions
-from buildsys.run.scheduler import Schedule, Task
-from buildsys.run.tasks import NODE
-from buildsys.run.worker import BakeWorker, matching
+from buildsys.run.executor import Bake, DebugInfo, Hooks, RunOutcome, run
+from buildsys.run.scheduler import NODE, Limits, Schedule, Task
+from buildsys.run.worker import Accept, BakeWorker, matching
 
+RETRIES = 5
+MIN_FREE = 2 * 10**9
 # bake reads a file in a time that grows with the square of its targets (docker/buildx, linear scans for names).
 _PRINTED_AT_ONCE = 250
+# Engines lose sessions when hundreds of targets are live: docker/buildx#3810, moby/buildkit#6422. The docker driver
+# loses jobs first; on kubernetes pods are small.
+_MOST_TARGETS = {"docker": 48, "docker-container": 64, "remote": 64, "kubernetes": 32}
+MOST_TARGETS = 64
+# A bake process takes 60 MB; fewer would leave sleeping and downloading steps waiting.
+_JOBS = 32
+# Of processor time that a bake takes beside its steps, in the client and here (buildx 0.29: 14 s for 27 bakes).
+_START_SECONDS = 0.5
+_LOCAL_DRIVERS = ("docker", "docker-container")
 
 
-def begin(journal: Journal, options: RunOptions, docker: Docker | None, registry: str) -> None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunContext:
+    """The process that a run is part of: its environment, its clock, where BuildKit's own progress is printed."""
+
+    environ: Mapping[str, str]
+    clock: Callable[[], float] = time.time
+    progress: TextIO | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """What a command line asks of a run.
+
+    `verify` looks up the blobs of all that exists. `jobs` and `max_targets` are None for what suits the builder;
+    `min_free` is in bytes. `partial_tags` moves the tags of what exists though something is missing;
+    `docker_progress` shows BuildKit's own progress. `linked` writes the BuildKit caches that a plain bake looks for,
+    and fills those that are gone. `command` is what was typed.
+    """
+
+    command: str = "buildsys bake"
+    no_cache: bool = False
+    load: bool = False
+    verify: bool = False
+    overrides: tuple[str, ...] = ()
+    keep_going: bool = False
+    jobs: int | None = None
+    max_targets: int | None = None
+    retries: int = RETRIES
+    min_free: int = MIN_FREE
+    partial_tags: bool = False
+    docker_progress: bool = False
+    linked: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """One run: its project, what was asked for, who listens and who may stop it.
+
+    `find_builder` is called only where something must be built; it raises `Unavailable`.
+    """
+
+    workspace: Workspace
+    context: RunContext
+    options: RunOptions
+    journal: Journal
+    stop: Stop
+    find_builder: Callable[[], Builder]
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment of the caller."""
+        return self.context.environ
+
+    def note(self, about: str, text: str) -> None:
+        """Emit something that does not fail the run and must be seen."""
+        self.journal.emit(Noted(at=self.context.clock(), about=about, text=text))
+
+    def limits(self, docker: Docker | None) -> Limits:
+        """Return how much may run at once on a builder, None for a run that needs none."""
+        most = _MOST_TARGETS.get(docker.driver, MOST_TARGETS) if docker else MOST_TARGETS
+        most = min(self.options.max_targets or most, MOST_TARGETS)
+        memory = docker.memory if docker and docker.memory and docker.driver in _LOCAL_DRIVERS else None
+        start = _START_SECONDS / (os.cpu_count() or 1)
+        return Limits(jobs=min(self.options.jobs or _JOBS, most), targets=most, memory=memory, start=start)
+
+
+def begin(session: Session, docker: Docker | None, registry: str) -> None:
     """Report what runs where."""
-    limits = limits_for(docker, jobs=options.jobs, targets=options.max_targets)
-    journal.emit(
+    limits = session.limits(docker)
+    session.journal.emit(
         RunBegan(
-            at=time.time(),
-            command=options.command,
+            at=session.context.clock(),
+            command=session.options.command,
             driver=docker.driver if docker else "",
             builder=docker.builder if docker else "",
             registry=registry,
@@ -54,98 +130,108 @@ def begin(journal: Journal, options: RunOptions, docker: Docker | None, registry
     )
 
 
-def tell_targets(journal: Journal, decision: Decision, history: History, *, again: bool = False) -> None:
-    """Tell all that is made and all that exists and is used; `again`: only what is made now after all."""
-    nodes = {node.name: node for node in decision.plan.nodes}
-    stacks = {stack.name: stack for stack in decision.plan.stacks}
-    reused = set(decision.reused)
-    for name, action in decision.actions.items():
-        if action.word == SKIP or (action.word != BUILD and (again or name not in reused)):
-            continue
-        node = nodes.get(name)
-        journal.emit(
+def report_targets(session: Session, decision: Decision, history: History, *, repair: bool = False) -> None:
+    """Report what is built and what exists and is used; for a `repair` only what is built after all."""
+    clock, plan = session.context.clock, decision.plan
+    reused = () if repair else decision.reused
+    for name in sorted({*decision.built, *reused}, key=plan.order.__getitem__):
+        target, action = plan.targets[name], decision.actions[name]
+        node = target if isinstance(target, Node) else None
+        session.journal.emit(
             TargetPlanned(
-                at=time.time(),
+                at=clock(),
                 name=name,
-                title=node.title if node else stacks[name].stack,
-                kind="node" if node else "image",
+                title=target.title if isinstance(target, Node) else target.stack,
+                kind=TargetKind.NODE if node else TargetKind.IMAGE,
                 layer=node.recipe.layer if node else "",
                 action=action.word,
                 reason=action.reason,
-                needs=node.below if node else tuple(dict.fromkeys(stacks[name].below)),
+                needs=tuple(dict.fromkeys(plan.needs[name])),
                 estimate=history.seconds.get(name),
             )
         )
-    for name in () if again else decision.reused:
-        tags = decision.tags.get(name, ())
-        reference = decision.existing[name]
-        journal.emit(TargetEnded(at=time.time(), target=name, outcome=REUSED, reference=reference, tags=tags))
+    for name in reused:
+        tags, reference = decision.tags.get(name, ()), decision.existing[name]
+        session.journal.emit(
+            TargetEnded(at=clock(), target=name, outcome=Outcome.REUSED, reference=reference, tags=tags)
+        )
 
 
-def tell_excess(journal: Journal, workspace: Workspace, decision: Decision, *, linked: bool) -> None:
-    """Tell what is slow or risky in a run; raises `InvalidInput` for what no bake can bear."""
-    texts = {name: text for name, text in workspace.tree().items() if "Dockerfile" in name}
+def report_limits(session: Session, decision: Decision, *, linked: bool) -> None:
+    """Report what is slow or risky in a run; raises `InvalidInput` for what no bake can do."""
+    texts = {name: text for name, text in session.workspace.tree().items() if "Dockerfile" in name}
     found = excess(decision.plan, decision.built, decision.existing, texts, linked=linked)
     if found.diagnostics:
         raise InvalidInput(found.diagnostics)
     for text in found.warnings:
-        journal.emit(Noted(at=time.time(), about="limits", text=text))
+        session.note("limits", text)
 
 
-def making_for(
-    workspace: Workspace,
-    docker: Docker,
-    decision: Decision,
-    options: RunOptions,
-    stop: Stop,
-    environment: Mapping[str, str],
-    *,
-    run_folder: RunFolder,
-    linked: bool = False,
-) -> BakeWorker:
-    """Return what the bakes of a run share; its folder is the run's own, so that two runs do not meet in it.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Publishing:
+    """How the bakes of a run publish: where each target is pushed, and who takes what was pushed.
 
-    The contexts of all nodes that are built are copied into it, with `linked` also of those that they link to. Raises
-    `InvalidInput` for a file that is no longer what its key says.
+    `linked`: nodes are linked to although they exist, see `BakeWorker`.
     """
+
+    publications: Mapping[str, Publication] = field(default_factory=dict)
+    accept: Accept = lambda _target, _digest: ""
+    linked: bool = False
+
+
+@contextlib.contextmanager
+def open_worker(
+    session: Session,
+    builder: Builder,
+    decision: Decision,
+    environment: Mapping[str, str],
+    publishing: Publishing,
+    *,
+    labels: Mapping[str, Mapping[str, str]] | None = None,
+) -> Iterator[BakeWorker]:
+    """Yield what bakes the targets of a run; its folder is the run's own, so that two runs do not meet in it.
+
+    The contexts of all nodes that are built are copied into it, where they are linked also of those that they link to.
+    Raises `InvalidInput` for a file that is no longer what its key says.
+    """
+    workspace, options, plan = session.workspace, session.options, decision.plan
     call = BakeCall(
         root=workspace.root,
         overrides=options.overrides,
         environment=environment,
         load=options.load,
         no_cache=options.no_cache,
-        mask=mask_of(workspace.root),
+        mask=mask_of(workspace.root, session.environ),
     )
-    folder = run_folder.work()
-    plan, built = decision.plan, decision.nodes_to_build
-    names = {*linked_nodes(plan, decision.targets, {}), *built} if linked or options.linked else {*built}
+    names = {*decision.nodes_to_build}
+    if publishing.linked:
+        names |= {*linked_nodes(plan, decision.selection.targets, {})}
     nodes = [node for node in plan.nodes if node.name in names]
+    folder = session.journal.run.work()
     try:
-        copies = copy_contexts(workspace, nodes, decision.contents, folder / "contexts")
-    except BuildsysError:
+        yield BakeWorker(
+            plan=plan,
+            builder=builder,
+            call=call,
+            folder=folder,
+            logs=session.journal.run.logs(),
+            stop=session.stop,
+            retries=options.retries,
+            clock=session.context.clock,
+            publications=publishing.publications,
+            accept=publishing.accept,
+            linked=publishing.linked,
+            labels=labels or {},
+            existing=decision.existing,
+            copies=copy_contexts(workspace, nodes, decision.selection.contents, folder / "contexts"),
+            progress=session.context.progress if options.docker_progress else None,
+            caches=bool(session.environ.get("BUILDSYS_CACHE")),
+        )
+    finally:
         shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return BakeWorker(
-        plan=plan,
-        copies=copies,
-        docker=docker,
-        call=call,
-        folder=folder,
-        logs=run_folder.logs(),
-        stop=stop,
-        retries=options.retries,
-        say=_say if options.docker_progress else None,
-        caches=bool(os.environ.get("BUILDSYS_CACHE")),
-    )
 
 
-def _say(line: str) -> None:
-    # Nobody may read any more, which ends no build.
-    with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
-
-
-def check_definition(making: BakeWorker, plan: Plan, targets: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
+def check_definition(worker: BakeWorker, targets: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
     """Let bake resolve targets, and return their tags; raises `InvalidInput` if they touch what lies outside.
 
     Links lead nowhere in what is resolved: what they would add is checked as a target of its own.
@@ -153,64 +239,86 @@ def check_definition(making: BakeWorker, plan: Plan, targets: tuple[str, ...]) -
     tags: dict[str, tuple[str, ...]] = {}
     for first in range(0, len(targets), _PRINTED_AT_ONCE):
         some = targets[first : first + _PRINTED_AT_ONCE]
-        file = making.folder / f"check-{first}.json"
-        write_whole(file, flat_definition(plan, some, making.labels).to_json().encode())
+        file = worker.folder / f"check-{first}.json"
+        write_whole(file, flat_definition(worker.plan, some, worker.labels).to_json().encode())
         call = BakeCall(
-            root=making.call.root,
-            files=(str(file.relative_to(making.call.root)),),
+            root=worker.call.root,
+            files=(str(file.relative_to(worker.call.root)),),
             targets=some,
-            overrides=matching(making.call.overrides, some),
-            environment=making.call.environment,
-            mask=making.call.mask,
+            overrides=matching(worker.call.overrides, some),
+            environment=worker.call.environment,
+            mask=worker.call.mask,
         )
-        definition = print_bake(making.docker, call)
-        if diagnostics := check_paths(definition, making.call.root):
+        definition = worker.builder.print(call)
+        if diagnostics := check_paths(definition, worker.call.root):
             raise InvalidInput(diagnostics)
         tags |= {name: tuple(fields.get("tags") or ()) for name, fields in definition["target"].items()}
     return tags
 
 
 def execute(
-    tasks: tuple[Task, ...],
-    make: Make,
-    journal: Journal,
-    stop: Stop,
-    options: RunOptions,
-    docker: Docker | None,
-    making: BakeWorker | None,
-    plan: Plan,
-    *,
-    push: bool,
+    session: Session, plan: Plan, tasks: tuple[Task, ...], bake: Bake, worker: BakeWorker | None, *, push: bool
 ) -> RunOutcome:
-    """Make tasks within the limits of the builder, and return what became of them."""
-    limits = limits_for(docker, jobs=options.jobs, targets=options.max_targets)
+    """Run tasks within the limits of the builder, and return how each ended; without `worker` no engine is needed."""
+    docker = worker.builder.docker if worker else None
+    limits = session.limits(docker)
     schedule = Schedule(tasks, limits)
-    disk = disk_of(docker, floor=options.min_free) if docker else None
-    if docker and disk and disk.folder is None and options.min_free:
-        text = f"the disk of the builder `{docker.builder}` cannot be seen from here"
-        journal.emit(Noted(at=time.time(), about="disk", text=text))
-    folders = {node.name: node.folder for node in plan.nodes}
-    kinds = {task.name: task for task in tasks}
-    words = "buildsys bake --push" if push else "buildsys bake"
-    if docker and docker.chosen:
-        words += f" --builder {shlex.quote(docker.chosen)}"
+    disk = disk_of(docker, floor=session.options.min_free) if docker else None
+    if docker and disk and disk.folder is None and session.options.min_free:
+        session.note("disk", f"the disk of the builder `{docker.builder}` cannot be seen from here")
 
-    def room(targets: tuple[str, ...]) -> str:
-        if disk is None or all(kinds[target].kind != NODE and push for target in targets):
+    words = ["buildsys", "bake", *(["--push"] if push else [])]
+    if docker and docker.chosen:
+        words += ["--builder", docker.chosen]
+
+    def shortage(targets: tuple[str, ...]) -> str:
+        if disk is None or (push and all(schedule.task(target).kind != NODE for target in targets)):
             return ""
-        return disk.shortage(live_tasks(kinds, schedule.live))
+        return disk.shortage([schedule.task(name) for name in schedule.live])
 
     def debug(target: str) -> DebugInfo:
-        log = making.log_file(target) if making else None
+        found = plan.targets[target]
+        log = worker.log_file(target) if worker else None
         return DebugInfo(
-            folder=folders.get(target, ""),
-            log=str(log.relative_to(making.call.root)) if making and log and log.exists() else "",
-            alone=f"{words} {target}",
+            folder=found.folder if isinstance(found, Node) else "",
+            log=str(log.relative_to(session.workspace.root)) if log and log.exists() else "",
+            alone=shlex.join([*words, target]),
         )
 
-    hooks = Hooks(emit=journal.emit, tick=journal.tick, room=room, debug=debug)
-    try:
-        return run(schedule, make, hooks, stop, jobs=limits.jobs, keep_going=options.keep_going)
-    finally:
-        if making is not None:
-            shutil.rmtree(making.folder, ignore_errors=True)
+    hooks = Hooks(
+        emit=session.journal.emit,
+        tick=session.journal.tick,
+        shortage=shortage,
+        debug=debug,
+        clock=session.context.clock,
+    )
+    return run(schedule, bake, hooks, session.stop, jobs=limits.jobs, keep_going=session.options.keep_going)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Disk:
+    """The disk of a builder: `folder` is on it, None where this machine cannot see it; `floor` in bytes stays free."""
+
+    folder: Path | None
+    floor: int
+
+    def shortage(self, live: Collection[Task]) -> str:
+        """Return why nothing more may be started beside what is live, empty if it may."""
+        if self.folder is None:
+            return ""
+        free = shutil.disk_usage(self.folder).free
+        left = free - sum(task.disk for task in live)
+        if left >= self.floor:
+            return ""
+        reserved = f", of which running tasks may take {(free - left) / 1e9:.1f} GB" if left < free else ""
+        return (
+            f"the builder's disk has {free / 1e9:.1f} GB free{reserved}, and {self.floor / 1e9:.1f} GB are to stay free"
+            " (--min-free): nothing more is started"
+        )
+
+
+def disk_of(docker: Docker, *, floor: int) -> Disk:
+    """Return the disk of a builder; that of another machine cannot be seen."""
+    folder = Path(docker.root) if docker.root else None
+    here = docker.host == platform.node() and docker.driver in _LOCAL_DRIVERS
+    return Disk(folder=folder if folder and here and folder.is_dir() else None, floor=floor)

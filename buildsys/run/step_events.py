@@ -1,16 +1,17 @@
-"""What BuildKit tells of one bake becomes events of the run and lines of each target's log."""
+"""Which events of the run and which lines of a target's log follow from BuildKit's events of one bake."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
 
 from buildsys.buildkit.progress import Status, StepKind, Text, VertexNote, kind_of, split_name
+from buildsys.dockerfile.parser import Dockerfile
 from buildsys.events.events import Event, Noted, StepBegan, StepEnded
-from buildsys.run.step_titles import titled
 
-# Steps that do work, or fail in a way that a person must hear of.
-_TOLD = frozenset(
+# Steps that do work, or fail in a way that a person must see.
+_REPORTED = frozenset(
     {
         StepKind.RUN,
         StepKind.FILE,
@@ -65,7 +66,7 @@ class StepEvents:
         # buildx puts no target before a step in a bake of a single one.
         owner = first if first in self._targets else self._single if first not in self._linked else ""
         kind = kind_of(note.name)
-        if not owner or kind not in _TOLD or note.cached:
+        if not owner or kind not in _REPORTED or note.cached:
             return
         text = titled(text, self._known.get(owner, {}))
         self._owner.setdefault(note.digest, owner)
@@ -91,3 +92,57 @@ class StepEvents:
         )
         if kind in _CACHES and note.error and not note.error.endswith("context canceled"):
             yield Noted(at=at, about="cache", text=f"{owner}: {text}: {note.error}")
+
+
+_NAMED = re.compile(r"(?P<head>RUN .*?)<<-?[\"']?\w+[\"']? \((?P<first>.*?)(?:\.\.\.)?\)")
+# The command that takes the time, in this order; else the first that does anything.
+_TELLING = (
+    re.compile(r"\b(?:make|ninja)\b|\bcmake --build\b"),
+    re.compile(r"\bapt-get\b.* install\b|\bdpkg -i\b|\bpip3?\b.* (?:install|download)\b|\buv pip\b"),
+    re.compile(r"\b(?:conda|mamba|micromamba)\b"),
+)
+_NOTHING = re.compile(
+    r"(?:set|\.|cd|export|mkdir|trap|if|then|else|fi|for|do|done|case|esac|\w+=\S*)(?:\s|$|;)|[#{}()]|$"
+)
+
+
+def titles(dockerfile: str) -> Mapping[str, str]:
+    """Return what each such RUN of a Dockerfile does, by its first line; two that begin alike are left out."""
+    found: dict[str, str] = {}
+    doubled = set[str]()
+    for instruction in Dockerfile.parse(dockerfile, "Dockerfile").runs:
+        if not instruction.heredocs:
+            continue
+        lines = [line.strip() for line in instruction.heredocs[0].splitlines()]
+        first = lines[0] if lines else ""
+        if first in found:
+            doubled.add(first)
+        found[first] = _telling(lines)
+    return {first: title for first, title in found.items() if title and first not in doubled}
+
+
+def _telling(lines: list[str]) -> str:
+    working = list(_working(lines))
+    for pattern in _TELLING:
+        for line in working:
+            if pattern.search(line):
+                return line
+    return working[0] if working else ""
+
+
+def _working(lines: list[str]) -> Iterator[str]:
+    joined = ""
+    for line in lines:
+        joined += line.removesuffix("\\")
+        if line.endswith("\\"):
+            continue
+        if not _NOTHING.match(joined):
+            yield " ".join(joined.split())
+        joined = ""
+
+
+def titled(name: str, known: Mapping[str, str]) -> str:
+    """Return the name of a step with what it does in the place of its first line, if that is known."""
+    found = _NAMED.fullmatch(name)
+    title = known.get(found["first"].strip()) if found else None
+    return f"RUN {title}" if title else name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 
 from buildsys.errors import Diagnostic, InvalidInput
@@ -13,7 +12,7 @@ from buildsys.project.workspace import Workspace
 SOURCE_POLICY = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 
 
-def bake_environment(made: Plan, workspace: Workspace, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+def bake_environment(plan: Plan, workspace: Workspace, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the bake variables that differ on this machine: mirrors, and parents that were bootstrapped here.
 
     What the caller's environment sets is left to it, except parents: a key covers the one that the lock names. Raises
@@ -24,11 +23,11 @@ def bake_environment(made: Plan, workspace: Workspace, environ: Mapping[str, str
 
     settings = read_settings(workspace.root, environ)
     refuse_cache(settings, environ)
-    origins = dict(made.origins)
-    parents = {parent.variable: parent.reference for parent in made.parents if parent.locked.local}
-    remote = {parent.variable: parent.reference for parent in made.parents if not parent.locked.local}
+    origins = dict(plan.origins)
+    parents = {parent.variable: parent.reference for parent in plan.parents if parent.locked.local}
+    remote = {parent.variable: parent.reference for parent in plan.parents if not parent.locked.local}
     found = {**mirrored_variables(settings, origins=origins, parents=remote), **parents}
-    if diagnostics := tuple(_other_sources(made, found, environ)):
+    if diagnostics := tuple(_other_sources(plan, found, environ)):
         raise InvalidInput(diagnostics)
     found["BUILDSYS_MIRRORS"] = write_mirrors(settings, workspace.root)
     given = environ.get("BUILDSYS_MIRRORS", found["BUILDSYS_MIRRORS"])
@@ -39,9 +38,9 @@ def bake_environment(made: Plan, workspace: Workspace, environ: Mapping[str, str
     return {name: value for name, value in sorted(found.items()) if name not in environ}
 
 
-def _other_sources(made: Plan, found: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[Diagnostic]:
-    """Yield a mistake for each variable of the environment with which a bake would build on other images."""
-    for parent in made.parents:
+def _other_sources(plan: Plan, found: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[Diagnostic]:
+    """Yield an error for each variable of the environment with which a bake would build on other images."""
+    for parent in plan.parents:
         name, digest = parent.variable, parent.locked.digest
         reference = found.get(name, parent.reference)
         given = environ.get(name, reference)

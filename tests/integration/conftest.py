@@ -37,7 +37,7 @@ def _missing(request: pytest.FixtureRequest, reason: str) -> None:
 def docker(request: pytest.FixtureRequest) -> Docker:
     """The engine that the environment points to."""
     try:
-        return find_docker()
+        return find_docker(None, os.environ)
     except Unavailable as error:
         _missing(request, f"no engine: {error}")
         raise

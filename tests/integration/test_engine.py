@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def information(path: object) -> dict[str, object]:
 
 def test_plugin_is_called_by_its_own_file(tmp_path: Path) -> None:
     plugin = program(tmp_path, "docker-buildx", "exit 1")
-    assert buildx_of(("docker",), information(plugin)) == ((str(plugin),), "0.29.1+ds1")
+    assert buildx_of(("docker",), information(plugin), os.environ) == ((str(plugin),), "0.29.1+ds1")
 
 
 @pytest.mark.parametrize("answer", [{}, {"ClientInfo": {"Plugins": None}}, information("/nowhere/docker-buildx")])
@@ -28,20 +29,20 @@ def test_plugin_whose_file_is_unknown_or_missing_is_called_through_docker(
     tmp_path: Path, answer: dict[str, object]
 ) -> None:
     docker = program(tmp_path, "docker", "echo github.com/docker/buildx v0.30.0 abc")
-    assert buildx_of((str(docker),), answer) == ((str(docker), "buildx"), "0.30.0")
+    assert buildx_of((str(docker),), answer, os.environ) == ((str(docker), "buildx"), "0.30.0")
 
 
 def test_below_another_plugin_buildx_is_called_through_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     docker = program(tmp_path, "docker", "echo github.com/docker/buildx v0.30.0 abc")
     plugin = program(tmp_path, "docker-buildx", "exit 1")
     monkeypatch.setenv("DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND", "docker other")
-    assert buildx_of((str(docker),), information(plugin)) == ((str(docker), "buildx"), "0.30.0")
+    assert buildx_of((str(docker),), information(plugin), os.environ) == ((str(docker), "buildx"), "0.30.0")
 
 
 def test_docker_without_buildx_is_an_error_with_a_hint(tmp_path: Path) -> None:
     docker = program(tmp_path, "docker", "echo unknown command >&2; exit 1")
     with pytest.raises(Unavailable, match="docker has no buildx") as raised:
-        buildx_of((str(docker),), {})
+        buildx_of((str(docker),), {}, os.environ)
     assert "install the buildx plugin" in str(raised.value.hint)
 
 

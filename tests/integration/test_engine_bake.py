@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -18,7 +20,7 @@ from buildsys.buildkit.entitlements import check_paths
 from buildsys.buildkit.failure import FailureKind, is_transient
 from buildsys.buildkit.images import local_image, run_container
 from buildsys.buildkit.interrupt import Stop
-from buildsys.buildkit.invocation import BakeCall, print_bake, run_bake
+from buildsys.buildkit.invocation import BakeCall, BakeResult, DockerBuilder
 from buildsys.buildkit.progress import Status, StepKind, Text
 from buildsys.buildkit.vertices import executed_runs
 from buildsys.errors import InvalidInput
@@ -85,6 +87,21 @@ def nothing(_: Status | Text) -> None:
 
 def call(tree: Path, environment: dict[str, str], *targets: str) -> BakeCall:
     return BakeCall(root=tree, files=("bake.hcl",), targets=targets, environment=environment)
+
+
+def run_bake(
+    docker: Docker,
+    call: BakeCall,
+    on_event: Callable[[Status | Text], None],
+    *,
+    log: Path | None = None,
+    stop: Stop | None = None,
+) -> BakeResult:
+    return DockerBuilder(docker=docker, environ=os.environ).bake(call, on_event, log=log, stop=stop or Stop())
+
+
+def print_bake(docker: Docker, call: BakeCall) -> dict[str, Any]:
+    return DockerBuilder(docker=docker, environ=os.environ).print(call)
 
 
 def test_what_two_targets_share_runs_once_and_each_gets_its_digest(
@@ -178,12 +195,13 @@ def test_request_to_stop_from_another_thread_interrupts_a_running_step(
 
 
 SCRIPT = """
+import os
 import signal
 import sys
 from pathlib import Path
 from buildsys.buildkit.docker import find_docker
 from buildsys.buildkit.interrupt import Stop
-from buildsys.buildkit.invocation import BakeCall, run_bake
+from buildsys.buildkit.invocation import BakeCall, DockerBuilder
 
 # If the tests run in the background of a shell, their children ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -193,11 +211,12 @@ def take(event):
         print(log.text, end="", flush=True)
 
 call = BakeCall(root=Path(sys.argv[1]), files=("bake.hcl",), targets=("slow",))
+builder = DockerBuilder(docker=find_docker(None, os.environ), environ=os.environ)
 if sys.argv[2] == "handled":
     with Stop().on_signals() as stop:
-        result = run_bake(find_docker(), call, take, stop=stop)
+        result = builder.bake(call, take, stop=stop)
 else:
-    result = run_bake(find_docker(), call, take)
+    result = builder.bake(call, take, stop=Stop())
 print(f"ended: {result.failure.kind}", flush=True)
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,7 +11,8 @@ import pytest
 
 from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.images import run_container
-from buildsys.buildkit.invocation import BakeCall, BakeResult, run_bake
+from buildsys.buildkit.interrupt import Stop
+from buildsys.buildkit.invocation import BakeCall, BakeResult, DockerBuilder
 from buildsys.project.mirrors import write_mirrors
 from buildsys.project.settings import Settings, read_settings
 from tests.integration.standins.apt_repository import deb
@@ -37,7 +39,7 @@ def bake(docker: Docker, root: Path, debian: str, folder: str, dockerfile: str, 
     (root / "image" / "Dockerfile").write_text(dockerfile, encoding="utf-8")
     (root / "docker-bake.hcl").write_text(BAKE.format(folder=folder, tag=tag), encoding="utf-8")
     call = BakeCall(root=root, files=("docker-bake.hcl",), targets=("image",), environment={"PARENT": debian})
-    return run_bake(docker, call, lambda _: None)
+    return DockerBuilder(docker=docker, environ=os.environ).bake(call, lambda _: None, stop=Stop())
 
 
 @pytest.fixture

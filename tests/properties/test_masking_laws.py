@@ -8,8 +8,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildsys.buildkit.masked_progress import Line, MaskedProgress
-from buildsys.buildkit.progress import Status
+from buildsys.buildkit.progress import Line, MaskedProgress, Status
 from buildsys.masks import Mask, MaskedStream
 from tests.properties.projects import LAW
 

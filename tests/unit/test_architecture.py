@@ -182,9 +182,7 @@ def test_only_the_registry_client_opens_connections() -> None:
     assert {package_of(name) for name in users("socket", "http", "urllib.request", "urllib3")} == {"oci"}
 
 
-@pytest.mark.parametrize(
-    "package", [pytest.param(name, marks=PENDING if name == "run" else ()) for name in sorted(PACKAGES)]
-)
+@pytest.mark.parametrize("package", sorted(PACKAGES))
 def test_a_package_has_no_more_modules_than_a_reader_can_keep_in_mind(package: str) -> None:
     members = [name for name in MODULES if package_of(name) == package and name != package]
     assert len(members) <= MODULES_IN_A_PACKAGE

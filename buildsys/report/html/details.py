@@ -9,16 +9,8 @@ from typing import Any
 from buildsys.events.events import ImageLayer, TargetEnded
 from buildsys.events.model import RunModel, Target
 from buildsys.report.html.timeline import mark, outcome_class, step_class
-from buildsys.report.text import (
-    failure_lines,
-    failure_place,
-    format_count,
-    format_difference,
-    format_moment,
-    format_seconds,
-    format_size,
-    outcome_word,
-)
+from buildsys.report.outcomes import failure_lines, failure_place, outcome_word
+from buildsys.report.text import format_count, format_difference, format_moment, format_seconds, format_size
 from buildsys.texts import shown
 
 

@@ -24,7 +24,7 @@ from buildsys.events.model import UNFINISHED, RunModel, Step, run_model
 from buildsys.project.run_folder import BEFORE, EVENTS, REPORT, RunFolder
 from buildsys.project.state import State
 from buildsys.project.workspace import STATE_FOLDER, Workspace, write_whole
-from buildsys.report import text
+from buildsys.report import outcomes, text
 from buildsys.report.html.details import details
 from buildsys.report.html.diagram import draw_diagram
 from buildsys.report.html.figures import busy, changes, critical_path, image_sizes, slowest_steps
@@ -180,13 +180,13 @@ def _environment() -> Environment:
     environment.filters |= {
         "count": text.format_count,
         "difference": text.format_difference,
-        "failure_lines": text.failure_lines,
+        "failure_lines": outcomes.failure_lines,
         "mark": mark,
         "moment": text.format_moment,
-        "outcome": text.outcome_word,
+        "outcome": outcomes.outcome_word,
         "outcome_class": outcome_class,
         "percent": lambda part, whole: f"{100 * min(part / whole, 1.0) if whole else 0:.2f}%",
-        "place": text.failure_place,
+        "place": outcomes.failure_place,
         "seconds": text.format_seconds,
         "share": text.format_share,
         "short_digests": lambda reason: _DIGEST.sub(r"\1…", reason),
@@ -207,7 +207,7 @@ def _compiled() -> FileSystemBytecodeCache | None:
 
 
 def _step_words(step: Step) -> str:
-    return text.step_words(step.name, step.kind) or step.name
+    return outcomes.step_words(step.name, step.kind) or step.name
 
 
 def _printable(value: Any) -> Any:

@@ -15,10 +15,10 @@ DOCKER = Docker(
     buildx_version="0.29.1",
     engine_version="28.5.2",
     builder="mine",
-    chosen="mine",
     driver="docker",
     containerd_store=True,
     bake_flags=frozenset({"--allow", "--set"}),
+    chosen="mine",
 )
 CALL = BakeCall(
     root=Path("/project"),

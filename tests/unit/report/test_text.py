@@ -7,6 +7,7 @@ import pytest
 from buildsys.buildkit.failure import Checksum, Failure, FailureKind
 from buildsys.buildkit.progress import StepKind
 from buildsys.events.events import FAILED, TargetEnded
+from buildsys.report.outcomes import failure_lines, failure_output, failure_place, step_words
 from buildsys.report.text import (
     PLAIN_MARKS,
     Marks,
@@ -15,9 +16,6 @@ from buildsys.report.text import (
     cut_middle,
     cut_start,
     distinct_parts,
-    failure_lines,
-    failure_output,
-    failure_place,
     format_difference,
     format_duration,
     format_remaining,
@@ -25,7 +23,6 @@ from buildsys.report.text import (
     format_share,
     format_size,
     marks_for,
-    step_words,
 )
 
 

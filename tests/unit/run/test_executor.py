@@ -41,12 +41,7 @@ class Bakes:
         self.calls.append((targets, dict(made)))
         for target in targets:
             self.wait(target)
-        return {
-            target: TargetOutcome(
-                reference=f"r@{target}", failure=self.fails.get(target), runs=frozenset({f"run {target}"})
-            )
-            for target in targets
-        }
+        return {target: TargetOutcome(reference=f"r@{target}", failure=self.fails.get(target)) for target in targets}
 
 
 def ran(
@@ -61,7 +56,7 @@ def ran(
     hooks = Hooks(
         emit=events.append,
         tick=lambda: None,
-        room=room,
+        shortage=room,
         debug=lambda target: DebugInfo(folder=f"layers/{target}", log=f"{target}.log", alone=f"buildsys bake {target}"),
     )
     schedule = Schedule(CHAIN, Limits(jobs=jobs, targets=9))
@@ -76,9 +71,8 @@ def test_all_is_made_on_what_was_made_before() -> None:
     bakes = Bakes()
     found, events = ran(bakes)
     assert set(outcomes(events).values()) == {"made"}
-    assert found.made == {name: f"r@{name}" for name in ("base", "left", "right", "image", "other")}
+    assert found.references == {name: f"r@{name}" for name in ("base", "left", "right", "image", "other")}
     assert found.complete
-    assert found.runs == {f"run {task.name}" for task in CHAIN}
     known = {targets: set(made) for targets, made in bakes.calls}
     assert known[("base",)] == set()
     assert all({"base"} <= made for targets, made in known.items() if targets != ("base",))
@@ -124,7 +118,7 @@ def test_fail_fast_starts_nothing_more_and_lets_finish_what_runs() -> None:
 def test_engine_that_is_gone_ends_the_run_even_where_it_would_go_on() -> None:
     found, events = ran(Bakes({"base": failure(FailureKind.TRANSIENT)}))
     assert outcomes(events)["base"] == "failed"
-    assert found.halted == "the engine does not answer any more"
+    assert found.halted == "the engine no longer answers"
 
 
 def test_stop_ends_the_run_and_what_was_interrupted_is_not_reached() -> None:
@@ -143,7 +137,7 @@ def test_stop_ends_the_run_and_what_was_interrupted_is_not_reached() -> None:
 def test_full_disk_stops_starting_and_says_so() -> None:
     found, events = ran(Bakes(), room=lambda targets: "the disk is full" if "base" not in targets else "")
     assert [event.text for event in events if isinstance(event, Noted)] == ["the disk is full"]
-    assert set(found.made) == {"base"}
+    assert set(found.references) == {"base"}
     assert set(found.not_reached) == {"left", "right", "image", "other"}
 
 

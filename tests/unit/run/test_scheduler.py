@@ -1,4 +1,4 @@
-"""The ready queue: what is started next, within which limits, and what a failure blocks."""
+"""The ready queue: which tasks there are, what is started next, within which limits, and what a failure blocks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildsys.run.scheduler import Limits, Schedule, Task
+from buildsys.commands.plan import make_plan
+from buildsys.events.history import History
+from buildsys.plan.actions import BUILD, REUSE, Action
+from buildsys.run.scheduler import ASSEMBLE, COMPOSE, Limits, Schedule, Task, tasks_of
+from tests.support.graphs import tasks as graph_tasks
 
 WIDE = Limits(jobs=99, targets=64)
 
@@ -38,6 +42,49 @@ def test_task_waits_for_all_that_it_needs() -> None:
     assert drained(schedule) == []
     schedule.finish("b")
     assert drained(schedule) == [("c",)]
+
+
+DIAMOND = """
+base
+left: base
+right: base
+top: left right
+alone
+"""
+
+
+def test_diamond_is_built_from_its_base_one_step_at_a_time() -> None:
+    schedule = Schedule(graph_tasks(DIAMOND), WIDE)
+    assert drained(schedule) == [("base",), ("alone",)]
+    schedule.finish("base")
+    assert drained(schedule) == [("left",), ("right",)]
+    schedule.finish("left")
+    assert drained(schedule) == []
+    schedule.finish("right")
+    assert drained(schedule) == [("top",)]
+    schedule.finish("alone")
+    schedule.finish("top")
+    assert (schedule.live, schedule.waiting, schedule.blocked) == (frozenset(), (), {})
+
+
+def test_failed_side_of_a_diamond_blocks_its_top_and_not_the_other_side() -> None:
+    schedule = Schedule(graph_tasks(DIAMOND), WIDE)
+    drained(schedule)
+    schedule.finish("base")
+    drained(schedule)
+    assert schedule.fail("left") == ("top",)
+    schedule.finish("right")
+    assert drained(schedule) == []
+    assert schedule.waiting == ()
+    assert schedule.live == {"alone"}
+
+
+def test_one_that_was_blocked_is_not_blocked_again_by_another_failure() -> None:
+    schedule = Schedule(graph_tasks("a\nb\nc: a\nd: c b\n"), WIDE)
+    drained(schedule)
+    assert schedule.fail("a") == ("c", "d")
+    assert schedule.fail("b") == ()
+    assert schedule.blocked == {"c": "a", "d": "a"}
 
 
 def test_jobs_bound_bakes_and_targets_bound_what_is_in_them() -> None:
@@ -265,3 +312,66 @@ def test_taking_does_not_look_at_what_was_taken_before() -> None:
         schedule.finish(name)
     # A few for each, and the steps of a search.
     assert Counted.looked_up < 40 * count
+
+
+SYSTEM = """\
+description: a system
+kind: system
+licence: free
+provides: [os]
+parent: {name: linux, images: ["example.com/linux:1"]}
+"""
+TOOL = "description: a tool\nkind: artifact\nlicence: free\nprefix: /opt/%s\ntoolchain: {layer: tools}\n"
+FILE = "FROM toolchain AS build\nRUN make\nFROM scratch\nCOPY --from=build /artifact /\n"
+LOCK = f"  linux:\n    reference: example.com/linux:1\n    digest: sha256:{'1' * 64}\n"
+TREE = {
+    "layers/system/layer.yaml": SYSTEM,
+    "layers/system/Dockerfile": "FROM base\nRUN true\n",
+    "layers/tools/layer.yaml": SYSTEM.replace("kind: system", "kind: toolchain").replace("provides: [os]\n", ""),
+    "layers/tools/Dockerfile": "FROM base\nRUN true\n",
+    "layers/small/layer.yaml": TOOL % "small",
+    "layers/small/Dockerfile": FILE,
+    "layers/large/layer.yaml": TOOL % "large" + "weight: {memory: 2 GB}\n",
+    "layers/large/Dockerfile": FILE,
+    "layers/slow/layer.yaml": TOOL % "slow" + "weight: {minutes: 40}\n",
+    "layers/slow/Dockerfile": FILE,
+    "stacks.yaml": "registry: r\nstacks:\n  one: {description: an image, layers: [system, small, large, slow]}\n",
+    "buildsys.lock": f"version: 1\nparents:\n{LOCK}",
+}
+
+
+def tasks(seconds: dict[str, float], *, composed: bool = False, reused: str = "") -> dict[str, Task]:
+    """Return the tasks of the tree by layer, the stack's as `one`."""
+    made = make_plan(TREE)
+    layers = {node.name: node.recipe.layer for node in made.nodes}
+    names = {layer: name for name, layer in layers.items()} | {"one": made.stacks[0].name}
+    actions = {
+        name: Action(target=name, word=REUSE if name == names.get(reused) else BUILD, reason="") for name in made.order
+    }
+    history = History(seconds={names[layer]: each for layer, each in seconds.items()})
+    images = frozenset({made.stacks[0].name}) if composed else frozenset[str]()
+    return {layers.get(task.name, "one"): task for task in tasks_of(made, actions, history, images)}
+
+
+def test_only_what_was_recorded_as_short_and_declares_no_weight_may_share_a_bake() -> None:
+    found = tasks({"system": 4, "small": 9, "large": 4, "slow": 90})
+    assert {layer for layer, task in found.items() if task.light} == {"system", "small", "one"}
+    assert {layer for layer, task in tasks({}).items() if task.light} == {"one"}
+
+
+def test_seconds_are_those_recorded_then_those_declared() -> None:
+    assert tasks({"slow": 90})["slow"].seconds == 90
+    assert tasks({})["slow"].seconds == 2400
+    assert tasks({})["large"].memory == 2 * 10**9
+
+
+def test_image_that_is_assembled_counts_as_short_whatever_was_recorded_beside_others() -> None:
+    assembled, composed = tasks({"one": 70})["one"], tasks({"one": 70}, composed=True)["one"]
+    assert (assembled.kind, assembled.seconds, assembled.light) == (ASSEMBLE, 1.0, True)
+    assert (composed.kind, composed.seconds, composed.light) == (COMPOSE, 70, False)
+
+
+def test_what_exists_is_no_task_and_nothing_waits_for_it() -> None:
+    found = tasks({}, reused="system")
+    assert "system" not in found
+    assert found["one"].needs == tuple(task.name for layer, task in found.items() if layer not in ("tools", "one"))

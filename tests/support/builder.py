@@ -1,0 +1,81 @@
+"""A builder that builds every target at once, but for those that a test lets fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from buildsys.buildkit.docker import Docker
+from buildsys.buildkit.failure import Failure, FailureKind
+from buildsys.buildkit.interrupt import Stop
+from buildsys.buildkit.invocation import BakeCall, BakeResult
+from buildsys.buildkit.progress import Status, Text
+from buildsys.buildkit.vertices import Snapshot
+
+DOCKER = Docker(
+    command=("docker",),
+    buildx=("docker-buildx",),
+    buildx_version="0.29.1",
+    engine_version="28.5.2",
+    builder="default",
+    driver="docker",
+    containerd_store=True,
+    bake_flags=frozenset(),
+)
+FAILING_RUN = Failure(kind=FailureKind.COMMAND, message='process "make" did not complete successfully: exit code: 2')
+BROKEN_CONNECTION = Failure(kind=FailureKind.TRANSIENT, message="no active session")
+# What becomes of a target in one bake: None is success.
+Ending = Failure | Callable[[], Failure | None] | None
+
+
+class PatientStop(Stop):
+    """A stop whose waits take no time; `waits` are those that were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+
+@dataclass
+class FakeBuilder:
+    """Takes the endings of each target from `endings`, bake by bake, and builds it where there are none left.
+
+    `push` publishes what was built and returns its reference and digest; a bake ends at its first failure.
+    """
+
+    endings: dict[str, list[Ending]] = field(default_factory=dict)
+    push: Callable[[str], tuple[str, str] | None] = lambda _target: None
+    docker: Docker = DOCKER
+    calls: list[BakeCall] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+
+    def bake(
+        self, call: BakeCall, on_event: Callable[[Status | Text], None], *, stop: Stop, log: Path | None = None
+    ) -> BakeResult:
+        self.calls.append(call)
+        self.texts.append((call.root / call.files[0]).read_text(encoding="utf-8"))
+        published: dict[str, str] = {}
+        for target in call.targets:
+            ending = self.endings[target].pop(0) if self.endings.get(target) else None
+            failure = ending() if callable(ending) else ending
+            if failure is not None:
+                return BakeResult(exit_code=1, seconds=0, steps=Snapshot(), failure=failure, published=published)
+            if pushed := self.push(target):
+                published[pushed[0]] = pushed[1]
+        return BakeResult(exit_code=0, seconds=0, steps=Snapshot(), published=published)
+
+    def print(self, call: BakeCall) -> dict[str, Any]:
+        return {"target": {target: {"tags": [f"tag-of/{target}:1"]} for target in call.targets}}
+
+    def sizes(self, references: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+        return {reference: (f"sha256:{reference}", 7) for reference in references}
+
+    @property
+    def baked(self) -> list[tuple[str, ...]]:
+        """The targets of each bake."""
+        return [call.targets for call in self.calls if not call.targets[0].startswith("base-image-")]

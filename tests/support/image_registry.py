@@ -1,0 +1,92 @@
+"""A registry in memory, and the images that an engine would push to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from buildsys.oci.http import NotFound, RegistryProblem
+from buildsys.oci.reference import OCI_MANIFEST, Descriptor, Manifest, Reference, digest_of
+
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+
+
+@dataclass
+class FakeRegistry:
+    """Holds manifests and blobs by repository; `written` are the references of manifests in the order of their writing.
+
+    `mounts` is whether it links blobs between repositories; `problems` are raised, by tag, where one would be written.
+    """
+
+    mounts: bool = True
+    problems: dict[str, list[RegistryProblem]] = field(default_factory=dict)
+    manifests_by_name: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    written: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def manifest(self, reference: Reference) -> Manifest | None:
+        self.asked.append(str(reference))
+        raw = self.manifests_by_name.get((reference.name, reference.target))
+        return None if raw is None else Manifest.parse(raw, OCI_MANIFEST)
+
+    def head(self, reference: Reference) -> Descriptor | None:
+        found = self.manifest(reference)
+        return found.descriptor if found else None
+
+    def put_manifest(self, reference: Reference, raw: bytes, media_type: str) -> Descriptor:
+        if problems := self.problems.get(reference.target):
+            raise problems.pop(0)
+        self.written.append(f"{reference.name.rpartition('/')[2]}:{reference.target}")
+        for target in (reference.target, digest_of(raw)):
+            self.manifests_by_name[reference.name, target] = raw
+        return Descriptor.of(raw, media_type)
+
+    def tag(self, source: Reference, new_tag: str) -> Descriptor:
+        found = self.manifest(source)
+        if found is None:
+            raise NotFound(f"`{source}` does not exist", host=source.host, status=404)
+        return self.put_manifest(source.with_tag(new_tag), found.raw, OCI_MANIFEST)
+
+    def blob(self, repository: Reference, digest: str) -> bytes:
+        return self.blobs[repository.name, digest]
+
+    def blob_exists(self, repository: Reference, digest: str, size: int | None = None) -> bool:
+        return (repository.name, digest) in self.blobs
+
+    def mount_blob(self, target_repository: Reference, digest: str, source_repository: Reference) -> bool:
+        data = self.blobs.get((source_repository.name, digest))
+        if not self.mounts or data is None:
+            return False
+        self.blobs[target_repository.name, digest] = data
+        return True
+
+    def put_blob(self, repository: Reference, data: bytes, media_type: str = "") -> Descriptor:
+        self.blobs[repository.name, digest_of(data)] = data
+        return Descriptor.of(data, media_type)
+
+    def push(self, reference: Reference, content: str, annotations: Mapping[str, str]) -> str:
+        """Store an image of one layer as an engine does, and return its digest."""
+        layer = self.put_blob(reference, content.encode(), LAYER)
+        rootfs = {"type": "layers", "diff_ids": [digest_of(b"plain " + content.encode())]}
+        config = self.put_blob(reference, json.dumps({"architecture": "amd64", "rootfs": rootfs}).encode(), CONFIG)
+        value = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": {"mediaType": CONFIG, "digest": config.digest, "size": config.size},
+            "layers": [{"mediaType": LAYER, "digest": layer.digest, "size": layer.size}],
+            "annotations": dict(annotations),
+        }
+        return self.put_manifest(reference, json.dumps(value).encode(), OCI_MANIFEST).digest
+
+    def lose(self, reference: str) -> None:
+        """Forget the layers of an image, as garbage collection of a broken registry would."""
+        parsed = Reference.parse(reference)
+        found = self.manifest(parsed)
+        assert found is not None
+        for layer in found.layers:
+            for repository, digest in list(self.blobs):
+                if digest == layer.digest:
+                    del self.blobs[repository, digest]

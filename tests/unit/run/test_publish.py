@@ -1,0 +1,403 @@
+"""A run that publishes, on a graph of a few lines: what is built, blocked and tagged, and what the next run does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from buildsys.buildkit.failure import Failure, FailureKind
+from buildsys.events.events import Retried, TagsMoved
+from buildsys.oci.http import ServerError, UnexpectedAnswer
+from tests.support.builder import BROKEN_CONNECTION, FAILING_RUN
+from tests.support.world import World
+
+GRAPH = """
+a:
+b: a
+c:
+one = a b
+two = c
+"""
+LOST_PUSH = Failure(kind=FailureKind.PUSH, message="failed to push: 500 internal server error")
+REFUSED_PUSH = Failure(kind=FailureKind.PUSH, message="failed to push: 403 denied")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path, GRAPH)
+
+
+def test_each_target_is_built_once_after_all_that_it_needs(world: World) -> None:
+    result = world.publish()
+    assert sorted(world.baked) == ["a", "b", "c", "system", "tools"]
+    assert world.baked.index("tools") < world.baked.index("a") < world.baked.index("b")
+    assert set(world.outcomes.values()) == {"made"}
+    assert world.outcomes.keys() == {"a", "b", "c", "system", "tools", "one", "two"}
+    assert result.complete
+
+
+def test_what_exists_is_not_built_and_needs_no_builder(world: World) -> None:
+    world.publish()
+
+    def no_builder() -> None:
+        raise AssertionError("a builder was looked for")
+
+    world.find_builder = no_builder  # type: ignore[method-assign,assignment]
+    result = world.publish()
+    assert (world.outcomes, result.complete, result.moved) == ({}, True, ())
+
+
+def test_images_of_nodes_that_exist_are_composed_without_a_builder(world: World) -> None:
+    world.publish("a", "b", "c", "system")
+    world.find_builder = None  # type: ignore[method-assign,assignment]
+    assert world.publish().complete
+    assert world.outcomes == {"one": "made", "two": "made"}
+
+
+def test_edit_rebuilds_what_it_reaches_and_says_why(world: World) -> None:
+    world.publish()
+    world.edit("a")
+    assert world.publish().complete
+    assert world.baked == ["a", "b"]
+    assert world.outcomes == {"a": "made", "b": "made", "one": "made"}
+    assert world.reasons == {
+        "a": "layers/a/Dockerfile changed",
+        "b": "a is built",
+        "one": "a is built",
+    }
+
+
+def test_pushed_image_is_staged_then_gets_its_key_and_public_tags_come_last(world: World) -> None:
+    world.publish("one")
+    key = world.location("b").target
+    written = world.registry.written
+    node = [written.index(f"nodes:{tag}") for tag in ("incoming-b-with-a", key, "last-b-with-a")]
+    assert node == sorted(node)
+    assert written[-3:] == [f"one:{world.location('one').target}", "one:last", "one:latest"]
+    assert written.count("one:latest") == 1
+
+
+def test_public_tags_wait_for_every_image_that_was_asked_for(world: World) -> None:
+    world.publish()
+    assert world.registry.written[-2:] == ["one:latest", "two:latest"]
+    assert world.registry.written.index(f"two:{world.location('two').target}") < len(world.registry.written) - 2
+
+
+def test_failing_run_blocks_what_needs_it_and_nothing_else(world: World) -> None:
+    world.fails(a=FAILING_RUN)
+    result = world.publish()
+    assert world.outcomes == {
+        "tools": "made",
+        "a": "failed",
+        "b": "blocked",
+        "one": "blocked",
+        "c": "made",
+        "system": "made",
+        "two": "made",
+    }
+    assert not result.complete
+    assert [failure.kind for failure in result.failures] == [FailureKind.COMMAND]
+
+
+def test_failing_run_is_not_retried_and_the_registry_is_not_suspected(world: World) -> None:
+    world.fails(c=FAILING_RUN)
+    world.publish("two")
+    assert world.baked.count("c") == 1
+    assert not any(isinstance(event, Retried) for event in world.events)
+    assert world.stop.waits == []
+
+
+def test_no_public_tag_moves_while_something_asked_for_is_missing(world: World) -> None:
+    world.fails(a=FAILING_RUN)
+    result = world.publish()
+    assert result.moved == ()
+    assert not {"one:latest", "two:latest"} & {*world.registry.written}
+    assert result.missing == {"one": "a"}
+    assert [event.missing for event in world.events if isinstance(event, TagsMoved)] == [("one",)]
+
+
+def test_partial_tags_move_for_the_images_that_exist(world: World) -> None:
+    world.fails(a=FAILING_RUN)
+    result = world.publish(partial_tags=True)
+    assert result.moved == ("r.example.com/ml/two:latest",)
+
+
+def test_run_without_tags_moves_none(world: World) -> None:
+    result = world.publish(tag=False)
+    assert result.complete
+    assert not [name for name in world.registry.written if name.endswith(":latest")]
+
+
+def test_next_run_builds_only_what_the_failed_one_left(world: World) -> None:
+    world.fails(b=FAILING_RUN)
+    world.publish()
+    result = world.publish()
+    assert world.baked == ["b"]
+    assert world.outcomes == {"b": "made", "one": "made"}
+    assert len(result.moved) == 2
+
+
+def test_first_failure_ends_a_run_that_does_not_keep_going(world: World) -> None:
+    world.fails(tools=FAILING_RUN)
+    world.publish(keep_going=False)
+    assert world.baked == ["tools"]
+    assert world.outcomes == {
+        "tools": "failed",
+        **dict.fromkeys(["a", "b", "c", "one", "two"], "blocked"),
+        "system": "not reached",
+    }
+
+
+def stopping(world: World, failure: Failure | None, signals: int = 1) -> Callable[[], Failure | None]:
+    def ending() -> Failure | None:
+        for _ in range(signals):
+            world.stop.request()
+        return failure
+
+    return ending
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_stop_starts_nothing_more_keeps_what_is_finished_and_moves_no_tag(world: World, signals: int) -> None:
+    world.publish("two")
+    world.fails(a=stopping(world, Failure(kind=FailureKind.INTERRUPTED, message="interrupted"), signals))
+    result = world.publish()
+    assert world.baked == ["a"]
+    assert world.outcomes == dict.fromkeys(["a", "b", "one"], "not reached")
+    assert (result.moved, result.failures, result.missing) == ((), (), {"one": "a"})
+    assert world.notes == ["running bakes are interrupted; a second signal kills them"]
+
+
+def test_stop_moves_no_tag_though_nothing_is_missing(world: World) -> None:
+    world.publish("two", tag=False)
+    world.fails(a=stopping(world, None))
+    result = world.publish("a", "two")
+    assert (result.missing, result.moved) == ({}, ())
+    assert "two:latest" not in world.registry.written
+
+
+def test_what_was_pushed_before_a_stop_is_published_and_the_next_run_goes_on_from_there(world: World) -> None:
+    world.fails(a=stopping(world, None))
+    world.publish("one")
+    assert world.outcomes["a"] == "made"
+    assert world.exists("a")
+    assert world.outcomes["b"] == "not reached"
+    world.stop = type(world.stop)()
+    result = world.publish("one")
+    assert "a" not in world.baked
+    assert result.complete
+
+
+def test_what_fails_by_itself_while_the_run_stops_is_a_failure_and_other_trouble_is_none(world: World) -> None:
+    world.fails(tools=stopping(world, FAILING_RUN))
+    assert [failure.kind for failure in world.publish("a").failures] == [FailureKind.COMMAND]
+    world.stop = type(world.stop)()
+    world.fails(tools=stopping(world, REFUSED_PUSH))
+    assert world.publish("a").failures == ()
+
+
+def test_stop_before_anything_ran_builds_nothing(world: World) -> None:
+    world.stop.request()
+    result = world.publish()
+    assert (world.baked, result.moved, result.complete) == ([], (), False)
+
+
+def test_damaged_node_is_rebuilt_where_blobs_are_verified(world: World) -> None:
+    world.publish()
+    before = world.location("c")
+    world.registry.lose(str(before))
+    assert world.publish("c").complete
+    assert world.baked == []
+    result = world.publish("c", verify=True)
+    assert world.baked == ["c"]
+    assert world.notes[0].startswith("rebuilding `c`: r.example.com/ml/nodes@sha256:")
+    assert world.notes[0].endswith("is missing from the registry")
+    assert result.complete
+
+
+def test_damaged_image_is_composed_from_the_nodes_that_exist(world: World) -> None:
+    world.publish()
+    image = world.location("two")
+    manifest = world.registry.manifest(image)
+    assert manifest is not None
+    for layer in manifest.layers:
+        del world.registry.blobs[image.name, layer.digest]
+    result = world.publish("two", verify=True)
+    assert world.baked == []
+    assert world.outcomes == {"two": "made"}
+    assert result.complete
+    assert world.store.verify({"two": str(image)}) == {}
+
+
+def test_node_that_the_registry_lost_during_the_run_is_rebuilt_and_the_image_composed(world: World) -> None:
+    world.publish("c")
+
+    def lose() -> None:
+        world.registry.lose(str(world.location("c")))
+
+    world.fails(system=lose)
+    result = world.publish("two")
+    assert world.baked == ["system", "c"]
+    assert world.exists("two")
+    assert (result.complete, result.failures) == (True, ())
+    assert result.moved == ("r.example.com/ml/two:latest",)
+    assert any("is missing from the registry" in note for note in world.notes)
+
+
+def test_registry_that_loses_things_again_and_again_fails_the_run(world: World) -> None:
+    world.publish("c")
+    world.registry.mounts = True
+
+    def lose() -> None:
+        world.registry.lose(str(world.location("c")))
+
+    world.fails(system=lose)
+    put = world.builder.push
+
+    def push(target: str) -> tuple[str, str] | None:
+        pushed = put(target)
+        if target == world.target("c") and pushed:
+            world.registry.lose(f"{pushed[0].rpartition(':')[0]}@{pushed[1]}")
+        return pushed
+
+    world.builder.push = push
+    result = world.publish("two")
+    assert world.baked == ["system", "c"]
+    assert result.moved == ()
+    assert not result.complete
+
+
+def test_image_that_existed_and_was_lost_is_tagged_only_if_it_was_rebuilt(world: World) -> None:
+    """Before, the reference that the run began with was tagged, although its blobs are gone."""
+    world.publish("two", tag=False)
+    image = world.location("two")
+    system = world.location("system")
+
+    def lose_all() -> Failure:
+        world.registry.lose(str(image))
+        world.registry.lose(str(system))
+        return world.failing("a", REFUSED_PUSH)
+
+    world.fails(a=[lose_all, FAILING_RUN], system=[FAILING_RUN])
+    result = world.publish("one", "two", partial_tags=True)
+    assert "two:latest" not in world.registry.written
+    assert result.moved == ()
+
+
+def test_image_is_assembled_where_the_registry_mounts_no_blobs(world: World) -> None:
+    world.registry.mounts = False
+    result = world.publish("two")
+    assert world.baked[-1] == "two"
+    assert world.outcomes["two"] == "made"
+    assert result.complete
+    assert world.builder.calls[-1].targets == ("two",)
+
+
+def test_what_another_key_left_under_a_key_is_rebuilt_with_the_reason(world: World) -> None:
+    world.publish("c")
+    place = world.location("c")
+    world.registry.push(place, "forged", {})
+    world.publish("c")
+    assert world.baked == ["c"]
+    assert world.notes == [f"rebuilding c: `{place}` does not say for which key it was built"]
+
+
+def test_pushed_image_without_its_key_is_not_published(world: World) -> None:
+    def push(target: str) -> tuple[str, str]:
+        place = world.location(world.layers[target]).with_tag("incoming-x")
+        return str(world.location(world.layers[target]).with_tag(f"incoming-{target}")), world.registry.push(
+            place, "forged", {}
+        )
+
+    world.builder.push = push
+    result = world.publish("tools", retries=0)
+    assert not world.exists("tools")
+    assert [failure.kind for failure in result.failures] == [FailureKind.PUSH]
+
+
+def test_transient_failure_is_retried_and_the_run_completes(world: World) -> None:
+    world.fails(c=[world.failing("c", BROKEN_CONNECTION), world.failing("c", LOST_PUSH)])
+    assert world.publish().complete
+    assert world.baked.count("c") == 3
+    assert [event.target for event in world.events if isinstance(event, Retried)] == ["c", "c"]
+
+
+def test_engine_that_stays_away_ends_the_run(world: World) -> None:
+    world.fails(tools=[BROKEN_CONNECTION] * 3)
+    result = world.publish(retries=2)
+    assert world.baked == ["tools"] * 3
+    assert world.outcomes["system"] == "not reached"
+    assert not result.complete
+
+
+def test_registry_that_refuses_the_tag_of_a_key_for_a_moment_is_asked_again(world: World) -> None:
+    problem = ServerError("registry `r.example.com` failed (500)", host="r.example.com", status=500, transient=True)
+    world.registry.problems[world.location("c").target] = [problem]
+    assert world.publish("c").complete
+    assert world.baked == ["tools", "c", "c"]
+
+
+def test_advisory_tag_that_cannot_be_moved_fails_nothing(world: World) -> None:
+    world.registry.problems["last-c"] = [UnexpectedAnswer("403 denied", host="r.example.com", status=403)]
+    assert world.publish("c").complete
+
+
+def test_public_tag_that_cannot_be_moved_is_raised_after_the_others_moved(world: World) -> None:
+    world.registry.problems["latest"] = [UnexpectedAnswer("403 denied", host="r.example.com", status=403)]
+    with pytest.raises(UnexpectedAnswer):
+        world.publish()
+    assert len([name for name in world.registry.written if name.endswith(":latest")]) == 1
+    moved = next(event for event in world.events if isinstance(event, TagsMoved))
+    assert (len(moved.tags), len(moved.failed)) == (1, 1)
+
+
+def test_builder_without_room_starts_nothing_more_and_says_why(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.node", lambda: "here")
+    world.builder.docker = replace(world.builder.docker, root=str(tmp_path), host="here")
+    result = world.publish(min_free=1 << 60)
+    assert (world.baked, result.complete) == ([], False)
+    assert len(world.notes) == 1
+    assert "nothing more is started" in world.notes[0]
+    assert set(world.outcomes.values()) == {"not reached"}
+
+
+def test_nodes_that_exist_are_taken_by_digest_and_the_rest_by_what_was_pushed(world: World) -> None:
+    world.publish("a")
+    reference = world.decide("a").existing["a"]
+    world.publish("b")
+    text = world.builder.texts[-1]
+    assert f'"docker-image://{reference}"' in text
+    assert "target:a" not in text
+
+
+def test_linked_run_links_to_nodes_that_exist_and_bakes_only_what_is_missing(world: World) -> None:
+    world.publish("a")
+    world.publish("b", linked=True)
+    assert world.baked == ["b"]
+    assert '"target:a"' in world.builder.texts[-1]
+
+
+def test_linked_run_fills_the_caches_that_are_gone(world: World) -> None:
+    world.publish("a")
+    world.environ["BUILDSYS_CACHE"] = "r.example.com/cache"
+    world.publish("tools", "a", linked=True)
+    assert sorted(world.baked) == ["a", "tools"]
+    assert [note for note in world.notes if "written again" in note]
+
+
+def test_folder_of_a_run_is_gone_however_it_ends(world: World) -> None:
+    world.fails(tools=FAILING_RUN)
+    world.publish("a")
+
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    world.fails(tools=broken)
+    with pytest.raises(ZeroDivisionError):
+        world.publish("a")
+    assert [each.name for each in (world.root / ".buildsys" / "runs" / "1").iterdir()] == ["logs"]
