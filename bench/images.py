@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Builds the same eight images four ways, in every situation that matters, and writes what each cost.
+"""Build the same eight images in four ways, in every relevant scenario, and write the measurements.
 
-Does its own set-up on a bare machine: engines and registries of its own, parents made of packages. Needs root, and
-for the whole 45 GB of disk. Results go to `bench/results/`, and from there into `docs/benchmarks.md`.
+The program sets up its own engines and registries, and builds base images from packages. It needs root, and 45 GB of
+disk for the complete run. Results go to `bench/results/`, and from there into `docs/benchmarks.md`.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--ways", default="".join(WAYS), help="some of abcd")
     parser.add_argument("--rounds", type=int, help="how often the short scenarios are run")
     parser.add_argument("--name", default="bench", help="the beginning of the engines' names")
-    parser.add_argument("--page", action="store_true", help="write the page of results that are there, and run nothing")
-    parser.add_argument("--output", type=Path, help="another file for the results; the page is then left alone")
+    parser.add_argument("--page", action="store_true", help="write the page from existing results, and run nothing")
+    parser.add_argument("--output", type=Path, help="another file for the results; the page is not changed")
     return parser.parse_args()
 
 
@@ -70,7 +70,7 @@ class Bench:
         self.runs: list[Run] = []
 
     def say(self, words: str) -> None:
-        """Tell a person how it goes."""
+        """Print the progress."""
         print(f"{time.monotonic() - self.began:6.0f} s  {words}", file=sys.stderr, flush=True)
 
     def add(self, run: Run) -> None:
@@ -86,7 +86,7 @@ class Bench:
         )
 
     def part(self, part: Part) -> None:
-        """Do the scenarios of a part, the ways in turn, beginning with another one each round."""
+        """Do the scenarios of a part, the ways in turn, starting with a different way each round."""
         for each in self.ways.values():
             each.world = part.world
         for number, scenario in enumerate(part.scenarios):
@@ -98,9 +98,9 @@ class Bench:
                     self.add(self.one(part, scenario, self.ways[name], turn + 1))
 
     def one(self, part: Part, scenario: Scenario, built: Way, turn: int) -> Run:
-        """Measure one way in one scenario once; what fails is tried again, and the page says how often.
+        """Measure one way in one scenario once; failures are retried, and the page shows how many there were.
 
-        A try on an engine that is not emptied finds what the one before it made, which flatters a way that fails.
+        A retry on an engine that is not emptied reuses results of the failed run, which favours a way that fails.
         """
         for failed in range(TRIES):
             if scenario.before != KEEP:
@@ -111,13 +111,13 @@ class Bench:
                 built.world = scenario.world(built.world)
                 if scenario.moved:
                     built.move_parent("12")
-            made = built.write()
+            plan = built.write()
             before: list[Step] = []
             if scenario.half:
-                halfway = built.commands(made, cut=self.half(part, built))
+                halfway = built.commands(plan, cut=self.half(part, built))
                 built.measure(halfway)
                 before = built.executed(halfway)
-            commands = built.commands(made, unpack=scenario.unpack)
+            commands = built.commands(plan, unpack=scenario.unpack)
             cost = built.measure(commands)
             if cost.code == 0:
                 break
@@ -128,7 +128,7 @@ class Bench:
             )
         steps = built.executed(commands)
         known = {step.digest for step in before}
-        images = [f"{built.registry}/{stack.stack}:latest" for stack in made.stacks]
+        images = [f"{built.registry}/{stack.stack}:latest" for stack in plan.stacks]
         size = stored(images, built.instance.folder / "registry")
         return Run(
             part=part.name,
@@ -153,7 +153,7 @@ class Bench:
 
 
 def write_page(kind: str, parts: Sequence[Part], path: Path) -> None:
-    """Write the section of the page, and the figures of README, out of the results that are there."""
+    """Write the section of the page, and the figures of README, from the existing results."""
     document = json.loads(path.read_text(encoding="utf-8"))
     write_section(f"images-{kind}", "images.py", page.section(document, parts, TITLES[kind]))
     if kind == "full":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Four hundred trivial stacks in one bake: `buildsys bake --all`, and plain `docker buildx bake` of the same file.
 
-Each on an engine that is empty, on the docker driver. Plain bake gets ten minutes, and how it ended is told. Does its
+Each on an engine that is empty, on the docker driver. Plain bake gets ten minutes, and its result is reported. Does its
 own set-up, and writes its section of the page.
 """
 
@@ -54,9 +54,9 @@ def tried(engine: Emptied, words: list[str], folder: Path, more: Mapping[str, st
 
 
 def ended(found: Mapping[str, object]) -> str:
-    """Return how a run ended, in words."""
+    """Return the result of a run as text."""
     if found["code"] is None:
-        return f"stopped after {LIMIT // 60} minutes without an end"
+        return f"stopped after {LIMIT // 60} minutes"
     if found["code"] == 0:
         return "done"
     return f"failed with {found['code']}: `{found['words']}`".replace("|", "\\|")
@@ -71,9 +71,9 @@ def section(document: Mapping[str, object]) -> str:
         "",
         *heading(document),
         "",
-        "Trivial layers, each RUN real, six to a stack; an empty engine, the docker driver, no push.",
+        "Trivial layers with real RUN steps, six per stack; an empty engine, the docker driver, no push.",
         "",
-        "| | Seconds | Images | How it ended |",
+        "| Command | Seconds | Images | Result |",
         "|---|---:|---:|---|",
     ]
     for title, name in (("`buildsys bake --all`", "ours"), ("plain `docker buildx bake`", "plain")):
@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--stacks", type=int, default=400)
     parser.add_argument("--name", default="bench", help="the engine's name")
-    parser.add_argument("--output", type=Path, help="another file for the results; the page is then left alone")
+    parser.add_argument("--output", type=Path, help="another file for the results; the page is not changed")
     asked = parser.parse_args()
     with emptied(asked.name, "many") as engine:
         names = [f"{kind}-{release}" for kind in ("linux", "tools") for release in (1, 2)]

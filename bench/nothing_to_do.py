@@ -27,7 +27,7 @@ BUILDSYS = Path(sys.executable).with_name("buildsys")
 
 
 def timed(words: list[str], folder: Path, environment: dict[str, str], tries: int = 1) -> tuple[float | None, int]:
-    """Run a command to its good end; return the seconds of the run that ended well, and how many did not before it.
+    """Run a command until it succeeds; return the seconds of that run, and the number of failures before it.
 
     A command that fails at its only try ends this program; one that fails at all of several gives None.
     """
@@ -42,14 +42,14 @@ def timed(words: list[str], folder: Path, environment: dict[str, str], tries: in
 
 
 def needed(words: list[str], folder: Path, environment: dict[str, str]) -> float:
-    """Run a command that must end well, and return its seconds."""
+    """Run a command that must succeed, and return its seconds."""
     seconds, _ = timed(words, folder, environment)
     assert seconds is not None
     return seconds
 
 
 def compare(stacks: int, found: re.Match[str]) -> None:
-    """Bake once each way, then time both with nothing to do; where plain bake never ends well, only ours."""
+    """Bake once each way, then time both with nothing to do; if plain bake never succeeds, only buildsys."""
     parent = f"{found[1]}@{found[2]}"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -95,7 +95,7 @@ def compare(stacks: int, found: re.Match[str]) -> None:
     print(
         f"{stacks} stacks, nothing to do, {len(pairs)} rounds: buildsys {statistics.median(first):.2f} s, "
         f"plain bake {statistics.median(second):.2f} s, ratio {statistics.median(ratios):.1f} "
-        f"({min(ratios):.1f} to {max(ratios):.1f}); plain bake failed {failed} times besides"
+        f"({min(ratios):.1f} to {max(ratios):.1f}); plain bake failed {failed} times as well"
     )
 
 

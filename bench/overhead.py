@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `buildsys bake` costs beyond plain `docker buildx bake` of the same file: sixty targets, steps of five seconds.
+"""Overhead of `buildsys bake` over plain `docker buildx bake` of the same file: sixty targets, steps of five seconds.
 
 Cold each time: the engine is emptied before. Both run in turn. Does its own set-up, and writes its section of the page.
 """
@@ -70,7 +70,7 @@ def project(reference: str, digest: str) -> Mapping[str, str]:
 
 
 def timed(engine: Emptied, words: list[str], folder: Path, more: Mapping[str, str]) -> float:
-    """Empty the engine, run a command to its good end, and return its seconds."""
+    """Empty the engine, run a command that must succeed, and return its seconds."""
     engine.empty()
     began = time.monotonic()
     done = subprocess.run(
@@ -91,19 +91,19 @@ def section(document: Mapping[str, object]) -> str:
     middle = statistics.median(ratios)
     return "\n".join(
         [
-            "## What `buildsys bake` costs beyond plain bake",
+            "## Overhead of `buildsys bake` over plain bake",
             "",
             *heading(document),
             "",
-            f"{SYSTEMS} systems, {ARTIFACTS} artifacts, {STACKS} stacks, a toolchain besides; each node's step is "
-            f"`sleep {SECONDS}`. No push, the engine emptied before each run, both in turn, {len(pairs)} rounds.",
+            f"{SYSTEMS} systems, {ARTIFACTS} artifacts, {STACKS} stacks and a toolchain; the step of each node is "
+            f"`sleep {SECONDS}`. No push, an empty engine before each run, both in turn, {len(pairs)} rounds.",
             "",
             "| | Seconds |",
             "|---|---:|",
             f"| plain `docker buildx bake` | {statistics.median(plain):.1f} ({min(plain):.1f} to {max(plain):.1f}) |",
             f"| `buildsys bake --all` | {statistics.median(ours):.1f} ({min(ours):.1f} to {max(ours):.1f}) |",
             f"| ratio | {middle:.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |",
-            f"| wanted | at most {GOAL}: {'met' if middle <= GOAL else '**not met**'} |",
+            f"| goal | at most {GOAL}: {'met' if middle <= GOAL else '**not met**'} |",
         ]
     )
 
@@ -113,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--name", default="bench", help="the engine's name")
-    parser.add_argument("--output", type=Path, help="another file for the results; the page is then left alone")
+    parser.add_argument("--output", type=Path, help="another file for the results; the page is not changed")
     asked = parser.parse_args()
     with emptied(asked.name, "overhead") as engine:
         folder = engine.write(project(engine.reference, engine.digest))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Time and memory of plan, keys, rendering and look-ups for 100 to 10,000 stacks, and of `bake --print` beside it.
 
-Each measurement is made in a process of its own. Look-ups ask a real registry on loopback; bake only prints, so no
+Each measurement runs in its own process. Look-ups ask a real registry on loopback; bake only prints, so no
 engine builds anything. Does its own set-up, and writes its section of the page and the curve.
 """
 
@@ -59,21 +59,21 @@ def measure(stacks: int, folder: Path) -> dict[str, Any]:
     workspace = Workspace(root=folder)
     collect_rarely()
     marks = [now()]
-    made = make_plan(workspace.tree())
+    plan = make_plan(workspace.tree())
     marks.append(now())
-    keys = keys_of(made, workspace.contents(folders_of(made)))
+    keys = keys_of(plan, workspace.contents(folders_of(plan)))
     marks.append(now())
-    text = plan_definition(made).to_hcl()
+    text = plan_definition(plan).to_hcl()
     marks.append(now())
     with Registry() as registry:
         store = Store(registry=registry, prefix=os.environ["BUILDSYS_REGISTRY"])
-        existing = store.existing(made, keys).references
+        existing = store.existing(plan, keys).references
         marks.append(now())
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if existing:
         sys.exit(f"error: a registry that is empty has {next(iter(existing))}")
     # What `buildsys bake --push` gives to bake for the node with the most needs: they exist, and it is published.
-    node = max(made.nodes, key=lambda each: (len(each.below), each.name))
+    node = max(plan.nodes, key=lambda each: (len(each.below), each.name))
     references = {name: f"{store.prefix}/nodes@sha256:{keys.nodes[name].key}" for name in node.below}
     keyed = keys.nodes[node.name]
     incoming = store.node(keyed.key).with_tag(incoming_tag(node.name))
@@ -81,9 +81,9 @@ def measure(stacks: int, folder: Path) -> dict[str, Any]:
     spent = []
     for _ in range(ONE_TIMES):
         began = time.monotonic()
-        one = run_definition(made, [node.name], references, publications={node.name: publication}).to_json()
+        one = run_definition(plan, [node.name], references, publications={node.name: publication}).to_json()
         spent.append(time.monotonic() - began)
-    some = run_definition(made, [each.name for each in made.stacks[:FAMILY]], {}).to_json()
+    some = run_definition(plan, [each.name for each in plan.stacks[:FAMILY]], {}).to_json()
     for name, each in ((WHOLE, text), (SOME, some), (ONE, one)):
         (folder / name).write_text(each, encoding="utf-8")
     walls, processors = (
@@ -94,12 +94,12 @@ def measure(stacks: int, folder: Path) -> dict[str, Any]:
         "total": sum(walls.values()),
         "processor": {**processors, "total": sum(processors.values())},
         "memory": memory,
-        "nodes": len(made.nodes),
-        "asked": len(made.nodes) + len(made.stacks),
+        "nodes": len(plan.nodes),
+        "asked": len(plan.nodes) + len(plan.stacks),
         "whole_bytes": len(text),
         "one_bytes": len(one),
         "one_render": statistics.median(spent),
-        "family_targets": [each.name for each in made.stacks[:FAMILY]],
+        "family_targets": [each.name for each in plan.stacks[:FAMILY]],
         "one_targets": [node.name],
     }
 
@@ -177,7 +177,7 @@ def main() -> None:
     """Measure each size, and write the results, the page and the curve."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--name", default="bench", help="the engine's name")
-    parser.add_argument("--output", type=Path, help="another file for the results; page and curve are then left alone")
+    parser.add_argument("--output", type=Path, help="another file for the results; page and diagram are not changed")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="how many stacks")
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -193,13 +193,13 @@ def main() -> None:
             for stacks in [each for each in runs if turn == 0 or each <= ROUNDS_UP_TO]:
                 # What bake does not end with here, it will not with more.
                 whole = stopped is None or stacks < stopped
-                made = one_round(stacks, environment, whole=whole)
-                runs[stacks].append(made)
-                if whole and made["whole"]["code"] is None:
+                measurement = one_round(stacks, environment, whole=whole)
+                runs[stacks].append(measurement)
+                if whole and measurement["whole"]["code"] is None:
                     stopped = stacks
-                words = ", ".join(f"{step} {made[step]:.2f} s" for step in (*STEPS, "total"))
-                print(f"{stacks:6} stacks: {words}, bake --print {made.get('whole')}", flush=True)
-        sizes = [{"stacks": stacks, "runs": made} for stacks, made in runs.items()]
+                words = ", ".join(f"{step} {measurement[step]:.2f} s" for step in (*STEPS, "total"))
+                print(f"{stacks:6} stacks: {words}, bake --print {measurement.get('whole')}", flush=True)
+        sizes = [{"stacks": stacks, "runs": each} for stacks, each in runs.items()]
         document |= {"sizes": sizes, "seconds": time.monotonic() - began}
     path = asked.output or RESULTS
     path.parent.mkdir(parents=True, exist_ok=True)

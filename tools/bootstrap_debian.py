@@ -26,7 +26,7 @@ CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 EPOCH = "1970-01-01T00:00:00Z"
 
-# What differs from one debootstrap to the next, or is of no use in an image.
+# Files that differ from one debootstrap to the next, or that an image does not need.
 LEFTOVERS = (
     "var/lib/apt/lists/*",
     "var/cache/apt/*",
@@ -59,7 +59,7 @@ OVERLAY_ENTRY = re.compile(r"  ([a-z0-9.-]+):\n    reference: (\S+)\n    digest:
 
 
 class OverlayUnreadable(Failure):
-    """The overlay holds something that this tool did not write; it is left alone."""
+    """The overlay holds something that this tool did not write; it is not changed."""
 
     exit_code = 4
 
@@ -243,7 +243,7 @@ class LocalRegistry:
         return address == self.address and self._exists(f"/v2/{repository}/manifests/{parent.digest}")
 
     def push_blob(self, repository: str, digest: str, body: bytes | IO[bytes], size: int) -> None:
-        """Upload a blob in one piece, unless it is there."""
+        """Upload a blob in one piece, unless it exists."""
         if self._exists(f"/v2/{repository}/blobs/{digest}"):
             return
         location = self._call("POST", f"/v2/{repository}/blobs/uploads/", body=b"")["Location"]
@@ -302,13 +302,13 @@ def _digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def update_overlay(path: Path, made: Mapping[str, Parent], registry: LocalRegistry) -> None:
-    """Note the parents made, by release number, in the overlay file; other entries stay.
+def update_overlay(path: Path, parents: Mapping[str, Parent], registry: LocalRegistry) -> None:
+    """Record the built base images, by release number, in the overlay file; other entries stay.
 
     A toolchain moves only on request: its entry stays too, unless the registry no longer holds what it names.
     """
     entries = read_overlay(path)
-    for number, parent in made.items():
+    for number, parent in parents.items():
         entries[f"debian-{number}"] = parent
         toolchain = entries.get(f"toolchain-debian-{number}")
         if toolchain is None or not registry.holds(toolchain):

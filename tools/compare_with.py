@@ -31,7 +31,7 @@ PROJECT = ("stacks.yaml", "buildsys.lock", "layers", "environments", "mirrors")
 GOLDEN = "tests/golden"
 BAKE_FILE = "docker-bake.hcl"
 WRITTEN = (BAKE_FILE, "buildsys.lock")
-# The fields of JSON documents that hold sentences: there the texts may differ, but not what is there and what is not.
+# The fields of JSON documents that hold sentences: there the texts may differ, but not which of them exist.
 WORDING = frozenset({"hint", "message", "note", "reason", "warnings", "why"})
 FORMATS = ("tree", "mermaid", "dot", "json")
 
@@ -140,7 +140,7 @@ class Tool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Faulty:
-    """A mistake: a file of a small project has the text `new`, or is missing where that is None; a command runs."""
+    """An error: a file of a small project has the text `new`, or is missing where that is None; a command runs."""
 
     name: str
     file: str
@@ -150,7 +150,7 @@ class Faulty:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Known:
-    """An intended difference: of the answers to `words`, whose description matches `pattern`; `since` made it."""
+    """An intended difference in answers to `words`: its description matches `pattern`, commit `since` introduced it."""
 
     words: tuple[str, ...]
     pattern: str
@@ -169,13 +169,13 @@ KNOWN = (
         words=("schema", "layer"),
         pattern=r"\.(\$defs\.RecipeFields\.)?properties\.(platforms|ports)\.anyOf\[0\]\.items\b.*",
         since="4102096",
-        why="platforms and ports are held to their forms",
+        why="platforms and ports are validated",
     ),
     Known(
         words=("schema", "stacks"),
         pattern=r"\.\$defs\.(Stack|Family)Fields\.properties\.(platforms|matrix|exclude)\.items\b.*",
         since="4102096",
-        why="platforms and names of parameters are held to their forms",
+        why="platforms and names of parameters are validated",
     ),
 )
 
@@ -235,7 +235,7 @@ WRONG_USE = (
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """Yield where two JSON values differ; in fields of `WORDING` only in what is there, not in its text."""
+    """Yield where two JSON values differ; in fields of `WORDING` only if one of them is missing, not in the text."""
     if type(old) is not type(new):
         yield f"{path or '.'}: {_short(old)} is now {_short(new)}"
     elif isinstance(old, dict):
@@ -283,20 +283,20 @@ def compare(question: Question, old: Answer, new: Answer) -> Iterator[str]:
 
 
 def known(question: Question, difference: str, commits: frozenset[str]) -> Known | None:
-    """Return why a difference is intended, None if it is not; only what one of `commits` made can be."""
+    """Return why a difference is intended, None if it is not; one of `commits` must have introduced it."""
     found = (each for each in KNOWN if each.words == question.words and re.fullmatch(each.pattern, difference))
     return next((each for each in found if each.since in commits), None)
 
 
 def golden_differences(name: str, old: str | None, new: str | None) -> Iterator[str]:
-    """Yield what a golden file differs in besides wording: all of a bake file or an input, keys and digests of others.
+    """Yield the differences of a golden file except wording: all of a bake file or input, keys and digests of others.
 
-    A file that is None does not exist; a new one cannot differ from what was there.
+    A file that is None does not exist; a new one cannot differ from an old one.
     """
     if old is None:
         return
     if new is None:
-        yield f"{name} is gone"
+        yield f"{name} is missing"
     elif name.endswith(".hcl") or "/project/" in name:
         if old != new:
             yield f"{name} differs{_first_line(old.encode(), new.encode())}"
@@ -364,7 +364,7 @@ def questions(stacks: Sequence[str], nodes: Sequence[str], layers: Sequence[str]
     yield Question(words=("lock", "--offline", "--json"), kind="json", writes=WRITTEN)
     for name in ("layer", "stacks"):
         yield Question(words=("schema", name), kind="json")
-    # What is written is what was printed: the check that follows says so.
+    # The written file is the printed one, as the check below verifies.
     yield Question(words=("schema", "--write"))
     yield Question(words=("schema", "--check"))
 
@@ -419,7 +419,7 @@ def prepare(folder: Path) -> None:
 
 
 def asked(new: Tool, only: str) -> Iterator[tuple[str, Question]]:
-    """Yield all questions with their projects; those of one project stand together, in the order to be asked in."""
+    """Yield all questions with their projects; those of one project are together, in the order to be asked in."""
     chosen = sorted(path for path in new.projects.iterdir() if fnmatch.fnmatch(path.name, only))
     for folder in chosen:
         if folder.name == WRONG_USE_PROJECT or folder.name.startswith("faulty-"):

@@ -31,7 +31,7 @@ class NotAnswering(Failure):
 
 
 def own_pid(pid_file: Path, mark: Path) -> int | None:
-    """The process that the file names, if it lives and has `mark` on its command line; else it is not ours."""
+    """The process that the file names, if it lives and has `mark` on its command line, which identifies the engine."""
     try:
         pid = int(pid_file.read_text(encoding="ascii"))
         command = Path("/proc", str(pid), "cmdline").read_bytes()
@@ -75,7 +75,7 @@ def registry_answers(port: int) -> bool:
 
 
 def is_running(instance: Instance) -> bool:
-    """Whether engine and registry are ours and both answer."""
+    """Whether engine and registry belong to this instance and both answer."""
     state = instance.read_state()
     if state is None or engine_pid(instance) is None or registry_pid(instance) is None:
         return False

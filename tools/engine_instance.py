@@ -52,7 +52,7 @@ class Instance:
 
     @property
     def folder(self) -> Path:
-        """All that belongs to this instance alone."""
+        """The folder of this instance."""
         return self.home / "instances" / self.name
 
     @property
@@ -80,12 +80,12 @@ class Instance:
 
     @property
     def engine_config(self) -> Path:
-        """The engine's configuration; its path on a command line tells our daemon from any other."""
+        """The engine's configuration; its path on a command line identifies the daemon of this instance."""
         return self.folder / "daemon.json"
 
     @property
     def registry_config(self) -> Path:
-        """The registry's configuration; its path on a command line tells our registry from any other."""
+        """The registry's configuration; its path on a command line identifies the registry of this instance."""
         return self.folder / "registry.yml"
 
     @property
@@ -145,5 +145,5 @@ def locked(home: Path, name: str = "lock") -> Iterator[None]:
 
 
 def say(words: str) -> None:
-    """Tell a person something; results go to stdout, talk to stderr."""
+    """Print a message to stderr; results go to stdout."""
     print(words, file=sys.stderr, flush=True)

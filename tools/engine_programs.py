@@ -1,4 +1,4 @@
-"""The programs of a private engine: fetched as packages, unpacked in its home, made to find their parts."""
+"""The programs of a private engine: fetched as packages, unpacked in its home, set up to find their files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ground that a bake stands on: an engine, a registry, parents; what is missing is set up where it can be."""
+"""The requirements of a bake: an engine, a registry, base images; what is missing is set up where it can be."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ class NoGround(Failure):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Ground:
-    """What was found or made: `environment` reaches docker and buildsys, `notes` say it to a person.
+    """What was found or set up: `environment` is for docker and buildsys, `notes` are messages for the user.
 
-    `started` is a private engine and `container` a registry that were not there before.
+    `started` is a private engine and `container` a registry that were started by this program.
     """
 
     environment: dict[str, str]
@@ -120,8 +120,8 @@ def _unusable(environment: Mapping[str, str], *, tests: bool) -> Reason | None:
     if not shutil.which("docker", path=environment.get("PATH")):
         return judge(False, None, None, "", tests=tests)
     buildx = _ask(["docker", "buildx", "version"], environment)
-    told = _ask(["docker", "info", "--format", "{{json .ServerVersion}} {{json .DriverStatus}}"], environment) or ""
-    engine, _, store = told.partition(" ")
+    output = _ask(["docker", "info", "--format", "{{json .ServerVersion}} {{json .DriverStatus}}"], environment) or ""
+    engine, _, store = output.partition(" ")
     return judge(True, buildx, json.loads(engine) if engine else None, store, tests=tests)
 
 
@@ -148,9 +148,9 @@ def _mirrored(reference: str) -> str:
 
 
 def prepare(*, parents: Sequence[str] = ("debian:12", "debian:13"), tests: bool = False) -> Ground:
-    """Use the docker that is there, else a private one; bootstrap the parents if no registry has them.
+    """Use the installed docker, else a private one; bootstrap the base images if no registry has them.
 
-    With `tests` there is a registry on loopback too. Raises `Failure` with what to do where it cannot be had.
+    With `tests`, also start a registry on loopback. Raises `Failure` with a hint if something is not available.
     """
     notes = []
     if path := write_settings(ROOT):
@@ -160,8 +160,8 @@ def prepare(*, parents: Sequence[str] = ("debian:12", "debian:13"), tests: bool 
     parent = _mirrored(PARENT)
     reason = _unusable(environment, tests=tests)
     if reason is None:
-        made = _usable_overlay(overlay, notes)
-        if not made and not _reachable(parent, environment):
+        built = _usable_overlay(overlay, notes)
+        if not built and not _reachable(parent, environment):
             reason = Reason(
                 what="the docker of this machine reaches no registry with Debian's images",
                 fix="name a mirror of docker.io under `parents` in `buildsys.settings.yaml`",
@@ -178,7 +178,7 @@ def prepare(*, parents: Sequence[str] = ("debian:12", "debian:13"), tests: bool 
 
 
 def _usable_overlay(overlay: Path, notes: list[str]) -> bool:
-    """Whether parents were made on this machine and are still there; an overlay that only misleads is removed."""
+    """Whether base images were built on this machine and still exist; an overlay that only misleads is removed."""
     try:
         entries = read_overlay(overlay)
     except OverlayUnreadable:
@@ -187,7 +187,7 @@ def _usable_overlay(overlay: Path, notes: list[str]) -> bool:
     if not entries or _held(entries):
         return bool(entries)
     overlay.unlink()
-    notes.append(f"{overlay.name} is removed: the registry of the parents in it is gone")
+    notes.append(f"{overlay.name} is removed: the registry of its base images no longer exists")
     return False
 
 
@@ -229,8 +229,8 @@ def _registry_container(environment: Mapping[str, str]) -> tuple[str, str]:
     command = ["docker", "run", "--detach", "--publish", "127.0.0.1::5000"]
     command += ["--env", "REGISTRY_STORAGE_DELETE_ENABLED=true", image]
     container = _ask(command, environment, PULL_SECONDS)
-    told = _ask(["docker", "port", container, "5000/tcp"], environment) if container else None
-    port = (told or "").partition("\n")[0].rpartition(":")[2]
+    output = _ask(["docker", "port", container, "5000/tcp"], environment) if container else None
+    port = (output or "").partition("\n")[0].rpartition(":")[2]
     end = time.monotonic() + 20
     while port and time.monotonic() < end:
         if registry_answers(int(port)):

@@ -17,7 +17,7 @@ from engine_instance import locked, say
 from machine_apt import CommandFailed, Failure
 
 # Debian's headless Chromium is one program without a window system's libraries: 90 MB, where the whole one and its
-# driver are twice that. The font is there because a bare machine has none, and a page without glyphs proves little.
+# driver are twice that. The font is included because a bare machine has none, and a page without glyphs proves little.
 PACKAGES = ("chromium-headless-shell", "fonts-dejavu-core")
 COMMANDS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 FONT_OF = {
@@ -61,7 +61,7 @@ def find_or_install(home: Path | None = None) -> Browser:
     named = os.environ.get("BUILDSYS_BROWSER")
     if named:
         if not Path(named).is_file():
-            raise NoBrowser(f"`BUILDSYS_BROWSER` names `{named}`, which is no file")
+            raise NoBrowser(f"`BUILDSYS_BROWSER` names `{named}`, which is not a file")
         return Browser(program=Path(named))
     for command in COMMANDS:
         if found := shutil.which(command):
@@ -92,7 +92,7 @@ def _install(home: Path) -> None:
     try:
         machine_apt.tried_again(fetch_and_unpack)
     except CommandFailed as failure:
-        raise NoBrowser(f"Debian's packages cannot be had: {failure}") from failure
+        raise NoBrowser(f"Debian's packages are not available: {failure}") from failure
     if not (home / "root" / PROGRAM).is_file():
         raise NoBrowser(f"the packages hold no `{PROGRAM}`")
     aliases = "\n".join(

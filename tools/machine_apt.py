@@ -42,7 +42,7 @@ class MachineUnfit(Failure):
 
 
 class CommandFailed(Failure):
-    """A command of the system ended with a failure; its last words are part of the message."""
+    """A command of the system ended with a failure; its last output is part of the message."""
 
     def __init__(self, command: Sequence[str], code: int, output: str) -> None:
         last_words = "\n".join(f"  | {line}" for line in output.strip().splitlines()[-8:])
@@ -78,7 +78,7 @@ class DebianSource:
 def run_command(
     command: Sequence[str], *, environment: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> str:
-    """Run a command to its end and return its stdout; raises `CommandFailed` with its last words."""
+    """Run a command to its end and return its stdout; raises `CommandFailed` with its last output."""
     done = subprocess.run(
         command,
         env=environment,
@@ -116,7 +116,7 @@ def machine_lacks() -> list[str]:
 
 
 def check_machine() -> None:
-    """Raise `MachineUnfit` unless this machine has all that a private engine needs."""
+    """Raise `MachineUnfit` unless this machine has everything that a private engine needs."""
     if lacking := machine_lacks():
         raise MachineUnfit(f"it lacks {' and '.join(lacking)}")
 

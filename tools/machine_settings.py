@@ -12,9 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-HEAD = (
-    "# What this machine's own settings say of mirrors, certificates and proxies; made by tools/machine_settings.py.\n"
-)
+HEAD = "# This machine's settings of mirrors, certificates and proxies; written by tools/machine_settings.py.\n"
 CA_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 PIP_OPTIONS = ("index-url", "extra-index-url", "find-links", "trusted-host")
 # In the order in which pip lets the later one win.
@@ -28,14 +26,14 @@ def pip_settings() -> dict[str, str]:
     return read_pip_list(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
 
 
-def read_pip_list(told: str) -> dict[str, str]:
+def read_pip_list(output: str) -> dict[str, str]:
     """The options in what `pip config list` says: what is for one command goes before what is for all.
 
     The environment goes before both. Options for commands that no layer runs are left out; the values of a list
     are set apart by spaces.
     """
     found: dict[str, tuple[int, str]] = {}
-    for section, option, quoted in re.findall(r"^([a-z:]+)\.([a-z-]+)=(['\"].*)$", told, flags=re.MULTILINE):
+    for section, option, quoted in re.findall(r"^([a-z:]+)\.([a-z-]+)=(['\"].*)$", output, flags=re.MULTILINE):
         value = ast.literal_eval(quoted)
         if section in SECTIONS and SECTIONS.index(section) >= found.get(option, (0, ""))[0]:
             found[option] = (SECTIONS.index(section), " ".join(str(value).split()))

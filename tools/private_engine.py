@@ -67,14 +67,14 @@ def bootstrap(instance: Instance, names: Sequence[str], overlay: Path, *, again:
     source = machine_apt.read_debian_source()
     cache = instance.home / "bootstrap"
     with locked(cache):
-        made = {}
+        parents = {}
         for number in numbers:
             say(f"bootstrapping debian:{number}")
             environment = tool_environment(instance.home)
             layer = bootstrap_debian.make_layer(number, source, cache, environment, again=again)
-            made[number] = bootstrap_debian.push_image(registry, number, layer)
-            print(f"debian-{number}: {made[number].reference}@{made[number].digest}")
-        bootstrap_debian.update_overlay(overlay, made, registry)
+            parents[number] = bootstrap_debian.push_image(registry, number, layer)
+            print(f"debian-{number}: {parents[number].reference}@{parents[number].digest}")
+        bootstrap_debian.update_overlay(overlay, parents, registry)
 
 
 def default_home() -> Path:
@@ -94,14 +94,14 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     commands.add_parser("stop", parents=[common], help="end both")
     commands.add_parser("env", parents=[common], help='print export lines, for `eval "$(… env)"`')
     commands.add_parser("reset-engine", parents=[common], help="empty the engine's store, not the registry")
-    asked = commands.add_parser("status", parents=[common], help="say what runs; ends with 5 if it does not")
+    asked = commands.add_parser("status", parents=[common], help="show what is running; exits with 5 if it is not")
     asked.add_argument("--json", action="store_true")
     wiped = commands.add_parser("wipe", parents=[common], help="stop, and remove images, cache and registry contents")
     wiped.add_argument("--all", action="store_true", help="every instance, the downloads and the programs too")
-    made = commands.add_parser("bootstrap", parents=[common], help="make Debian parents out of packages")
-    made.add_argument("images", nargs="+", metavar="debian:NUMBER")
-    made.add_argument("--overlay", type=Path, default=Path("buildsys.lock.local"), help="the overlay to update")
-    made.add_argument("--again", action="store_true", help="bootstrap anew although there is a cached one")
+    command = commands.add_parser("bootstrap", parents=[common], help="build Debian base images from packages")
+    command.add_argument("images", nargs="+", metavar="debian:NUMBER")
+    command.add_argument("--overlay", type=Path, default=Path("buildsys.lock.local"), help="the overlay to update")
+    command.add_argument("--again", action="store_true", help="bootstrap even if there is a cached one")
     arguments = parser.parse_args(words)
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", arguments.name):
         parser.error(f"`{arguments.name}` is not a name of lower-case letters, digits and `-`")
@@ -134,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Run the command line; a failure is told in one message and becomes the exit code."""
+    """Run the command line; a failure is reported in one message and becomes the exit code."""
     try:
         code = run(parse_arguments(sys.argv[1:]))
         sys.stdout.flush()
@@ -143,7 +143,7 @@ def main() -> int:
         say(f"error: {failure}" + (f"\nhint: {failure.hint}" if failure.hint else ""))
         return failure.exit_code
     except BrokenPipeError:
-        # Whoever read the output has seen enough; Python would complain once more at its end.
+        # The reader of the output has closed it; Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:

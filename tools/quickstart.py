@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Bakes a CPU and a GPU image on a fresh machine, tests them, and says what it made and what to try next."""
+"""Bakes a CPU and a GPU image on a fresh machine, tests them, and prints the images and the next steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GROUP = "quickstart"
 
 
 def main() -> int:
-    """Run it all; a failure is told in one message and becomes the exit code."""
+    """Run all steps; a failure is reported in one message and becomes the exit code."""
     began = time.monotonic()
     try:
         ground = prepare(parents=("debian:12",))

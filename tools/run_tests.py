@@ -10,10 +10,10 @@ import sys
 from engine_instance import say
 from ground import ROOT, Failure, prepare
 
-# No test of these needs what another one left, and most of their time is the start of Python.
+# These tests are independent of each other, and most of their time is the start of Python.
 PARALLEL = ("tests/project", "tests/blackbox")
-# What the network outside says when it is not to be had for a moment: a test that fails with such words, and no other,
-# is run again, and pytest tells how often.
+# Messages when the outside network is unavailable for a moment: a test that fails with one of them, and no other,
+# is rerun, and pytest reports how often.
 PASSING_TROUBLE = (
     "Temporary failure in name resolution",
     "Temporary failure resolving",

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write docs/cli.md and docs/layer-yaml.md out of the command line itself and the JSON Schema of layer.yaml."""
+"""Write docs/cli.md and docs/layer-yaml.md from the command line and the JSON Schema of layer.yaml."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def fields(part: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
 
 
 def kind(field: Mapping[str, Any]) -> str:
-    """Return in words what a value may be."""
+    """Return a description of the allowed values."""
     if "anyOf" in field:
         return " or ".join(kind(each) for each in field["anyOf"] if each.get("type") != "null")
     if "$ref" in field:
@@ -113,12 +113,12 @@ def kind(field: Mapping[str, Any]) -> str:
 
 
 def pattern(expression: str) -> str:
-    """Return a regular expression in words where it has some."""
+    """Return the description of a regular expression, if it has one."""
     return "text" if expression == ".*" else NAMES.get(expression, f"`{expression}`")
 
 
 def limits(field: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what holds for a value besides its type."""
+    """Yield the limits of a value."""
     if "minimum" in field:
         yield f"from {field['minimum']}"
     if "maximum" in field:
@@ -126,7 +126,7 @@ def limits(field: Mapping[str, Any]) -> Iterator[str]:
 
 
 def main() -> int:
-    """Write the pages, or with `--check` say which differ from what would be written."""
+    """Write the pages, or with `--check` list those that are out of date."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip())
     parser.add_argument("--check", action="store_true", help="exit 3 if a page is not up to date, and write nothing")
     check = parser.parse_args().check

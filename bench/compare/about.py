@@ -1,4 +1,4 @@
-"""Where, when and with what something was measured, and the page that says so."""
+"""Machine, date and versions of a measurement, and the pages with the results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BEGIN, END = "<!-- {name}: written by bench/{program}, do not edit -->", "<!-- e
 
 
 def about(command: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a document says beside its measurements."""
+    """Return the fields of a document other than its measurements."""
 
     def said(*words: str) -> str:
         done = subprocess.run(words, env=dict(environment), cwd=ROOT, capture_output=True, text=True, check=False)
@@ -42,7 +42,7 @@ def about(command: Sequence[str], environment: Mapping[str, str]) -> dict[str, A
 
 
 def heading(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the sentence that tells where, when and with what a document was made."""
+    """Yield the sentence with the machine, date and versions of a measurement."""
     machine = document["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
     yield (

@@ -26,7 +26,7 @@ class Line:
 
     @property
     def drawn(self) -> tuple[tuple[int, float], ...]:
-        """All that the picture shows."""
+        """The content of a diagram."""
         return (*self.points, *([self.beyond] if self.beyond else []))
 
 

@@ -33,7 +33,7 @@ class Emptied:
         os.sync()
 
     def write(self, files: Mapping[str, str]) -> Path:
-        """Write a project that stands on the parent, and return its folder."""
+        """Write a project with this base image, and return its folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
         for name, text in files.items():
             path = self.folder / name

@@ -55,7 +55,7 @@ def read_stat(text: str) -> tuple[int, int]:
 
 
 def ticks_below(roots: Iterable[int], processes: Mapping[int, tuple[int, int]]) -> int:
-    """Return the ticks of some processes and of all that descend from them, each once."""
+    """Return the ticks of some processes and of all their descendants, each once."""
     children: dict[int, list[int]] = {}
     for pid, (parent, _) in processes.items():
         children.setdefault(parent, []).append(pid)
@@ -77,7 +77,7 @@ def _processes() -> dict[int, tuple[int, int]]:
 
 
 def processor_seconds(roots: Sequence[int]) -> float:
-    """Return the processor seconds of some processes and of all that descend from them, so far."""
+    """Return the processor seconds of some processes and of all their descendants, so far."""
     return ticks_below(roots, _processes()) / TICKS
 
 

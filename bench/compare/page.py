@@ -12,13 +12,13 @@ from compare.scenarios import BARE, COMPILED, WAYS, Part
 
 
 def section(document: Mapping[str, Any], parts: Sequence[Part], title: str) -> str:
-    """Return the section of a benchmark of images: how it was done, the goals, and a table for each scenario."""
+    """Return the section of a benchmark of images: the method, the goals, and a table for each scenario."""
     runs = read_runs(document)
     lines = [f"## {title}", "", *heading(document), ""]
     lines += [f"- **{way}**: {words}" for way, words in WAYS.items()]
     lines += ["", *_how(document), ""]
     if document["kind"] == "full":
-        lines += ["| Goal | Wanted | Found | |", "|---|---|---|---|"]
+        lines += ["| Goal | Target | Result | |", "|---|---|---|---|"]
         for goal in goals(runs, COMPILED, BARE):
             met = "met" if goal.met else "not measured" if goal.found is None else "**not met**"
             lines.append(f"| {goal.words} | {goal.wanted} | {goal.found or '–'} | {met} |")
@@ -31,16 +31,16 @@ def section(document: Mapping[str, Any], parts: Sequence[Part], title: str) -> s
 
 
 def summary(document: Mapping[str, Any], part: Part) -> str:
-    """Return what README says of the full benchmark: seconds by scenario, each with where it was measured."""
+    """Return the README's summary of the full benchmark: seconds by scenario, with the machine."""
     runs, machine = read_runs(document), document["machine"]
     lines = [
-        "Eight images (Debian 12 and 13, for CPU and GPU, with two sets of packages), each with an MPI from source, "
-        "for which UCX stands, pushed to a registry. Wall time in seconds, medians where it ran more than once; "
-        f"measured on {document['date'][:10]} at commit {document['commit'][:12]} on {machine['cores']} cores and "
+        "Eight images (Debian 12 and 13, for CPU and GPU, with two sets of packages), each with a library compiled "
+        "from source (UCX, in place of MPI), pushed to a registry. Wall time in seconds, the median of repeated runs. "
+        f"Measured on {document['date'][:10]} at commit {document['commit'][:12]} on {machine['cores']} cores and "
         f"{machine['memory'] / 2**30:.0f} GiB by `make bench`: "
-        "[how, all figures, and which goals were missed](docs/benchmarks.md).",
+        "[method, all figures, and missed goals](docs/benchmarks.md).",
         "",
-        "| | A Dockerfile per image, one by one | The same in one plain bake | `buildsys bake` | |",
+        "| Scenario | A Dockerfile per image, one by one | The same in one plain bake | `buildsys bake` | Speed-up |",
         "|---|---:|---:|---:|---:|",
     ]
     for scenario in part.scenarios:
@@ -57,39 +57,39 @@ def summary(document: Mapping[str, Any], part: Part) -> str:
 
 def _how(document: Mapping[str, Any]) -> Iterator[str]:
     yield (
-        "Each way has an engine and a registry of its own, of the same build, so that none finds what "
-        "another made; the others stand idle while one is measured. The ways take turns, beginning with "
-        "another one in each round. All push to the registry on loopback, and bytes are counted between "
+        "Each way has its own engine and registry, of the same version, so that none reuses the results of "
+        "another; the others are idle during a measurement. The ways take turns, starting with a different way "
+        "in each round. All push to a registry on loopback, and bytes are counted between "
         "engine and registry. Wheels and sources come from a server on the machine, packages from its mirror. a and b "
-        "have all that one Dockerfile per image can have: a registry cache of its own with `mode=max` for "
-        "each image, cache mounts for packages and wheels, CUDA in a stage of its own with the same words "
-        "in every Dockerfile and joined by `COPY --link`, since in the images of Azure ML it is in the "
-        "parent. Their Dockerfiles are made of the same scripts as the layers, in the order of those "
+        "use everything that one Dockerfile per image allows: a separate registry cache with `mode=max` for "
+        "each image, cache mounts for packages and wheels, and CUDA in a separate stage, identical "
+        "in every Dockerfile and added by `COPY --link`, since in the images of Azure ML it is in the "
+        "base image. Their Dockerfiles use the same scripts as the layers, in the order of those "
         "images: packages, Miniconda, MPI."
     )
     yield ""
     if document["kind"] == "long":
-        yield "MPI is all of Open MPI, from Debian's source package."
+        yield "MPI is the complete Open MPI, from Debian's source package."
         return
     yield (
-        "In place of MPI, whose compile takes too long to be repeated (Open MPI: see the long run), "
-        "stands UCX, compiled from Debian's source package. In place of Miniconda, whose installer cannot "
-        "be had here, stands a prefix of NumPy and SciPy wheels of about its size. Scenarios follow each "
-        "other in the order of the table, each from where the one before left a way. Processor seconds "
-        "are those of dockerd and containerd and of all that ran in containers. Disk is by how much the "
-        "file system was fuller at its fullest. Of what was stopped at half, the run after it is "
+        "UCX, compiled from Debian's source package, replaces MPI, whose compile takes too long to repeat "
+        "(Open MPI: see the long run). A prefix of NumPy and SciPy wheels of similar size replaces Miniconda, whose "
+        "installer was not available. Scenarios run in the order of the table, each "
+        "in the state that the previous one left. Processor seconds "
+        "are those of dockerd, containerd and all processes in containers. Disk is the largest increase of used "
+        "space on the file system. For the scenario that is stopped at half, the run after the stop is "
         "measured."
     )
     if document["kind"] == "quick":
         yield ""
         yield (
-            "Left out, beside the ways a and c: Debian 13, the compile, an added stack, a moved parent, a "
+            "Omitted, in addition to the ways a and c: Debian 13, the compile, an added stack, a moved base image, a "
             "stopped run, and repetition."
         )
 
 
 def _table(runs: Sequence[Run], part: Part) -> Iterator[str]:
-    yield "| Scenario | Way | Seconds | Against d | Processor seconds | RUN steps (compiles) | Pulled | Pushed | Disk |"
+    yield "| Scenario | Way | Seconds | Ratio to d | Processor seconds | RUN (compiles) | Pulled | Pushed | Disk |"
     yield "|---|---|---:|---:|---:|---:|---:|---:|---:|"
     for scenario in part.scenarios:
         for way in WAYS:
@@ -99,7 +99,7 @@ def _table(runs: Sequence[Run], part: Part) -> Iterator[str]:
             against = ratio(runs, part.name, scenario.name, way, "d")
             failed = sum(run.failed for run in found)
             cells = [
-                scenario.title + (f" (failed {failed} times besides)" if failed else ""),
+                scenario.title + (f" (failed {failed} times before)" if failed else ""),
                 way,
                 _spread([run.seconds for run in found]),
                 f"{against:.1f}" if against and way != "d" else "",
@@ -119,7 +119,7 @@ def _stored(runs: Sequence[Run], parts: Sequence[Part]) -> Iterator[str]:
     titles = {part.name: part.title for part in parts}
     yield "### What is stored after a cold build"
     yield ""
-    yield "| When | Way | Sum of the images | Their unique layers | Share | The whole registry, caches and nodes too |"
+    yield "| When | Way | Sum of the images | Unique layers | Share | Registry with caches and nodes |"
     yield "|---|---|---:|---:|---:|---:|"
     for run in rows:
         sizes = [_megabytes(run.sum), _megabytes(run.unique), f"{run.unique / run.sum:.2f}", _megabytes(run.registry)]
@@ -127,7 +127,7 @@ def _stored(runs: Sequence[Run], parts: Sequence[Part]) -> Iterator[str]:
 
 
 def _seconds(value: float, like: float | None = None) -> str:
-    """Return three digits or so, as many behind the point as `like` has."""
+    """Return about three digits, with as many decimals as `like` needs."""
     size = value if like is None else like
     return f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2}f}"
 

@@ -1,4 +1,4 @@
-"""Images made without an engine: a parent that has moved, and the folder of mirrors as the rivals see it."""
+"""Images built without an engine: a base image that has moved, and the folder of mirrors as the rivals see it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHANGED = "./etc/moved"
 
 
 def changed_layer(layer: Layer, path: Path) -> Layer:
-    """Write the layer with one more file to `path`, compressed anew, and return it."""
+    """Write the layer with one more file to `path`, recompressed, and return it."""
     plain = path.with_suffix(".plain")
     with gzip.open(layer.path) as packed, plain.open("wb") as file:
         shutil.copyfileobj(packed, file, 1 << 20)

@@ -79,11 +79,11 @@ def goals(runs: Sequence[Run], part: str, resumed: str) -> tuple[Goal, ...]:
         _at_least("cold: d against a", 3.5, ratio(runs, part, "cold", "a", "d")),
         _at_least("cold: d against b", 2.5, ratio(runs, part, "cold", "b", "d")),
         _at_least("nothing changed, empty engine: d against b", 20.0, ratio(runs, part, "emptied", "b", "d")),
-        _at_least("the same, where b pushes by plain `--push`", 20.0, ratio(runs, part, "unpacked", "b", "d")),
+        _at_least("the same, with b pushed by plain `--push`", 20.0, ratio(runs, part, "unpacked", "b", "d")),
         _exactly("nothing changed, empty engine: layer bytes that d pulled", 0, emptied, lambda run: run.pulled),
         _at_least("one package fixed: d against b", 15.0, ratio(runs, part, "fix", "b", "d")),
         _exactly("one package fixed: compiles of d", 0, fix, lambda run: run.compiles),
-        _exactly("Miniconda's stand-in bumped: RUN steps of d", 1, bump, lambda run: run.runs),
+        _exactly("Miniconda's stand-in updated: RUN steps of d", 1, bump, lambda run: run.runs),
         _exactly("resumed: RUN steps that d executed twice", 0, resume, lambda run: run.again),
         _share(
             "cold: executed / distinct RUN steps of d", 1.0, executed, lambda run: run.runs, lambda run: run.distinct

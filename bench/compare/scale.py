@@ -1,4 +1,4 @@
-"""What the page and the picture say of planning at scale."""
+"""The section and the diagram about planning at scale."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from compare.curve import INK, Line, growth
 
 LIMIT = 120
 FAMILY = 100
-TITLE = "From 100 to 10,000 stacks: what a plan takes, and bake's reading of it"
+TITLE = "From 100 to 10,000 stacks: time to plan, and time for bake to read the file"
 ACROSS, UP = "stacks", "seconds"
 # The same hues in the order of the tables, dark enough for text on white.
 OWN = {
@@ -48,15 +48,15 @@ def ending(size: Mapping[str, Any], file: str) -> str:
     if last is None and all(file in run for run in size["runs"]):
         return f"{shown(middle(size, file, 'seconds'))} s, {middle(size, file, 'memory'):.0f} MiB"
     if last is None:
-        return "not tried, as a smaller one did not end"
+        return "not run, as a smaller one did not finish"
     words = f": `{last['words']}`".replace("|", "\\|") if last["words"] else ""
     if last["code"] is None:
-        return f"no end within {LIMIT} s; its last words{words}" if words else f"no end within {LIMIT} s"
+        return f"not finished within {LIMIT} s; last output{words}" if words else f"not finished within {LIMIT} s"
     return f"failed with {last['code']}{words}"
 
 
 def points_of(document: Mapping[str, Any], name: str, *, processor: bool = False) -> tuple[tuple[int, float], ...]:
-    """Return by size the seconds of a step, or those that bake takes for a file where it ended well each time.
+    """Return by size the seconds of a step, or those that bake takes for a file if it succeeded each time.
 
     With `processor` those in which it had one.
     """
@@ -101,12 +101,12 @@ def _section(document: Mapping[str, Any]) -> Iterator[str]:
     sizes = document["sizes"]
     yield from ("## Planning at scale", "", *heading(document), "")
     yield (
-        "A catalog made from a seed: six layers to a stack, two of the system in one of 6 releases and four of 24 "
-        "artifacts in one of 40 versions each. Every round in a process of its own; medians of "
+        "A catalog generated from a seed: six layers per stack, two of the system in one of 6 releases and four of 24 "
+        "artifacts in one of 40 versions each. Every round runs in its own process; medians of "
         f"{max(len(size['runs']) for size in sizes)} rounds, above "
         f"{max((size['stacks'] for size in sizes if len(size['runs']) > 1), default=0):,} stacks one. "
-        "Look-ups are a HEAD for the key of every node and stack, eight at a time, to an empty docker-registry on "
-        "loopback, which answers each with 404. Memory is the process's peak after all four."
+        "Look-ups are HEAD requests for the key of every node and stack, eight at a time, to an empty docker-registry "
+        "on loopback, which answers 404. Memory is the peak of the process after all four steps."
     )
     yield from ("", "![Seconds by number of stacks, both logarithmic](plan-scale.svg)", "")
     yield "| Stacks | Nodes | Load and plan | Keys | Render | Look-ups (asked) | All four (processor) | Memory | File |"
@@ -121,11 +121,14 @@ def _section(document: Mapping[str, Any]) -> Iterator[str]:
         )
     yield ""
     yield (
-        "`docker buildx bake --print`, which reads a file and builds nothing, of three files: the whole one; one with "
-        f"{FAMILY} of its stacks and all that they link to; the one that `buildsys bake --push` gives to bake for a "
-        f"single node. Each gets {LIMIT} s."
+        "`docker buildx bake --print`, which reads a file and builds nothing, for three files: the whole file; a file "
+        f"with {FAMILY} of its stacks and everything they link to; the file that `buildsys bake --push` passes to bake "
+        f"for a single node. The time limit is {LIMIT} s."
     )
-    yield from ("", f"| Stacks | The whole file | {FAMILY} stacks of it | One node (its file, made in) |")
+    yield from (
+        "",
+        f"| Stacks | The whole file | {FAMILY} stacks of it | One node (size of its file, time to write it) |",
+    )
     yield "|---:|---:|---:|---:|"
     for size in sizes:
         small = f"{middle(size, 'one_bytes') / 1e3:.1f} kB, {middle(size, 'one_render') * 1000:.0f} ms"
@@ -133,8 +136,8 @@ def _section(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {size['stacks']:,} | {whole} | {some} | {one} ({small}) |"
     yield ""
     yield (
-        "Growth of processor time, which a busy machine disturbs less, as the exponent between neighbouring sizes: "
-        "1 is in proportion to the stacks, 2 to their square."
+        "Growth of processor time, which depends less on other load, as the exponent between neighbouring sizes: "
+        "1 is linear in the number of stacks, 2 quadratic."
     )
     titles = [title for title, _ in (*OWN.values(), BAKE["whole"])]
     yield from ("", f"| Stacks | {' | '.join(titles)} |")

@@ -10,7 +10,7 @@ from compare.workload import World
 WAYS = {
     "a": "one Dockerfile per image, `docker build` one after the other",
     "b": "the same Dockerfiles in one plain `docker buildx bake`",
-    "c": "plain `docker buildx bake` of our `docker-bake.hcl`",
+    "c": "plain `docker buildx bake` of the generated `docker-bake.hcl`",
     "d": "`buildsys bake --all --push`",
 }
 # Before a measurement: nothing is touched, the engine is emptied, or the registry too.
@@ -19,7 +19,7 @@ KEEP, EMPTY_ENGINE, EMPTY_ALL = "keep", "empty engine", "empty all"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scenario:
-    """One situation: `changes` are made to the world of each way before, `moved` moves the parent of Debian 12.
+    """One situation: `changes` are applied to the world of each way before it, `moved` moves the parent of Debian 12.
 
     With `unpack` the ways push by plain `--push`, see `words_of`. With `half` the run is stopped at half of what the
     way took for the scenario `cold` of the same part, and what is measured is the run after it.
@@ -53,11 +53,11 @@ class Part:
 COLD = Scenario(name="cold", title="cold", before=EMPTY_ALL)
 WARM = Scenario(name="warm", title="nothing changed, warm engine", rounds=5)
 FIX = Scenario(name="fix", title="one package fixed in one release", changes=(("fixed", True),))
-BUMP = Scenario(name="bump", title="Miniconda's stand-in bumped", changes=(("prefix", 2),))
-MOVED = Scenario(name="moved", title="parent image of one release moved", moved=True)
+BUMP = Scenario(name="bump", title="Miniconda's stand-in updated", changes=(("prefix", 2),))
+MOVED = Scenario(name="moved", title="base image of one release moved", moved=True)
 EMPTIED = Scenario(name="emptied", title="nothing changed, empty engine, full registry", rounds=5, before=EMPTY_ENGINE)
 UNPACKED = replace(
-    EMPTIED, name="unpacked", title="the same, pushed by plain `--push`, which unpacks too", rounds=1, unpack=True
+    EMPTIED, name="unpacked", title="the same, pushed by plain `--push`, which also unpacks", rounds=1, unpack=True
 )
 ADDED = Scenario(name="added", title="one stack added", changes=(("added", True),))
 RESUME = Scenario(name="resume", title="stopped at half, resumed", ways="bd", before=EMPTY_ALL, half=True)
@@ -84,12 +84,12 @@ def quick() -> tuple[Part, ...]:
 
 
 def long() -> tuple[Part, ...]:
-    """Return the long run: all of Open MPI in the four images of Debian 12, cold and after a fixed package."""
+    """Return the long run: the complete Open MPI in the four images of Debian 12, cold and after a fixed package."""
     scenarios = (_only(COLD, "bd"), _only(FIX, "bd"))
     return (
         Part(
             name=WHOLE,
-            title="every image compiles all of Open MPI",
+            title="every image compiles the complete Open MPI",
             world=World(mpi="openmpi", releases=(12,)),
             scenarios=scenarios,
         ),

@@ -12,7 +12,7 @@ from buildsys.oci.reference import Reference
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stored:
-    """Compressed bytes: the sum of the images, each with all its layers; their unique layers; all that is there."""
+    """Compressed bytes: the sum of the images, each with all its layers; their unique layers; the whole registry."""
 
     sum: int
     unique: int

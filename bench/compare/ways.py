@@ -1,4 +1,4 @@
-"""One way to build: its engine and registry, its files as the world stands, its commands."""
+"""One way to build: its engine and registry, its files for the current world, its commands."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = Path(__file__).parent / "project"
 BUILDSYS = Path(sys.executable).with_name("buildsys")
 # Work that belongs to the images and not to the ways: none of them attests anything.
-# What is published is of no use in the store of the engine: it would be unpacked there first.
+# Published images are not needed in the store of the engine: they would be unpacked there first.
 OUTPUT = "type=image,push=true,store=false,oci-mediatypes=true"
 QUIET = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "DOCKER_CLI_HINTS": "false", "BUILDX_NO_DEFAULT_LOAD": "1"}
 
@@ -49,7 +49,7 @@ class Step:
 
 @dataclass(slots=True)
 class Way:
-    """A way with an engine and a registry of its own, so that none finds what another one made."""
+    """A way with an engine and a registry of its own, so that none reuses the results of another."""
 
     name: str
     instance: Instance
@@ -66,7 +66,7 @@ class Way:
 
     @property
     def overlay(self) -> Path:
-        """The parents that its project stands on."""
+        """The base images of its project."""
         return self.folder / "parents.lock"
 
     @property
@@ -100,11 +100,11 @@ class Way:
         wipe(self.instance, everything=False)
         start(self.instance)
         self.overlay.unlink(missing_ok=True)
-        made = self.overlay.with_suffix(".made")
-        made.unlink(missing_ok=True)
-        bootstrap(self.instance, [f"debian:{number}" for number in self.world.releases], made, again=False)
+        fresh = self.overlay.with_suffix(".made")
+        fresh.unlink(missing_ok=True)
+        bootstrap(self.instance, [f"debian:{number}" for number in self.world.releases], fresh, again=False)
         # Builds see the registry through the window only.
-        self.overlay.write_text(made.read_text(encoding="utf-8").replace(self.window.upstream, self.window.host))
+        self.overlay.write_text(fresh.read_text(encoding="utf-8").replace(self.window.upstream, self.window.host))
 
     def move_parent(self, number: str) -> None:
         """Put an image of the release with one more file in the registry, as if upstream had moved its tag."""
@@ -117,14 +117,14 @@ class Way:
         bootstrap_debian.update_overlay(self.overlay, {number: parent}, registry)
 
     def write(self) -> Plan:
-        """Write its files as the world stands, and return the plan of the project."""
+        """Write its files for the current world, and return the plan of the project."""
         shipped = {
             path.relative_to(SHIPPED).as_posix(): path.read_text(encoding="utf-8")
             for path in sorted(SHIPPED.rglob("*"))
             if path.is_file()
         }
         files = dict(project_files(shipped, self.world))
-        made = make_plan({**files, "buildsys.lock.local": self.overlay.read_text(encoding="utf-8")}, overlay=True)
+        plan = make_plan({**files, "buildsys.lock.local": self.overlay.read_text(encoding="utf-8")}, overlay=True)
         project = self.project if self.name in "cd" else self.folder / "source"
         _write(project, {**files, "buildsys.lock.local": self.overlay.read_text(encoding="utf-8")})
         if (ROOT / "buildsys.settings.yaml").exists():
@@ -134,13 +134,13 @@ class Way:
             variables = self.variables(project)
             registry = bootstrap_debian.LocalRegistry(self.window.host)
             mirrors = push_folder(registry, "bench/mirrors", project / variables.get("BUILDSYS_MIRRORS", "mirrors"))
-            _write(self.project, rival_files(made, files, self.registry, mirrors, self.index))
-        return made
+            _write(self.project, rival_files(plan, files, self.registry, mirrors, self.index))
+        return plan
 
     def variables(self, project: Path) -> dict[str, str]:
         """Return the variables with which plain bake reads the file of a project."""
-        told = self._ask([str(BUILDSYS), "variables"], project)
-        return dict(word.split("=", 1) for word in _exported(told))
+        output = self._ask([str(BUILDSYS), "variables"], project)
+        return dict(word.split("=", 1) for word in _exported(output))
 
     def _ask(self, words: Sequence[str], folder: Path) -> str:
         done = subprocess.run(
@@ -150,10 +150,10 @@ class Way:
             raise SystemExit(f"{shlex.join(words)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         return done.stdout
 
-    def commands(self, made: Plan, *, unpack: bool = False, cut: float | None = None) -> tuple[Command, ...]:
+    def commands(self, plan: Plan, *, unpack: bool = False, cut: float | None = None) -> tuple[Command, ...]:
         """Return what builds and pushes all images."""
         self.calls += 1
-        images = {each.name: each.stack for each in made.stacks}
+        images = {each.name: each.stack for each in plan.stacks}
         environment = self.environment()
         if self.name == "c":
             environment |= self.variables(self.project)
@@ -190,8 +190,8 @@ def words_of(
 ) -> tuple[tuple[str, ...], ...]:
     """Return the command lines of a way; `images` maps target to image.
 
-    With `unpack` images are pushed as people write it, by `--push`: the docker driver then unpacks them into the store
-    of the engine besides, which none of the ways needs.
+    With `unpack`, images are pushed in the usual way, by `--push`: the docker driver then also unpacks them into the
+    store of the engine, which none of the ways needs.
     """
     progress = ("--progress", "rawjson")
     if way == "a":
@@ -242,8 +242,8 @@ def executed_events(text: str) -> list[Step]:
     ]
 
 
-def _exported(told: str) -> Iterator[str]:
-    for line in told.splitlines():
+def _exported(output: str) -> Iterator[str]:
+    for line in output.splitlines():
         if line.startswith("export "):
             yield from shlex.split(line.removeprefix("export "))
 

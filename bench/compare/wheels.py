@@ -1,4 +1,4 @@
-"""What images are made of, fetched once and served from this machine: the network is not measured."""
+"""Inputs of images, fetched once and served from this machine: the network is not measured."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class _Index(http.server.SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def end_headers(self) -> None:
-        # A wheel never changes, and an index says so: pip's cache keeps it.
+        # A wheel never changes, and an index declares it as immutable: pip's cache keeps it.
         if self.path.endswith(".whl"):
             self.send_header("Cache-Control", "max-age=31536000, immutable, public")
         super().end_headers()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 PIECE = 1 << 18
-# What is about one connection, and not about what is said on it.
+# Headers about the connection, not about its content.
 OWN_HEADERS = ("connection", "transfer-encoding", "host", "keep-alive")
 
 
@@ -70,7 +70,7 @@ def _chunks(source: io.BufferedIOBase) -> Iterator[bytes]:
 def _handler(window: Window) -> type[http.server.BaseHTTPRequestHandler]:
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        # Docker tries TLS first, and goes on without where the answer to that is one of HTTP with its status.
+        # Docker tries TLS first, and continues without it if the answer to that is one of HTTP with its status.
         default_request_version = "HTTP/1.1"
         disable_nagle_algorithm = True
         upstream: http.client.HTTPConnection | None = None
@@ -83,7 +83,7 @@ def _handler(window: Window) -> type[http.server.BaseHTTPRequestHandler]:
                 answer = self._ask(is_upload)
                 self._answer(answer, is_blob)
             except (OSError, http.client.HTTPException):
-                # One side went away in the middle, as clients do that are stopped: the other is told so.
+                # One side went away in the middle, as clients do that are stopped: the other end is closed too.
                 self.close_connection = True
                 self._leave()
 
@@ -93,7 +93,7 @@ def _handler(window: Window) -> type[http.server.BaseHTTPRequestHandler]:
             chunked = "chunked" in self.headers.get("Transfer-Encoding", "")
             length = int(self.headers.get("Content-Length") or 0)
             self.upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-            # The registry tells clients to go on at the host that they asked, which is this window.
+            # The registry redirects clients to the host that they asked, which is this window.
             self.upstream.putheader("Host", self.headers.get("Host", window.host))
             for name, value in self.headers.items():
                 if name.lower() not in OWN_HEADERS:

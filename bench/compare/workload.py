@@ -28,9 +28,9 @@ FIXED_PACKAGE = "libgnutls30"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class World:
-    """How things stand: which compile every image has (`none`, `ucx` or `openmpi`), and what has been changed.
+    """The state of a project: which compile every image has (`none`, `ucx` or `openmpi`), and what has been changed.
 
-    `releases` are of Debian; `fixed`: a package was fixed in Debian 12; `prefix`: the version of what stands in for
+    `releases` are of Debian; `fixed`: a package was fixed in Debian 12; `prefix`: the version of the stand-in for
     Miniconda; `added`: there is one more stack.
     """
 
@@ -113,15 +113,15 @@ def _run(mounts: Sequence[str], script: Sequence[str]) -> Iterator[str]:
     yield "END"
 
 
-def dockerfile(made: Plan, stack: ImageTarget, scripts: Mapping[str, str], mirrors: str, server: str) -> str:
+def dockerfile(plan: Plan, stack: ImageTarget, scripts: Mapping[str, str], mirrors: str, server: str) -> str:
     """Return the one Dockerfile of an image with the content of a stack; `scripts` maps path to Dockerfiles of layers.
 
     Downloads come from `server`. `mirrors` is an image, since steps that read a folder of the context are not always
     found in a cache of the registry where several targets read the same one (seen with BuildKit 0.25: 7 of 9 steps ran
     again). The order is that of the public Azure ML images: packages, Miniconda, MPI, all in one stage. CUDA, which is
-    in their parent image and so neither made nor fetched again, is in a stage of its own, in the same words in all.
+    in their parent image and so neither built nor fetched again, is in a stage of its own, in the same words in all.
     """
-    nodes = {node.name: node for node in made.nodes}
+    nodes = {node.name: node for node in plan.nodes}
     system = _chain(nodes, stack.base)
     release = system[0].parameters["release"]
     packages = sorted({package for node in system for package in node.packages})
@@ -135,13 +135,13 @@ def dockerfile(made: Plan, stack: ImageTarget, scripts: Mapping[str, str], mirro
     if apart:
         toolchain = nodes[apart[0].base or ""]
         number = toolchain.parameters["release"]
-        lines.append(f"FROM {_parent(made, toolchain)} AS cuda")
+        lines.append(f"FROM {_parent(plan, toolchain)} AS cuda")
         lines += _apt(number, install, PREPARING)
         for node in apart:
             script = rival_script(fragment(scripts[node.dockerfile]), dict(node.arguments), apart=True)
             lines += _run((MIRRORS, PIP_CACHE), script)
         lines.append("")
-    lines.append(f"FROM {_parent(made, system[0])}")
+    lines.append(f"FROM {_parent(plan, system[0])}")
     lines += _apt(release, install, packages)
     if apart:
         lines.append("COPY --link --from=cuda /artifact /")
@@ -171,15 +171,15 @@ def _chain(nodes: Mapping[str, Node], name: str | None) -> list[Node]:
     return found
 
 
-def _parent(made: Plan, node: Node) -> str:
+def _parent(plan: Plan, node: Node) -> str:
     if node.parent is None:
         raise ValueError(f"`{node.name}` has no parent image")
-    return made.parent(node.parent.name).reference
+    return plan.parent(node.parent.name).reference
 
 
-def rival_files(made: Plan, layers: Mapping[str, str], registry: str, mirrors: str, server: str) -> Mapping[str, str]:
+def rival_files(plan: Plan, layers: Mapping[str, str], registry: str, mirrors: str, server: str) -> Mapping[str, str]:
     """Return the files of the ways without layers: a Dockerfile for each image, and a bake file of them all."""
-    files = {f"{each.stack}.Dockerfile": dockerfile(made, each, layers, mirrors, server) for each in made.stacks}
+    files = {f"{each.stack}.Dockerfile": dockerfile(plan, each, layers, mirrors, server) for each in plan.stacks}
     targets = {
         each.name: {
             "context": ".",
@@ -189,7 +189,7 @@ def rival_files(made: Plan, layers: Mapping[str, str], registry: str, mirrors: s
             "cache-to": [cache_to(registry, each.stack)],
             "attest": ["type=provenance,disabled=true"],
         }
-        for each in made.stacks
+        for each in plan.stacks
     }
     group = {"default": {"targets": sorted(targets)}}
     files["docker-bake.json"] = json.dumps({"group": group, "target": targets}, indent=2) + "\n"

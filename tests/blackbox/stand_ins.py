@@ -37,7 +37,7 @@ elif "--print" in words:
 elif "rawjson" in words:
     folder = os.environ.get("BAKES")
     if folder:
-        # As long as another one is awaited, this bake runs.
+        # This bake runs until another bake has started.
         with open(os.path.join(folder, str(os.getpid())), "w") as seen:
             seen.write(open(value("--file")).read())
         end = time.monotonic() + 30

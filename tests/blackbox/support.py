@@ -161,7 +161,7 @@ COMMAND = (sys.executable, "-P", "-m", "buildsys")
 
 
 def start(folder: Path, *words: str | Path, shell: Mapping[str, str] = MappingProxyType({})) -> subprocess.Popen[str]:
-    """Start buildsys of this checkout in a folder, in a process group of its own; whoever calls waits for it."""
+    """Start buildsys of this checkout in a folder, in its own process group; the caller waits for it."""
     return subprocess.Popen(
         [*COMMAND, *(str(word) for word in words)],
         cwd=folder,
@@ -206,7 +206,7 @@ class Server:
 
 @contextlib.contextmanager
 def answering(*answers: bytes, reset: bool = False, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
-    """Serve answers over plain sockets, in order, the last one for ever; with `reset` connections break after them.
+    """Serve answers over plain sockets, in order, the last one repeatedly; with `reset` connections break after them.
 
     An answer is written as it is, so it may be cut off anywhere; then the connection ends.
     """
@@ -248,7 +248,7 @@ def http_answer(body: bytes, *headers: str, status: str = "200 OK", length: int 
 
 
 def program(folder: Path, name: str, python: str) -> Path:
-    """Write a Python script that stands for a program on PATH, and return the folder to put there."""
+    """Write a Python script that replaces a program on PATH, and return the folder to put there."""
     path = write(folder, name, f"#!{sys.executable}\n{python}")
     path.chmod(0o755)
     return folder

@@ -1,4 +1,4 @@
-"""The builder that `--builder` names does all that a builder is asked for, whatever the current one is."""
+"""The builder that `--builder` names handles every request, whatever the current builder is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OF_NO_BUILDER = {"info", "version", "image", "--help", "--version", "context"}
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Path:
+def project(tmp_path: Path) -> Path:
     """A project with a layer for environments of users, and files for them."""
     files = {
         "requirements.txt": "numpy==2.0\n",
@@ -45,15 +45,15 @@ def made(tmp_path: Path) -> Path:
     ],
 )
 def test_every_call_that_concerns_a_builder_names_the_one_that_was_asked_for(
-    made: Path, tmp_path: Path, words: tuple[str, ...], published: bool
+    project: Path, tmp_path: Path, words: tuple[str, ...], published: bool
 ) -> None:
     file = tmp_path / "calls"
     path = stand_ins.docker(tmp_path / "bin")
     with stand_ins.registry() as prefix:
         if published:
-            stand_ins.publish(made, prefix, "img")
+            stand_ins.publish(project, prefix, "img")
         done = buildsys(
-            made, *words, "--builder", "mine", PATH=path, CALLS=str(file), WHY="denied", BUILDSYS_REGISTRY=prefix
+            project, *words, "--builder", "mine", PATH=path, CALLS=str(file), WHY="denied", BUILDSYS_REGISTRY=prefix
         )
     assert "Traceback" not in done.output, done.output
     asked = [call for call in stand_ins.calls(file) if not _OF_NO_BUILDER & {*call}]
@@ -66,12 +66,12 @@ def test_every_call_that_concerns_a_builder_names_the_one_that_was_asked_for(
     assert "alone:" not in done.output or "--builder mine" in done.output
 
 
-def test_two_dockerfiles_at_once_are_each_baked_by_a_file_of_its_own(made: Path, tmp_path: Path) -> None:
+def test_two_dockerfiles_at_once_are_each_baked_by_a_file_of_its_own(project: Path, tmp_path: Path) -> None:
     path = stand_ins.docker(tmp_path / "bin")
     (tmp_path / "bakes").mkdir()
-    write(made, "other/Dockerfile.other", "FROM base\nRUN false\n")
+    write(project, "other/Dockerfile.other", "FROM base\nRUN false\n")
     with stand_ins.registry() as prefix:
-        stand_ins.publish(made, prefix, "img")
+        stand_ins.publish(project, prefix, "img")
         shell = {
             "PATH": path,
             "CALLS": str(tmp_path / "calls"),
@@ -80,7 +80,7 @@ def test_two_dockerfiles_at_once_are_each_baked_by_a_file_of_its_own(made: Path,
             "BUILDSYS_REGISTRY": prefix,
         }
         both = [
-            start(made, "environment", name, "--dockerfile", "--on", "img", shell=shell)
+            start(project, "environment", name, "--dockerfile", "--on", "img", shell=shell)
             for name in ("own/Dockerfile", "other/Dockerfile.other")
         ]
         outputs = [process.communicate(timeout=60) for process in both]

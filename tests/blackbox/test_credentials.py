@@ -319,7 +319,7 @@ def test_settings_that_are_not_text_are_a_message(project: Path) -> None:
 def test_files_with_credentials_are_this_users_alone_and_their_folder_too(project: Path) -> None:
     write(project, SETTINGS, f'pip: {{index-url: "{MIRROR}"}}\napt: {{bookworm: deb https://a.example.com x main}}\n')
     mirrors = project / ".buildsys" / "mirrors"
-    # What an earlier version wrote may be there.
+    # Files of an earlier version may exist.
     for path in (mirrors / "use", mirrors / "pip.conf"):
         write(mirrors, path.name, "old")
     assert buildsys(project, "variables").code == 0
@@ -373,7 +373,7 @@ elif "bake" in words and "rawjson" in words:
 
 
 def kept(folder: Path) -> dict[str, str]:
-    """Return the text of every file below a folder but the mirrors' own, with all that is base64 in it decoded."""
+    """Return the text of every file below a folder except the mirrors' folder, with all base64 in it decoded."""
     found = {}
     for path in folder.rglob("*"):
         if path.is_file() and "mirrors" not in path.parts:

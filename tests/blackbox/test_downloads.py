@@ -50,7 +50,7 @@ def held(project: Path) -> str:
         (http_answer(b"a" * 5, "Transfer-Encoding: gzip, chunked", length=5), ("encoding", "gzip")),
     ],
 )
-def test_download_that_is_not_whole_is_refused_and_the_lock_stays(
+def test_incomplete_download_is_refused_and_the_lock_stays(
     project: Path, answer: bytes, words: tuple[str, ...]
 ) -> None:
     before = held(project)
@@ -68,7 +68,7 @@ def test_connection_that_breaks_in_the_middle_is_refused_and_the_lock_stays(proj
     assert held(project) == before
 
 
-def test_entry_that_is_there_is_not_replaced_by_a_part(project: Path) -> None:
+def test_existing_entry_is_not_replaced_by_a_partial_download(project: Path) -> None:
     entry = f'downloads:\n  "{ADDRESS}":\n    sha256: {"1" * 64}\n    size: 100\n'
     write(project, "buildsys.lock", held(project) + entry)
     before = held(project)
@@ -78,7 +78,7 @@ def test_entry_that_is_there_is_not_replaced_by_a_part(project: Path) -> None:
     assert held(project) == before
 
 
-def test_entry_stays_when_the_lock_is_written_again(project: Path) -> None:
+def test_entry_stays_when_the_lock_is_rewritten(project: Path) -> None:
     with answering(WHOLE) as server:
         assert lock(project, server.address).code == 0
         before = held(project)

@@ -21,7 +21,7 @@ KEY, INPUTS = "dev.buildsys.key", "dev.buildsys.inputs"
 
 
 class Stranger:
-    """Somebody else who may push to the registry."""
+    """Another user who may push to the registry."""
 
     def __init__(self, registry: str) -> None:
         self._host, _, self._prefix = registry.partition("/")
@@ -85,7 +85,7 @@ def inputs_of(project: Path, registry: str, target: str) -> str:
         ),
     ],
 )
-def test_image_of_a_stranger_under_the_key_of_a_node_is_built_again(
+def test_image_of_a_stranger_under_the_key_of_a_node_is_rebuilt(
     project: Path, registry: str, annotations: Callable[[str, str], dict[str, str]]
 ) -> None:
     node = plan(project, registry)["conf"]
@@ -103,13 +103,13 @@ def test_node_with_the_annotations_of_its_key_is_reused(project: Path, registry:
     assert plan(project, registry)["conf"]["action"] == "reuse"
 
 
-def test_image_of_a_stranger_under_the_key_of_a_stack_is_built_again(project: Path, registry: str) -> None:
+def test_image_of_a_stranger_under_the_key_of_a_stack_is_rebuilt(project: Path, registry: str) -> None:
     stack = plan(project, registry)["img"]
     Stranger(registry).push("img", f"key-{stack['key']}", {})
     assert plan(project, registry)["img"]["action"] == "build"
 
 
-def test_index_whose_manifests_do_not_carry_the_key_is_built_again(project: Path, registry: str) -> None:
+def test_index_whose_manifests_do_not_carry_the_key_is_rebuilt(project: Path, registry: str) -> None:
     node = plan(project, registry)["conf"]
     mine = {KEY: node["key"], INPUTS: inputs_of(project, registry, node["name"])}
     stranger = Stranger(registry)

@@ -148,7 +148,7 @@ AMBIGUOUS = {
 
 
 @pytest.mark.parametrize("how", AMBIGUOUS)
-def test_what_readers_take_in_different_ways_is_refused(project: Path, how: str) -> None:
+def test_text_that_parsers_read_differently_is_refused(project: Path, how: str) -> None:
     text = ARTIFACT_DOCKERFILE.replace("COPY conf /artifact/opt/conf/conf\n", AMBIGUOUS[how])
     (project / FILE).write_bytes(text.encode())
     refused(buildsys(project, "plan", "--offline"), f"--> {FILE}:2:")
@@ -168,7 +168,7 @@ def test_usual_heredocs_and_flags_are_planned(project: Path) -> None:
 
 
 @pytest.mark.parametrize("how", HIDING)
-def test_instruction_that_only_buildkit_would_see_is_seen(project: Path, how: str) -> None:
+def test_instruction_that_only_buildkit_would_see_is_found(project: Path, how: str) -> None:
     head = "# comment=x\n# escape=`\n" if how == "unknown directive" else ""
     text = head + ARTIFACT_DOCKERFILE.replace("COPY conf /artifact/opt/conf/conf\n", HIDING[how])
     (project / FILE).write_bytes(text.encode())

@@ -1,4 +1,4 @@
-"""Whoever asks what a change affects runs no program that the files of the change name."""
+"""Asking what a change affects runs no program that the files of the change name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A registry whose certificate nobody has signed is asked only if the settings of the machine name it (fault F11)."""
+"""A registry with a self-signed certificate is used only if the settings of the machine name it (fault F11)."""
 
 from __future__ import annotations
 
@@ -46,6 +46,6 @@ def test_registry_answers_by_https_only_if_the_settings_name_it(project: Path, t
     assert {each["action"] for each in json.loads(done.stdout)["nodes"]} == {"build"}
 
 
-def test_name_that_is_no_registry_is_refused_in_its_place(project: Path) -> None:
+def test_name_that_is_not_a_registry_is_refused_at_its_location(project: Path) -> None:
     write(project, "buildsys.settings.yaml", "registries: {insecure: ['https://registry.example.com']}\n")
     refused(buildsys(project, "variables"), "--> buildsys.settings.yaml:1:", "`registries.insecure`", "host and port")

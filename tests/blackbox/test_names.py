@@ -172,7 +172,7 @@ def test_folder_with_the_name_of_another_context_is_refused(project: Path) -> No
     refused_plan(project, *locations, f"{len(names)} errors")
 
 
-def test_folder_that_is_no_argument_may_be_called_packages(project: Path) -> None:
+def test_folder_that_is_not_an_argument_may_be_called_packages(project: Path) -> None:
     write(project, CONF, f"{ARTIFACT}parameters:\n  packages: {{description: x, type: folder, default: given}}\n")
     write(project, "given/file", "x\n")
     text = ARTIFACT_DOCKERFILE.replace("COPY conf", "COPY --from=packages file")
@@ -183,14 +183,14 @@ def test_folder_that_is_no_argument_may_be_called_packages(project: Path) -> Non
 
 
 @pytest.mark.parametrize("tag", ["last", "last-img", "key-1", "incoming-1", "a/b", ""])
-def test_tag_that_is_none_or_ours_is_refused_before_the_start(project: Path, tag: str) -> None:
+def test_tag_that_is_invalid_or_reserved_is_refused_before_the_start(project: Path, tag: str) -> None:
     done = buildsys(project, "bake", "--push", "img", BUILDSYS_REGISTRY=NOWHERE, BUILDSYS_TAG=tag)
     refused(done, "`BUILDSYS_TAG`", f"`{tag}`")
 
 
 @pytest.mark.parametrize("tag", ["last", "key-1"])
 @pytest.mark.parametrize("kind", ["requirements.txt", "Dockerfile"])
-def test_tag_of_an_environment_that_is_ours_is_refused(project: Path, tag: str, kind: str) -> None:
+def test_reserved_tag_of_an_environment_is_refused(project: Path, tag: str, kind: str) -> None:
     file = write(project.parent, kind, "FROM base\n")
     words = ["--dockerfile"] if kind == "Dockerfile" else []
     done = buildsys(project, "environment", file, "--on", "img", "--tag", tag, *words, BUILDSYS_REGISTRY=NOWHERE)

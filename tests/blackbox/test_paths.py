@@ -24,7 +24,7 @@ from tests.blackbox.support import (
 )
 
 WORD = "hunter2-of-a-home"
-# Nobody listens there, so whoever asks it before the refusal ends otherwise.
+# Nothing listens there, so a request before the refusal would end differently.
 NOWHERE = "127.0.0.1:9/x"
 COPY = "COPY --from=files . /artifact/opt/"
 FOLDERS = {
@@ -187,7 +187,7 @@ def test_folder_of_mirrors_outside_is_refused_before_the_registry_is_asked(proje
 
 
 @pytest.mark.parametrize("to", [".git", ".buildsys/mirrors", "", "../project", "layers/../.git"])
-def test_folder_may_not_lead_to_what_a_project_keeps_to_itself(folders: Path, to: str) -> None:
+def test_folder_may_not_point_to_private_files_of_the_project(folders: Path, to: str) -> None:
     write(folders, ".buildsys/mirrors/pip.conf", WORD)
     write(folders, ".git/config-of-ci", WORD)
     link(folders / "environments/keys", f"../{to}")
@@ -196,7 +196,7 @@ def test_folder_may_not_lead_to_what_a_project_keeps_to_itself(folders: Path, to
 
 
 @pytest.mark.parametrize("secret", [".git/config", "buildsys.settings.yaml", ".buildsys/mirrors/use"])
-def test_dockerfile_of_the_user_takes_nothing_that_a_checkout_keeps_to_itself(project: Path, secret: str) -> None:
+def test_dockerfile_of_the_user_reads_no_private_file_of_a_checkout(project: Path, secret: str) -> None:
     write(project, secret, "pip: {}\n" if secret.endswith("yaml") else f"# {WORD}\n")
     write(project, "Dockerfile", "FROM base\nCOPY . /all\n")
     name = secret.partition("/")[0]
@@ -224,7 +224,7 @@ def test_name_of_a_folder_of_tests_mounts_no_other_folder(real_project: Path, re
 
 
 @pytest.mark.parametrize("secret", [".git/config", "buildsys.settings.yaml"])
-def test_dockerfile_may_not_lead_to_what_a_project_keeps_to_itself(project: Path, secret: str) -> None:
+def test_dockerfile_may_not_point_to_private_files_of_the_project(project: Path, secret: str) -> None:
     commit(project)
     write(project, secret, f"{WORD}\n")
     link(project / "layers/conf/Dockerfile", f"../../{secret}")
@@ -240,7 +240,7 @@ def test_dockerfile_may_not_lead_to_what_a_project_keeps_to_itself(project: Path
         *("docker-image://x", "target:mirrors", "https://example.com/x", "git@example.com:x", "github.com/a/b"),
     ],
 )
-def test_folder_is_refused_where_it_is_named_if_it_is_no_folder_of_the_sources(folders: Path, value: str) -> None:
+def test_folder_is_refused_at_its_location_if_it_is_not_in_the_sources(folders: Path, value: str) -> None:
     for name in ("docker-image:/x", "target:mirrors", "https:/example.com/x", "git@example.com:x", "github.com/a/b"):
         write(folders, f"{name}/file", "x")
     for name in (
@@ -262,7 +262,7 @@ def test_folder_is_refused_where_it_is_named_if_it_is_no_folder_of_the_sources(f
 
 
 @pytest.mark.parametrize("value", ["..", "a/../..", "../x", "/etc", "/"])
-def test_folder_is_refused_where_it_is_named_if_its_name_leads_out_of_the_project(folders: Path, value: str) -> None:
+def test_folder_is_refused_at_its_location_if_its_path_leaves_the_project(folders: Path, value: str) -> None:
     write(folders, "stacks.yaml", FOLDERS["stacks.yaml"].replace("environments/keys", value))
     refused(buildsys(folders, "plan", "--offline"), "--> stacks.yaml:5:", f"inside the project, not `{value}`")
 
@@ -312,7 +312,7 @@ def test_dockerfile_is_the_plain_name_of_a_file_in_the_folder_of_its_layer(proje
         ("buildsys.lock", ("lock", "--offline")),
     ],
 )
-def test_file_outside_is_shown_in_no_output_and_stays_what_it_is(
+def test_file_outside_is_shown_in_no_output_and_stays_unchanged(
     project: Path, home: Path, name: str, words: tuple[str, ...]
 ) -> None:
     text = f"a: {WORD}: b\n"
@@ -344,7 +344,7 @@ def test_symlink_to_a_device_among_the_files_of_the_root_is_named(project: Path,
 
 @pytest.mark.parametrize("name", ["layers/conf/pipe", "layers/conf/tests/pipe", "environments/keys/pipe", "mirrors/p"])
 @pytest.mark.parametrize("kind", ["a named pipe", "a socket"])
-def test_what_is_no_file_is_refused_with_its_path(
+def test_path_that_is_not_a_file_is_refused_with_its_path(
     folders: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
 ) -> None:
     if kind == "a socket":
@@ -381,7 +381,7 @@ def test_named_pipe_in_the_place_of_a_file_that_is_read_is_refused(project: Path
         ("mirrors", "mirrors"),
     ],
 )
-def test_symlink_that_leads_to_itself_is_a_mistake_at_its_place(folders: Path, name: str, to: str) -> None:
+def test_symlink_that_points_to_itself_is_an_error_at_its_location(folders: Path, name: str, to: str) -> None:
     if to == "two":
         link(folders / "layers/conf/two", "one")
     link(folders / name, to)
@@ -392,7 +392,7 @@ def test_symlink_that_leads_to_itself_is_a_mistake_at_its_place(folders: Path, n
     "name",
     ["stacks.yaml", "buildsys.lock", "layers/conf/layer.yaml", "layers/conf/Dockerfile", "layers/conf/.dockerignore"],
 )
-def test_text_that_no_person_wrote_is_refused_by_its_size(project: Path, name: str) -> None:
+def test_file_of_excessive_size_is_refused(project: Path, name: str) -> None:
     with (project / name).open("a", encoding="utf-8") as file:
         file.write("\n" + "# a line of a comment\n" * 250_000)
     refused(bounded(project, "plan", "--offline"), f"--> {name}", "more than the 4 MiB")
@@ -421,11 +421,11 @@ def test_sparse_file_does_not_take_its_size_in_memory(folders: Path) -> None:
         *("environments/keys/a", "environments/keys", "environments", "stacks.yaml", "buildsys.lock", "mirrors"),
     ],
 )
-def test_what_cannot_be_read_is_a_mistake_and_not_left_out(folders: Path, name: str) -> None:
+def test_unreadable_file_is_an_error_and_not_omitted(folders: Path, name: str) -> None:
     write(folders, "layers/conf/deep/x", "x")
     write(folders, "docker-bake.hcl", "")
     (folders / name).chmod(0)
-    # Without its capabilities root too is held to modes.
+    # Without its capabilities, modes apply to root too.
     held = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
     if held and shutil.which("setpriv") is None:
         pytest.skip("root reads everything")
@@ -436,7 +436,7 @@ def test_what_cannot_be_read_is_a_mistake_and_not_left_out(folders: Path, name: 
     refused(done, name, "cannot be read: Permission denied")
 
 
-def test_environment_file_of_a_project_must_not_lead_out_of_it(folders: Path, home: Path) -> None:
+def test_environment_file_of_a_project_must_not_point_outside(folders: Path, home: Path) -> None:
     link(folders / "requirements.txt", home / ".ssh/id_ed25519")
     done = buildsys(folders, "environment", "requirements.txt", "--on", "img", BUILDSYS_REGISTRY=NOWHERE)
     of_nobody(done, "requirements.txt", "out of the project")
@@ -500,9 +500,7 @@ def test_committed_settings_of_a_project_in_a_folder_of_its_repository_are_the_s
 @pytest.mark.parametrize(
     "setting", ["files: data", "files: .git", "files: .", "files: data/..", "ca: .git/config", "files: up/.ssh"]
 )
-def test_settings_lead_out_of_the_project_or_into_what_it_keeps_by_no_detour(
-    project: Path, home: Path, setting: str
-) -> None:
+def test_settings_point_outside_or_to_private_files_by_no_detour(project: Path, home: Path, setting: str) -> None:
     commit(project)
     link(project / "data", home / ".ssh")
     link(project / "up", home)

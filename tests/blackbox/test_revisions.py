@@ -1,4 +1,4 @@
-"""What differs from a revision is what differs from the tree of its commit, whatever git is told to make of it."""
+"""A difference from a revision is a difference from the tree of its commit, whatever git is configured to do."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def committed(project: Path) -> Path:
 
 
 def nothing_differs(project: Path, revision: str = "HEAD", **given: str) -> None:
-    """Assert that the checkout is clean, and that no node and no image is said to differ."""
+    """Assert that the checkout is clean, and that no node and no image is reported to differ."""
     assert run(project, "git", "status", "--short").stdout == ""
     done = run(project, *COMMAND, "diff", revision, **given)  # type: ignore[arg-type]
     assert (done.code, done.stdout) == (0, "nothing differs\n"), done.output
@@ -148,7 +148,7 @@ def test_bytes_that_are_no_text_are_read_in_names_targets_and_files(committed: P
     nothing_differs(committed)
 
 
-def test_executable_bit_is_all_that_counts_of_a_mode(committed: Path) -> None:
+def test_executable_bit_is_the_only_mode_bit_that_counts(committed: Path) -> None:
     file = committed / CONF
     file.chmod(0o755)
     commit(committed)
@@ -222,7 +222,7 @@ def test_objects_are_those_of_the_projects_repository_whatever_a_hook_sets(commi
         ("HEAD@{99}", "git knows no revision"),
     ],
 )
-def test_what_is_no_commit_is_refused_by_its_name(committed: Path, revision: str, words: str) -> None:
+def test_name_of_another_object_than_a_commit_is_refused(committed: Path, revision: str, words: str) -> None:
     refused(buildsys(committed, "affected", f"--since={revision}"), f"`{revision}`", words)
 
 
@@ -232,7 +232,7 @@ def test_every_name_of_a_commit_will_do(committed: Path, revision: str) -> None:
     nothing_differs(committed, revision)
 
 
-def test_folder_that_was_a_file_or_a_symlink_is_no_folder_of_that_revision(project: Path, tmp_path: Path) -> None:
+def test_folder_that_was_a_file_or_a_symlink_is_not_a_folder_of_that_revision(project: Path, tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet")
     kept = tmp_path / "kept"
     project.rename(kept)

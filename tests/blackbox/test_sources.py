@@ -58,7 +58,7 @@ def listing(registry: str, image: str, folder: str) -> dict[str, str]:
     return {path: rest.strip() for path, rest in found if path not in ("Dockerfile", ".dockerignore")}
 
 
-# --- H7: modes and empty folders, none of which a key covers.
+# --- H7: modes and empty folders, which no key covers.
 
 
 @pytest.fixture
@@ -340,6 +340,6 @@ def test_local_image_holds_what_its_label_says_whatever_changed_during_the_bake(
     assert found.stdout == "one\n", found.output
 
 
-def test_copies_of_contexts_are_gone_after_a_run(real_project: Path, registry: str) -> None:
+def test_copies_of_contexts_are_removed_after_a_run(real_project: Path, registry: str) -> None:
     push(real_project, registry)
     assert list((real_project / ".buildsys" / "run").iterdir()) == []

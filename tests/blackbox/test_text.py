@@ -1,6 +1,6 @@
 """No text of a layer or stack becomes an instruction, a word of a shell or a part of the bake file: it is refused.
 
-Every value of a list is a mistake of its own, at its own place, so one plan refuses all of them.
+Every value of a list is a separate error at its own location, so one plan refuses all of them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def flavours(project: Path, field: str, values: Iterable[str]) -> list[str]:
     )
 
 
-def test_port_that_is_no_number_or_range_is_refused(project: Path) -> None:
+def test_port_that_is_not_a_number_or_range_is_refused(project: Path) -> None:
     ports = [
         *(f"80\\nRUN {INJECTED}", "80\\tRUN", "80\\n", "80 443", "$PORT", "${PORT:-80}", "", "٨٠", "é"),
         *("0", "65536", "99999", "3-1", "1-70000", "0-5", "1-2-3", "-1", "1-", "080", "1e3", "80,443"),
@@ -60,7 +60,7 @@ def test_port_that_becomes_an_instruction_is_refused(project: Path) -> None:
 
 
 @pytest.mark.parametrize("escape", ["\\0", "\\r", "\\N"])
-def test_control_character_is_refused_wherever_it_stands(project: Path, escape: str) -> None:
+def test_control_character_is_refused_everywhere(project: Path, escape: str) -> None:
     text = f'"x{escape}RUN {INJECTED}"'
     fields = [
         *(f"labels: {{a: {text}}}", f"environment: {{set: {{A: {text}}}}}", f"command: [{text}]"),
@@ -83,7 +83,7 @@ def test_control_character_in_a_description_is_refused_and_not_printed(project: 
     assert "\x1b" not in done.output
 
 
-def test_label_key_that_is_no_plain_key_or_ours_is_refused(project: Path) -> None:
+def test_label_key_that_is_invalid_or_reserved_is_refused(project: Path) -> None:
     keys = [
         *("", "a b", "a=b", 'a\\"b', "$a", "-a", ".a", f"a\\nRUN {INJECTED}", "ä", "a\\\\b", "a'b", "a\\tb"),
         *("dev.buildsys.key", "dev.buildsys.inputs", "dev.buildsys.anything", "dev.buildsys", "DEV.buildsys.key"),
@@ -92,7 +92,7 @@ def test_label_key_that_is_no_plain_key_or_ours_is_refused(project: Path) -> Non
     refused_at(project, locations, f"{len(keys)} errors", "`dev.buildsys.` is reserved")
 
 
-def test_user_that_is_no_name_or_number_is_refused(project: Path) -> None:
+def test_user_that_is_not_a_name_or_number_is_refused(project: Path) -> None:
     users = [
         *(f"a\\nRUN {INJECTED}", "a b", "$USER", "a:b:c", ":a", "a:", "-a", "a/b", 'a\\"b', "a'b", "a\\\\"),
         *("99999999999", "0:99999999999", "é", " a", "a ", "a\\tb", "١"),
@@ -118,7 +118,7 @@ def test_workdir_that_is_not_absolute_and_normal_is_refused(project: Path) -> No
     refused_at(project, flavours(project, "workdir", (f'"{each}"' for each in folders)), f"{len(folders)} errors")
 
 
-def test_package_that_a_shell_takes_for_more_is_refused(project: Path) -> None:
+def test_package_with_shell_syntax_is_refused(project: Path) -> None:
     packages = [
         *(f"$({INJECTED})", f"; {INJECTED}", f"a;{INJECTED}", "`id`", "a|b", "a&b", "a>b", "a b", "a\\nb", "a\\tb"),
         *("-o APT::Update::Pre-Invoke::=id", "-oA=b", "--allow-unauthenticated", "a*", "a?", "[ab]", "~n", "$A"),
@@ -149,7 +149,7 @@ def test_address_that_a_shell_takes_for_more_is_refused(project: Path) -> None:
     refused_at(project, flavours(project, "downloads", entries), f"{len(entries)} errors", "`url`")
 
 
-def test_parent_that_is_no_name_or_reference_is_refused(project: Path) -> None:
+def test_parent_that_is_not_a_name_or_reference_is_refused(project: Path) -> None:
     images = [
         "debian:12\\nRUN x",
         "debian 12",
@@ -170,7 +170,7 @@ def test_parent_that_is_no_name_or_reference_is_refused(project: Path) -> None:
     refused_at(project, locations, f"{len(parents)} errors")
 
 
-def test_platform_that_is_no_platform_is_refused(project: Path) -> None:
+def test_invalid_platform_is_refused(project: Path) -> None:
     platforms = [
         "linux",
         "linux/amd64,linux/arm64",
@@ -188,7 +188,7 @@ def test_platform_that_is_no_platform_is_refused(project: Path) -> None:
 
 
 def test_dockerfile_of_another_folder_is_refused(project: Path) -> None:
-    """The bake file names the last part alone: one file would be checked and another one built."""
+    """The bake file names the last part alone: one file would be checked and a different one built."""
     names = ["sub/Dockerfile", "../dist/Dockerfile", "./Dockerfile", "a b", "-f"]
     for name in names:
         written = (project / "layers/conf" / name).resolve()
@@ -237,7 +237,7 @@ BECOMES = [
 ]
 
 
-def test_value_of_a_parameter_is_held_to_what_it_becomes(project: Path) -> None:
+def test_value_of_a_parameter_is_validated_for_its_use(project: Path) -> None:
     """Each flavour of the system has one field that takes the value in, and each stack gives one value."""
     text = re.sub("parent: .*\n", "", SYSTEM) + "parameters:\n  given: {description: x}\nflavours:\n"
     given = "parent: {name: p, images: [debian]}, "
@@ -251,7 +251,7 @@ def test_value_of_a_parameter_is_held_to_what_it_becomes(project: Path) -> None:
     refused_at(project, listed(project, "stacks.yaml", "stacks:\n", entries), f"{len(BECOMES)} errors")
 
 
-def test_value_of_a_parameter_is_held_to_what_it_becomes_in_a_toolchain(project: Path) -> None:
+def test_value_of_a_parameter_is_validated_for_its_use_in_a_toolchain(project: Path) -> None:
     given = "parameters:\n  given: {description: x}\n"
     write(project, "layers/tool/layer.yaml", f'{TOOL}{given}packages: [{{names: ["x={{given}}"]}}]\n')
     write(project, "layers/tool/Dockerfile", "FROM base\nARG PACKAGES\nRUN true\n")
@@ -261,7 +261,7 @@ def test_value_of_a_parameter_is_held_to_what_it_becomes_in_a_toolchain(project:
 
 @pytest.mark.parametrize("other", ["http://a.example.com/b", "https://a-example.com/b", "https://a.example.com.:/b"])
 def test_two_origins_of_downloads_have_one_variable_each(project: Path, other: str) -> None:
-    """The variable is made of letters and digits: another host, or http, would take the requests of the first."""
+    """The variable consists of letters and digits: another host, or http, would take the requests of the first."""
     arguments = "ARG A_URL\nARG A_SHA256\nARG B_URL\nARG B_SHA256\n"
     write(project, "layers/conf/Dockerfile", ARTIFACT_DOCKERFILE.replace("COPY conf", f"{arguments}COPY conf"))
     one = f'a: {{url: "https://a.example.com/a", sha256: {"1" * 64}}}'

@@ -74,13 +74,13 @@ def test_two_runs_at_once_each_report_their_own(project: Path, shell: dict[str, 
     assert both["img"].args != both["other"].args
     history = json.loads((project / ".buildsys/history.json").read_text("utf-8"))
     assert {*history["undone"]} == undone
-    # One of the two is the last, with all that it has.
+    # One of the two is the last, with all its files.
     last = max((project / ".buildsys/runs").iterdir(), key=lambda each: int(each.name))
     for name in ("events.jsonl", "report.html"):
         assert (project / ".buildsys" / name).read_bytes() == (last / name).read_bytes()
 
 
-def test_run_after_another_forgets_what_that_left_undone(project: Path, shell: dict[str, str]) -> None:
+def test_run_after_another_forgets_its_unfinished_targets(project: Path, shell: dict[str, str]) -> None:
     shell = {**shell, "AWAITED": "0", "WHY": "denied"}
     for stack in ("img", "other"):
         assert buildsys(project, *bake(stack), shell=shell).code == 1
@@ -99,7 +99,7 @@ def test_two_runs_that_prepare_the_same_mirrors_do_not_meet(project: Path, tmp_p
     assert len(list((project / ".buildsys/mirrors/files/pool").iterdir())) == 200
 
 
-def test_copies_of_a_killed_run_are_gone_after_the_next_and_its_events_stay(
+def test_copies_of_a_killed_run_are_removed_by_the_next_and_its_events_stay(
     project: Path, tmp_path: Path, shell: dict[str, str]
 ) -> None:
     process = start(project, *bake("img"), shell={**shell, "AWAITED": "99"})
@@ -109,7 +109,7 @@ def test_copies_of_a_killed_run_are_gone_after_the_next_and_its_events_stay(
         time.sleep(0.05)
     (first,) = (project / ".buildsys/runs").iterdir()
     assert list(first.glob("work-*/contexts/*"))
-    # While it lives, nobody touches them.
+    # While it lives, no other run removes them.
     assert buildsys(project, *bake("other"), shell={**shell, "AWAITED": "0"}).code == 1
     assert list(first.glob("work-*/contexts/*"))
     process.kill()
@@ -123,7 +123,7 @@ def test_copies_of_a_killed_run_are_gone_after_the_next_and_its_events_stay(
     assert (first / "events.jsonl").read_text("utf-8").startswith('{"event":"run"')
 
 
-def test_report_is_made_of_files_of_an_older_version(project: Path) -> None:
+def test_report_is_built_from_files_of_an_older_version(project: Path) -> None:
     write(project, ".buildsys/events.jsonl", '{"event": "run", "at": 1.0, "version": 1, "command": "word-of-old"}\n')
     write(project, ".buildsys/logs/a.log", "x\n")
     assert run(project, "ls", ".buildsys").code == 0

@@ -1,7 +1,7 @@
 """The stacks of `azureml-2021` are held against the facts of the images that they replace.
 
-`facts.json` is what those images were; `differences.yaml` is how ours may differ, each with its reason. A difference
-that is not listed fails, and so does a listed one that is not there.
+`facts.json` is what those images were; `differences.yaml` lists the allowed differences, each with its reason.
+A difference that is not listed fails, and so does a listed one that does not exist.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Difference(NamedTuple):
 
 
 class Image(NamedTuple):
-    """One of our stacks: its entry of `list --json`, and its nodes of `plan --json` by layer."""
+    """A stack of this project: its entry of `list --json`, and its nodes of `plan --json` by layer."""
 
     listed: Mapping[str, Any]
     nodes: Mapping[str, Any]
@@ -96,7 +96,7 @@ def family(name: str) -> Mapping[str, Image]:
 
 
 def differences(fact: Mapping[str, Any], ours: Image) -> Iterator[Difference]:
-    """Yield how one of ours differs from what it replaces."""
+    """Yield the differences between a stack and the image that it replaces."""
     yield from _pairs(fact, ours)
     yield from _sets("package", set(fact["packages"]), _packages(ours))
     yield from _sets("port", {str(port) for port in fact["ports"]}, set(map(str, ours.listed["ports"])))
@@ -172,7 +172,7 @@ def _openmpi_flags(ours: Image) -> set[str]:
 
 
 def _flags(ours: Image, layer: str) -> set[str]:
-    """What stands in a Dockerfile behind `./configure`."""
+    """The arguments of `./configure` in a Dockerfile."""
     found = re.search(r"\./configure ((?:[^\n]|\\\n)*)", ours.dockerfile(layer))
     return {word for word in found[1].split() if word.startswith("--")} if found else set()
 
@@ -208,7 +208,7 @@ def test_an_image_differs_from_its_original_as_listed(image: str, images: Mappin
     found = set(differences(FACTS[image], images[image]))
     allowed = set(listed(image))
     assert found - allowed == set(), "not listed"
-    assert allowed - found == set(), "listed, but not there"
+    assert allowed - found == set(), "listed, but does not exist"
 
 
 @pytest.mark.parametrize("entry", LISTED, ids=lambda entry: str(entry["reason"])[:40])

@@ -1,4 +1,4 @@
-"""The pages say what the committed measurements say, and nothing else."""
+"""The pages match the committed measurements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from compare.scenarios import full, long, quick
 
 RESULTS = ROOT / "bench" / "results"
 Section = Callable[[dict[str, Any]], str]
-# The results, the name of the section that is made of them, its program, and the page that it is in.
+# The results, the name of their section, its program, and its page.
 SECTIONS: dict[str, tuple[str, str, Path, Section]] = {
     "family": ("family", "family.py", PAGE, family.section),
     "many-stacks": ("many-stacks", "many_stacks.py", PAGE, many_stacks.section),
@@ -33,12 +33,12 @@ SECTIONS: dict[str, tuple[str, str, Path, Section]] = {
 
 
 @pytest.mark.parametrize("name", SECTIONS)
-def test_section_is_what_its_results_make(name: str) -> None:
+def test_section_matches_its_results(name: str) -> None:
     results, program, file, section = SECTIONS[name]
     kept = RESULTS / f"{results}.json"
     text = file.read_text(encoding="utf-8")
     if not kept.exists():
-        # What was not measured is not told either.
+        # Without measurements there is no section.
         assert f"<!-- {name}: " not in text
         return
     document = json.loads(kept.read_text(encoding="utf-8"))

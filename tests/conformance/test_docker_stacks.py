@@ -1,7 +1,7 @@
 """examples/docker-stacks plans, and its images have what the images of jupyter/docker-stacks have.
 
-`upstream.yaml` there says what each of those adds to its parent, `differences.yaml` how ours may differ, each with its
-reason. A difference that is not listed fails, and so does a listed one that is not there.
+`upstream.yaml` there says what each of those adds to its parent, `differences.yaml` the allowed differences, each
+with its reason. A difference that is not listed fails, and so does a listed one that does not exist.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LISTED = yaml.load((EXAMPLE / "differences.yaml").read_text(), Loader=yaml.BaseL
 HEALTHCHECK = Healthcheck(
     command=("/etc/jupyter/docker_healthcheck.py",), interval=3000, timeout=5000, start_period=5000, retries=3
 )
-# What is made on Debian is held against the image of that name.
+# An image on Debian is compared with the upstream image of that name.
 SUFFIX = "-debian"
 ON_DEBIAN = [
     f"{name}{SUFFIX}"
@@ -87,7 +87,7 @@ def reached(plan: Plan, stack: ImageTarget) -> Iterator[Node]:
 
 
 def ours(plan: Plan, stack: ImageTarget) -> dict[str, dict[str, str]]:
-    """Return the same of one of our stacks."""
+    """Return the same facts about a stack of this project."""
     apt: dict[str, str] = {}
     python: dict[str, str] = {}
     for node in reached(plan, stack):
@@ -108,8 +108,8 @@ def differences(theirs: Mapping[str, Mapping[str, str]], mine: Mapping[str, Mapp
         for name in sorted({*theirs[fact], *mine[fact]}):
             before, after = theirs[fact].get(name), mine[fact].get(name)
             if before != after:
-                told = [None if value is None else f"{name}={value}" if value else name for value in (before, after)]
-                yield Difference(fact, told[0] or "", told[1] or "")
+                output = [None if value is None else f"{name}={value}" if value else name for value in (before, after)]
+                yield Difference(fact, output[0] or "", output[1] or "")
 
 
 def listed(image: str) -> set[Difference]:
@@ -132,7 +132,7 @@ def test_the_bake_file_is_what_the_plan_says(plan: Plan) -> None:
     assert (EXAMPLE / BAKE_FILE).read_text(encoding="utf-8") == plan_definition(plan).to_hcl()
 
 
-def test_every_image_of_upstream_is_there_and_no_other(plan: Plan) -> None:
+def test_every_image_of_upstream_exists_and_no_other(plan: Plan) -> None:
     assert set(stacks(plan)) == {*UPSTREAM, *ON_DEBIAN}
 
 
@@ -140,7 +140,7 @@ def test_every_image_of_upstream_is_there_and_no_other(plan: Plan) -> None:
 def test_an_image_differs_from_its_original_as_listed(image: str, plan: Plan) -> None:
     found = set(differences(original(image.removesuffix(SUFFIX)), ours(plan, stacks(plan)[image])))
     assert found - listed(image) == set(), "not listed"
-    assert listed(image) - found == set(), "listed, but not there"
+    assert listed(image) - found == set(), "listed, but does not exist"
 
 
 @pytest.mark.parametrize("entry", LISTED, ids=lambda entry: str(entry["reason"])[:40])
@@ -179,11 +179,11 @@ def test_an_image_shares_the_artifacts_of_its_parent(image: str, plan: Plan) -> 
     not_shared = {
         layer for layer, node in artifacts[UPSTREAM[image]["parent"]].items() if artifacts[image].get(layer) != node
     }
-    # Spark needs another pandas, which cannot be put over the one that is there.
+    # Spark needs another pandas, which cannot be installed over the existing one.
     assert not_shared == ({"scipy"} if image == "pyspark-notebook" else set())
 
 
-def test_fresh_packages_of_the_system_make_no_environment_again(plan: Plan, tree: Mapping[str, str]) -> None:
+def test_fresh_packages_of_the_system_rebuild_no_environment(plan: Plan, tree: Mapping[str, str]) -> None:
     moved_tree = {**tree, "buildsys.lock": re.sub(r"(foundation-os): \S+", r"\1: 2026-11-30", tree["buildsys.lock"])}
     moved = make_plan(moved_tree)
     contents = Workspace(root=EXAMPLE).contents(folders_of(plan))

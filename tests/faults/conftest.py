@@ -1,4 +1,4 @@
-"""The ground of the fault suite: an engine and a registry of its own, a proxy between them, a witness beside them."""
+"""Fixtures of the fault suite: an engine and a registry of its own, a proxy between them, and a witness."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _alone() -> None:
 
 @pytest.fixture(scope="session")
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnEngine]:
-    """A private engine and registry that may be killed, with Debian 12 as a parent."""
+    """A private engine and registry that may be killed, with Debian 12 as a base image."""
     found = start_own_engine(ENGINE, tmp_path_factory.mktemp("overlay") / "buildsys.lock.local", "debian:12")
     if isinstance(found, str):
         pytest.skip(f"no private engine: {found}")
@@ -38,8 +38,8 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="session")
 def proxy(engine: OwnEngine) -> Iterator[Proxy]:
     """The proxy before the engine's registry."""
-    with between(engine.registry) as made:
-        yield made
+    with between(engine.registry) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +50,7 @@ def whole(engine: OwnEngine, proxy: Proxy, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def world(whole: World) -> Iterator[World]:
-    """The world without a fault, before and after, with a version published; a case that failed hurts no other."""
+    """The world without a fault, before and after, with a version published; a failed case does not affect others."""
     whole.prepare()
     yield whole
     whole.mend()
@@ -75,8 +75,8 @@ def record(request: pytest.FixtureRequest, _rows: list[table.Row], _commit: str)
 
     def keep(group: str, fault: str, story: Story) -> None:
         day = f"{datetime.now(UTC):%Y-%m-%d}"
-        made = table.row(request.node.name, group, fault, story, commit=_commit, day=day)
-        _rows.append(made)
-        print(json.dumps(dataclasses.asdict(made)))
+        row = table.row(request.node.name, group, fault, story, commit=_commit, day=day)
+        _rows.append(row)
+        print(json.dumps(dataclasses.asdict(row)))
 
     return keep

@@ -49,8 +49,8 @@ def second_engine(size: str = "") -> Iterator[dict[str, str]]:
         try:
             done = run(sys.executable, PRIVATE_ENGINE, "start", "--name", SECOND)
             assert done.code == 0, done.stderr
-            told = json.loads(run(sys.executable, PRIVATE_ENGINE, "status", "--json", "--name", SECOND).stdout)
-            yield {name: told["settings"][name] for name in ("DOCKER_HOST", "DOCKER_CONFIG")}
+            output = json.loads(run(sys.executable, PRIVATE_ENGINE, "status", "--json", "--name", SECOND).stdout)
+            yield {name: output["settings"][name] for name in ("DOCKER_HOST", "DOCKER_CONFIG")}
         finally:
             run(sys.executable, PRIVATE_ENGINE, "stop", "--name", SECOND)
     run(sys.executable, PRIVATE_ENGINE, "wipe", "--name", SECOND)

@@ -1,4 +1,4 @@
-"""One connection through the proxy: its requests go on and their answers come back, except where a fault is due."""
+"""One connection through the proxy: its requests and answers are forwarded, except where a rule injects a fault."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TLS = b"\x16"
 
 
 class Owner(Protocol):
-    """What a connection asks and tells its proxy."""
+    """What a connection needs of its proxy."""
 
     upstream: str
 
@@ -49,7 +49,7 @@ class Server(http.server.ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: connections that break are what this is for."""
+        """Log nothing: broken connections are expected here."""
 
 
 class _Broken(Exception):
@@ -58,7 +58,7 @@ class _Broken(Exception):
 
 @dataclass(slots=True)
 class _Body:
-    """A body on its way: slowed, broken or made wrong as the fault says."""
+    """A body on its way: slowed, broken or changed by the fault."""
 
     fault: Fault | None
     sending: bool
@@ -66,7 +66,7 @@ class _Body:
     began: float = field(default_factory=time.monotonic)
 
     def piece(self, data: bytes, length: int | None) -> bytes:
-        """Return what goes on in place of a piece; raises `_Broken` where the body breaks off."""
+        """Return the replacement for a piece; raises `_Broken` where the body breaks off."""
         fault = self.fault
         before, self.passed = self.passed, self.passed + len(data)
         if isinstance(fault, Slow):
@@ -97,7 +97,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try:
             assert isinstance(self.rfile, io.BufferedReader)
             if self.rfile.peek(1)[:1] == _TLS:
-                # An engine tries TLS first; only these words tell it to go on without.
+                # An engine tries TLS first; only this answer makes it continue without TLS.
                 self.wfile.write(b"HTTP/1.0 400 Bad Request\r\n\r\nthis is plain HTTP\n")
                 self.close_connection = True
                 return
@@ -126,7 +126,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self._hang(fault.seconds)
         elif isinstance(fault, Down):
             self.owner.down_for(fault.seconds)
-            # This connection is cut with the others, once nobody listens.
+            # This connection is cut with the others, once the proxy stops listening.
             time.sleep(1)
             raise _Broken
         elif isinstance(fault, Break) and not fault.after:
@@ -182,7 +182,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _through(self, fault: Fault | None) -> None:
         connection = http.client.HTTPConnection(self.owner.upstream, timeout=120)
         try:
-            # The registry says where an upload goes on by the name it is called: through the proxy too.
+            # The registry builds the address to continue an upload from the Host header: through the proxy too.
             connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             chunked = "chunked" in self.headers.get("Transfer-Encoding", "").lower()
             for name, value in self.headers.items():

@@ -44,7 +44,7 @@ class Proxy:
 
     @property
     def is_down(self) -> bool:
-        """Whether nobody listens."""
+        """Whether the proxy refuses connections."""
         return self._server is None
 
     def meet(self, *rules: Rule) -> None:

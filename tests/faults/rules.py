@@ -40,7 +40,7 @@ class Slow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wrong:
-    """The answer lies: `digest` stands in its header in place of the true one, or one byte of its body is another."""
+    """The answer is wrong: its header has `digest` instead of the true one, or one byte of its body is another."""
 
     digest: str = ""
     body: bool = False
@@ -48,7 +48,7 @@ class Wrong:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Down:
-    """From this request on nobody listens, for so many seconds; what is under way is cut."""
+    """From this request on the proxy refuses connections, for so many seconds; open ones are cut."""
 
     seconds: float
 
@@ -67,7 +67,7 @@ Fault = Answer | Break | Hang | Slow | Wrong | Down | Do
 class Rule:
     """A fault for requests of a method (`|` between several) whose path holds the pattern.
 
-    It meets `times` of them from the `first` on, counted from 1; None means all that follow. A request whose
+    It meets `times` of them from the `first` on, counted from 1; None means all later ones. A request whose
     Authorization header is `unless` is none of them.
     """
 

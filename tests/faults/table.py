@@ -1,4 +1,4 @@
-"""The table of `docs/reliability.md`: one row for each case, out of the stories that the suite saw.
+"""The table of `docs/reliability.md`: one row for each case that the suite ran.
 
 Rows are kept beside the project: a run of some cases replaces their rows alone, and each row names its commit.
 """
@@ -21,13 +21,13 @@ from tests.integration.support import ROOT
 DOCUMENT = ROOT / "docs" / "reliability.md"
 KEPT = ROOT / ".buildsys" / "faults.jsonl"
 COMMAND = "BUILDSYS_WRITE_TABLE=1 make test-full"
-_BEGIN = "<!-- made by tests/faults, not by hand -->"
+_BEGIN = "<!-- written by tests/faults, do not edit -->"
 _END = "<!-- end -->"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """A line of the table; `case` is the name of its test, which stays where the words change."""
+    """A line of the table; `case` is the name of its test, which stays the same if the wording changes."""
 
     case: str
     commit: str
@@ -40,14 +40,14 @@ class Row:
 
 
 def row(case: str, group: str, fault: str, story: Story, *, commit: str, day: str) -> Row:
-    """Say in words what a story was."""
+    """Return the row of a story."""
     first, after = story.first, story.after
-    again = f", {first.retries} tries again" if first.retries > 1 else ", 1 try again" if first.retries else ""
+    retries = f", {first.retries} retries" if first.retries > 1 else ", 1 retry" if first.retries else ""
     end = "did not end, was killed" if first.code is None else f"exit {first.code}" if first.code >= 0 else "killed"
     moved = sum(after.tags[stack] != story.before[stack] for stack in STACKS)
-    # A run that ended well was seen to have moved all that there was to move, be it few.
+    # A successful run was checked to have moved every tag that changed, even if these are few.
     moved = len(STACKS) if first.code == 0 else moved
-    tags = {0: "tags the old ones", len(STACKS): "tags the new ones"}.get(moved, f"{moved} of {len(STACKS)} tags new")
+    tags = {0: "old tags", len(STACKS): "new tags"}.get(moved, f"{moved} of {len(STACKS)} tags new")
     executed = f"{len(story.second.runs)} of {len(NODES)} RUN steps" if story.second.runs else "no RUN step"
     return Row(
         case=case,
@@ -55,27 +55,27 @@ def row(case: str, group: str, fault: str, story: Story, *, commit: str, day: st
         day=day,
         group=group,
         fault=fault,
-        did=f"{end} after {first.seconds:.0f} s{again}",
+        did=f"{end} after {first.seconds:.0f} s{retries}",
         published=f"{len(after.nodes)} of {len(NODES)} nodes, {len(after.stacks)} of {len(STACKS)} images; {tags}",
         then=f"{executed}, exit {story.second.code}",
     )
 
 
 def machine() -> str:
-    """Say on what it was measured, in words."""
+    """Return a description of the machine."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     kernel = platform.release().partition("-")[0]
     return f"{os.cpu_count()} cores, {memory:.0f} GB, Linux {kernel}, Python {platform.python_version()}"
 
 
 def text_of(rows: Iterable[Row], *, machine: str) -> str:
-    """Return the table as Markdown, with where it comes from."""
+    """Return the table as Markdown, with the machine and the command."""
     lines = [f"Measured on {machine}, by `{COMMAND}`.", ""]
     groups: dict[str, list[Row]] = {}
     for each in rows:
         groups.setdefault(each.group, []).append(each)
     for group, members in sorted(groups.items()):
-        lines += [f"### {group}", "", "| Fault | What buildsys did | Published afterwards | Next run | Seen |"]
+        lines += [f"### {group}", "", "| Fault | Result | Published afterwards | Next run | Date and commit |"]
         lines += ["|---|---|---|---|---|"]
         lines += [
             f"| {each.fault} | {each.did} | {each.published} | {each.then} | {each.day}, `{each.commit}` |"
@@ -86,7 +86,7 @@ def text_of(rows: Iterable[Row], *, machine: str) -> str:
 
 
 def merged(known: Iterable[Row], new: Iterable[Row]) -> list[Row]:
-    """Return the known rows with the new ones in the places of those of the same case, the others after them."""
+    """Return the known rows, each replaced by a new one of the same case, then the other new rows."""
     return list(({each.case: each for each in known} | {each.case: each for each in new}).values())
 
 
@@ -100,13 +100,13 @@ def placed(document: str, table: str) -> str:
 
 
 def commit() -> str:
-    """Return the commit that is looked at, and whether it was changed."""
+    """Return the current commit, marked if the checkout differs from it."""
     words = ["git", "describe", "--always", "--dirty"]
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 def write(rows: Iterable[Row], document: Path = DOCUMENT, kept: Path = KEPT) -> None:
-    """Put the rows into the document, and those that are kept from other runs."""
+    """Write the rows, and those kept from other runs, to the document."""
     known = [Row(**json.loads(line)) for line in kept.read_text("utf-8").splitlines()] if kept.exists() else []
     whole = merged(known, rows)
     kept.parent.mkdir(exist_ok=True)

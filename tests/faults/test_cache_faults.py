@@ -1,4 +1,4 @@
-"""BuildKit's caches under `BUILDSYS_CACHE`: one that fails costs time, never the bake, and is always told."""
+"""BuildKit's caches under `BUILDSYS_CACHE`: one that fails costs time, never the bake, and is always reported."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def with_cache(world: World, *rules: Rule) -> Ended:
     cache = {"BUILDSYS_CACHE": f"{world.proxy.address}/cache/c"}
     world.project.extra = {**cache, "BUILDSYS_REGISTRY": f"{world.proxy.address}/elsewhere"}
     filled = world.project.bake()
-    assert filled.code == 0, filled.told
-    assert sorted(filled.runs) == sorted(ALL), filled.told
+    assert filled.code == 0, filled.output
+    assert sorted(filled.runs) == sorted(ALL), filled.output
     world.engine.reset()
     world.project.extra = cache
     world.proxy.meet(*rules)
@@ -32,31 +32,31 @@ def with_cache(world: World, *rules: Rule) -> Ended:
 def test_cache_saves_every_run(world: World, record: Record) -> None:
     """Without a fault, or nothing below would show one."""
     story = world.suffer(during=with_cache)
-    record(GROUP, "nothing: all caches are there, the engine is empty", story)
-    assert story.first.code == 0, story.first.told
-    assert story.first.runs == (), story.first.told
+    record(GROUP, "none: all caches exist, the engine is empty", story)
+    assert story.first.code == 0, story.first.output
+    assert story.first.runs == (), story.first.output
 
 
-def test_cache_reference_that_is_gone_is_told(world: World, record: Record) -> None:
+def test_missing_cache_reference_is_reported(world: World, record: Record) -> None:
     gone = Rule(method="GET|HEAD", path="/cache/c/manifests/alpha-tools", fault=GONE, times=None)
     story = world.suffer(during=lambda world: with_cache(world, gone))
-    record(GROUP, "one cache reference is gone", story)
+    record(GROUP, "one cache reference is missing", story)
     assert story.met
-    assert story.first.code == 0, story.first.told
-    assert "alpha-tools" in story.first.runs, story.first.told
-    assert "cache" in story.first.stdout, story.first.told
+    assert story.first.code == 0, story.first.output
+    assert "alpha-tools" in story.first.runs, story.first.output
+    assert "cache" in story.first.stdout, story.first.output
 
 
-def test_cache_whose_blobs_are_gone_costs_only_time(world: World, record: Record) -> None:
+def test_cache_with_missing_blobs_costs_only_time(world: World, record: Record) -> None:
     gone = Rule(method="GET|HEAD", path="/cache/c/blobs/", fault=GONE, times=None)
     story = world.suffer(during=lambda world: with_cache(world, gone))
-    record(GROUP, "all blobs of the caches are gone, their manifests are not", story)
+    record(GROUP, "all blobs of the caches are missing, their manifests exist", story)
     assert story.met
-    assert story.first.code == 0, story.first.told
-    assert "cache" in story.first.stdout, story.first.told
+    assert story.first.code == 0, story.first.output
+    assert "cache" in story.first.stdout, story.first.output
 
 
-def test_cache_that_cannot_be_written_is_told(world: World, record: Record) -> None:
+def test_cache_that_cannot_be_written_is_reported(world: World, record: Record) -> None:
     broken = Rule(method="PUT|POST", path="/cache/c/", fault=BROKEN, times=None)
 
     def written(world: World) -> Ended:
@@ -67,5 +67,5 @@ def test_cache_that_cannot_be_written_is_told(world: World, record: Record) -> N
     story = world.suffer(during=written)
     record(GROUP, "no cache can be written: 500", story)
     assert story.met
-    assert story.first.code == 0, story.first.told
-    assert "cache" in story.first.stdout, story.first.told
+    assert story.first.code == 0, story.first.output
+    assert "cache" in story.first.stdout, story.first.output

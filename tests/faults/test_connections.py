@@ -40,12 +40,12 @@ class Shelf(http.server.BaseHTTPRequestHandler):
 def proxy() -> Iterator[Proxy]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Shelf) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with between(f"127.0.0.1:{server.server_port}") as made:
-            yield made
+        with between(f"127.0.0.1:{server.server_port}") as proxy:
+            yield proxy
         server.shutdown()
 
 
-def test_one_try_again_is_enough_after_an_outage(proxy: Proxy) -> None:
+def test_one_retry_is_enough_after_an_outage(proxy: Proxy) -> None:
     """Many connections are kept from the look-ups; all of them are dead, and a push must not try them one by one."""
     wanted = Reference.parse(f"{proxy.address}/x/one:latest")
     with Registry(retries=Retries(attempts=2, first=0.01, jitter=0)) as registry:
@@ -56,7 +56,7 @@ def test_one_try_again_is_enough_after_an_outage(proxy: Proxy) -> None:
 
 
 def test_connection_refused_for_a_moment_is_waited_for(proxy: Proxy) -> None:
-    """A registry that restarts refuses connections for seconds; that is no reason to give up a bake of hours."""
+    """A registry that restarts refuses connections for seconds, which must not end a bake of hours."""
     wanted = Reference.parse(f"{proxy.address}/x/one:latest")
     proxy.down_for(1)
     while not proxy.is_down:

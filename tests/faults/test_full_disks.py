@@ -25,8 +25,8 @@ def test_full_disk_of_the_engine_fails_one_node_alone(world: World, record: Reco
 
     story = world.suffer(during=filled)
     record(GROUP, f"the engine's store, filled by a RUN (tmpfs of {STORE}); then another engine", story)
-    assert story.first.code == 1, story.first.told
-    assert "No space left on device" in story.first.stdout, story.first.told
+    assert story.first.code == 1, story.first.output
+    assert "No space left on device" in story.first.stdout, story.first.output
     # What does not need the node is published.
     assert story.after.nodes == {"system", "extra-on-system", "tools", "alpha-tools", "gamma-tools"}
     assert story.after.stacks == {"two", "four"}
@@ -39,10 +39,12 @@ def test_disk_with_too_little_room_is_not_filled(world: World, record: Record) -
             return world.project.bake()
 
     story = world.suffer(during=filled)
-    record(GROUP, f"less free in the engine's store than `--min-free` (tmpfs of {STORE}); then another engine", story)
-    assert story.first.code == 1, story.first.told
-    assert story.first.runs == (), story.first.told
-    assert "free" in story.first.stdout, story.first.told
+    record(
+        GROUP, f"less free space in the engine's store than `--min-free` (tmpfs of {STORE}); then another engine", story
+    )
+    assert story.first.code == 1, story.first.output
+    assert story.first.runs == (), story.first.output
+    assert "free" in story.first.stdout, story.first.output
 
 
 def test_full_disk_of_the_project_leaves_nothing_wrong(world: World, record: Record) -> None:
@@ -52,5 +54,5 @@ def test_full_disk_of_the_project_leaves_nothing_wrong(world: World, record: Rec
 
     story = world.suffer(during=filled)
     record(GROUP, "the project's `.buildsys` (tmpfs of 16 kB)", story)
-    assert story.first.code in (0, 1, 5), story.first.told
-    assert "Traceback" not in story.first.stderr, story.first.told
+    assert story.first.code in (0, 1, 5), story.first.output
+    assert "Traceback" not in story.first.stderr, story.first.output

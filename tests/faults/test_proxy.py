@@ -60,8 +60,8 @@ def upstream() -> Iterator[str]:
 
 @pytest.fixture
 def proxy(upstream: str) -> Iterator[Proxy]:
-    with between(upstream) as made:
-        yield made
+    with between(upstream) as proxy:
+        yield proxy
 
 
 def ask(
@@ -109,7 +109,7 @@ def test_rule_meets_the_nth_request_and_as_many_as_it_says(proxy: Proxy) -> None
     assert proxy.met() == 2
 
 
-def test_rule_without_an_end_meets_all_that_follow(proxy: Proxy) -> None:
+def test_rule_without_an_end_meets_every_later_request(proxy: Proxy) -> None:
     proxy.meet(Rule(method="GET", path="", fault=Answer(status=500), times=None))
     assert [ask(proxy)[0] for _ in range(3)] == [500, 500, 500]
     proxy.restore()
@@ -173,7 +173,7 @@ def test_slow_link_takes_its_time_in_both_directions(proxy: Proxy) -> None:
         assert 0.4 < time.monotonic() - began < 5
 
 
-def test_wrong_digest_stands_in_the_header_alone(proxy: Proxy) -> None:
+def test_wrong_digest_is_only_in_the_header(proxy: Proxy) -> None:
     proxy.meet(Rule(method="GET", path="", fault=Wrong(digest="sha256:other")))
     assert ask(proxy) == (200, BLOB, "sha256:other")
 
@@ -211,7 +211,7 @@ def test_down_refuses_connections_and_cuts_what_is_under_way(proxy: Proxy) -> No
     assert ask(proxy)[0] == 200
 
 
-def test_something_is_done_before_the_request_goes_on(proxy: Proxy) -> None:
+def test_action_runs_before_the_request_is_forwarded(proxy: Proxy) -> None:
     done: list[str] = []
     proxy.meet(Rule(method="GET", path="", fault=Do(action=lambda: done.append("it"))))
     assert ask(proxy)[0] == 200

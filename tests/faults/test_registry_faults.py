@@ -1,4 +1,4 @@
-"""A registry that fails in every way that registries fail, and what is left of a bake then."""
+"""A registry that fails in every way that registries fail, and the result of a bake then."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.faults.world import World
 pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents]
 
 DONE, FAILED, UNAVAILABLE = 0, 1, 5
-# Requests by what they are for.
+# Requests by purpose.
 LOOK_UP = ("GET", r"/x/nodes/manifests/[0-9a-f]{64}$")
 NODE_MANIFEST = ("PUT", r"/x/nodes/manifests/incoming-")
 KEY_TAG = ("PUT", r"/x/nodes/manifests/[0-9a-f]{64}$")
@@ -62,17 +62,20 @@ def case(name: str, fault: str, *rules: Rule, **more: object) -> Case:
 CASES = [
     case("429-look-up", "429, Retry-After 2 s, for 3 look-ups", rule(LOOK_UP, BUSY, times=3)),
     case("429-push", "429 for 12 pushes of a manifest", rule(NODE_MANIFEST, BUSY, times=12)),
-    case("429-parent", "429 for 6 look-ups of the parent", rule(PARENT_LOOK_UP, BUSY, times=6), empty_engine=True),
+    case("429-parent", "429 for 6 look-ups of the base image", rule(PARENT_LOOK_UP, BUSY, times=6), empty_engine=True),
     case("500-upload", "500 for 4 uploads", rule(UPLOAD_BEGINS, answers(500), times=4)),
     case("500-manifest-once", "500 for the push of one manifest, once", rule(NODE_MANIFEST, answers(500))),
     case("502-push", "502 for 12 pushes of a manifest", rule(NODE_MANIFEST, answers(502), times=12)),
     case(
-        "503-parent", "503 for 5 look-ups of the parent", rule(PARENT_LOOK_UP, answers(503), times=5), empty_engine=True
+        "503-parent",
+        "503 for 5 look-ups of the base image",
+        rule(PARENT_LOOK_UP, answers(503), times=5),
+        empty_engine=True,
     ),
     case("503-key-tag", "503 for 3 tags of keys", rule(KEY_TAG, answers(503), times=3)),
     case(
         "500-key-tag-always",
-        "500 for ever, for the tags of keys",
+        "permanent 500, for the tags of keys",
         rule(KEY_TAG, answers(500), times=None),
         codes=(FAILED, UNAVAILABLE),
     ),
@@ -81,19 +84,19 @@ CASES = [
     case("503-tag", "503 for 3 public tags", rule(PUBLIC_TAG, answers(503), times=3)),
     case(
         "500-compose-always",
-        "500 for ever, for the parts of one image",
+        "permanent 500, for the parts of one image",
         rule(MOUNT, answers(500), times=None),
         codes=(FAILED, UNAVAILABLE),
     ),
     case(
         "500-push-always",
-        "500 for ever, for the manifests of nodes",
+        "permanent 500, for the manifests of nodes",
         rule(NODE_MANIFEST, answers(500), times=None),
         codes=(FAILED, UNAVAILABLE),
     ),
     case(
         "500-tag-always",
-        "500 for ever, from the third public tag on",
+        "permanent 500, from the third public tag on",
         rule(PUBLIC_TAG, answers(500), first=3, times=None),
         codes=(FAILED, UNAVAILABLE),
         partly=True,
@@ -110,16 +113,20 @@ CASES = [
     ),
     case(
         "reset-download",
-        "reset in the middle of the parent's blob, 3 times",
+        "reset in the middle of the blob of the base image, 3 times",
         rule(PARENT_BLOB, Break(after=4_000_000), times=3),
         empty_engine=True,
     ),
     case("hang-look-up", "a look-up that hangs for 75 s", rule(LOOK_UP, Hang(seconds=75))),
     case("hang-push", "an upload that hangs for 45 s", rule(UPLOAD, Hang(seconds=45))),
-    case("slow", "a link of 250 kB/s to what is published", rule(("GET|PUT", "/x/"), Slow(rate=250_000), times=None)),
+    case(
+        "slow",
+        "a connection of 250 kB/s to the published images",
+        rule(("GET|PUT", "/x/"), Slow(rate=250_000), times=None),
+    ),
     case(
         "wrong-digest-look-up",
-        "a look-up that is told another digest, once",
+        "a look-up that gets a wrong digest, once",
         rule(LOOK_UP, Wrong(digest=NO_DIGEST)),
         layers=("gamma",),
         codes=(DONE, FAILED, UNAVAILABLE),
@@ -140,14 +147,14 @@ CASES = [
     ),
     case(
         "wrong-parent",
-        "the parent's blob with one wrong byte, once",
+        "the blob of the base image with one wrong byte, once",
         rule(("GET", r"/bootstrap/debian/blobs/"), Wrong(body=True), first=2),
         empty_engine=True,
         codes=(DONE, FAILED),
     ),
     case(
         "wrong-answer-push",
-        "a push of a manifest that is told another digest, once",
+        "a push of a manifest that gets a wrong digest, once",
         rule(COMPOSED, Wrong(digest=NO_DIGEST)),
         codes=(DONE, FAILED, UNAVAILABLE),
     ),
@@ -171,7 +178,7 @@ CASES = [
 ]
 
 
-# What `make test` runs too.
+# Cases that `make test` runs too.
 QUICK = ("429-look-up", "502-push", "503-key-tag")
 
 
@@ -188,9 +195,9 @@ def test_registry_fault(world: World, record: Record, chosen: Case) -> None:
     story = world.recover(first, partly=chosen.partly)
     record("A registry that fails", chosen.fault, story)
     assert story.met, "no request met the fault"
-    assert first.code in chosen.codes, first.told
-    # Where not even the first question was answered there is nothing to sum up.
-    assert first.summed_up or (first.code == UNAVAILABLE and not first.runs), first.told
+    assert first.code in chosen.codes, first.output
+    # If even the first request failed, there is no summary.
+    assert first.summed_up or (first.code == UNAVAILABLE and not first.runs), first.output
 
 
 @pytest.mark.long
@@ -203,4 +210,4 @@ def test_token_that_has_run_out_is_renewed(world: World, record: Record) -> None
         Rule(method="GET|HEAD|POST|PUT", path="/x/", fault=refused, first=30, times=None, unless="Bearer new"),
     )
     record("A registry that fails", "401 with a challenge from the 30th request on: a token is needed now", story)
-    assert story.first.code == DONE, story.first.told
+    assert story.first.code == DONE, story.first.output

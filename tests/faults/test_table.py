@@ -1,4 +1,4 @@
-"""The table of docs/reliability.md says what stories were, and replaces only itself."""
+"""The table of docs/reliability.md describes each case, and an update replaces only the table."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ def story(code: int | None, nodes: int, stacks: int, tags: dict[str, str], *, re
     return Story(first=ended(code, retries=retries), met=1, after=after, before=OLD, second=ended(0, *runs))
 
 
-def said(told: Story) -> Row:
-    return row("c", "g", "f", told, commit="abc", day="2026-01-02")
+def row_of(story: Story) -> Row:
+    return row("c", "g", "f", story, commit="abc", day="2026-01-02")
 
 
-def test_run_that_went_on_is_told_with_its_tries() -> None:
-    made = said(story(0, 6, 4, NEW, retries=2))
-    assert made.did == "exit 0 after 12 s, 2 tries again"
-    assert made.published == "6 of 6 nodes, 4 of 4 images; tags the new ones"
-    assert made.then == "no RUN step, exit 0"
+def test_row_of_a_run_that_continued_shows_its_retries() -> None:
+    found = row_of(story(0, 6, 4, NEW, retries=2))
+    assert found.did == "exit 0 after 12 s, 2 retries"
+    assert found.published == "6 of 6 nodes, 4 of 4 images; new tags"
+    assert found.then == "no RUN step, exit 0"
 
 
-def test_run_that_failed_is_told_with_what_it_left() -> None:
-    made = said(story(1, 2, 0, OLD, retries=1))
-    assert made.did == "exit 1 after 12 s, 1 try again"
-    assert made.published == "2 of 6 nodes, 0 of 4 images; tags the old ones"
-    assert made.then == "4 of 6 RUN steps, exit 0"
+def test_row_of_a_failed_run_shows_what_it_published() -> None:
+    found = row_of(story(1, 2, 0, OLD, retries=1))
+    assert found.did == "exit 1 after 12 s, 1 retry"
+    assert found.published == "2 of 6 nodes, 0 of 4 images; old tags"
+    assert found.then == "4 of 6 RUN steps, exit 0"
 
 
 @pytest.mark.parametrize(("code", "words"), [(None, "did not end, was killed after 12 s"), (-9, "killed after 12 s")])
-def test_run_that_was_killed_is_told_as_such(code: int | None, words: str) -> None:
-    assert said(story(code, 0, 0, OLD)).did == words
+def test_row_of_a_killed_run_says_killed(code: int | None, words: str) -> None:
+    assert row_of(story(code, 0, 0, OLD)).did == words
 
 
-def test_tags_of_which_some_moved_are_counted() -> None:
-    assert "1 of 4 tags new" in said(story(5, 6, 4, {**OLD, "one": "sha256:new"})).published
+def test_moved_tags_are_counted_if_only_some_moved() -> None:
+    assert "1 of 4 tags new" in row_of(story(5, 6, 4, {**OLD, "one": "sha256:new"})).published
 
 
 def some(case: str, group: str, fault: str, commit: str = "abc") -> Row:
@@ -64,18 +64,18 @@ def test_rows_are_grouped_and_dated() -> None:
 
 def test_new_rows_take_the_places_of_their_cases(tmp_path: Path) -> None:
     document, kept = tmp_path / "page.md", tmp_path / "kept" / "rows"
-    document.write_text("<!-- made by tests/faults, not by hand --><!-- end -->", encoding="utf-8")
+    document.write_text("<!-- written by tests/faults, do not edit --><!-- end -->", encoding="utf-8")
     write([some("1", "a", "x"), some("2", "a", "y")], document, kept)
-    write([some("1", "a", "other words", "def")], document, kept)
+    write([some("1", "a", "new text", "def")], document, kept)
     text = document.read_text(encoding="utf-8")
     assert "| x |" not in text
-    assert text.index("| other words | d | p | t | 2026-01-02, `def` |") < text.index("| y |")
+    assert text.index("| new text | d | p | t | 2026-01-02, `def` |") < text.index("| y |")
 
 
 def test_only_the_table_is_replaced() -> None:
-    before = "head\n<!-- made by tests/faults, not by hand -->\nold\n<!-- end -->\ntail\n"
+    before = "head\n<!-- written by tests/faults, do not edit -->\nold\n<!-- end -->\ntail\n"
     after = placed(before, "new")
-    assert after == "head\n<!-- made by tests/faults, not by hand -->\n\nnew\n<!-- end -->\ntail\n"
+    assert after == "head\n<!-- written by tests/faults, do not edit -->\n\nnew\n<!-- end -->\ntail\n"
     assert placed(after, "new") == after
     with pytest.raises(ValueError, match="lacks"):
         placed("no place", "new")

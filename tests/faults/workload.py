@@ -1,6 +1,6 @@
 """The work that the faults meet: a small project with real RUN steps of a second or two, new each time it is asked.
 
-Two system nodes on each other, a toolchain, three artifacts; four stacks, of which two are composed at the registry
+Two system nodes on each other, a toolchain, three artifacts; four stacks: two are composed at the registry
 and two, by their WORKDIR, assembled by the engine. One artifact is large enough to break off in its middle.
 """
 
@@ -44,7 +44,7 @@ _LAYERS = {
     ),
     "extra": "description: more of a system\nkind: system\nlicence: free\nrequires: [os]\n",
     "tools": (
-        "description: what artifacts are made on\nkind: toolchain\nlicence: free\n"
+        "description: toolchain for artifacts\nkind: toolchain\nlicence: free\n"
         'parent: {name: "toolchain-debian-12", images: ["docker.io/library/debian:12-slim"]}\n'
     ),
     "alpha": "description: small\nkind: artifact\nlicence: free\nprefix: /opt/alpha\nrequires: [os]\n",
@@ -60,17 +60,17 @@ _NOISE = f"perl -e 'srand(7); print chr(int(rand(256))) for 1..{LARGE_BLOB}' >/a
 
 def _dockerfile(layer: str, text: str) -> str:
     if layer in ("system", "extra", "tools"):
-        return f"FROM base\nRUN sleep 1 && mkdir -p /etc/made && echo {text} >/etc/made/{layer}\n"
+        return f"FROM base\nRUN sleep 1 && mkdir -p /etc/built && echo {text} >/etc/built/{layer}\n"
     more = f" && {_NOISE}" if layer == "beta" else ""
     return (
         f"FROM toolchain AS build\nRUN sleep 1 && mkdir -p /artifact/opt/{layer} && "
-        f"echo {text} >/artifact/opt/{layer}/made{more}\nFROM scratch\nCOPY --from=build /artifact /\n"
+        f"echo {text} >/artifact/opt/{layer}/built{more}\nFROM scratch\nCOPY --from=build /artifact /\n"
     )
 
 
 def expected_files(stack: str, texts: Mapping[str, str]) -> dict[str, str]:
     """Return the files that an image must have, by path, for the texts of layers."""
-    locations = {layer: "etc/made/{}" if layer in ("system", "extra") else "opt/{}/made" for layer in STACKS[stack]}
+    locations = {layer: "etc/built/{}" if layer in ("system", "extra") else "opt/{}/built" for layer in STACKS[stack]}
     return {location.format(layer): f"{texts[layer]}\n" for layer, location in locations.items()}
 
 
@@ -87,12 +87,12 @@ class Ended:
 
     @property
     def summed_up(self) -> bool:
-        """Whether the last that it said was the summary."""
+        """Whether its output ends with the summary."""
         return re.search(r"\d RUN steps? executed", self.stdout) is not None
 
     @property
-    def told(self) -> str:
-        """All that it said, for the message of an assertion."""
+    def output(self) -> str:
+        """Its output, for the message of an assertion."""
         return f"exit {self.code} after {self.seconds:.1f} s, RUN of {self.runs}\n{self.stdout}\n{self.stderr}"
 
 
@@ -115,7 +115,7 @@ class Project:
     extra: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, text: str, *layers: str) -> None:
-        """Write the project with a new text in the steps of some layers, or of all: these were never made."""
+        """Write the project with a new text in the steps of some layers, or of all: these were never built."""
         self.texts |= dict.fromkeys(layers or _LAYERS, text)
         for layer, fields in _LAYERS.items():
             self._file(f"layers/{layer}/layer.yaml", fields)
@@ -196,7 +196,7 @@ class Baking:
         return self.process.poll() is None
 
     def end(self, seconds: float = 240) -> Ended:
-        """Wait for its end and the end of all that it started; what takes too long is killed."""
+        """Wait for its end and that of its children; after the limit they are killed."""
         code: int | None
         try:
             code = self.process.wait(seconds)
@@ -233,7 +233,7 @@ def _text(output: Path, stream: str) -> str:
 
 
 def children_of(folder: Path) -> list[int]:
-    """Return the processes that work in a project's folder: bakes, whoever started them."""
+    """Return the processes that work in a project's folder: bakes, of any parent process."""
     found = []
     for each in Path("/proc").glob("[0-9]*"):
         try:
@@ -255,6 +255,6 @@ def _executed(events: Iterable[Event]) -> tuple[str, ...]:
 
 
 def _node(command: str) -> str:
-    found = re.search(r">/(?:etc/made|artifact/opt)/(\w+)", command)
+    found = re.search(r">/(?:etc/built|artifact/opt)/(\w+)", command)
     assert found, command
     return NODES[found[1]]

@@ -73,8 +73,8 @@ class World:
         if not self.sound:
             self.next_version()
             done = self.project.bake()
-            assert done.code == 0, done.told
-            assert sorted(done.runs) == sorted(ALL), done.told
+            assert done.code == 0, done.output
+            assert sorted(done.runs) == sorted(ALL), done.output
             self.right()
 
     def mend(self) -> None:
@@ -105,7 +105,7 @@ class World:
         )
 
     def all_whole(self) -> None:
-        """Every tag of this version and every tag that moves names a manifest of which every byte is there."""
+        """Every tag of this version and every tag that moves names a manifest whose blobs are complete."""
         old = self._old
         wrong = [
             each
@@ -133,14 +133,14 @@ class World:
         for stack in STACKS:
             repository = f"{PREFIX}/{stack}"
             assert not settled or found.tags[stack] == self.witness.digest(repository, f"key-{keys[stack]}"), stack
-            files = self.witness.files(repository, "latest", r"etc/made/\w+|opt/\w+/made")
+            files = self.witness.files(repository, "latest", r"etc/built/\w+|opt/\w+/built")
             assert files == expected_files(stack, self.project.texts), stack
         self.last = found.tags
         self.sound = True
         return found
 
     def next_version(self, *layers: str) -> None:
-        """Write a version of the project in which some layers, or all, were never made."""
+        """Write a version of the project in which some layers, or all, were never built."""
         self.sound = False
         self._keys = None
         # What is under the key of another version was looked at when that was the present one, and does not move.
@@ -174,14 +174,14 @@ class World:
         after = self.right(settled=settled) if first.code == 0 else self.published()
         self.sound = False
         if first.code != 0 and not partly:
-            assert after.tags == before, f"public tags moved\n{first.told}"
+            assert after.tags == before, f"public tags moved\n{first.output}"
         missing = ALL - after.nodes
         planned = self.project.planned()
         assert planned.keys == self.keys()
         assert planned.build == missing | (STACKS.keys() - after.stacks)
         self.engine.reset()
         second = self.project.bake()
-        assert second.code == 0, second.told
-        assert sorted(second.runs) == sorted(missing), second.told
+        assert second.code == 0, second.output
+        assert sorted(second.runs) == sorted(missing), second.output
         self.right()
         return Story(first=first, met=met, after=after, before=before, second=second)

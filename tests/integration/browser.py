@@ -28,7 +28,7 @@ _ON_PIPES = (
 
 
 class Page:
-    """One open page, and all that went wrong in it: `errors` of script, console and policy, `requests` it made."""
+    """One open page, and its problems: `errors` of script, console and policy, `requests` that it sent."""
 
     def __init__(self, reading: int, writing: int) -> None:
         self._reading = reading
@@ -106,18 +106,18 @@ class Page:
         return answer
 
     def _take(self, event: dict[str, Any]) -> None:
-        what, told = event.get("method"), event.get("params", {})
+        what, details = event.get("method"), event.get("params", {})
         if what == "Page.loadEventFired":
             self._loaded += 1
         elif what == "Runtime.exceptionThrown":
-            details = told["exceptionDetails"]
-            self.errors.append(str(details.get("exception", {}).get("description") or details["text"]))
-        elif what == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning", "assert"):
-            self.errors.append(f"console.{told['type']}: {[each.get('value') for each in told['args']]}")
+            thrown = details["exceptionDetails"]
+            self.errors.append(str(thrown.get("exception", {}).get("description") or thrown["text"]))
+        elif what == "Runtime.consoleAPICalled" and details["type"] in ("error", "warning", "assert"):
+            self.errors.append(f"console.{details['type']}: {[each.get('value') for each in details['args']]}")
         elif what == "Log.entryAdded":
-            self.errors.append(f"{told['entry']['source']}: {told['entry']['text']}")
+            self.errors.append(f"{details['entry']['source']}: {details['entry']['text']}")
         elif what == "Network.requestWillBeSent":
-            self.requests.append(told["request"]["url"])
+            self.requests.append(details["request"]["url"])
 
 
 @contextlib.contextmanager

@@ -54,9 +54,9 @@ def registry(request: pytest.FixtureRequest, docker: Docker) -> str:
 
 @pytest.fixture(scope="session")
 def debian(docker: Docker) -> str:
-    """The Debian 12 that RUN steps of tests stand on, by digest: the one that bakes of this project use."""
-    made = make_plan(find_workspace(ROOT).tree(), overlay=True)
-    parent = next(each for each in made.parents if each.name == "debian-12")
+    """The Debian 12 base image for RUN steps of tests, by digest: the one that bakes of this project use."""
+    plan = make_plan(find_workspace(ROOT).tree(), overlay=True)
+    parent = next(each for each in plan.parents if each.name == "debian-12")
     return mirrored_reference(parent.reference, read_settings(ROOT))
 
 

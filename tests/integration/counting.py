@@ -45,7 +45,7 @@ def counted(upstream: str) -> Iterator[tuple[str, Counts]]:
             for name, value in answer.getheaders():
                 if name.lower() in ("transfer-encoding", "connection", "content-length"):
                     continue
-                # An upload goes on where it is told to: through the window too.
+                # An upload continues at the address in the answer: through the window too.
                 self.send_header(name, value.replace(upstream, self.headers["Host"]) if name == "Location" else value)
             size = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(data))
             self.send_header("Content-Length", size or "0")

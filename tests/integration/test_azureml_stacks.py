@@ -34,7 +34,7 @@ RDMA = "openmpi4.1.0-cuda11.1-cudnn8-ubuntu20.04"
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """What a bake of these stacks needs to be told."""
+    """The settings that a bake of these stacks needs."""
 
     document: Mapping[str, Any]
     environment: Mapping[str, str]
@@ -105,10 +105,12 @@ def baked(site: Site) -> Site:
     return site
 
 
-def test_every_stack_of_both_families_is_made(baked: Site) -> None:
+def test_every_stack_of_both_families_is_built(baked: Site) -> None:
     wanted = {each["name"] for each in baked.document["stacks"] if each["name"].startswith("openmpi")}
-    made = run("docker", "image", "ls", "--format", "{{.Repository}}", "--filter", f"reference={baked.prefix}/openmpi*")
-    assert {line.rpartition("/")[2] for line in made.stdout.split()} == wanted
+    images = run(
+        "docker", "image", "ls", "--format", "{{.Repository}}", "--filter", f"reference={baked.prefix}/openmpi*"
+    )
+    assert {line.rpartition("/")[2] for line in images.stdout.split()} == wanted
     assert len(wanted) == 17
 
 
@@ -122,16 +124,16 @@ def test_an_image_has_every_package_that_its_layers_name(name: str, baked: Site)
         if node["kind"] == "system":
             wanted |= set(node["packages"])
             waiting.extend(node["needs"])
-    told = baked.inside(name, "dpkg-query --show --showformat='${Package}=${Version}\\n'").split()
-    found = {*told, *(line.partition("=")[0] for line in told)}
+    output = baked.inside(name, "dpkg-query --show --showformat='${Package}=${Version}\\n'").split()
+    found = {*output, *(line.partition("=")[0] for line in output)}
     assert wanted
     assert wanted - found == set()
 
 
-def test_cuda_from_packages_stands_where_cuda_is_looked_for(baked: Site) -> None:
-    told = baked.inside(APT, "readlink /usr/local/cuda; echo $CUDA_VERSION; echo $PATH").split()
-    assert told[:2] == ["cuda-10.2", "10.2.89"]
-    assert "/usr/local/cuda/bin" in told[2].split(":")
+def test_cuda_from_packages_is_in_the_usual_folder(baked: Site) -> None:
+    output = baked.inside(APT, "readlink /usr/local/cuda; echo $CUDA_VERSION; echo $PATH").split()
+    assert output[:2] == ["cuda-10.2", "10.2.89"]
+    assert "/usr/local/cuda/bin" in output[2].split(":")
 
 
 @pytest.mark.parametrize("name", [OLD, APT, RDMA, "openmpi3.1.2-ubuntu18.04"])
@@ -141,7 +143,7 @@ def test_no_source_list_or_log_is_left_in_an_image(name: str, baked: Site) -> No
     assert baked.inside(name, "find /run -name '*.gpg' -o -name use -o -name apt.conf") == ""
 
 
-def test_the_image_tells_its_settings(baked: Site) -> None:
+def test_image_config_has_the_settings(baked: Site) -> None:
     done = run("docker", "image", "inspect", f"{baked.prefix}/{RDMA}:latest")
     config = json.loads(done.stdout)[0]["Config"]
     environment = dict(each.partition("=")[::2] for each in config["Env"])

@@ -84,7 +84,7 @@ def test_groups_are_those_of_the_plan_and_leave_deprecated_stacks_out(planned: d
     assert not deprecated & set(planned["groups"]["default"])
 
 
-def test_all_featured_tags_and_the_deprecated_one_are_there(planned: dict[str, Any]) -> None:
+def test_all_featured_tags_and_the_deprecated_one_exist(planned: dict[str, Any]) -> None:
     stacks = {each["name"]: each for each in planned["stacks"]}
     assert set(FEATURED) | {DEPRECATED} <= stacks.keys()
     assert [name for name in FEATURED if stacks[name]["deprecated"]] == []

@@ -49,7 +49,7 @@ def test_version_is_one_line() -> None:
     assert run(BUILDSYS, "--version") == Run(code=0, stdout=f"buildsys {__version__}\n", stderr="")
 
 
-def test_check_of_a_file_that_is_up_to_date_says_so(small: Path) -> None:
+def test_check_of_a_file_that_is_up_to_date_reports_it(small: Path) -> None:
     done = ask("plan", "--check", cwd=small)
     assert done.code == 0
     assert done.stdout.splitlines()[-1] == "6 nodes, 2 images. docker-bake.hcl is up to date."
@@ -88,7 +88,7 @@ def test_plan_writes_once_and_then_finds_it_up_to_date(small: Path) -> None:
     assert ask("plan", cwd=small).stdout.endswith("docker-bake.hcl is up to date.\n")
 
 
-def test_broken_stacks_file_is_told_on_stderr_with_its_place(small: Path) -> None:
+def test_broken_stacks_file_is_reported_on_stderr_with_its_location(small: Path) -> None:
     replace_in(small / "stacks.yaml", "comm, fast]", "comm, fats]")
     assert ask("plan", cwd=small) == Run(
         code=4,
@@ -105,14 +105,14 @@ def test_broken_stacks_file_is_told_on_stderr_with_its_place(small: Path) -> Non
 
 
 @pytest.mark.parametrize("words", [["list", "--json"], ["plan", "--json"], ["show", "without", "--json"]])
-def test_a_mistake_leaves_stdout_empty_even_for_json(small: Path, words: list[str]) -> None:
+def test_error_leaves_stdout_empty_even_for_json(small: Path, words: list[str]) -> None:
     replace_in(small / "stacks.yaml", "stacks:", "stakcs:")
     done = ask(*words, cwd=small)
     assert (done.code, done.stdout) == (4, "")
     assert "error: unknown key `stakcs`\n  --> stacks.yaml:1:1\n" in done.stderr
 
 
-def test_all_mistakes_of_all_files_are_told_at_once(small: Path) -> None:
+def test_all_errors_of_all_files_are_reported_at_once(small: Path) -> None:
     replace_in(small / "stacks.yaml", "zip-tools, comm", "zip-tool, comm")
     replace_in(small / "layers" / "fast" / "layer.yaml", "licence: MIT", "license: MIT")
     (small / "layers" / "tools" / "layer.yaml").unlink()
@@ -134,13 +134,13 @@ def test_all_mistakes_of_all_files_are_told_at_once(small: Path) -> None:
     assert done.stderr.endswith("\n6 errors\n")
 
 
-def test_unknown_stack_is_told_with_the_nearest_name(small: Path) -> None:
+def test_unknown_stack_is_reported_with_the_nearest_name(small: Path) -> None:
     assert ask("show", "withuot", cwd=small) == Run(
         code=4, stdout="", stderr="error: no stack is named `withuot`\nhint: did you mean `without`?\n"
     )
 
 
-def test_folder_without_project_is_told_with_the_way_out(tmp_path: Path) -> None:
+def test_folder_without_project_is_reported_with_a_hint(tmp_path: Path) -> None:
     assert ask("list", cwd=tmp_path) == Run(
         code=4,
         stdout="",
@@ -157,7 +157,7 @@ def test_project_is_found_from_a_folder_inside_it(small: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["-C", "small"], ["-Csmall"], ["--directory", "small"], ["--directory=small"]])
-def test_mistake_in_a_project_named_by_an_option_is_shown_with_its_own_line(small: Path, words: list[str]) -> None:
+def test_error_in_a_project_named_by_an_option_is_shown_with_its_line(small: Path, words: list[str]) -> None:
     # Another project is around, whose second line is not the one that is wrong.
     (small.parent / "stacks.yaml").write_text("stacks: {}\n# another line\n", encoding="utf-8")
     replace_in(small / "stacks.yaml", "comm, fast]", "comm, fats]")
@@ -171,7 +171,7 @@ def test_other_project_is_named_by_an_option(small: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["--nonsense"], ["plan", "--chekc"], ["show"], ["schema", "stack"], ["nothing"]])
-def test_wrong_usage_ends_with_2_and_says_so_on_stderr(words: list[str]) -> None:
+def test_wrong_usage_exits_with_2_and_a_message_on_stderr(words: list[str]) -> None:
     done = run(BUILDSYS, *words)
     assert (done.code, done.stdout) == (2, "")
     assert "Error" in done.stderr
@@ -203,7 +203,7 @@ def test_plan_document_has_the_documented_fields_and_leads_nowhere_else(project:
     assert found["summary"]["stacks"] == len(found["stacks"])
 
 
-def test_show_tells_layers_parameters_and_environment(small: Path) -> None:
+def test_show_prints_layers_parameters_and_environment(small: Path) -> None:
     done = ask("show", "without", cwd=small)
     assert done.code == 0
     assert "  comm  artifact, named by the stack\n" in done.stdout
@@ -248,7 +248,7 @@ def test_shipped_stacks_are_valid_to_an_editor_that_reads_the_schema() -> None:
     jsonschema.Draft202012Validator(schema).validate(read)
 
 
-def test_schema_check_tells_an_outdated_copy(small: Path) -> None:
+def test_schema_check_reports_an_outdated_copy(small: Path) -> None:
     assert ask("schema", "--write", cwd=small).code == 0
     assert ask("schema", "--check", cwd=small) == Run(code=0, stdout="", stderr="")
     replace_in(small / "schemas" / "layer.schema.json", "artifact", "artefact")
@@ -257,7 +257,7 @@ def test_schema_check_tells_an_outdated_copy(small: Path) -> None:
     assert done.stderr.endswith("hint: run `buildsys schema --write` and commit the result\n")
 
 
-def test_layer_without_its_dockerfile_is_told_with_what_is_missing(small: Path) -> None:
+def test_layer_without_its_dockerfile_is_reported_with_the_missing_file(small: Path) -> None:
     (small / "layers" / "fast" / "Dockerfile").unlink()
     done = ask("plan", cwd=small)
     assert done.code == 4
@@ -276,7 +276,7 @@ def test_write_that_stops_half_way_leaves_the_old_file(small: Path) -> None:
     assert {path.name for path in small.iterdir()} == {"docker-bake.hcl", "stacks.yaml", "buildsys.lock", "layers"}
 
 
-def test_file_keeps_its_mode_when_it_is_written_anew(small: Path) -> None:
+def test_file_keeps_its_mode_when_it_is_rewritten(small: Path) -> None:
     file = small / "docker-bake.hcl"
     file.write_text("old\n", encoding="utf-8")
     file.chmod(0o640)
@@ -286,10 +286,11 @@ def test_file_keeps_its_mode_when_it_is_written_anew(small: Path) -> None:
 
 def test_hash_seed_changes_no_byte() -> None:
     script = (
-        "import sys\nfrom pathlib import Path\nfrom buildsys.commands import make_plan\n"
-        "from buildsys.documents import list_document, plan_document, text\nfrom buildsys.render import render\n"
-        "from buildsys.workspace import Workspace\nmade = make_plan(Workspace(root=Path('.')).tree())\n"
-        "sys.stdout.write(plan_definition(made).to_hcl() + text(plan_document(made)) + text(list_document(made)))\n"
+        "import sys\nfrom pathlib import Path\nfrom buildsys.bake.targets import plan_definition\n"
+        "from buildsys.commands.plan import make_plan\nfrom buildsys.project.workspace import Workspace\n"
+        "from buildsys.report.documents import list_document, plan_document, text\n"
+        "plan = make_plan(Workspace(root=Path('.')).tree())\n"
+        "sys.stdout.write(plan_definition(plan).to_hcl() + text(plan_document(plan)) + text(list_document(plan)))\n"
     )
     texts = {run(sys.executable, "-c", script, environment={"PYTHONHASHSEED": seed}).stdout for seed in ("0", "1", "2")}
     assert len(texts) == 1

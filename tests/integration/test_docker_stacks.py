@@ -48,7 +48,7 @@ def test_buildkit_finds_nothing_to_warn_of(path: Path, nodes: dict[str, dict[str
     for name in node["contexts"]:
         words += ["--build-context", f"{name}=docker-image://scratch"]
     for name, value in node["args"].items():
-        # A checksum that the lock does not know is empty, which BuildKit takes for a mistake in the file.
+        # A checksum that the lock does not know is empty, which BuildKit reports as an error in the file.
         known = value or ("0" * 64 if name.endswith("_SHA256") else "")
         words += ["--build-arg", f"{name}={known}"]
     done = run(*words, node["context"], cwd=EXAMPLE)
@@ -129,8 +129,8 @@ class Server(NamedTuple):
         """Whether docker's healthcheck comes to say this in time."""
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
-            told = run("docker", "inspect", "--format", "{{.State.Health.Status}}", self.container).stdout.strip()
-            if told == health:
+            output = run("docker", "inspect", "--format", "{{.State.Health.Status}}", self.container).stdout.strip()
+            if output == health:
                 return True
             time.sleep(0.5)
         return False
@@ -209,7 +209,7 @@ def test_a_container_without_a_server_becomes_unhealthy(images: dict[str, str]) 
 @pytest.mark.engine
 @pytest.mark.parents
 @pytest.mark.long
-def test_a_certificate_of_its_own_is_made_on_request(images: dict[str, str]) -> None:
+def test_a_self_signed_certificate_is_created_on_request(images: dict[str, str]) -> None:
     with server(images["base-notebook-debian"], "--env", "GEN_CERT=yes") as started:
         assert started.get("/api", scheme="https")[0] == 200
         assert started.execute("stat -c %a ~/.local/share/jupyter/notebook.pem").strip() == "600"
@@ -334,11 +334,11 @@ def test_only_who_was_granted_sudo_has_it(name: str, foundation: str, docker: Do
 @pytest.mark.engine
 @pytest.mark.parents
 @pytest.mark.long
-def test_what_only_root_can_do_is_told(foundation: str, docker: Docker) -> None:
+def test_settings_that_need_root_are_reported(foundation: str, docker: Docker) -> None:
     wishes = {"GRANT_SUDO": "1", "NB_USER": "fred", "NB_UID": "5", "NB_GID": "6"}
     quiet = {"JUPYTER_DOCKER_STACKS_QUIET": "1"}
-    told = start(docker, foundation, "true", environment={**quiet, **wishes}).log.splitlines()
-    assert [re.split("[ =]", line)[1] for line in told] == list(wishes)
+    output = start(docker, foundation, "true", environment={**quiet, **wishes}).log.splitlines()
+    assert [re.split("[ =]", line)[1] for line in output] == list(wishes)
     assert start(docker, foundation, "true", environment=quiet).log == ""
 
 
@@ -406,8 +406,8 @@ def test_a_jupyterhub_gets_its_own_server(images: dict[str, str], docker: Docker
 def test_levels_of_the_environment_are_the_same_blobs_in_every_image(all_images: dict[str, str]) -> None:
     blobs = {}
     for name, tag in all_images.items():
-        told: Run = run("docker", "inspect", "--format", "{{json .RootFS.Layers}}", tag)
-        blobs[name] = json.loads(told.stdout)
+        output: Run = run("docker", "inspect", "--format", "{{json .RootFS.Layers}}", tag)
+        blobs[name] = json.loads(output.stdout)
     foundation, base, minimal = (blobs[name] for name in STACKS)
     # WORKDIR makes the last one. Before it, Python comes last in the foundation, and the others add Jupyter to it.
     assert foundation[-2:-1] == base[-3:-2] == minimal[-3:-2]

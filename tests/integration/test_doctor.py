@@ -136,7 +136,7 @@ def test_settings_of_docker_that_cannot_be_read_are_reported_and_nothing_is_rais
     assert f"`{tmp_path}/config.json` cannot be read" in found.found
 
 
-def test_project_that_cannot_be_planned_is_reported_with_the_place_of_its_first_mistake(project: Path) -> None:
+def test_project_that_cannot_be_planned_is_reported_with_the_place_of_its_first_error(project: Path) -> None:
     write_plan(Workspace(root=project), check=False)
     assert by_name(judge(look(os.environ, directory=project)))["bake file"].state is State.OK
     stacks = project / "stacks.yaml"
@@ -154,7 +154,7 @@ def test_bake_file_that_is_behind_the_sources_is_a_warning(project: Path) -> Non
     assert (found.state, found.fix) == (State.WARNING, "run `buildsys plan` and commit the result")
 
 
-def test_folder_without_project_is_a_warning_with_the_way_to_one(tmp_path: Path) -> None:
+def test_folder_without_project_is_a_warning_with_a_hint(tmp_path: Path) -> None:
     found = by_name(judge(look(os.environ, directory=tmp_path)))["project"]
     assert found.state is State.WARNING
     assert "stacks.yaml" in found.found
@@ -175,7 +175,7 @@ def test_command_ends_with_5_and_prints_each_check_as_json(buildsys: Command) ->
 
 @pytest.mark.engine
 @pytest.mark.parents
-def test_command_says_each_check_on_a_line_and_ends_well_with_warnings_alone(
+def test_command_prints_each_check_on_a_line_and_succeeds_with_only_warnings(
     docker: Docker, buildsys: Command, project: Path
 ) -> None:
     (project / "docker-bake.hcl").write_text("# old\n", encoding="utf-8")

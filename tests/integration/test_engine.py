@@ -1,4 +1,4 @@
-"""How buildx is called: its own file where docker tells it, else through docker."""
+"""How buildx is called: by its own path if docker reports it, otherwise through docker."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.integration.support import program
 
 
 def information(path: object) -> dict[str, object]:
-    """Return the part of `docker info` that tells of plugins."""
+    """Return the part of `docker info` about plugins."""
     plugins = [{"Name": "compose"}, {"Name": "buildx", "Version": "v0.29.1+ds1", "Path": str(path)}]
     return {"ClientInfo": {"Plugins": plugins}}
 
@@ -24,10 +24,12 @@ def test_plugin_is_called_by_its_own_file(tmp_path: Path) -> None:
     assert buildx_of(("docker",), information(plugin), os.environ) == ((str(plugin),), "0.29.1+ds1")
 
 
-@pytest.mark.parametrize("told", [{}, {"ClientInfo": {"Plugins": None}}, information("/nowhere/docker-buildx")])
-def test_plugin_whose_file_is_unknown_or_gone_is_called_through_docker(tmp_path: Path, told: dict[str, object]) -> None:
+@pytest.mark.parametrize("answer", [{}, {"ClientInfo": {"Plugins": None}}, information("/nowhere/docker-buildx")])
+def test_plugin_whose_file_is_unknown_or_missing_is_called_through_docker(
+    tmp_path: Path, answer: dict[str, object]
+) -> None:
     docker = program(tmp_path, "docker", "echo github.com/docker/buildx v0.30.0 abc")
-    assert buildx_of((str(docker),), told, os.environ) == ((str(docker), "buildx"), "0.30.0")
+    assert buildx_of((str(docker),), answer, os.environ) == ((str(docker), "buildx"), "0.30.0")
 
 
 def test_below_another_plugin_buildx_is_called_through_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +46,7 @@ def test_docker_without_buildx_is_an_error_with_a_hint(tmp_path: Path) -> None:
     assert "install the buildx plugin" in str(raised.value.hint)
 
 
-def test_images_are_looked_at_in_a_few_calls_and_one_that_is_gone_hides_only_its_own(tmp_path: Path) -> None:
+def test_images_are_inspected_in_a_few_calls_and_a_missing_one_hides_no_other(tmp_path: Path) -> None:
     script = """shift 4; for name; do
     [ "$name" = gone ] && { echo no such image >&2; exit 1; }
     echo "sha256:$name 1${#name}"

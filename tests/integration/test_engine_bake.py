@@ -52,7 +52,7 @@ target "{name}" {{
     for name in ("one", "two", "bad", "slow")
 )
 DOCKERFILES = {
-    "base": "FROM parent\nARG MARK\nRUN echo made for $MARK >/made\n",
+    "base": "FROM parent\nARG MARK\nRUN echo built for $MARK >/built\n",
     "one": "FROM base\nRUN echo one >/one\n",
     "two": "FROM base\nRUN echo two >/two\n",
     "bad": (
@@ -116,8 +116,8 @@ def test_what_two_targets_share_runs_once_and_each_gets_its_digest(
     image = local_image(docker, "buildsys-tests/one:t")
     assert image is not None
     assert image.identity == result.digests["one"]
-    assert run_container(docker, "buildsys-tests/one:t", ["cat", "/made", "/one"]).stdout == (
-        f"made for {environment['MARK']}\none\n"
+    assert run_container(docker, "buildsys-tests/one:t", ["cat", "/built", "/one"]).stdout == (
+        f"built for {environment['MARK']}\none\n"
     )
     again = run_bake(docker, call(tree, environment, "one", "two"), nothing)
     assert executed_runs(again.steps) == ()
@@ -144,7 +144,7 @@ def test_pushed_digests_are_those_that_the_registry_has(
             assert client.verify(Reference.parse(reference)) == ()
 
 
-def test_failing_run_is_told_with_its_target_place_and_own_words(
+def test_failing_run_is_reported_with_its_target_location_and_output(
     docker: Docker, tree: Path, environment: dict[str, str]
 ) -> None:
     result = run_bake(docker, call(tree, environment, "one", "bad"), nothing)
@@ -158,9 +158,7 @@ def test_failing_run_is_told_with_its_target_place_and_own_words(
 
 
 @pytest.mark.registry
-def test_push_to_a_registry_that_is_down_may_be_tried_again(
-    docker: Docker, tree: Path, environment: dict[str, str]
-) -> None:
+def test_push_to_a_registry_that_is_down_is_transient(docker: Docker, tree: Path, environment: dict[str, str]) -> None:
     nobody = BakeCall(
         root=tree,
         files=("bake.hcl",),
@@ -205,7 +203,7 @@ from buildsys.buildkit.docker import find_docker
 from buildsys.buildkit.interrupt import Stop
 from buildsys.buildkit.invocation import BakeCall, DockerBuilder
 
-# Whoever runs the tests in the background of a shell has Ctrl-C ignored in all that they start.
+# If the tests run in the background of a shell, their children ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def take(event):
@@ -247,7 +245,7 @@ def until(condition: object, seconds: float) -> bool:
 
 
 @pytest.mark.parametrize(("sent", "how"), [("INT", "handled"), ("TERM", "handled"), ("INT", "plain")])
-def test_signal_to_the_process_leaves_no_child_and_is_told_as_interrupted(
+def test_signal_to_the_process_leaves_no_child_and_is_reported_as_interrupted(
     docker: Docker, tree: Path, environment: dict[str, str], sent: str, how: str
 ) -> None:
     child = subprocess.Popen(
@@ -302,12 +300,12 @@ def test_definition_is_printed_as_bake_resolves_it_and_stays_in_the_project(
         overrides=("one.contexts.secrets=/etc", "one.output=type=local,dest=../out"),
         environment=environment,
     )
-    told = [each.message for each in check_paths(print_bake(docker, outside), tree)]
-    assert len(told) == 2
-    assert all("outside" in message for message in told)
+    output = [each.message for each in check_paths(print_bake(docker, outside), tree)]
+    assert len(output) == 2
+    assert all("outside" in message for message in output)
 
 
-def test_definition_that_bake_refuses_is_invalid_input_in_its_words(
+def test_definition_that_bake_refuses_is_invalid_input_with_its_message(
     docker: Docker, tree: Path, environment: dict[str, str]
 ) -> None:
     with pytest.raises(InvalidInput, match="failed to find target nowhere"):

@@ -1,4 +1,4 @@
-"""Images of a user's own: made once, found by their content on any machine, by the reference alone."""
+"""Images of a user: built once, found by their content on any machine, by the reference alone."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_requirements_become_an_image_once_and_are_found_from_a_clone_without_an
     first = buildsys("-C", project, *words, environment=environment)
     assert first.code == 0, first.stderr
     reference = first.stdout.strip()
-    told = run("docker", "run", "--rm", reference, "python", "-c", "import six; print(six.__version__, six.__file__)")
-    assert told.stdout.startswith("1.17.0 /opt/python-environment/")
+    output = run("docker", "run", "--rm", reference, "python", "-c", "import six; print(six.__version__, six.__file__)")
+    assert output.stdout.startswith("1.17.0 /opt/python-environment/")
     nowhere = {**environment, "DOCKER_HOST": "unix:///nonexistent.sock"}
     again = buildsys("-C", project, *words, environment=nowhere)
     assert (again.code, again.stdout.strip()) == (0, reference)
@@ -36,7 +36,7 @@ def test_requirements_become_an_image_once_and_are_found_from_a_clone_without_an
     assert reference.partition("@")[2] in tagged.stdout
 
 
-def test_own_dockerfile_stands_on_a_stack_and_its_context_counts(
+def test_own_dockerfile_uses_a_stack_as_base_and_its_context_counts(
     project: Path, tmp_path_factory: pytest.TempPathFactory, buildsys: Command, environment: dict[str, str]
 ) -> None:
     folder = tmp_path_factory.mktemp("mine")
@@ -64,7 +64,7 @@ def test_own_dockerfile_stands_on_a_stack_and_its_context_counts(
         ("setup.py", "", "is no kind of environment that is known"),
     ],
 )
-def test_file_that_is_no_environment_is_refused(
+def test_file_that_is_not_an_environment_is_refused(
     tmp_path: Path, buildsys: Command, environment: dict[str, str], name: str, text: str, said: str
 ) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
@@ -73,7 +73,7 @@ def test_file_that_is_no_environment_is_refused(
     assert said in done.stderr
 
 
-def test_unknown_stack_is_told_with_the_nearest_name(
+def test_unknown_stack_is_reported_with_the_nearest_name(
     tmp_path: Path, buildsys: Command, environment: dict[str, str]
 ) -> None:
     (tmp_path / "requirements.txt").write_text("six\n", encoding="utf-8")

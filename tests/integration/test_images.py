@@ -1,4 +1,4 @@
-"""What a user of the images relies on is there: MPI, git, CUDA, Python, found on PATH without help."""
+"""What a user of the images relies on is installed: MPI, git, CUDA, Python, found on PATH without help."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def images(docker: Docker, buildsys: Command) -> dict[str, str]:
     names = ("debian12", "debian12-cuda13.0", "debian12-mpi4py")
     prefix = os.environ.get("BUILDSYS_REGISTRY", "buildsys")
     tags = {name: f"{prefix}/{name}:latest" for name in names}
-    # Without a registry an image of an older run stays as it is, though what it was made of has been made again since.
+    # Without a registry an image of an older run stays as it is, though its nodes have been rebuilt since.
     subprocess.run([*docker.command, "image", "rm", "--force", *tags.values()], capture_output=True, check=False)
     done = buildsys("bake", *names)
     assert done.code == 0, done.stdout + done.stderr
@@ -61,8 +61,8 @@ def test_cuda_program_links_cudart_cudnn_and_nccl_and_misses_only_the_device(
         f"cat >/tmp/v.cu <<'END'\n{PROGRAM}\nEND\n"
         "nvcc -cudart shared -o /tmp/v /tmp/v.cu -lcudnn -lnccl && ldd /tmp/v && /tmp/v"
     )
-    told = run_container(docker, images["debian12-cuda13.0"], ["-c", script], entrypoint="sh", seconds=300)
-    assert told.exit_code == 0, told.stderr
+    output = run_container(docker, images["debian12-cuda13.0"], ["-c", script], entrypoint="sh", seconds=300)
+    assert output.exit_code == 0, output.stderr
     stack = json.loads(buildsys("show", "debian12-cuda13.0", "--json").stdout)
     versions = {layer["name"]: layer["parameters"] for layer in stack["layers"]}
     for library in (
@@ -70,19 +70,19 @@ def test_cuda_program_links_cudart_cudnn_and_nccl_and_misses_only_the_device(
         "libcudnn.so.9 => /usr/local/cuda",
         "libnccl.so.2 => /opt/nccl",
     ):
-        assert library in told.stdout
-    assert f"cudart {versions['cuda-runtime']['version']}\n" in told.stdout
-    assert f"cudnn {versions['cuda-runtime']['cudnn']}\n" in told.stdout
-    assert f"nccl {versions['nccl']['version']}\n" in told.stdout
-    assert "devices 0: CUDA driver version is insufficient" in told.stdout
+        assert library in output.stdout
+    assert f"cudart {versions['cuda-runtime']['version']}\n" in output.stdout
+    assert f"cudnn {versions['cuda-runtime']['cudnn']}\n" in output.stdout
+    assert f"nccl {versions['nccl']['version']}\n" in output.stdout
+    assert "devices 0: CUDA driver version is insufficient" in output.stdout
 
 
 def test_mpi4py_is_compiled_against_the_images_own_open_mpi(images: dict[str, str], docker: Docker) -> None:
     image = images["debian12-mpi4py"]
     command = ["mpirun", "-n", "2", "--oversubscribe", "python", "-m", "mpi4py.bench", "helloworld"]
-    told = run_container(docker, image, command, seconds=300)
-    assert told.exit_code == 0, told.stderr
-    assert {line.partition(" on ")[0] for line in told.stdout.splitlines()} == {
+    output = run_container(docker, image, command, seconds=300)
+    assert output.exit_code == 0, output.stderr
+    assert {line.partition(" on ")[0] for line in output.stdout.splitlines()} == {
         "Hello, World! I am process 0 of 2",
         "Hello, World! I am process 1 of 2",
     }
@@ -94,8 +94,8 @@ def test_image_holds_no_package_lists_caches_logs_or_mirrors(images: dict[str, s
     script = (
         "find /var/lib/apt/lists /var/cache/apt /var/log /run/mirrors /etc/ssh/ssh_host_rsa_key -type f 2>/dev/null"
     )
-    told = run_container(docker, images["debian12-cuda13.0"], ["-c", script], entrypoint="sh")
-    assert told.stdout == ""
+    output = run_container(docker, images["debian12-cuda13.0"], ["-c", script], entrypoint="sh")
+    assert output.stdout == ""
     history = subprocess.run(
         [*docker.command, "image", "inspect", images["debian12-cuda13.0"]], capture_output=True, text=True, check=True
     ).stdout
@@ -106,13 +106,13 @@ def test_image_holds_no_package_lists_caches_logs_or_mirrors(images: dict[str, s
 def test_artifacts_are_one_blob_in_every_image_that_has_them(images: dict[str, str], docker: Docker) -> None:
     layers = {}
     for name in ("debian12", "debian12-cuda13.0", "debian12-mpi4py"):
-        told = subprocess.run(
+        output = subprocess.run(
             [*docker.command, "image", "inspect", "--format", "{{json .RootFS.Layers}}", images[name]],
             capture_output=True,
             text=True,
             check=True,
         ).stdout
-        layers[name] = set(json.loads(told))
+        layers[name] = set(json.loads(output))
     shared = layers["debian12"] & layers["debian12-cuda13.0"] & layers["debian12-mpi4py"]
     # The parent, the OS packages, git, and Open MPI.
     assert len(shared) == 4

@@ -51,17 +51,17 @@ def test_installer_becomes_an_artifact_and_an_environment_in_an_image(
     image = done.stdout.split()[done.stdout.split().index("debian12-conda") :]
     tag = next(word for word in image if word.endswith("/debian12-conda:latest"))
     script = (
-        "command -v conda; conda --version; command -v python; cat /opt/conda-environment/made-of.yml; "
+        "command -v conda; conda --version; command -v python; cat /opt/conda-environment/installed-from.yml; "
         "ls -d /opt/miniconda/pkgs /opt/miniconda/lib/__pycache__; cat /opt/miniconda/asked; env"
     )
-    told = run_container(docker, tag, ["-c", script], entrypoint="sh").stdout
-    assert "/opt/miniconda/bin/conda\nconda 0.0.0 (stand-in)\n/opt/conda-environment/bin/python" in told
-    assert (project / "environments/conda/environment.yml").read_text(encoding="utf-8") in told
-    assert "clean --all --yes" in told
-    assert "/opt/miniconda/pkgs" not in told
-    assert "__pycache__" not in told
-    assert "CONDA_PREFIX=/opt/conda-environment" in told
-    assert address not in told
+    output = run_container(docker, tag, ["-c", script], entrypoint="sh").stdout
+    assert "/opt/miniconda/bin/conda\nconda 0.0.0 (stand-in)\n/opt/conda-environment/bin/python" in output
+    assert (project / "environments/conda/environment.yml").read_text(encoding="utf-8") in output
+    assert "clean --all --yes" in output
+    assert "/opt/miniconda/pkgs" not in output
+    assert "__pycache__" not in output
+    assert "CONDA_PREFIX=/opt/conda-environment" in output
+    assert address not in output
 
 
 def test_wrong_checksum_stops_the_node_with_both_sums_and_the_address(

@@ -67,13 +67,13 @@ def test_sources_index_and_proxy_of_the_settings_reach_the_run_and_stay_out_of_t
         "ARG VERSION=5\n"
         f"{MOUNT} && set -eu \\\n"
         " && apt-get update >/updated && apt-cache policy >/policy \\\n"
-        ' && echo "$VERSION $http_proxy $HTTP_PROXY $UV_DEFAULT_INDEX" >/told \\\n'
-        ' && cat "$PIP_CONFIG_FILE" >>/told\n'
+        ' && echo "$VERSION $http_proxy $HTTP_PROXY $UV_DEFAULT_INDEX" >/seen \\\n'
+        ' && cat "$PIP_CONFIG_FILE" >>/seen\n'
     )
     result = bake(docker, tmp_path, debian, folder, dockerfile, tag)
     assert result.failure is None
-    told = run_container(docker, tag, ["cat", "/told"]).stdout
-    assert told == (
+    output = run_container(docker, tag, ["cat", "/seen"]).stdout
+    assert output == (
         "5 http://proxy.example.com:3128 http://proxy.example.com:3128 https://index.example.com/simple\n"
         "[global]\nindex-url = https://index.example.com/simple\n"
     )
@@ -89,13 +89,13 @@ def test_sources_index_and_proxy_of_the_settings_reach_the_run_and_stay_out_of_t
     assert "/run/mirrors" not in left.stdout
 
 
-def test_package_of_a_file_repository_is_installed_and_is_all_that_the_image_gains(
+def test_package_of_a_file_repository_is_the_only_addition_to_the_image(
     docker: Docker, tmp_path: Path, debian: str, tag: str
 ) -> None:
     repository = tmp_path / "elsewhere" / "repository"
     repository.mkdir(parents=True)
     control = (
-        "Package: greeting\nVersion: 1.0\nArchitecture: all\nMaintainer: nobody <nobody@example.com>\n"
+        "Package: greeting\nVersion: 1.0\nArchitecture: all\nMaintainer: Example <maintainer@example.com>\n"
         "Description: says a word\n"
     )
     package = deb(control, {"usr/share/greeting": b"good day\n"})

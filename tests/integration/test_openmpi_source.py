@@ -67,8 +67,8 @@ def test_compiled_once_and_one_blob_in_both_images(
     tags = [word for word in done.stdout.split() if word.endswith(":latest")]
     layers = []
     for tag in tags:
-        told = run("docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", tag).stdout
-        layers.append(json.loads(told))
+        output = run("docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", tag).stdout
+        layers.append(json.loads(output))
     # The last layer of both is Open MPI: it is joined last.
     assert layers[0][-1] == layers[1][-1]
     test = buildsys("-C", project, "test", *STACKS)

@@ -38,7 +38,7 @@ def docker(*words: str) -> Run:
 
 
 def lives(pid: object) -> bool:
-    """Whether a process is there, and is not one that only waits to be read by its parent."""
+    """Whether a process exists, and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -48,9 +48,9 @@ def lives(pid: object) -> bool:
 def rules(engine: dict[str, object]) -> list[str]:
     """The firewall rules of the machine, by the program that the engine itself uses."""
     path = f"{engine['home']}/wrappers{os.pathsep}{os.environ['PATH']}{os.pathsep}/usr/sbin:/sbin"
-    told = [run("iptables", "-t", table, "-S", environment={"PATH": path}) for table in ("filter", "nat")]
-    assert [each.code for each in told] == [0, 0]
-    return [line for each in told for line in each.stdout.splitlines()]
+    output = [run("iptables", "-t", table, "-S", environment={"PATH": path}) for table in ("filter", "nat")]
+    assert [each.code for each in output] == [0, 0]
+    return [line for each in output for line in each.stdout.splitlines()]
 
 
 @pytest.fixture
@@ -82,9 +82,9 @@ def test_reset_empties_the_engine_and_leaves_the_registry_what_it_has(
     engine: dict[str, object], tmp_path: Path
 ) -> None:
     overlay = tmp_path / "buildsys.lock.local"
-    made = command("bootstrap", "debian:12", "--overlay", overlay)
-    assert made.code == 0, made.stderr
-    parent = made.stdout.strip().removeprefix("debian-12: ")
+    done = command("bootstrap", "debian:12", "--overlay", overlay)
+    assert done.code == 0, done.stderr
+    parent = done.stdout.strip().removeprefix("debian-12: ")
     assert parent.rpartition("@")[2] in overlay.read_text(encoding="utf-8")
     assert docker("pull", "--quiet", parent).code == 0
     assert docker("run", "--rm", parent, "cat", "/etc/debian_version").stdout.startswith("12.")
@@ -92,7 +92,7 @@ def test_reset_empties_the_engine_and_leaves_the_registry_what_it_has(
     assert command("reset-engine").code == 0
     assert docker("images", "--quiet").stdout == ""
     assert docker("pull", "--quiet", parent).stdout.strip() == parent
-    # The registry's daemon went on, the engine's is another one.
+    # The registry's daemon kept running, the engine's is a new one.
     after = status()
     assert after["registry_pid"] == engine["registry_pid"]
     assert after["engine_pid"] != engine["engine_pid"]
@@ -107,9 +107,9 @@ def test_stop_ends_both_daemons_and_removes_the_bridge_and_its_rules(engine: dic
     assert not lives(engine["registry_pid"])
     assert not Path("/sys/class/net", bridge).exists()
     assert not [line for line in rules(engine) if bridge in line or str(engine["network"]) in line]
-    told = command("status")
-    assert told.code == 5
-    assert "running: False" in told.stdout
+    output = command("status")
+    assert output.code == 5
+    assert "running: False" in output.stdout
     # Ending what has ended is no failure.
     assert command("stop").code == 0
 
@@ -137,7 +137,7 @@ def test_wipe_leaves_no_image_and_nothing_of_the_registry(engine: dict[str, obje
     assert [name for name in ("docker", "registry") if (folder / name).exists()] == []
 
 
-def test_engine_that_was_never_started_is_told_with_the_way_to_start_it(tmp_path: Path) -> None:
+def test_engine_that_was_never_started_is_reported_with_a_hint(tmp_path: Path) -> None:
     done = run(sys.executable, PRIVATE_ENGINE, "env", "--home", tmp_path, "--name", "nobody")
     assert (done.code, done.stdout) == (5, "")
     assert done.stderr == (
@@ -145,13 +145,13 @@ def test_engine_that_was_never_started_is_told_with_the_way_to_start_it(tmp_path
     )
 
 
-def test_name_that_is_no_name_is_wrong_usage() -> None:
+def test_invalid_name_is_wrong_usage() -> None:
     done = run(sys.executable, PRIVATE_ENGINE, "status", "--name", "../x")
     assert done.code == 2
     assert "`../x` is not a name" in done.stderr
 
 
-def test_parent_that_cannot_be_made_is_refused_before_anything_starts(tmp_path: Path) -> None:
+def test_parent_that_cannot_be_built_is_refused_before_anything_starts(tmp_path: Path) -> None:
     done = run(sys.executable, PRIVATE_ENGINE, "bootstrap", "ubuntu:22.04", "--home", tmp_path / "home")
     assert (done.code, (tmp_path / "home").exists()) == (2, False)
     assert done.stderr == "error: cannot bootstrap `ubuntu:22.04`\nhint: known are `debian:12`, `debian:13`\n"

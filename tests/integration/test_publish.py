@@ -1,7 +1,7 @@
 """A registry as the memory: what the plan says and what BuildKit executes are the same, and the least possible.
 
 The project is small and real. RUN steps are counted from BuildKit's own events, on an engine that is emptied before
-each bake, with the registry full. What is expected stands here, written by hand.
+each bake, with the registry full. The expected values are written by hand.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ARG VARIANT
 RUN echo "$VARIANT $PACKAGES $EPOCH" >/etc/system
 """
 TOOLS = """\
-description: what artifacts are made on
+description: toolchain for artifacts
 kind: toolchain
 licence: free
 parent: {name: "toolchain-debian-12", images: ["docker.io/library/debian:12-slim"]}
@@ -113,7 +113,7 @@ class Small:
         return self._buildsys("-C", self.folder, *words, environment=self.environment)
 
     def planned(self) -> tuple[set[str], set[str]]:
-        """Return the nodes and the stacks that the plan says are made."""
+        """Return the nodes and the stacks that the plan lists as built."""
         done = self.call("plan", "--json")
         assert done.code == 0, done.stderr
         document = json.loads(done.stdout)
@@ -295,7 +295,7 @@ STARTS = {
 def test_image_that_was_composed_runs_and_is_what_buildkit_assembles(small: Small) -> None:
     said = "\n".join(f"{field}: {json.dumps(value)}" for field, value in STARTS.items())
     small.edit("layers/conda/layer.yaml", "prefix: /opt/conda", f"prefix: /opt/conda\n{said}")
-    # The engine keeps its cache, out of which it assembles the same blobs below.
+    # The engine keeps its cache, from which it assembles the same blobs below.
     done = small.call("bake", "--all", "--push")
     assert done.code == 0, done.stdout + done.stderr
     tag = f"{small.environment['BUILDSYS_REGISTRY']}/one:latest"
@@ -306,8 +306,8 @@ def test_image_that_was_composed_runs_and_is_what_buildkit_assembles(small: Smal
         composed_config = json.loads(registry.blob(Reference.parse(tag), composed.config.digest))
     assert "buildsys" in {each.get("comment") for each in composed_config["history"]}
     script = "mpi; conda; cat /etc/system"
-    told = run("docker", "run", "--rm", tag, "sh", "-c", script, environment=small.environment)
-    assert told.stdout.splitlines()[:2] == ["mpi 1", "conda 1"]
+    output = run("docker", "run", "--rm", tag, "sh", "-c", script, environment=small.environment)
+    assert output.stdout.splitlines()[:2] == ["mpi 1", "conda 1"]
     # The same stack, assembled by BuildKit out of the committed kind of file.
     assert small.call("plan").code == 0
     parents = {
@@ -353,7 +353,7 @@ def test_image_that_was_composed_runs_and_is_what_buildkit_assembles(small: Smal
         script,
         environment=small.environment,
     )
-    assert again.stdout == told.stdout
+    assert again.stdout == output.stdout
 
 
 def test_composing_needs_no_engine_and_moves_no_layer_byte(small: Small) -> None:
@@ -382,7 +382,7 @@ def test_composing_needs_no_engine_and_moves_no_layer_byte(small: Small) -> None
     assert 0 < sum(counts.pulled.values()) < 50_000
 
 
-def test_node_that_the_registry_lost_is_noticed_and_made_again(small: Small) -> None:
+def test_node_that_the_registry_lost_is_noticed_and_rebuilt(small: Small) -> None:
     prefix = small.environment["BUILDSYS_REGISTRY"]
     document = json.loads(small.call("plan", "--json").stdout)
     node = next(each for each in document["nodes"] if each["name"] == "mpi-1-tools")
@@ -397,14 +397,14 @@ def test_node_that_the_registry_lost_is_noticed_and_made_again(small: Small) -> 
 
 def blob_file(small: Small, digest: str) -> Path:
     """Return where the private registry keeps the bytes of a blob."""
-    told = json.loads(run(sys.executable, PRIVATE_ENGINE, "status", "--json", "--name", small.engine.name).stdout)
-    folder = Path(told["home"]) / "instances" / small.engine.name / "registry"
+    output = json.loads(run(sys.executable, PRIVATE_ENGINE, "status", "--json", "--name", small.engine.name).stdout)
+    folder = Path(output["home"]) / "instances" / small.engine.name / "registry"
     algorithm, _, number = digest.partition(":")
     return folder / "docker/registry/v2/blobs" / algorithm / number[:2] / number / "data"
 
 
 @pytest.mark.parametrize("options", [(), ("--verify",)], ids=["when-used", "verify"])
-def test_blob_that_the_registry_lost_is_noticed_and_made_again(small: Small, options: tuple[str, ...]) -> None:
+def test_blob_that_the_registry_lost_is_noticed_and_rebuilt(small: Small, options: tuple[str, ...]) -> None:
     prefix = small.environment["BUILDSYS_REGISTRY"]
     document = json.loads(small.call("plan", "--json").stdout)
     node = next(each for each in document["nodes"] if each["name"] == "mpi-1-tools")
@@ -418,13 +418,13 @@ def test_blob_that_the_registry_lost_is_noticed_and_made_again(small: Small, opt
     assert done.code == 0, done.stdout + done.stderr
     assert "registry: rebuilding `mpi-1-tools`: " in done.stdout
     tag = f"{prefix}/two:latest"
-    told = run(
+    output = run(
         "docker", "run", "--rm", "--pull", "always", tag, "sh", "-c", "mpi; echo $MPI", environment=small.environment
     )
-    assert told.stdout == "mpi 1\n/opt/mpi\n", told.stderr
+    assert output.stdout == "mpi 1\n/opt/mpi\n", output.stderr
 
 
-def test_fresh_moves_the_epoch_and_makes_the_systems_alone(small: Small) -> None:
+def test_fresh_moves_the_epoch_and_rebuilds_only_the_systems(small: Small) -> None:
     # Other packages too, since those of this week are published.
     small.edit("layers/system/layer.yaml", "names: [hello]", "names: [hello, more]")
     small.edit("buildsys.lock", "2026-11-23", "2020-01-06")
@@ -446,10 +446,10 @@ def test_image_that_cannot_be_composed_is_assembled_by_the_engine(copied: Small)
     done, executed = copied.bake()
     assert (done.code, executed) == (0, []), done.stdout + done.stderr
     tag = f"{copied.environment['BUILDSYS_REGISTRY']}/three:latest"
-    told = run(
+    output = run(
         "docker", "run", "--rm", "--pull", "always", tag, "sh", "-c", "pwd; conda", environment=copied.environment
     )
-    assert told.stdout == "/srv/here\nconda 1\n"
+    assert output.stdout == "/srv/here\nconda 1\n"
     assert copied.planned() == (set(), set())
 
 
@@ -478,8 +478,8 @@ def test_failing_node_blocks_what_needs_it_and_no_tag_moves(small: Small) -> Non
     assert "layers/conda/Dockerfile:3" in done.stdout
     assert "nothing was tagged: 2 of 3 images are missing" in done.stdout
     tag = f"{small.environment['BUILDSYS_REGISTRY']}/two:latest"
-    told = run("docker", "run", "--rm", "--pull", "always", tag, "mpi", environment=small.environment)
-    assert told.stdout == "mpi 1\n"
+    output = run("docker", "run", "--rm", "--pull", "always", tag, "mpi", environment=small.environment)
+    assert output.stdout == "mpi 1\n"
 
 
 LEFT_OUT = [
@@ -509,8 +509,8 @@ def test_key_that_leaves_an_input_out_is_seen_by_the_matrix(
 
     def keys() -> dict[str, str]:
         workspace = Workspace(root=small.folder)
-        made = make_plan(workspace.tree())
-        found = keys_of(made, workspace.contents(folders_of(made)))
+        plan = make_plan(workspace.tree())
+        found = keys_of(plan, workspace.contents(folders_of(plan)))
         return {target: keyed.key for target, keyed in {**found.nodes, **found.stacks}.items()}
 
     def changed() -> set[str]:

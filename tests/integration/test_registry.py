@@ -51,7 +51,7 @@ def put_image(client: Registry, reference: Reference, layer: bytes = b"a layer")
 
 @pytest.mark.registry
 class TestRealRegistry:
-    def test_what_is_missing_is_none_and_what_was_put_is_found(self, client: Registry, repository: Reference) -> None:
+    def test_missing_reference_is_none_and_a_pushed_one_is_found(self, client: Registry, repository: Reference) -> None:
         assert client.head(repository) is None
         assert client.manifest(repository) is None
         put = put_image(client, repository)
@@ -198,7 +198,7 @@ class TestConnections:
             assert client.head(server.image) is not None
         assert server.connections == 2
 
-    def test_nobody_at_the_address_is_reported_at_once(self) -> None:
+    def test_refused_connection_is_reported_at_once(self) -> None:
         began = time.monotonic()
         with Registry() as client, pytest.raises(Unreachable, match="connection refused"):
             client.head(Reference.parse("127.0.0.1:1/x:1"))

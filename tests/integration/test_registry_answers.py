@@ -229,7 +229,7 @@ def test_exception_from_the_proxy_is_asked_for_directly(server: Server) -> None:
 
 
 @pytest.mark.parametrize("user", ["", "me:p%C3%A9%40ss@"])
-def test_proxy_that_opens_no_tunnel_is_reported_in_its_words(server: Server, user: str) -> None:
+def test_proxy_that_opens_no_tunnel_is_reported_with_its_message(server: Server, user: str) -> None:
     server.answers += [(407, {"Connection": "close"}, b"")]
     environ = {"https_proxy": f"http://{user}{server.address}"}
     with Registry(environ=environ, retries=ONCE) as client, pytest.raises(Unreachable, match="407") as caught:
@@ -259,7 +259,7 @@ def _alias(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tls(tmp_path: Path) -> ssl.SSLContext:
-    """The TLS of a server whose certificate nobody has signed but itself."""
+    """The TLS of a server with a self-signed certificate."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("no openssl to create a certificate with")

@@ -1,4 +1,4 @@
-"""The report of a run, opened in a real Chromium: it shows what a person asks it for, and asks nobody for anything."""
+"""The report of a run, opened in a real Chromium: it shows what a person asks for, and sends no request."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def screen(chromium: Page) -> Page:
 
 @pytest.fixture
 def report(screen: Page, tmp_path: Path) -> Page:
-    """The page of a run of twelve targets, of which one failed, two were blocked and one was tried again."""
+    """The page of a run of twelve targets: one failed, two were blocked and one was retried."""
     path = tmp_path / "report.html"
     path.write_text(page(eventful(), before()), encoding="utf-8")
     screen.open(path)
@@ -68,7 +68,7 @@ def panel(report: Page) -> str:
     return str(report.value("document.getElementById('details').hidden ? '' : details.innerText"))
 
 
-def test_choosing_a_target_in_the_graph_shows_all_that_is_known_of_it(report: Page) -> None:
+def test_choosing_a_target_in_the_graph_shows_its_details(report: Page) -> None:
     assert panel(report) == ""
     report.click(".graph [data-target='ucx-1_9_0']")
     text = panel(report)
@@ -167,7 +167,7 @@ def test_it_is_dark_where_the_reader_wants_that_and_light_on_paper(report: Page)
     assert report.value(clipped) is False
 
 
-def test_words_of_a_build_stay_words(screen: Page, tmp_path: Path) -> None:
+def test_output_of_a_build_is_shown_as_text(screen: Page, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text(page(nasty(), nasty()), encoding="utf-8")
     screen.open(path)
@@ -178,7 +178,7 @@ def test_words_of_a_build_stay_words(screen: Page, tmp_path: Path) -> None:
     assert NASTY.partition("\x00")[0] in str(screen.value("document.querySelector('.command').innerText"))
 
 
-def test_four_hundred_targets_are_there_at_once(screen: Page, tmp_path: Path) -> None:
+def test_four_hundred_targets_are_shown_at_once(screen: Page, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text(page(many(340), many(340)), encoding="utf-8")
     start = time.monotonic()

@@ -1,4 +1,4 @@
-"""Runs as people meet them: a failing layer among twelve images, how it is made alone, warming, limits."""
+"""Runs as users see them: a failing layer among twelve images, its build alone, warming, limits."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ parent: {name: debian-12, images: ["debian:12"]}
 packages: [{names: [one], when: {variant: [a, b]}}]
 """
 OS_DOCKERFILE = (
-    "FROM base\nARG PACKAGES\nARG VARIANT\nRUN echo $PACKAGES $VARIANT >/etc/system && sleep 1 && echo it is made\n"
+    "FROM base\nARG PACKAGES\nARG VARIANT\nRUN echo $PACKAGES $VARIANT >/etc/system && sleep 1 && echo it is built\n"
 )
 TOOLS = "description: tools\nkind: toolchain\nlicence: none\nparent: {name: debian-12, images: ['debian:12']}\n"
-TOOLS_DOCKERFILE = "FROM base\nRUN echo tools >/etc/tools && echo it is made\n"
+TOOLS_DOCKERFILE = "FROM base\nRUN echo tools >/etc/tools && echo it is built\n"
 ARTIFACT = """\
 description: {name}
 kind: artifact
@@ -46,7 +46,7 @@ ARTIFACT_DOCKERFILE = """\
 FROM toolchain AS build
 RUN mkdir -p /out/opt/{name} \\
     && echo {name} >/out/opt/{name}/file \\
-    && echo it is made \\
+    && echo it is built \\
     && {more}
 FROM scratch
 COPY --from=build /out /
@@ -119,7 +119,7 @@ class Twelve:
 
 @pytest.fixture
 def broken(tmp_path: Path, own_engine: OwnEngine, buildsys: Command) -> Twelve:
-    """Twelve images of which two need an artifact that cannot be made."""
+    """Twelve images; two need an artifact that cannot be built."""
     own_engine.reset()
     return Twelve(tmp_path / "project", own_engine, buildsys, tmp_path.name.replace("_", ""), broken="white")
 
@@ -150,20 +150,20 @@ def test_one_failing_layer_in_a_matrix_of_twelve(broken: Twelve, tmp_path: Path)
     with Registry() as registry:
         for name in good:
             assert registry.verify(Reference.parse(ends[name].reference)) == ()
-    # All that was asked for is tagged, or nothing.
+    # Every requested image is tagged, or none.
     assert tags(broken.prefix) == set()
-    told = done.stdout
-    assert "layers/white/Dockerfile:2" in told
-    assert "    $ mkdir -p /out/opt/white" in told
-    assert "configure: error: rdma/rdma_cma.h not found" in told
-    assert "exit code 3" in told
-    assert "blocks  white-a, white-b" in told
-    assert "nothing was tagged: 2 of 12 images are missing (--tags-on partial tags the rest)" in told
+    output = done.stdout
+    assert "layers/white/Dockerfile:2" in output
+    assert "    $ mkdir -p /out/opt/white" in output
+    assert "configure: error: rdma/rdma_cma.h not found" in output
+    assert "exit code 3" in output
+    assert "blocks  white-a, white-b" in output
+    assert "nothing was tagged: 2 of 12 images are missing (--tags-on partial tags the rest)" in output
     assert events.read_text() == (broken.folder / ".buildsys/events.jsonl").read_text()
-    log = next(line.split()[1] for line in told.splitlines() if line.startswith("  log "))
+    log = next(line.split()[1] for line in output.splitlines() if line.startswith("  log "))
     assert "looking for rdma" in (broken.folder / log).read_text(encoding="utf-8")
-    # The command that reproduces it, as it stands.
-    alone = next(line.split(None, 1)[1] for line in told.splitlines() if line.startswith("  rerun "))
+    # The command that reproduces it, unchanged.
+    alone = next(line.split(None, 1)[1] for line in output.splitlines() if line.startswith("  rerun "))
     words = shlex.split(alone)
     assert words[0] == "buildsys"
     again = run(BUILDSYS, *words[1:], cwd=broken.folder, environment=broken.environment)
@@ -174,7 +174,7 @@ def test_one_failing_layer_in_a_matrix_of_twelve(broken: Twelve, tmp_path: Path)
     assert partial.code == 1
     assert tags(broken.prefix) == good
     assert "10 tags moved: 2 of 12 images are missing" in partial.stdout
-    # What is mended is made, and it alone.
+    # Only the fixed target is built.
     path = broken.folder / "layers/white/Dockerfile"
     path.write_text(path.read_text(encoding="utf-8").replace(BROKEN, "true"), encoding="utf-8")
     mended = broken.call("bake", "--failed", "--push")
@@ -187,11 +187,11 @@ def test_without_a_registry_it_is_the_same_but_for_what_a_registry_does(broken: 
     local = {"BUILDSYS_REGISTRY": "local"}
     done = broken.call("bake", "--all", "-k", **local)
     assert done.code == 1, done.stdout + done.stderr
-    made = [name for name, end in broken.ends().items() if end.outcome == "made"]
-    assert len(made) == 10 + 2 + 1 + 5
+    built = [name for name, end in broken.ends().items() if end.outcome == "made"]
+    assert len(built) == 10 + 2 + 1 + 5
     size = broken.ends()["red-b"].size
-    told = run("docker", "image", "inspect", "--format", "{{.Size}}", "local/red-b", environment=broken.environment)
-    assert size == int(told.stdout)
+    output = run("docker", "image", "inspect", "--format", "{{.Size}}", "local/red-b", environment=broken.environment)
+    assert size == int(output.stdout)
     assert broken.runs() == sorted(["system-a", "system-b", "tools", *(a for a in ARTIFACTS if a != "white")])
     again = broken.call("bake", "--all", "-k", **local)
     assert again.code == 1
@@ -202,7 +202,7 @@ def test_without_a_registry_it_is_the_same_but_for_what_a_registry_does(broken: 
     assert shown.stdout == "one b\nred\n"
 
 
-def test_fail_fast_leaves_the_rest_and_failed_goes_on_with_it(broken: Twelve) -> None:
+def test_fail_fast_leaves_the_rest_and_failed_resumes_it(broken: Twelve) -> None:
     done = broken.call("bake", "--all", "--push", "--fail-fast", "--jobs", "1")
     assert done.code == 1
     outcomes = {end.outcome for end in broken.ends().values()}
@@ -214,7 +214,7 @@ def test_fail_fast_leaves_the_rest_and_failed_goes_on_with_it(broken: Twelve) ->
     assert planned == rest
 
 
-def test_no_cache_makes_every_step_again_and_each_once(twelve: Twelve) -> None:
+def test_no_cache_repeats_every_step_once(twelve: Twelve) -> None:
     local = {"BUILDSYS_REGISTRY": "local"}
     assert twelve.call("bake", "red-a", "green-a", **local).code == 0
     first = twelve.runs()
@@ -239,7 +239,7 @@ def test_overrides_go_to_the_targets_that_they_name(twelve: Twelve) -> None:
     assert twelve.call("bake", "red-a", "--push", "--set", "system-a.args.PACKAGES=other").code == 2
 
 
-def test_buildkits_own_words_are_shown_if_they_are_asked_for(twelve: Twelve) -> None:
+def test_buildkits_own_output_is_shown_on_request(twelve: Twelve) -> None:
     done = twelve.call("bake", "red-a", "--push", "--progress", "docker")
     assert done.code == 0, done.stdout + done.stderr
     assert "RUN echo one a >/etc/system" in done.stderr
@@ -247,7 +247,7 @@ def test_buildkits_own_words_are_shown_if_they_are_asked_for(twelve: Twelve) -> 
     assert tags(twelve.prefix) == {"red-a"}
 
 
-def test_disk_below_the_floor_stops_starting_and_says_so(twelve: Twelve) -> None:
+def test_disk_below_the_limit_stops_starting_with_a_message(twelve: Twelve) -> None:
     done = twelve.call("bake", "red-a", "--push", "--min-free", "100000")
     assert done.code == 1
     assert "to stay free (--min-free): nothing more is started" in done.stdout
@@ -277,18 +277,18 @@ def test_warm_on_one_engine_then_bake_on_another(twelve: Twelve) -> None:
     words = ("docker", "buildx", "bake", "--progress", "rawjson", "red-a", "blue-b")
     plain = run(*words, cwd=twelve.folder, environment=environment)
     assert plain.code == 0, plain.stderr[-2000:]
-    # Each RUN says so when it is executed. BuildKit's own marks are not to be trusted here: a step that came from a
-    # cache shows as executed where its content is fetched for a second target.
-    told = [
+    # Each RUN prints a line when it is executed. BuildKit's own marks cannot be trusted here: a step from a cache
+    # is shown as executed if its content is fetched for a second target.
+    output = [
         log.text
         for line in plain.stderr.splitlines()
         if isinstance(event := parse_line(line), Status)
         for log in event.logs
     ]
-    assert not any("it is made" in text for text in told)
+    assert not any("it is built" in text for text in output)
 
 
-def test_dead_cache_and_lost_node_are_named_and_filled_again(twelve: Twelve) -> None:
+def test_dead_cache_and_lost_node_are_named_and_refilled(twelve: Twelve) -> None:
     cache = f"{twelve.prefix}/cache"
     some = ("red-a", "green-a")
     assert twelve.call("warm", *some, BUILDSYS_CACHE=cache).code == 0
@@ -313,7 +313,7 @@ def test_dead_cache_and_lost_node_are_named_and_filled_again(twelve: Twelve) -> 
     assert "cold  green" in check.stdout
 
 
-def test_run_that_is_killed_at_half_is_gone_on_with_and_no_run_is_repeated(twelve: Twelve) -> None:
+def test_killed_run_is_resumed_and_no_run_step_is_repeated(twelve: Twelve) -> None:
     events = twelve.folder / ".buildsys/events.jsonl"
     words = [str(BUILDSYS), "-C", str(twelve.folder), "bake", "--all", "--push", "--jobs", "2"]
     environment = {**os.environ, **twelve.environment}

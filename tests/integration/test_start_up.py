@@ -1,4 +1,4 @@
-"""What a person waits for at every start is not there for nothing."""
+"""Commands import at start-up only what they need."""
 
 from __future__ import annotations
 

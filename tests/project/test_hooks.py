@@ -44,7 +44,7 @@ def test_hooks_find_what_they_are_for(run: Run, tools: Path, repository: Path) -
     broken = {
         "ruff": ("tools/lock_tools.py", "\nimport re\n"),
         "ruff-format": ("tools/lock_tools.py", "\nX = {  }\n"),
-        "codespell": ("CONTRIBUTING.md", "\nTo rec" + "ieve is a usual mistake.\n"),
+        "codespell": ("CONTRIBUTING.md", "\nTo rec" + "ieve is misspelled often.\n"),
         "layer-schema": ("layers/git/layer.yaml", "\nfeilds: 1\n"),
         "stacks-schema": ("stacks.yaml", "\nfeilds: 1\n"),
         "workflows": (".github/workflows/checks.yml", "\nfeilds: 1\n"),

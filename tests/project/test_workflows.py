@@ -67,7 +67,7 @@ def test_every_checkout_keeps_no_credentials(path: Path) -> None:
     assert text.count("actions/checkout@") == text.count("persist-credentials: false")
 
 
-def test_one_commit_stands_for_one_tag() -> None:
+def test_one_commit_belongs_to_one_tag() -> None:
     found: dict[str, set[str]] = {}
     for path in FILES:
         for name, pin in re.findall(r"uses: (\S+?)@(.*)", path.read_text(encoding="utf-8")):

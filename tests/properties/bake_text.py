@@ -1,4 +1,4 @@
-"""A small reader of what the bake file's writer may write, made of the rules of HCL and of Dockerfiles alone."""
+"""A small reader of what the bake file's writer may write, based only on the rules of HCL and of Dockerfiles."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def of_hint(hint: Any) -> st.SearchStrategy[Any]:
 
 
 def objects() -> st.SearchStrategy[dict[str, Any]]:
-    """Return events as objects of JSON, now and then with something else in a field, or a field that nobody knows."""
+    """Return events as objects of JSON, now and then with something else in a field, or an unknown field."""
     right = st.one_of([values_of(kind) for kind in _KINDS.values()]).map(lambda each: json.loads(line_of(each)))
     wrong = st.one_of(st.just({}), st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=2))
     deep = st.fixed_dictionaries({"failure": st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=3)})
@@ -72,7 +72,7 @@ def objects() -> st.SearchStrategy[dict[str, Any]]:
 # The first page of a process compiles its templates.
 @settings(deadline=None)
 @given(st.lists(objects(), max_size=8))
-def test_whatever_events_say_they_are_read_counted_and_drawn(values: list[dict[str, Any]]) -> None:
+def test_any_events_are_read_counted_and_drawn(values: list[dict[str, Any]]) -> None:
     events = tuple(read_lines(map(json.dumps, values)))
     run = run_model(events)
     after(History(), run)
@@ -86,7 +86,7 @@ def test_whatever_events_say_they_are_read_counted_and_drawn(values: list[dict[s
 
 @settings(deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=40), objects().map(lambda each: json.dumps(each).encode())), max_size=5))
-def test_whatever_a_file_holds_a_page_or_a_message_comes_of_it(lines: list[bytes]) -> None:
+def test_any_file_gives_a_page_or_a_message(lines: list[bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "events")
         file.write_bytes(b"\n".join(lines))
@@ -138,7 +138,7 @@ def test_what_is_not_of_its_type_is_left_out_and_the_rest_is_kept(more: str, fou
 @pytest.mark.parametrize(
     "text", ["", "7", "null", "[]", '"run"', '{"event": []}', '{"event": "other", "at": 1}', "[" * 9999]
 )
-def test_line_that_is_no_event_is_left_out(text: str) -> None:
+def test_line_that_is_not_an_event_is_skipped(text: str) -> None:
     assert read(text) == []
 
 

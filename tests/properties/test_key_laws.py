@@ -1,6 +1,6 @@
-"""A key follows each of its inputs and nothing else, and so do the keys of what is made of it.
+"""A key follows each of its inputs and nothing else, and so do the keys of everything built from it.
 
-Every change is made to the sources, and what it must reach is said here without a look at keys.
+Every change edits the sources; the expected effects are derived without looking at keys.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ RUN --mount=type=bind,from=download,target=/in --mount=type=bind,from=source,tar
 FROM scratch
 COPY --from=build /artifact /
 """
-_USER = {**_COMMON, "description": "is made with it", "prefix": "/opt/user", "requires": ["os", RICH], "order": "9"}
+_USER = {**_COMMON, "description": "is built with it", "prefix": "/opt/user", "requires": ["os", RICH], "order": "9"}
 _USER_DOCKERFILE = (
     "FROM toolchain AS build\nCOPY --from=rich / /\nRUN make\nFROM scratch\nCOPY --from=build /artifact /\n"
 )
@@ -84,8 +84,8 @@ class Sources:
         return self.with_tree({**self.tree, **_texts(project)})
 
     def with_tree(self, tree: Mapping[str, str]) -> Sources:
-        made = make_plan(tree)
-        return replace(self, tree=tree, plan=made, files=contents_of(tree, made))
+        plan = make_plan(tree)
+        return replace(self, tree=tree, plan=plan, files=contents_of(tree, plan))
 
     def with_layer(self, name: str, **fields: Any) -> Sources:
         layers = {**self.project.layers, name: {**self.project.layers[name], **fields}}
@@ -118,7 +118,7 @@ _PARENTS = tuple(f"{name}-{release}" for name in ("bsd", "lin", "tools") for rel
 
 @st.composite
 def sources(draw: st.DrawFn) -> Sources:
-    """Draw a project, of which one stack has a layer with one of everything, and one that is made with it."""
+    """Draw a project with a stack that has a layer with one of everything, and a layer that is built with it."""
     project = draw(projects())
     (name, first), *rest = project.stacks
     lines = [*first["layers"], {RICH: {}}, {USER: {}}]
@@ -129,12 +129,12 @@ def sources(draw: st.DrawFn) -> Sources:
         stacks=((name, {**first, "layers": lines}), *rest),
     )
     tree = _texts(project)
-    made = make_plan(tree)
-    return Sources(project=project, tree=tree, plan=made, files=contents_of(tree, made))
+    plan = make_plan(tree)
+    return Sources(project=project, tree=tree, plan=plan, files=contents_of(tree, plan))
 
 
 def reached(plan: Plan, direct: Iterable[str]) -> set[str]:
-    """Return the nodes and stacks given, and all that is made of them."""
+    """Return the given nodes and stacks, and everything built from them."""
     found = set(direct)
     for node in plan.nodes:
         if found & set(node.below):
@@ -282,7 +282,7 @@ def test_change_of_an_input_changes_its_key_and_those_of_all_dependants_and_no_o
 
 @KEY_LAW
 @given(old=sources(), pick=SHUFFLES)
-def test_where_a_link_leads_is_an_input_and_what_is_there_is_not(old: Sources, pick: random.Random) -> None:
+def test_target_of_a_symlink_is_an_input_and_its_content_is_not(old: Sources, pick: random.Random) -> None:
     node: Node = one_of(pick, old.plan.nodes)
     here = old.with_file(node.folder, "more/link", File(content="link:read"))
     there = old.with_file(node.folder, "more/link", File(content="link:../more/read"))
@@ -300,7 +300,7 @@ IMAGE_FIELDS: Mapping[str, Any] = {
     "entrypoint": ["tini"],
     "command": [],
     "healthcheck": {"command": ["check"], "interval": "5m", "retries": "2"},
-    "healthcheck that is no more": None,
+    "healthcheck removed": None,
 }
 
 
@@ -345,7 +345,7 @@ def test_name_of_a_stack_is_an_input_of_it_and_of_no_node(old: Sources) -> None:
 
 @KEY_LAW
 @given(data=st.data(), old=sources())
-def test_no_stack_has_a_say_in_the_keys_of_another(data: st.DataObject, old: Sources) -> None:
+def test_no_stack_affects_the_keys_of_another(data: st.DataObject, old: Sources) -> None:
     more = data.draw(other_stack(old.project))
     before = old.keys()
     after = old.with_project(with_stacks(old.project, [*old.project.stacks, more])).keys()

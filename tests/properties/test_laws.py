@@ -106,10 +106,10 @@ def test_every_layer_comes_after_what_it_requires_or_follows(project: Project) -
 
 @LAW
 @given(project=projects())
-def test_every_node_comes_after_what_it_is_made_of(project: Project) -> None:
-    made = project.plan()
-    order = [node.name for node in made.nodes]
-    assert all(order.index(need) < order.index(node.name) for node in made.nodes for need in node.below)
+def test_every_node_comes_after_its_dependencies(project: Project) -> None:
+    plan = project.plan()
+    order = [node.name for node in plan.nodes]
+    assert all(order.index(need) < order.index(node.name) for node in plan.nodes for need in node.below)
 
 
 @LAW
@@ -142,11 +142,11 @@ def test_a_cycle_is_reported_with_its_whole_loop(data: st.DataObject, project: P
 @LAW
 @given(project=projects())
 def test_equal_work_is_one_target_however_many_stacks_use_it(project: Project) -> None:
-    made = project.plan()
+    plan = project.plan()
     copies = [(f"copy-of-{name}", fields) for name, fields in project.stacks]
-    assert with_stacks(project, [*project.stacks, *copies]).plan().nodes == made.nodes
-    bodies = blocks(plan_definition(made).to_hcl(), "target")
-    work = [re.sub(r"^  (cache-(from|to)|description).*\n", "", bodies[node.name], flags=re.M) for node in made.nodes]
+    assert with_stacks(project, [*project.stacks, *copies]).plan().nodes == plan.nodes
+    bodies = blocks(plan_definition(plan).to_hcl(), "target")
+    work = [re.sub(r"^  (cache-(from|to)|description).*\n", "", bodies[node.name], flags=re.M) for node in plan.nodes]
     assert len(set(work)) == len(work)
 
 
@@ -183,9 +183,9 @@ def test_no_two_targets_write_one_cache(project: Project) -> None:
 @LAW
 @given(project=projects(), parent=st.sampled_from([{}, {"SEARCH": "/bin"}, {"SEARCH": ""}]))
 def test_every_variable_reaches_the_image_as_it_was_written(project: Project, parent: dict[str, str]) -> None:
-    made = project.plan()
-    bodies = blocks(plan_definition(made).to_hcl(), "target")
-    for stack in made.stacks:
+    plan = project.plan()
+    bodies = blocks(plan_definition(plan).to_hcl(), "target")
+    for stack in plan.stacks:
         expected: dict[str, str] = dict(parent)
         front: list[str] = []
         behind: list[str] = []
@@ -203,9 +203,9 @@ def test_every_variable_reaches_the_image_as_it_was_written(project: Project, pa
 @LAW
 @given(project=projects())
 def test_every_argument_reaches_the_dockerfile_as_it_was_written(project: Project) -> None:
-    made = project.plan()
-    bodies = blocks(plan_definition(made).to_hcl(), "target")
-    for node in made.nodes:
+    plan = project.plan()
+    bodies = blocks(plan_definition(plan).to_hcl(), "target")
+    for node in plan.nodes:
         assert arguments(bodies[node.name]).items() >= dict(node.arguments).items()
     given_flags = {
         " ".join(parameters["flags"])
@@ -214,4 +214,4 @@ def test_every_argument_reaches_the_dockerfile_as_it_was_written(project: Projec
         for parameters in line.values()
         if "flags" in parameters
     }
-    assert given_flags <= {arguments(bodies[node.name]).get("FLAGS", "") for node in made.nodes} | {""}
+    assert given_flags <= {arguments(bodies[node.name]).get("FLAGS", "") for node in plan.nodes} | {""}

@@ -12,7 +12,7 @@ from buildsys.buildkit.progress import Line, MaskedProgress, Status
 from buildsys.masks import Mask, MaskedStream
 from tests.properties.projects import LAW
 
-# Few letters, so that credentials overlap, begin in one another and stand in texts.
+# Few letters, so that credentials overlap, start in one another and occur in texts.
 LETTERS = "ab:é"
 CREDENTIALS = st.lists(st.text(LETTERS, min_size=1, max_size=9), min_size=1, max_size=3)
 TEXTS = st.text(LETTERS + "\n@/%", max_size=60)
@@ -47,7 +47,7 @@ def test_no_form_of_a_credential_is_in_what_comes_out(credentials: list[str], te
 
 @LAW
 @given(CREDENTIALS, TEXTS, CUTS, st.integers(0, 60))
-def test_credential_put_anywhere_into_a_text_is_gone(
+def test_credential_put_anywhere_into_a_text_is_masked(
     credentials: list[str], text: str, cuts: list[int], at: int
 ) -> None:
     mask = Mask(credentials)

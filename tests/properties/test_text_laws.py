@@ -88,13 +88,13 @@ def tree(fields: dict[str, Any], value: str | None) -> dict[str, str]:
 def planned(fields: dict[str, Any], value: str | None = None) -> tuple[ImageTarget, str] | None:
     """Return the stack and the assembly as the bake file has it; None where the plan refuses the texts."""
     try:
-        made = make_plan(tree(fields, value))
+        plan = make_plan(tree(fields, value))
     except InvalidInput:
         event("refused")
         return None
     event("planned")
-    (stack,) = made.stacks
-    return stack, dockerfile(blocks(plan_definition(made).to_hcl(), "target")["img"])
+    (stack,) = plan.stacks
+    return stack, dockerfile(blocks(plan_definition(plan).to_hcl(), "target")["img"])
 
 
 def check(stack: ImageTarget, text: str) -> None:

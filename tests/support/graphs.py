@@ -41,7 +41,7 @@ def tasks(graph: str, *, light: str = "", seconds: float = 1.0) -> list[Task]:
 
 
 def write_project(root: Path, graph: str) -> None:
-    """Write a project whose layers are artifacts, all on a node `tools`; each image stands on a node `system`."""
+    """Write a project whose layers are artifacts, all on a node `tools`; each image has a node `system` as base."""
     files = {
         "layers/system/layer.yaml": _SYSTEM % ("system", "linux"),
         "layers/system/Dockerfile": "FROM base\nRUN true\n",

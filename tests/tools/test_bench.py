@@ -61,8 +61,8 @@ def rivals(world: World) -> dict[str, str]:
         if path.is_file()
     }
     files = project_files(shipped, world)
-    made = make_plan({**files, "buildsys.lock.local": OVERLAY}, overlay=True)
-    return dict(rival_files(made, files, "127.0.0.1:1/bench", "127.0.0.1:1/mirrors", "http://10.0.0.1:1/"))
+    plan = make_plan({**files, "buildsys.lock.local": OVERLAY}, overlay=True)
+    return dict(rival_files(plan, files, "127.0.0.1:1/bench", "127.0.0.1:1/mirrors", "http://10.0.0.1:1/"))
 
 
 def changed(before: World, after: World) -> set[str]:
@@ -187,7 +187,7 @@ def test_ratio_is_of_rounds_with_their_like() -> None:
     assert ratio(ours, COMPILED, "warm", "b", "d") is None
 
 
-def test_goals_say_what_was_found_and_whether_it_was_met() -> None:
+def test_goal_has_its_result_and_whether_it_was_met() -> None:
     runs = [
         RUN,
         replace(RUN, way="a", seconds=349.0),
@@ -198,7 +198,7 @@ def test_goals_say_what_was_found_and_whether_it_was_met() -> None:
     found = {goal.words: (goal.found, goal.met) for goal in goals(runs, COMPILED, BARE)}
     assert found["cold: d against a"] == ("3.5 times", False)
     assert found["cold: d against b"] == ("2.5 times", True)
-    assert found["Miniconda's stand-in bumped: RUN steps of d"] == ("2", False)
+    assert found["Miniconda's stand-in updated: RUN steps of d"] == ("2", False)
     assert found["resumed: RUN steps that d executed twice"] == ("0", True)
     assert found["cold: stored / sum of the images, d"] == ("0.35", True)
     assert found["one package fixed: compiles of d"] == (None, False)
@@ -215,12 +215,12 @@ DOCUMENT = {
 }
 
 
-def test_page_tells_every_measurement_and_every_goal() -> None:
+def test_page_has_every_measurement_and_every_goal() -> None:
     runs = [RUN, replace(RUN, way="b", seconds=250.0, failed=1, pulled=2_000_000)]
     document = {**DOCUMENT, "runs": [{name: getattr(run, name) for name in Run.__slots__} for run in runs]}
     text = section(document, full(), "Images")
     assert "on 2 cores and 16 GiB (Debian, load before 0.0); Docker 28, buildx 0.29. It took 67 minutes." in text
-    assert "| cold (failed 1 times besides) | b | 250 | 2.5 | 150 | 8 (2) | 2 MB | < 1 MB | < 1 MB |" in text
+    assert "| cold (failed 1 times before) | b | 250 | 2.5 | 150 | 8 (2) | 2 MB | < 1 MB | < 1 MB |" in text
     assert "| cold: d against b | at least 2.5 times | 2.5 times | met |" in text
     assert "| cold: d against a | at least 3.5 times | – | not measured |" in text
     assert text == section(document, full(), "Images")
@@ -236,9 +236,9 @@ def test_summary_for_readme_has_what_both_ways_measured() -> None:
         replace(RUN, scenario="fix"),
     ]
     document = {**DOCUMENT, "runs": [{name: getattr(run, name) for name in Run.__slots__} for run in runs]}
-    told = summary(document, full()[0])
-    assert "on 2026-01-02 at commit cccccccccccc on 2 cores and 16 GiB by `make bench`" in told
-    assert told.splitlines()[4:] == [
+    output = summary(document, full()[0])
+    assert "on 2026-01-02 at commit cccccccccccc on 2 cores and 16 GiB by `make bench`" in output
+    assert output.splitlines()[4:] == [
         "| cold | 1000 | 250 | 100 | 2.5 times |",
         "| nothing changed, warm engine | – | 4.50 | 0.88 | 6.0 times |",
         "| compiles of a cold build | 8 | 8 | 2 | |",
@@ -282,17 +282,17 @@ def test_moved_parent_is_one_layer_with_one_more_file(tmp_path: Path) -> None:
 
 
 def test_project_of_the_overhead_has_sixty_targets_and_a_toolchain() -> None:
-    made = make_plan(dict(overhead.project("127.0.0.1:1/debian", DIGEST)), overlay=True)
-    assert len(made.nodes) == overhead.SYSTEMS + overhead.ARTIFACTS + 1
-    assert len(made.stacks) == overhead.STACKS
+    plan = make_plan(dict(overhead.project("127.0.0.1:1/debian", DIGEST)), overlay=True)
+    assert len(plan.nodes) == overhead.SYSTEMS + overhead.ARTIFACTS + 1
+    assert len(plan.stacks) == overhead.STACKS
     text = overhead.section({**DOCUMENT, "pairs": [[11.0, 10.0], [13.0, 10.0], [11.4, 10.0]]})
     assert "| ratio | 1.14 (1.10 to 1.30) |" in text
     assert "at most 1.15: met" in text
 
 
-def test_end_of_a_bake_of_many_stacks_is_told_in_words() -> None:
+def test_result_of_a_bake_of_many_stacks_is_a_text() -> None:
     assert many_stacks.ended({"code": 0}) == "done"
-    assert many_stacks.ended({"code": None}) == "stopped after 10 minutes without an end"
+    assert many_stacks.ended({"code": None}) == "stopped after 10 minutes"
     assert many_stacks.ended({"code": 1, "words": "ERROR: a|b"}) == "failed with 1: `ERROR: a\\|b`"
     found = {"code": 0, "seconds": 61.0, "images": 400, "words": ""}
     text = many_stacks.section({**DOCUMENT, "stacks": 400, "found": {"ours": found, "plain": {**found, "code": None}}})

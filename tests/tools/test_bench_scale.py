@@ -1,4 +1,4 @@
-"""Planning at scale: how growth is told, what the page says, and that the curve can be read."""
+"""Planning at scale: how growth is computed, the text of the page, and that the diagram is readable."""
 
 from __future__ import annotations
 
@@ -60,22 +60,24 @@ def test_labels_keep_a_line_apart_and_stay_where_there_is_room() -> None:
     assert [locations.index(location) for location in ordered] == [3, 1, 2, 4, 0]
 
 
-def test_page_tells_medians_growth_and_where_bake_did_not_end() -> None:
+def test_page_shows_medians_growth_and_where_bake_did_not_finish() -> None:
     text = section(DOCUMENT)
     assert "| 100 | 300 | 0.20 s | 0.02 s | 0.04 s | 0.40 s (400) | 0.66 s (0.33 s) | 50 MiB | 0.3 MB |" in text
     assert "| 100 | 0.80 s, 80 MiB | 0.50 s, 80 MiB | 0.50 s, 80 MiB (5.0 kB, 2 ms) |" in text
-    assert f"| 3,000 | no end within {LIMIT} s |" in text
-    assert "| 10,000 | not tried, as a smaller one did not end |" in text
+    assert f"| 3,000 | not finished within {LIMIT} s |" in text
+    assert "| 10,000 | not run, as a smaller one did not finish |" in text
     assert "| 100 to 1,000 | 1.00 | 1.00 | 1.00 | 1.00 | 1.00 | 2.00 |" in text
     assert "| 1,000 to 3,000 | 1.00 | 1.00 | 1.00 | 1.00 | 1.00 | – |" in text
     assert "medians of 3 rounds, above 100 stacks one." in text
 
 
-def test_last_words_of_what_failed_or_was_stopped_stand_in_the_table() -> None:
+def test_last_output_of_a_failed_or_stopped_bake_is_in_the_table() -> None:
     failed = {**READ, "code": 1, "words": "ERROR: a|b"}
     assert ending({"runs": [run(1.0, failed)]}, "whole") == "failed with 1: `ERROR: a\\|b`"
     stopped = {**READ, "code": None, "words": "#1 DONE 0.0s"}
-    assert ending({"runs": [run(1.0, stopped)]}, "whole") == f"no end within {LIMIT} s; its last words: `#1 DONE 0.0s`"
+    assert (
+        ending({"runs": [run(1.0, stopped)]}, "whole") == f"not finished within {LIMIT} s; last output: `#1 DONE 0.0s`"
+    )
 
 
 def test_curve_shows_a_limit_where_bake_did_not_end_and_nothing_beyond() -> None:

@@ -1,4 +1,4 @@
-"""The overlay that names bootstrapped parents, and what an image holds besides its packages."""
+"""The overlay that names bootstrapped parents, and the content of an image other than its packages."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ NEW = Parent(reference="127.0.0.1:1/bootstrap/debian", digest=f"sha256:{'b' * 64
 
 
 class DockerSnapshot(LocalRegistry):
-    """A registry that has the parents it was told."""
+    """A registry that has the given base images."""
 
     def __init__(self, *parents: Parent) -> None:
         super().__init__("127.0.0.1:1")
         self._parents = parents
 
     def holds(self, parent: Parent) -> bool:
-        """Whether it was told of the parent."""
+        """Whether it has the base image."""
         return parent in self._parents
 
     def push_blob(self, repository: str, digest: str, body: bytes | io.IOBase, size: int) -> None:  # type: ignore[override]
@@ -54,7 +54,7 @@ def test_absent_overlay_has_no_entries(tmp_path: Path) -> None:
     assert read_overlay(tmp_path / "none") == {}
 
 
-def test_overlay_with_anything_else_in_it_is_left_alone(tmp_path: Path) -> None:
+def test_overlay_with_anything_else_in_it_is_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "overlay"
     path.write_text(overlay_text({"debian-12": OLD}) + "# mine\n", encoding="utf-8")
     with pytest.raises(OverlayUnreadable):
@@ -71,7 +71,7 @@ def test_toolchain_stays_where_it_is_as_long_as_the_registry_has_it(tmp_path: Pa
     assert read_overlay(path)["toolchain-debian-12"] == NEW
 
 
-def test_only_known_releases_are_made() -> None:
+def test_only_known_releases_are_built() -> None:
     assert release_number("debian:13") == "13"
     for name in ("debian:11", "ubuntu:22.04", "debian"):
         with pytest.raises(UnknownRelease, match=f"cannot bootstrap `{name}`") as caught:

@@ -10,7 +10,7 @@ from compare_with import Answer, Question, compare, differences, golden_differen
 
 DOCUMENT: dict[str, Any] = {
     "schema_version": 1,
-    "nodes": [{"name": "a", "key": "0" * 64, "reason": "its base is another one"}],
+    "nodes": [{"name": "a", "key": "0" * 64, "reason": "its base changed"}],
     "warnings": ["one", "two"],
     "note": None,
 }
@@ -101,7 +101,7 @@ def test_golden_file_may_differ_in_wording_alone(name: str, old: str | None, new
     assert (list(golden_differences(name, old, new)) == []) is equal
 
 
-def test_difference_is_intended_only_where_the_commit_that_made_it_is_not_in_the_revision() -> None:
+def test_difference_is_intended_only_if_the_commit_that_introduced_it_is_not_in_the_revision() -> None:
     question = Question(words=("variables",), kind="text")
     difference = 'the output differs at line 1: "" is now "unset BUILDSYS_PARENT_LINUX_1"'
     assert known(question, difference, frozenset({"a4a1c80"})) is not None

@@ -1,4 +1,4 @@
-"""What the set-up says where a machine has not what it needs, and what it makes of the docker that is there."""
+"""What the set-up says where a machine lacks what it needs, and how it uses the installed docker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from machine_apt import MachineUnfit
 from machine_settings import reaches_containers, settings_text
 
 
-def test_user_without_root_rights_is_told_that_these_are_lacking(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_without_root_rights_gets_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.system", lambda: "Linux")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
@@ -52,7 +52,7 @@ def test_docker_is_judged_by_the_first_thing_that_it_lacks() -> None:
     assert what(True, new, "28.0.0", containerd, tests=True) == "usable"
 
 
-def test_error_where_neither_docker_nor_a_private_engine_will_do_says_both_ways_out() -> None:
+def test_error_without_docker_or_private_engine_hints_at_both() -> None:
     reason = ground.Reason(what="the docker of this machine reaches no registry", fix="name a mirror")
     error = ground.NoGround(reason, "it lacks root rights", only_root=True)
     assert str(error) == (

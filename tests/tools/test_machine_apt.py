@@ -55,7 +55,7 @@ def test_stanzas_are_read_each_suite_for_itself_and_disabled_ones_left_out() -> 
 def test_lines_are_read_with_their_options_and_without_sources_and_comments() -> None:
     text = (
         "# deb http://old.example.com/debian bookworm main\n"
-        "deb [arch=amd64 signed-by=/k.gpg] http://mirror.example.com/debian bookworm main # ours\n"
+        "deb [arch=amd64 signed-by=/k.gpg] http://mirror.example.com/debian bookworm main # kept\n"
         "deb-src http://mirror.example.com/debian bookworm main\n"
         "deb http://mirror.example.com/debian bookworm contrib\n"
     )
@@ -65,7 +65,7 @@ def test_lines_are_read_with_their_options_and_without_sources_and_comments() ->
 
 
 @pytest.mark.usefixtures("on_bookworm")
-def test_machine_tells_its_main_and_its_security_archive(tmp_path: Path) -> None:
+def test_machine_has_its_main_and_its_security_archive(tmp_path: Path) -> None:
     (tmp_path / "sources.list.d").mkdir()
     (tmp_path / "sources.list.d" / "debian.sources").write_text(DEB822, encoding="utf-8")
     (tmp_path / "sources.list").write_text("deb http://tool.example.com/x bookworm main\n", encoding="utf-8")
@@ -90,7 +90,7 @@ def test_machine_without_a_security_archive_gives_the_image_none(tmp_path: Path)
 @pytest.mark.usefixtures("on_bookworm")
 def test_list_of_mirrors_gives_its_first_address(tmp_path: Path) -> None:
     mirrors = tmp_path / "mirrors.list"
-    mirrors.write_text("# ours\nhttp://first.example.com/debian/\thttp\nhttp://second.example.com/debian\n", "utf-8")
+    mirrors.write_text("# mirrors\nhttp://first.example.com/debian/\thttp\nhttp://second.example.com/debian\n", "utf-8")
     (tmp_path / "sources.list").write_text(f"deb mirror+file:{mirrors} bookworm main\n", encoding="utf-8")
     assert read_debian_source(tmp_path).uri == "http://first.example.com/debian"
 
@@ -112,7 +112,7 @@ def failing(times: int) -> tuple[list[int], Callable[[], None]]:
     return done, work
 
 
-def test_command_that_fails_is_tried_again_as_often_as_there_are_waits() -> None:
+def test_failing_command_is_retried_once_for_each_wait() -> None:
     done, work = failing(2)
     again(work, waits=(0, 0))
     assert len(done) == 3
@@ -122,7 +122,7 @@ def test_command_that_fails_is_tried_again_as_often_as_there_are_waits() -> None
     assert len(done) == 3
 
 
-def test_last_words_of_a_failed_command_are_in_its_message() -> None:
+def test_last_output_of_a_failed_command_is_in_its_message() -> None:
     failure = CommandFailed(["apt-get", "update"], 100, "one\n" * 20 + "E: no\n")
     assert str(failure).startswith("`apt-get update` ended with 100\n")
     assert str(failure).endswith("  | E: no")

@@ -9,19 +9,19 @@ from machine_settings import read_pip_list, settings_text
 
 
 def test_environment_goes_before_a_command_and_that_before_all_commands() -> None:
-    told = (
+    output = (
         ":env:.index-url='https://c.example.com/simple'\n"
         "global.cert='/etc/ca.crt'\n"
         "global.index-url='https://a.example.com/simple'\n"
         "install.cert='/etc/other.crt'\n"
         "install.index-url='https://b.example.com/simple'\n"
     )
-    assert read_pip_list(told) == {"cert": "/etc/other.crt", "index-url": "https://c.example.com/simple"}
+    assert read_pip_list(output) == {"cert": "/etc/other.crt", "index-url": "https://c.example.com/simple"}
 
 
 def test_value_of_several_lines_is_read_whole() -> None:
-    told = "global.extra-index-url='\\nhttps://a.example.com/s\\nhttps://b.example.com/s'\n"
-    assert read_pip_list(told) == {"extra-index-url": "https://a.example.com/s https://b.example.com/s"}
+    output = "global.extra-index-url='\\nhttps://a.example.com/s\\nhttps://b.example.com/s'\n"
+    assert read_pip_list(output) == {"extra-index-url": "https://a.example.com/s https://b.example.com/s"}
 
 
 def test_machine_without_settings_gets_no_file() -> None:

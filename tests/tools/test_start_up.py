@@ -31,7 +31,7 @@ def test_table_marks_what_is_over_its_limit() -> None:
     assert lines["bake"].endswith("2.5")
 
 
-def test_imports_are_summed_by_library_and_the_heaviest_stand_first() -> None:
+def test_imports_are_summed_by_library_and_the_heaviest_come_first() -> None:
     text = (
         "import time: self [us] | cumulative | imported package\n"
         "import time:      1000 |       1000 |   yaml.reader\n"

@@ -51,7 +51,7 @@ def test_every_field_and_every_value_with_fields_is_in_the_reference() -> None:
         ({"const": "os", "type": "string"}, "`os`"),
     ],
 )
-def test_value_is_said_in_words(field: dict[str, object], words: str) -> None:
+def test_value_is_described(field: dict[str, object], words: str) -> None:
     assert write_reference.kind(field) == words
 
 

@@ -1,4 +1,4 @@
-"""A folder that stands in for every package source of a build: empty packages with the names that are asked for.
+"""A folder that replaces every package source of a build: empty packages with the names that are asked for.
 
 It is used in place of the folder `mirrors`, so that a layer's own Dockerfile runs against it unchanged.
 """
@@ -23,7 +23,7 @@ def mirrors_folder(folder: Path, packages: Iterable[str], installed: Collection[
     """Make a mirrors folder whose only package source has the packages, and return it.
 
     `packages` are names, or `name=version`. `installed` are the names of what the parent image has, as `dpkg-query`
-    lists them: no stand-in is made of these, or an empty `tar` would replace the real one.
+    lists them: no stand-in is built for these, or an empty `tar` would replace the real one.
     """
     repository = folder / "repository"
     repository.mkdir(parents=True)
@@ -85,8 +85,8 @@ def _control(name: str, version: str) -> str:
         "Package": name,
         "Version": version,
         "Architecture": "all",
-        "Maintainer": "nobody <nobody@example.com>",
-        "Description": "stands in for a package of this name",
+        "Maintainer": "Stand-in <stand-in@example.com>",
+        "Description": "stand-in for a package of this name",
     }
     return "".join(f"{field}: {value}\n" for field, value in fields.items())
 

@@ -36,7 +36,7 @@ __PAYLOAD__
 """
 
 CONDA = r"""#!/bin/sh
-# Stands in for conda: answers, and notes what it was asked.
+# Stand-in for conda: answers, and notes what it was asked.
 prefix=$(dirname "$(dirname "$(readlink -f "$0")")")
 echo "$*" >>"$prefix/asked"
 case "$1" in
@@ -52,7 +52,7 @@ env)
     done
     [ -f "$file" ] || exit 1
     python3 -m venv --without-pip "$target"
-    cp "$file" "$target/made-of.yml"
+    cp "$file" "$target/installed-from.yml"
     ;;
 *) exit 2 ;;
 esac

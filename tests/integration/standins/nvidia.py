@@ -1,4 +1,4 @@
-"""Stands in for NVIDIA's download site and for a parent image that it once made."""
+"""Stand-in for NVIDIA's download site and for a deleted base image."""
 
 from __future__ import annotations
 
