@@ -116,7 +116,6 @@ OFFENDERS: dict[str, int] = {
     "tests/unit/report": 21,
     "tests/unit/resolve": 21,
     "tests/unit/run": 33,
-    "docs/architecture.md": 11,
     "tests/blackbox/test_credentials.py": 1,
     "tests/blackbox/test_paths.py": 1,
     "tests/blackbox/test_state_folder.py": 1,
