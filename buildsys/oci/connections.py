@@ -50,7 +50,10 @@ class Connections:
     def send(self, request: Request) -> Response:
         """Return the answer, whatever its status; raises OSError or http.client.HTTPException where none comes."""
         with self.opened(request) as answer:
-            body = answer.read(decode_content=False)
+            try:
+                body = answer.read(decode_content=False)
+            except (ValueError, OverflowError) as error:
+                raise http.client.HTTPException("it states a length that cannot be read") from error
             headers = {name.lower(): value for name, value in answer.headers.itermerged()}
             return Response(status=answer.status, headers=headers, body=body)
 
@@ -145,6 +148,8 @@ def _cause(error: BaseException) -> Exception:
         return TimeoutError(str(error))
     if isinstance(error, exceptions.ConnectTimeoutError) and not isinstance(error, exceptions.NewConnectionError):
         return ConnectTimeout(str(error))
+    if isinstance(error, exceptions.LocationValueError):
+        return OSError(str(error))
     if isinstance(error, exceptions.InvalidChunkLength):
         return http.client.HTTPException("a part has no length that can be read")
     if isinstance(error, (OSError, http.client.HTTPException)):
