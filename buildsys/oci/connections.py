@@ -48,7 +48,22 @@ class Connections:
         self._managers: dict[tuple[str | None, str, bool], urllib3.PoolManager] = {}
 
     def send(self, request: Request) -> Response:
-        """Return the answer, whatever its status; raises OSError or http.client.HTTPException where none comes."""
+        """Return the answer, whatever its status; raises OSError or http.client.HTTPException where none comes.
+
+        A kept connection that the server ends when the request reaches it is replaced once.
+        """
+        manager = self._manager(request.url)
+        try:
+            return self._exchange(request)
+        except ConnectionError:
+            pool = manager.connection_from_url(request.url)
+            is_kept = pool.num_requests > pool.num_connections
+            # Only what has no effect may be sent twice without anybody asking for it.
+            if request.method not in ("GET", "HEAD") or not is_kept:
+                raise
+        return self._exchange(request)
+
+    def _exchange(self, request: Request) -> Response:
         with self.opened(request) as answer:
             try:
                 body = answer.read(decode_content=False)
