@@ -26,7 +26,7 @@ from buildsys.oci.http import (
     UnreadableManifest,
     loopback,
 )
-from buildsys.oci.reference import MANIFEST_TYPES, Descriptor, Manifest, Reference, digest_of
+from buildsys.oci.reference import MANIFEST_TYPES, Descriptor, Manifest, Reference, digest_of, is_digest
 
 _ACCEPT = ("Accept", ", ".join(MANIFEST_TYPES))
 _BINARY = "application/octet-stream"
@@ -111,16 +111,15 @@ class Registry:
         response = self._ask("HEAD", reference, f"manifests/{reference.target}", headers=(_ACCEPT,))
         if response.status == 404:
             return None
-        digest = response.headers.get("docker-content-digest")
-        length = response.headers.get("content-length", "")
+        digest, size = response.headers.get("docker-content-digest", ""), response.length
         kind = response.headers.get("content-type", "").partition(";")[0].strip()
         # Some registries leave the digest out of a cached answer, and some know no HEAD (405).
-        if not digest or not length.isdecimal() or kind not in MANIFEST_TYPES or response.status != 200:
+        if not is_digest(digest) or size is None or kind not in MANIFEST_TYPES or response.status != 200:
             manifest = self.manifest(reference)
             return manifest.descriptor if manifest else None
         if reference.digest and reference.digest != digest:
             raise _mismatch(reference, reference.digest, digest)
-        return Descriptor(media_type=kind, digest=digest, size=int(length))
+        return Descriptor(media_type=kind, digest=digest, size=size)
 
     def head_many(
         self, references: Iterable[Reference], concurrency: int = _CONCURRENCY
@@ -135,8 +134,8 @@ class Registry:
             return None
         _expect(reference, response, 200)
         expected = reference.digest or response.headers.get("docker-content-digest")
-        if expected and (found := digest_of(response.body, like=expected)) != expected:
-            raise _mismatch(reference, expected, found)
+        if expected:
+            _check(reference, response.body, expected)
         try:
             return Manifest.parse(response.body, response.headers.get("content-type", ""))
         except ValueError as error:
@@ -148,8 +147,7 @@ class Registry:
         """Return the bytes of a blob, checked; meant for small ones, since they are held in memory."""
         response = self._ask("GET", repository, f"blobs/{digest}")
         _expect(repository.with_digest(digest), response, 200)
-        if (found := digest_of(response.body, like=digest)) != digest:
-            raise _mismatch(repository.with_digest(digest), digest, found)
+        _check(repository.with_digest(digest), response.body, digest)
         return response.body
 
     def blob_exists(self, repository: Reference, digest: str, size: int | None = None) -> bool:
@@ -203,8 +201,8 @@ class Registry:
     def put_manifest(self, reference: Reference, raw: bytes, media_type: str) -> Descriptor:
         """Store a manifest under the tag or digest of `reference`; return its descriptor."""
         descriptor = Descriptor.of(raw, media_type)
-        if reference.digest and digest_of(raw, like=reference.digest) != reference.digest:
-            raise _mismatch(reference, reference.digest, descriptor.digest)
+        if reference.digest:
+            _check(reference, raw, reference.digest)
         scopes, headers = (_scope(reference, "pull,push"),), (("Content-Type", media_type),)
         path = f"manifests/{reference.target}"
         response = self._ask("PUT", reference, path, scopes=scopes, headers=headers, body=raw)
@@ -332,6 +330,13 @@ def _expect(reference: Reference, response: Response, *statuses: int) -> None:
     kind = NotFound if response.status == 404 else UnexpectedAnswer
     message = f"registry `{reference.host}` answered for `{reference}`: {response.reason()}"
     raise kind(message, host=reference.host, status=response.status)
+
+
+def _check(reference: Reference, raw: bytes, expected: str) -> None:
+    """Raise DigestMismatch for bytes that are not those of a digest; none are those of an unknown algorithm."""
+    found = digest_of(raw, like=expected) if is_digest(expected) else digest_of(raw)
+    if found != expected:
+        raise _mismatch(reference, expected, found)
 
 
 def _mismatch(reference: Reference, expected: str, found: str) -> DigestMismatch:

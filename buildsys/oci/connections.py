@@ -48,9 +48,27 @@ class Connections:
         self._managers: dict[tuple[str | None, str, bool], urllib3.PoolManager] = {}
 
     def send(self, request: Request) -> Response:
-        """Return the answer, whatever its status; raises OSError or http.client.HTTPException where none comes."""
+        """Return the answer, whatever its status; raises OSError or http.client.HTTPException where none comes.
+
+        A kept connection that the server ends when the request reaches it is replaced once.
+        """
+        manager = self._manager(request.url)
+        try:
+            return self._exchange(request)
+        except ConnectionError:
+            pool = manager.connection_from_url(request.url)
+            is_kept = pool.num_requests > pool.num_connections
+            # Only what has no effect may be sent twice without anybody asking for it.
+            if request.method not in ("GET", "HEAD") or not is_kept:
+                raise
+        return self._exchange(request)
+
+    def _exchange(self, request: Request) -> Response:
         with self.opened(request) as answer:
-            body = answer.read(decode_content=False)
+            try:
+                body = answer.read(decode_content=False)
+            except (ValueError, OverflowError) as error:
+                raise http.client.HTTPException("it states a length that cannot be read") from error
             headers = {name.lower(): value for name, value in answer.headers.itermerged()}
             return Response(status=answer.status, headers=headers, body=body)
 
@@ -145,6 +163,8 @@ def _cause(error: BaseException) -> Exception:
         return TimeoutError(str(error))
     if isinstance(error, exceptions.ConnectTimeoutError) and not isinstance(error, exceptions.NewConnectionError):
         return ConnectTimeout(str(error))
+    if isinstance(error, exceptions.LocationValueError):
+        return OSError(str(error))
     if isinstance(error, exceptions.InvalidChunkLength):
         return http.client.HTTPException("a part has no length that can be read")
     if isinstance(error, (OSError, http.client.HTTPException)):

@@ -6,6 +6,7 @@ import email.utils
 import http.client
 import ipaddress
 import json
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -25,6 +26,7 @@ _TEMPORARY = frozenset({408, 429, *range(500, 600)} - {501, 505})
 _TEMPORARY_CODES = frozenset({"BLOB_UPLOAD_INVALID", "TOOMANYREQUESTS", "UNAVAILABLE"})
 _NAME_INSECURE = "name it under `registries: {insecure: [...]}` in `buildsys.settings.yaml`"
 _FINAL = frozenset({401, 403, 404, 405})
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 class RegistryProblem(Unavailable):
@@ -107,7 +109,7 @@ class Response:
         try:
             errors = json.loads(self.body)["errors"]
             return [(str(error.get("code") or ""), str(error.get("message") or "")) for error in errors]
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return []
 
     @property
@@ -115,14 +117,23 @@ class Response:
         """Whether the same request may get another answer later."""
         if self.status in _TEMPORARY:
             return True
+        # The body of an answer that is no error is content, which may be large.
+        if self.status < 400 or self.status in _FINAL:
+            return False
         codes = {code for code, _ in self.errors()}
-        return self.status >= 400 and self.status not in _FINAL and bool(codes) and codes <= _TEMPORARY_CODES
+        return bool(codes) and codes <= _TEMPORARY_CODES
+
+    @property
+    def length(self) -> int | None:
+        """The content-length, None if it is missing or cannot be read."""
+        stated = self.headers.get("content-length", "")
+        return int(stated) if _LENGTH.fullmatch(stated) else None
 
     def json(self, host: str) -> dict[str, Any]:
         """Return the JSON object in the body; raises UnexpectedAnswer in the name of `host`."""
         try:
             value = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise UnexpectedAnswer(f"`{host}` gave no JSON object ({self.status})", host=host)
@@ -256,10 +267,9 @@ def retrying(
 
 def _check_length(request: Request, response: Response) -> None:
     """Raise IncompleteRead for a body that is shorter than its content-length: the connection ended early."""
-    said = response.headers.get("content-length", "")
-    if request.method == "HEAD" or response.status in (204, 304) or not said.isdecimal():
+    if request.method == "HEAD" or response.status in (204, 304) or response.length is None:
         return
-    if (missing := int(said) - len(response.body)) > 0 and "transfer-encoding" not in response.headers:
+    if (missing := response.length - len(response.body)) > 0 and "transfer-encoding" not in response.headers:
         raise http.client.IncompleteRead(response.body, missing)
 
 

@@ -163,7 +163,10 @@ class Manifest:
 
         `media_type` is the registry's Content-Type; if it is none of the four, that of the document counts.
         """
-        value = json.loads(raw)
+        try:
+            value = json.loads(raw)
+        except RecursionError as error:
+            raise ValueError("too many brackets") from error
         if not isinstance(value, dict) or value.get("schemaVersion") != 2:
             raise ValueError("no manifest of schema version 2")
         kind = media_type.partition(";")[0].strip()
@@ -180,8 +183,13 @@ class Manifest:
                 annotations=_pairs(value.get("annotations")),
                 raw=raw,
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"a manifest that misses a field: {error}") from error
+
+
+def is_digest(text: str) -> bool:
+    """Whether a text is a digest of a known algorithm."""
+    return bool(_DIGEST.fullmatch(text))
 
 
 def digest_of(raw: bytes, like: str = "sha256:") -> str:

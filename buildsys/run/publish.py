@@ -203,12 +203,14 @@ class _Attempt:
         """
         decision, session = self.decision, self.session
         nodes = {name: each for name, each in references.items() if name not in self._stacks}
-        lost = self.store.verify({**decision.existing, **nodes})
+        lost = dict(self.store.verify({**decision.existing, **nodes}))
         refused = frozenset(outcome.failures) & self.composed
         if not lost and not refused:
             return None
         existing = {name: each for name, each in {**decision.existing, **references}.items() if name not in lost}
+        # What an image that is lost was composed from may be lost with it, and there is no third attempt.
         below = exists_below(decision.selection, self.store, existing).references
+        lost |= self.store.verify(below)
         existing |= {name: each for name, each in below.items() if name not in lost}
         repaired = decide_from_registry(decision.selection, self.store, existing, session.environ, damaged=lost)
         _report_damage(session, repaired)

@@ -6,7 +6,7 @@ import base64
 import http.client
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -254,6 +254,45 @@ def test_many_references_are_answered_in_order_each_asked_once() -> None:
     assert list(found) == [three, one, two]
     assert found[two] is None
     assert len(on.script.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Response(status=200, body=b'{"schemaVersion":2,"x":' + b"[" * 100_000), UnexpectedAnswer),
+        (Response(status=200, body=RAW.replace(b'"size": 1', b'"size": 1e999')), UnexpectedAnswer),
+        (Response(status=400, body=b"[" * 100_000), UnexpectedAnswer),
+        *(
+            (Response(status=200, headers={"docker-content-digest": digest}, body=RAW), DigestMismatch)
+            for digest in ("zz", "shake_128:00", "sha256:1", "\xff")
+        ),
+    ],
+)
+@pytest.mark.parametrize("ask", [Registry.manifest, Registry.head])
+def test_answer_that_nothing_can_be_made_of_is_a_named_problem(
+    answer: Response, kind: type[Exception], ask: Callable[[Registry, Reference], object]
+) -> None:
+    with pytest.raises(kind):
+        ask(bench(*[answer] * 2).registry(), IMAGE)
+
+
+def test_head_with_a_digest_that_is_none_is_completed_by_reading_the_manifest() -> None:
+    """Before, such a text was taken for the digest, as far as into the lock."""
+    on = bench(replace(THERE, headers={**THERE.headers, "docker-content-digest": "md5:0"}), replace(THERE, body=RAW))
+    found = on.registry().head(IMAGE)
+    assert found is not None
+    assert found.digest == digest_of(RAW)
+
+
+def test_length_of_thousands_of_digits_is_none() -> None:
+    answer = Response(status=200, headers={"content-length": "9" * 5000}, body=RAW)
+    assert bench(answer).registry().manifest(IMAGE) is not None
+
+
+def test_content_is_not_searched_for_errors() -> None:
+    """Before, every body was parsed as JSON, and a deep one ended the command with a traceback."""
+    body = b"[" * 100_000
+    assert bench(Response(status=200, body=body)).registry().blob(IMAGE, digest_of(body)) == body
 
 
 def test_bytes_that_are_not_what_the_digest_says_are_never_used() -> None:

@@ -90,6 +90,7 @@ TLS = ssl.SSLError(1, "WRONG_VERSION_NUMBER")
         (exceptions.ReadTimeoutError(POOL, "/", "silent"), TimeoutError),
         (exceptions.ConnectTimeoutError(CONNECTION, "slow"), TimeoutError),
         (exceptions.InvalidHeader("two lengths"), http.client.HTTPException),
+        (exceptions.LocationParseError("a..b"), OSError),
     ],
 )
 def test_error_of_urllib3_becomes_the_one_below_it(
@@ -103,3 +104,19 @@ def test_error_of_urllib3_becomes_the_one_below_it(
     with pytest.raises(kind) as caught:
         Connections(environ={}).send(Request(method="GET", url=f"http://{HOST}/"))
     assert not isinstance(caught.value, exceptions.HTTPError)
+
+
+@pytest.mark.parametrize("error", [ValueError("read length must be non-negative"), OverflowError("too large")])
+def test_length_that_http_client_cannot_take_is_a_broken_answer(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    class Answer:
+        def read(self, **_: object) -> bytes:
+            raise error
+
+        def close(self) -> None:
+            """Hold nothing open."""
+
+    monkeypatch.setattr("urllib3.PoolManager.urlopen", lambda *_, **__: Answer())
+    with pytest.raises(http.client.HTTPException):
+        Connections(environ={}).send(Request(method="GET", url=f"http://{HOST}/"))

@@ -247,6 +247,17 @@ def test_node_that_the_registry_lost_during_the_run_is_rebuilt_and_the_image_com
     assert any("is missing from the registry" in note for note in world.notes)
 
 
+def test_nodes_that_were_lost_with_their_image_are_rebuilt_before_it_is_composed(world: World) -> None:
+    """Before, they were taken for whole because their manifests exist, and the image could not be composed."""
+    world.publish("two")
+    world.registry.lose(str(world.location("two")))
+    world.fails(a=world.failing("a", REFUSED_PUSH))
+    result = world.publish("one", "two")
+    assert [name for name in world.baked if name in ("c", "system")] == ["system", "c"]
+    assert world.outcomes["two"] == "made"
+    assert (result.complete, result.moved) == (True, ("r.example.com/ml/one:latest",))
+
+
 def test_registry_that_loses_things_again_and_again_fails_the_run(world: World) -> None:
     world.publish("c")
     world.registry.mounts = True
