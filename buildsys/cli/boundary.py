@@ -22,7 +22,7 @@ def run() -> None:
         from buildsys.project.settings import mask_near
         from buildsys.report.console import Screen, show_error
 
-        show_error(error, _files(error), Screen(sys.stderr, os.environ), mask_near(_directory()))
+        show_error(error, _files(error), Screen(sys.stderr, os.environ), mask_near(_directory(), os.environ))
         sys.exit(int(error.exit_code))
     except BrokenPipeError:
         # The reader has seen enough; Python would report the closed pipe once more when it ends.

@@ -36,7 +36,7 @@ def environment(
     from buildsys.commands import environment
     from buildsys.events.journal import open_journal
     from buildsys.project.mirrors import refuse_cache
-    from buildsys.project.settings import read_settings
+    from buildsys.project.settings import mask_of, read_settings
     from buildsys.project.workspace import find_workspace
     from buildsys.report.live import listener
     from buildsys.report.outcomes import failure_lines
@@ -51,7 +51,7 @@ def environment(
     request = environment.Request(file=file, stack=on, tag=tag)
     with (
         open_store(workspace, os.environ) as store,
-        open_journal(workspace, shown) as journal,
+        open_journal(workspace, shown, mask_of(workspace.root, os.environ)) as journal,
         Stop().on_signals() as stop,
     ):
         session = Session(
@@ -116,7 +116,7 @@ def doctor(
     from buildsys.report import documents
 
     checks = judge(look(os.environ, registry=registry, builder=builder, directory=context.obj))
-    checks = mask_near(context.obj).value(checks, keep=("name",))
+    checks = mask_near(context.obj, os.environ).value(checks, keep=("name",))
     if json:
         fields = [{"name": c.name, "state": str(c.state), "found": c.found, "fix": c.fix} for c in checks]
         typer.echo(documents.text({"checks": fields}))

@@ -15,7 +15,6 @@ from buildsys.events.history import History, after, read_history, text_of
 from buildsys.events.model import RunModel
 from buildsys.masks import Mask
 from buildsys.project.run_folder import EVENTS, RunFolder, open_run
-from buildsys.project.settings import mask_of
 from buildsys.project.state import State
 from buildsys.project.workspace import STATE_FOLDER, Workspace
 
@@ -125,8 +124,9 @@ def _close(file: IO[str]) -> None:
 
 
 @contextlib.contextmanager
-def open_journal(workspace: Workspace, listener: Listener, extra: Path | None = None) -> Iterator[Journal]:
-    """Yield the journal of a run; its events are in the run's own folder, and in `extra` if that is given.
+def open_journal(workspace: Workspace, listener: Listener, mask: Mask, extra: Path | None = None) -> Iterator[Journal]:
+    """Yield the journal of a run; its events are in the run's own folder, and in `extra` if that is given. What
+    `mask` hides is in none of them.
 
     `.buildsys/events.jsonl` has those of the run that began last, `.buildsys/events-before.jsonl` those of the one
     before. Raises `Unavailable` if a file cannot be begun, `InvalidInput` for symlinks in the state folder.
@@ -135,7 +135,7 @@ def open_journal(workspace: Workspace, listener: Listener, extra: Path | None = 
     state.check()
     began = time.time()
     with open_run(state) as run:
-        journal = Journal(listener, [state.begin(run.file(EVENTS))], run, mask_of(workspace.root))
+        journal = Journal(listener, [state.begin(run.file(EVENTS))], run, mask)
         run.show(EVENTS)
         try:
             if extra is not None:

@@ -102,13 +102,13 @@ class Revision:
 
 
 @contextlib.contextmanager
-def open_revision(root: Path, revision: str) -> Iterator[Revision]:
+def open_revision(root: Path, revision: str, environ: Mapping[str, str]) -> Iterator[Revision]:
     """Give a revision of the project at `root`.
 
     Raises `ShallowClone` where only a deeper clone could have it, `InvalidInput` where there is no such revision or
     where git would take a folder of the project for the repository, `Unavailable` without git or where git refuses.
     """
-    repository = find_repository(root)
+    repository = find_repository(root, environ)
     commit = _commit(repository, revision)
     # With the slash a file of that name is none.
     tree = repository.object(f"{commit}:{repository.prefix}/" if repository.prefix else f"{commit}^{{tree}}")

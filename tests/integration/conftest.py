@@ -57,7 +57,7 @@ def debian(docker: Docker) -> str:
     """The Debian 12 that RUN steps of tests stand on, by digest: the one that bakes of this project use."""
     made = make_plan(find_workspace(ROOT).tree(), overlay=True)
     parent = next(each for each in made.parents if each.name == "debian-12")
-    return mirrored_reference(parent.reference, read_settings(ROOT))
+    return mirrored_reference(parent.reference, read_settings(ROOT, os.environ))
 
 
 @pytest.fixture(scope="session")
