@@ -14,7 +14,7 @@ from buildsys.events.events import Event, RunEnded, StepEnded, TargetPlanned, li
 from buildsys.events.history import History, after, read_history, text_of
 from buildsys.events.model import RunModel
 from buildsys.masks import Mask
-from buildsys.project.run_folder import EVENTS, RunFolder, open_run
+from buildsys.project.run_folder import BEFORE, EVENTS, REPORT, RunFolder, open_run
 from buildsys.project.state import State
 from buildsys.project.workspace import STATE_FOLDER, Workspace
 
@@ -129,10 +129,11 @@ def open_journal(workspace: Workspace, listener: Listener, mask: Mask, extra: Pa
     `mask` hides is in none of them.
 
     `.buildsys/events.jsonl` has those of the run that began last, `.buildsys/events-before.jsonl` those of the one
-    before. Raises `Unavailable` if a file cannot be begun, `InvalidInput` for symlinks in the state folder.
+    before. Raises `Unavailable` if a file cannot be begun, `InvalidInput` for symlinks in the state folder and for
+    what is no file in the place of one that a run writes there.
     """
     state = State(workspace.root)
-    state.check()
+    state.check(HISTORY_FILE, *(f"{STATE_FOLDER}/{name}" for name in (EVENTS, BEFORE, REPORT)))
     began = time.time()
     with open_run(state) as run:
         journal = Journal(listener, [state.begin(run.file(EVENTS))], run, mask)

@@ -37,14 +37,17 @@ class State:
 
     root: Path
 
-    def check(self) -> None:
-        """Raise for every symlink, before a run and not at its end; but for those in folders that are filled."""
+    def check(self, *files: str) -> None:
+        """Raise for every symlink, and for what is no file in the place of `files`: before a run, not at its end.
+
+        Folders that are filled are not looked into.
+        """
         diagnostics: list[Diagnostic] = []
         waiting = [STATE_FOLDER]
         while waiting:
             name = waiting.pop()
             try:
-                path = self._find(name)
+                path = self._find(name, stat.S_IFREG if name in files else None)
             except InvalidInput as error:
                 diagnostics.extend(error.diagnostics())
                 continue
