@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from buildsys.cli.bake import MIN_FREE_GB, RETRIES
 from buildsys.errors import ExitCode
 
 Names = Annotated[list[str] | None, typer.Argument(help="Stacks, groups, nodes or patterns.")]
@@ -57,7 +58,7 @@ def environment(
         session = Session(
             workspace=workspace,
             context=RunContext(environ=os.environ),
-            options=RunOptions(),
+            options=RunOptions(retries=RETRIES, min_free=int(MIN_FREE_GB * 1e9)),
             journal=journal,
             stop=stop,
             find_builder=lambda: find(builder),

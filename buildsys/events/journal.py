@@ -14,9 +14,10 @@ from buildsys.events.events import Event, RunEnded, StepEnded, TargetPlanned, li
 from buildsys.events.history import History, after, read_history, text_of
 from buildsys.events.model import RunModel
 from buildsys.masks import Mask
+from buildsys.names import STATE_FOLDER
 from buildsys.project.run_folder import BEFORE, EVENTS, REPORT, RunFolder, open_run
 from buildsys.project.state import State
-from buildsys.project.workspace import STATE_FOLDER, Workspace
+from buildsys.project.workspace import Workspace
 
 HISTORY_FILE = f"{STATE_FOLDER}/history.json"
 # Names, all of them from the project or from BuildKit, stay unmasked: a password may be a part of a name by chance.

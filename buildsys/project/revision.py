@@ -11,12 +11,11 @@ from pathlib import Path, PurePosixPath
 
 from buildsys.config.model import File
 from buildsys.errors import Diagnostic, InvalidInput, Unavailable
+from buildsys.names import MOST_SYMLINKS
 from buildsys.project.git import Entry, Objects, Repository, find_repository
 from buildsys.project.workspace import ROOT_FILES
 
 _EXECUTABLE, _SYMLINK = "100755", "120000"
-# As many symlinks as Linux follows in one path.
-_SYMLINKS = 40
 
 
 class ShallowClone(Unavailable):
@@ -79,7 +78,7 @@ class Revision:
                     continue
                 target = self._target(entry)
                 symlinks += 1
-                if target.startswith("/") or symlinks > _SYMLINKS:
+                if target.startswith("/") or symlinks > MOST_SYMLINKS:
                     return None
                 found.pop()
                 left += target.split("/")[::-1]

@@ -18,12 +18,12 @@ from buildsys.config.shapes import Converted, Dictionary, Reader
 from buildsys.config.source import read
 from buildsys.errors import BuildsysError, Diagnostic, InvalidInput, Location, Unavailable
 from buildsys.masks import Mask
+from buildsys.names import SETTINGS_FILE
 from buildsys.project.files import Home, read_file
 from buildsys.project.git import find_repository
 from buildsys.project.settings_checks import credentials_of, problem_of, variable_of
 from buildsys.project.workspace import PRIVATE, Workspace, find_workspace
 
-SETTINGS_FILE = "buildsys.settings.yaml"
 _PIP = ("index-url", "extra-index-url", "find-links", "trusted-host")
 _PROXY = ("http", "https", "no")
 _REGISTRIES = ("insecure",)

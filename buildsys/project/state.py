@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import IO
 
 from buildsys.errors import Diagnostic, InvalidInput, Unavailable
+from buildsys.names import STATE_FOLDER
 from buildsys.project.files import TEXT_LIMIT, Home, is_there, open_file, read_file
-from buildsys.project.workspace import STATE_FOLDER, write_whole
+from buildsys.project.workspace import write_whole
 from buildsys.texts import shown
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

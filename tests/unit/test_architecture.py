@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -196,3 +198,30 @@ def test_no_module_nears_the_size_at_which_it_decides_two_things() -> None:
 
 def test_every_module_says_in_its_first_line_what_it_answers() -> None:
     assert [name for name, tree in MODULES.items() if not ast.get_docstring(tree)] == []
+
+
+def test_a_name_that_others_know_is_written_down_once() -> None:
+    # Files of a project, labels and annotations, media types.
+    known = re.compile(
+        r"buildsys\.[a-z.]+|(layer|stacks)\.yaml|\.buildsys|(dev|org)\.[a-z]+\.[a-z.]+|application/vnd\..+"
+    )
+    places = [
+        (node.value, name)
+        for name, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and known.fullmatch(node.value)
+    ]
+    assert len(places) > 10
+    assert [text for text, count in Counter(text for text, _ in set(places)).items() if count > 1] == []
+
+
+def test_no_constant_has_the_name_and_the_value_of_another() -> None:
+    found = Counter(
+        (target.id, ast.dump(statement.value))
+        for tree in MODULES.values()
+        for statement in tree.body
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant)
+        for target in statement.targets
+        if isinstance(target, ast.Name)
+    )
+    assert [name for name, count in found.items() if count > 1] == []
