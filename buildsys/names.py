@@ -52,12 +52,19 @@ PLATFORM_ARGUMENTS = frozenset(
 # `BUILDKIT_SYNTAX` brings in a foreign frontend; a proxy sees, and may change, what a build fetches.
 _SWITCH = re.compile(r"BUILDKIT_.*|.*_PROXY", re.IGNORECASE)
 MIRRORS_FOLDER = "mirrors"
+STATE_FOLDER = ".buildsys"
+LAYER_FILE = "layer.yaml"
+SETTINGS_FILE = "buildsys.settings.yaml"
 STACKS_FILE = "stacks.yaml"
 LOCK_FILE = "buildsys.lock"
 OVERLAY_FILE = "buildsys.lock.local"
 """What a machine puts before the lock; it is not committed."""
 # The annotation of what is published, and the label of an image in an engine's own store.
 KEY_LABEL = "dev.buildsys.key"
+# https://github.com/opencontainers/image-spec/blob/main/annotations.md
+TITLE_LABEL = "org.opencontainers.image.title"
+# As many as Linux follows in one path (path_resolution(7)).
+MOST_SYMLINKS = 40
 CUSTOM_SUFFIX = "-custom"
 """What the repository of users' own Dockerfiles on a stack has behind the stack's name."""
 

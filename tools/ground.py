@@ -140,7 +140,7 @@ def _held(parents: Mapping[str, Parent]) -> bool:
 
 def _mirrored(reference: str) -> str:
     try:
-        return mirrored_reference(reference, read_settings(ROOT))
+        return mirrored_reference(reference, read_settings(ROOT, os.environ))
     except BuildsysError as error:
         raise Failure(
             "; ".join(f"{each.location or ''} {each.message}".strip() for each in error.diagnostics())

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from buildsys.bake.assembly import assembly
 from buildsys.bake.definition import ONLY_CACHED, Definition, Function, Group, Target, Variable
 from buildsys.bake.hcl import Expression, Heredoc, Template, Value, quoted
-from buildsys.names import MIRRORS_FOLDER
+from buildsys.names import MIRRORS_FOLDER, TITLE_LABEL
 from buildsys.plan.plan import Plan, epoch_of, origin_variable
 from buildsys.resolve.node import ImageTarget, Node
 
@@ -151,7 +151,7 @@ def image_target(plan: Plan, image: ImageTarget, labels: Mapping[str, str]) -> T
         contexts=contexts,
         dockerfile_inline=Heredoc(assembly(image)),
         tags=(public_tag(image),),
-        labels={"org.opencontainers.image.title": image.stack, **labels},
+        labels={TITLE_LABEL: image.stack, **labels},
         platforms=image.platforms,
         cache_from=_cache_from(image.name, *image.below),
         cache_to=_cache_to(image.name, "min"),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from buildsys.project.workspace import Workspace
     from buildsys.run.session import RunOptions
 
+RETRIES, MIN_FREE_GB = 5, 2.0
 Names = Annotated[list[str] | None, typer.Argument(help="Stacks, groups, nodes or patterns.")]
 All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated.")]
 Builder = Annotated[str | None, typer.Option(help="Another buildx builder than the current one.")]
@@ -61,8 +62,8 @@ def bake(
     keep_going: KeepGoing = None,
     jobs: Jobs = None,
     max_targets: MaxTargets = None,
-    retries: RetriesOption = 5,
-    min_free: MinFree = 2.0,
+    retries: RetriesOption = RETRIES,
+    min_free: MinFree = MIN_FREE_GB,
     tags_on: Annotated[
         str,
         typer.Option(help="With --push: `all` moves public tags if nothing is missing; `partial`: of what exists."),
@@ -129,8 +130,8 @@ def warm(
     keep_going: KeepGoing = None,
     jobs: Jobs = None,
     max_targets: MaxTargets = None,
-    retries: RetriesOption = 5,
-    min_free: MinFree = 2.0,
+    retries: RetriesOption = RETRIES,
+    min_free: MinFree = MIN_FREE_GB,
     events: EventsFile = None,
     quiet: Quiet = False,
     verbose: Verbose = False,

@@ -22,7 +22,7 @@ def run() -> None:
         from buildsys.project.settings import mask_near
         from buildsys.report.console import Screen, show_error
 
-        show_error(error, _files(error), Screen(sys.stderr, os.environ), mask_near(_directory()))
+        show_error(error, _files(error), Screen(sys.stderr, os.environ), mask_near(_directory(), os.environ))
         sys.exit(int(error.exit_code))
     except BrokenPipeError:
         # The reader has seen enough; Python would report the closed pipe once more when it ends.
@@ -42,7 +42,7 @@ def collect_rarely() -> None:
 
 def _files(error: BuildsysError) -> dict[str, str]:
     """Return the texts of the files that the diagnostics of an error point to, as far as they can be read."""
-    from buildsys.project.settings import SETTINGS_FILE
+    from buildsys.names import SETTINGS_FILE
     from buildsys.project.workspace import find_workspace
 
     names = {diagnostic.location.file for diagnostic in error.diagnostics() if diagnostic.location}

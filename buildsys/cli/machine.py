@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from buildsys.cli.bake import MIN_FREE_GB, RETRIES
 from buildsys.errors import ExitCode
 
 Names = Annotated[list[str] | None, typer.Argument(help="Stacks, groups, nodes or patterns.")]
@@ -36,7 +37,7 @@ def environment(
     from buildsys.commands import environment
     from buildsys.events.journal import open_journal
     from buildsys.project.mirrors import refuse_cache
-    from buildsys.project.settings import read_settings
+    from buildsys.project.settings import mask_of, read_settings
     from buildsys.project.workspace import find_workspace
     from buildsys.report.live import listener
     from buildsys.report.outcomes import failure_lines
@@ -51,13 +52,13 @@ def environment(
     request = environment.Request(file=file, stack=on, tag=tag)
     with (
         open_store(workspace, os.environ) as store,
-        open_journal(workspace, shown) as journal,
+        open_journal(workspace, shown, mask_of(workspace.root, os.environ)) as journal,
         Stop().on_signals() as stop,
     ):
         session = Session(
             workspace=workspace,
             context=RunContext(environ=os.environ),
-            options=RunOptions(),
+            options=RunOptions(retries=RETRIES, min_free=int(MIN_FREE_GB * 1e9)),
             journal=journal,
             stop=stop,
             find_builder=lambda: find(builder),
@@ -116,7 +117,7 @@ def doctor(
     from buildsys.report import documents
 
     checks = judge(look(os.environ, registry=registry, builder=builder, directory=context.obj))
-    checks = mask_near(context.obj).value(checks, keep=("name",))
+    checks = mask_near(context.obj, os.environ).value(checks, keep=("name",))
     if json:
         fields = [{"name": c.name, "state": str(c.state), "found": c.found, "fix": c.fix} for c in checks]
         typer.echo(documents.text({"checks": fields}))

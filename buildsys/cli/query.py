@@ -68,7 +68,7 @@ def diff(
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
 
-    plan, changes = query.differences(find_workspace(context.obj), revision)
+    plan, changes = query.differences(find_workspace(context.obj), revision, os.environ)
     if json:
         typer.echo(documents.text({"revision": revision, "changes": documents.changes_document(changes)}))
     else:
@@ -92,7 +92,7 @@ def affected(
     workspace = find_workspace(context.obj)
     note = None
     try:
-        plan, changes = query.differences(workspace, since)
+        plan, changes = query.differences(workspace, since, os.environ)
         stacks = [each for each in changes if each.kind == "image" and each.change != "removed"]
     except ShallowClone as error:
         plan = make_plan(workspace.tree())
@@ -125,7 +125,7 @@ def graph(
         raise typer.BadParameter(f"`{form}` is none of {', '.join(diagram.FORMATS)}")
     workspace = find_workspace(context.obj)
     if affected is not None:
-        plan, changes = query.differences(workspace, affected)
+        plan, changes = query.differences(workspace, affected, os.environ)
         words: dict[str, str] = {each.target: each.change for each in changes if each.change != "removed"}
         only = set(words)
     else:

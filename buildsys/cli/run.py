@@ -18,6 +18,7 @@ from buildsys.cli.screens import output
 from buildsys.errors import BuildsysError
 from buildsys.events.journal import Journal, open_journal
 from buildsys.plan.plan import Plan
+from buildsys.project.settings import mask_of
 from buildsys.project.workspace import Workspace
 from buildsys.report.live import listener
 from buildsys.report.summary import show_summary
@@ -56,7 +57,8 @@ def execute(
     shown = listener(sys.stderr, quiet=quiet, verbose=talk.verbose, environ=environ, clock=context.clock)
     began = time.monotonic()
     code, broken = 0, None
-    with open_journal(workspace, shown, talk.events) as journal, Stop().on_signals() as stop:
+    mask = mask_of(workspace.root, context.environ)
+    with open_journal(workspace, shown, mask, talk.events) as journal, Stop().on_signals() as stop:
         session = Session(
             workspace=workspace,
             context=context,

@@ -22,7 +22,7 @@ from buildsys.config.source import read
 from buildsys.dockerfile.lint import frontend_problems
 from buildsys.dockerfile.parser import Dockerfile
 from buildsys.errors import Diagnostic, InvalidInput, did_you_mean
-from buildsys.names import CUSTOM_SUFFIX, tag_problem
+from buildsys.names import CUSTOM_SUFFIX, STATE_FOLDER, tag_problem
 from buildsys.oci.reference import Reference
 from buildsys.plan.keys import Fingerprint, context_files, readable_inputs
 from buildsys.plan.keys import keyed as keyed_by
@@ -30,7 +30,7 @@ from buildsys.plan.plan import Plan
 from buildsys.project.files import Home, read_file
 from buildsys.project.settings import mask_of
 from buildsys.project.state import State
-from buildsys.project.workspace import PRIVATE, STATE_FOLDER, Workspace, files_of, write_whole
+from buildsys.project.workspace import PRIVATE, Workspace, files_of, write_whole
 from buildsys.run.contexts import copy_context
 from buildsys.run.decision import check_tag, selection_of
 from buildsys.run.publish import publish

@@ -22,6 +22,7 @@ from buildsys.run.contexts import contents_of
 
 if TYPE_CHECKING:
     from buildsys.commands.lock import Change
+    from buildsys.masks import Mask
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +66,7 @@ def _in_the_engine(plan: Plan, keys: Keys) -> Mapping[str, str]:
     return {stack.name: images[key][0] for stack in plan.stacks if (key := keys.stacks[stack.name].key) in images}
 
 
-def differences(workspace: Workspace, revision: str) -> tuple[Plan, tuple[Changed, ...]]:
+def differences(workspace: Workspace, revision: str, environ: Mapping[str, str]) -> tuple[Plan, tuple[Changed, ...]]:
     """Return the plan of the sources as they are, and what differs in it from that of a revision."""
     from buildsys.project.revision import open_revision
 
@@ -74,7 +75,7 @@ def differences(workspace: Workspace, revision: str) -> tuple[Plan, tuple[Change
     after = (plan, keys_of(plan, contents_of(workspace, plan)))
     # Base images of this machine are the same ones whatever the revision.
     overlay = {OVERLAY_FILE: tree[OVERLAY_FILE]} if OVERLAY_FILE in tree else {}
-    with open_revision(workspace.root, revision) as other:
+    with open_revision(workspace.root, revision, environ) as other:
         try:
             old = make_plan({**other.tree(), **overlay}, overlay=True)
             before = (old, keys_of(old, other.contents(folders_of(old))))
@@ -132,7 +133,7 @@ def lock(
     Raises `Differs` with `check` if a reference has no entry.
     """
     from buildsys.commands.lock import missing_entries, resolved
-    from buildsys.project.settings import read_settings
+    from buildsys.project.settings import mask_of, read_settings
     from buildsys.run.store import registry_of
 
     tree = dict(workspace.tree())
@@ -154,14 +155,12 @@ def lock(
             plan, held, update=update, registry=registry, settings=settings, today=today, environ=environ
         )
     workspace.write(LOCK_FILE, lock_text(found))
-    return _masked(changes, workspace)
+    return _masked(changes, mask_of(workspace.root, environ))
 
 
-def _masked(changes: tuple[Change, ...], workspace: Workspace) -> tuple[Change, ...]:
+def _masked(changes: tuple[Change, ...], mask: Mask) -> tuple[Change, ...]:
     """Return changes whose notes, which quote registries and proxies, are fit to be shown."""
-    from buildsys.project.settings import mask_of
-
-    return mask_of(workspace.root).value(changes, keep=("name", "before", "after"))
+    return mask.value(changes, keep=("name", "before", "after"))
 
 
 def _with_all_epochs(held: Lock, tree: Mapping[str, str], today: date) -> Lock:
@@ -178,13 +177,13 @@ def _with_all_epochs(held: Lock, tree: Mapping[str, str], today: date) -> Lock:
 def moved_upstream(workspace: Workspace, environ: Mapping[str, str], today: date) -> tuple[Change, ...]:
     """Return what moved since it was locked."""
     from buildsys.commands.lock import outdated
-    from buildsys.project.settings import read_settings
+    from buildsys.project.settings import mask_of, read_settings
     from buildsys.run.store import registry_of
 
     plan = make_plan(workspace.tree())
     settings = read_settings(workspace.root, environ)
     with registry_of(settings, environ) as registry:
-        return _masked(outdated(plan, registry, settings, today), workspace)
+        return _masked(outdated(plan, registry, settings, today), mask_of(workspace.root, environ))
 
 
 def everything(plan: Plan) -> list[Changed]:

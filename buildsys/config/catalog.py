@@ -13,7 +13,7 @@ from buildsys.config.source import Source, read
 from buildsys.config.stacks import STACKS, families, load_stacks
 from buildsys.dockerfile.ignore import ignored
 from buildsys.errors import Diagnostic, InvalidInput, Location, did_you_mean
-from buildsys.names import STACKS_FILE, layer_problem
+from buildsys.names import LAYER_FILE, STACKS_FILE, layer_problem
 
 SCHEMAS: Mapping[str, Record[Any]] = MappingProxyType({"layer": LAYER, "stacks": STACKS})
 
@@ -30,7 +30,7 @@ def load(tree: Mapping[str, str]) -> Catalog:
     broken: set[str] = set()
     for path in sorted(tree):
         parts = path.split("/")
-        if len(parts) != 3 or parts[0] != "layers" or parts[2] != "layer.yaml":
+        if len(parts) != 3 or parts[0] != "layers" or parts[2] != LAYER_FILE:
             continue
         source = _read(tree[path], path, diagnostics)
         layer = load_layer(parts[1], source, tree, diagnostics) if source else None
@@ -76,7 +76,7 @@ def _readable_metadata(layers: Mapping[str, Layer], tree: Mapping[str, str]) -> 
     for layer in layers.values():
         folder = layer.file.rpartition("/")[0]
         builds = any(recipe.dockerfile for recipe in layer.recipes.values())
-        if builds and not ignored(tree.get(f"{folder}/.dockerignore", ""))("layer.yaml"):
+        if builds and not ignored(tree.get(f"{folder}/.dockerignore", ""))(LAYER_FILE):
             message = f"`{layer.file}` is in the build context, so any edit of it rebuilds the layer"
             hint = f"add a line `layer.yaml`, or `*`, to `{folder}/.dockerignore`"
             yield Diagnostic(message=message, location=Location(file=layer.file), hint=hint)

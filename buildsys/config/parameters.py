@@ -6,12 +6,13 @@ import re
 
 from buildsys.config.model import Parameter, ParameterType
 from buildsys.errors import did_you_mean
+from buildsys.names import STATE_FOLDER
 from buildsys.texts import shown
 
 _HOSTS = ("github.com/", "gitlab.com/", "git@")
-_KEPT = (".git", ".buildsys")
+_KEPT = (".git", STATE_FOLDER)
 # Where buildsys itself puts files that a build reads.
-_OURS = re.compile(r"\.buildsys/environments/[0-9a-f]{12}")
+_OURS = re.compile(re.escape(STATE_FOLDER) + "/environments/[0-9a-f]{12}")
 
 
 def _folder_problem(value: str) -> str | None:

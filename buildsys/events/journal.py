@@ -14,10 +14,10 @@ from buildsys.events.events import Event, RunEnded, StepEnded, TargetPlanned, li
 from buildsys.events.history import History, after, read_history, text_of
 from buildsys.events.model import RunModel
 from buildsys.masks import Mask
-from buildsys.project.run_folder import EVENTS, RunFolder, open_run
-from buildsys.project.settings import mask_of
+from buildsys.names import STATE_FOLDER
+from buildsys.project.run_folder import BEFORE, EVENTS, REPORT, RunFolder, open_run
 from buildsys.project.state import State
-from buildsys.project.workspace import STATE_FOLDER, Workspace
+from buildsys.project.workspace import Workspace
 
 HISTORY_FILE = f"{STATE_FOLDER}/history.json"
 # Names, all of them from the project or from BuildKit, stay unmasked: a password may be a part of a name by chance.
@@ -125,17 +125,19 @@ def _close(file: IO[str]) -> None:
 
 
 @contextlib.contextmanager
-def open_journal(workspace: Workspace, listener: Listener, extra: Path | None = None) -> Iterator[Journal]:
-    """Yield the journal of a run; its events are in the run's own folder, and in `extra` if that is given.
+def open_journal(workspace: Workspace, listener: Listener, mask: Mask, extra: Path | None = None) -> Iterator[Journal]:
+    """Yield the journal of a run; its events are in the run's own folder, and in `extra` if that is given. What
+    `mask` hides is in none of them.
 
     `.buildsys/events.jsonl` has those of the run that began last, `.buildsys/events-before.jsonl` those of the one
-    before. Raises `Unavailable` if a file cannot be begun, `InvalidInput` for symlinks in the state folder.
+    before. Raises `Unavailable` if a file cannot be begun, `InvalidInput` for symlinks in the state folder and for
+    what is no file in the place of one that a run writes there.
     """
     state = State(workspace.root)
-    state.check()
+    state.check(HISTORY_FILE, *(f"{STATE_FOLDER}/{name}" for name in (EVENTS, BEFORE, REPORT)))
     began = time.time()
     with open_run(state) as run:
-        journal = Journal(listener, [state.begin(run.file(EVENTS))], run, mask_of(workspace.root))
+        journal = Journal(listener, [state.begin(run.file(EVENTS))], run, mask)
         run.show(EVENTS)
         try:
             if extra is not None:

@@ -30,7 +30,7 @@ from buildsys.oci.reference import MANIFEST_TYPES, Descriptor, Manifest, Referen
 
 _ACCEPT = ("Accept", ", ".join(MANIFEST_TYPES))
 _BINARY = "application/octet-stream"
-_CONCURRENCY = 8
+CONCURRENCY = 8
 T = TypeVar("T")
 
 
@@ -122,7 +122,7 @@ class Registry:
         return Descriptor(media_type=kind, digest=digest, size=size)
 
     def head_many(
-        self, references: Iterable[Reference], concurrency: int = _CONCURRENCY
+        self, references: Iterable[Reference], concurrency: int = CONCURRENCY
     ) -> dict[Reference, Descriptor | RegistryProblem | None]:
         """Return the descriptor of each reference as `ask_many` does."""
         return ask_many(references, self.head, concurrency)
@@ -295,7 +295,7 @@ def _missing(registry: ImageRegistry, reference: Reference) -> Iterator[str]:
 
 
 def ask_many(
-    references: Iterable[Reference], ask: Callable[[Reference], T | None], concurrency: int = _CONCURRENCY
+    references: Iterable[Reference], ask: Callable[[Reference], T | None], concurrency: int = CONCURRENCY
 ) -> dict[Reference, T | RegistryProblem | None]:
     """Return the answer for each reference, or its problem, in the order given.
 

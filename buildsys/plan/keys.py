@@ -14,6 +14,7 @@ from types import MappingProxyType
 from buildsys.config.model import LINK, Contents, File
 from buildsys.dockerfile.ignore import ignored
 from buildsys.errors import Diagnostic, InvalidInput, Location
+from buildsys.names import MOST_SYMLINKS
 from buildsys.plan.plan import Plan, epoch_of
 from buildsys.resolve.image import Variable, healthcheck_text, words_json
 from buildsys.resolve.node import ImageTarget, Node
@@ -21,8 +22,6 @@ from buildsys.resolve.node import ImageTarget, Node
 # A change of how keys are computed from inputs gets a new number, and so rebuilds everything.
 DEFINITION = "1"
 ABSENT = "none"
-# As many symlinks as Linux follows.
-_LINKS = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,7 +155,7 @@ def _rules(dockerfile: str) -> list[str]:
 
 def _way(name: str, files: Mapping[str, File]) -> list[str]:
     """Return the symlinks that BuildKit follows from a name, of folders too, and last the file that it reads."""
-    waiting, at, left = name.split("/"), list[str](), _LINKS
+    waiting, at, left = name.split("/"), list[str](), MOST_SYMLINKS
     links = []
     while waiting:
         part = waiting.pop(0)

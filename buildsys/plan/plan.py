@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from buildsys.config.lockfile import Lock, LockedParent
 from buildsys.config.model import Catalog, Family, Parent
 from buildsys.errors import Diagnostic, InvalidInput, Location
-from buildsys.names import variable_name
+from buildsys.names import LOCK_FILE, variable_name
 from buildsys.resolve.node import BuildGraph, ImageTarget, Node
 
 _FRESH_DAYS: Mapping[str, int] = MappingProxyType({"week": 7, "month": 31})
@@ -180,7 +180,7 @@ def _epochs(graph: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> dic
                 else:
                     message = f"`buildsys.lock` has no epoch for the layer `{recipe.layer}`"
                     hint = "add it under `epochs:`, such as the Monday of this week"
-                    diagnostics.append(Diagnostic(message=message, location=Location(file="buildsys.lock"), hint=hint))
+                    diagnostics.append(Diagnostic(message=message, location=Location(file=LOCK_FILE), hint=hint))
     return dict(sorted(found.items()))
 
 
@@ -196,7 +196,7 @@ def _warnings(parents: tuple[PlannedParent, ...], nodes: tuple[Node, ...]) -> li
     for parent in parents:
         if parent.locked.digest is None:
             message = f"the digest of the parent `{parent.name}` is unknown: {parent.locked.reason}"
-            found.append(Diagnostic(message=message, location=Location(file="buildsys.lock")))
+            found.append(Diagnostic(message=message, location=Location(file=LOCK_FILE)))
     for node in nodes:
         for download in node.downloads:
             if download.sha256 is None:

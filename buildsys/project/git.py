@@ -8,7 +8,7 @@ import os
 import string
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -49,15 +49,17 @@ class Entry(NamedTuple):
 class Repository:
     """A repository by its own folder; `prefix` is the project's path in the work tree, empty at the top.
 
+    `environ` is what git inherits, but for the variables that name another repository.
     `git replace` has a part in what a revision means, and none in what is in a tree or an object.
     """
 
     folder: Path
     prefix: str
+    environ: Mapping[str, str]
 
     def ask(self, *words: str) -> bytes:
         """Return what git answers; raises `Unavailable` with its reason."""
-        return _answer(self.folder, *self._words(words))
+        return _answer(self.environ, self.folder, *self._words(words))
 
     def revision(self, name: str) -> str | None:
         """Return the hexadecimal digits of the one object that git knows by a revision, None if there is not one."""
@@ -85,7 +87,7 @@ class Repository:
         Raises `InvalidInput` where they are too many.
         """
         words = self._words(("--no-replace-objects", "ls-tree", "-r", "-z", "--full-tree", tree))
-        with _started(self.folder, *words) as (process, said):
+        with _started(self.environ, self.folder, *words) as (process, said):
             assert process.stdout is not None
             listing = process.stdout.read(_LISTING_BYTES + 1)
             if len(listing) > _LISTING_BYTES:
@@ -103,28 +105,28 @@ class Repository:
     def objects(self) -> Iterator[Objects]:
         """Give the objects; one process of git answers until the block ends."""
         words = self._words(("--no-replace-objects", "cat-file", "--batch"))
-        with _started(self.folder, *words) as (process, said):
+        with _started(self.environ, self.folder, *words) as (process, said):
             yield Objects(process, said)
 
     def _words(self, words: tuple[str, ...]) -> tuple[str, ...]:
         return ("--git-dir", str(self.folder), *words)
 
 
-def find_repository(root: Path) -> Repository:
+def find_repository(root: Path, environ: Mapping[str, str]) -> Repository:
     """Return the repository that the project at `root` is in.
 
     Git finds it, so that its own checks hold, such as whose it is; for that it runs nothing. Raises `Unavailable`
     with git's reason, `InvalidInput` where it would take a folder of the project for the repository.
     """
     words = ("rev-parse", "--is-inside-work-tree", "--show-cdup", "--absolute-git-dir")
-    inside, _, answer = _answer(root, *words).removesuffix(b"\n").partition(b"\n")
+    inside, _, answer = _answer(environ, root, *words).removesuffix(b"\n").partition(b"\n")
     up, _, folder = answer.partition(b"\n")
     depth = up.count(b"/")
     found = Path(os.fsdecode(folder))
     if inside != b"true" or found in (root, *root.parents[:depth]):
         message = f"`{root}` is not in a work tree of git, but in what git takes for a repository"
         raise InvalidInput([Diagnostic(message=message, hint="run this in a clone: `git clone`")])
-    return Repository(folder=found, prefix="/".join(root.parts[-depth:]) if depth else "")
+    return Repository(folder=found, prefix="/".join(root.parts[-depth:]) if depth else "", environ=environ)
 
 
 class Objects:
@@ -174,8 +176,8 @@ class Objects:
         return int(answer[2])
 
 
-def _answer(folder: Path, *words: str) -> bytes:
-    with _started(folder, *words) as (process, said):
+def _answer(environ: Mapping[str, str], folder: Path, *words: str) -> bytes:
+    with _started(environ, folder, *words) as (process, said):
         answer, _ = process.communicate()
         if process.returncode:
             raise _failed(said)
@@ -183,9 +185,11 @@ def _answer(folder: Path, *words: str) -> bytes:
 
 
 @contextlib.contextmanager
-def _started(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+def _started(
+    environ: Mapping[str, str], folder: Path, *words: str
+) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """Give a running git and the file of its diagnostics; it ends with the block."""
-    kept = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    kept = {name: value for name, value in environ.items() if name not in _FOREIGN}
     with tempfile.TemporaryFile() as said:
         try:
             process = subprocess.Popen(

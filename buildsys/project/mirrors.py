@@ -9,12 +9,12 @@ from types import MappingProxyType
 
 from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.masks import Mask
+from buildsys.names import STATE_FOLDER
 from buildsys.oci.reference import split_host
 from buildsys.project.files import Home, read_file
 from buildsys.project.settings import Settings
 from buildsys.project.settings_checks import variable_of
 from buildsys.project.state import State
-from buildsys.project.workspace import STATE_FOLDER
 from buildsys.switches import writes_caches
 
 CONTEXT = f"{STATE_FOLDER}/mirrors"

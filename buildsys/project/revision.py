@@ -11,12 +11,11 @@ from pathlib import Path, PurePosixPath
 
 from buildsys.config.model import File
 from buildsys.errors import Diagnostic, InvalidInput, Unavailable
+from buildsys.names import MOST_SYMLINKS
 from buildsys.project.git import Entry, Objects, Repository, find_repository
 from buildsys.project.workspace import ROOT_FILES
 
 _EXECUTABLE, _SYMLINK = "100755", "120000"
-# As many symlinks as Linux follows in one path.
-_SYMLINKS = 40
 
 
 class ShallowClone(Unavailable):
@@ -79,7 +78,7 @@ class Revision:
                     continue
                 target = self._target(entry)
                 symlinks += 1
-                if target.startswith("/") or symlinks > _SYMLINKS:
+                if target.startswith("/") or symlinks > MOST_SYMLINKS:
                     return None
                 found.pop()
                 left += target.split("/")[::-1]
@@ -102,13 +101,13 @@ class Revision:
 
 
 @contextlib.contextmanager
-def open_revision(root: Path, revision: str) -> Iterator[Revision]:
+def open_revision(root: Path, revision: str, environ: Mapping[str, str]) -> Iterator[Revision]:
     """Give a revision of the project at `root`.
 
     Raises `ShallowClone` where only a deeper clone could have it, `InvalidInput` where there is no such revision or
     where git would take a folder of the project for the repository, `Unavailable` without git or where git refuses.
     """
-    repository = find_repository(root)
+    repository = find_repository(root, environ)
     commit = _commit(repository, revision)
     # With the slash a file of that name is none.
     tree = repository.object(f"{commit}:{repository.prefix}/" if repository.prefix else f"{commit}^{{tree}}")

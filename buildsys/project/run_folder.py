@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildsys.errors import Unavailable
+from buildsys.names import STATE_FOLDER
 from buildsys.project.state import State
-from buildsys.project.workspace import STATE_FOLDER
 
 RUNS = f"{STATE_FOLDER}/runs"
 # Files of a run, and of the last run in `.buildsys/` itself.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,12 +18,12 @@ from buildsys.config.shapes import Converted, Dictionary, Reader
 from buildsys.config.source import read
 from buildsys.errors import BuildsysError, Diagnostic, InvalidInput, Location, Unavailable
 from buildsys.masks import Mask
+from buildsys.names import SETTINGS_FILE
 from buildsys.project.files import Home, read_file
 from buildsys.project.git import find_repository
 from buildsys.project.settings_checks import credentials_of, problem_of, variable_of
 from buildsys.project.workspace import PRIVATE, Workspace, find_workspace
 
-SETTINGS_FILE = "buildsys.settings.yaml"
 _PIP = ("index-url", "extra-index-url", "find-links", "trusted-host")
 _PROXY = ("http", "https", "no")
 _REGISTRIES = ("insecure",)
@@ -93,7 +93,7 @@ def _values(sections: Mapping[str, Any]) -> Iterator[Value]:
                     yield section, key, index, text
 
 
-def read_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settings:
+def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     """Return the settings of a project: those of its file, or of the one that BUILDSYS_SETTINGS names.
 
     What the environment says goes before the file, see `with_environment`. Raises `InvalidInput`.
@@ -108,6 +108,10 @@ def read_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     if (text := _settings_text(root, shown)) is not None:
         own, source = parse_settings(text, shown, path.parent), read(text, shown)
     settings = with_environment(own, environ, root)
+
+    def is_committed() -> bool:
+        return _is_committed(root, path, environ)
+
     diagnostics = []
     if settings.ca is not None and not settings.ca.is_file():
         diagnostics.append(Diagnostic(message=f"`ca` names `{settings.ca}`, which is not a file"))
@@ -116,13 +120,13 @@ def read_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     for key, given, said in (("ca", settings.ca, own.ca), ("files", settings.files, own.files)):
         if given is not None:
             location = source.location((key,)) if source and given is said else None
-            diagnostics += _path_diagnostics(root, key, given, path if location else None, location)
+            diagnostics += _path_diagnostics(root, key, given, location, is_committed)
     if diagnostics:
         raise InvalidInput(diagnostics)
     return settings
 
 
-def mask_of(root: Path, environ: Mapping[str, str] = os.environ) -> Mask:
+def mask_of(root: Path, environ: Mapping[str, str]) -> Mask:
     """Return the mask of all credentials that the settings of a project and the environment have.
 
     It is needed most where something is wrong, so settings that cannot be used are looked at as they are written.
@@ -155,12 +159,12 @@ def docker_config_dir(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
 
 
-def mask_near(directory: Path | None) -> Mask:
+def mask_near(directory: Path | None, environ: Mapping[str, str]) -> Mask:
     """Return the mask of the project that a command works on; without one, that of the environment."""
     try:
-        return mask_of(find_workspace(directory).root)
+        return mask_of(find_workspace(directory).root, environ)
     except BuildsysError:
-        return mask_of(Path(os.devnull))
+        return mask_of(Path(os.devnull), environ)
 
 
 def with_environment(settings: Settings, environ: Mapping[str, str], folder: Path) -> Settings:
@@ -269,12 +273,12 @@ def _settings_text(root: Path, name: str) -> str | None:
 
 
 def _path_diagnostics(
-    root: Path, key: str, path: Path, file: Path | None, location: Location | None
+    root: Path, key: str, path: Path, location: Location | None, is_committed: Callable[[], bool]
 ) -> Iterator[Diagnostic]:
     """Yield what is wrong with a path that `key` of the settings names.
 
-    `file` is the settings file that names it, at `place`; None if the environment does. A path in the project must not
-    lead out of it; one outside is not taken from a file that is committed.
+    `location` is where the settings file names it, None if the environment does; `is_committed` says whether git has
+    that file. A path in the project must not lead out of it; one outside is not taken from a file that is committed.
     """
     real = Path(os.path.realpath(path))
     named = f"`{key}` names `{path}`"
@@ -290,14 +294,15 @@ def _path_diagnostics(
         elif real.relative_to(root).parts[0].casefold() in PRIVATE:
             message = f"{named}, and `{real.relative_to(root)}` is what the project keeps to itself"
             yield Diagnostic(message=message, location=location, hint="name what only builds are to get")
-    elif file is not None and _is_committed(root, file):
+    elif location is not None and is_committed():
         message = f"{named}, outside of the project, in a file that is committed to git"
         variable = f"BUILDSYS_{key.upper()}"
-        hint = f"name it by `{variable}`, or keep the file on this machine alone: `git rm --cached {file.name}`"
+        name = Path(location.file).name
+        hint = f"name it by `{variable}`, or keep the file on this machine alone: `git rm --cached {name}`"
         yield Diagnostic(message=message, location=location, hint=hint)
 
 
-def _is_committed(root: Path, file: Path) -> bool:
+def _is_committed(root: Path, file: Path, environ: Mapping[str, str]) -> bool:
     """Whether git tracks a file, by its own path or by the one that a symlink leads to; without git nothing does.
 
     Raises `InvalidInput` where git does not say.
@@ -310,7 +315,7 @@ def _is_committed(root: Path, file: Path) -> bool:
     if not names:
         return False
     try:
-        return find_repository(real).tracks(*sorted(names))
+        return find_repository(real, environ).tracks(*sorted(names))
     except Unavailable as error:
         if "not a git repository" in error.message or "not on PATH" in error.message:
             return False

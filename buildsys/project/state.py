@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import IO
 
 from buildsys.errors import Diagnostic, InvalidInput, Unavailable
+from buildsys.names import STATE_FOLDER
 from buildsys.project.files import TEXT_LIMIT, Home, is_there, open_file, read_file
-from buildsys.project.workspace import STATE_FOLDER, write_whole
+from buildsys.project.workspace import write_whole
 from buildsys.texts import shown
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -37,14 +38,17 @@ class State:
 
     root: Path
 
-    def check(self) -> None:
-        """Raise for every symlink, before a run and not at its end; but for those in folders that are filled."""
+    def check(self, *files: str) -> None:
+        """Raise for every symlink, and for what is no file in the place of `files`: before a run, not at its end.
+
+        Folders that are filled are not looked into.
+        """
         diagnostics: list[Diagnostic] = []
         waiting = [STATE_FOLDER]
         while waiting:
             name = waiting.pop()
             try:
-                path = self._find(name)
+                path = self._find(name, stat.S_IFREG if name in files else None)
             except InvalidInput as error:
                 diagnostics.extend(error.diagnostics())
                 continue

@@ -12,14 +12,13 @@ from pathlib import Path
 from buildsys.config.model import LINK, File
 from buildsys.config.source import read
 from buildsys.errors import Diagnostic, Differs, InvalidInput, Location, Unavailable
-from buildsys.names import LOCK_FILE, MIRRORS_FOLDER, OVERLAY_FILE, STACKS_FILE
+from buildsys.names import LAYER_FILE, LOCK_FILE, MIRRORS_FOLDER, OVERLAY_FILE, SETTINGS_FILE, STACKS_FILE, STATE_FOLDER
 from buildsys.oci.reference import registry_prefix
 from buildsys.project.files import TEXT_LIMIT, Entry, Home, digest_file, is_there, read_file
 
 ROOT_FILES = (STACKS_FILE, LOCK_FILE, OVERLAY_FILE)
-STATE_FOLDER = ".buildsys"
 # What holds secrets of a machine beside a project: no symlink that is committed makes it a part of the project.
-PRIVATE = frozenset({".git", STATE_FOLDER, "buildsys.settings.yaml"})
+PRIVATE = frozenset({".git", STATE_FOLDER, SETTINGS_FILE})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,7 +169,7 @@ def _linked(home: Home, name: str) -> Path | None:
 def _text(home: Home, name: str, path: Path) -> str | None:
     """Return the text of a file; None of one that nobody needs and that is large or no text."""
     folder, _, own = name.rpartition("/")
-    needed = not folder or own in ("layer.yaml", ".dockerignore") or "Dockerfile" in own
+    needed = not folder or own in (LAYER_FILE, ".dockerignore") or "Dockerfile" in own
     if not needed and path.lstat().st_size > TEXT_LIMIT:
         return None
     data = read_file(path, home, name)

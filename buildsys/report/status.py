@@ -10,9 +10,9 @@ from buildsys.events.events import Event, Retried, StepBegan, TargetPlanned
 from buildsys.events.model import RunModel, Target
 from buildsys.report.outcomes import step_words
 from buildsys.report.text import clean, distinct_parts, format_count, format_remaining, format_retries
+from buildsys.run.scheduler import IMAGE_SECONDS
 
 # An image runs nothing; it takes a few requests to a registry, or an export.
-_IMAGE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +109,7 @@ class RunStatus:
             known = known or seconds is not None
             if seconds is None:
                 whole = whole and target.is_image
-                seconds = _IMAGE_SECONDS if target.is_image else 0.0
+                seconds = IMAGE_SECONDS if target.is_image else 0.0
             if target.name in self.model.at_work:
                 seconds -= now - self.model.at_work[target.name]
             own = max(0.0, seconds)

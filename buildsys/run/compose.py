@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from buildsys.config.model import Healthcheck
+from buildsys.names import TITLE_LABEL
 from buildsys.oci.reference import OCI_MANIFEST, Descriptor, digest_of
 from buildsys.resolve.image import Variable
 from buildsys.resolve.node import ImageTarget
@@ -25,7 +26,6 @@ _OCI_TYPES = {
 }
 # In a millisecond.
 _NANOSECONDS = 1_000_000
-TITLE = "org.opencontainers.image.title"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,7 +102,7 @@ def _settings(stack: ImageTarget, settings: dict[str, Any]) -> dict[str, Any]:
         environment[variable.name] = value_of(variable, environment.get(variable.name, ""))
     settings["Env"] = [f"{name}={value}" for name, value in environment.items()]
     config = stack.config
-    labels = {**(settings.get("Labels") or {}), **config.labels, TITLE: stack.stack}
+    labels = {**(settings.get("Labels") or {}), **config.labels, TITLE_LABEL: stack.stack}
     settings["Labels"] = dict(sorted(labels.items()))
     if config.ports:
         ports = {port if "/" in port else f"{port}/tcp" for port in config.ports}

@@ -15,7 +15,7 @@ from buildsys.plan.plan import Plan
 NODE, ASSEMBLE, COMPOSE = "node", "assemble", "compose"
 # What nobody has recorded or declared: a node runs something, an image is put together.
 _NODE_SECONDS = 30.0
-_IMAGE_SECONDS = 1.0
+IMAGE_SECONDS = 1.0
 # So much work is lost when another one in the same bake fails.
 _LIGHT_SECONDS = 20.0
 
@@ -199,6 +199,6 @@ def tasks_of(plan: Plan, actions: Mapping[str, Action], history: History, compos
             needs = tuple(need for need in dict.fromkeys(plan.needs[stack.name]) if need in built)
             # What was recorded of an image that shared its bake depends on how many did.
             known = history.seconds.get(stack.name) if kind == COMPOSE else None
-            seconds = known or _IMAGE_SECONDS
+            seconds = known or IMAGE_SECONDS
             tasks.append(Task(name=stack.name, kind=kind, needs=needs, seconds=seconds, light=kind == ASSEMBLE))
     return tuple(tasks)

@@ -33,8 +33,6 @@ from buildsys.run.executor import Bake, DebugInfo, Hooks, RunOutcome, run
 from buildsys.run.scheduler import NODE, Limits, Schedule, Task
 from buildsys.run.worker import Accept, BakeWorker, matching
 
-RETRIES = 5
-MIN_FREE = 2 * 10**9
 # bake reads a file in a time that grows with the square of its targets (docker/buildx, linear scans for names).
 _PRINTED_AT_ONCE = 250
 # Engines lose sessions when hundreds of targets are live: docker/buildx#3810, moby/buildkit#6422. The docker driver
@@ -75,8 +73,8 @@ class RunOptions:
     keep_going: bool = False
     jobs: int | None = None
     max_targets: int | None = None
-    retries: int = RETRIES
-    min_free: int = MIN_FREE
+    retries: int = 0
+    min_free: int = 0
     partial_tags: bool = False
     docker_progress: bool = False
     linked: bool = False

@@ -15,7 +15,7 @@ from buildsys.errors import Unavailable
 from buildsys.events.events import Retried
 from buildsys.events.journal import Journal
 from buildsys.names import KEY_LABEL, shortened
-from buildsys.oci.client import ImageRegistry, Registry, ask_many, missing_parts
+from buildsys.oci.client import CONCURRENCY, ImageRegistry, Registry, ask_many, missing_parts
 from buildsys.oci.connections import Timeouts
 from buildsys.oci.credentials import docker_credentials
 from buildsys.oci.http import (
@@ -35,7 +35,6 @@ from buildsys.resolve.node import ImageTarget
 from buildsys.run.compose import Composed, Part, compose
 
 NODES = "nodes"
-_CONCURRENCY = 8
 INPUTS = "dev.buildsys.inputs"
 T = TypeVar("T")
 R = TypeVar("R")
@@ -243,7 +242,7 @@ def _each(action: Callable[[T], R], items: Iterable[T]) -> list[R]:
 
     Of several errors the first by this order is raised, when nothing runs any more; what has not begun then does not.
     """
-    with ThreadPoolExecutor(max_workers=_CONCURRENCY) as pool:
+    with ThreadPoolExecutor(max_workers=CONCURRENCY) as pool:
         return list(pool.map(action, items))
 
 

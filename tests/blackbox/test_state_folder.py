@@ -240,7 +240,10 @@ def test_symlinks_among_the_files_of_the_settings_lead_to_the_same_in_a_build(pr
     ("name", "words"),
     [
         (".buildsys/events.jsonl", PUSH),
+        (".buildsys/events-before.jsonl", PUSH),
         (".buildsys/history.json", PUSH),
+        (".buildsys/history.json", ENVIRONMENT),
+        (".buildsys/report.html", PUSH),
         (".buildsys/report.html", ("report",)),
         (".buildsys/mirrors/use", ("variables",)),
         (f".buildsys/environments/{DIGEST}/requirements.txt", ENVIRONMENT),

@@ -57,7 +57,7 @@ def debian(docker: Docker) -> str:
     """The Debian 12 base image for RUN steps of tests, by digest: the one that bakes of this project use."""
     plan = make_plan(find_workspace(ROOT).tree(), overlay=True)
     parent = next(each for each in plan.parents if each.name == "debian-12")
-    return mirrored_reference(parent.reference, read_settings(ROOT))
+    return mirrored_reference(parent.reference, read_settings(ROOT, os.environ))
 
 
 @pytest.fixture(scope="session")

@@ -137,7 +137,7 @@ def files_of(docker: Docker, image: str) -> list[str]:
 def test_real_packages_come_through_the_settings_of_this_machine(
     docker: Docker, tmp_path: Path, debian: str, tag: str
 ) -> None:
-    folder = write_mirrors(read_settings(ROOT), tmp_path)
+    folder = write_mirrors(read_settings(ROOT, os.environ), tmp_path)
     if folder is None:
         folder = "mirrors"
         (tmp_path / folder).mkdir()

@@ -133,7 +133,7 @@ class World:
         return Session(
             workspace=self.workspace,
             context=RunContext(environ=self.environ, clock=lambda: 5.0),
-            options=RunOptions(**{"keep_going": True, "jobs": 1, "min_free": 0, **options}),
+            options=RunOptions(**{"keep_going": True, "jobs": 1, "retries": 5, **options}),
             journal=journal,
             stop=self.stop,
             find_builder=self.find_builder,

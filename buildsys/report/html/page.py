@@ -21,9 +21,10 @@ from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, Stric
 from buildsys.errors import BuildsysError, Diagnostic, InvalidInput
 from buildsys.events.events import BLOCKED, FAILED, MADE, NOT_REACHED, REUSED, Event, read_lines
 from buildsys.events.model import UNFINISHED, RunModel, Step, run_model
+from buildsys.names import STATE_FOLDER
 from buildsys.project.run_folder import BEFORE, EVENTS, REPORT, RunFolder
 from buildsys.project.state import State
-from buildsys.project.workspace import STATE_FOLDER, Workspace, write_whole
+from buildsys.project.workspace import Workspace, write_whole
 from buildsys.report import outcomes, text
 from buildsys.report.html.details import details
 from buildsys.report.html.diagram import draw_diagram

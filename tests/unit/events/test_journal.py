@@ -117,7 +117,7 @@ def test_the_end_counts_run_steps_and_retries_and_closes_the_model(tmp_path: Pat
 def test_a_run_is_remembered_and_its_events_are_those_of_the_last(tmp_path: Path) -> None:
     workspace = Workspace(root=tmp_path)
     extra = tmp_path / "extra.jsonl"
-    with open_journal(workspace, Heard(), extra) as journal:
+    with open_journal(workspace, Heard(), Mask(), extra) as journal:
         journal.emit(TargetEnded(at=1.0, target="a", outcome=MADE, seconds=4.0))
         journal.emit(TargetEnded(at=1.0, target="b", outcome=FAILED))
     assert extra.read_text("utf-8") == (tmp_path / ".buildsys/events.jsonl").read_text("utf-8") != ""
@@ -128,6 +128,6 @@ def test_a_run_is_remembered_and_its_events_are_those_of_the_last(tmp_path: Path
 def test_a_file_of_events_that_cannot_be_begun_is_an_error(tmp_path: Path) -> None:
     with (
         pytest.raises(Unavailable, match=r"missing/events\.jsonl` cannot be written"),
-        open_journal(Workspace(root=tmp_path), Heard(), tmp_path / "missing/events.jsonl"),
+        open_journal(Workspace(root=tmp_path), Heard(), Mask(), tmp_path / "missing/events.jsonl"),
     ):
         pass
