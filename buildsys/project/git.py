@@ -143,25 +143,31 @@ class Objects:
     def digest(self, name: str) -> str:
         """Return the sha256 of the bytes of an object."""
         if name not in self._digests:
-            self.data(name)
+            for _ in self._chunks(name, self._ask(name)):
+                pass
         return self._digests[name]
 
     def data(self, name: str) -> bytes | None:
         """Return the bytes of an object, None if they are more than a text has."""
-        size = left = self._ask(name)
+        size = self._ask(name)
+        found = bytearray()
+        for chunk in self._chunks(name, size):
+            if size <= _TEXT_BYTES:
+                found += chunk
+        return bytes(found) if size <= _TEXT_BYTES else None
+
+    def _chunks(self, name: str, left: int) -> Iterator[bytes]:
+        """Yield the bytes of an object, of which so many are left; its digest is known then."""
         digest = hashlib.sha256()
-        kept = []
         while left:
             chunk = self._answers.read(min(left, _CHUNK_BYTES))
             if not chunk:
                 raise _failed(self._said)
             left -= len(chunk)
             digest.update(chunk)
-            if size <= _TEXT_BYTES:
-                kept.append(chunk)
+            yield chunk
         self._answers.readline()
         self._digests[name] = digest.hexdigest()
-        return b"".join(kept) if size <= _TEXT_BYTES else None
 
     def _ask(self, name: str) -> int:
         """Return the size of an object; its bytes and the end of a line are the next to be read."""

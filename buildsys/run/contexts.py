@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -23,6 +22,8 @@ from buildsys.plan.plan import Plan
 from buildsys.project.files import Home, open_file
 from buildsys.project.workspace import Workspace
 from buildsys.resolve.node import Node
+
+_PIECE = 1 << 20
 
 
 def copy_contexts(workspace: Workspace, nodes: Iterable[Node], contents: Contents, top: Path) -> Copies:
@@ -82,14 +83,15 @@ def _folder(path: Path, top: Path) -> None:
 
 
 def _copy_file(home: Home, name: str, source: Path, copy: Path, file: File) -> None:
+    digest = hashlib.sha256()
     with open_file(source, home, name) as opened, copy.open("xb") as written:
         status = os.fstat(opened.fileno())
-        shutil.copyfileobj(opened, written)
+        while piece := opened.read(_PIECE):
+            digest.update(piece)
+            written.write(piece)
     copy.chmod(0o755 if file.executable else 0o644)
     os.utime(copy, ns=(status.st_mtime_ns, status.st_mtime_ns))
-    with copy.open("rb") as read:
-        digest = hashlib.file_digest(read, "sha256").hexdigest()
-    if file.content != f"sha256:{digest}":
+    if file.content != f"sha256:{digest.hexdigest()}":
         message = f"`{home.show(name)}` changed while the run began"
         raise InvalidInput(
             [Diagnostic(message=message, location=Location(file=home.show(name)), hint="run the command again")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,18 @@ def test_symlinks_stay_symlinks(tmp_path: Path) -> None:
     (tmp_path / "a" / "link").symlink_to("conf")
     copy = copy_context(home, "", files_of(home, "", []), tmp_path / "copies")
     assert (copy / "link").readlink() == Path("conf")
+
+
+def test_files_are_hashed_and_copied_without_being_held(tmp_path: Path) -> None:
+    home, _ = put(tmp_path / "a", small="1")
+    with (tmp_path / "a" / "large").open("wb") as large:
+        large.truncate(64 << 20)
+    tracemalloc.start()
+    try:
+        files = files_of(home, "", [])
+        copy = copy_context(home, "", files, tmp_path / "copies")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (copy / "large").stat().st_size == 64 << 20
+    assert peak < 8 << 20
