@@ -10,7 +10,12 @@ def main() -> None:
     """Run the command line and end the process."""
     _open_missing_streams()
     if sys.argv[1:] == ["--version"]:
-        print(f"buildsys {__version__}")
+        try:
+            print(f"buildsys {__version__}", flush=True)
+        except OSError as error:
+            from buildsys.cli.boundary import end_without_output
+
+            end_without_output(error)
         return
     from buildsys.cli.boundary import run
 

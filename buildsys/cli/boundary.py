@@ -6,9 +6,40 @@ import contextlib
 import gc
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
-from buildsys.errors import BuildsysError
+from buildsys.errors import BuildsysError, Unavailable
+
+
+class Watched:
+    """A stream that keeps whether it took all that was written: an `OSError` may be about any file."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.lost = False
+
+    def write(self, text: str) -> int:
+        """Write as the stream does."""
+        with self._watching():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush as the stream does."""
+        with self._watching():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _watching(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            self.lost = True
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def run() -> None:
@@ -16,20 +47,45 @@ def run() -> None:
     collect_rarely()
     from buildsys.cli.app import app
 
+    watched = Watched(sys.stdout), Watched(sys.stderr)
+    sys.stdout, sys.stderr = watched
     try:
         app(prog_name="buildsys")
     except BuildsysError as error:
-        from buildsys.project.settings import mask_near
-        from buildsys.report.console import Screen, show_error
-
-        show_error(error, _files(error), Screen(sys.stderr, os.environ), mask_near(_directory(), os.environ))
-        sys.exit(int(error.exit_code))
-    except BrokenPipeError:
-        # The reader has seen enough; Python would report the closed pipe once more when it ends.
-        sys.stderr.close()
-        sys.exit(0)
+        _end_with(error)
+    except OSError as error:
+        if not any(stream.lost for stream in watched):
+            raise
+        end_without_output(error)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def end_without_output(error: OSError) -> NoReturn:
+    """End where stdout or stderr took no more, such as on a full disk."""
+    _discard(sys.stdout)
+    if isinstance(error, BrokenPipeError):
+        # The reader has seen enough.
+        _discard(sys.stderr)
+        sys.exit(0)
+    _end_with(Unavailable(f"the output cannot be written: {error.strerror}"))
+
+
+def _end_with(error: BuildsysError) -> NoReturn:
+    from buildsys.project.settings import mask_near
+    from buildsys.report.console import Screen, show_error
+
+    try:
+        show_error(error, _files(error), Screen(sys.stderr, os.environ), mask_near(_directory(), os.environ))
+    except OSError:
+        # The exit code stays where nobody reads why.
+        _discard(sys.stderr)
+    sys.exit(int(error.exit_code))
+
+
+def _discard(stream: TextIO) -> None:
+    """Let what is still to be written go nowhere: Python would complain of it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def collect_rarely() -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.blackbox import stand_ins
-from tests.blackbox.support import COMMAND, Run, buildsys, run
+from tests.blackbox.support import COMMAND, Run, buildsys, git, run, write
 
 BAKE = ("bake", "img", "--retries", "0")
-FAILED = 1
+FAILED, INVALID, UNAVAILABLE = 1, 4, 5
 
 
 @pytest.fixture
@@ -77,6 +78,54 @@ def test_screen_that_cannot_be_written_changes_no_exit_code(
     events = (project / ".buildsys/events.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(events[-1])["exit_code"] == FAILED
     assert (project / ".buildsys/history.json").is_file()
+
+
+# Each prints a result, and none asks an engine or a registry that is not there.
+PRINTING = (
+    *("--help", "--version", "plan --offline --json", "list", "show img", "variables", "schema layer"),
+    *("explain img --offline", "why img conf", "diff HEAD", "affected --since HEAD --json", "graph --offline"),
+    *("lock --offline", "outdated", "doctor", "test img", "bake img --dry-run", "report", "warm img --check"),
+)
+# It prints what it has built, at its end, as `bake` does.
+BUILDING = {"environment"}
+
+
+@pytest.fixture
+def printing(project: Path, shell: dict[str, str]) -> dict[str, str]:
+    """Variables with which every command of `PRINTING` prints something; the settings lead base images nowhere."""
+    write(
+        project, "buildsys.settings.yaml", "proxy: {http: 'http://127.0.0.1:9'}\nparents: {docker.io: '127.0.0.1:9'}\n"
+    )
+    write(project, ".buildsys/events.jsonl", '{"event": "run", "at": 1.0, "version": 1, "command": "x"}\n')
+    git(project, "init", "-q")
+    git(project, "add", ".")
+    git(project, "commit", "-qm", "all")
+    return shell
+
+
+def test_every_command_is_tested_on_a_full_disk(project: Path) -> None:
+    _, _, listed = buildsys(project, "--help").stdout.partition("\nCommands:\n")
+    commands = set(re.findall(r"^  ([a-z]+) ", listed.partition("\n\n")[0], re.MULTILINE))
+    assert commands == {words.split()[0] for words in PRINTING if not words.startswith("-")} | BUILDING
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", PRINTING)
+def test_result_that_no_disk_takes_is_an_error(project: Path, printing: dict[str, str], words: str) -> None:
+    with stand_ins.registry() as prefix:
+        given = {**printing, "BUILDSYS_REGISTRY": prefix}
+        done = run(project, "sh", "-c", f'exec "$@" {words} >/dev/full', "sh", *COMMAND, shell=given)
+    ended_well(done, UNAVAILABLE)
+    assert "error: the output cannot be written: No space left on device" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_error_that_no_disk_takes_keeps_its_exit_code(project: Path) -> None:
+    ended_well(run(project, "sh", "-c", 'exec "$@" >/dev/full 2>&1', "sh", *COMMAND, "list"), UNAVAILABLE)
+    ended_well(run(project, "sh", "-c", 'exec "$@" 2>/dev/full', "sh", *COMMAND, "show", "nothing"), INVALID)
+    ended_well(
+        run(project, "bash", "-c", '"$@" 2>&1 | true; exit ${PIPESTATUS[0]}', "-", *COMMAND, "show", "x"), INVALID
+    )
 
 
 def test_reader_that_goes_changes_no_exit_code(project: Path, shell: dict[str, str]) -> None:
