@@ -54,7 +54,7 @@ def look(
         there = store.existing(plan, keys)
         first = decide(plan, keys, there.references, {}, wanted)
         previous = store.previous(plan, [name for name, action in first.items() if action.word is ActionKind.BUILD])
-    actions = decide(plan, keys, there.references, previous, wanted, there.foreign)
+    actions = decide(plan, keys, there.references, previous, wanted, foreign=there.foreign)
     return PlannedActions(plan=plan, keys=keys, actions=actions)
 
 

@@ -53,6 +53,7 @@ def decide(
     existing: Mapping[str, str],
     previous: Mapping[str, Mapping[str, str]],
     requested: Collection[str],
+    *,
     foreign: Mapping[str, str] = MappingProxyType({}),
 ) -> Mapping[str, Action]:
     """Return the action of every target, nodes in build order and then images.

@@ -246,13 +246,7 @@ def _text_diagnostics(where: str, each: LayerInstance) -> Iterator[Diagnostic]:
 def _texts(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:
     """Yield each template that reaches an instruction, a name or a shell, with its rule."""
     recipe = each.recipe
-    for environment in recipe.environment:
-        if environment.when.holds(each.parameters):
-            for name, value in environment.set.items():
-                yield f"variable `{name}`", value, texts.one_line
-            for name, parts in [*environment.prepend.items(), *environment.append.items()]:
-                for part in parts:
-                    yield f"variable `{name}`", part, texts.one_line
+    yield from ((f"variable `{name}`", value, texts.one_line) for name, value in _variables(each))
     for key, value in recipe.labels.items():
         yield f"label `{key}`", value, texts.one_line
     for what, text, rule in (("`user`", recipe.user, texts.user), ("`workdir`", recipe.workdir, texts.workdir)):
@@ -267,6 +261,15 @@ def _texts(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:
     if recipe.parent:
         yield "parent's name", recipe.parent.name, texts.parent
         yield from (("image", image, texts.image) for image in recipe.parent.images)
+
+
+def _variables(each: LayerInstance) -> Iterator[tuple[str, str]]:
+    """Yield each variable of the environment and a template of its value, or of a part of it."""
+    for environment in each.recipe.environment:
+        if environment.when.holds(each.parameters):
+            yield from environment.set.items()
+            for name, parts in [*environment.prepend.items(), *environment.append.items()]:
+                yield from ((name, part) for part in parts)
 
 
 def _platforms(stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[Diagnostic]:

@@ -128,7 +128,7 @@ def decide_from_registry(
     return Decision(
         selection=selection,
         existing=existing,
-        actions=decide(plan, keys, existing, store.previous(plan, built), targets, foreign),
+        actions=decide(plan, keys, existing, store.previous(plan, built), targets, foreign=foreign),
         tags=public_tags(plan, targets, {**environ, "BUILDSYS_REGISTRY": store.prefix}),
         foreign={name: why for name, why in foreign.items() if name in built},
         damaged=damaged,
