@@ -14,7 +14,7 @@ from buildsys.errors import BuildsysError, Unavailable
 
 
 class Watched:
-    """A stream that keeps whether it took all that was written: an `OSError` may be about any file."""
+    """A stream that records whether a write failed: an `OSError` may be about any file."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -78,7 +78,7 @@ def _end_with(error: BuildsysError) -> NoReturn:
     try:
         show_error(error, _files(error), Screen(sys.stderr, os.environ), mask_near(_directory(), os.environ))
     except OSError:
-        # The exit code stays where nobody reads why.
+        # The exit code stays, though its reason is lost.
         _discard(sys.stderr)
     sys.exit(int(error.exit_code))
 

@@ -157,7 +157,7 @@ class Objects:
         return bytes(found) if size <= _TEXT_BYTES else None
 
     def _chunks(self, name: str, left: int) -> Iterator[bytes]:
-        """Yield the bytes of an object, of which so many are left; its digest is known then."""
+        """Yield the `left` bytes of an object, and record their digest."""
         digest = hashlib.sha256()
         while left:
             chunk = self._answers.read(min(left, _CHUNK_BYTES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,7 @@ def test_two_dockerfiles_at_once_are_each_baked_by_a_file_of_its_own(project: Pa
     texts = sorted(each.read_text(encoding="utf-8") for each in (tmp_path / "bakes").iterdir())
     assert len(texts) == 2
     assert sorted("Dockerfile.other" in text for text in texts) == [False, True]
-    contexts = {line.strip() for text in texts for line in text.splitlines() if line.strip().startswith("context ")}
+    contexts = {target["context"] for text in texts for target in json.loads(text)["target"].values()}
     assert len(contexts) == 2, contexts
     files = {call[call.index("--file") + 1] for call in stand_ins.calls(tmp_path / "calls") if "rawjson" in call}
     assert len(files) == 2

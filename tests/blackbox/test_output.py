@@ -38,7 +38,7 @@ def during_a_bake(tmp_path: Path, python: str) -> None:
     text = path.read_text(encoding="utf-8")
     head, _, rest = text.partition("\n")
     path.write_text(
-        f"{head}\nimport re, sys\nif re.search(r'/[0-9]+-[^ ]*[.]hcl ', ' '.join(sys.argv)):\n    {python}\n{rest}",
+        f"{head}\nimport re, sys\nif re.search(r'/[0-9]+-[^ ]*[.]json ', ' '.join(sys.argv)):\n    {python}\n{rest}",
         encoding="utf-8",
     )
 
@@ -80,7 +80,7 @@ def test_screen_that_cannot_be_written_changes_no_exit_code(
     assert (project / ".buildsys/history.json").is_file()
 
 
-# Each prints a result, and none asks an engine or a registry that is not there.
+# Each prints a result, and none waits for an engine or a registry.
 PRINTING = (
     *("--help", "--version", "plan --offline --json", "list", "show img", "variables", "schema layer"),
     *("explain img --offline", "why img conf", "diff HEAD", "affected --since HEAD --json", "graph --offline"),

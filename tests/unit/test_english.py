@@ -99,7 +99,7 @@ OFFENDERS: dict[str, int] = {
     "buildsys/events": 6,
     "buildsys/oci": 7,
     "buildsys/plan": 9,
-    "buildsys/project": 29,
+    "buildsys/project": 28,
     "buildsys/report": 4,
     "buildsys/resolve": 2,
     "buildsys/run": 21,

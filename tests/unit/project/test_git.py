@@ -32,7 +32,7 @@ def questions(tmp_path: Path) -> Iterator[IO[bytes]]:
 def objects(questions: IO[bytes], answers: bytes) -> Objects:
     """Return what reads these answers of a `git cat-file --batch`, whose questions go to a file."""
     process = SimpleNamespace(stdin=questions, stdout=io.BytesIO(answers))
-    return Objects(cast("subprocess.Popen[bytes]", process), io.BytesIO(b"fatal: the disk is gone\n"))
+    return Objects(cast("subprocess.Popen[bytes]", process), io.BytesIO(b"fatal: the disk failed\n"))
 
 
 def test_digest_of_an_object_keeps_none_of_its_bytes(questions: IO[bytes]) -> None:
@@ -67,7 +67,7 @@ def test_object_larger_than_a_text_has_a_digest_and_no_data(questions: IO[bytes]
 
 @pytest.mark.parametrize("ask", [Objects.data, Objects.digest])
 @pytest.mark.parametrize(
-    ("answers", "why"), [(b"1 missing\n", "missing"), (b"", "disk is gone"), (b"1 blob 9\nhalf", "disk is gone")]
+    ("answers", "why"), [(b"1 missing\n", "missing"), (b"", "disk failed"), (b"1 blob 9\nhalf", "disk failed")]
 )
 def test_object_that_git_does_not_give_whole_is_an_error(
     questions: IO[bytes], ask: object, answers: bytes, why: str
