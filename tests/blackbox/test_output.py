@@ -37,7 +37,7 @@ def during_a_bake(tmp_path: Path, python: str) -> None:
     text = path.read_text(encoding="utf-8")
     head, _, rest = text.partition("\n")
     path.write_text(
-        f"{head}\nimport re, sys\nif re.search(r'/[0-9]+-[^ ]*[.]hcl ', ' '.join(sys.argv)):\n    {python}\n{rest}",
+        f"{head}\nimport re, sys\nif re.search(r'/[0-9]+-[^ ]*[.]json ', ' '.join(sys.argv)):\n    {python}\n{rest}",
         encoding="utf-8",
     )
 
