@@ -8,7 +8,8 @@ from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
-from buildsys.config.lockfile import Lock, LockedDownload, LockedParent
+from buildsys.config.fields import PLATFORM
+from buildsys.config.lockfile import DIGEST, Lock, LockedDownload, LockedParent
 from buildsys.config.model import Kind
 from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.oci.client import Registry
@@ -125,7 +126,9 @@ def _parent(
         platforms = {
             each.platform: each.digest
             for each in manifest.manifests
+            # What a registry says becomes a line of the lock.
             if each.platform and "unknown" not in each.platform
+            if not PLATFORM.problem(each.platform) and not DIGEST.problem(each.digest)
         }
         found = LockedParent(
             reference=image,

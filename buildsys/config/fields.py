@@ -11,6 +11,7 @@ from buildsys.config.shapes import Converted, Dictionary, Many, Shape, Template,
 from buildsys.names import NAME as NAME_FORM
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+_MOST_CHARACTERS = 12
 TEXT = Text()
 TEMPLATE = Text(template=Template())
 LINE = Text(rule=texts.one_line)
@@ -44,8 +45,13 @@ def _milliseconds(duration: str) -> int:
     return int(number) * {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}[duration.removeprefix(number)]
 
 
-SIZE = Converted(Text(form=r"^\d+(\.\d+)? ?(MB|GB)$"), _bytes)
-DURATION = Converted(Text(form=r"^[1-9]\d*(ms|s|m|h)$"), _milliseconds)
+def _short(text: str) -> str | None:
+    """Check a number with its unit: beyond this, it is none that a machine or docker can hold."""
+    return None if len(text) <= _MOST_CHARACTERS else f"at most {_MOST_CHARACTERS} characters"
+
+
+SIZE = Converted(Text(form=r"^\d+(\.\d+)? ?(MB|GB)$", rule=_short), _bytes)
+DURATION = Converted(Text(form=r"^[1-9]\d*(ms|s|m|h)$", rule=_short), _milliseconds)
 
 _VALUE = Text(template=Template(rule=texts.one_line, what="a variable", holder="an image"))
 _VARIABLE = Text(rule=texts.variable, what="the name of a variable")

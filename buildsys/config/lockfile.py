@@ -15,6 +15,7 @@ from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.oci.reference import name_of
 
+DIGEST = Text(form="^sha256:[0-9a-f]{64}$")
 _DIGEST: Shape[str | None] = Converted(
     Text(form=r"^(sha256:[0-9a-f]{64}|unknown)$"), lambda text: None if text == "unknown" else text
 )
@@ -33,7 +34,7 @@ class LockedParent:
     digest: str | None = required(_DIGEST)
     reason: str | None = nullable(TEXT, None)
     source: str | None = nullable(TEXT, None)
-    platforms: Mapping[str, str] = nullable(Dictionary(Text(form="^sha256:[0-9a-f]{64}$")), NOTHING)
+    platforms: Mapping[str, str] = nullable(Dictionary(DIGEST), NOTHING)
     images: tuple[str, ...] = optional(TEXTS, ())
     local: bool = False
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import tenacity
 
 from buildsys.errors import Unavailable
+from buildsys.texts import shown
 
 T = TypeVar("T")
 # Which answers a retry may change, see `Temporary` in google/go-containerregistry, pkg/v1/remote/transport/error.go;
@@ -42,7 +43,8 @@ class RegistryProblem(Unavailable):
         retry_after: float | None = None,
         transient: bool = False,
     ) -> None:
-        super().__init__(message, hint=hint)
+        # It may hold words of the registry, which are shown and written to files.
+        super().__init__(shown(message), hint=hint)
         self.host = host
         self.status = status
         self.retry_after = retry_after

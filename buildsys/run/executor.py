@@ -99,6 +99,8 @@ def run(schedule: Schedule, bake: Bake, hooks: Hooks, stop: Stop, *, jobs: int, 
     with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="bake") as pool:
         while executor.start(pool):
             executor.wait()
+    if executor.error is not None:
+        raise executor.error
     return executor.ended()
 
 
@@ -119,6 +121,7 @@ class _Executor:
     stop: Stop
     keep_going: bool
     outcome: RunOutcome = field(default_factory=RunOutcome)
+    error: BaseException | None = None
     _inbox: queue.SimpleQueue[Event | _Finished] = field(default_factory=queue.SimpleQueue)
     _stop_noted: bool = False
 
@@ -150,7 +153,7 @@ class _Executor:
             failure = Failure(kind=FailureKind.UNKNOWN, message=str(error))
             seconds = self.hooks.clock() - began
             outcomes = dict.fromkeys(targets, TargetOutcome(started=began, seconds=seconds, failure=failure))
-        except BaseException as error:  # The main thread raises it: one that ends here would leave the run waiting.
+        except BaseException as error:  # The main thread raises it: lost here, it would leave the run waiting.
             self._inbox.put(_Finished(targets, {}, error))
             return
         self._inbox.put(_Finished(targets, outcomes))
@@ -166,10 +169,18 @@ class _Executor:
             self.hooks.emit(message)
             return
         if message.error is not None:
-            self.stop.request()
-            raise message.error
+            self._break_off(message.targets, message.error)
+            return
         for target in message.targets:
             self._take(target, message.outcomes[target])
+
+    def _break_off(self, targets: tuple[str, ...], error: BaseException) -> None:
+        """Stop the run for an error, which is raised when nothing runs any more: what is finished until then counts."""
+        if self.error is None:
+            self.error = error
+            self.stop.request()
+        for target in targets:
+            self.schedule.give_back(target)
 
     def _take(self, target: str, outcome: TargetOutcome) -> None:
         failure = outcome.failure

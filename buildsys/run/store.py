@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from buildsys.errors import Unavailable
 from buildsys.events.events import Retried
@@ -154,9 +154,11 @@ class Store:
         """Return an image as a part of others; raises `Unavailable` for anything but an image of one platform."""
         parsed = Reference.parse(reference)
         manifest = self.registry.manifest(parsed)
-        if manifest is None or manifest.config is None:
+        config = (
+            _config_of(self.registry.blob(parsed, manifest.config.digest)) if manifest and manifest.config else None
+        )
+        if manifest is None or config is None or len(config["rootfs"]["diff_ids"]) != len(manifest.layers):
             raise Unavailable(f"`{reference}` is not an image that can be composed")
-        config = json.loads(self.registry.blob(parsed, manifest.config.digest))
         return Part(layers=manifest.layers, config=config)
 
     def publish(self, stack: ImageTarget, keyed: Fingerprint, nodes: Mapping[str, str]) -> PublishedImage | None:
@@ -276,12 +278,21 @@ def _wrong_annotations(reference: Reference, annotations: Mapping[str, str], key
     return ""
 
 
+def _config_of(raw: bytes) -> dict[str, Any] | None:
+    """Return the config of an image, None if it does not list the image's layers."""
+    try:
+        value = json.loads(raw)
+        return value if isinstance(value["rootfs"]["diff_ids"], list) else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
 def read_inputs(manifest: Manifest | None) -> Mapping[str, str] | None:
     """Return the inputs in an annotation, None if there are none that can be read."""
     text = dict(manifest.annotations).get(INPUTS) if manifest else None
     try:
         value = json.loads(text) if text else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
         return None

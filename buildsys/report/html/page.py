@@ -7,6 +7,7 @@ allows this script and this style and nothing more, so no text of a build can be
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 import io
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
+from jinja2.bccache import Bucket
 
 from buildsys.errors import BuildsysError, Diagnostic, InvalidInput
 from buildsys.events.events import BLOCKED, FAILED, MADE, NOT_REACHED, REUSED, Event, read_lines
@@ -198,13 +200,27 @@ def _environment() -> Environment:
     return environment
 
 
-def _compiled() -> FileSystemBytecodeCache | None:
+class CompiledTemplates(FileSystemBytecodeCache):
+    """Files of compiled templates; one that cannot be written or read back costs time, never the page."""
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Read a template, which is compiled if its file is not whole."""
+        with contextlib.suppress(Exception):
+            super().load_bytecode(bucket)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Write a template, which is compiled next time if the disk does not take it."""
+        with contextlib.suppress(OSError):
+            super().dump_bytecode(bucket)
+
+
+def _compiled() -> CompiledTemplates | None:
     """Return where compiled templates are kept: beside Python's own bytecode, if that may be written."""
     # Compiling them takes longer than the rest of a run that has nothing to do.
     folder = _FOLDER / "__pycache__"
     if sys.dont_write_bytecode or not os.access(folder, os.W_OK):
         return None
-    return FileSystemBytecodeCache(str(folder))
+    return CompiledTemplates(str(folder))
 
 
 def _step_words(step: Step) -> str:

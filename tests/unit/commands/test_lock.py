@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
@@ -352,3 +352,39 @@ def test_text_of_a_lock_is_sorted_and_exact() -> None:
         '    reason: "r"\n'
     )
     assert parse_lock(lock_text(Lock())) == Lock()
+
+
+@pytest.mark.parametrize(
+    "platform",
+    [
+        f'linux/amd64: {OLD}\nepochs: {{system: "2000-01-03"}} #',
+        "linux/amd64\x1b[31m",
+        "linux/amd64: {",
+    ],
+)
+def test_platform_that_is_none_brings_nothing_into_the_lock(platform: str) -> None:
+    """Before, a registry wrote lines of its own into the lock, or left one that cannot be read."""
+    name, _, architecture = platform.partition("/")
+    listed = [{"mediaType": "m", "digest": OLD, "size": 1, "platform": {"os": name, "architecture": architecture}}]
+    listed.append({"mediaType": "m", "digest": "x: [", "size": 1, "platform": {"os": "linux", "architecture": "arm64"}})
+    listed.append({"mediaType": "m", "digest": OLD, "size": 1, "platform": {"os": "linux", "architecture": "amd64"}})
+    body = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed}).encode()
+    lock, _ = ask(Lock(), Transport(manifests={**ALL, "example.com/linux:1": body}))
+    written = lock_text(replace(lock, epochs={}))
+    assert parse_lock(written).parents["linux-1"].platforms == {"linux/amd64": OLD}
+    assert parse_lock(written).epochs == {}
+
+
+@pytest.mark.parametrize("word", ["\x1b[31mred", "half \ud800", "\x85", "\u202e"])
+def test_words_of_a_registry_that_no_file_holds_are_escaped_in_the_lock(word: str) -> None:
+    """Before, such a word in the reason of an entry gave a lock that could not be written or read."""
+
+    class Refusing(Transport):
+        def send(self, request: Request) -> Response:
+            del request
+            errors = [{"code": "DENIED", "message": word}]
+            return Response(status=400, body=json.dumps({"errors": errors}).encode())
+
+    lock, changes = ask(Lock(), Refusing(manifests={}))
+    assert parse_lock(lock_text(lock).encode().decode()).parents["linux-1"].digest is None
+    assert word not in changes["linux-1"].note

@@ -298,6 +298,19 @@ def test_weight_is_read_in_bytes_and_is_no_input_of_a_key() -> None:
     assert before.nodes != after.nodes
 
 
+@pytest.mark.parametrize(
+    "line",
+    [f"weight: {{disk: {'9' * 400} GB}}", f"healthcheck: {{command: [true], interval: {'9' * 5000}h}}"],
+)
+def test_number_beyond_every_machine_is_reported_at_its_place(line: str) -> None:
+    """Before, such a number ended the command with a traceback."""
+    files = tree("stacks:\n  one: {layers: [system, fast]}\n")
+    files["layers/fast/layer.yaml"] += f"{line}\n"
+    with pytest.raises(InvalidInput, match="expected at most 12 characters") as raised:
+        load(files)
+    assert raised.value.diagnostics()[0].location is not None
+
+
 @pytest.mark.parametrize("size", ["4", "4 TB", "-1 GB", "GB"])
 def test_weight_that_is_no_size_is_told_at_its_place(size: str) -> None:
     files = tree("stacks:\n  one: {layers: [system, fast]}\n")

@@ -174,3 +174,29 @@ def test_mistake_in_a_bake_is_raised_and_nothing_hangs() -> None:
 )
 def test_exit_code(complete: bool, kinds: list[FailureKind], signal: int | None, code: int) -> None:
     assert exit_code(complete, [failure(kind) for kind in kinds], signal) == code
+
+
+def test_what_others_finish_after_an_unexpected_error_is_recorded_before_it_is_raised() -> None:
+    """Before, the error was raised at once, and neither events nor history knew what the other bakes finished."""
+    left_runs, right_broke = threading.Event(), threading.Event()
+    stop = Stop()
+    events: list[Event] = []
+
+    def bake(targets: tuple[str, ...], _: object, __: Emit) -> Mapping[str, TargetOutcome]:
+        if targets == ("right",):
+            left_runs.wait(10)
+            right_broke.set()
+            raise ZeroDivisionError
+        if targets == ("left",):
+            left_runs.set()
+            right_broke.wait(10)
+            stop.wait(10)
+        return {target: TargetOutcome(reference=f"r@{target}") for target in targets}
+
+    hooks = Hooks(
+        emit=events.append, tick=lambda: None, shortage=lambda _: "", debug=lambda _: DebugInfo(), clock=lambda: 5.0
+    )
+    with pytest.raises(ZeroDivisionError):
+        run(Schedule(CHAIN, Limits(jobs=4, targets=9)), bake, hooks, stop, jobs=4, keep_going=True)
+    assert stop.requested
+    assert outcomes(events) == {"base": "made", "left": "made"}

@@ -307,6 +307,18 @@ def test_image_is_assembled_where_the_registry_mounts_no_blobs(world: World) -> 
     assert world.builder.calls[-1].targets == ("two",)
 
 
+@pytest.mark.parametrize("config", [b"{", b"[]", b"{}", b'{"rootfs": {"diff_ids": []}}', b"[" * 100_000])
+def test_image_of_a_node_whose_config_lists_no_layers_is_assembled_and_ends_no_run(
+    world: World, monkeypatch: pytest.MonkeyPatch, config: bytes
+) -> None:
+    """Before, such a config ended the whole run with a traceback, or gave an image without its layers."""
+    monkeypatch.setattr(world.registry, "blob", lambda *_: config)
+    result = world.publish()
+    assert world.baked[-1] == "one two"
+    assert {world.outcomes["one"], world.outcomes["two"]} == {"made"}
+    assert result.complete
+
+
 def test_what_another_key_left_under_a_key_is_rebuilt_with_the_reason(world: World) -> None:
     world.publish("c")
     place = world.location("c")

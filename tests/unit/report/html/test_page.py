@@ -8,8 +8,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
+from jinja2 import DictLoader, Environment
 
 from buildsys.buildkit.failure import Checksum, Failure, FailureKind
 from buildsys.events.events import (
@@ -26,6 +28,7 @@ from buildsys.events.events import (
 from buildsys.events.model import Target, run_model
 from buildsys.report.html.diagram import layered
 from buildsys.report.html.figures import busy, changes, critical_path, image_sizes, slowest_steps
+from buildsys.report.html.page import CompiledTemplates
 from buildsys.report.html.page import page as draw
 from tests.unit.report_runs import BEGAN, Story, before, blob, eventful, many, of
 
@@ -361,3 +364,22 @@ def test_the_work_of_writing_a_page_grows_with_the_targets_and_not_with_their_sq
 
     # A clock would also measure what else the machine does. The square would be sixteen times as much.
     assert calls(360) < 5 * calls(60)
+
+
+def _rendered(folder: Path) -> str:
+    environment = Environment(
+        loader=DictLoader({"page": "{{ 1 + 1 }}"}), autoescape=True, bytecode_cache=CompiledTemplates(str(folder))
+    )
+    return environment.get_template("page").render()
+
+
+@pytest.mark.parametrize("size", [0, 5, 14, 20, 80])
+def test_compiled_template_that_is_not_whole_is_compiled_once_more(tmp_path: Path, size: int) -> None:
+    assert _rendered(tmp_path) == "2"
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:size])
+    assert _rendered(tmp_path) == "2"
+
+
+def test_folder_that_takes_no_compiled_template_hides_no_page(tmp_path: Path) -> None:
+    assert _rendered(tmp_path / "missing") == "2"
