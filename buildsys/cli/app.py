@@ -1,4 +1,4 @@
-"""Which commands there are besides queries, runs and machines: each is one call, one report and one exit code."""
+"""Which commands exist other than queries, runs and machines: each is one call, one report and one exit code."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def bake(
     everything: All = False,
     failed: Annotated[bool, typer.Option("--failed", help="What the last run did not build.")] = False,
     push: Annotated[
-        bool, typer.Option("--push", help="Publish to the registry: what exists there is not built again.")
+        bool, typer.Option("--push", help="Publish to the registry; images that exist there are not rebuilt.")
     ] = False,
     load: Annotated[bool, typer.Option("--load", help="Load the images into the engine's store.")] = False,
     builder: Builder = None,
@@ -136,7 +136,7 @@ def warm(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Build and publish every shared node, then prove that nothing selected would be built again."""
+    """Build and publish every shared node, then check that no selected image would be rebuilt."""
     from buildsys.cli.run import Talk, execute, find, publishing_run
     from buildsys.cli.screens import output
     from buildsys.project.mirrors import refuse_cache

@@ -1,4 +1,4 @@
-"""The commands that use an engine besides a run of it: environment, test, doctor."""
+"""The commands that use an engine without a run: environment, test, doctor."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ def environment(
         Path, typer.Argument(help="A conda YAML, requirements or lock file; with --dockerfile a Dockerfile.")
     ],
     on: Annotated[str, typer.Option("--on", help="The stack that it is built on.")],
-    tag: Annotated[str | None, typer.Option("--tag", help="A tag for the image, besides that of its content.")] = None,
+    tag: Annotated[
+        str | None, typer.Option("--tag", help="A tag for the image, in addition to that of its content.")
+    ] = None,
     dockerfile: Annotated[
         bool, typer.Option("--dockerfile", help="FILE is a Dockerfile that says `FROM base`.")
     ] = False,
     builder: Annotated[str | None, typer.Option(help="Another buildx builder than the current one.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the reference.")] = False,
 ) -> None:
-    """Answer with the image of an environment on a stack; it is built only where nobody has yet."""
+    """Answer with the image of an environment on a stack; it is built only if it does not exist."""
     from buildsys.buildkit.interrupt import Stop
     from buildsys.cli.run import find
     from buildsys.cli.screens import diagnostics

@@ -78,7 +78,7 @@ def diff(
 def affected(
     context: typer.Context,
     since: Annotated[str, typer.Option("--since", help="A revision of git, such as origin/main.")],
-    why: Annotated[bool, typer.Option("--why", help="Say which input of which node.")] = False,
+    why: Annotated[bool, typer.Option("--why", help="Report the input of each node that differs.")] = False,
     json: Json = False,
 ) -> None:
     """List the images that are not what they were at a revision, by comparing keys."""
@@ -143,7 +143,7 @@ def lock(
     names: Annotated[list[str] | None, typer.Argument(help="With --update: parents, layers or patterns.")] = None,
     update: Annotated[bool, typer.Option("--update", help="Move entries; toolchains only by name.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 3 if a reference has no entry.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Keep what is there, ask nobody.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Keep existing entries, use no network.")] = False,
     json: Json = False,
 ) -> None:
     """Resolve what is mutable into buildsys.lock: parent images, unknown checksums, epochs of packages."""

@@ -21,7 +21,7 @@ NEEDED_FREE = 2_000_000_000
 _NEWER_BUILDX = (
     ((0, 31), "a bake file can be shut off from the environment"),
     ((0, 35), "memory and processors of a step can be bounded"),
-    ((0, 37), "a target's push waits for all that is built on it"),
+    ((0, 37), "a target's push waits for everything built on it"),
 )
 _SHOWN_PARENTS = 3
 

@@ -88,7 +88,7 @@ def differences(workspace: Workspace, revision: str, environ: Mapping[str, str])
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
-    """All that is known of one node or stack."""
+    """Everything known about one node or stack."""
 
     target: str
     title: str
@@ -138,7 +138,7 @@ def lock(
 
     tree = dict(workspace.tree())
     held = parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock()
-    # An epoch that is missing would be a mistake of the plan; here it is what is asked for. So are downloads: what the
+    # An epoch that is missing would be an error in the plan; here it is the question. So are downloads: what the
     # lock knows of them would look like a checksum that the layer declares.
     tree[LOCK_FILE] = lock_text(replace(_with_all_epochs(held, tree, today), downloads={}))
     plan = make_plan(tree)

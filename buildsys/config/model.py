@@ -201,7 +201,7 @@ class Toolchain:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Weight:
-    """What building a layer takes, so that a run does not start more at once than the builder can bear.
+    """What building a layer takes, so that a run does not start more at once than the builder can carry.
 
     Memory and disk are in bytes; 0 is unknown.
     """

@@ -16,12 +16,12 @@ T = TypeVar("T")
 S = TypeVar("S")
 Json: TypeAlias = dict[str, Any]
 
-# A key of this form is quoted in a message; another one may be a password in the wrong place.
+# A key of this form is quoted in a message; any other may be a password in the wrong place.
 _PLAIN = re.compile(r"[\w.*-]{1,40}")
 
 
 class Wrong:
-    """Stands for a value that could not be read."""
+    """Marks a value that could not be read."""
 
 
 WRONG = Wrong()

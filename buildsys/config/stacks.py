@@ -35,7 +35,7 @@ class StackFields:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowStackFields:
-    """What one stack of a family has besides."""
+    """Additional fields of one stack of a family."""
 
     description: str | None = nullable(TEXT, None)
     groups: tuple[str, ...] = optional(NAMES, ())

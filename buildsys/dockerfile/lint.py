@@ -26,7 +26,7 @@ _SECRET = re.compile(
 )
 _STAGE = re.compile(r"[a-z][a-z0-9_.-]*")
 _PUBLIC = re.compile(r"(?:_|\A)public(?:_|\Z)", re.IGNORECASE)
-# As BuildKit looks for a frontend, and as older ones did, which went on behind a directive that they did not know.
+# As BuildKit looks for a frontend, and as older ones did, which continued behind a directive that they did not know.
 _DIRECTIVE = r"\s*{mark}\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*\Z"
 _MARKS = ("#", "//")
 _DELIMITER = re.compile(r"(['\"]?)[A-Za-z0-9_.-]+\1")
@@ -202,7 +202,7 @@ def _frontends(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
 
 
 def _reading(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
-    """Yield what BuildKit, an editor and we may read in different ways."""
+    """Yield what BuildKit, an editor and buildsys may read in different ways."""
     file, lines = dockerfile.file, dockerfile.text.removeprefix("\ufeff").split("\n")
     for name, value, number in directives(lines):
         if name == "escape" and value != "\\":
@@ -217,7 +217,7 @@ def _reading(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
 
 
 def _ambiguous(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
-    """Yield what BuildKit's reader of flags and its reader of shell words may take otherwise than ours do.
+    """Yield what BuildKit's reader of flags and its reader of shell words may take otherwise than those of buildsys.
 
     BuildKit reads flags byte by byte, with quotes and backslashes of its own, and mounts as CSV; a word that its shell
     reader cannot end opens no heredoc (moby/buildkit, `frontend/dockerfile/parser/split_command.go`, `parser.go`).

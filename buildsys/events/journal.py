@@ -42,7 +42,7 @@ class Listener(Protocol):
 
 
 class Journal:
-    """Takes the events of one run from any thread; all that is kept and shown of them is masked."""
+    """Takes the events of one run from any thread; everything kept and shown of them is masked."""
 
     def __init__(self, listener: Listener, files: Sequence[IO[str]], run: RunFolder, mask: Mask | None = None) -> None:
         self.model = RunModel()
@@ -76,7 +76,7 @@ class Journal:
                     _close(file)
 
     def _is_known(self, event: StepEnded) -> bool:
-        """Return whether another bake has reported this execution: BuildKit shows it to all that share it."""
+        """Return whether another bake has reported this execution: BuildKit shows it to every bake that shares it."""
         before = self._executed.get(event.digest)
         if not event.error:
             self._executed[event.digest] = event.completed

@@ -208,14 +208,14 @@ class Session:
     def url(self, repository: Reference, path: str) -> str:
         """Return the full address of `path` below a repository, or of the address that a registry itself gave.
 
-        Raises UnexpectedAnswer if that is no HTTP address.
+        Raises UnexpectedAnswer if it is not an HTTP address.
         """
         scheme = "http" if self._is_plain(repository.host) else "https"
         base = f"{scheme}://{repository.api_host}/v2/{repository.repository}/"
         return self.follow(repository, base, path) if "://" in path else base + path
 
     def follow(self, repository: Reference, address: str, location: str) -> str:
-        """Return where a redirect of `address` leads; raises UnexpectedAnswer if that is no HTTP address."""
+        """Return where a redirect of `address` leads; raises UnexpectedAnswer if it is not an HTTP address."""
         try:
             return followed(address, location)
         except NoHttpAddress as error:

@@ -26,7 +26,7 @@ _MOST_REDIRECTS = 10
 
 
 class Unreached(Unavailable):
-    """Nobody answered with content: what is known of the download stays true."""
+    """No source answered with content: what is known of the download stays true."""
 
 
 class Unusable(Unavailable):

@@ -100,7 +100,7 @@ class Response:
     body: bytes = field(default=b"", repr=False)
 
     def reason(self) -> str:
-        """Return the status with the registry's own words, on one line, at most 300 characters."""
+        """Return the status with the registry's message, on one line, at most 300 characters."""
         words = "; ".join(" ".join(word for word in error if word) for error in self.errors())
         return " ".join(f"{self.status} {words}".split())[:300]
 

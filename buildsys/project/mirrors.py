@@ -151,7 +151,7 @@ def write_mirrors(settings: Settings, root: Path) -> str:
         ca = read_file(settings.ca.resolve(), home, settings.ca.name)
     state = State(root)
     mask = Mask(each for _, _, each in settings.credentials())
-    # Nobody else on this machine reads credentials; in a RUN they are root's, and apt reads its own as another user.
+    # No other user of this machine reads credentials; in a RUN they are root's, and apt reads its own as another user.
     files = mirror_files(settings, ca=ca) if settings.reaches_builds else {"use": IDLE}
     kept = () if settings.files is None else ("files",)
     # Two commands may do so at once, and a build of another may be reading.

@@ -28,7 +28,7 @@ _PIP = ("index-url", "extra-index-url", "find-links", "trusted-host")
 _PROXY = ("http", "https", "no")
 _REGISTRIES = ("insecure",)
 _SECTIONS = ("parents", "downloads", "apt", "pip", "conda", "proxy", "registries")
-# What a message of YAML may quote of a file: what is written there by mistake may be a password.
+# What a message of YAML may quote of a file: a misplaced text may be a password.
 _FOUND = re.compile(r"'[^']*' ?|`[^`]*@[^`]*` ?")
 
 
@@ -278,21 +278,21 @@ def _path_diagnostics(
     """Yield what is wrong with a path that `key` of the settings names.
 
     `location` is where the settings file names it, None if the environment does; `is_committed` says whether git has
-    that file. A path in the project must not lead out of it; one outside is not taken from a file that is committed.
+    that file. A path in the project must not point outside it; one outside is not taken from a file that is committed.
     """
     real = Path(os.path.realpath(path))
     named = f"`{key}` names `{path}`"
     if root.is_relative_to(real):
-        message = f"{named}, which holds the whole of the project"
+        message = f"{named}, which contains the complete project"
         yield Diagnostic(
             message=message, location=location, hint="name a folder that holds only what builds are to get"
         )
     elif Path(os.path.normpath(path)).is_relative_to(root):
         if not real.is_relative_to(root):
-            message = f"{named}, which leads out of the project by a symlink, to `{real}`"
+            message = f"{named}, which points outside the project by a symlink, to `{real}`"
             yield Diagnostic(message=message, location=location, hint=f"name `{real}` itself")
         elif real.relative_to(root).parts[0].casefold() in PRIVATE:
-            message = f"{named}, and `{real.relative_to(root)}` is what the project keeps to itself"
+            message = f"{named}, and `{real.relative_to(root)}` is a private file of the project"
             yield Diagnostic(message=message, location=location, hint="name what only builds are to get")
     elif location is not None and is_committed():
         message = f"{named}, outside of the project, in a file that is committed to git"

@@ -15,8 +15,8 @@ from buildsys.errors import Diagnostic, Location, did_you_mean
 class LayerInstance:
     """A layer in a stack, with its parameters resolved: `origins` says where each value comes from.
 
-    `why` says why the stack has it. `parameters` holds all that the recipe declares, and `flavour` where the layer has
-    several.
+    `why` says why the stack has it. `parameters` holds everything the recipe declares, and `flavour` where the
+    layer has several.
     """
 
     recipe: Recipe

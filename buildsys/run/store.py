@@ -203,7 +203,7 @@ class Store:
         """Give public tags to stacks that exist; return the tags that moved, and the first problem of each stack.
 
         Nothing moves before all tags were looked up: the first problem of that, by stack, is raised. A tag that is
-        right is left alone. One that fails does not stop the others: each of them is of a whole image.
+        right is not changed. One that fails does not stop the others: each of them is of a whole image.
         """
         moves: list[tuple[str, str, Reference]] = []
         pairs = [(target, tag) for target in sorted(published) for tag in tags.get(target, ())]
@@ -247,7 +247,7 @@ def _each(action: Callable[[T], R], items: Iterable[T]) -> list[R]:
 
 
 def can_compose(stack: ImageTarget) -> bool:
-    """Return whether a manifest over the blobs of nodes is all that a stack needs; else an engine assembles it.
+    """Return whether a manifest over the blobs of nodes is enough for a stack; else an engine assembles it.
 
     A stack whose base is a parent image has blobs of another registry; WORKDIR creates its folder, which is a layer;
     several platforms need an index. All other settings of an image are in its config alone.

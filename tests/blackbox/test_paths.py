@@ -385,7 +385,7 @@ def test_symlink_that_points_to_itself_is_an_error_at_its_location(folders: Path
     if to == "two":
         link(folders / "layers/conf/two", "one")
     link(folders / name, to)
-    refused(bounded(folders, "plan", "--offline"), name, "leads to itself")
+    refused(bounded(folders, "plan", "--offline"), name, "points to itself")
 
 
 @pytest.mark.parametrize(

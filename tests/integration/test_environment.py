@@ -61,7 +61,7 @@ def test_own_dockerfile_uses_a_stack_as_base_and_its_context_counts(
     ("name", "text", "said"),
     [
         ("environment.yml", "channels: [x]\n", "has no `dependencies`"),
-        ("setup.py", "", "is no kind of environment that is known"),
+        ("setup.py", "", "is not a supported kind of environment"),
     ],
 )
 def test_file_that_is_not_an_environment_is_refused(

@@ -63,7 +63,7 @@ def test_what_is_secret_in_an_address_is_masked_alone_too(address: str, shown: s
     "text",
     ["https://example.com/a@b", "me@example.com", "https://example.com:443/x", "git@example.com:x", "robot", "***", ""],
 )
-def test_what_is_no_credential_stays(text: str) -> None:
+def test_text_without_credential_stays(text: str) -> None:
     assert MASK.text(text) == text
     assert list(credentials_in(text)) == []
     assert not Mask.of_texts([text])

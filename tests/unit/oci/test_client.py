@@ -200,7 +200,7 @@ def test_redirect_is_followed_without_the_proof() -> None:
     assert "Authorization" not in headers(on.script.asked[2])
 
 
-def test_limited_rate_waits_as_long_as_the_registry_asks_and_says_so() -> None:
+def test_limited_rate_waits_as_long_as_the_registry_asks_and_reports_it() -> None:
     on = bench(Response(status=429, headers={"retry-after": "7"}), THERE)
     assert on.registry().head(IMAGE) is not None
     assert on.waited == [7.0]
@@ -323,7 +323,7 @@ def test_mount_that_the_registry_does_not_do_is_cancelled_and_false() -> None:
     assert [(each.method, urlsplit(each.url).path.rsplit("/", 1)[-1]) for each in on.script.asked][1] == ("DELETE", "9")
 
 
-def test_mount_across_registries_asks_nobody() -> None:
+def test_mount_across_registries_asks_no_registry() -> None:
     on = bench()
     assert not on.registry().mount_blob(IMAGE, digest_of(b"x"), Reference.parse("other.example.com/base:1"))
     assert on.script.asked == []
@@ -403,7 +403,7 @@ def test_reference_is_read_as_docker_reads_it(text: str, full: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "r.example.com/UPPER:1", "a b", "a@sha256:12", "r.example.com/a:", "r.example.com/a:-x"]
 )
-def test_what_is_no_reference_is_refused(text: str) -> None:
+def test_text_other_than_a_reference_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match="is not an image reference"):
         Reference.parse(text)
 

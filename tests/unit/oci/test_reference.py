@@ -59,7 +59,7 @@ def test_reference_is_read_as_docker_reads_it(text: str, full: str) -> None:
         ("-.x/app", "`-.x` is no host"),
     ],
 )
-def test_what_is_no_reference_is_refused_with_its_part(text: str, wrong: str) -> None:
+def test_invalid_reference_is_refused_with_its_part(text: str, wrong: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         Reference.parse(text)
     assert caught.value.message == f"`{text}` is not an image reference: {wrong}"
@@ -117,7 +117,7 @@ def test_digest_covers_the_bytes_as_they_came() -> None:
         ({"layers": [1]}, "misses a field"),
     ],
 )
-def test_what_is_no_manifest_is_refused(fields: dict[str, Any], words: str) -> None:
+def test_invalid_manifest_is_refused(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         manifest(**fields)
 

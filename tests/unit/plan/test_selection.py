@@ -41,7 +41,7 @@ def test_words_mean_stacks_groups_nodes_and_patterns(plan: Plan, words: list[str
     assert select(plan, words) == targets
 
 
-def test_every_word_that_means_nothing_is_told_with_the_nearest_match(plan: Plan) -> None:
+def test_every_unknown_word_is_reported_with_the_nearest_match(plan: Plan) -> None:
     with pytest.raises(InvalidInput) as caught:
         select(plan, ["debain12", "debian12", "nothing*", "quikc"])
     assert [(each.message, each.hint) for each in caught.value.diagnostics()] == [
