@@ -117,7 +117,7 @@ def _with_environment(catalog: Catalog, name: str, layer: str, folder: str, dige
 def _stack(catalog: Catalog, name: str) -> Stack:
     found = next((stack for stack in catalog.stacks if stack.name == name), None)
     if found is None:
-        hint = did_you_mean(name, [stack.name for stack in catalog.stacks], "`buildsys list` shows all of them")
+        hint = did_you_mean(name, [stack.name for stack in catalog.stacks], "run `buildsys list` to list all of them")
         raise InvalidInput([Diagnostic(message=f"no stack is named `{name}`", hint=hint)])
     return found
 
@@ -145,7 +145,7 @@ def _kind(file: Path, data: bytes) -> tuple[str, str]:
         found = read(data.decode("utf-8", "replace"), file.name).data
         if isinstance(found, dict) and "dependencies" in found:
             return "conda-environment", "environment.yml"
-        raise InvalidInput([Diagnostic(message=f"`{file}` has no `dependencies`, as an environment of conda has")])
+        raise InvalidInput([Diagnostic(message=f"`{file}` has no `dependencies`, which a conda environment needs")])
     if file.name.endswith(".txt"):
         return "python-environment", "requirements.txt"
     if file.name.startswith("pylock") and file.suffix == ".toml":
@@ -244,7 +244,7 @@ def _private(dockerfile: Path, files: Mapping[str, File]) -> Iterator[Diagnostic
     names = {path.split("/")[0] for path, _ in context_files(dockerfile.name, files)} & PRIVATE
     for name in sorted(names):
         message = f"`{dockerfile}` could copy `{name}` of its folder into the image"
-        hint = f"write a line `{name}` to `{dockerfile.parent / '.dockerignore'}`"
+        hint = f"add the line `{name}` to `{dockerfile.parent / '.dockerignore'}`"
         yield Diagnostic(message=message, hint=hint)
 
 

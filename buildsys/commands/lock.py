@@ -97,7 +97,7 @@ def resolved(
 
 def _check_patterns(patterns: Collection[str], known: list[str]) -> None:
     diagnostics = [
-        Diagnostic(message=f"nothing in the lock is named `{each}`", hint="`buildsys lock --json` shows all entries")
+        Diagnostic(message=f"the lock has no entry `{each}`", hint="run `buildsys lock --json` to list all entries")
         for each in patterns
         if not any(fnmatchcase(name, each) for name in known)
     ]

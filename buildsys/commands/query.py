@@ -82,7 +82,9 @@ def differences(workspace: Workspace, revision: str, environ: Mapping[str, str])
         except InvalidInput as error:
             first = error.diagnostics()[0]
             message = f"the project of `{revision}` cannot be planned: {first.message}"
-            raise InvalidInput([Diagnostic(message=message, hint="compare with a revision that can be")]) from error
+            raise InvalidInput(
+                [Diagnostic(message=message, hint="compare with a revision that can be planned")]
+            ) from error
     return plan, compare(before, after)
 
 
@@ -103,7 +105,7 @@ def explain(found: PlannedActions, word: str) -> Explanation:
     """Explain a node or stack; raises `InvalidInput` for a name that means none, or several."""
     targets = select(found.plan, [word])
     if len(targets) != 1:
-        raise InvalidInput([Diagnostic(message=f"`{word}` means {len(targets)} targets, expected one")])
+        raise InvalidInput([Diagnostic(message=f"`{word}` matches {len(targets)} targets, expected one")])
     target = targets[0]
     node = next((each for each in found.plan.nodes if each.name == target), None)
     stack = next((each for each in found.plan.stacks if each.name == target), None)

@@ -126,7 +126,11 @@ def _check_kind(scope: Scope, kind: Kind) -> None:
     if kind is Kind.ARTIFACT and scope.said.packages:
         scope.wrong("an artifact cannot add packages to the system", ("packages",), key=True)
     if kind is Kind.ARTIFACT and scope.said.prefix is None:
-        scope.wrong("an artifact needs a `prefix`", (), hint="the one path that it owns, such as `/opt/tool`")
+        scope.wrong(
+            "an artifact needs a `prefix`",
+            (),
+            hint="add `prefix`, the path that the artifact owns, such as `/opt/tool`",
+        )
     if kind is not Kind.ARTIFACT and scope.said.prefix is not None:
         scope.wrong(f"a {kind} layer has no `prefix`, only an artifact owns a path", ("prefix",), key=True)
 
@@ -208,7 +212,7 @@ def _check_inputs(scope: Scope, declared: Collection[str]) -> None:
     for argument, what, path in _inputs(scope, declared):
         first = taken.setdefault(argument, what)
         if problem := argument_problem(argument):
-            scope.wrong(f"{what} has a reserved name: {problem}", path, "give it another name", key=True)
+            scope.wrong(f"{what} has a reserved name: {problem}", path, "rename it", key=True)
         elif first != what:
             scope.wrong(f"{what} and {first} would both be the argument `{argument}`", path, key=True)
 

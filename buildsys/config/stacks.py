@@ -119,8 +119,8 @@ def _check_names(stacks: list[Stack], diagnostics: list[Diagnostic]) -> None:
             wrong(each)
         other = stack.name.removesuffix(CUSTOM_SUFFIX)
         if other != stack.name and other in names:
-            message = f"the stack `{stack.name}` has the name that images of Dockerfiles on `{other}` get"
-            wrong(message, "give one of them another name")
+            message = f"the stack name `{stack.name}` is reserved for images of Dockerfiles on `{other}`"
+            wrong(message, "rename one of them")
         if target in groups and not problem:
             wrong(f"the stack `{stack.name}` has the name of a group")
         first = by_target.setdefault(target, stack)
@@ -161,7 +161,7 @@ def _family(name: str, fields: FamilyFields, reader: Reader) -> Iterator[Stack]:
     """Yield the stack of each row."""
     path: Path = ("families", name)
     if name in RESERVED:
-        reader.wrong(f"`{name}` is the name of a group that every project has", path, key=True)
+        reader.wrong(f"`{name}` is the name of a built-in group", path, key=True)
     lines = _lines(fields, path, reader)
     rows = list(_rows(fields, path, reader.source))
     for row in rows:
@@ -269,7 +269,7 @@ def _uses(name: str, lines: list[_Line], row: _Row, diagnostics: list[Diagnostic
             absent = next((each for each in used if each not in row.values), None)
             if absent is not None:
                 message = f"`{key}` of `{line.layer}` uses `{absent}`, which `{name}` does not have"
-                hint = f"add `when: {absent}` beside the layer, or `{absent}` to the row"
+                hint = f"add `when: {absent}` to the layer, or `{absent}` to the row"
                 diagnostics.append(Diagnostic(message=message, location=row.location, hint=hint))
                 continue
             parameters[key] = template.fill(text, row.values)
@@ -295,7 +295,7 @@ def _line(item: Data, path: Path, reader: Reader) -> _Line | Wrong:
     location = reader.source.location
     if isinstance(item, str):
         return _Line(layer=item, parameters={}, when=When(), has=(), location=location(path), locations={})
-    form = "a layer is a name, or one name with its parameters and beside it `when`"
+    form = "a layer is a name, or a name with its parameters and an optional `when`"
     if not isinstance(item, dict):
         return reader.wrong(form, path)
     names = [key for key in item if key != "when"]

@@ -136,7 +136,7 @@ class Response:
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
-            raise UnexpectedAnswer(f"`{host}` gave no JSON object ({self.status})", host=host)
+            raise UnexpectedAnswer(f"`{host}` returned no JSON object ({self.status})", host=host)
         return value
 
 

@@ -103,7 +103,7 @@ def _checksums(node: Node, text: str) -> Iterator[Diagnostic]:
 def _size(node: Node, size: int) -> Iterator[Diagnostic]:
     if size > MOST_TEXT:
         message = f"the Dockerfiles of `{node.title}` and of everything that it links to have {size / 1e6:.0f} MB"
-        hint = "move what is long into files beside them, and copy it; bake carries 16 MiB at most"
+        hint = "move long texts into files next to the Dockerfiles, and copy those: bake carries at most 16 MiB"
         yield Diagnostic(message=message, location=Location(file=node.dockerfile), hint=hint)
 
 
@@ -117,7 +117,7 @@ def _too_many_layers(image: ImageTarget, count: int) -> Iterator[Diagnostic]:
 def _warnings(nodes: Sequence[Node], images: Sequence[ImageTarget], measures: Mapping[str, _Measure]) -> Iterator[str]:
     deepest = max((node.name for node in nodes), key=lambda name: measures[name].depth, default="")
     if deepest and measures[deepest].depth > DEEP:
-        yield f"`{deepest}` is {measures[deepest].depth} links deep, which bake is slow at: --push links none"
+        yield f"`{deepest}` is {measures[deepest].depth} links deep, which slows bake down: --push links none"
     for image in images:
         count = measures[image.name].layers
         if MANY_LAYERS < count <= MOST_LAYERS:

@@ -23,7 +23,7 @@ _KINDS = {
     stat.S_IFSOCK: "a socket",
     stat.S_IFLNK: "a symlink",
 }
-_HINT = "put the file or folder itself there; an image gets a symlink from its Dockerfile: `RUN ln -s`"
+_HINT = "put the file or folder itself there; for a symlink in an image, use `RUN ln -s` in its Dockerfile"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +69,7 @@ class Home:
         except OSError as error:
             if error.errno == errno.ELOOP:
                 message = f"the symlink `{self.show(name)}` points to itself"
-                raise self.wrong(name, message, "remove it, or let it lead to a file or folder") from None
+                raise self.wrong(name, message, "remove it, or point it to a file or folder") from None
             if error.errno not in _MISSING:
                 raise self.unreadable(name, error) from error
             found = Path(os.path.realpath(path))
@@ -159,7 +159,7 @@ class Home:
 
     def unreadable(self, name: str, error: OSError) -> InvalidInput:
         """Return the error that a name cannot be read."""
-        return self.wrong(name, f"`{self.show(name)}` cannot be read: {error.strerror}", "look at its owner and mode")
+        return self.wrong(name, f"`{self.show(name)}` cannot be read: {error.strerror}", "check its owner and mode")
 
 
 def check_regular(status: os.stat_result, home: Home, name: str) -> None:
@@ -192,7 +192,7 @@ def read_file(path: Path, home: Home, name: str, limit: int = TEXT_LIMIT) -> byt
         while len(found) <= limit and (piece := file.read(limit + 1 - len(found))):
             found += piece
     if len(found) > limit:
-        raise home.wrong(name, f"`{home.show(name)}` has more than the {limit >> 20} MiB that are read of it")
+        raise home.wrong(name, f"`{home.show(name)}` is larger than {limit >> 20} MiB, the limit for such a file")
     return bytes(found)
 
 

@@ -66,7 +66,7 @@ def refuse_cache(settings: Settings, environ: Mapping[str, str], overrides: Coll
         return
     cache = "BUILDSYS_CACHE is set" if written else "`--set` writes a cache"
     message = f"{cache}, and the credentials in {' and '.join(names)} would be readable in that cache"
-    hint = "use mirrors that ask for none, or no cache"
+    hint = "use mirrors without credentials, or no cache"
     if written:
         hint = "set BUILDSYS_CACHE_WRITE=0, which only reads the cache, or run `unset BUILDSYS_CACHE`"
     raise InvalidInput([Diagnostic(message=message, hint=hint)])

@@ -113,7 +113,7 @@ class Workspace:
             fromfile=f"{name} (as it is)",
             tofile=f"{name} (as it would be written)",
         )
-        message = f"`{name}` is not what would be written now" if current is not None else f"`{name}` does not exist"
+        message = f"`{name}` is not up to date" if current is not None else f"`{name}` does not exist"
         raise Differs(message, difference="".join(lines), hint=f"run `{remedy}` and commit the result")
 
 
@@ -240,7 +240,9 @@ def find_workspace(start: Path | None = None) -> Workspace:
 
 
 def _no_project(message: str) -> InvalidInput:
-    return InvalidInput([Diagnostic(message=message, hint="go to the project, or name it: `buildsys -C DIR …`")])
+    return InvalidInput(
+        [Diagnostic(message=message, hint="change to the project folder, or name it: `buildsys -C DIR …`")]
+    )
 
 
 def _refuse_bare_repositories(root: Path) -> None:
@@ -256,7 +258,7 @@ def _refuse_bare_repositories(root: Path) -> None:
     if found := [folder for folder in folders if _looks_bare(folder)]:
         raise InvalidInput(
             Diagnostic(
-                message=f"the folder `{folder}` looks like a bare git repository, and git would run what it says",
+                message=f"the folder `{folder}` looks like a bare git repository, whose programs git would run",
                 hint="rename its `HEAD`: the `config` of a repository names programs",
             )
             for folder in found

@@ -263,7 +263,7 @@ def execute(
     schedule = Schedule(tasks, limits)
     disk = disk_of(docker, floor=session.options.min_free) if docker else None
     if docker and disk and disk.folder is None and session.options.min_free:
-        session.note("disk", f"the disk of the builder `{docker.builder}` cannot be seen from here")
+        session.note("disk", f"the disk of the builder `{docker.builder}` is not visible from this machine")
 
     words = ["buildsys", "bake", *(["--push"] if push else [])]
     if docker and docker.chosen:

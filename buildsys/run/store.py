@@ -268,7 +268,7 @@ def annotations_of(keyed: Fingerprint) -> Mapping[str, str]:
 def _wrong_annotations(reference: Reference, annotations: Mapping[str, str], keyed: Fingerprint) -> str:
     found = annotations.get(KEY_LABEL)
     if found is None:
-        return f"`{reference}` does not say for which key it was built"
+        return f"`{reference}` does not name the key it was built for"
     if found != keyed.key:
         return f"`{reference}` was built for another key, {found[:12]}"
     if annotations.get(INPUTS) != keyed.text:
@@ -306,7 +306,7 @@ def open_store(
     prefix = named_prefix(workspace, environ)
     if prefix is None:
         raise Unavailable(
-            "no registry is named to publish to",
+            "no registry is set to publish to",
             hint="set BUILDSYS_REGISTRY or `registry:` in stacks.yaml, such as `registry.example.com/ml`",
         )
     settings, retries = read_settings(workspace.root, environ), Retries(attempts=attempts, outages=outages)

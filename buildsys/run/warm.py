@@ -68,7 +68,7 @@ def cache_references(nodes: list[str], environ: Mapping[str, str]) -> tuple[dict
     if not cache:
         return {}, ""
     if cache.startswith("type="):
-        return {}, f"a cache of `{cache.partition(',')[0]}` cannot be looked up from here"
+        return {}, f"a cache of `{cache.partition(',')[0]}` cannot be checked from this machine"
     try:
         return {node: Reference.parse(f"{cache}:{node}") for node in nodes}, ""
     except InvalidInput as error:
@@ -100,7 +100,7 @@ def fill_caches(session: Session, store: Store, decision: Decision, environment:
     if not dead or session.stop.requested or not writes_caches(session.environ):
         return RunOutcome()
     for node, why in dead.items():
-        session.note("cache", f"{node}: {why}; written again")
+        session.note("cache", f"{node}: {why}; rewriting it")
     actions = {
         name: replace(action, word=ActionKind.BUILD if name in dead else ActionKind.SKIP)
         for name, action in decision.actions.items()

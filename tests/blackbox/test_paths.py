@@ -202,7 +202,7 @@ def test_dockerfile_of_the_user_reads_no_private_file_of_a_checkout(project: Pat
     name = secret.partition("/")[0]
     words = ("environment", "Dockerfile", "--dockerfile", "--on", "img")
     done = buildsys(project, *words, BUILDSYS_REGISTRY=NOWHERE)
-    refused(done, f"could copy `{name}`", f"write a line `{name}` to `")
+    refused(done, f"could copy `{name}`", f"add the line `{name}` to `")
     write(project, ".dockerignore", ".git\n.buildsys\nbuildsys.settings.yaml\n")
     assert "could copy" not in buildsys(project, *words, BUILDSYS_REGISTRY=NOWHERE).stderr
 

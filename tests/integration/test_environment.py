@@ -31,7 +31,7 @@ def test_requirements_become_an_image_once_and_are_found_from_a_clone_without_an
     nowhere = {**environment, "DOCKER_HOST": "unix:///nonexistent.sock"}
     again = buildsys("-C", project, *words, environment=nowhere)
     assert (again.code, again.stdout.strip()) == (0, reference)
-    assert "found: it was built before" in again.stderr
+    assert "reused: it already exists" in again.stderr
     tagged = run("docker", "buildx", "imagetools", "inspect", f"{reference.partition('@')[0]}:mine")
     assert reference.partition("@")[2] in tagged.stdout
 

@@ -75,7 +75,7 @@ def test_missing_buildx_is_not_reported_a_second_time_as_a_missing_builder() -> 
 
 
 def test_missing_engine_is_an_error_unless_the_builder_is_elsewhere() -> None:
-    down = replace(GOOD, engine=Found(problem="no docker engine answers", fix="start it"))
+    down = replace(GOOD, engine=Found(problem="no docker engine is reachable", fix="start it"))
     assert states(down)["engine"] == "error"
     assert states(replace(down, driver=Found(value="remote"), registry="r.example.com/x"))["engine"] == "warning"
     assert "disk" not in states(down)
@@ -145,7 +145,7 @@ def test_whatever_is_not_ok_says_what_to_do() -> None:
         registry_fix="start it",
         project=Found(problem="stacks.yaml:3:1: wrong", fix="look"),
         diagnostics=True,
-        bake_file=Found(problem="`docker-bake.hcl` is not what would be written now", fix="run `buildsys plan`"),
+        bake_file=Found(problem="`docker-bake.hcl` is not up to date", fix="run `buildsys plan`"),
         parents=(ParentFound(name="debian-12", problem="gone"),),
     )
     assert {each.name for each in judge(bad) if each.state is State.OK} == {"docker", "builder"}

@@ -222,8 +222,8 @@ def test_pattern_that_means_nothing_is_an_error_with_a_way_out() -> None:
     with pytest.raises(InvalidInput) as caught:
         ask(HELD, Transport(manifests=ALL), update=["linux-1", "linux-9", "x*"])
     assert [(each.message, each.hint) for each in caught.value.diagnostics()] == [
-        ("nothing in the lock is named `linux-9`", "`buildsys lock --json` shows all entries"),
-        ("nothing in the lock is named `x*`", "`buildsys lock --json` shows all entries"),
+        ("the lock has no entry `linux-9`", "run `buildsys lock --json` to list all entries"),
+        ("the lock has no entry `x*`", "run `buildsys lock --json` to list all entries"),
     ]
 
 

@@ -137,11 +137,11 @@ def test_deprecation_of_stack_goes_before_that_of_row_and_family() -> None:
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("[fast]", "a layer is a name, or one name with its parameters and beside it `when`"),
-        ("{}", "a layer is a name, or one name with its parameters and beside it `when`; found none"),
+        ("[fast]", "a layer is a name, or a name with its parameters and an optional `when`"),
+        ("{}", "a layer is a name, or a name with its parameters and an optional `when`; found none"),
         (
             "{fast: {}, system: {}}",
-            "a layer is a name, or one name with its parameters and beside it `when`; found `fast`, `system`",
+            "a layer is a name, or a name with its parameters and an optional `when`; found `fast`, `system`",
         ),
         ("fast: [a, b]", "`fast`: expected a mapping"),
         ("fast: []", "`fast`: expected a mapping"),
@@ -162,7 +162,7 @@ def test_unknown_keys_are_reported_with_all_other_diagnostics() -> None:
         (
             "layers/fast/layer.yaml:1:1",
             "an artifact needs a `prefix`",
-            "the one path that it owns, such as `/opt/tool`",
+            "add `prefix`, the path that the artifact owns, such as `/opt/tool`",
         ),
         ("layers/fast/layer.yaml:4:1", "unknown key `prefx`", "did you mean `prefix`?"),
         ("stacks.yaml:2:16", "the stack `a` has the layer `systm`, which does not exist", "did you mean `system`?"),
@@ -202,7 +202,7 @@ def test_unused_parameter_is_reported() -> None:
         ("type: boolean, default: yes", "`flags` is `true` or `false`, not `yes`"),
         ("type: folder, default: ../x", "`flags` is a folder inside the project, not `../x`"),
         ("values: [1.0, 3.10], default: 3.1", "`3.1` is not a value of `flags`, did you mean `3.10`?"),
-        ("pattern: '[0-9]+', default: 1a", "`1a` does not have the form `[0-9]+` that `flags` wants"),
+        ("pattern: '[0-9]+', default: 1a", "`1a` does not have the form `[0-9]+` that `flags` requires"),
         (
             "pattern: '(', default: a",
             "`(` is not a regular expression: missing ), unterminated subpattern at position 0",

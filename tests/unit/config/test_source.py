@@ -21,8 +21,8 @@ def test_scalars_stay_as_they_are_written() -> None:
 
 def test_equal_keys_are_an_error_at_the_second_one() -> None:
     assert diagnostics("a: 1\nb:\n  c: 1\n  c: 2\na: 3\n") == [
-        ("stacks.yaml:4:3", "`c` is given a second time, first on line 3"),
-        ("stacks.yaml:5:1", "`a` is given a second time, first on line 1"),
+        ("stacks.yaml:4:3", "`c` is defined twice, first on line 3"),
+        ("stacks.yaml:5:1", "`a` is defined twice, first on line 1"),
     ]
 
 
@@ -45,8 +45,8 @@ def test_syntax_error_has_its_place_and_a_conflict_marker_a_hint() -> None:
 
 
 def test_second_document_and_self_containing_alias_are_errors() -> None:
-    assert diagnostics("a: 1\n---\nb: 2\n")[0][1] == "a second document, expected one"
-    assert diagnostics("a: &x [*x]\n")[0][1] == "an alias that contains itself"
+    assert diagnostics("a: 1\n---\nb: 2\n")[0][1] == "the file has a second document, expected one"
+    assert diagnostics("a: &x [*x]\n")[0][1] == "the alias contains itself"
 
 
 def test_character_that_yaml_forbids_is_an_error_with_its_line() -> None:

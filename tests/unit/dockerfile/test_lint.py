@@ -80,8 +80,8 @@ def test_syntax_line_chmod_and_names_with_link_and_secrets_are_refused() -> None
     assert messages(text, "base") == [
         "a `# syntax=` line makes every build fetch a frontend from the network",
         "`ARG API_TOKEN` looks like a secret, and arguments stay readable in the image's history",
-        "`--chmod` silently switches `--link` off",
-        "`--chown=me:1` with `--link` looks names up where there are none",
+        "`--chmod` disables `--link` without a warning",
+        "`--chown=me:1` with `--link` has no user names to look up",
     ]
 
 
@@ -90,7 +90,7 @@ def test_artifact_ends_as_scratch_with_one_copy_of_the_whole_path() -> None:
     assert lint.artifact_problems(parsed(good), "/opt/x") == ()
     bad = good.replace("/artifact /", "/artifact/opt/x /").replace("FROM scratch", "FROM scratch\nUSER 1")
     assert [each.message for each in lint.artifact_problems(parsed(bad), "/opt/x")] == [
-        "`USER` in an artifact's last stage, expected nothing but one `COPY --from=<stage> <folder> /`",
+        "an artifact's last stage has `USER`, expected only one `COPY --from=<stage> <folder> /`",
         "the copy puts the content of `/opt/x` into `/`, expected it at `/opt/x`",
     ]
 

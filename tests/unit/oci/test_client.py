@@ -160,7 +160,7 @@ def test_basic_challenge_is_answered_with_the_credential() -> None:
 
 def test_refusal_without_credentials_says_how_to_log_in_and_is_not_retried() -> None:
     on = bench(Response(status=401, headers={"www-authenticate": 'Basic realm="x"'}))
-    with pytest.raises(Unauthorized, match="asks for credentials and none are known") as caught:
+    with pytest.raises(Unauthorized, match="requires credentials, and none are configured") as caught:
         on.registry().head(IMAGE)
     assert caught.value.hint == "run `docker login r.example.com`"
     assert caught.value.exit_code == ExitCode.UNAVAILABLE
@@ -170,7 +170,7 @@ def test_refusal_without_credentials_says_how_to_log_in_and_is_not_retried() -> 
 def test_refused_credentials_are_reported_as_such() -> None:
     denied = Response(status=401, headers={"www-authenticate": CHALLENGE})
     on = bench(denied, Response(status=401, body=b'{"errors": [{"code": "UNAUTHORIZED", "message": "wrong"}]}'))
-    with pytest.raises(Unauthorized, match="refuses the credentials it was given \\(401 UNAUTHORIZED wrong\\)"):
+    with pytest.raises(Unauthorized, match="rejects the given credentials \\(401 UNAUTHORIZED wrong\\)"):
         on.registry(Credential(username="me", password="old")).head(IMAGE)
 
 

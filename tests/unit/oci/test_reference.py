@@ -48,15 +48,15 @@ def test_reference_is_read_as_docker_reads_it(text: str, full: str) -> None:
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("", "`library/` is no repository"),
-        ("Team", "`library/Team` is no repository"),
-        ("r.example.com/", "`` is no repository"),
-        ("a//b", "`a//b` is no repository"),
-        ("app:", "`` is no tag"),
-        ("app:-x", "`-x` is no tag"),
-        ("app@", "`` is no digest"),
-        ("app@sha256:12", "`sha256:12` is no digest"),
-        ("-.x/app", "`-.x` is no host"),
+        ("", "`library/` is not a repository"),
+        ("Team", "`library/Team` is not a repository"),
+        ("r.example.com/", "`` is not a repository"),
+        ("a//b", "`a//b` is not a repository"),
+        ("app:", "`` is not a tag"),
+        ("app:-x", "`-x` is not a tag"),
+        ("app@", "`` is not a digest"),
+        ("app@sha256:12", "`sha256:12` is not a digest"),
+        ("-.x/app", "`-.x` is not a host"),
     ],
 )
 def test_invalid_reference_is_refused_with_its_part(text: str, wrong: str) -> None:

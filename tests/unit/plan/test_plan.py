@@ -53,7 +53,7 @@ def test_two_parents_of_one_name_must_be_one_image() -> None:
         (
             "layers/tools/layer.yaml:1:1",
             "the parent `linux-1` is `example.com/linux:1` and also `example.com/tools:1`",
-            "give one of them another name",
+            "rename one of them",
         )
     ]
 

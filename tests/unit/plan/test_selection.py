@@ -45,7 +45,7 @@ def test_every_unknown_word_is_reported_with_the_nearest_match(plan: Plan) -> No
     with pytest.raises(InvalidInput) as caught:
         select(plan, ["debain12", "debian12", "nothing*", "quikc"])
     assert [(each.message, each.hint) for each in caught.value.diagnostics()] == [
-        ("no stack matches `nothing*`", "`buildsys list` shows all of them"),
+        ("no stack matches `nothing*`", "run `buildsys list` to list all of them"),
         ("no stack, group or node is named `debain12`", "did you mean `debian12`?"),
         ("no stack, group or node is named `quikc`", "did you mean `quick`?"),
     ]

@@ -73,7 +73,7 @@ def test_written_file_keeps_its_mode_and_a_new_one_can_be_read_by_all(tmp_path: 
 def test_check_shows_what_would_change(tmp_path: Path) -> None:
     workspace = put(tmp_path, "a")
     workspace.check("a", "a\n", remedy="it")
-    with pytest.raises(Differs, match="`a` is not what would be written now") as caught:
+    with pytest.raises(Differs, match="`a` is not up to date") as caught:
         workspace.check("a", "b\n", remedy="it")
     assert caught.value.difference == ("--- a (as it is)\n+++ a (as it would be written)\n@@ -1 +1 @@\n-a\n+b\n")
     assert caught.value.hint == "run `it` and commit the result"
@@ -92,7 +92,7 @@ def test_check_and_write_take_every_kind_of_line_end_for_the_same(tmp_path: Path
 def test_unreadable_generated_file_is_rewritten(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a").write_bytes(data)
     workspace = Workspace(root=tmp_path)
-    with pytest.raises(Differs, match="`a` is not what would be written now"):
+    with pytest.raises(Differs, match="`a` is not up to date"):
         workspace.check("a", "b\n", remedy="it")
     assert workspace.write("a", "b\n")
     assert (tmp_path / "a").read_bytes() == b"b\n"
@@ -111,7 +111,7 @@ def test_large_text_without_reader_is_left_out_and_one_that_is_read_refused(tmp_
     for name in ("layers/a/data.txt", "layers/a/layer.yaml"):
         assert workspace.tree()
         (tmp_path / name).write_bytes(b"x" * (TEXT_LIMIT + 1))
-    with pytest.raises(InvalidInput, match=r"`layers/a/layer\.yaml` has more than the 4 MiB"):
+    with pytest.raises(InvalidInput, match=r"`layers/a/layer\.yaml` is larger than 4 MiB"):
         workspace.tree()
 
 

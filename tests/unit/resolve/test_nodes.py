@@ -139,7 +139,7 @@ def test_stack_without_a_parent_image_is_reported() -> None:
     lines = [line for line in system.splitlines() if not line.startswith("parent:")]
     assert diagnostics(tree(system="\n".join(lines) + "\n"))[0] == (
         "stacks.yaml:2:3",
-        "no layer of `one` gives a parent image",
+        "no layer of `one` declares a parent image",
         "add a layer that provides `os`, such as `debian-os` or `ubuntu-os`",
     )
 

@@ -118,7 +118,7 @@ def test_content_without_its_key_is_foreign_and_rebuilt(world: World) -> None:
     world.registry.push(world.location("a"), "forged", {})
     found = world.decide("a")
     assert world.actions(found)["a"] == "build"
-    assert found.foreign == {"a": f"`{world.location('a')}` does not say for which key it was built"}
+    assert found.foreign == {"a": f"`{world.location('a')}` does not name the key it was built for"}
     assert found.actions["a"].reason == found.foreign["a"]
 
 
@@ -203,7 +203,7 @@ def test_registry_that_does_not_answer_only_means_that_nothing_is_taken_from_it(
     monkeypatch.setattr("buildsys.run.local.open_store", fail)
     selection = selection_of(world.workspace, world.plan, ("a",))
     found, problem = decision_for(world.workspace, selection, {}, RunOptions(), {})
-    assert problem == "no node is taken from it: connection refused"
+    assert problem == "its nodes are not reused: connection refused"
     assert world.actions(found)["a"] == "build"
 
 

@@ -313,7 +313,7 @@ def test_what_another_key_left_under_a_key_is_rebuilt_with_the_reason(world: Wor
     world.registry.push(place, "forged", {})
     world.publish("c")
     assert world.baked == ["c"]
-    assert world.notes == [f"rebuilding c: `{place}` does not say for which key it was built"]
+    assert world.notes == [f"rebuilding c: `{place}` does not name the key it was built for"]
 
 
 def test_pushed_image_without_its_key_is_not_published(world: World) -> None:
@@ -398,7 +398,7 @@ def test_linked_run_fills_the_missing_caches(world: World) -> None:
     world.environ["BUILDSYS_CACHE"] = "r.example.com/cache"
     world.publish("tools", "a", linked=True)
     assert sorted(world.baked) == ["a", "tools"]
-    assert [note for note in world.notes if "written again" in note]
+    assert [note for note in world.notes if "rewriting it" in note]
 
 
 def test_folder_of_a_run_is_removed_however_it_ends(world: World) -> None:

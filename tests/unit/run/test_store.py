@@ -187,7 +187,7 @@ def test_index_is_accepted_by_the_annotations_of_its_manifests_and_not_by_its_ow
     good = memory.index(PLACE.with_tag("staged"), {}, mine)
     assert store(memory).accept(good, PLACE, KEYED) == good
     bad = memory.index(PLACE.with_tag("staged"), MINE, mine, theirs)
-    with pytest.raises(UnexpectedAnswer, match="does not say for which key"):
+    with pytest.raises(UnexpectedAnswer, match="does not name the key"):
         store(memory).accept(bad, PLACE, KEYED)
     assert memory.tags("nodes")[KEYED.key] == good.digest
 
