@@ -37,12 +37,14 @@ class LayerFile(RecipeFields):
     """A layer: a reusable recipe for images."""
 
     description: str = required(TEXT, "one line")
-    licence: str = required(LINE, "of what the layer installs")
-    provides: tuple[str, ...] = optional(NAMES, (), "other names that it answers to")
+    licence: str = required(LINE, "licence of the software that the layer installs")
+    provides: tuple[str, ...] = optional(NAMES, (), "other names for the layer in `requires`, such as `os`")
     flavours: Mapping[str, RecipeFields] = optional(
-        Dictionary(Nullable(RECIPE_FIELDS, RecipeFields()), key=NAME), NOTHING
+        Dictionary(Nullable(RECIPE_FIELDS, RecipeFields()), key=NAME),
+        NOTHING,
+        "variants of the layer; their fields replace the common ones, parameters and downloads are merged",
     )
-    default_flavour: str | None = nullable(NAME, None)
+    default_flavour: str | None = nullable(NAME, None, "flavour for stacks that name none")
 
 
 LAYER = Record(LayerFile, "LayerFile")

@@ -26,20 +26,22 @@ RESERVED = frozenset({"default", "cpu", "gpu", "all", "mirrors"})
 class StackFields:
     """A single stack."""
 
-    description: str | None = nullable(TEXT, None)
-    layers: tuple[Data, ...] = required(Many(Anything(), least=1))
-    groups: tuple[str, ...] = optional(NAMES, ())
-    platforms: tuple[str, ...] = optional(Many(PLATFORM), ("linux/amd64",))
-    deprecated: str | None = nullable(TEXT, None)
+    description: str | None = nullable(TEXT, None, "one line")
+    layers: tuple[Data, ...] = required(
+        Many(Anything(), least=1), "names of layers, or maps from a name to its parameters, with an optional `when`"
+    )
+    groups: tuple[str, ...] = optional(NAMES, (), "additional groups")
+    platforms: tuple[str, ...] = optional(Many(PLATFORM), ("linux/amd64",), "default `[linux/amd64]`")
+    deprecated: str | None = nullable(TEXT, None, "reason; excludes it from `--all` and the default group")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowStackFields:
     """Additional fields of one stack of a family."""
 
-    description: str | None = nullable(TEXT, None)
-    groups: tuple[str, ...] = optional(NAMES, ())
-    deprecated: str | None = nullable(TEXT, None)
+    description: str | None = nullable(TEXT, None, "one line")
+    groups: tuple[str, ...] = optional(NAMES, (), "additional groups")
+    deprecated: str | None = nullable(TEXT, None, "reason; excludes it from `--all` and the default group")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,10 +49,14 @@ class FamilyFields(StackFields):
     """Stacks declared by a matrix."""
 
     description: str = required(TEXT, "one line")
-    name: str = required(LINE, "template of the stacks' names")
-    matrix: tuple[Mapping[str, tuple[str, ...]], ...] = required(Many(VALUES, least=1))
-    exclude: tuple[Mapping[str, tuple[str, ...]], ...] = optional(Many(VALUES), ())
-    stacks: Mapping[str, RowStackFields] = optional(Dictionary(Record(RowStackFields, "RowStackFields")), NOTHING)
+    name: str = required(LINE, "template of the names of the stacks; a part in `[ ]` is omitted without its variables")
+    matrix: tuple[Mapping[str, tuple[str, ...]], ...] = required(
+        Many(VALUES, least=1), "rows of variables; a list gives one stack per value"
+    )
+    exclude: tuple[Mapping[str, tuple[str, ...]], ...] = optional(Many(VALUES), (), "rows to omit")
+    stacks: Mapping[str, RowStackFields] = optional(
+        Dictionary(Record(RowStackFields, "RowStackFields")), NOTHING, "additional settings of single rows, by name"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,8 +64,12 @@ class StacksFile:
     """The images of a project."""
 
     registry: str = optional(LINE, "buildsys", "default of BUILDSYS_REGISTRY")
-    families: Mapping[str, FamilyFields] = optional(Dictionary(Record(FamilyFields, "FamilyFields"), key=NAME), NOTHING)
-    stacks: Mapping[str, StackFields] = optional(Dictionary(Record(StackFields, "StackFields")), NOTHING)
+    families: Mapping[str, FamilyFields] = optional(
+        Dictionary(Record(FamilyFields, "FamilyFields"), key=NAME), NOTHING, "stacks declared by a matrix, by family"
+    )
+    stacks: Mapping[str, StackFields] = optional(
+        Dictionary(Record(StackFields, "StackFields")), NOTHING, "single stacks, by name"
+    )
 
 
 STACKS = Record(StacksFile, "StacksFile")

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from buildsys.config.layers import LAYER
 from buildsys.config.model import When
 from buildsys.config.schema import Record, json_schema, key_name, location_of, nullable, optional, parse, required
 from buildsys.config.shapes import Boolean, Choice, Converted, Dictionary, Either, Integer, Many, Template, Text
 from buildsys.config.source import Path, read
+from buildsys.config.stacks import STACKS
 from buildsys.errors import Diagnostic
 
 _TEXT = Text(template=Template())
@@ -165,3 +167,12 @@ def test_json_schema_says_what_the_shapes_say() -> None:
         "title": "Part",
         "type": "object",
     }
+
+
+@pytest.mark.parametrize("record", [LAYER, STACKS], ids=["layer", "stacks"])
+def test_every_field_of_a_file_has_a_description(record: Record[Any]) -> None:
+    schema = json.loads(json_schema(record))
+    records = {"": schema, **schema["$defs"]}
+    fields = {f"{name}.{key}": field for name, each in records.items() for key, field in each["properties"].items()}
+    assert fields
+    assert [name for name, field in fields.items() if "description" not in field] == []
