@@ -131,7 +131,7 @@ def open_journal(workspace: Workspace, listener: Listener, mask: Mask, extra: Pa
 
     `.buildsys/events.jsonl` has those of the run that began last, `.buildsys/events-before.jsonl` those of the one
     before. Raises `Unavailable` if a file cannot be begun, `InvalidInput` for symlinks in the state folder and for
-    what is no file in the place of one that a run writes there.
+    anything but a file in the place of one that a run writes there.
     """
     state = State(workspace.root)
     state.check(HISTORY_FILE, *(f"{STATE_FOLDER}/{name}" for name in (EVENTS, BEFORE, REPORT)))

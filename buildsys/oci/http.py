@@ -117,7 +117,7 @@ class Response:
         """Whether the same request may get another answer later."""
         if self.status in _TEMPORARY:
             return True
-        # The body of an answer that is no error is content, which may be large.
+        # The body of an answer other than an error is content, which may be large.
         if self.status < 400 or self.status in _FINAL:
             return False
         codes = {code for code, _ in self.errors()}

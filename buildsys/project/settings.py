@@ -318,5 +318,5 @@ def _is_committed(root: Path, file: Path, environ: Mapping[str, str]) -> bool:
         if "not a git repository" in error.message or "not on PATH" in error.message:
             return False
         message = f"git does not report whether `{file.name}` is committed: {error.message.removeprefix('git: ')}"
-        hint = "name `ca` by `BUILDSYS_CA` and `files` by `BUILDSYS_FILES`"
+        hint = "set `BUILDSYS_CA` in place of `ca`, and `BUILDSYS_FILES` in place of `files`"
         raise InvalidInput([Diagnostic(message=message, hint=hint)]) from error

@@ -39,7 +39,7 @@ class State:
     root: Path
 
     def check(self, *files: str) -> None:
-        """Raise for every symlink, and for what is no file in the place of `files`: before a run, not at its end.
+        """Raise for every symlink, and for anything but a file in the place of `files`: before a run, not at its end.
 
         Folders that are filled are not looked into.
         """

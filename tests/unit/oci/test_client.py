@@ -269,7 +269,7 @@ def test_many_references_are_answered_in_order_each_asked_once() -> None:
     ],
 )
 @pytest.mark.parametrize("ask", [Registry.manifest, Registry.head])
-def test_answer_that_nothing_can_be_made_of_is_a_named_problem(
+def test_useless_answer_is_a_named_problem(
     answer: Response, kind: type[Exception], ask: Callable[[Registry, Reference], object]
 ) -> None:
     with pytest.raises(kind):
