@@ -169,7 +169,7 @@ class ImageTest:
     It must end with 0 and print `expect` somewhere.
     """
 
-    run: str = required(fields.TEMPLATE, "command for `sh -c`; it must exit with 0")
+    run: str = required(fields.TEMPLATE, "shell command that must exit with 0")
     expect: str | None = nullable(fields.TEMPLATE, None, "text that the output must contain")
     when: When = _condition()
 
