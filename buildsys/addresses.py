@@ -8,7 +8,7 @@ from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 # Why the address of a download has no credentials: BuildKit writes it into the history of images.
 IN_HISTORY = "has credentials, which the history of images would show"
-NO_CREDENTIALS = "use an address that asks for none"
+NO_CREDENTIALS = "use an address without credentials"
 PORTS = {"http": 80, "https": 443}
 # The characters that a path or query may have; others are encoded.
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
@@ -36,7 +36,7 @@ def origin(address: str) -> tuple[str, str, int]:
             return parts.scheme, parts.hostname, PORTS[parts.scheme] if parts.port is None else parts.port
     except ValueError:
         pass
-    raise NoHttpAddress("it is no address of http or https")
+    raise NoHttpAddress("it is not an http or https address")
 
 
 def cleaned(address: str) -> str:
@@ -53,7 +53,7 @@ def followed(address: str, location: str) -> str:
     try:
         target = urljoin(address, location)
     except ValueError as error:
-        raise NoHttpAddress("it is no address") from error
+        raise NoHttpAddress("it is not an address") from error
     return cleaned(target)
 
 

@@ -100,7 +100,7 @@ class Differs(BuildsysError):
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
-    """Return the hint that names what is nearest to a word that nobody knows; without a near one, `otherwise`."""
+    """Return the hint that names the known word nearest to an unknown one; without a near one, `otherwise`."""
     from difflib import get_close_matches
 
     near = get_close_matches(word, list(known), 1)

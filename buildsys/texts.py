@@ -22,7 +22,7 @@ _PORT = re.compile(r"([1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?(?:/(?:tcp|udp|sctp
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _MOST_ID = 2**31 - 1
 _LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
-# Ours are read back from images and manifests: a layer that sets one could pass its image off as another.
+# Labels of buildsys are read back from images and manifests: a layer that sets one could pass its image off as another.
 _OWN_LABELS = re.compile(r"dev\.buildsys(?:\.|\Z)", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Of Debian and Red Hat, with a version, an architecture or a release. A `-` at its end would remove a package.
@@ -95,7 +95,7 @@ def workdir(text: str) -> str | None:
 def label_key(text: str) -> str | None:
     """Check the key of a label."""
     if _OWN_LABELS.match(text):
-        return "another key: `dev.buildsys.` is reserved for what buildsys says of an image"
+        return "a different key: `dev.buildsys.` is reserved for labels of buildsys"
     if _LABEL_KEY.fullmatch(text):
         return None
     return "letters, digits, `.`, `_`, `/` and `-`, with a letter or digit first"

@@ -76,7 +76,7 @@ class UnknownRelease(Failure):
 
     def __init__(self, name: str) -> None:
         known = ", ".join(f"`debian:{number}`" for number in CODENAMES)
-        super().__init__(f"cannot bootstrap `{name}`", f"known are {known}")
+        super().__init__(f"cannot bootstrap `{name}`", f"use one of {known}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -96,7 +96,9 @@ def judge(client: bool, buildx: str | None, engine: str | None, store: str, *, t
         version = ".".join(map(str, numbers(buildx))) or buildx
         return Reason(what=f"buildx {version} is older than 0.29", fix="install the buildx plugin 0.29 or later")
     if engine is None:
-        return Reason(what="no docker engine answers", fix="start the engine, or point `DOCKER_HOST` to one that runs")
+        return Reason(
+            what="no docker engine is reachable", fix="start the engine, or point `DOCKER_HOST` to one that runs"
+        )
     if numbers(engine) < OLDEST_ENGINE:
         return Reason(what=f"the docker engine {engine} is older than 28", fix=UPDATE)
     if tests and "io.containerd.snapshotter" not in store:

@@ -21,7 +21,7 @@ def assembly(image: ImageTarget) -> str:
     Artifacts are joined in the one form that keeps the digest of their blob, whatever image they are copied to and
     wherever they are built (measured with BuildKit 0.32: from root to root, with `--link`, without `--chmod`).
     """
-    # A variable that the parent lacks is meant to be empty, which is no reason to warn.
+    # A variable that the parent lacks is meant to be empty and needs no warning.
     lines = ["# check=skip=UndefinedVar", "FROM base"]
     lines += [_instruction("COPY", f"--link --from={_context(layer)} / /") for layer, _ in image.artifacts]
     lines += [_instruction("ENV", _variable(each)) for each in image.environment]

@@ -80,7 +80,7 @@ class Function:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Definition:
-    """All that bake reads, in the order in which it is written."""
+    """Everything that bake reads, in the order in which it is written."""
 
     comment: str = ""
     variables: tuple[Variable, ...] = ()
@@ -116,7 +116,7 @@ class Definition:
         return json.dumps(document, ensure_ascii=False, indent=1)
 
     def _blocks(self) -> Iterator[tuple[str, str, Iterable[tuple[str, Value]]]]:
-        """Yield kind, name and attributes of everything that is no target."""
+        """Yield kind, name and attributes of every block but targets."""
         for variable in self.variables:
             # A default may hold no call: bake looks for functions in it as if it were an expression.
             yield "variable", variable.name, (("description", variable.description), ("default", variable.default))

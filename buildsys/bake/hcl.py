@@ -14,11 +14,11 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 # As a bare key, `for` opens a for-expression and the others are values, not names.
 _NOT_A_KEY = frozenset({"for", "null", "true", "false"})
 
-# What cannot stand in a quoted string as it is: the quote, the backslash, control characters, and the
+# Characters that a quoted string needs to escape: the quote, the backslash, control characters, and the
 # line separators and byte order mark that editors treat as more than text.
 _UNSAFE = re.compile(r'["\\\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]')
 _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-# What cannot stand in a heredoc, which knows no backslash escapes.
+# Characters that a heredoc cannot have, since it knows no backslash escapes.
 _NOT_IN_HEREDOC = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 _MARKER = re.compile(r"(\$+|%+)\{")
 _NOT_AS_IT_IS = re.compile(rf"{_UNSAFE.pattern}|[$%]\{{")
@@ -35,7 +35,7 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """One quoted string made of literal texts and of expressions that are interpolated between them."""
+    """One quoted string of literal texts and of expressions that are interpolated between them."""
 
     parts: tuple[str | Expression, ...]
 
@@ -67,7 +67,7 @@ class Attribute:
 class Comment:
     """One or more lines of comment; it belongs to the block or attribute that follows it.
 
-    Two comments in a row are set apart by a blank line, so a comment at the top of a file can stand alone.
+    Two comments in a row are set apart by a blank line, so a comment at the top of a file can be separate.
     """
 
     text: str
@@ -138,7 +138,7 @@ def _block(block: Block, indent: str) -> Iterator[str]:
 def _aligned(pairs: Sequence[tuple[str, str]], indent: str) -> Iterator[str]:
     """Give the `=` of neighbouring lines one column, by the rule of hclwrite's formatter.
 
-    A value that opens a bracket and closes it on a later line stands apart; a heredoc ends its run.
+    A value that opens a bracket and closes it on a later line is set apart; a heredoc ends its run.
     """
     run: list[tuple[str, str]] = []
     for name, text in pairs:

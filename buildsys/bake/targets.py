@@ -80,8 +80,8 @@ def run_definition(
 ) -> Definition:
     """Return `targets` and what they link to; the contexts of nodes are their copies if there are any.
 
-    A node in `references` is taken from there, with its digest; another one is a target. What is in `publications` is
-    pushed; another stack gets its public names and, by target, `labels`.
+    A node in `references` is taken from there, with its digest; any other node is a target. What is in
+    `publications` is pushed; any other stack gets its public names and, by target, `labels`.
     """
     found = [_MIRRORS]
     for each in _in_order(plan, {*targets, *linked_nodes(plan, targets, references)}):
@@ -97,7 +97,7 @@ def run_definition(
 
 
 def flat_definition(plan: Plan, targets: Collection[str], labels: Mapping[str, Mapping[str, str]]) -> Definition:
-    """Return `targets` with links that lead nowhere: what bake can resolve quickly, and nobody builds."""
+    """Return `targets` with links that lead nowhere, which bake resolves quickly and never builds."""
     return run_definition(plan, targets, {node.name: "scratch" for node in plan.nodes}, labels=labels)
 
 
@@ -175,7 +175,7 @@ def published(target: Target, publication: Publication) -> Target:
 
 
 def linked_nodes(plan: Plan, targets: Collection[str], references: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the nodes that a bake of targets links to: all that they need, except what is taken by its reference."""
+    """Return the nodes that a bake of targets links to: everything they need, except what is taken by its reference."""
     waiting, found = list(targets), set[str]()
     while waiting:
         for need in plan.needs[waiting.pop()]:
@@ -186,7 +186,7 @@ def linked_nodes(plan: Plan, targets: Collection[str], references: Mapping[str, 
 
 
 def variables(plan: Plan) -> tuple[Variable, ...]:
-    """Return the variables that people may set, with what they hold if nobody does."""
+    """Return the variables that people may set, with their defaults."""
     found = [
         ("BUILDSYS_REGISTRY", "where images are named and pushed", plan.registry),
         ("BUILDSYS_TAG", "the tag of every image", "latest"),
@@ -203,7 +203,7 @@ def variables(plan: Plan) -> tuple[Variable, ...]:
 
 
 def defaults(plan: Plan) -> dict[str, str]:
-    """Return what the variables hold if nobody sets them."""
+    """Return the defaults of the variables."""
     return {each.name: each.default for each in variables(plan)}
 
 

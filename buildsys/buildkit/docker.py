@@ -137,7 +137,7 @@ def inspect_builder(buildx: Sequence[str], builder: str | None) -> tuple[str, st
         name = f"builder `{builder}`" if builder else "the current builder"
         raise Unavailable(
             f"{name} cannot be inspected: {fields.get('Error', '').strip() or answer.last_words}",
-            hint="`docker buildx ls` shows the builders that exist",
+            hint="run `docker buildx ls` to list the builders",
         )
     return driver, next(
         (line.split(":", 1)[1].strip() for line in answer.stdout.splitlines() if line[:5] == "Name:"), ""
@@ -156,7 +156,7 @@ def check_engine(information: Mapping[str, Any]) -> None:
     if not information.get("ServerVersion"):
         reasons = information.get("ServerErrors") or ["no reason given"]
         raise Unavailable(
-            f"no docker engine answers: {reasons[0]}",
+            f"no docker engine is reachable: {reasons[0]}",
             hint="start the engine, or point `DOCKER_HOST` to one that runs",
         )
 
@@ -196,7 +196,7 @@ def answer_of(
     except subprocess.TimeoutExpired:
         raise Unavailable(
             f"`{_brief(command)}` gave no answer in {seconds:g} seconds",
-            hint="look at the engine: `docker info` should answer at once",
+            hint="check the engine with `docker info`, which should answer at once",
         ) from None
     except OSError as error:
         raise Unavailable(f"`{_brief(command)}` cannot be started: {error.strerror}") from error

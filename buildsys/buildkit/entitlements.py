@@ -39,7 +39,7 @@ def check_paths(definition: Mapping[str, Any], root: Path, *, allowed: Sequence[
         diagnostics += (
             Diagnostic(
                 message=f"target `{name}` asks for the privilege `{asked}`",
-                hint="no layer needs it: take `entitlements` and `network` out of the target",
+                hint="remove `entitlements` and `network` from the target: no layer needs them",
             )
             for asked in _privileges(target)
         )

@@ -71,7 +71,7 @@ def _begun(ask: Callable[[], _T]) -> Future[_T]:
     def work() -> None:
         try:
             future.set_result(ask())
-        except BaseException as error:  # Whoever waits raises it.
+        except BaseException as error:  # The waiting thread raises it.
             future.set_exception(error)
 
     threading.Thread(target=work, daemon=True).start()

@@ -229,8 +229,8 @@ class Line:
 class MaskedProgress:
     """Masks the lines of one bake.
 
-    Output of steps comes in pieces, a credential may be split between two of them. The rest of an event is masked by
-    whoever shows it: a run needs the names of steps and targets in it.
+    Output of steps comes in pieces, a credential may be split between two of them. The rest of an event is masked
+    where it is shown: a run needs the names of steps and targets in it.
     """
 
     def __init__(self, mask: Mask) -> None:
@@ -238,7 +238,7 @@ class MaskedProgress:
         self._streams: defaultdict[tuple[str, int], MaskedStream] = defaultdict(lambda: MaskedStream(mask))
 
     def take(self, line: bytes) -> tuple[Line, ...]:
-        """Return what one line becomes: before the end of a step there may be a line with its last words."""
+        """Return what one line becomes: before the end of a step there may be a line with its remaining output."""
         if not self._mask:
             return (Line(kept=line, event=parse_line(line)),)
         try:

@@ -1,4 +1,4 @@
-"""Events of one bake are folded into the steps that it ran: each once, by digest, whoever shows it."""
+"""Events of one bake are folded into the steps that it ran: each once, by digest, whichever target shows it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Vertex:
     """One step: what it is, who shows it, how it went; times are seconds since 1970.
 
     `owner` is the target that the step belongs to: of those that show it, the one with the fewest steps,
-    since a linked target shows its parents' steps besides its own. It is empty where buildx names none: in a
+    since a linked target shows its parents' steps and its own. It is empty where buildx names none: in a
     bake of one target that was not named to `Steps`.
     """
 

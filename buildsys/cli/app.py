@@ -1,4 +1,4 @@
-"""Which commands there are besides queries, runs and machines: each is one call, one report and one exit code."""
+"""Which commands exist other than queries, runs and machines: each is one call, one report and one exit code."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 def main_options(
     context: typer.Context,
     directory: Annotated[
-        Path | None, typer.Option("-C", "--directory", help="Another project root than the nearest one.")
+        Path | None,
+        typer.Option("-C", "--directory", help="The project root; default is the nearest one at or above this folder."),
     ] = None,
 ) -> None:
     """Take the options of all commands."""
@@ -43,11 +44,13 @@ def main_options(
 @app.command()
 def plan(
     context: typer.Context,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 3 if it is not up to date.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 3 if docker-bake.hcl is not up to date.")
+    ] = False,
     offline: query.Offline = False,
     json: Json = False,
 ) -> None:
-    """Write docker-bake.hcl and show what is in it; where a registry is named, what a bake to it would do and why."""
+    """Write docker-bake.hcl and show its targets; with a registry, also what a bake would do and why."""
     from datetime import date
 
     from buildsys.cli.screens import diagnostics, output
@@ -100,7 +103,7 @@ def show(
     stack: Annotated[str, typer.Argument(help="The name of a stack.")],
     json: Json = False,
 ) -> None:
-    """Show a stack: its layers, parameters and where each comes from, its environment."""
+    """Show a stack: its layers, its parameters with their origins, and its environment."""
     from buildsys.bake.targets import defaults
     from buildsys.cli.screens import output
     from buildsys.commands.plan import single_stack
@@ -117,9 +120,9 @@ def show(
 
 @app.command()
 def variables(context: typer.Context) -> None:
-    """Print shell lines with which plain `docker buildx bake` uses this machine's mirrors and parents.
+    """Print shell exports that make plain `docker buildx bake` use this machine's mirrors and parents.
 
-    They stay in the shell: after the lock has moved a parent, run it again, or `buildsys bake` refuses the old one.
+    Rerun it after the lock has moved a parent: `buildsys bake` refuses the old value.
     """
     import shlex
 
@@ -145,9 +148,9 @@ def variables(context: typer.Context) -> None:
 @app.command()
 def schema(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="`layer` or `stacks`.")] = None,
-    write: Annotated[bool, typer.Option("--write", help="Write them to schemas/.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Exit 3 if those in schemas/ are not up to date.")] = False,
+    name: Annotated[str | None, typer.Argument(help="Which schema: `layer` or `stacks`.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Write both schemas to schemas/.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit 3 if the files in schemas/ are not up to date.")] = False,
 ) -> None:
     """Print the JSON Schema of layer.yaml or stacks.yaml."""
     from buildsys.commands.plan import schemas

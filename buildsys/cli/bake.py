@@ -24,41 +24,44 @@ if TYPE_CHECKING:
 RETRIES, MIN_FREE_GB = 5, 2.0
 Names = Annotated[list[str] | None, typer.Argument(help="Stacks, groups, nodes or patterns.")]
 All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated.")]
-Builder = Annotated[str | None, typer.Option(help="Another buildx builder than the current one.")]
-Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Bake processes at once.")]
+Builder = Annotated[str | None, typer.Option(help="The buildx builder; default is the current one.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Number of concurrent bake processes.")]
 MaxTargets = Annotated[
     int | None, typer.Option(min=1, max=64, help="Targets at once; default depends on the builder's driver.")
 ]
 KeepGoing = Annotated[
     bool | None,
-    typer.Option("--keep-going/--fail-fast", "-k/", help="After a failure build what does not need it; default in CI."),
+    typer.Option(
+        "--keep-going/--fail-fast", "-k/", help="After a failure, build the targets that do not need it; default in CI."
+    ),
 ]
-RetriesOption = Annotated[int, typer.Option("--retries", min=0, help="Retries of transient failures, for each target.")]
-MinFree = Annotated[float, typer.Option(min=0, help="GB that stay free on the builder's disk.")]
+RetriesOption = Annotated[int, typer.Option("--retries", min=0, help="Retries of transient failures per target.")]
+MinFree = Annotated[float, typer.Option(min=0, help="GB to keep free on the builder's disk.")]
 EventsFile = Annotated[
-    Path | None, typer.Option("--events", help="Write all events there too, as JSON lines.", dir_okay=False)
+    Path | None, typer.Option("--events", help="Also write all events to this file, as JSON lines.", dir_okay=False)
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the summary.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Each RUN step, and what was reused.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the summary.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also print each RUN step and each reused target.")]
 
 
 def bake(
     context: typer.Context,
     names: Names = None,
     everything: All = False,
-    failed: Annotated[bool, typer.Option("--failed", help="What the last run did not build.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Targets that the last run did not build.")] = False,
     push: Annotated[
-        bool, typer.Option("--push", help="Publish to the registry: what exists there is not built again.")
+        bool, typer.Option("--push", help="Publish to the registry; images that exist there are not rebuilt.")
     ] = False,
     load: Annotated[bool, typer.Option("--load", help="Load the images into the engine's store.")] = False,
     builder: Builder = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Execute every step, cached or not.")] = False,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a value, as bake's own --set does.")
+        list[str] | None,
+        typer.Option("--set", help="Override a value of a target, as `docker buildx bake --set` does."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and run nothing.")] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="With --push: look up all blobs of what exists.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Refresh packages first: moves their epochs.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, without running it.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="With --push: check every blob of existing images.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Refresh packages first, by updating their epochs.")] = False,
     keep_going: KeepGoing = None,
     jobs: Jobs = None,
     max_targets: MaxTargets = None,
@@ -66,20 +69,26 @@ def bake(
     min_free: MinFree = MIN_FREE_GB,
     tags_on: Annotated[
         str,
-        typer.Option(help="With --push: `all` moves public tags if nothing is missing; `partial`: of what exists."),
+        typer.Option(
+            help="With --push: `all` moves public tags if no image is missing, `partial` those of existing images."
+        ),
     ] = "all",
-    progress: Annotated[str, typer.Option(help="`auto`, `plain`, or `docker`: BuildKit's own progress.")] = "auto",
+    progress: Annotated[
+        str, typer.Option(help="Progress display: `auto`, `plain`, or `docker` for that of BuildKit.")
+    ] = "auto",
     events: EventsFile = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Build images: in parallel, around failures, each unit of work once."""
+    """Build images in parallel, each unit of work once."""
     from buildsys.buildkit.images import ask_docker
 
     _check_choice("--tags-on", tags_on, ("all", "partial"))
     _check_choice("--progress", progress, ("auto", "plain", "docker"))
     if push and overrides:
-        raise _usage("`--set` and `--push` exclude each other", "what is under a key must be what the key says")
+        raise _usage(
+            "`--set` and `--push` exclude each other", "remove `--set`: an image under a key must match the key"
+        )
     snapshot = None if push else ask_docker(builder, os.environ)
     # Imported while docker answers.
     from buildsys.buildkit.invocation import DockerBuilder
@@ -124,8 +133,10 @@ def warm(
     context: typer.Context,
     names: Names = None,
     everything: All = False,
-    stacks: Annotated[bool, typer.Option("--stacks", help="The images too, without their public tags.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Build nothing: check whether everything exists.")] = False,
+    stacks: Annotated[
+        bool, typer.Option("--stacks", help="Also publish the images, without their public tags.")
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Build nothing; check whether everything exists.")] = False,
     builder: Builder = None,
     keep_going: KeepGoing = None,
     jobs: Jobs = None,
@@ -136,7 +147,7 @@ def warm(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Build and publish every shared node, then prove that nothing selected would be built again."""
+    """Build and publish every shared node, then check that no selected image would be rebuilt."""
     from buildsys.cli.run import Talk, execute, find, publishing_run
     from buildsys.cli.screens import output
     from buildsys.project.mirrors import refuse_cache
@@ -178,11 +189,11 @@ def warm(
 def make_report(
     context: typer.Context,
     events: Annotated[
-        Path | None, typer.Argument(help="A file of events; that of the last run if none is named.", dir_okay=False)
+        Path | None, typer.Argument(help="A file of events; default is that of the last run.", dir_okay=False)
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the page is written.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write the report.")] = None,
 ) -> None:
-    """Write the page of a run from its events."""
+    """Write the HTML report of a run from its events."""
     from buildsys.project.workspace import find_workspace
     from buildsys.report.html.page import write_report
 
@@ -204,7 +215,7 @@ def _keep_going(given: bool | None) -> bool:
 
 def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise _usage(f"`{value}` is no value of `{option}`", f"one of {', '.join(choices)}")
+        raise _usage(f"`{value}` is not a value of `{option}`", f"use one of {', '.join(choices)}")
 
 
 def _usage(message: str, hint: str) -> typer.BadParameter:
@@ -223,11 +234,11 @@ def _chosen(
         return plan, chosen_targets(plan, names, everything=everything)
     if names or everything:
         message = "`--failed` and other choices exclude each other"
-        raise InvalidInput([Diagnostic(message=message, hint="leave one of them out")])
+        raise InvalidInput([Diagnostic(message=message, hint="remove one of them")])
     undone = tuple(name for name in history_of(workspace).undone if name in plan.targets)
     if not undone:
         raise InvalidInput(
-            [Diagnostic(message="the last run left nothing undone", hint="name what to bake, or `--all`")]
+            [Diagnostic(message="the last run has no missing targets", hint="name targets, or use `--all`")]
         )
     return plan, undone
 

@@ -1,4 +1,4 @@
-"""The commands that use an engine besides a run of it: environment, test, doctor."""
+"""The commands that use an engine without a run: environment, test, doctor."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def environment(
     file: Annotated[
         Path, typer.Argument(help="A conda YAML, requirements or lock file; with --dockerfile a Dockerfile.")
     ],
-    on: Annotated[str, typer.Option("--on", help="The stack that it is built on.")],
-    tag: Annotated[str | None, typer.Option("--tag", help="A tag for the image, besides that of its content.")] = None,
-    dockerfile: Annotated[
-        bool, typer.Option("--dockerfile", help="FILE is a Dockerfile that says `FROM base`.")
-    ] = False,
-    builder: Annotated[str | None, typer.Option(help="Another buildx builder than the current one.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the reference.")] = False,
+    on: Annotated[str, typer.Option("--on", help="The stack to build on.")],
+    tag: Annotated[
+        str | None, typer.Option("--tag", help="A tag for the image, in addition to that of its content.")
+    ] = None,
+    dockerfile: Annotated[bool, typer.Option("--dockerfile", help="FILE is a Dockerfile with `FROM base`.")] = False,
+    builder: Annotated[str | None, typer.Option(help="The buildx builder; default is the current one.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the reference.")] = False,
 ) -> None:
-    """Answer with the image of an environment on a stack; it is built only where nobody has yet."""
+    """Print the image of an environment on a stack; build it if it does not exist."""
     from buildsys.buildkit.interrupt import Stop
     from buildsys.cli.run import find
     from buildsys.cli.screens import diagnostics
@@ -69,7 +69,7 @@ def environment(
             talk.line(line)
         raise typer.Exit(128 + (stop.signal or 2) if stop.requested else int(ExitCode.FAILED))
     if not quiet:
-        talk.line("built" if result.built else "found: it was built before")
+        talk.line("built" if result.built else "reused: it already exists")
     typer.echo(result.reference)
 
 
@@ -77,7 +77,7 @@ def run_image_tests(
     context: typer.Context,
     names: Names = None,
     everything: All = False,
-    builder: Annotated[str | None, typer.Option(help="Another buildx builder than the current one.")] = None,
+    builder: Annotated[str | None, typer.Option(help="The buildx builder; default is the current one.")] = None,
 ) -> None:
     """Run the tests that layers declare in the images that have them."""
     from buildsys.buildkit.docker import find_docker
@@ -104,12 +104,12 @@ def run_image_tests(
 def doctor(
     context: typer.Context,
     registry: Annotated[
-        str, typer.Option(envvar="BUILDSYS_REGISTRY", help="Where images are pushed, as the bake file has it.")
+        str, typer.Option(envvar="BUILDSYS_REGISTRY", help="The registry and prefix that images are pushed to.")
     ] = "",
-    builder: Annotated[str | None, typer.Option(help="Another buildx builder than the current one.")] = None,
+    builder: Annotated[str | None, typer.Option(help="The buildx builder; default is the current one.")] = None,
     json: Json = False,
 ) -> None:
-    """Check whether this machine can bake, and show how to fix it where it cannot."""
+    """Check whether this machine can bake, and show how to fix what is missing."""
     from buildsys.cli.screens import output
     from buildsys.commands.doctor import exit_code, judge
     from buildsys.commands.probe import look

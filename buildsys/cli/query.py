@@ -11,7 +11,7 @@ import typer
 from buildsys.errors import ExitCode
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Ask no registry: everything is to be built.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Do not query the registry; count every target as missing.")]
 
 
 def explain(
@@ -36,7 +36,7 @@ def explain(
 def why(
     context: typer.Context,
     stack: Annotated[str, typer.Argument(help="A stack.")],
-    layer: Annotated[str, typer.Argument(help="A layer that it has.")],
+    layer: Annotated[str, typer.Argument(help="A layer of the stack.")],
     json: Json = False,
 ) -> None:
     """Show how a layer comes into a stack."""
@@ -59,10 +59,10 @@ def why(
 
 def diff(
     context: typer.Context,
-    revision: Annotated[str, typer.Argument(help="A revision of git.")],
+    revision: Annotated[str, typer.Argument(help="A git revision, such as origin/main.")],
     json: Json = False,
 ) -> None:
-    """Show what the plan of another revision had different: nodes and images, and by which input."""
+    """Compare the plan with that of a git revision: which nodes and images differ, and by which input."""
     from buildsys.cli.screens import output
     from buildsys.commands import query
     from buildsys.project.workspace import find_workspace
@@ -77,11 +77,11 @@ def diff(
 
 def affected(
     context: typer.Context,
-    since: Annotated[str, typer.Option("--since", help="A revision of git, such as origin/main.")],
-    why: Annotated[bool, typer.Option("--why", help="Say which input of which node.")] = False,
+    since: Annotated[str, typer.Option("--since", help="A git revision, such as origin/main.")],
+    why: Annotated[bool, typer.Option("--why", help="Report the input of each node that differs.")] = False,
     json: Json = False,
 ) -> None:
-    """List the images that are not what they were at a revision, by comparing keys."""
+    """List the images whose key differs from that at a git revision."""
     from buildsys.cli.screens import output
     from buildsys.commands import query
     from buildsys.commands.plan import make_plan
@@ -109,12 +109,14 @@ def affected(
 
 def graph(
     context: typer.Context,
-    form: Annotated[str, typer.Option("--format", help="tree, mermaid, dot or json.")] = "tree",
+    form: Annotated[str, typer.Option("--format", help="Output format: tree, mermaid, dot or json.")] = "tree",
     stack: Annotated[list[str] | None, typer.Option("--stack", help="Only these stacks, groups or patterns.")] = None,
-    affected: Annotated[str | None, typer.Option("--affected", help="Only what changed since a revision.")] = None,
+    affected: Annotated[
+        str | None, typer.Option("--affected", help="Only targets that changed since this git revision.")
+    ] = None,
     offline: Offline = False,
 ) -> None:
-    """Draw which nodes and images need which."""
+    """Draw the dependency graph of nodes and images."""
     from buildsys.commands import query
     from buildsys.plan.actions import ActionKind
     from buildsys.plan.selection import select
@@ -122,7 +124,7 @@ def graph(
     from buildsys.report import diagram
 
     if form not in diagram.FORMATS:
-        raise typer.BadParameter(f"`{form}` is none of {', '.join(diagram.FORMATS)}")
+        raise typer.BadParameter(f"`{form}` is not one of {', '.join(diagram.FORMATS)}")
     workspace = find_workspace(context.obj)
     if affected is not None:
         plan, changes = query.differences(workspace, affected, os.environ)
@@ -140,20 +142,22 @@ def graph(
 
 def lock(
     context: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(help="With --update: parents, layers or patterns.")] = None,
-    update: Annotated[bool, typer.Option("--update", help="Move entries; toolchains only by name.")] = False,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="With --update: parents, layers or patterns to update.")
+    ] = None,
+    update: Annotated[bool, typer.Option("--update", help="Update entries; toolchains only if named.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 3 if a reference has no entry.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Keep what is there, ask nobody.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Keep existing entries, use no network.")] = False,
     json: Json = False,
 ) -> None:
-    """Resolve what is mutable into buildsys.lock: parent images, unknown checksums, epochs of packages."""
+    """Pin mutable inputs in buildsys.lock: parent images, unknown checksums, epochs of packages."""
     from buildsys.cli.screens import output
     from buildsys.commands import query
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
 
     if names and not update:
-        raise typer.BadParameter("names go with --update")
+        raise typer.BadParameter("names need `--update`")
     chosen = tuple(names or ()) if update else None
     workspace = find_workspace(context.obj)
     changes = query.lock(workspace, os.environ, update=chosen, offline=offline, check=check, today=date.today())
@@ -164,7 +168,7 @@ def lock(
 
 
 def outdated(context: typer.Context, json: Json = False) -> None:
-    """List what moved upstream since it was locked, and packages that have gone stale."""
+    """List locked references that moved upstream, and layers with stale packages."""
     from buildsys.cli.screens import output
     from buildsys.commands import query
     from buildsys.project.workspace import find_workspace

@@ -80,7 +80,7 @@ def execute(
         try:
             show_summary(journal.model, output(), report=page, command=options.command)
         except OSError:
-            # The reader is gone or the disk is full: neither changes how the run ended, and Python would complain at
+            # The reader has left or the disk is full: neither changes how the run ended, and Python would complain at
             # its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if broken is not None:

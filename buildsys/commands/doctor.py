@@ -21,7 +21,7 @@ NEEDED_FREE = 2_000_000_000
 _NEWER_BUILDX = (
     ((0, 31), "a bake file can be shut off from the environment"),
     ((0, 35), "memory and processors of a step can be bounded"),
-    ((0, 37), "a target's push waits for all that is built on it"),
+    ((0, 37), "a target's push waits for everything built on it"),
 )
 _SHOWN_PARENTS = 3
 
@@ -167,7 +167,7 @@ def _store(facts: Facts) -> Check:
         return Check(
             name=name,
             state=State.WARNING,
-            found=f"a builder of driver `{facts.driver.value}` keeps no image for another bake",
+            found=f"a builder with driver `{facts.driver.value}` keeps no images between bakes",
             fix="set `BUILDSYS_REGISTRY` to a registry; one on loopback is enough",
         )
     if facts.containerd_store:
@@ -183,9 +183,9 @@ def _store(facts: Facts) -> Check:
 def _registry(facts: Facts) -> Check:
     name = "registry"
     if not facts.registry:
-        return Check(name=name, state=State.OK, found="none is named: images stay in the engine's own store")
+        return Check(name=name, state=State.OK, found="no registry is set: images stay in the engine's store")
     if not facts.registry_problem:
-        return Check(name=name, state=State.OK, found=f"`{facts.registry}` answers")
+        return Check(name=name, state=State.OK, found=f"`{facts.registry}` is reachable")
     state = State.WARNING if facts.wants_login else State.ERROR
     return Check(name=name, state=state, found=facts.registry_problem, fix=facts.registry_fix)
 

@@ -57,7 +57,7 @@ class CustomImage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What is asked for: a file on a stack, and the tag that the image gets besides that of its content."""
+    """What is asked for: a file on a stack, and the tag that the image gets in addition to that of its content."""
 
     file: Path
     stack: str
@@ -65,7 +65,7 @@ class Request:
 
 
 def environment_image(session: Session, store: Store, request: Request) -> CustomImage:
-    """Return the image of a conda YAML, requirements or lock file on a stack; it is built where nobody has yet.
+    """Return the image of a conda YAML, requirements or lock file on a stack; it is built if it does not exist.
 
     Raises `InvalidInput` if the file cannot be read, is neither kind, or the stack does not exist.
     """
@@ -117,7 +117,7 @@ def _with_environment(catalog: Catalog, name: str, layer: str, folder: str, dige
 def _stack(catalog: Catalog, name: str) -> Stack:
     found = next((stack for stack in catalog.stacks if stack.name == name), None)
     if found is None:
-        hint = did_you_mean(name, [stack.name for stack in catalog.stacks], "`buildsys list` shows all of them")
+        hint = did_you_mean(name, [stack.name for stack in catalog.stacks], "run `buildsys list` to list all of them")
         raise InvalidInput([Diagnostic(message=f"no stack is named `{name}`", hint=hint)])
     return found
 
@@ -128,7 +128,7 @@ def _check_tag(request: Request) -> None:
 
 
 def _real(workspace: Workspace, file: Path) -> Path:
-    """Return where a file really is; one that is named in the project must not lead out of it."""
+    """Return where a file really is; one that is named in the project must not point outside it."""
     given = Path(os.path.normpath(Path.cwd() / file))
     if given.is_relative_to(workspace.root):
         return workspace.home.find(given.relative_to(workspace.root).as_posix())
@@ -145,13 +145,13 @@ def _kind(file: Path, data: bytes) -> tuple[str, str]:
         found = read(data.decode("utf-8", "replace"), file.name).data
         if isinstance(found, dict) and "dependencies" in found:
             return "conda-environment", "environment.yml"
-        raise InvalidInput([Diagnostic(message=f"`{file}` has no `dependencies`, as an environment of conda has")])
+        raise InvalidInput([Diagnostic(message=f"`{file}` has no `dependencies`, which a conda environment needs")])
     if file.name.endswith(".txt"):
         return "python-environment", "requirements.txt"
     if file.name.startswith("pylock") and file.suffix == ".toml":
         return "python-environment", "pylock.toml"
     hint = "give a conda YAML file, a requirements `.txt`, a `pylock.toml`, or a Dockerfile with --dockerfile"
-    raise InvalidInput([Diagnostic(message=f"`{file}` is no kind of environment that is known", hint=hint)])
+    raise InvalidInput([Diagnostic(message=f"`{file}` is not a supported kind of environment", hint=hint)])
 
 
 def dockerfile_image(session: Session, store: Store, request: Request) -> CustomImage:
@@ -240,11 +240,11 @@ class _OwnDockerfile:
 
 
 def _private(dockerfile: Path, files: Mapping[str, File]) -> Iterator[Diagnostic]:
-    """Yield an error where a Dockerfile could read what a checkout keeps to itself: a token in `.git/config`."""
+    """Yield an error where a Dockerfile could read private files of a checkout: a token in `.git/config`."""
     names = {path.split("/")[0] for path, _ in context_files(dockerfile.name, files)} & PRIVATE
     for name in sorted(names):
         message = f"`{dockerfile}` could copy `{name}` of its folder into the image"
-        hint = f"write a line `{name}` to `{dockerfile.parent / '.dockerignore'}`"
+        hint = f"add the line `{name}` to `{dockerfile.parent / '.dockerignore'}`"
         yield Diagnostic(message=message, hint=hint)
 
 

@@ -52,8 +52,8 @@ def resolved(
 
     `update` are patterns of parents, layers and addresses; None renews nothing, an empty collection everything but
     toolchains, which are renewed only by name. Without a registry, and where none can be reached, an entry stays as it
-    is, and its change says so. `environ` names the proxies of downloads. Raises `InvalidInput` for a pattern without a
-    match, `Unavailable` for a download that is incomplete.
+    is, and its change reports it. `environ` names the proxies of downloads. Raises `InvalidInput` for a pattern without
+    a match, `Unavailable` for a download that is incomplete.
     """
     toolchains = {n.parent.name for n in plan.nodes if n.parent and n.recipe.kind is Kind.TOOLCHAIN}
     addresses = sorted({d.url for n in plan.nodes for d in n.downloads if d.sha256 is None and ".git#" not in d.url})
@@ -98,7 +98,7 @@ def resolved(
 
 def _check_patterns(patterns: Collection[str], known: list[str]) -> None:
     diagnostics = [
-        Diagnostic(message=f"nothing in the lock is named `{each}`", hint="`buildsys lock --json` shows all entries")
+        Diagnostic(message=f"the lock has no entry `{each}`", hint="run `buildsys lock --json` to list all entries")
         for each in patterns
         if not any(fnmatchcase(name, each) for name in known)
     ]

@@ -83,5 +83,5 @@ def chosen_targets(plan: Plan, words: Sequence[str], *, everything: bool) -> tup
     """Return the targets to bake; `everything` and words exclude each other."""
     if everything and words:
         message = "`--all` and names exclude each other"
-        raise InvalidInput([Diagnostic(message=message, hint="leave one of them out")])
+        raise InvalidInput([Diagnostic(message=message, hint="remove one of them")])
     return select(plan, ["default"] if everything else words)

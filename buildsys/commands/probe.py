@@ -75,7 +75,7 @@ def _machine(builder: str | None, environ: Mapping[str, str]) -> Facts:
         return Facts(client=client, git=git)
     version = _CLIENT.match(client.value)
     if version is None:
-        problem = f"`docker` calls itself `{client.value.splitlines()[0]}`, which is not Docker"
+        problem = f"`docker` is `{client.value.splitlines()[0]}`, which is not Docker"
         return Facts(client=Found(problem=problem, fix="install Docker Engine 28 or later with buildx"), git=git)
     information: dict[str, Any] = {}
 
@@ -134,10 +134,10 @@ def _with_registry(facts: Facts, client: Registry, prefix: str) -> Facts:
     except Unauthorized as problem:
         return replace(facts, registry_problem=problem.message, registry_fix=problem.hint, wants_login=True)
     except RegistryProblem as problem:
-        fix = problem.hint or "start it, or name another by `BUILDSYS_REGISTRY`"
+        fix = problem.hint or "start it, or set `BUILDSYS_REGISTRY` to a different one"
         return replace(facts, registry_problem=problem.message, registry_fix=fix)
     except InvalidInput as error:
-        fix = "`BUILDSYS_REGISTRY` is a host and a path, such as `registry.example.com/ml`"
+        fix = "set `BUILDSYS_REGISTRY` to a host and a path, such as `registry.example.com/ml`"
         return replace(facts, registry_problem=error.message, registry_fix=fix)
     return facts
 
@@ -167,7 +167,9 @@ def _unreadable(error: InvalidInput | OSError) -> Found:
     first, *others = error.diagnostics()
     location = f"{first.location}: " if first.location else ""
     more = f", and {len(others)} more" if others else ""
-    return Found(problem=f"{location}{first.message}{more}", fix="`buildsys plan` shows all of them with their lines")
+    return Found(
+        problem=f"{location}{first.message}{more}", fix="run `buildsys plan` to list all of them with their lines"
+    )
 
 
 def _bake_file(workspace: Workspace) -> Found:

@@ -82,13 +82,15 @@ def differences(workspace: Workspace, revision: str, environ: Mapping[str, str])
         except InvalidInput as error:
             first = error.diagnostics()[0]
             message = f"the project of `{revision}` cannot be planned: {first.message}"
-            raise InvalidInput([Diagnostic(message=message, hint="compare with a revision that can be")]) from error
+            raise InvalidInput(
+                [Diagnostic(message=message, hint="compare with a revision that can be planned")]
+            ) from error
     return plan, compare(before, after)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
-    """All that is known of one node or stack."""
+    """Everything known about one node or stack."""
 
     target: str
     title: str
@@ -103,7 +105,7 @@ def explain(found: PlannedActions, word: str) -> Explanation:
     """Explain a node or stack; raises `InvalidInput` for a name that means none, or several."""
     targets = select(found.plan, [word])
     if len(targets) != 1:
-        raise InvalidInput([Diagnostic(message=f"`{word}` means {len(targets)} targets, expected one")])
+        raise InvalidInput([Diagnostic(message=f"`{word}` matches {len(targets)} targets, expected one")])
     target = targets[0]
     node = next((each for each in found.plan.nodes if each.name == target), None)
     stack = next((each for each in found.plan.stacks if each.name == target), None)
@@ -138,7 +140,7 @@ def lock(
 
     tree = dict(workspace.tree())
     held = parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock()
-    # An epoch that is missing would be a mistake of the plan; here it is what is asked for. So are downloads: what the
+    # An epoch that is missing would be an error in the plan; here it is the question. So are downloads: what the
     # lock knows of them would look like a checksum that the layer declares.
     tree[LOCK_FILE] = lock_text(replace(_with_all_epochs(held, tree, today), downloads={}))
     plan = make_plan(tree)

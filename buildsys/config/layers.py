@@ -37,12 +37,14 @@ class LayerFile(RecipeFields):
     """A layer: a reusable recipe for images."""
 
     description: str = required(TEXT, "one line")
-    licence: str = required(LINE, "of what the layer installs")
-    provides: tuple[str, ...] = optional(NAMES, (), "other names that it answers to")
+    licence: str = required(LINE, "licence of the software that the layer installs")
+    provides: tuple[str, ...] = optional(NAMES, (), "other names for the layer in `requires`, such as `os`")
     flavours: Mapping[str, RecipeFields] = optional(
-        Dictionary(Nullable(RECIPE_FIELDS, RecipeFields()), key=NAME), NOTHING
+        Dictionary(Nullable(RECIPE_FIELDS, RecipeFields()), key=NAME),
+        NOTHING,
+        "variants of the layer; their fields replace the common ones, parameters and downloads are merged",
     )
-    default_flavour: str | None = nullable(NAME, None)
+    default_flavour: str | None = nullable(NAME, None, "flavour for stacks that name none")
 
 
 LAYER = Record(LayerFile, "LayerFile")
@@ -126,7 +128,11 @@ def _check_kind(scope: Scope, kind: Kind) -> None:
     if kind is Kind.ARTIFACT and scope.said.packages:
         scope.wrong("an artifact cannot add packages to the system", ("packages",), key=True)
     if kind is Kind.ARTIFACT and scope.said.prefix is None:
-        scope.wrong("an artifact needs a `prefix`", (), hint="the one path that it owns, such as `/opt/tool`")
+        scope.wrong(
+            "an artifact needs a `prefix`",
+            (),
+            hint="add `prefix`, the path that the artifact owns, such as `/opt/tool`",
+        )
     if kind is not Kind.ARTIFACT and scope.said.prefix is not None:
         scope.wrong(f"a {kind} layer has no `prefix`, only an artifact owns a path", ("prefix",), key=True)
 
@@ -208,7 +214,7 @@ def _check_inputs(scope: Scope, declared: Collection[str]) -> None:
     for argument, what, path in _inputs(scope, declared):
         first = taken.setdefault(argument, what)
         if problem := argument_problem(argument):
-            scope.wrong(f"{what} has a reserved name: {problem}", path, "give it another name", key=True)
+            scope.wrong(f"{what} has a reserved name: {problem}", path, "rename it", key=True)
         elif first != what:
             scope.wrong(f"{what} and {first} would both be the argument `{argument}`", path, key=True)
 

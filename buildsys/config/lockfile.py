@@ -26,7 +26,7 @@ class LockedParent:
     """A parent image: `reference` has no digest; `digest` is None where it is unknown, `reason` says why.
 
     `digest` is that of the index where the image has one, `platforms` those of its manifests; `source` is where the
-    digest was found if not in a registry. A file may list `images`, of which the first is the reference. `local` are
+    digest was found if not in a registry. A file may list `images`; the first is the reference. `local` are
     the entries of an overlay.
     """
 

@@ -54,7 +54,7 @@ CONDITION = Converted(fields.VALUES, _when)
 
 
 def _condition() -> When:
-    return optional(CONDITION, When(), "parameter names and their values")
+    return optional(CONDITION, When(), "parameter names and the values for which the entry applies; all must match")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,18 +80,18 @@ class Parameter:
     """
 
     name: str = key_name()
-    description: str = required(fields.TEXT, "what it is for")
-    type: ParameterType = optional(Choice(ParameterType), ParameterType.STRING)
-    default: str | None = nullable(Converted(fields.ONE_OR_MORE, " ".join), None, "value where a stack sets none")
+    description: str = required(fields.TEXT, "purpose of the parameter")
+    type: ParameterType = optional(Choice(ParameterType), ParameterType.STRING, "type of the value; default `string`")
+    default: str | None = nullable(Converted(fields.ONE_OR_MORE, " ".join), None, "value if a stack sets none")
     values: tuple[str, ...] = optional(fields.TEXTS, (), "the only values allowed")
     pattern: str | None = nullable(fields.TEXT, None, "regular expression for the whole value")
     source: ParameterSource | None = nullable(
         Converted(Text(form=r"^[a-z0-9-]+\.[a-z0-9_-]+(\|[a-z]+)?$"), _source),
         None,
-        "`layer.parameter` or `layer.parameter|filter`, taken where no value is set",
+        "`layer.parameter` or `layer.parameter|filter`: the source of the value if a stack sets none",
         key="from",
     )
-    label: bool = optional(Boolean(), False, "its value is part of the names of nodes")
+    label: bool = optional(Boolean(), False, "whether its value is part of the names of nodes")
 
     @property
     def argument(self) -> str:
@@ -103,7 +103,7 @@ class Parameter:
 class Packages:
     """Packages of the operating system."""
 
-    names: tuple[str, ...] = required(fields.PACKAGES)
+    names: tuple[str, ...] = required(fields.PACKAGES, "names of packages, each with an optional `=version`")
     when: When = _condition()
 
 
@@ -114,19 +114,21 @@ class Arguments:
     An argument gets the lines of all whose condition holds.
     """
 
-    lines: Mapping[str, tuple[str, ...]] = required(fields.LINES)
+    lines: Mapping[str, tuple[str, ...]] = required(
+        fields.LINES, "lines by argument; those of matching entries are joined"
+    )
     when: When = _condition()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Download:
-    """A file that a build fetches.
+    """A file that a build downloads.
 
     `sha256` is None where no source gives it, and `reason` says why. `location` is that of the checksum.
     """
 
-    url: str = required(fields.URL)
-    sha256: str | None = required(fields.SHA256)
+    url: str = required(fields.URL, "address, passed to the Dockerfile as `NAME_URL`")
+    sha256: str | None = required(fields.SHA256, "checksum, passed as `NAME_SHA256`; `unknown` needs a `reason`")
     reason: str | None = nullable(fields.TEXT, None, "why the checksum is unknown")
     when: When = _condition()
     location: Location = location_of("sha256")
@@ -134,26 +136,29 @@ class Download:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
-    """What a layer does to the variables of an image.
+    """Variables of the image.
 
     Lists are in order of mention.
     """
 
-    set: Mapping[str, str] = optional(fields.VARIABLES, fields.NOTHING)
-    prepend: Mapping[str, tuple[str, ...]] = optional(fields.PARTS, fields.NOTHING)
-    append: Mapping[str, tuple[str, ...]] = optional(fields.PARTS, fields.NOTHING)
+    set: Mapping[str, str] = optional(fields.VARIABLES, fields.NOTHING, "values by variable")
+    prepend: Mapping[str, tuple[str, ...]] = optional(fields.PARTS, fields.NOTHING, "parts before the value")
+    append: Mapping[str, tuple[str, ...]] = optional(fields.PARTS, fields.NOTHING, "parts after the value")
     when: When = _condition()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """A demand on other layers of the stack.
+    """A version constraint on other layers of the stack.
 
     `needs` maps `layer.parameter` to a version range.
     """
 
-    needs: Mapping[str, str] = required(Dictionary(fields.TEMPLATE, key=Text(form=r"^[a-z0-9-]+\.[a-z0-9_-]+$")))
-    message: str | None = nullable(fields.TEXT, None)
+    needs: Mapping[str, str] = required(
+        Dictionary(fields.TEMPLATE, key=Text(form=r"^[a-z0-9-]+\.[a-z0-9_-]+$")),
+        "version ranges by `layer.parameter`, such as `>=11.0`; absent layers are ignored",
+    )
+    message: str | None = nullable(fields.TEXT, None, "text of the error")
     when: When = _condition()
 
 
@@ -164,30 +169,32 @@ class ImageTest:
     It must end with 0 and print `expect` somewhere.
     """
 
-    run: str = required(fields.TEMPLATE)
-    expect: str | None = nullable(fields.TEMPLATE, None)
+    run: str = required(fields.TEMPLATE, "shell command that must exit with 0")
+    expect: str | None = nullable(fields.TEMPLATE, None, "text that the output must contain")
     when: When = _condition()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Healthcheck:
-    """How docker sees whether a container does its work.
+    """How docker checks a container.
 
     Durations are in milliseconds; None leaves docker's default.
     """
 
-    command: tuple[str, ...] = required(Many(fields.TEMPLATE, least=1), "a command and its words, run without a shell")
-    interval: int | None = nullable(fields.DURATION, None, "between two checks, such as `30s`")
-    timeout: int | None = nullable(fields.DURATION, None, "after which a check has failed")
-    start_period: int | None = nullable(fields.DURATION, None, "in which a failed check does not count")
-    retries: int | None = nullable(Integer(1), None, "failed checks in a row that make it unhealthy")
+    command: tuple[str, ...] = required(Many(fields.TEMPLATE, least=1), "a list of words, run without a shell")
+    interval: int | None = nullable(fields.DURATION, None, "time between two checks, such as `30s`")
+    timeout: int | None = nullable(fields.DURATION, None, "time after which a check has failed")
+    start_period: int | None = nullable(
+        fields.DURATION, None, "time after the start in which failed checks do not count"
+    )
+    retries: int | None = nullable(Integer(1), None, "failed checks in a row until it is unhealthy")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parent:
     """The image that a chain of system layers starts from."""
 
-    name: str = required(fields.PARENT_NAME)
+    name: str = required(fields.PARENT_NAME, "name of the image in the lock, such as `debian-{release}`")
     images: tuple[str, ...] = required(fields.IMAGES, "sources of the same image, tried in order")
 
 
@@ -195,64 +202,91 @@ class Parent:
 class Toolchain:
     """A fixed toolchain."""
 
-    layer: str = required(fields.NAME)
-    parameters: Mapping[str, str] = optional(Dictionary(fields.TEMPLATE, key=fields.PARAMETER_NAME), fields.NOTHING)
+    layer: str = required(fields.NAME, "a layer of kind `toolchain`")
+    parameters: Mapping[str, str] = optional(
+        Dictionary(fields.TEMPLATE, key=fields.PARAMETER_NAME), fields.NOTHING, "values of its parameters"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Weight:
-    """What building a layer takes, so that a run does not start more at once than the builder can bear.
+    """Resources of a build, so that a run does not start more at once than the builder can carry.
 
     Memory and disk are in bytes; 0 is unknown.
     """
 
-    memory: int = nullable(fields.SIZE, 0, "at its highest, such as `4 GB`")
-    disk: int = nullable(fields.SIZE, 0, "while it is built, such as `10 GB`")
-    minutes: int = nullable(Integer(1), 0, "what it takes, where no run has recorded it yet")
+    memory: int = nullable(fields.SIZE, 0, "peak memory of the build, such as `4 GB`")
+    disk: int = nullable(fields.SIZE, 0, "disk space of the build, such as `10 GB`")
+    minutes: int = nullable(Integer(1), 0, "duration of the build, used until a run has recorded it")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecipeFields:
-    """What a layer, or one flavour of it, may say."""
+    """The fields that a layer and each of its flavours may have."""
 
-    description: str | None = nullable(fields.TEXT, None)
-    kind: Kind | None = nullable(Choice(Kind), None)
-    licence: str | None = nullable(fields.LINE, None)
-    platforms: tuple[str, ...] = nullable(Many(fields.PLATFORM), ())
-    requires: tuple[str, ...] = nullable(fields.NAMES, ())
-    after: tuple[str, ...] = nullable(fields.NAMES, ())
-    conflicts: tuple[str, ...] = nullable(fields.NAMES, ())
-    order: int = nullable(Integer(), 0)
-    accelerator: str | None = nullable(fields.NAME, None)
-    prefix: str | None = nullable(fields.PREFIX, None)
-    toolchain: Toolchain | None = nullable(Either("os", Record(Toolchain, "ToolchainFields")), None)
-    dockerfile: str | None = nullable(fields.TEXT, None)
-    parameters: Mapping[str, Parameter] = optional(
-        Dictionary(Record(Parameter, "ParameterFields"), key=fields.PARAMETER_NAME), fields.NOTHING
+    description: str | None = nullable(fields.TEXT, None, "one line")
+    kind: Kind | None = nullable(Choice(Kind), None, "kind of the layer; required here or in each flavour")
+    licence: str | None = nullable(fields.LINE, None, "licence of the software that the flavour installs")
+    platforms: tuple[str, ...] = nullable(Many(fields.PLATFORM), (), "default `[linux/amd64]`")
+    requires: tuple[str, ...] = nullable(
+        fields.NAMES, (), "layers or provided names that the layer needs; missing ones are added"
     )
-    packages: tuple[Packages, ...] = nullable(Many(Record(Packages, "PackagesFields")), ())
-    arguments: tuple[Arguments, ...] = nullable(Many(Record(Arguments, "ArgumentsFields")), ())
-    parent: Parent | None = nullable(Record(Parent, "ParentFields"), None)
+    after: tuple[str, ...] = nullable(fields.NAMES, (), "layers that come before this one if the stack has them")
+    conflicts: tuple[str, ...] = nullable(fields.NAMES, (), "layers that cannot be in the same stack")
+    order: int = nullable(Integer(), 0, "position among independent layers: the smaller number comes first; default 0")
+    accelerator: str | None = nullable(
+        fields.NAME, None, "`gpu` puts stacks with this layer into the group `gpu`, others are in `cpu`"
+    )
+    prefix: str | None = nullable(fields.PREFIX, None, "artifact only, required: the path that it owns")
+    toolchain: Toolchain | None = nullable(
+        Either("os", Record(Toolchain, "ToolchainFields")),
+        None,
+        "artifact: what it is built on, default `os`; provider of `os`: the toolchain for its artifacts",
+    )
+    dockerfile: str | None = nullable(fields.TEXT, None, "name of the file; default is `Dockerfile`")
+    parameters: Mapping[str, Parameter] = optional(
+        Dictionary(Record(Parameter, "ParameterFields"), key=fields.PARAMETER_NAME),
+        fields.NOTHING,
+        "inputs of the layer, passed to the Dockerfile as arguments",
+    )
+    packages: tuple[Packages, ...] = nullable(
+        Many(Record(Packages, "PackagesFields")), (), "passed to the Dockerfile as one sorted argument `PACKAGES`"
+    )
+    arguments: tuple[Arguments, ...] = nullable(
+        Many(Record(Arguments, "ArgumentsFields")), (), "arguments of several lines for the Dockerfile"
+    )
+    parent: Parent | None = nullable(Record(Parent, "ParentFields"), None, "system and toolchain: the base image")
     downloads: Mapping[str, tuple[Download, ...]] = optional(
         Dictionary(Many(Record(Download, "DownloadFields"), or_one=True), key=fields.PARAMETER_NAME),
         fields.NOTHING,
+        "files to download; the first entry whose condition matches is used",
     )
-    environment: tuple[Environment, ...] = nullable(Many(Record(Environment, "EnvironmentFields"), or_one=True), ())
-    labels: Mapping[str, str] = nullable(fields.LABELS, fields.NOTHING)
-    ports: tuple[str, ...] = nullable(Many(fields.PORT), ())
-    user: str | None = nullable(fields.USER, None)
-    workdir: str | None = nullable(fields.WORKDIR, None)
+    environment: tuple[Environment, ...] = nullable(
+        Many(Record(Environment, "EnvironmentFields"), or_one=True),
+        (),
+        "variables of the image, merged over the stack in layer order",
+    )
+    labels: Mapping[str, str] = nullable(fields.LABELS, fields.NOTHING, "labels of the image")
+    ports: tuple[str, ...] = nullable(Many(fields.PORT), (), "exposed ports, such as `8000-8010/udp`")
+    user: str | None = nullable(
+        fields.USER, None, "user of the image: name or number, with an optional group such as `1000:users`"
+    )
+    workdir: str | None = nullable(fields.WORKDIR, None, "working folder of the image")
     entrypoint: tuple[str, ...] | None = nullable(
-        fields.TEMPLATES, None, "a command and its words, run without a shell"
+        fields.TEMPLATES, None, "entry point of the image: a list of words, run without a shell"
     )
     command: tuple[str, ...] | None = nullable(
-        fields.TEMPLATES, None, "words given to the entry point, or run where there is none"
+        fields.TEMPLATES, None, "default arguments of the entry point, or the command if there is none"
     )
-    healthcheck: Healthcheck | None = nullable(Record(Healthcheck, "HealthcheckFields"), None)
-    checks: tuple[Check, ...] = nullable(Many(Record(Check, "CheckFields")), ())
-    freshness: str | None = nullable(Choice(("week", "month")), None)
-    weight: Weight = nullable(Record(Weight, "WeightFields"), Weight())
-    tests: tuple[ImageTest, ...] = nullable(Many(Record(ImageTest, "TestFields")), ())
+    healthcheck: Healthcheck | None = nullable(
+        Record(Healthcheck, "HealthcheckFields"), None, "replaces the healthcheck of earlier layers"
+    )
+    checks: tuple[Check, ...] = nullable(Many(Record(Check, "CheckFields")), (), "version constraints on other layers")
+    freshness: str | None = nullable(
+        Choice(("week", "month")), None, "how often packages are refreshed; the epoch is passed as `EPOCH`"
+    )
+    weight: Weight = nullable(Record(Weight, "WeightFields"), Weight(), "resources of a build; not part of any key")
+    tests: tuple[ImageTest, ...] = nullable(Many(Record(ImageTest, "TestFields")), (), "commands to run in its images")
 
 
 RECIPE_FIELDS = Record(RecipeFields, "RecipeFields")

@@ -21,14 +21,14 @@ def _folder_problem(value: str) -> str | None:
     if value.startswith("/") or ".." in parts:
         return ""
     if not value.isprintable():
-        return "it has characters that cannot be seen"
+        return "it has invisible characters"
     if not parts:
         return "it is empty" if not value else "it is the whole project"
     # Which buildx would take for an address, a target or an image.
     if ":" in value or value.startswith(("-", "~", *_HOSTS)):
         return "it can be taken for an address"
     if parts[0].casefold() in _KEPT and not _OURS.fullmatch(value):
-        return f"`{parts[0]}` is no part of its sources"
+        return f"`{parts[0]}` is not part of the sources"
     return None
 
 
@@ -49,5 +49,5 @@ def value_problem(parameter: Parameter, value: str) -> str | None:
             near = did_you_mean(word, parameter.values, f"expected one of {allowed}")
             return f"`{word}` is not a value of `{parameter.name}`, {near}"
         if parameter.pattern is not None and not re.fullmatch(parameter.pattern, word):
-            return f"`{word}` does not have the form `{parameter.pattern}` that `{parameter.name}` wants"
+            return f"`{word}` does not have the form `{parameter.pattern}` that `{parameter.name}` requires"
     return None

@@ -130,7 +130,7 @@ def key_name() -> str:
 
 
 def location_of(key: str) -> Any:
-    """Declare a field that holds where another one is written."""
+    """Declare a field that holds the location of a different field."""
     return dataclasses.field(
         compare=False, metadata={"given": lambda path, reader: reader.source.location((*path, key))}
     )

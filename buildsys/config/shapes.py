@@ -16,12 +16,12 @@ T = TypeVar("T")
 S = TypeVar("S")
 Json: TypeAlias = dict[str, Any]
 
-# A key of this form is quoted in a message; another one may be a password in the wrong place.
+# A key of this form is quoted in a message; any other may be a password in the wrong place.
 _PLAIN = re.compile(r"[\w.*-]{1,40}")
 
 
 class Wrong:
-    """Stands for a value that could not be read."""
+    """Marks a value that could not be read."""
 
 
 WRONG = Wrong()
@@ -72,7 +72,7 @@ class Reader:
     def unknown(self, path: Path, known: Iterable[str]) -> None:
         """Add the diagnostic that a key is none of those that are known."""
         key, known = str(path[-1]), sorted(known)
-        hint = did_you_mean(key, known) or f"known are {', '.join(f'`{name}`' for name in known)}"
+        hint = did_you_mean(key, known) or f"use one of {', '.join(f'`{name}`' for name in known)}"
         self.wrong(f"unknown key `{key}`" if _PLAIN.fullmatch(key) else "unknown key", path, hint, key=True)
 
 

@@ -69,7 +69,7 @@ def read(text: str, file: str) -> Source:
     """Return what a YAML text says; `file` is its name in locations.
 
     Unquoted `3.10` stays `3.10` and `on` stays `on`; an unquoted null is None. Raises `InvalidInput` for a
-    syntax error, two equal keys, an alias that contains itself, or more than one document.
+    syntax error, two equal keys, the alias contains itself, or more than one document.
     """
     try:
         nodes = list(_compose_all(text))
@@ -77,11 +77,11 @@ def read(text: str, file: str) -> Source:
         raise InvalidInput([_syntax_diagnostic(error, text, file)]) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        message = f"the file holds a character that YAML does not allow: {error.reason}"
+        message = f"the file has a character that YAML does not allow: {error.reason}"
         raise InvalidInput([Diagnostic(message=message, location=Location(file=file, line=line))]) from error
     if len(nodes) > 1:
         location = _location(nodes[1], file) if nodes[1] else Location(file=file)
-        raise InvalidInput([Diagnostic(message="a second document, expected one", location=location)])
+        raise InvalidInput([Diagnostic(message="the file has a second document, expected one", location=location)])
     reader = _Reader(file=file, values={}, keys={}, diagnostics=[])
     data = reader.read(nodes[0], (), ()) if nodes and nodes[0] is not None else None
     if reader.diagnostics:
@@ -108,7 +108,7 @@ class _Reader:
     def read(self, node: yaml.Node, path: Path, above: tuple[int, ...]) -> Data:
         self.values[path] = _location(node, self.file)
         if id(node) in above:
-            self._wrong("an alias that contains itself", node)
+            self._wrong("the alias contains itself", node)
             return None
         inside = (*above, id(node))
         match node:
@@ -127,13 +127,13 @@ class _Reader:
         found: dict[str, Data] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                self._wrong("a key that is not a plain text", key)
+                self._wrong("the key is not a plain text", key)
                 continue
             self._check_characters(key)
             name = str(key.value)
             if name in found:
                 line = self.keys[(*path, name)].line
-                self._wrong(f"`{name}` is given a second time, first on line {line}", key)
+                self._wrong(f"`{name}` is defined twice, first on line {line}", key)
                 continue
             self.keys[(*path, name)] = _location(key, self.file)
             found[name] = self.read(value, (*path, name), above)
@@ -142,7 +142,7 @@ class _Reader:
     def _check_characters(self, node: yaml.ScalarNode) -> None:
         """Add a diagnostic for what only an escape such as `\\e` can bring into a text, and no text here needs."""
         if found := control(str(node.value), keep="\n\t"):
-            self._wrong(f"the text holds the control character `{found}`", node)
+            self._wrong(f"the text has the control character `{found}`", node)
 
     def _wrong(self, message: str, node: yaml.Node) -> None:
         self.diagnostics.append(Diagnostic(message=message, location=_location(node, self.file)))
@@ -163,10 +163,10 @@ def _syntax_diagnostic(error: yaml.MarkedYAMLError, text: str, file: str) -> Dia
     marked = next((i for i, each in enumerate(lines, 1) if each.startswith(("<<<<<<<", ">>>>>>>"))), None)
     if marked is not None:
         location = Location(file=file, line=marked)
-        hint = "this looks like a conflict marker of git: resolve the conflict first"
+        hint = "resolve the conflict: this looks like a conflict marker of git"
     elif "\t" in line[: len(line) - len(line.lstrip())]:
-        hint = "YAML indents with spaces, not tabs"
+        hint = "indent with spaces, not tabs"
     elif "{" in line and '"{' not in line:
-        hint = "a text that starts with `{` needs quotes"
+        hint = "put a text that starts with `{` in quotes"
     problem = (error.problem or "it cannot be read").removeprefix("found ")
     return Diagnostic(message=f"not valid YAML: {problem}", location=location, hint=hint)

@@ -26,20 +26,22 @@ RESERVED = frozenset({"default", "cpu", "gpu", "all", "mirrors"})
 class StackFields:
     """A single stack."""
 
-    description: str | None = nullable(TEXT, None)
-    layers: tuple[Data, ...] = required(Many(Anything(), least=1))
-    groups: tuple[str, ...] = optional(NAMES, ())
-    platforms: tuple[str, ...] = optional(Many(PLATFORM), ("linux/amd64",))
-    deprecated: str | None = nullable(TEXT, None)
+    description: str | None = nullable(TEXT, None, "one line")
+    layers: tuple[Data, ...] = required(
+        Many(Anything(), least=1), "names of layers, or maps from a name to its parameters, with an optional `when`"
+    )
+    groups: tuple[str, ...] = optional(NAMES, (), "additional groups")
+    platforms: tuple[str, ...] = optional(Many(PLATFORM), ("linux/amd64",), "default `[linux/amd64]`")
+    deprecated: str | None = nullable(TEXT, None, "reason; excludes it from `--all` and the default group")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowStackFields:
-    """What one stack of a family has besides."""
+    """Additional fields of one stack of a family."""
 
-    description: str | None = nullable(TEXT, None)
-    groups: tuple[str, ...] = optional(NAMES, ())
-    deprecated: str | None = nullable(TEXT, None)
+    description: str | None = nullable(TEXT, None, "one line")
+    groups: tuple[str, ...] = optional(NAMES, (), "additional groups")
+    deprecated: str | None = nullable(TEXT, None, "reason; excludes it from `--all` and the default group")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,10 +49,14 @@ class FamilyFields(StackFields):
     """Stacks declared by a matrix."""
 
     description: str = required(TEXT, "one line")
-    name: str = required(LINE, "template of the stacks' names")
-    matrix: tuple[Mapping[str, tuple[str, ...]], ...] = required(Many(VALUES, least=1))
-    exclude: tuple[Mapping[str, tuple[str, ...]], ...] = optional(Many(VALUES), ())
-    stacks: Mapping[str, RowStackFields] = optional(Dictionary(Record(RowStackFields, "RowStackFields")), NOTHING)
+    name: str = required(LINE, "template of the names of the stacks; a part in `[ ]` is omitted without its variables")
+    matrix: tuple[Mapping[str, tuple[str, ...]], ...] = required(
+        Many(VALUES, least=1), "rows of variables; a list gives one stack per value"
+    )
+    exclude: tuple[Mapping[str, tuple[str, ...]], ...] = optional(Many(VALUES), (), "rows to omit")
+    stacks: Mapping[str, RowStackFields] = optional(
+        Dictionary(Record(RowStackFields, "RowStackFields")), NOTHING, "additional settings of single rows, by name"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,8 +64,12 @@ class StacksFile:
     """The images of a project."""
 
     registry: str = optional(LINE, "buildsys", "default of BUILDSYS_REGISTRY")
-    families: Mapping[str, FamilyFields] = optional(Dictionary(Record(FamilyFields, "FamilyFields"), key=NAME), NOTHING)
-    stacks: Mapping[str, StackFields] = optional(Dictionary(Record(StackFields, "StackFields")), NOTHING)
+    families: Mapping[str, FamilyFields] = optional(
+        Dictionary(Record(FamilyFields, "FamilyFields"), key=NAME), NOTHING, "stacks declared by a matrix, by family"
+    )
+    stacks: Mapping[str, StackFields] = optional(
+        Dictionary(Record(StackFields, "StackFields")), NOTHING, "single stacks, by name"
+    )
 
 
 STACKS = Record(StacksFile, "StacksFile")
@@ -119,8 +129,8 @@ def _check_names(stacks: list[Stack], diagnostics: list[Diagnostic]) -> None:
             wrong(each)
         other = stack.name.removesuffix(CUSTOM_SUFFIX)
         if other != stack.name and other in names:
-            message = f"the stack `{stack.name}` has the name that images of Dockerfiles on `{other}` get"
-            wrong(message, "give one of them another name")
+            message = f"the stack name `{stack.name}` is reserved for images of Dockerfiles on `{other}`"
+            wrong(message, "rename one of them")
         if target in groups and not problem:
             wrong(f"the stack `{stack.name}` has the name of a group")
         first = by_target.setdefault(target, stack)
@@ -161,7 +171,7 @@ def _family(name: str, fields: FamilyFields, reader: Reader) -> Iterator[Stack]:
     """Yield the stack of each row."""
     path: Path = ("families", name)
     if name in RESERVED:
-        reader.wrong(f"`{name}` is the name of a group that every project has", path, key=True)
+        reader.wrong(f"`{name}` is the name of a built-in group", path, key=True)
     lines = _lines(fields, path, reader)
     rows = list(_rows(fields, path, reader.source))
     for row in rows:
@@ -269,7 +279,7 @@ def _uses(name: str, lines: list[_Line], row: _Row, diagnostics: list[Diagnostic
             absent = next((each for each in used if each not in row.values), None)
             if absent is not None:
                 message = f"`{key}` of `{line.layer}` uses `{absent}`, which `{name}` does not have"
-                hint = f"add `when: {absent}` beside the layer, or `{absent}` to the row"
+                hint = f"add `when: {absent}` to the layer, or `{absent}` to the row"
                 diagnostics.append(Diagnostic(message=message, location=row.location, hint=hint))
                 continue
             parameters[key] = template.fill(text, row.values)
@@ -295,7 +305,7 @@ def _line(item: Data, path: Path, reader: Reader) -> _Line | Wrong:
     location = reader.source.location
     if isinstance(item, str):
         return _Line(layer=item, parameters={}, when=When(), has=(), location=location(path), locations={})
-    form = "a layer is a name, or one name with its parameters and beside it `when`"
+    form = "a layer is a name, or a name with its parameters and an optional `when`"
     if not isinstance(item, dict):
         return reader.wrong(form, path)
     names = [key for key in item if key != "when"]

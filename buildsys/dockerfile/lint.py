@@ -26,7 +26,7 @@ _SECRET = re.compile(
 )
 _STAGE = re.compile(r"[a-z][a-z0-9_.-]*")
 _PUBLIC = re.compile(r"(?:_|\A)public(?:_|\Z)", re.IGNORECASE)
-# As BuildKit looks for a frontend, and as older ones did, which went on behind a directive that they did not know.
+# As BuildKit looks for a frontend, and as older ones did, which continued behind a directive that they did not know.
 _DIRECTIVE = r"\s*{mark}\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*\Z"
 _MARKS = ("#", "//")
 _DELIMITER = re.compile(r"(['\"]?)[A-Za-z0-9_.-]+\1")
@@ -66,8 +66,8 @@ def artifact_problems(dockerfile: Dockerfile, prefix: str) -> tuple[Diagnostic, 
     copies = [read for read in reads if read.instruction.keyword == "COPY"]
     for extra in [read for read in reads[1:] if read not in copies[:1]]:
         word = extra.instruction.keyword
-        message = f"`{word}` in an artifact's last stage, expected nothing but one {form}"
-        hint = "environment, labels and users belong to `layer.yaml`, work to an earlier stage"
+        message = f"an artifact's last stage has `{word}`, expected only one {form}"
+        hint = "put environment, labels and users into `layer.yaml`, and work into an earlier stage"
         found.append(Diagnostic(message=message, location=_location(dockerfile, extra, 0, word), hint=hint))
     if not copies:
         found.append(Diagnostic(message=f"an artifact's last stage has no {form}", location=head))
@@ -84,7 +84,7 @@ def artifact_problems(dockerfile: Dockerfile, prefix: str) -> tuple[Diagnostic, 
         found.append(Diagnostic(message=message, location=location, hint=f"write {form}"))
     elif f"/{copied[0].strip('/.')}".endswith(f"/{prefix.strip('/')}"):
         message = f"the copy puts the content of `{prefix}` into `/`, expected it at `{prefix}`"
-        hint = f"make the tree in a folder of its own, such as `/artifact{prefix}`, and copy `/artifact`"
+        hint = f"create the tree in a separate folder, such as `/artifact{prefix}`, and copy `/artifact`"
         found.append(Diagnostic(message=message, location=location, hint=hint))
     return _in_order(found)
 
@@ -94,7 +94,7 @@ def _unreadable(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
     file = dockerfile.file
     for number, line in enumerate(dockerfile.text.split("\n"), 1):
         if (size := len(line.encode())) > LONGEST_LINE:
-            message = f"a line of {size} bytes, BuildKit reads at most {LONGEST_LINE}"
+            message = f"the line has {size} bytes, BuildKit reads at most {LONGEST_LINE}"
             yield Diagnostic(message=message, location=Location(file=file, line=number))
     began = False
     for read in dockerfile.reads:
@@ -127,7 +127,7 @@ def _outside(dockerfile: Dockerfile, contexts: Collection[str]) -> Iterator[Diag
             said = {"FROM": f"FROM {one.name}", "--from": f"--from={one.name}", "mount": f"from={one.name}"}
             message = f"`{said[one.how]}` names neither a declared context nor a stage of this file"
             location = Location(file=file, line=one.line, column=one.column, length=len(one.name))
-            hint = did_you_mean(one.name, contexts, f"declared contexts: {listed}")
+            hint = did_you_mean(one.name, contexts, f"use a declared context: {listed}")
             yield Diagnostic(message=message, location=location, hint=hint)
     for stage in dockerfile.stages:
         message = ""
@@ -148,12 +148,12 @@ def _unlinked(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
             continue
         if "chmod" in flags:
             value, offset = flags["chmod"]
-            message = "`--chmod` silently switches `--link` off"
+            message = "`--chmod` disables `--link` without a warning"
             hint = "set the mode in the RUN that creates the files"
             yield Diagnostic(message=message, location=_location(dockerfile, read, offset, value), hint=hint)
         value, offset = flags.get("chown", ("", 0))
         if any(part and "$" not in part and not part.isdecimal() for part in value.split(":")):
-            message = f"`--chown={value}` with `--link` looks names up where there are none"
+            message = f"`--chown={value}` with `--link` has no user names to look up"
             location = _location(dockerfile, read, offset, value)
             yield Diagnostic(message=message, location=location, hint="use numbers, such as `--chown=1000:1000`")
 
@@ -186,7 +186,7 @@ def _frontends(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
     """
     file, lines = dockerfile.file, dockerfile.text.removeprefix("\ufeff").split("\n")
     first = 1 if lines[0].startswith("#!") else 0
-    hint = "remove the line: the frontend that BuildKit carries is used"
+    hint = "remove the line: BuildKit uses its built-in frontend"
     for mark in _MARKS:
         form = re.compile(_DIRECTIVE.format(mark=mark))
         for number, line in enumerate(lines[first:], first + 1):
@@ -202,7 +202,7 @@ def _frontends(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
 
 
 def _reading(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
-    """Yield what BuildKit, an editor and we may read in different ways."""
+    """Yield what BuildKit, an editor and buildsys may read in different ways."""
     file, lines = dockerfile.file, dockerfile.text.removeprefix("\ufeff").split("\n")
     for name, value, number in directives(lines):
         if name == "escape" and value != "\\":
@@ -212,12 +212,12 @@ def _reading(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
             )
     for number, line in enumerate(lines, 1):
         if found := control(line.removesuffix("\r"), keep="\t"):
-            message = f"the line holds the control character `{found}`"
+            message = f"the line has the control character `{found}`"
             yield Diagnostic(message=message, location=Location(file=file, line=number))
 
 
 def _ambiguous(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
-    """Yield what BuildKit's reader of flags and its reader of shell words may take otherwise than ours do.
+    """Yield what BuildKit's reader of flags and its reader of shell words may take otherwise than those of buildsys.
 
     BuildKit reads flags byte by byte, with quotes and backslashes of its own, and mounts as CSV; a word that its shell
     reader cannot end opens no heredoc (moby/buildkit, `frontend/dockerfile/parser/split_command.go`, `parser.go`).
@@ -229,21 +229,21 @@ def _ambiguous(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
         line, column = read.source.at(read.rest)
         location = Location(file=file, line=line, column=column)
         if not (head.isascii() and head.replace("\t", " ").isprintable()) or set(head) & set("'\"\\`"):
-            message = f"the flags of `{keyword}` have quotes, backslashes or letters that not all readers read alike"
+            message = f"the flags of `{keyword}` have quotes, backslashes or letters that parsers read differently"
             yield Diagnostic(message=message, location=location, hint="write flags in plain ASCII, without quotes")
         rest = text[read.rest :]
         opens = "<<" in rest and keyword in ("ADD", "COPY", "RUN")
         if (opens or keyword == "ARG") and words(rest) is None:
-            message = f"a quote or brace of this `{keyword}` is not closed as all readers see it"
+            message = f"parsers disagree on where a quote or brace of this `{keyword}` ends"
             yield Diagnostic(message=message, location=location, hint="write it without quotes inside of `${…}`")
         elif opens and _ODD_VARIABLE.search(rest):
-            message = f"this `{keyword}` has `<<` and a `${{…}}` that is more than a name: readers split it differently"
+            message = f"this `{keyword}` has `<<` and a `${{…}}` that is more than a name: parsers split it differently"
             yield Diagnostic(message=message, location=location, hint="use the variable in the body, or without `<<`")
         for word, offset in (words(rest) or ()) if opens else ():
             if (opened := HEREDOC.match(word)) and not _DELIMITER.fullmatch(opened[2]):
                 line, column = read.source.at(read.rest + offset)
-                message = f"`{shown(word)}` opens a heredoc whose end readers look for by different words"
-                hint = "end it by a plain word, such as `<<EOF`"
+                message = f"`{shown(word)}` opens a heredoc whose end marker parsers read differently"
+                hint = "end it with a plain word, such as `<<EOF`"
                 yield Diagnostic(message=message, location=Location(file=file, line=line, column=column), hint=hint)
 
 
@@ -251,7 +251,7 @@ def _arguments(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
     for each in dockerfile.arguments:
         location, name = argument_location(dockerfile, each), each.name
         if expected := variable(name):
-            yield Diagnostic(message=f"`ARG {shown(name)}` is no plain name, expected {expected}", location=location)
+            yield Diagnostic(message=f"`ARG {shown(name)}` is not a plain name, expected {expected}", location=location)
         elif is_switch(name):
             message, hint = f"`ARG {name}` changes how BuildKit builds", "put proxies and mirrors into the settings"
             yield Diagnostic(message=message, location=location, hint=hint)

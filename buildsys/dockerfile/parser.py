@@ -25,7 +25,7 @@ _KEYWORD = re.compile(r"(\S+)[\t\v\f\r ]*")
 _WORD = re.compile(r"""(?:[^\s'"\\$]|\\.|\$\{[^}]*\}|\$|'[^']*'|"(?:\\.|[^"\\])*")+|\s+""", re.DOTALL)
 _QUOTING = re.compile(r"""'([^']*)'|"((?:\\.|[^"\\])*)"|\\(.)""", re.DOTALL)
 HEREDOC = re.compile(r"\d*<<(-?)([^<]+)\Z")
-# Behind another one, the character of the escape is text: `a \\\\` ends its instruction.
+# Behind the same character, that of the escape is text: `a \\\\` ends its instruction.
 _CONTINUED = {"\\": re.compile(r"(?<!\\)\\[ \t]*\Z"), "`": re.compile(r"(?<!`)`[ \t]*\Z")}
 _KNOWN_DIRECTIVES = frozenset({"syntax", "escape", "check"})
 _FLAGGED = frozenset({"ADD", "COPY", "FROM", "HEALTHCHECK", "RUN"})

@@ -168,7 +168,7 @@ class Noted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TagsMoved:
-    """Public tags were moved, each given whole; `missing` are the targets because of which others were not.
+    """Public tags were moved, each given whole; `missing` are the targets that kept others from moving.
 
     `failed` are the images whose tags the registry did not take.
     """

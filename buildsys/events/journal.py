@@ -42,7 +42,7 @@ class Listener(Protocol):
 
 
 class Journal:
-    """Takes the events of one run from any thread; all that is kept and shown of them is masked."""
+    """Takes the events of one run from any thread; everything kept and shown of them is masked."""
 
     def __init__(self, listener: Listener, files: Sequence[IO[str]], run: RunFolder, mask: Mask | None = None) -> None:
         self.model = RunModel()
@@ -76,7 +76,7 @@ class Journal:
                     _close(file)
 
     def _is_known(self, event: StepEnded) -> bool:
-        """Return whether another bake has reported this execution: BuildKit shows it to all that share it."""
+        """Return whether another bake has reported this execution: BuildKit shows it to every bake that shares it."""
         before = self._executed.get(event.digest)
         if not event.error:
             self._executed[event.digest] = event.completed
@@ -131,7 +131,7 @@ def open_journal(workspace: Workspace, listener: Listener, mask: Mask, extra: Pa
 
     `.buildsys/events.jsonl` has those of the run that began last, `.buildsys/events-before.jsonl` those of the one
     before. Raises `Unavailable` if a file cannot be begun, `InvalidInput` for symlinks in the state folder and for
-    what is no file in the place of one that a run writes there.
+    anything but a file in the place of one that a run writes there.
     """
     state = State(workspace.root)
     state.check(HISTORY_FILE, *(f"{STATE_FOLDER}/{name}" for name in (EVENTS, BEFORE, REPORT)))

@@ -145,7 +145,7 @@ class Target:
 class RunModel:
     """Takes the events of one run in their order; may be asked at any time, also of a run that was cut off.
 
-    `targets` are by name, in build order; one that nobody planned is among them. `at_work` holds since when each target
+    `targets` are by name, in build order; they include unplanned ones. `at_work` holds since when each target
     is worked on, `waiting` the retry that a target or a call to the registry waits for, `running` the steps that have
     begun and not ended, by digest: a step that several targets share may begin in the name of one and end in another's.
     `retries` counts all retries, `runs` the RUN steps that were executed without an error. Times are seconds since
@@ -309,7 +309,7 @@ class RunModel:
 
     @property
     def blocked(self) -> frozenset[str]:
-        """The targets that cannot be built because of one that failed, also before their own end says so."""
+        """The targets that cannot be built because of one that failed, also before their own end is reported."""
         failed = {each.name for each in self.targets.values() if each.failed}
         reported = {each.name for each in self.targets.values() if each.outcome == BLOCKED}
         return frozenset(reported.union(self._users(failed) if failed else ()))

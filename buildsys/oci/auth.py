@@ -140,7 +140,7 @@ class Authorizer:
         answer = response.json(location)
         token = answer.get("token") or answer.get("access_token")
         if not token:
-            raise UnexpectedAnswer(f"`{location}` gave no token for registry `{host}`", host=host)
+            raise UnexpectedAnswer(f"`{location}` returned no token for registry `{host}`", host=host)
         return str(token)
 
     def _realm(self, host: str, challenge: Challenge) -> str:
@@ -150,10 +150,10 @@ class Authorizer:
             scheme, _, _ = origin(realm)
         except NoHttpAddress as error:
             raise UnexpectedAnswer(
-                f"registry `{host}` sends for a token to an address that cannot be used: {error}", host=host
+                f"registry `{host}` refers for a token to an address that cannot be used: {error}", host=host
             ) from error
         if scheme != "https" and not (self._plain(host) and self._may_be_plain(urlsplit(realm).netloc)):
-            raise UnexpectedAnswer(f"registry `{host}` sends for a token to `{realm}`, which is not https", host=host)
+            raise UnexpectedAnswer(f"registry `{host}` refers for a token to `{realm}`, which is not https", host=host)
         return realm
 
 
@@ -208,18 +208,18 @@ class Session:
     def url(self, repository: Reference, path: str) -> str:
         """Return the full address of `path` below a repository, or of the address that a registry itself gave.
 
-        Raises UnexpectedAnswer if that is no HTTP address.
+        Raises UnexpectedAnswer if it is not an HTTP address.
         """
         scheme = "http" if self._is_plain(repository.host) else "https"
         base = f"{scheme}://{repository.api_host}/v2/{repository.repository}/"
         return self.follow(repository, base, path) if "://" in path else base + path
 
     def follow(self, repository: Reference, address: str, location: str) -> str:
-        """Return where a redirect of `address` leads; raises UnexpectedAnswer if that is no HTTP address."""
+        """Return where a redirect of `address` leads; raises UnexpectedAnswer if it is not an HTTP address."""
         try:
             return followed(address, location)
         except NoHttpAddress as error:
-            message = f"registry `{repository.host}` sends to an address that cannot be used: {error}"
+            message = f"registry `{repository.host}` redirects to an address that cannot be used: {error}"
             raise UnexpectedAnswer(message, host=repository.host) from error
 
     def repeat(
@@ -273,8 +273,8 @@ class Session:
         if response.status in (401, 403):
             if not home:
                 scheme, name, _ = origin(url)
-                what = "asks for credentials and gets none" if response.status == 401 else "does not allow this"
-                message = f"registry `{host}` sends to `{scheme}://{name}`, which {what} ({response.reason()})"
+                what = "requires credentials and gets none" if response.status == 401 else "does not allow this"
+                message = f"registry `{host}` redirects to `{scheme}://{name}`, which {what} ({response.reason()})"
                 raise Unauthorized(message, host=host, status=response.status)
             raise _unauthorized(host, response, given=self._credentials(host) is not None)
         return response
@@ -282,7 +282,7 @@ class Session:
 
 def _unauthorized(host: str, response: Response, *, given: bool) -> Unauthorized:
     """Return the error for a final 401 or 403; `given` says whether there were credentials to show."""
-    what = "refuses the credentials it was given" if given else "asks for credentials and none are known"
+    what = "rejects the given credentials" if given else "requires credentials, and none are configured"
     if response.status == 403:
         what = "does not allow this"
     return Unauthorized(

@@ -263,7 +263,7 @@ class Registry:
     def _location(self, repository: Reference, response: Response) -> str:
         location = response.headers.get("location")
         if not location:
-            raise UnexpectedAnswer(f"registry `{repository.host}` opened no upload", host=repository.host)
+            raise UnexpectedAnswer(f"registry `{repository.host}` did not open an upload", host=repository.host)
         return self._session.follow(repository, self._session.url(repository, "blobs/uploads/"), location)
 
 

@@ -24,7 +24,7 @@ _HOSTS = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timeouts:
-    """Seconds until a connection stands, and between two pieces of an answer."""
+    """Seconds until a connection is open, and between two pieces of an answer."""
 
     connect: float = 10.0
     read: float = 60.0
@@ -131,7 +131,7 @@ def _new_manager(proxy: str | None, scheme: str, verified: bool, host: str) -> u
         if not verified:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-            # Whoever named the registry knows.
+            # The user named the registry as unverified.
             urllib3.disable_warnings(exceptions.InsecureRequestWarning)
     if proxy is None:
         return urllib3.PoolManager(_HOSTS, maxsize=_KEPT, ssl_context=context)

@@ -106,7 +106,7 @@ def _ask(run: Helper, program: str, server: str) -> Credential | None:
         username, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError) as error:
         raise CredentialsUnreadable(
-            f"`docker-credential-{program}` gave no credentials for `{server}` that can be read", host=server
+            f"`docker-credential-{program}` returned unreadable credentials for `{server}`", host=server
         ) from error
     if username == "<token>":
         return Credential(identity_token=secret)

@@ -26,14 +26,16 @@ _MOST_REDIRECTS = 10
 
 
 class Unreached(Unavailable):
-    """Nobody answered with content: what is known of the download stays true."""
+    """No source answered with content: what is known of the download stays true."""
 
 
 class Unusable(Unavailable):
     """The content, or the address that it is redirected to, cannot be used; a retry may help if it is `transient`."""
 
     def __init__(self, message: str, *, transient: bool = False) -> None:
-        super().__init__(message, hint="the lock was not changed: run it again, or name a mirror under `downloads`")
+        super().__init__(
+            message, hint="rerun the command, or name a mirror under `downloads`; the lock was not changed"
+        )
         self.transient = transient
 
 

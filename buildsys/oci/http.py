@@ -102,7 +102,7 @@ class Response:
     body: bytes = field(default=b"", repr=False)
 
     def reason(self) -> str:
-        """Return the status with the registry's own words, on one line, at most 300 characters."""
+        """Return the status with the registry's message, on one line, at most 300 characters."""
         words = "; ".join(" ".join(word for word in error if word) for error in self.errors())
         return " ".join(f"{self.status} {words}".split())[:300]
 
@@ -119,7 +119,7 @@ class Response:
         """Whether the same request may get another answer later."""
         if self.status in _TEMPORARY:
             return True
-        # The body of an answer that is no error is content, which may be large.
+        # The body of an answer other than an error is content, which may be large.
         if self.status < 400 or self.status in _FINAL:
             return False
         codes = {code for code, _ in self.errors()}
@@ -138,7 +138,7 @@ class Response:
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
-            raise UnexpectedAnswer(f"`{host}` gave no JSON object ({self.status})", host=host)
+            raise UnexpectedAnswer(f"`{host}` returned no JSON object ({self.status})", host=host)
         return value
 
 

@@ -199,7 +199,7 @@ def digest_of(raw: bytes, like: str = "sha256:") -> str:
 
 
 def _wrong(what: str, value: str, expected: re.Pattern[str]) -> str | None:
-    return None if expected.fullmatch(value) else f"`{value}` is no {what}"
+    return None if expected.fullmatch(value) else f"`{value}` is not a {what}"
 
 
 def _pairs(value: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:

@@ -76,7 +76,7 @@ def decide(
             elif difference is not None:
                 reason = _reason(target, difference, keys, found)
             elif name in previous:
-                reason = "what was published under its key is gone"
+                reason = "the image published under its key is missing"
             else:
                 reason = "nothing was published under its name yet"
             found[name] = Action(target=name, word=BUILD, reason=reason, difference=difference)
@@ -138,7 +138,7 @@ def _reason(target: Node | ImageTarget, difference: Difference, keys: Keys, acti
     if isinstance(target, Node) and kind in ("file", "folder"):
         context, _, inner = rest.partition(" ")
         path = f"{target.folder}/{rest}" if kind == "file" else f"{dict(target.folders).get(context, context)}/{inner}"
-        what = "is new" if difference.before is None else "is gone" if difference.after is None else "changed"
+        what = "is new" if difference.before is None else "was removed" if difference.after is None else "changed"
         return f"{path} {what}"
     return format_difference(difference)
 

@@ -93,7 +93,7 @@ def users_of(plan: Plan, name: str) -> tuple[str, ...]:
 
 
 def why_path(plan: Plan, stack: str, layer: str) -> tuple[tuple[str, str], ...]:
-    """Return how a layer came into a stack: pairs of a layer and why it is there, from the stack's own line on.
+    """Return how a layer came into a stack: pairs of a layer and the reason for it, from the stack's own line on.
 
     Empty if the stack does not have it.
     """

@@ -139,7 +139,7 @@ def readable_inputs(name: str, files: Mapping[str, File]) -> Iterator[tuple[str,
 def context_files(dockerfile: str, files: Mapping[str, File]) -> Iterator[tuple[str, File]]:
     """Yield, by path, what BuildKit reads of a context: what the rules do not exclude, the Dockerfile and the rules.
 
-    Without a Dockerfile's name it is a context that another one names.
+    Without a Dockerfile's name it is a context that a different one names.
     """
     is_left_out = left_out(dockerfile, files)
     names = {*_rules(dockerfile), *_way(dockerfile, files)}
@@ -176,7 +176,7 @@ def _way(name: str, files: Mapping[str, File]) -> list[str]:
 def left_out(dockerfile: str, files: Mapping[str, File]) -> Callable[[str], bool]:
     """Return whether a path of a context is excluded from its builds, by the rules that BuildKit uses for a Dockerfile.
 
-    Without a Dockerfile's name it is a context that another one names.
+    Without a Dockerfile's name it is a context that a different one names.
     """
     return ignored(next((files[each].rules for each in _rules(dockerfile) if each in files), None) or "")
 

@@ -1,7 +1,7 @@
 """Whether a run stays within the limits of bake and BuildKit: text, paths of links, their depth, layers, checksums.
 
 The limits were measured on buildx 0.36 and BuildKit 0.32, and hold for older versions. gRPC carries messages of 16
-MiB, and a target's bake sends the text of all that it links to. Bake walks every path of links: half a minute for a
+MiB, and a target's bake sends the text of everything it links to. Bake walks every path of links: half a minute for a
 diamond of 52 targets. Chains of 200 take two minutes. Docker's older image store and CRI-O refuse images of about 127
 layers (moby/buildkit#6097, docker/buildx `loadLinks`, moby/buildkit#3067).
 """
@@ -102,14 +102,14 @@ def _checksums(node: Node, text: str) -> Iterator[Diagnostic]:
 
 def _size(node: Node, size: int) -> Iterator[Diagnostic]:
     if size > MOST_TEXT:
-        message = f"the Dockerfiles of `{node.title}` and of all that it links to have {size / 1e6:.0f} MB"
-        hint = "move what is long into files beside them, and copy it; bake carries 16 MiB at most"
+        message = f"the Dockerfiles of `{node.title}` and of everything that it links to have {size / 1e6:.0f} MB"
+        hint = "move long texts into files next to the Dockerfiles, and copy those: bake carries at most 16 MiB"
         yield Diagnostic(message=message, location=Location(file=node.dockerfile), hint=hint)
 
 
 def _too_many_layers(image: ImageTarget, count: int) -> Iterator[Diagnostic]:
     if count > MOST_LAYERS:
-        message = f"`{image.stack}` has {count} layers besides its parent's, more than {MOST_LAYERS}"
+        message = f"`{image.stack}` has {count} layers in addition to its parent's, more than {MOST_LAYERS}"
         hint = "join layers: docker and CRI-O refuse images of about 127"
         yield Diagnostic(message=message, location=image.location, hint=hint)
 
@@ -117,8 +117,8 @@ def _too_many_layers(image: ImageTarget, count: int) -> Iterator[Diagnostic]:
 def _warnings(nodes: Sequence[Node], images: Sequence[ImageTarget], measures: Mapping[str, _Measure]) -> Iterator[str]:
     deepest = max((node.name for node in nodes), key=lambda name: measures[name].depth, default="")
     if deepest and measures[deepest].depth > DEEP:
-        yield f"`{deepest}` is {measures[deepest].depth} links deep, which bake is slow at: --push links none"
+        yield f"`{deepest}` is {measures[deepest].depth} links deep, which slows bake down: --push links none"
     for image in images:
         count = measures[image.name].layers
         if MANY_LAYERS < count <= MOST_LAYERS:
-            yield f"`{image.stack}` has {count} layers besides its parent's: about 127 are refused"
+            yield f"`{image.stack}` has {count} layers in addition to its parent's: about 127 are refused"

@@ -155,7 +155,7 @@ def _parents(graph: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> tu
     for parent, location in [*given, *((image.parent, image.location) for image in graph.images)]:
         if declared.setdefault(parent.name, parent) != parent:
             message = f"the parent `{parent.name}` is `{declared[parent.name].images[0]}` and also `{parent.images[0]}`"
-            diagnostics.append(Diagnostic(message=message, location=location, hint="give one of them another name"))
+            diagnostics.append(Diagnostic(message=message, location=location, hint="rename one of them"))
         locations.setdefault(parent.name, location)
     found = []
     variables: dict[str, str] = {}

@@ -47,7 +47,7 @@ def _meant(word: str, plan: Plan, stacks: dict[str, str], targets: dict[str, str
 
 def _unknown(word: str, known: list[str]) -> Diagnostic:
     what = "no stack matches" if any(character in word for character in "*?[") else "no stack, group or node is named"
-    hint = did_you_mean(word, known, "`buildsys list` shows all of them")
+    hint = did_you_mean(word, known, "run `buildsys list` to list all of them")
     return Diagnostic(message=f"{what} `{word}`", hint=hint)
 
 
@@ -60,5 +60,5 @@ def stack_named(plan: Plan, word: str) -> str:
 
 
 def _unknown_stack(word: str, known: list[str]) -> Diagnostic:
-    hint = did_you_mean(word, known, "`buildsys list` shows all of them")
+    hint = did_you_mean(word, known, "run `buildsys list` to list all of them")
     return Diagnostic(message=f"no stack is named `{word}`", hint=hint)

@@ -1,4 +1,4 @@
-"""Reads files that somebody else wrote: bounded, never out of the folder that they belong to, never from a device."""
+"""Reads files of other users: bounded, never outside the folder that they belong to, never from a device."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KINDS = {
     stat.S_IFSOCK: "a socket",
     stat.S_IFLNK: "a symlink",
 }
-_HINT = "put the file or folder itself there; an image gets a symlink from its Dockerfile: `RUN ln -s`"
+_HINT = "put the file or folder itself there; for a symlink in an image, use `RUN ln -s` in its Dockerfile"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,8 +68,8 @@ class Home:
             found = Path(os.path.realpath(path, strict=True))
         except OSError as error:
             if error.errno == errno.ELOOP:
-                message = f"the symlink `{self.show(name)}` leads to itself"
-                raise self.wrong(name, message, "remove it, or let it lead to a file or folder") from None
+                message = f"the symlink `{self.show(name)}` points to itself"
+                raise self.wrong(name, message, "remove it, or point it to a file or folder") from None
             if error.errno not in _MISSING:
                 raise self.unreadable(name, error) from error
             found = Path(os.path.realpath(path))
@@ -83,7 +83,7 @@ class Home:
         if not found.is_dir():
             return None
         if self.private and found == Path(os.path.realpath(self.root)):
-            message = f"`{self.show(name)}` is the whole of {self.word}, with `.git` and what else it keeps to itself"
+            message = f"`{self.show(name)}` is all of {self.word}, with `.git` and its other private files"
             raise self.wrong(name, message, "name a folder inside of it")
         return found
 
@@ -134,10 +134,10 @@ class Home:
         inside = os.path.relpath(found, root)
         first = inside.split(os.sep, 1)[0]
         if first == os.pardir:
-            return f"{self._link(name)} leads out of {self.word}, to `{found}`"
+            return f"{self._link(name)} points outside {self.word}, to `{found}`"
         # A file system may know no capitals.
         if first.casefold() in self.private and found != Path(os.path.normpath(Path(root, name))):
-            return f"{self._link(name)} leads to `{inside}`, which {self.word} keeps to itself"
+            return f"{self._link(name)} points to `{inside}`, a private file of {self.word}"
         return ""
 
     def _link(self, name: str) -> str:
@@ -159,7 +159,7 @@ class Home:
 
     def unreadable(self, name: str, error: OSError) -> InvalidInput:
         """Return the error that a name cannot be read."""
-        return self.wrong(name, f"`{self.show(name)}` cannot be read: {error.strerror}", "look at its owner and mode")
+        return self.wrong(name, f"`{self.show(name)}` cannot be read: {error.strerror}", "check its owner and mode")
 
 
 def check_regular(status: os.stat_result, home: Home, name: str) -> None:
@@ -173,7 +173,7 @@ def check_regular(status: os.stat_result, home: Home, name: str) -> None:
 def open_file(path: Path, home: Home, name: str) -> Iterator[IO[bytes]]:
     """Yield a regular file to read, which messages call by its name in a home; a symlink is not followed.
 
-    Raises `InvalidInput` for what is no file or cannot be read, also while it is open.
+    Raises `InvalidInput` for anything but a file that can be read, also while it is open.
     """
     try:
         # Opening a device may do something, so it is looked at before; and after, when it can no longer be exchanged.
@@ -192,7 +192,7 @@ def read_file(path: Path, home: Home, name: str, limit: int = TEXT_LIMIT) -> byt
         while len(found) <= limit and (piece := file.read(limit + 1 - len(found))):
             found += piece
     if len(found) > limit:
-        raise home.wrong(name, f"`{home.show(name)}` has more than the {limit >> 20} MiB that are read of it")
+        raise home.wrong(name, f"`{home.show(name)}` is larger than {limit >> 20} MiB, the limit for such a file")
     return bytes(found)
 
 

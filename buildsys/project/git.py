@@ -124,7 +124,7 @@ def find_repository(root: Path, environ: Mapping[str, str]) -> Repository:
     depth = up.count(b"/")
     found = Path(os.fsdecode(folder))
     if inside != b"true" or found in (root, *root.parents[:depth]):
-        message = f"`{root}` is not in a work tree of git, but in what git takes for a repository"
+        message = f"`{root}` is inside a git repository, but not in its work tree"
         raise InvalidInput([Diagnostic(message=message, hint="run this in a clone: `git clone`")])
     return Repository(folder=found, prefix="/".join(root.parts[-depth:]) if depth else "", environ=environ)
 
@@ -176,7 +176,9 @@ class Objects:
             os.write(self._questions, f"{name}\n".encode())
         answer = self._answers.readline().split()
         if answer[1:] == [b"missing"]:
-            raise Unavailable(f"git: the object `{name}` is missing", hint="look with `git fsck`, or clone again")
+            raise Unavailable(
+                f"git: the object `{name}` is missing", hint="run `git fsck`, or clone the repository again"
+            )
         if len(answer) != 3:
             raise _failed(self._said)
         return int(answer[2])
@@ -223,5 +225,5 @@ def _failed(said: IO[bytes]) -> Unavailable:
     said.seek(0)
     lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
     first = next((number for number, line in enumerate(lines) if line.startswith(("fatal:", "error:"))), 0)
-    reason = lines[first] if lines else "it failed and said nothing"
+    reason = lines[first] if lines else "it failed without output"
     return Unavailable(f"git: {reason}", hint=" ".join(lines[first + 1 :]) or None)

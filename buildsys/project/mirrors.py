@@ -66,7 +66,7 @@ def refuse_cache(settings: Settings, environ: Mapping[str, str], overrides: Coll
         return
     cache = "BUILDSYS_CACHE is set" if written else "`--set` writes a cache"
     message = f"{cache}, and the credentials in {' and '.join(names)} would be readable in that cache"
-    hint = "use mirrors that ask for none, or no cache"
+    hint = "use mirrors without credentials, or no cache"
     if written:
         hint = "set BUILDSYS_CACHE_WRITE=0, which only reads the cache, or run `unset BUILDSYS_CACHE`"
     raise InvalidInput([Diagnostic(message=message, hint=hint)])
@@ -151,7 +151,7 @@ def write_mirrors(settings: Settings, root: Path) -> str:
         ca = read_file(settings.ca.resolve(), home, settings.ca.name)
     state = State(root)
     mask = Mask(each for _, _, each in settings.credentials())
-    # Nobody else on this machine reads credentials; in a RUN they are root's, and apt reads its own as another user.
+    # No other user of this machine reads credentials; in a RUN they are root's, and apt reads its own as another user.
     files = mirror_files(settings, ca=ca) if settings.reaches_builds else {"use": IDLE}
     kept = () if settings.files is None else ("files",)
     # Two commands may do so at once, and a build of another may be reading.

@@ -119,7 +119,7 @@ def open_revision(root: Path, revision: str, environ: Mapping[str, str]) -> Iter
 
 
 def _commit(repository: Repository, revision: str) -> str:
-    unknown = InvalidInput([Diagnostic(message=f"git knows no revision `{revision}`")])
+    unknown = InvalidInput([Diagnostic(message=f"git has no revision `{revision}`")])
     if revision.startswith("-"):
         # Git would take it for an option.
         raise unknown

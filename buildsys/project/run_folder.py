@@ -34,7 +34,7 @@ _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunFolder:
-    """The folder of a run that goes on; `number` is higher than that of every run that began before it."""
+    """The folder of an active run; `number` is higher than that of every run that began before it."""
 
     state: State
     number: int
@@ -90,14 +90,14 @@ def _hold(path: Path) -> int:
         file = os.open(path, _FLAGS | os.O_CREAT, 0o644)
     except OSError as error:
         raise Unavailable(f"`{error.filename}` cannot be written: {error.strerror}") from error
-    # Where a file system has no locks, others take every run for one that goes on.
+    # Where a file system has no locks, others take every run for an active one.
     with contextlib.suppress(OSError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return file
 
 
 def _clean(state: State) -> None:
-    """Remove the copies of runs whose process is gone, and of the oldest all that they left."""
+    """Remove the copies of runs whose process has ended, and all files of the oldest."""
     kept, size = 0, 0
     for number in sorted(_numbers(state), reverse=True):
         folder = state.root / RUNS / str(number)

@@ -28,7 +28,7 @@ _PIP = ("index-url", "extra-index-url", "find-links", "trusted-host")
 _PROXY = ("http", "https", "no")
 _REGISTRIES = ("insecure",)
 _SECTIONS = ("parents", "downloads", "apt", "pip", "conda", "proxy", "registries")
-# What a message of YAML may quote of a file: what is written there by mistake may be a password.
+# What a message of YAML may quote of a file: a misplaced text may be a password.
 _FOUND = re.compile(r"'[^']*' ?|`[^`]*@[^`]*` ?")
 
 
@@ -278,27 +278,25 @@ def _path_diagnostics(
     """Yield what is wrong with a path that `key` of the settings names.
 
     `location` is where the settings file names it, None if the environment does; `is_committed` says whether git has
-    that file. A path in the project must not lead out of it; one outside is not taken from a file that is committed.
+    that file. A path in the project must not point outside it; one outside is not taken from a file that is committed.
     """
     real = Path(os.path.realpath(path))
     named = f"`{key}` names `{path}`"
     if root.is_relative_to(real):
-        message = f"{named}, which holds the whole of the project"
-        yield Diagnostic(
-            message=message, location=location, hint="name a folder that holds only what builds are to get"
-        )
+        message = f"{named}, which contains the complete project"
+        yield Diagnostic(message=message, location=location, hint="name a folder with only files for builds")
     elif Path(os.path.normpath(path)).is_relative_to(root):
         if not real.is_relative_to(root):
-            message = f"{named}, which leads out of the project by a symlink, to `{real}`"
+            message = f"{named}, which points outside the project by a symlink, to `{real}`"
             yield Diagnostic(message=message, location=location, hint=f"name `{real}` itself")
         elif real.relative_to(root).parts[0].casefold() in PRIVATE:
-            message = f"{named}, and `{real.relative_to(root)}` is what the project keeps to itself"
-            yield Diagnostic(message=message, location=location, hint="name what only builds are to get")
+            message = f"{named}, and `{real.relative_to(root)}` is a private file of the project"
+            yield Diagnostic(message=message, location=location, hint="name a path with only files for builds")
     elif location is not None and is_committed():
         message = f"{named}, outside of the project, in a file that is committed to git"
         variable = f"BUILDSYS_{key.upper()}"
         name = Path(location.file).name
-        hint = f"name it by `{variable}`, or keep the file on this machine alone: `git rm --cached {name}`"
+        hint = f"set `{variable}`, or keep the file out of git: `git rm --cached {name}`"
         yield Diagnostic(message=message, location=location, hint=hint)
 
 
@@ -319,6 +317,6 @@ def _is_committed(root: Path, file: Path, environ: Mapping[str, str]) -> bool:
     except Unavailable as error:
         if "not a git repository" in error.message or "not on PATH" in error.message:
             return False
-        message = f"git does not say whether `{file.name}` is committed: {error.message.removeprefix('git: ')}"
-        hint = "name `ca` by `BUILDSYS_CA` and `files` by `BUILDSYS_FILES`"
+        message = f"git does not report whether `{file.name}` is committed: {error.message.removeprefix('git: ')}"
+        hint = "set `BUILDSYS_CA` in place of `ca`, and `BUILDSYS_FILES` in place of `files`"
         raise InvalidInput([Diagnostic(message=message, hint=hint)]) from error

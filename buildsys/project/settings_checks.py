@@ -63,10 +63,10 @@ def _problems(section: str, key: str, value: str, name: str) -> Iterator[Problem
 
 def _key_problems(section: str, key: str) -> Iterator[Problem]:
     if section == "apt" and not _CODENAME.fullmatch(key):
-        hint = "a codename has lower-case letters, digits, `.` and `-`, such as `bookworm`; `*` is every release"
+        hint = "use lower-case letters, digits, `.` and `-`, such as `bookworm`, or `*` for every release"
         yield Problem(message=f"{_quoted(key)} is not the codename of a release", hint=hint, of_key=True)
     if section == "conda" and not _CONDA_KEY.fullmatch(key):
-        hint = "it becomes `CONDA_<NAME>`: lower-case letters, digits and `_`, such as `channel_alias`"
+        hint = "use lower-case letters, digits and `_`, such as `channel_alias`: it becomes `CONDA_<NAME>`"
         yield Problem(message=f"{_quoted(key)} is not a setting of conda", hint=hint, of_key=True)
     if section == "parents" and not _is_registry(key, alone=True):
         hint = "name a registry as images do, such as `docker.io`"
@@ -78,10 +78,10 @@ def _key_problems(section: str, key: str) -> Iterator[Problem]:
 
 def _parent_problems(value: str, name: str) -> Iterator[Problem]:
     if "@" in value:
-        hint = "`docker login` keeps them, for buildsys and for docker"
+        hint = "run `docker login`, which keeps them for buildsys and docker"
         yield Problem(message=f"{name} has credentials, which would be part of an image's name", hint=hint)
     elif not _is_registry(value.rstrip("/")):
-        hint = "a mirror of images is a registry and a path, without a scheme"
+        hint = "write a registry and a path, without a scheme"
         yield Problem(message=f"`{value}` cannot be a part of an image's name", hint=hint)
 
 

@@ -1,4 +1,4 @@
-"""The folder `.buildsys/`: whoever wrote it, no symlink in it is followed, and nothing outside of it is touched."""
+"""The folder `.buildsys/`: no symlink in it is followed, and nothing outside of it is touched."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class State:
     root: Path
 
     def check(self, *files: str) -> None:
-        """Raise for every symlink, and where one of `files` is something else: before a run, not at its end.
+        """Raise for every symlink, and for anything but a file in the place of `files`: before a run, not at its end.
 
         Folders that are filled are not looked into.
         """
@@ -59,7 +59,7 @@ class State:
             raise InvalidInput(diagnostics)
 
     def folder(self, name: str) -> Path:
-        """Return the path of a folder, which is there then."""
+        """Return the path of a folder, created if it is missing."""
         path = self.root
         parts = name.split("/")
         for count in range(1, len(parts) + 1):
@@ -89,7 +89,7 @@ class State:
             return os.fdopen(os.open(path, _FLAGS | os.O_TRUNC, 0o644), "w", encoding="utf-8")
 
     def link(self, name: str, other: str) -> None:
-        """Give a file, if it is there, a second name, at once in the place of what has that name."""
+        """Give a file, if it exists, a second name, at once in the place of what has that name."""
         path, target = self.file(name), self.file(other)
         if not is_there(path):
             return
@@ -155,7 +155,7 @@ class State:
         return self.root / name
 
     def copy(self, source: Path, name: str) -> None:
-        """Make a folder hold what another one does; symlinks stay symlinks, and must not leave it.
+        """Make a folder hold what a different one does; symlinks stay symlinks, and must not leave it.
 
         What is right already is not touched: a build may be reading it.
         """
@@ -176,7 +176,7 @@ class State:
                     path.chmod(0o755)
                 elif entry.is_link:
                     to = entry.path.readlink()
-                    # The place of the folder is another one in a build.
+                    # The folder has a different path in a build.
                     _link(
                         path, os.path.relpath(home.find(entry.name), entry.path.parent) if to.is_absolute() else str(to)
                     )
@@ -193,7 +193,7 @@ class State:
                         _remove(each)
 
     def _find(self, name: str, kind: int | None = None) -> Path:
-        """Return the path of a name; nothing above it nor itself is a symlink, and it is of the kind if it is there."""
+        """Return the path of a name; nothing above it nor itself is a symlink, and it is of the kind if it exists."""
         path = self.root
         parts = name.split("/")
         for count, part in enumerate(parts, 1):

@@ -23,7 +23,7 @@ PRIVATE = frozenset({".git", STATE_FOLDER, SETTINGS_FILE})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workspace:
-    """A project on disk, of which nothing is read or written through symlinks that leave it."""
+    """A project on disk; nothing in it is read or written through symlinks that leave it."""
 
     root: Path
 
@@ -57,8 +57,8 @@ class Workspace:
     def contents(self, folders: Iterable[str]) -> Mapping[str, Mapping[str, File]]:
         """Return the files of folders below the root, by path relative to each; a folder that is missing is empty.
 
-        Raises `InvalidInput` for symlinks that leave the project, what is no file, and what cannot be read, there and
-        in the folder of mirrors, which every build may read.
+        Raises `InvalidInput` for symlinks that leave the project, anything but files, and what cannot be read,
+        there and in the folder of mirrors, which every build may read.
         """
         diagnostics: list[Diagnostic] = []
         home = self.home
@@ -113,7 +113,7 @@ class Workspace:
             fromfile=f"{name} (as it is)",
             tofile=f"{name} (as it would be written)",
         )
-        message = f"`{name}` is not what would be written now" if current is not None else f"`{name}` does not exist"
+        message = f"`{name}` is not up to date" if current is not None else f"`{name}` does not exist"
         raise Differs(message, difference="".join(lines), hint=f"run `{remedy}` and commit the result")
 
 
@@ -161,13 +161,13 @@ def _linked(home: Home, name: str) -> Path | None:
     found = home.find(name)
     parts = name.split("/")
     if "Dockerfile" in parts[-1] and len(parts) == 3 and not found.is_relative_to(home.find(f"layers/{parts[1]}")):
-        message = f"the symlink `{name}` leads out of its layer's folder, and BuildKit reads a Dockerfile only there"
+        message = f"the symlink `{name}` points outside its layer's folder, and BuildKit reads a Dockerfile only there"
         raise home.wrong(name, message, "put the file itself there")
     return None if not is_there(found) or (len(parts) > 1 and found.is_dir()) else found
 
 
 def _text(home: Home, name: str, path: Path) -> str | None:
-    """Return the text of a file; None of one that nobody needs and that is large or no text."""
+    """Return the text of a file; None of one that is not needed and is large or not a text."""
     folder, _, own = name.rpartition("/")
     needed = not folder or own in (LAYER_FILE, ".dockerignore") or "Dockerfile" in own
     if not needed and path.lstat().st_size > TEXT_LIMIT:
@@ -240,7 +240,9 @@ def find_workspace(start: Path | None = None) -> Workspace:
 
 
 def _no_project(message: str) -> InvalidInput:
-    return InvalidInput([Diagnostic(message=message, hint="go to the project, or name it: `buildsys -C DIR …`")])
+    return InvalidInput(
+        [Diagnostic(message=message, hint="change to the project folder, or name it: `buildsys -C DIR …`")]
+    )
 
 
 def _refuse_bare_repositories(root: Path) -> None:
@@ -256,7 +258,7 @@ def _refuse_bare_repositories(root: Path) -> None:
     if found := [folder for folder in folders if _looks_bare(folder)]:
         raise InvalidInput(
             Diagnostic(
-                message=f"the folder `{folder}` looks like a bare git repository, and git would run what it says",
+                message=f"the folder `{folder}` looks like a bare git repository, whose programs git would run",
                 hint="rename its `HEAD`: the `config` of a repository names programs",
             )
             for folder in found
@@ -284,6 +286,6 @@ def _looks_bare(folder: Path) -> bool:
 
 
 def named_prefix(workspace: Workspace, environ: Mapping[str, str]) -> str | None:
-    """Return the registry and repository prefix that images go to, None if that is no registry."""
+    """Return the registry and repository prefix that images go to, None if it is not a registry."""
     declared = read(workspace.read(STACKS_FILE) or "", STACKS_FILE).text(("registry",)) or "buildsys"
     return registry_prefix(environ.get("BUILDSYS_REGISTRY") or declared)

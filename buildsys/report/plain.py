@@ -184,7 +184,7 @@ class Lines:
 
 
 def line_writer(stream: TextIO) -> Callable[[str], None]:
-    """Return a writer of lines to a stream, in its encoding; a run goes on when the reader is gone."""
+    """Return a writer of lines to a stream, in its encoding; a run continues when the reader has left."""
 
     def write(line: str) -> None:
         encoding = stream.encoding or "utf-8"

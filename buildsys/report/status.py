@@ -76,7 +76,7 @@ class RunStatus:
             if known is None or (step.kind == StepKind.RUN) >= (known.kind == StepKind.RUN):
                 steps[step.target] = step
         waiting = {name: event for name, event in self.model.waiting.items() if now < event.at + event.wait}
-        # A step shows that its target is at work, though no event said so.
+        # A step shows that its target is at work, although no event reported it.
         at_work = [name for name in dict.fromkeys((*self.model.at_work, *steps)) if name not in waiting]
         return (
             *(self._at_work(name, steps.get(name)) for name in at_work),

@@ -27,7 +27,7 @@ class Variable:
 
     @property
     def shown(self) -> str:
-        """The value as a person reads it; `$NAME` stands for the parent's."""
+        """The value as a person reads it; `$NAME` means the parent's."""
         middle = f"${self.name}" if self.value is None else self.value
         return ":".join([*self.prepended, *([middle] if middle else []), *self.appended])
 

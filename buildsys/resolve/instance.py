@@ -15,8 +15,8 @@ from buildsys.errors import Diagnostic, Location, did_you_mean
 class LayerInstance:
     """A layer in a stack, with its parameters resolved: `origins` says where each value comes from.
 
-    `why` says why the stack has it. `parameters` holds all that the recipe declares, and `flavour` where the layer has
-    several.
+    `why` says why the stack has it. `parameters` holds everything the recipe declares, and `flavour` where the
+    layer has several.
     """
 
     recipe: Recipe
@@ -101,7 +101,7 @@ def unknown(recipe: Recipe, use: LayerUse) -> Iterator[Diagnostic]:
             known_names = [*recipe.parameters, *(["flavour"] if recipe.flavour else [])]
             which = f"`{recipe.layer}`" + (f" (flavour `{recipe.flavour}`)" if recipe.flavour else "")
             known = ", ".join(f"`{each}`" for each in sorted(recipe.parameters)) or "none"
-            hint = did_you_mean(name, known_names, f"its parameters: {known}")
+            hint = did_you_mean(name, known_names, f"use one of its parameters: {known}")
             message = f"layer {which} has no parameter `{name}`"
             yield Diagnostic(message=message, location=use.locations.get(name, use.location), hint=hint)
 

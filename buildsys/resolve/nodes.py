@@ -69,7 +69,7 @@ class _Builder:
         parent = _filled_parent(giver) if giver else None
         if giver is None or parent is None:
             hint = "add a layer that provides `os`, such as `debian-os` or `ubuntu-os`"
-            self.report(f"no layer of `{stack.name}` gives a parent image", stack.location, hint)
+            self.report(f"no layer of `{stack.name}` declares a parent image", stack.location, hint)
             return None
         os = self.resolver.provider(OS, layers)
         base: str | None = None
@@ -129,7 +129,7 @@ class _Builder:
         installer = None
         if each.recipe.dockerfile is None:
             if os is None or os.recipe.dockerfile is None:
-                self.report(f"nothing in `{stack.name}` can install the packages of `{each.name}`", each.location)
+                self.report(f"no layer of `{stack.name}` can install the packages of `{each.name}`", each.location)
                 return ""
             installer = os.recipe
         own_parent = _filled_parent(each) == parent and base is None
@@ -171,7 +171,7 @@ class _Builder:
         if use is None:
             if os is None or os.recipe.toolchain is None:
                 message = f"layer `{each.name}` needs the system's toolchain, and no layer names one"
-                self.report(message, each.location, f"give `{stack.name}` a layer that provides `os`")
+                self.report(message, each.location, f"add a layer that provides `os` to `{stack.name}`")
                 return None
             use, parameters = os.recipe.toolchain, os.parameters
         values = {name: template.fill(text, parameters) for name, text in use.parameters.items()}
@@ -183,7 +183,7 @@ class _Builder:
         alone = self.resolver.alone(use.layer, values, Location(file=each.recipe.file), self.diagnostics)
         parent = _filled_parent(alone)
         if parent is None:
-            self.report(f"the toolchain `{use.layer}` gives no parent image", Location(file=alone.recipe.file))
+            self.report(f"the toolchain `{use.layer}` declares no parent image", Location(file=alone.recipe.file))
         if len(self.diagnostics) > before:
             return None
         found = self.node(stack, alone, None, parent=parent), self.base_image(alone)

@@ -140,7 +140,7 @@ class Resolver:
         else:
             message = f"`{flavour}` is not a flavour of `{use.layer}`"
             known = ", ".join(f"`{each}`" for each in layer.recipes)
-            hint = did_you_mean(flavour, layer.recipes, f"known are {known}")
+            hint = did_you_mean(flavour, layer.recipes, f"use one of {known}")
         diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
         return None
 
@@ -278,7 +278,7 @@ def _platforms(stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[D
             if platform not in each.recipe.platforms:
                 listed = ", ".join(f"`{p}`" for p in each.recipe.platforms)
                 message = f"`{stack.name}` is for `{platform}`, but the layer `{each.name}` is not"
-                yield Diagnostic(message=message, location=each.location, hint=f"it can be built for {listed}")
+                yield Diagnostic(message=message, location=each.location, hint=f"use a platform of the layer: {listed}")
 
 
 def _checks(stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[Diagnostic]:

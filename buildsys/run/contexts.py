@@ -29,7 +29,7 @@ _PIECE = 1 << 20
 def copy_contexts(workspace: Workspace, nodes: Iterable[Node], contents: Contents, top: Path) -> Copies:
     """Copy what the builds of nodes read into folders below `top`, which is in the project.
 
-    Raises `InvalidInput` for a file that is no longer what `contents` says of it.
+    Raises `InvalidInput` for a file that differs from what `contents` records.
     """
     home = workspace.home
     context: dict[str, str] = {}
@@ -101,7 +101,8 @@ def _copy_file(home: Home, name: str, source: Path, copy: Path, file: File) -> N
 def contents_of(workspace: Workspace, plan: Plan, folders: Iterable[str] | None = None) -> Contents:
     """Return the files that the builds of a plan read, or those of some of its folders.
 
-    Raises `InvalidInput` for what leads out of the project or cannot be read, where a parameter names it at its stack.
+    Raises `InvalidInput` for what points outside the project or cannot be read; a folder that a parameter names is
+    reported at its stack.
     """
     try:
         return workspace.contents(folders_of(plan) if folders is None else folders)

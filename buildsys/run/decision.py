@@ -104,7 +104,7 @@ def decide_published(
 
 
 def exists_below(selection: Selection, store: Store, existing: Mapping[str, str]) -> Existing:
-    """Return what exists of all that is needed beside what is known to exist.
+    """Return what exists of everything needed, without what is known to exist.
 
     What an image that exists was built from need not exist, and is not looked up.
     """

@@ -1,4 +1,4 @@
-"""How a run goes on: what is ready is started, what ends makes more ready or blocks it, until nothing is left."""
+"""How a run proceeds: what is ready is started, what ends makes more ready or blocks it, until nothing is left."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class RunOutcome:
 
 
 def exit_code(complete: bool, failures: Iterable[Failure], signal: int | None) -> int:
-    """Return the exit code of a run: stopped, done, failed, or, where the engine is gone, unavailable."""
+    """Return the exit code of a run: stopped, done, failed, or, if the engine is unreachable, unavailable."""
     if signal is not None:
         return 128 + signal
     if complete:

@@ -112,4 +112,4 @@ def _published(
         with open_store(workspace, environ, attempts=1) as store:
             return store.existing(plan, selection.keys, nodes).references, ""
     except Unavailable as problem:
-        return {}, f"no node is taken from it: {problem}"
+        return {}, f"its nodes are not reused: {problem}"

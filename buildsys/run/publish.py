@@ -132,7 +132,7 @@ def _missing(decision: Decision, existing: Mapping[str, str]) -> dict[str, str]:
 
 
 def _needs(plan: Plan, target: str) -> tuple[str, ...]:
-    """Return all that a target needs, the deepest first: that is where a failure began."""
+    """Return everything that a target needs, the deepest first: that is where a failure began."""
     ordered: dict[str, None] = {}
 
     def visit(name: str) -> None:

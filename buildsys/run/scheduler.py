@@ -13,10 +13,10 @@ from buildsys.plan.actions import Action, ActionKind
 from buildsys.plan.plan import Plan
 
 NODE, ASSEMBLE, COMPOSE = "node", "assemble", "compose"
-# What nobody has recorded or declared: a node runs something, an image is put together.
+# Without a recorded or declared duration: a node runs something, an image is put together.
 _NODE_SECONDS = 30.0
 IMAGE_SECONDS = 1.0
-# So much work is lost when another one in the same bake fails.
+# So much work is lost when a different task in the same bake fails.
 _LIGHT_SECONDS = 20.0
 
 # What shares a bake ends with its longest task: it may wait so long, or this part of its own duration.
@@ -150,7 +150,7 @@ class Schedule:
         self._ended.add(name)
         for each in self._above[name]:
             self._open[each] -= 1
-            # What is blocked needs something that never ends well, so it never gets here.
+            # What is blocked needs something that never succeeds, so it never gets here.
             if self._open[each] == 0:
                 insort(self._ready, each, key=self._places.__getitem__)
 
@@ -173,7 +173,7 @@ class Schedule:
 
 
 def tasks_of(plan: Plan, actions: Mapping[str, Action], history: History, composed: frozenset[str]) -> tuple[Task, ...]:
-    """Return the tasks for all that is built, in build order; `composed` are the stacks that need no engine."""
+    """Return the tasks for everything that is built, in build order; `composed` are the stacks that need no engine."""
     built = {name for name, action in actions.items() if action.word is ActionKind.BUILD}
     tasks = []
     for node in plan.nodes:

@@ -59,10 +59,10 @@ class RunContext:
 class RunOptions:
     """What a command line asks of a run.
 
-    `verify` looks up the blobs of all that exists. `jobs` and `max_targets` are None for what suits the builder;
+    `verify` looks up the blobs of everything that exists. `jobs` and `max_targets` are None for what suits the builder;
     `min_free` is in bytes. `partial_tags` moves the tags of what exists though something is missing;
     `docker_progress` shows BuildKit's own progress. `linked` writes the BuildKit caches that a plain bake looks for,
-    and fills those that are gone. `command` is what was typed.
+    and fills the missing ones. `command` is what was typed.
     """
 
     command: str = "buildsys bake"
@@ -190,7 +190,7 @@ def open_worker(
     """Yield what bakes the targets of a run; its folder is the run's own, so that two runs do not meet in it.
 
     The contexts of all nodes that are built are copied into it, where they are linked also of those that they link to.
-    Raises `InvalidInput` for a file that is no longer what its key says.
+    Raises `InvalidInput` for a file that has changed since its key was computed.
     """
     workspace, options, plan = session.workspace, session.options, decision.plan
     call = BakeCall(
@@ -263,7 +263,7 @@ def execute(
     schedule = Schedule(tasks, limits)
     disk = disk_of(docker, floor=session.options.min_free) if docker else None
     if docker and disk and disk.folder is None and session.options.min_free:
-        session.note("disk", f"the disk of the builder `{docker.builder}` cannot be seen from here")
+        session.note("disk", f"the disk of the builder `{docker.builder}` is not visible from this machine")
 
     words = ["buildsys", "bake", *(["--push"] if push else [])]
     if docker and docker.chosen:
@@ -308,7 +308,7 @@ class Disk:
         left = free - sum(task.disk for task in live)
         if left >= self.floor:
             return ""
-        reserved = f", of which running tasks may take {(free - left) / 1e9:.1f} GB" if left < free else ""
+        reserved = f" (running tasks may take {(free - left) / 1e9:.1f} GB of it)" if left < free else ""
         return (
             f"the builder's disk has {free / 1e9:.1f} GB free{reserved}, and {self.floor / 1e9:.1f} GB are to stay free"
             " (--min-free): nothing more is started"

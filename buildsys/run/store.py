@@ -205,7 +205,7 @@ class Store:
         """Give public tags to stacks that exist; return the tags that moved, and the first problem of each stack.
 
         Nothing moves before all tags were looked up: the first problem of that, by stack, is raised. A tag that is
-        right is left alone. One that fails does not stop the others: each of them is of a whole image.
+        right is not changed. One that fails does not stop the others: each of them is of a whole image.
         """
         moves: list[tuple[str, str, Reference]] = []
         pairs = [(target, tag) for target in sorted(published) for tag in tags.get(target, ())]
@@ -249,7 +249,7 @@ def _each(action: Callable[[T], R], items: Iterable[T]) -> list[R]:
 
 
 def can_compose(stack: ImageTarget) -> bool:
-    """Return whether a manifest over the blobs of nodes is all that a stack needs; else an engine assembles it.
+    """Return whether a manifest over the blobs of nodes is enough for a stack; else an engine assembles it.
 
     A stack whose base is a parent image has blobs of another registry; WORKDIR creates its folder, which is a layer;
     several platforms need an index. All other settings of an image are in its config alone.
@@ -270,7 +270,7 @@ def annotations_of(keyed: Fingerprint) -> Mapping[str, str]:
 def _wrong_annotations(reference: Reference, annotations: Mapping[str, str], keyed: Fingerprint) -> str:
     found = annotations.get(KEY_LABEL)
     if found is None:
-        return f"`{reference}` does not say for which key it was built"
+        return f"`{reference}` does not name the key it was built for"
     if found != keyed.key:
         return f"`{reference}` was built for another key, {found[:12]}"
     if annotations.get(INPUTS) != keyed.text:
@@ -317,7 +317,7 @@ def open_store(
     prefix = named_prefix(workspace, environ)
     if prefix is None:
         raise Unavailable(
-            "no registry is named to publish to",
+            "no registry is set to publish to",
             hint="set BUILDSYS_REGISTRY or `registry:` in stacks.yaml, such as `registry.example.com/ml`",
         )
     settings, retries = read_settings(workspace.root, environ), Retries(attempts=attempts, outages=outages)

@@ -32,8 +32,8 @@ def bake_environment(plan: Plan, workspace: Workspace, environ: Mapping[str, str
     found["BUILDSYS_MIRRORS"] = write_mirrors(settings, workspace.root)
     given = environ.get("BUILDSYS_MIRRORS", found["BUILDSYS_MIRRORS"])
     if given != found["BUILDSYS_MIRRORS"]:
-        message = f"BUILDSYS_MIRRORS is `{given}` in the environment, and no key covers what builds would find there"
-        hint = "run `unset BUILDSYS_MIRRORS`; buildsys.settings.yaml says which mirrors builds use"
+        message = f"BUILDSYS_MIRRORS is `{given}` in the environment, and no key covers the files there"
+        hint = "run `unset BUILDSYS_MIRRORS`; name mirrors in buildsys.settings.yaml"
         raise InvalidInput([Diagnostic(message=message, hint=hint)])
     return {name: value for name, value in sorted(found.items()) if name not in environ}
 
@@ -47,8 +47,8 @@ def _other_sources(plan: Plan, found: Mapping[str, str], environ: Mapping[str, s
         # What has the locked digest is the same image, whichever registry it comes from.
         if given != reference and not (digest and given.endswith(f"@{digest}")):
             message = f"{name} is `{given}` in the environment, and the lock names `{reference}`"
-            hint = f"run `unset {name}`; `buildsys lock --update` moves a parent for everybody"
+            hint = f"run `unset {name}`; to change the parent for every user, run `buildsys lock --update`"
             yield Diagnostic(message=message, hint=hint)
     if environ.get(SOURCE_POLICY):
-        message = f"{SOURCE_POLICY} is set, and may replace what keys name by something else"
+        message = f"{SOURCE_POLICY} is set, and may replace inputs that keys name"
         yield Diagnostic(message=message, hint=f"run `unset {SOURCE_POLICY}`")

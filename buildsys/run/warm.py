@@ -1,4 +1,4 @@
-"""What it takes that nothing of a selection is built again: every node published, every cache in place."""
+"""What makes a selection fully reusable: every node published, every cache in place."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def cache_references(nodes: list[str], environ: Mapping[str, str]) -> tuple[dict
     if not cache:
         return {}, ""
     if cache.startswith("type="):
-        return {}, f"a cache of `{cache.partition(',')[0]}` cannot be looked up from here"
+        return {}, f"a cache of `{cache.partition(',')[0]}` cannot be checked from this machine"
     try:
         return {node: Reference.parse(f"{cache}:{node}") for node in nodes}, ""
     except InvalidInput as error:
@@ -76,7 +76,7 @@ def cache_references(nodes: list[str], environ: Mapping[str, str]) -> tuple[dict
 
 
 def _dead(store: Store, references: Mapping[str, Reference]) -> dict[str, str]:
-    """Return the caches of which a manifest, or a blob that it names, is missing."""
+    """Return the caches without a manifest, or without a blob that it names."""
     found = {}
     for node, reference in references.items():
         try:
@@ -90,7 +90,7 @@ def _dead(store: Store, references: Mapping[str, Reference]) -> dict[str, str]:
 
 
 def fill_caches(session: Session, store: Store, decision: Decision, environment: Mapping[str, str]) -> RunOutcome:
-    """Write the caches of nodes that are published while their cache is gone; return how each ended.
+    """Write the missing caches of published nodes; return how each ended.
 
     Their steps run again only on an engine that does not know them.
     """
@@ -100,7 +100,7 @@ def fill_caches(session: Session, store: Store, decision: Decision, environment:
     if not dead or session.stop.requested or not writes_caches(session.environ):
         return RunOutcome()
     for node, why in dead.items():
-        session.note("cache", f"{node}: {why}; written again")
+        session.note("cache", f"{node}: {why}; rewriting it")
     actions = {
         name: replace(action, word=ActionKind.BUILD if name in dead else ActionKind.SKIP)
         for name, action in decision.actions.items()

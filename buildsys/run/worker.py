@@ -108,7 +108,7 @@ class BakeWorker:
     def prefetch_base_images(self, targets: Collection[str]) -> None:
         """Let the engine fetch the base images of targets, before any of them is baked.
 
-        Where a bake links to what another one built, BuildKit 0.25 finds it only if its base image was in the store
+        Where a bake links to what a different one built, BuildKit 0.25 finds it only if its base image was in the store
         before: while a third bake held an image that was new, each bake that linked ran the steps on it again (seen
         in 6 of 6 trials; with this in none). What goes wrong here shows again in the bakes themselves.
         """
@@ -182,7 +182,7 @@ class BakeWorker:
             def take(event: Status | Text) -> None:
                 now = self.clock()
                 for line in plain.take(event) if self.progress else ():
-                    # Nobody may read any more, which ends no build.
+                    # Output without a reader ends no build.
                     with contextlib.suppress(OSError):
                         print(self.call.mask.text(line), file=self.progress, flush=True)
                 for each in events.take(event, now):

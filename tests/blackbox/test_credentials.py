@@ -363,7 +363,7 @@ elif "bake" in words and "rawjson" in words:
     log(secret[5:9])
     log(secret[9:] + "@proxy.example.com:3128\\nAuthorization: Basic " + basic[:7])
     log(basic[7:] + "\\nand no secret: " + secret[:6])
-    log("\\nlast words " + secret[:3])
+    log("\\nlast output " + secret[:3])
     error = 'process "/bin/sh -c env" did not complete successfully: exit code: 7: http://robot:' + secret + "@x"
     out(warnings=[{{"vertex": vertex["digest"], "level": 1, "short": base64.b64encode(secret.encode()).decode()}}])
     out(vertexes=[{{**vertex, "completed": "2026-01-01T00:00:02Z", "error": error}}])
@@ -422,7 +422,7 @@ def test_all_else_that_a_run_prints_is_kept_as_it_was(printing: Path) -> None:
     for words in ("http_proxy=http://", "\n***@proxy.example.com:3128\n", "Basic ***", "and no secret: NOT-A-\n"):
         assert words in log
     assert "stderr of the same step\n" in log
-    assert "last words NOT" in log
+    assert "last output NOT" in log
 
 
 def test_docker_progress_and_the_summary_show_no_credentials(printing: Path) -> None:

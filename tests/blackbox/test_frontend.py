@@ -90,7 +90,7 @@ def test_argument_that_changes_how_buildkit_builds_is_refused(project: Path, whe
 def test_argument_whose_name_is_no_plain_name_is_refused(project: Path) -> None:
     names = ['"BUILDKIT_SYNTAX"', "BUILDKIT\\_SYNTAX", "TARGET${X}", "'TARGETARCH'", "A-B", "1A"]
     with_arguments(project, "".join(f"ARG {name}=x\n" for name in names))
-    refused(buildsys(project, "plan", "--offline"), *(f"`ARG {name}` is no plain name" for name in names))
+    refused(buildsys(project, "plan", "--offline"), *(f"`ARG {name}` is not a plain name" for name in names))
 
 
 PLATFORM = [

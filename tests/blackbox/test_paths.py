@@ -202,7 +202,7 @@ def test_dockerfile_of_the_user_reads_no_private_file_of_a_checkout(project: Pat
     name = secret.partition("/")[0]
     words = ("environment", "Dockerfile", "--dockerfile", "--on", "img")
     done = buildsys(project, *words, BUILDSYS_REGISTRY=NOWHERE)
-    refused(done, f"could copy `{name}`", f"write a line `{name}` to `")
+    refused(done, f"could copy `{name}`", f"add the line `{name}` to `")
     write(project, ".dockerignore", ".git\n.buildsys\nbuildsys.settings.yaml\n")
     assert "could copy" not in buildsys(project, *words, BUILDSYS_REGISTRY=NOWHERE).stderr
 
@@ -385,7 +385,7 @@ def test_symlink_that_points_to_itself_is_an_error_at_its_location(folders: Path
     if to == "two":
         link(folders / "layers/conf/two", "one")
     link(folders / name, to)
-    refused(bounded(folders, "plan", "--offline"), name, "leads to itself")
+    refused(bounded(folders, "plan", "--offline"), name, "points to itself")
 
 
 @pytest.mark.parametrize(

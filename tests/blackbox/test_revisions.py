@@ -215,11 +215,11 @@ def test_objects_are_those_of_the_projects_repository_whatever_a_hook_sets(commi
         ("HEAD:layers", "is a tree, not a commit"),
         (f"HEAD:{CONF}", "is a blob, not a commit"),
         ("HEAD^{tree}", "is a tree, not a commit"),
-        ("^HEAD", "git knows no revision"),
-        ("--all", "git knows no revision"),
-        ("", "git knows no revision"),
-        ("HEAD\nHEAD", "git knows no revision"),
-        ("HEAD@{99}", "git knows no revision"),
+        ("^HEAD", "git has no revision"),
+        ("--all", "git has no revision"),
+        ("", "git has no revision"),
+        ("HEAD\nHEAD", "git has no revision"),
+        ("HEAD@{99}", "git has no revision"),
     ],
 )
 def test_name_of_another_object_than_a_commit_is_refused(committed: Path, revision: str, words: str) -> None:

@@ -215,7 +215,7 @@ def test_files_of_the_settings_bring_nothing_in_from_elsewhere(
 
 def test_files_of_the_settings_may_not_hold_the_project(project: Path) -> None:
     write(project, "buildsys.settings.yaml", "files: ..\n")
-    refused(buildsys(project, "variables"), "--> buildsys.settings.yaml:1:8", "whole of the project")
+    refused(buildsys(project, "variables"), "--> buildsys.settings.yaml:1:8", "contains the complete project")
 
 
 def test_symlinks_among_the_files_of_the_settings_lead_to_the_same_in_a_build(project: Path, tmp_path: Path) -> None:

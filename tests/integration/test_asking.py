@@ -209,7 +209,7 @@ def test_shallow_clone_reports_everything_as_affected_with_a_hint_to_deepen(smal
 
 def test_revision_that_is_invalid_or_cannot_be_planned_is_reported(small: Path, tmp_path: Path) -> None:
     done = ask(small, "affected", "--since", "nowhere")
-    assert (done.code, done.stdout, done.stderr) == (4, "", "error: git knows no revision `nowhere`\n")
+    assert (done.code, done.stdout, done.stderr) == (4, "", "error: git has no revision `nowhere`\n")
     edit(small / "stacks.yaml", "zip-tools, comm", "zip-tool, comm")
     commit(small)
     edit(small / "stacks.yaml", "zip-tool, comm", "zip-tools, comm")
@@ -243,7 +243,7 @@ def test_explanation_has_inputs_places_and_users(small: Path) -> None:
     assert lines[4] == "used by   with-fast"
     assert "  argument VERSION  1.0" in lines
     done = ask(small, "explain", "w*", "--offline")
-    assert (done.code, done.stderr) == (4, "error: `w*` means 2 targets, expected one\n")
+    assert (done.code, done.stderr) == (4, "error: `w*` matches 2 targets, expected one\n")
 
 
 def test_keys_do_not_depend_on_how_python_orders_what_it_hashes(small: Path) -> None:
@@ -338,7 +338,7 @@ def test_lock_offline_writes_what_it_knows_and_says_what_it_does_not(small: Path
 def test_pattern_that_means_nothing_leaves_the_lock_alone(small: Path) -> None:
     done = ask(small, "lock", "--update", "nothing-*", "--offline")
     assert done.code == 4
-    assert words_of(done)[0] == "error: nothing in the lock is named `nothing-*`"
+    assert words_of(done)[0] == "error: the lock has no entry `nothing-*`"
     assert (small / "buildsys.lock").read_text(encoding="utf-8") == LOCK
     assert ask(small, "lock", "linux-1").code == 2
 

@@ -67,7 +67,7 @@ def test_check_after_an_edit_shows_the_difference_and_leaves_the_file(small: Pat
         '+  description = "the two"',
     ]
     assert lines[-2:] == [
-        "error: `docker-bake.hcl` is not what would be written now",
+        "error: `docker-bake.hcl` is not up to date",
         "hint: run `buildsys plan` and commit the result",
     ]
     assert (small / "docker-bake.hcl").read_bytes() == before
@@ -146,7 +146,7 @@ def test_folder_without_project_is_reported_with_a_hint(tmp_path: Path) -> None:
         stdout="",
         stderr=(
             "error: no `stacks.yaml` in this folder or above it\n"
-            "hint: go to the project, or name it: `buildsys -C DIR …`\n"
+            "hint: change to the project folder, or name it: `buildsys -C DIR …`\n"
         ),
     )
     assert "error: `nowhere` is not a folder\n" in ask("-C", "nowhere", "list", cwd=tmp_path).stderr

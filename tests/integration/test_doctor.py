@@ -60,7 +60,7 @@ def test_engine_that_tests_run_on_has_no_error(docker: Docker, registry: str) ->
     assert {name: each.found for name, each in found.items() if each.state is State.ERROR} == {}
     assert found["engine"].found == docker.engine_version
     assert found["buildx"].found.partition(";")[0] == docker.buildx_version
-    assert found["registry"].found == f"`{registry}` answers"
+    assert found["registry"].found == f"`{registry}` is reachable"
     assert "are available" in found["parents"].found
     assert not found["parents"].found.startswith("0 of")
 
@@ -91,7 +91,7 @@ def test_docker_that_is_another_program_by_that_name_is_reported(
     program(tmp_path, "docker", "echo podman version 4.3.1")
     monkeypatch.setenv("PATH", str(tmp_path))
     found = by_name(judge(look(os.environ)))
-    assert found["docker"].found == "`docker` calls itself `podman version 4.3.1`, which is not Docker"
+    assert found["docker"].found == "`docker` is `podman version 4.3.1`, which is not Docker"
     assert "buildx" not in found
 
 
@@ -102,7 +102,7 @@ def test_docker_without_buildx_and_engine_is_two_errors(tmp_path: Path, monkeypa
     found = by_name(judge(look(os.environ)))
     assert found["docker"].found == "20.10.24+dfsg1"
     assert (found["buildx"].state, found["buildx"].found) == (State.ERROR, "docker has no buildx")
-    assert found["engine"].found == "no docker engine answers: no info"
+    assert found["engine"].found == "no docker engine is reachable: no info"
     assert "builder" not in found
 
 
@@ -110,9 +110,9 @@ def test_docker_without_buildx_and_engine_is_two_errors(tmp_path: Path, monkeypa
     ("status", "state", "words", "fix"),
     [
         (404, "ok", "answers", None),
-        (401, "warning", "asks for credentials and none are known", "run `docker login {}`"),
+        (401, "warning", "requires credentials, and none are configured", "run `docker login {}`"),
         (403, "warning", "does not allow this", "run `docker login {}`"),
-        (503, "error", "failed (503)", "start it, or name another by `BUILDSYS_REGISTRY`"),
+        (503, "error", "failed (503)", "start it, or set `BUILDSYS_REGISTRY` to a different one"),
     ],
 )
 def test_registry_that_wants_a_login_is_not_mistaken_for_one_that_fails(
@@ -169,7 +169,7 @@ def test_command_ends_with_5_and_prints_each_check_as_json(buildsys: Command) ->
         "name": "registry",
         "state": "error",
         "found": f"registry `{NOBODY}` cannot be reached: connection refused",
-        "fix": "start it, or name another by `BUILDSYS_REGISTRY`",
+        "fix": "start it, or set `BUILDSYS_REGISTRY` to a different one",
     }
 
 
@@ -183,5 +183,5 @@ def test_command_prints_each_check_on_a_line_and_succeeds_with_only_warnings(
     assert (done.code, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert f"ok       engine       {docker.engine_version}" in lines
-    at = lines.index("warning  bake file    `docker-bake.hcl` is not what would be written now")
+    at = lines.index("warning  bake file    `docker-bake.hcl` is not up to date")
     assert lines[at + 1] == "                 fix:  run `buildsys plan` and commit the result"

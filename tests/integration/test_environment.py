@@ -31,7 +31,7 @@ def test_requirements_become_an_image_once_and_are_found_from_a_clone_without_an
     nowhere = {**environment, "DOCKER_HOST": "unix:///nonexistent.sock"}
     again = buildsys("-C", project, *words, environment=nowhere)
     assert (again.code, again.stdout.strip()) == (0, reference)
-    assert "found: it was built before" in again.stderr
+    assert "reused: it already exists" in again.stderr
     tagged = run("docker", "buildx", "imagetools", "inspect", f"{reference.partition('@')[0]}:mine")
     assert reference.partition("@")[2] in tagged.stdout
 
@@ -61,7 +61,7 @@ def test_own_dockerfile_uses_a_stack_as_base_and_its_context_counts(
     ("name", "text", "said"),
     [
         ("environment.yml", "channels: [x]\n", "has no `dependencies`"),
-        ("setup.py", "", "is no kind of environment that is known"),
+        ("setup.py", "", "is not a supported kind of environment"),
     ],
 )
 def test_file_that_is_not_an_environment_is_refused(

@@ -154,4 +154,4 @@ def test_invalid_name_is_wrong_usage() -> None:
 def test_parent_that_cannot_be_built_is_refused_before_anything_starts(tmp_path: Path) -> None:
     done = run(sys.executable, PRIVATE_ENGINE, "bootstrap", "ubuntu:22.04", "--home", tmp_path / "home")
     assert (done.code, (tmp_path / "home").exists()) == (2, False)
-    assert done.stderr == "error: cannot bootstrap `ubuntu:22.04`\nhint: known are `debian:12`, `debian:13`\n"
+    assert done.stderr == "error: cannot bootstrap `ubuntu:22.04`\nhint: use one of `debian:12`, `debian:13`\n"

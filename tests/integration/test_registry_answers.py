@@ -165,7 +165,7 @@ def test_missing_and_forbidden_are_different_answers(server: Server) -> None:
         with pytest.raises(NotFound):
             client.blob(server.image, digest_of(DATA))
         server.answers += [(401, {"WWW-Authenticate": 'Basic realm="x"'}, b""), (403, {}, b"")]
-        with pytest.raises(Unauthorized, match="asks for credentials and none are known") as asked:
+        with pytest.raises(Unauthorized, match="requires credentials, and none are configured") as asked:
             client.head(server.image)
         with pytest.raises(Unauthorized, match="does not allow this"):
             client.head(server.image)

@@ -76,7 +76,7 @@ def test_only_known_releases_are_built() -> None:
     for name in ("debian:11", "ubuntu:22.04", "debian"):
         with pytest.raises(UnknownRelease, match=f"cannot bootstrap `{name}`") as caught:
             release_number(name)
-        assert caught.value.hint == "known are `debian:12`, `debian:13`"
+        assert caught.value.hint == "use one of `debian:12`, `debian:13`"
 
 
 def test_no_file_of_the_image_names_a_host() -> None:

@@ -45,7 +45,7 @@ def test_docker_is_judged_by_the_first_thing_that_it_lacks() -> None:
     assert what(False, None, None) == "there is no `docker` command"
     assert what(True, None, None) == "docker has no buildx"
     assert what(True, old, None) == "buildx 0.13.1 is older than 0.29"
-    assert what(True, new, None) == "no docker engine answers"
+    assert what(True, new, None) == "no docker engine is reachable"
     assert what(True, new, "20.10.24+dfsg1") == "the docker engine 20.10.24+dfsg1 is older than 28"
     assert what(True, new, "28.0.0") == "usable"
     assert what(True, new, "28.0.0", '[["Backing Filesystem","extfs"]]', tests=True).startswith("the engine keeps")

@@ -1,4 +1,4 @@
-"""A terminal of the few controls that a live area uses: its content after all that was written."""
+"""A terminal of the few controls that a live area uses: its content after everything that was written."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "buildsys"
 ROOT = "root"
-# What a package may import besides itself and the modules at the root, which import nothing but each other.
+# What a package may import in addition to itself and the modules at the root, which import nothing but each other.
 BELOW: dict[str, set[str]] = {
     "oci": set(),
     "dockerfile": set(),

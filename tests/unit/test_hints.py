@@ -1,4 +1,4 @@
-"""What a message names exists for whoever installed the wheel: commands, options, settings, variables, files."""
+"""What a message names exists where only the wheel is installed: commands, options, settings, variables, files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ VARIABLES = {
 
 
 def literals() -> Iterator[tuple[str, str]]:
-    """Yield each text of the code with where it stands, docstrings left out; what is filled in is `{}`."""
+    """Yield each text of the code with its location, docstrings left out; what is filled in is `{}`."""
     for path in sorted(PACKAGE.rglob("*.py")):
         code = ast.parse(path.read_text(encoding="utf-8"))
         skipped = {
@@ -71,7 +71,7 @@ def options(command: str | None = None) -> set[str]:
 
 
 def lines_to_type() -> Iterator[tuple[str, list[str]]]:
-    """Yield what messages tell a person to type: what stands in backticks and begins with the name of a program."""
+    """Yield the commands in messages: texts in backticks that begin with the name of a program."""
     for where, text in TEXTS:
         quoted = re.findall(r"`([^`]+)`", text) + ([text] if text.startswith("buildsys ") else [])
         for line in quoted:
@@ -98,7 +98,7 @@ def test_every_command_that_a_message_names_exists_with_its_options() -> None:
     assert wrong == []
 
 
-def test_a_message_sends_nobody_to_a_program_that_the_wheel_does_not_bring() -> None:
+def test_messages_name_only_programs_that_the_wheel_contains() -> None:
     calls = {"make", "python", "python3", "pip", "sh", "bash", "uv", *PROGRAMS}
     wrong = [(where, words) for where, words in lines_to_type() if words[0] in calls - PROGRAMS]
     assert wrong == []

@@ -1,4 +1,4 @@
-"""Unit tests can start nothing and reach nobody, so what passes here passes anywhere."""
+"""Unit tests can start no process and reach no host, so what passes here passes anywhere."""
 
 from __future__ import annotations
 

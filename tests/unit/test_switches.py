@@ -1,4 +1,4 @@
-"""One variable means one thing, whoever reads it."""
+"""One variable means one thing in every module that reads it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_caches_are_written_as_the_bake_file_has_it() -> None:
     assert not writes_caches({})
 
 
-def test_nobody_else_reads_a_switch() -> None:
+def test_no_other_module_reads_a_switch() -> None:
     found = set()
     for path in Path(buildsys.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

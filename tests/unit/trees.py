@@ -25,7 +25,7 @@ packages: [{names: [zip, base-files]}]
 environment: {set: {LANG: C.UTF-8}}
 """
 _TOOLS = """\
-description: what artifacts are made on
+description: what artifacts are built on
 kind: toolchain
 licence: free
 parent: {name: "tools-{release}", images: ["example.com/tools:{release}"]}
@@ -79,7 +79,7 @@ def tree(stacks: str = "stacks:\n  one: {layers: [system, fast]}\n", **layers: s
 
 
 def ladder(levels: int) -> dict[str, str]:
-    """Return the project with two artifacts on each level, each of which needs both of the level below.
+    """Return the project with two artifacts on each level, each needs both of the level below.
 
     The stack `one` has all of them, so that as many ways lead down as two to the number of levels; `two` has none.
     """
@@ -116,7 +116,7 @@ def order(files: Mapping[str, str], name: str = "one") -> list[str]:
 
 
 def loaded(files: Mapping[str, str]) -> Catalog:
-    """Return the catalog of a tree, of which every stack can be resolved."""
+    """Return the catalog of a tree; every stack in it can be resolved."""
     catalog = load(files)
     resolve(catalog)
     return catalog

@@ -126,7 +126,7 @@ class Layout:
 def layered(needs: Mapping[str, Sequence[str]]) -> Layout:
     """Lay a graph out: names in build order, each with what it needs; a need that comes later or is unknown is ignored.
 
-    A name lies right of all that it needs. Within a depth, names are ordered by the mean place of their neighbours,
+    A name lies right of everything it needs. Within a depth, names are ordered by the mean place of their neighbours,
     four sweeps (the barycentre method of Sugiyama, Tagawa and Toda, 1981); equals keep their order. A depth with more
     names than fit is broken into several columns, so that hundreds of images do not make a picture of one tall column.
     """

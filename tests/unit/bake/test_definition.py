@@ -126,7 +126,7 @@ def test_everything_of_a_definition_is_in_both_files() -> None:
 
 
 def hcl_value(text: str, variables: dict[str, str]) -> Any:
-    """Return what a value of the bake file means; an expression that is no variable stays as it is."""
+    """Return what a value of the bake file means; any expression but a variable stays as it is."""
     if heredoc := re.fullmatch(r"<<(EOT\d*)\n(.*)\1", text, re.DOTALL):
         return read(heredoc[2], variables)
     if text.startswith('"'):

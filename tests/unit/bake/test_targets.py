@@ -36,7 +36,7 @@ DIGEST = f"sha256:{'ab' * 32}"
 
 
 def rendered(existing: Collection[str], inputs: str = "{}") -> str:
-    """Return the file of a bake of all that is missing, where these nodes exist."""
+    """Return the file of a bake of everything that is missing, where these nodes exist."""
     references = dict.fromkeys(existing, f"r.example.com/nodes@{DIGEST}")
     actions = decide(PLAN, KEYS, references, {}, ["one", "two"])
     wanted = [node.name for node in PLAN.nodes if actions[node.name].word == BUILD]
@@ -71,7 +71,7 @@ def test_nodes_that_exist_are_taken_by_their_digest_and_others_by_a_link() -> No
     assert f'toolchain = "docker-image://r.example.com/nodes@{DIGEST}"' in body
 
 
-def test_no_link_leads_out_of_the_file_whatever_exists() -> None:
+def test_every_link_has_its_target_in_the_file_whatever_exists() -> None:
     names = [node.name for node in PLAN.nodes]
     for number in range(2 ** len(names)):
         existing = [name for index, name in enumerate(names) if number >> index & 1]

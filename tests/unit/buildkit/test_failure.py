@@ -46,14 +46,14 @@ def snapshot(name: str) -> Snapshot:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_failure_is_told_by_kind_place_and_whether_to_try_again(case: Case) -> None:
+def test_failure_is_reported_by_kind_location_and_whether_to_retry(case: Case) -> None:
     failure = failure_of(snapshot(case.name), 1)
     assert failure is not None
     found = (failure.kind, failure.target, failure.file, failure.line, is_transient(failure))
     assert found == (case.kind, case.target, case.file, case.line, case.transient)
 
 
-def test_last_words_of_a_failing_run_are_the_commands_own() -> None:
+def test_output_of_a_failing_run_is_that_of_its_command() -> None:
     failure = failure_of(snapshot("failing-run"), 1)
     assert failure is not None
     assert failure.last_words[-1] == "error: header missing.h not found"
@@ -75,14 +75,14 @@ def test_step_that_two_targets_share_counts_once() -> None:
     assert len(executed_runs(found)) == 2
 
 
-def test_cached_bake_executes_no_run_and_still_tells_digests() -> None:
+def test_cached_bake_executes_no_run_and_still_reports_digests() -> None:
     found = snapshot("all-cached")
     assert executed_runs(found) == ()
     assert [each.target for each in exported(found)] == ["alpha", "beta"]
     assert all(each.cached for each in found.vertexes if each.kind is StepKind.RUN)
 
 
-def test_unreadable_cache_is_told_and_is_no_failure() -> None:
+def test_unreadable_cache_is_reported_and_not_a_failure() -> None:
     found = snapshot("cache-import-missing")
     assert [each.kind for each in found.vertexes if each.error] == [StepKind.CACHE_IMPORT]
     assert failure_of(found, 0) is None

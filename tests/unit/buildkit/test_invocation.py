@@ -46,7 +46,7 @@ def test_option_that_this_bake_does_not_know_is_left_out() -> None:
     assert "--allow" not in CALL.command(replace(DOCKER, bake_flags=frozenset()))
 
 
-def test_printing_builds_nothing_and_tells_no_progress() -> None:
+def test_printing_builds_nothing_and_shows_no_progress() -> None:
     words = CALL.print_command(DOCKER)
     assert words[-3:] == ("--print", "one", "two")
     assert "--progress" not in words

@@ -110,7 +110,7 @@ def test_kind_of_a_step_is_known_from_its_name(name: str, kind: StepKind) -> Non
     assert kind_of(name) is kind
 
 
-def test_target_is_told_only_if_it_is_one() -> None:
+def test_only_real_targets_are_reported() -> None:
     assert target_of("[one 1/2] RUN x", frozenset({"one"})) == "one"
     assert target_of("[build 1/2] RUN x", frozenset({"one"})) is None
     assert target_of("[1/2] RUN x", frozenset({"one"})) is None

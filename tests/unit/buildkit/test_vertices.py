@@ -1,4 +1,4 @@
-"""How events add up: by digest, whoever shows a step and however often it is told."""
+"""How events add up: by digest, whichever target shows a step and however often it is reported."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_step_runs_until_one_of_its_names_has_ended() -> None:
     assert done.seconds == 2.5
 
 
-def test_last_words_are_whole_lines_as_a_terminal_leaves_them() -> None:
+def test_output_is_whole_lines_as_a_terminal_leaves_them() -> None:
     steps = fold(
         log("a", "one\ntw"),
         log("a", "o\n\x1b[31mred\x1b[0m\n10%\r50%\r100%\n"),
@@ -84,7 +84,7 @@ def test_cancelled_steps_and_unreadable_caches_are_no_failures() -> None:
     assert executed_runs(steps.snapshot()) == ()
 
 
-def test_push_is_told_only_when_the_export_has_ended_well() -> None:
+def test_push_is_reported_only_when_the_export_has_succeeded() -> None:
     digest = f"sha256:{'a' * 64}"
     name = "[x] exporting to image"
     parts = Status(
@@ -103,7 +103,7 @@ def test_push_is_told_only_when_the_export_has_ended_well() -> None:
 
 
 @given(st.data())
-def test_telling_every_line_twice_changes_no_count(data: st.DataObject) -> None:
+def test_every_line_twice_changes_no_count(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(["shared-steps", "all-cached", "failing-run"]))
     lines = (RECORDINGS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
     again = data.draw(st.sets(st.integers(0, len(lines) - 1), max_size=20))
@@ -112,7 +112,7 @@ def test_telling_every_line_twice_changes_no_count(data: st.DataObject) -> None:
         event = parse_line(text)
         once.add(event)
         twice.add(event)
-        # A log told twice is output told twice; everything else says how things stand.
+        # A log sent twice is output shown twice; everything else is the current state.
         if number in again and isinstance(event, Status) and not event.logs:
             twice.add(event)
     assert twice.snapshot().vertexes == once.snapshot().vertexes

@@ -75,7 +75,7 @@ def test_missing_buildx_is_not_reported_a_second_time_as_a_missing_builder() -> 
 
 
 def test_missing_engine_is_an_error_unless_the_builder_is_elsewhere() -> None:
-    down = replace(GOOD, engine=Found(problem="no docker engine answers", fix="start it"))
+    down = replace(GOOD, engine=Found(problem="no docker engine is reachable", fix="start it"))
     assert states(down)["engine"] == "error"
     assert states(replace(down, driver=Found(value="remote"), registry="r.example.com/x"))["engine"] == "warning"
     assert "disk" not in states(down)
@@ -107,7 +107,7 @@ def test_free_disk_is_judged_where_it_can_be_seen(free: int | None, state: str) 
     assert states(replace(GOOD, free=free))["disk"] == state
 
 
-def test_project_with_mistakes_is_an_error_and_no_project_is_a_warning() -> None:
+def test_invalid_project_is_an_error_and_no_project_is_a_warning() -> None:
     wrong = replace(GOOD, project=Found(problem="no", fix="do"), bake_file=None, parents=())
     assert states(wrong)["project"] == "warning"
     assert states(replace(wrong, diagnostics=True))["project"] == "error"
@@ -120,7 +120,7 @@ def test_old_bake_file_is_a_warning_since_buildsys_runs_the_sources() -> None:
     assert exit_code(judge(old)) == ExitCode.DONE
 
 
-def test_parents_are_an_error_only_where_none_can_be_had() -> None:
+def test_parents_are_an_error_only_where_none_is_available() -> None:
     down = [ParentFound(name=f"p{number}", problem="down") for number in range(5)]
     assert named(GOOD, "parents").found == "2 of 2 are available (1 built on this machine)"
     some = named(replace(GOOD, parents=(ParentFound(name="debian-12"), *down)), "parents")
@@ -138,14 +138,14 @@ def test_whatever_is_not_ok_says_what_to_do() -> None:
         buildx=Found(value="0.12.0"),
         driver=Found(value="docker"),
         engine=Found(value="20.10.1"),
-        git=Found(problem="not there", fix="install git"),
+        git=Found(problem="missing", fix="install git"),
         free=1,
         registry="r.example.com/x",
         registry_problem="down",
         registry_fix="start it",
         project=Found(problem="stacks.yaml:3:1: wrong", fix="look"),
         diagnostics=True,
-        bake_file=Found(problem="`docker-bake.hcl` is not what would be written now", fix="run `buildsys plan`"),
+        bake_file=Found(problem="`docker-bake.hcl` is not up to date", fix="run `buildsys plan`"),
         parents=(ParentFound(name="debian-12", problem="gone"),),
     )
     assert {each.name for each in judge(bad) if each.state is State.OK} == {"docker", "builder"}

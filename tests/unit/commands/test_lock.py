@@ -132,7 +132,7 @@ def test_what_is_missing_is_added(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_there_stays_and_nobody_is_asked() -> None:
+def test_existing_entries_stay_and_no_source_is_asked() -> None:
     transport = Transport(manifests=ALL)
     found, changes = ask(HELD, transport)
     assert transport.asked == []
@@ -141,7 +141,7 @@ def test_what_is_there_stays_and_nobody_is_asked() -> None:
     assert [each for each in changes.values() if each.before != each.after or each.note] == []
 
 
-def test_unknown_parent_is_resolved_from_the_second_source_and_says_so() -> None:
+def test_unknown_parent_is_resolved_from_the_second_source_and_reports_it() -> None:
     unknown = LockedParent(reference="example.com/linux:1", digest=None, reason="no file records it")
     held = Lock(parents={**HELD.parents, "linux-1": unknown}, epochs=HELD.epochs, downloads=HELD.downloads)
     found, changes = ask(held, Transport(manifests={"example.org/linux:1": MIRROR}))
@@ -162,7 +162,7 @@ def test_first_source_is_asked_first_and_a_later_one_only_if_it_must() -> None:
     assert transport.asked == ["example.com/linux:1"]
 
 
-def test_parent_that_no_source_has_is_unknown_with_all_that_was_said() -> None:
+def test_parent_that_no_source_has_is_unknown_with_every_answer() -> None:
     without = Lock(epochs=HELD.epochs, downloads=HELD.downloads)
     found, changes = ask(without, Transport(manifests={}, broken=["example.org/linux:1"]))
     reason = found.parents["linux-1"].reason or ""
@@ -172,7 +172,7 @@ def test_parent_that_no_source_has_is_unknown_with_all_that_was_said() -> None:
     assert changes["linux-1"].note == reason
 
 
-def test_update_that_reaches_nobody_keeps_the_entry_and_says_so() -> None:
+def test_update_that_reaches_no_source_keeps_the_entry_and_reports_it() -> None:
     found, changes = ask(HELD, Transport(manifests={}), update=["linux-1"])
     assert found.parents["linux-1"] == HELD.parents["linux-1"]
     assert changes["linux-1"].note == (
@@ -180,8 +180,8 @@ def test_update_that_reaches_nobody_keeps_the_entry_and_says_so() -> None:
     )
 
 
-def test_offline_keeps_what_is_there_and_says_so() -> None:
-    unknown = LockedParent(reference="example.com/tools:1", digest=None, reason="nobody says")
+def test_offline_keeps_existing_entries_and_reports_it() -> None:
+    unknown = LockedParent(reference="example.com/tools:1", digest=None, reason="not published")
     held = Lock(parents={"tools-1": unknown}, epochs=HELD.epochs)
     found, changes = ask(held, None, update=[])
     assert found.parents["tools-1"] == unknown
@@ -222,8 +222,8 @@ def test_pattern_that_means_nothing_is_an_error_with_a_way_out() -> None:
     with pytest.raises(InvalidInput) as caught:
         ask(HELD, Transport(manifests=ALL), update=["linux-1", "linux-9", "x*"])
     assert [(each.message, each.hint) for each in caught.value.diagnostics()] == [
-        ("nothing in the lock is named `linux-9`", "`buildsys lock --json` shows all entries"),
-        ("nothing in the lock is named `x*`", "`buildsys lock --json` shows all entries"),
+        ("the lock has no entry `linux-9`", "run `buildsys lock --json` to list all entries"),
+        ("the lock has no entry `x*`", "run `buildsys lock --json` to list all entries"),
     ]
 
 
@@ -287,7 +287,7 @@ def test_outdated_is_what_its_tag_has_left() -> None:
     assert found == (Change(name="linux-1", before=OLD, after=digest_of(LINUX)),)
 
 
-def test_outdated_says_what_is_gone_and_what_could_not_be_asked() -> None:
+def test_outdated_reports_removed_and_unreachable_sources() -> None:
     transport = Transport(manifests={}, broken=["example.com/tools:1"])
     first, second = outdated(locked(linux_1=OLD, tools_1=OLD), registry(transport), Settings(), WEDNESDAY)
     assert (first.name, first.note) == ("linux-1", "`example.com/linux:1` no longer exists")

@@ -1,4 +1,4 @@
-"""A tree becomes a catalog, or every mistake of it with its place."""
+"""A tree becomes a catalog, or every error in it with its location."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_name_of_a_family_is_checked(name: str, message: str) -> None:
     assert (location, found) == ("stacks.yaml:4:11", message)
 
 
-def test_variable_that_nothing_uses_is_told_with_the_nearest_name() -> None:
+def test_unused_variable_is_reported_with_the_nearest_name() -> None:
     text = (
         "families:\n  f:\n    description: d\n    name: 'f{release}'\n    layers: [system: {release: '{release}'}]\n"
         "    matrix: [{release: 1, relaese: 2}]\n"
@@ -104,7 +104,7 @@ def test_variable_that_nothing_uses_is_told_with_the_nearest_name() -> None:
     assert one(tree(text)) == expected
 
 
-def test_name_that_a_row_cannot_fill_is_told_with_the_brackets_that_help() -> None:
+def test_name_that_a_row_cannot_fill_is_reported_with_the_brackets_that_help() -> None:
     text = (
         "families:\n  f:\n    description: d\n    name: 'f{r}-{v}'\n    layers: [system: {release: '{r}'}]\n"
         "    matrix: [{r: 1, v: 2}, {r: 2}]\n"
@@ -137,11 +137,11 @@ def test_deprecation_of_stack_goes_before_that_of_row_and_family() -> None:
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("[fast]", "a layer is a name, or one name with its parameters and beside it `when`"),
-        ("{}", "a layer is a name, or one name with its parameters and beside it `when`; found none"),
+        ("[fast]", "a layer is a name, or a name with its parameters and an optional `when`"),
+        ("{}", "a layer is a name, or a name with its parameters and an optional `when`; found none"),
         (
             "{fast: {}, system: {}}",
-            "a layer is a name, or one name with its parameters and beside it `when`; found `fast`, `system`",
+            "a layer is a name, or a name with its parameters and an optional `when`; found `fast`, `system`",
         ),
         ("fast: [a, b]", "`fast`: expected a mapping"),
         ("fast: []", "`fast`: expected a mapping"),
@@ -149,20 +149,20 @@ def test_deprecation_of_stack_goes_before_that_of_row_and_family() -> None:
         ("{fast: 1.0, when: {cuda: {a: b}}}", "`cuda`: expected a text"),
     ],
 )
-def test_entry_that_is_no_layer_is_told(entry: str, message: str) -> None:
+def test_entry_other_than_a_layer_is_reported(entry: str, message: str) -> None:
     text = f"stacks:\n  a:\n    layers:\n      - system\n      - {entry}\n"
     location, found, _ = one(tree(text))
     assert found == message
     assert location.startswith("stacks.yaml:5:")
 
 
-def test_unknown_keys_are_told_together_with_all_other_mistakes() -> None:
+def test_unknown_keys_are_reported_with_all_other_diagnostics() -> None:
     files = tree("stacks:\n  a: {layers: [systm], groop: x}\n", fast=FAST.replace("prefix:", "prefx:"))
     assert diagnostics(files) == [
         (
             "layers/fast/layer.yaml:1:1",
             "an artifact needs a `prefix`",
-            "the one path that it owns, such as `/opt/tool`",
+            "add `prefix`, the path that the artifact owns, such as `/opt/tool`",
         ),
         ("layers/fast/layer.yaml:4:1", "unknown key `prefx`", "did you mean `prefix`?"),
         ("stacks.yaml:2:16", "the stack `a` has the layer `systm`, which does not exist", "did you mean `system`?"),
@@ -186,7 +186,7 @@ def test_toolchain_must_be_one() -> None:
     assert one(tree(fast=text)) == ("layers/fast/layer.yaml:10:20", message, None)
 
 
-def test_parameter_that_nothing_uses_is_told() -> None:
+def test_unused_parameter_is_reported() -> None:
     text = FAST.replace("parameters:", "parameters:\n  speed: {description: how fast, default: 1}")
     assert one(tree(fast=text)) == (
         "layers/fast/layer.yaml:7:3",
@@ -202,7 +202,7 @@ def test_parameter_that_nothing_uses_is_told() -> None:
         ("type: boolean, default: yes", "`flags` is `true` or `false`, not `yes`"),
         ("type: folder, default: ../x", "`flags` is a folder inside the project, not `../x`"),
         ("values: [1.0, 3.10], default: 3.1", "`3.1` is not a value of `flags`, did you mean `3.10`?"),
-        ("pattern: '[0-9]+', default: 1a", "`1a` does not have the form `[0-9]+` that `flags` wants"),
+        ("pattern: '[0-9]+', default: 1a", "`1a` does not have the form `[0-9]+` that `flags` requires"),
         (
             "pattern: '(', default: a",
             "`(` is not a regular expression: missing ), unterminated subpattern at position 0",
@@ -213,18 +213,18 @@ def test_parameter_that_nothing_uses_is_told() -> None:
         ),
     ],
 )
-def test_parameter_is_held_to_what_it_declares(said: str, message: str) -> None:
+def test_parameter_is_checked_against_its_declaration(said: str, message: str) -> None:
     text = FAST.replace("type: words, default: []", said)
     location, found, _ = one(tree(fast=text))
     assert (location.rpartition(":")[0], found) == ("layers/fast/layer.yaml:8", message)
 
 
-def test_condition_on_a_value_that_is_never_had_is_told() -> None:
+def test_condition_on_an_impossible_value_is_reported() -> None:
     text = FAST.replace("default: 1.0,", "default: 1.0, values: [1.0],") + "tests: [{run: x, when: {version: 2.0}}]\n"
     assert one(tree(fast=text)) == ("layers/fast/layer.yaml:10:34", "`2.0` is never a value of `version`", None)
 
 
-def test_text_with_an_unknown_parameter_is_told_with_the_nearest_name() -> None:
+def test_text_with_an_unknown_parameter_is_reported_with_the_nearest_name() -> None:
     text = FAST + 'tests: [{run: "fast --version", expect: "{verson}"}]\n'
     expected = ("layers/fast/layer.yaml:10:41", "`verson` is not a parameter of this layer", "did you mean `version`?")
     assert one(tree(fast=text)) == expected
@@ -250,7 +250,7 @@ def test_label_of_several_lines_is_refused() -> None:
     assert one(tree(fast=text)) == ("layers/fast/layer.yaml:10:13", message, None)
 
 
-def test_tree_without_stacks_file_is_told_so() -> None:
+def test_missing_stacks_file_is_reported() -> None:
     files = tree()
     del files["stacks.yaml"]
     with pytest.raises(InvalidInput) as caught:
@@ -312,7 +312,7 @@ def test_number_beyond_every_machine_is_reported_at_its_place(line: str) -> None
 
 
 @pytest.mark.parametrize("size", ["4", "4 TB", "-1 GB", "GB"])
-def test_weight_that_is_no_size_is_told_at_its_place(size: str) -> None:
+def test_weight_with_an_invalid_size_is_reported_at_its_location(size: str) -> None:
     files = tree("stacks:\n  one: {layers: [system, fast]}\n")
     files["layers/fast/layer.yaml"] += f"weight: {{memory: '{size}'}}\n"
     with pytest.raises(InvalidInput) as raised:

@@ -1,4 +1,4 @@
-"""What a lock says, and what of it is a mistake."""
+"""What a lock contains, and which errors in it are reported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_overlay_goes_before_the_lock_and_is_marked_local() -> None:
     assert (found.pinned, found.local) == (f"l/x@{DIGEST}", True)
 
 
-def test_all_mistakes_of_a_lock_are_reported_with_their_lines() -> None:
+def test_all_errors_in_a_lock_are_reported_with_their_lines() -> None:
     text = "version: 2\nepochs: {a: today}\nparents:\n  b: {reference: x, digest: sha256:12}\nmore: 1\n"
     with pytest.raises(InvalidInput) as caught:
         parse_lock(text)
@@ -52,7 +52,7 @@ def test_all_mistakes_of_a_lock_are_reported_with_their_lines() -> None:
         ("version: 1\ndownloads: {a: {sha256: b, size: 1}}", "2:25", "`b` does not have the form `^[0-9a-f]{64}$`"),
     ],
 )
-def test_lock_is_held_to_its_shape(text: str, location: str, message: str) -> None:
+def test_lock_is_checked_against_its_shape(text: str, location: str, message: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         parse_lock(f"{text}\n")
     (found,) = caught.value.diagnostics()

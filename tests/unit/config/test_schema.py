@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from buildsys.config.layers import LAYER
 from buildsys.config.model import When
 from buildsys.config.schema import Record, json_schema, key_name, location_of, nullable, optional, parse, required
 from buildsys.config.shapes import Boolean, Choice, Converted, Dictionary, Either, Integer, Many, Template, Text
 from buildsys.config.source import Path, read
+from buildsys.config.stacks import STACKS
 from buildsys.errors import Diagnostic
 
 _TEXT = Text(template=Template())
@@ -54,7 +56,7 @@ class Whole:
     )
     words: tuple[str, ...] = nullable(Many(_TEXT, or_one=True), ("none",))
     entries: tuple[Entry, ...] = optional(Many(Record(Entry, "Entry"), least=1), ())
-    on: Part | None = nullable(Either("floor", Record(Part, "Part")), None, key="stands-on")
+    on: Part | None = nullable(Either("floor", Record(Part, "Part")), None, key="built-on")
 
 
 WHOLE = Record(Whole, "Whole")
@@ -68,7 +70,7 @@ def whole(text: str) -> tuple[Whole | None, list[str]]:
 
 def test_file_becomes_a_frozen_value() -> None:
     value, wrong = whole(
-        "title: a\nkind: round\nbig: true\nparts: {x: {size: 2}}\nwords: one\nentries: [{text: t}]\nstands-on: floor\n"
+        "title: a\nkind: round\nbig: true\nparts: {x: {size: 2}}\nwords: one\nentries: [{text: t}]\nbuilt-on: floor\n"
     )
     assert wrong == []
     assert value is not None
@@ -85,10 +87,10 @@ def test_what_is_not_written_or_empty_has_its_default() -> None:
     assert value.words == ("none",)
 
 
-def test_all_that_is_wrong_is_located_at_once() -> None:
+def test_all_errors_are_located_at_once() -> None:
     value, wrong = whole(
         "titlx: a\nkind: square\nbig: yes\nparts: {X: {size: 0}, y: [], z: {size: many}}\nwords: {a: b}\n"
-        "entries: []\nstands-on: roof\n"
+        "entries: []\nbuilt-on: roof\n"
     )
     assert value is None
     assert sorted(wrong) == [
@@ -102,15 +104,15 @@ def test_all_that_is_wrong_is_located_at_once() -> None:
         "f:4:9: `X` does not have the form `^[a-z]+$`",
         "f:5:8: `words`: expected a text",
         "f:6:10: `entries`: expected at least one entry",
-        "f:7:12: `roof` is not `floor`",
+        "f:7:11: `roof` is not `floor`",
     ]
 
 
 def test_no_wrong_type_is_read_as_empty() -> None:
     """Every field, given every type that it does not take, is a diagnostic at the field."""
     samples = {"text": "x", "list": "[[]]", "mapping": "{a: [[]]}", "null": ""}
-    taken = {("words", "null"), ("words", "text"), ("stands-on", "null")}
-    for key in ("kind", "big", "parts", "words", "entries", "stands-on"):
+    taken = {("words", "null"), ("words", "text"), ("built-on", "null")}
+    for key in ("kind", "big", "parts", "words", "entries", "built-on"):
         for name, written in samples.items():
             value, wrong = whole(f"title: a\n{key}: {written}\n")
             if (key, name) not in taken:
@@ -156,7 +158,7 @@ def test_json_schema_says_what_the_shapes_say() -> None:
     assert schema["properties"]["kind"] == {
         "default": "flat", "enum": ["round", "flat", "long"], "title": "Kind", "type": "string",
     }  # fmt: skip
-    assert schema["properties"]["stands-on"]["anyOf"][0] == {"const": "floor", "type": "string"}
+    assert schema["properties"]["built-on"]["anyOf"][0] == {"const": "floor", "type": "string"}
     assert schema["$defs"]["Part"] == {
         "additionalProperties": False,
         "description": "A part.",
@@ -165,3 +167,12 @@ def test_json_schema_says_what_the_shapes_say() -> None:
         "title": "Part",
         "type": "object",
     }
+
+
+@pytest.mark.parametrize("record", [LAYER, STACKS], ids=["layer", "stacks"])
+def test_every_field_of_a_file_has_a_description(record: Record[Any]) -> None:
+    schema = json.loads(json_schema(record))
+    records = {"": schema, **schema["$defs"]}
+    fields = {f"{name}.{key}": field for name, each in records.items() for key, field in each["properties"].items()}
+    assert fields
+    assert [name for name, field in fields.items() if "description" not in field] == []

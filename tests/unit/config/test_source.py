@@ -1,4 +1,4 @@
-"""YAML is read as the text that stands there, with places, and never loses a key in silence."""
+"""YAML is read as it is written, with locations, and never loses a key in silence."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def test_scalars_stay_as_they_are_written() -> None:
     assert found == {"a": ["3.10", "18.04", "on", "no", "0o17", "1e3", "x", None, None]}
 
 
-def test_equal_keys_are_a_mistake_at_the_second_one() -> None:
+def test_equal_keys_are_an_error_at_the_second_one() -> None:
     assert diagnostics("a: 1\nb:\n  c: 1\n  c: 2\na: 3\n") == [
-        ("stacks.yaml:4:3", "`c` is given a second time, first on line 3"),
-        ("stacks.yaml:5:1", "`a` is given a second time, first on line 1"),
+        ("stacks.yaml:4:3", "`c` is defined twice, first on line 3"),
+        ("stacks.yaml:5:1", "`a` is defined twice, first on line 1"),
     ]
 
 
@@ -44,10 +44,10 @@ def test_syntax_error_has_its_place_and_a_conflict_marker_a_hint() -> None:
     assert "conflict" in (diagnostic.hint or "")
 
 
-def test_second_document_and_self_containing_alias_are_mistakes() -> None:
-    assert diagnostics("a: 1\n---\nb: 2\n")[0][1] == "a second document, expected one"
-    assert diagnostics("a: &x [*x]\n")[0][1] == "an alias that contains itself"
+def test_second_document_and_self_containing_alias_are_errors() -> None:
+    assert diagnostics("a: 1\n---\nb: 2\n")[0][1] == "the file has a second document, expected one"
+    assert diagnostics("a: &x [*x]\n")[0][1] == "the alias contains itself"
 
 
-def test_character_that_yaml_forbids_is_a_mistake_with_its_line() -> None:
+def test_character_that_yaml_forbids_is_an_error_with_its_line() -> None:
     assert diagnostics("a: 1\nb: \x01\n")[0][0].startswith("stacks.yaml:2")

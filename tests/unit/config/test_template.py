@@ -44,7 +44,7 @@ def test_names_are_those_in_single_braces_alone() -> None:
     assert template.names("{a}-{b|major}-{{c}}-{a}") == {"a", "b"}
 
 
-def test_part_in_brackets_stands_only_if_all_its_names_are_there() -> None:
+def test_part_in_brackets_is_kept_only_if_all_its_names_have_values() -> None:
     text = "x{a}[-b{b}][-c{c}d{d}]"
     assert template.without_absent_parts(text, frozenset("ab")) == "x{a}-b{b}"
     assert template.without_absent_parts(text, frozenset("acd")) == "x{a}-c{c}d{d}"

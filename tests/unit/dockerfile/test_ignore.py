@@ -10,7 +10,7 @@ from buildsys.dockerfile.ignore import ignored
 @pytest.mark.parametrize(
     ("rules", "path", "left_out"),
     [
-        # A name means one place, below the root of the context, and all that is in it.
+        # A name means one path, below the root of the context, and everything in it.
         ("a", "a", True),
         ("a", "b/a", False),
         ("a", "a/b/c", True),
@@ -37,7 +37,7 @@ from buildsys.dockerfile.ignore import ignored
         ("a?c", "abc", True),
         ("a?c", "a/c", False),
         ("a?c", "ac", False),
-        # Two stars stand for any number of folders.
+        # Two stars match any number of folders.
         ("**", "a/b", True),
         ("**/x", "x", True),
         ("**/x", "a/b/x", True),

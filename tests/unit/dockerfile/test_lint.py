@@ -47,7 +47,7 @@ def test_other_escape_character_is_known_from_its_directive() -> None:
     assert keywords(text) == [("FROM", 2, 2), ("RUN", 3, 4)]
 
 
-def test_heredoc_without_end_is_a_mistake() -> None:
+def test_heredoc_without_end_is_an_error() -> None:
     assert messages("FROM base\nRUN <<END\nx\n", "base") == ["the heredoc `END` has no end"]
 
 
@@ -62,7 +62,7 @@ def test_mount_from_is_a_reference_at_its_own_place() -> None:
     assert found == [("base", 1, 6), ("mirrors", 2, 28), ("other", 3, 39)]
 
 
-def test_undeclared_context_is_told_with_the_nearest_name() -> None:
+def test_undeclared_context_is_reported_with_the_nearest_name() -> None:
     diagnostic = lint.problems(Dockerfile.parse("FROM toolchian AS build\n", "layers/x/Dockerfile"), {"toolchain"})[0]
     assert diagnostic.message == "`FROM toolchian` names neither a declared context nor a stage of this file"
     assert diagnostic.hint == "did you mean `toolchain`?"
@@ -80,8 +80,8 @@ def test_syntax_line_chmod_and_names_with_link_and_secrets_are_refused() -> None
     assert messages(text, "base") == [
         "a `# syntax=` line makes every build fetch a frontend from the network",
         "`ARG API_TOKEN` looks like a secret, and arguments stay readable in the image's history",
-        "`--chmod` silently switches `--link` off",
-        "`--chown=me:1` with `--link` looks names up where there are none",
+        "`--chmod` disables `--link` without a warning",
+        "`--chown=me:1` with `--link` has no user names to look up",
     ]
 
 
@@ -90,7 +90,7 @@ def test_artifact_ends_as_scratch_with_one_copy_of_the_whole_path() -> None:
     assert lint.artifact_problems(parsed(good), "/opt/x") == ()
     bad = good.replace("/artifact /", "/artifact/opt/x /").replace("FROM scratch", "FROM scratch\nUSER 1")
     assert [each.message for each in lint.artifact_problems(parsed(bad), "/opt/x")] == [
-        "`USER` in an artifact's last stage, expected nothing but one `COPY --from=<stage> <folder> /`",
+        "an artifact's last stage has `USER`, expected only one `COPY --from=<stage> <folder> /`",
         "the copy puts the content of `/opt/x` into `/`, expected it at `/opt/x`",
     ]
 
@@ -134,7 +134,7 @@ def test_line_ends_of_windows_and_a_byte_order_mark_change_nothing() -> None:
     assert instructions_of("\ufeff" + text.replace("\n", "\r\n")) == instructions_of(text)
 
 
-def test_continuation_with_white_space_behind_it_goes_on_and_in_a_comment_it_does_not() -> None:
+def test_white_space_may_follow_a_continuation_except_in_a_comment() -> None:
     assert keywords("FROM base\nRUN a \\  \n  b\n# no \\\nUSER me\n") == [("FROM", 1, 1), ("RUN", 2, 3), ("USER", 5, 5)]
 
 
@@ -147,7 +147,7 @@ def test_directives_end_at_the_first_line_that_is_none() -> None:
     assert keywords("# a comment\n# escape=`\nFROM base\nRUN a \\\n  b\n") == [("FROM", 3, 3), ("RUN", 4, 5)]
 
 
-def test_flags_are_told_apart_from_what_looks_like_one_behind_them() -> None:
+def test_flags_are_distinguished_from_similar_text_behind_them() -> None:
     (copy,) = instructions_of('COPY --from="a b" --link --chown=1:2 --x y /z --not-one')
     assert copy.flags == (("from", "a b"), ("link", ""), ("chown", "1:2"), ("x", ""))
     assert copy.arguments == "y /z --not-one"
@@ -159,7 +159,7 @@ def test_platform_and_case_of_from_are_read() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "ARG X=1\n"])
-def test_file_without_from_is_a_mistake_and_no_stage(text: str) -> None:
+def test_file_without_from_is_an_error_and_has_no_stage(text: str) -> None:
     assert parsed(text).stages == ()
     assert messages(text) == ["the file has no `FROM`"]
     assert len(lint.artifact_problems(parsed(text), "/opt/x")) == 1

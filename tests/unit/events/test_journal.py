@@ -24,7 +24,7 @@ RUN = StepEnded(at=3.0, target="a", digest="sha256:1", name="RUN make", kind="ru
 
 
 class Heard:
-    """A listener that keeps what it hears, and may fail like a terminal that is gone."""
+    """A listener that keeps what it hears, and may fail like a closed terminal."""
 
     def __init__(self, *, gone: bool = False) -> None:
         self.events: list[Event] = []
@@ -94,7 +94,7 @@ def test_a_step_that_failed_does_not_hide_the_next(tmp_path: Path) -> None:
     assert len(heard.events) == 2
 
 
-def test_a_file_and_a_listener_that_fail_are_given_up_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_a_file_and_a_listener_that_fail_are_given_up_and_the_rest_continues(tmp_path: Path) -> None:
     heard, file = Heard(gone=True), io.StringIO()
     journal = journal_of(tmp_path, heard, [Full(), file])
     for _ in range(2):

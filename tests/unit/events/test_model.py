@@ -39,7 +39,7 @@ from tests.unit.run_events import (
 
 
 def model_of(*events: Event) -> RunModel:
-    """A run that still goes on."""
+    """A run that has not ended."""
     model = RunModel()
     for event in events:
         model.take(event)
@@ -109,7 +109,7 @@ def test_only_targets_to_be_built_are_work() -> None:
     assert not any(each.exists for each in model.work)
 
 
-def test_a_failure_blocks_its_users_before_their_end_says_so() -> None:
+def test_a_failure_blocks_its_users_before_their_end_is_reported() -> None:
     plan = (node("a", "a"), node("b", "b", "a"), image("c", "b"), image("d"))
     model = model_of(*plan)
     assert (model.users("a"), model.blocked) == (("b", "c"), frozenset())

@@ -160,7 +160,7 @@ def test_basic_challenge_is_answered_with_the_credential() -> None:
 
 def test_refusal_without_credentials_says_how_to_log_in_and_is_not_retried() -> None:
     on = bench(Response(status=401, headers={"www-authenticate": 'Basic realm="x"'}))
-    with pytest.raises(Unauthorized, match="asks for credentials and none are known") as caught:
+    with pytest.raises(Unauthorized, match="requires credentials, and none are configured") as caught:
         on.registry().head(IMAGE)
     assert caught.value.hint == "run `docker login r.example.com`"
     assert caught.value.exit_code == ExitCode.UNAVAILABLE
@@ -170,7 +170,7 @@ def test_refusal_without_credentials_says_how_to_log_in_and_is_not_retried() -> 
 def test_refused_credentials_are_reported_as_such() -> None:
     denied = Response(status=401, headers={"www-authenticate": CHALLENGE})
     on = bench(denied, Response(status=401, body=b'{"errors": [{"code": "UNAUTHORIZED", "message": "wrong"}]}'))
-    with pytest.raises(Unauthorized, match="refuses the credentials it was given \\(401 UNAUTHORIZED wrong\\)"):
+    with pytest.raises(Unauthorized, match="rejects the given credentials \\(401 UNAUTHORIZED wrong\\)"):
         on.registry(Credential(username="me", password="old")).head(IMAGE)
 
 
@@ -200,7 +200,7 @@ def test_redirect_is_followed_without_the_proof() -> None:
     assert "Authorization" not in headers(on.script.asked[2])
 
 
-def test_limited_rate_waits_as_long_as_the_registry_asks_and_says_so() -> None:
+def test_limited_rate_waits_as_long_as_the_registry_asks_and_reports_it() -> None:
     on = bench(Response(status=429, headers={"retry-after": "7"}), THERE)
     assert on.registry().head(IMAGE) is not None
     assert on.waited == [7.0]
@@ -269,7 +269,7 @@ def test_many_references_are_answered_in_order_each_asked_once() -> None:
     ],
 )
 @pytest.mark.parametrize("ask", [Registry.manifest, Registry.head])
-def test_answer_that_nothing_can_be_made_of_is_a_named_problem(
+def test_useless_answer_is_a_named_problem(
     answer: Response, kind: type[Exception], ask: Callable[[Registry, Reference], object]
 ) -> None:
     with pytest.raises(kind):
@@ -323,7 +323,7 @@ def test_mount_that_the_registry_does_not_do_is_cancelled_and_false() -> None:
     assert [(each.method, urlsplit(each.url).path.rsplit("/", 1)[-1]) for each in on.script.asked][1] == ("DELETE", "9")
 
 
-def test_mount_across_registries_asks_nobody() -> None:
+def test_mount_across_registries_asks_no_registry() -> None:
     on = bench()
     assert not on.registry().mount_blob(IMAGE, digest_of(b"x"), Reference.parse("other.example.com/base:1"))
     assert on.script.asked == []
@@ -403,7 +403,7 @@ def test_reference_is_read_as_docker_reads_it(text: str, full: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "r.example.com/UPPER:1", "a b", "a@sha256:12", "r.example.com/a:", "r.example.com/a:-x"]
 )
-def test_what_is_no_reference_is_refused(text: str) -> None:
+def test_text_other_than_a_reference_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match="is not an image reference"):
         Reference.parse(text)
 

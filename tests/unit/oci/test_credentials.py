@@ -24,7 +24,7 @@ def absent(program: str, server: str) -> tuple[int, str]:
     return 1, "credentials not found in native keychain\n"
 
 
-def test_no_settings_know_nobody(tmp_path: Path) -> None:
+def test_no_settings_have_no_credentials(tmp_path: Path) -> None:
     assert docker_credentials(tmp_path)("r.example.com") is None
 
 
@@ -61,7 +61,7 @@ def test_helper_of_the_host_goes_before_the_store_and_that_before_entries(tmp_pa
     assert asked == [("special", "a.example.com"), ("common", "b.example.com")]
 
 
-def test_entry_is_used_where_the_helper_knows_nobody(tmp_path: Path) -> None:
+def test_entry_is_used_where_the_helper_has_no_credentials(tmp_path: Path) -> None:
     folder = settings(tmp_path, credsStore="common", auths={"a.example.com": {"auth": coded("entry:x")}})
     assert docker_credentials(folder, helper=absent)("a.example.com") == Credential(username="entry", password="x")
 

@@ -111,7 +111,7 @@ def test_credentials_come_back_only_at_home_after_a_way_through_plain_http() -> 
 
 def test_challenge_of_another_place_is_answered_with_nothing_and_named() -> None:
     on = bench(sends_to("http://r.example.com/blob"), ASKS, BLOB)
-    with pytest.raises(Unauthorized, match=r"sends to `http://r\.example\.com`, which asks for credentials"):
+    with pytest.raises(Unauthorized, match=r"redirects to `http://r\.example\.com`, which requires credentials"):
         on.registry(CREDENTIAL).blob(IMAGE, DIGEST)
     assert [proof for _, proof in proofs(on)] == ["", ""]
 

@@ -48,18 +48,18 @@ def test_reference_is_read_as_docker_reads_it(text: str, full: str) -> None:
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("", "`library/` is no repository"),
-        ("Team", "`library/Team` is no repository"),
-        ("r.example.com/", "`` is no repository"),
-        ("a//b", "`a//b` is no repository"),
-        ("app:", "`` is no tag"),
-        ("app:-x", "`-x` is no tag"),
-        ("app@", "`` is no digest"),
-        ("app@sha256:12", "`sha256:12` is no digest"),
-        ("-.x/app", "`-.x` is no host"),
+        ("", "`library/` is not a repository"),
+        ("Team", "`library/Team` is not a repository"),
+        ("r.example.com/", "`` is not a repository"),
+        ("a//b", "`a//b` is not a repository"),
+        ("app:", "`` is not a tag"),
+        ("app:-x", "`-x` is not a tag"),
+        ("app@", "`` is not a digest"),
+        ("app@sha256:12", "`sha256:12` is not a digest"),
+        ("-.x/app", "`-.x` is not a host"),
     ],
 )
-def test_what_is_no_reference_is_refused_with_its_part(text: str, wrong: str) -> None:
+def test_invalid_reference_is_refused_with_its_part(text: str, wrong: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         Reference.parse(text)
     assert caught.value.message == f"`{text}` is not an image reference: {wrong}"
@@ -117,7 +117,7 @@ def test_digest_covers_the_bytes_as_they_came() -> None:
         ({"layers": [1]}, "misses a field"),
     ],
 )
-def test_what_is_no_manifest_is_refused(fields: dict[str, Any], words: str) -> None:
+def test_invalid_manifest_is_refused(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         manifest(**fields)
 

@@ -81,7 +81,7 @@ TAKES_DOWNLOAD = "FROM scratch AS source\nARG SOURCE_URL\nARG SOURCE_SHA256\n" +
         (files(), files(fast_Dockerfile=DOCKERFILE + "#\n"), FAST_NODE, "layers/fast/Dockerfile changed"),
         (files(fast_a="1"), files(fast_a="2"), FAST_NODE, "layers/fast/a changed"),
         (files(), files(fast_a="1"), FAST_NODE, "layers/fast/a is new"),
-        (files(fast_a="1"), files(), FAST_NODE, "layers/fast/a is gone"),
+        (files(fast_a="1"), files(), FAST_NODE, "layers/fast/a was removed"),
         (files(), files(fast=FAST.replace("type: words, default: []", "type: words, default: [-x, -y]")), FAST_NODE,
          "argument FLAGS: \"\" → -x -y"),
         (files(), files(system=SYSTEM_YAML.replace("zip, base", "acl, base")), SYSTEM, "packages +acl -zip"),
@@ -117,17 +117,17 @@ def test_reason_of_a_folder_that_is_given_names_the_file_in_it() -> None:
     assert reasons(project, {**project, "mine/x/a b.py": "2"})[FAST_NODE] == "mine/x/a b.py changed"
 
 
-def test_what_is_made_of_something_that_is_built_names_it() -> None:
+def test_reason_names_the_input_that_is_built() -> None:
     found = reasons(files(), files(tools_Dockerfile="FROM base\nRUN other\n"))
     assert found == {
-        SYSTEM: "what was published under its key is gone",
+        SYSTEM: "the image published under its key is missing",
         TOOLS: "layers/tools/Dockerfile changed",
         FAST_NODE: f"{TOOLS} is built",
         "one": f"{FAST_NODE} is built",
     }
 
 
-def test_what_is_made_of_another_thing_that_exists_says_which() -> None:
+def test_reason_names_the_different_input_that_exists() -> None:
     before, after = files(), files(fast_Dockerfile=DOCKERFILE + "#\n")
     keys = [keyed(each)[1].nodes[FAST_NODE].key[:8] for each in (before, after)]
     found = reasons(before, after, {FAST_NODE: "r@x"})
@@ -135,9 +135,9 @@ def test_what_is_made_of_another_thing_that_exists_says_which() -> None:
 
 
 def test_what_is_built_beside_it_is_not_taken_for_the_reason() -> None:
-    # The system is gone from the registry and made again as it was; what differs is the artifact, which exists.
+    # The system is missing from the registry and is rebuilt as it was; what differs is the artifact, which exists.
     found = reasons(files(), files(fast_Dockerfile=DOCKERFILE + "#\n"), {FAST_NODE: "r@x"})
-    assert found[SYSTEM] == "what was published under its key is gone"
+    assert found[SYSTEM] == "the image published under its key is missing"
     assert found["one"].startswith("artifact fast changed")
 
 
@@ -159,7 +159,7 @@ def test_first_time_differs_from_a_loss() -> None:
     made, keys = keyed(files())
     found = decide(made, keys, {}, {TOOLS: keys.nodes[TOOLS].inputs}, ["one"])
     assert found[SYSTEM].reason == "nothing was published under its name yet"
-    assert (found[TOOLS].reason, found[TOOLS].difference) == ("what was published under its key is gone", None)
+    assert (found[TOOLS].reason, found[TOOLS].difference) == ("the image published under its key is missing", None)
 
 
 def test_difference_that_says_most_comes_first() -> None:

@@ -64,7 +64,7 @@ def test_own_input_goes_before_what_is_below() -> None:
 TAKES_ALONE = files()["layers/fast/Dockerfile"]
 
 
-def test_moved_parent_is_the_cause_of_all_that_stand_on_it() -> None:
+def test_moved_parent_is_the_cause_of_every_change_of_its_stacks() -> None:
     lock = files()["buildsys.lock"].replace("1" * 64, "2" * 64)
     found = changes(files(), {**files(), "buildsys.lock": lock})
     assert list(found) == ["system-1", "one", "two"]
@@ -72,7 +72,7 @@ def test_moved_parent_is_the_cause_of_all_that_stand_on_it() -> None:
     assert {(each.cause, each.difference) for each in found.values()} == {("system-1", moved)}
 
 
-def test_added_and_removed_stand_with_their_kind_and_nothing_more() -> None:
+def test_added_and_removed_are_listed_with_their_kind_only() -> None:
     fewer = files("stacks:\n  two: {layers: [system]}\n")
     gone = changes(files(), fewer)
     assert {name: (each.change, each.kind, each.cause) for name, each in gone.items()} == {

@@ -1,4 +1,4 @@
-"""What a key is made of, by name; the laws of keys stand in tests/properties/test_key_laws.py."""
+"""What a key consists of, by name; the laws of keys are in tests/properties/test_key_laws.py."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_inputs_of_a_stack_are_its_nodes_and_settings() -> None:
 
 
 def test_key_is_the_sha256_of_its_inputs_as_sorted_json() -> None:
-    # Another text here means another definition of keys, and every image made anew.
+    # Another text here means another definition of keys, and a rebuild of every image.
     _, keys = keyed({**small(), "layers/fast/layer.yaml": FAST.replace("/opt/fast/bin", "/opt/é")})
     found = keys.stacks["one"]
     listed = ",".join(f'"{name}":"{value}"' for name, value in sorted(found.inputs.items()))
@@ -140,7 +140,7 @@ def test_folder_that_a_user_gives_has_rules_of_its_own() -> None:
     }
 
 
-def test_folder_without_files_is_told_at_the_stack_that_names_it() -> None:
+def test_folder_without_files_is_reported_at_the_stack_that_names_it() -> None:
     fast = FAST.replace("flags:", "source: {description: s, type: folder, default: mine}\n  flags:")
     files = tree("stacks:\n  one: {layers: [system, {fast: {source: yours}}]}\n", fast=fast)
     files["layers/fast/Dockerfile"] = FAST_DOCKERFILE.replace("make", "--mount=type=bind,from=source,target=/s make")

@@ -1,4 +1,4 @@
-"""What bake and BuildKit cannot bear is told before anything starts."""
+"""Plans beyond the limits of bake and BuildKit are reported before anything starts."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def test_paths_of_a_diamond_are_counted_not_its_targets() -> None:
     assert found(files, linked=False).diagnostics == ()
 
 
-def test_file_whose_checksum_nobody_knows_is_not_fetched() -> None:
-    fast = FAST + 'downloads: {source: {url: "https://example.com/{version}", sha256: unknown, reason: nobody says}}\n'
+def test_file_with_unknown_checksum_is_not_fetched() -> None:
+    fast = FAST + 'downloads: {source: {url: "https://example.com/{version}", sha256: unknown, reason: unpublished}}\n'
     files = tree("stacks:\n  one: {layers: [system, fast]}\n", fast=fast)
     declared = "FROM scratch AS s\nARG SOURCE_URL\nARG SOURCE_SHA256\n"
     fetch = f"{declared}ADD --checksum=sha256:${{SOURCE_SHA256}} ${{SOURCE_URL}} /s\n"
     files["layers/fast/Dockerfile"] = fetch + files["layers/fast/Dockerfile"]
     [diagnostic] = found(files).diagnostics
-    assert diagnostic.message.endswith("fetches `https://example.com/1.0`, whose checksum is unknown: nobody says")
+    assert diagnostic.message.endswith("fetches `https://example.com/1.0`, whose checksum is unknown: unpublished")
     assert str(diagnostic.location).startswith("layers/fast/layer.yaml:")
     # What exists is not fetched again, the Dockerfile may look in another way, and the lock may know the checksum.
     name = next(node.name for node in planned(files).nodes if node.recipe.layer == "fast")
@@ -80,14 +80,14 @@ def test_depth_is_a_warning() -> None:
     assert "32 links deep" in deep.warnings[0]
 
 
-def test_text_of_all_that_is_linked_counts_once_on_a_diamond() -> None:
+def test_text_of_everything_linked_counts_once_on_a_diamond() -> None:
     files = rows(2, 3)
     # BuildKit reads no line of more than 64 KiB.
     long = "RUN make\n" + f"# {'x' * 60_000}\n" * 70
     for name in ("a0x0", "a0x1"):
         files[f"layers/{name}/Dockerfile"] = files[f"layers/{name}/Dockerfile"].replace("RUN make\n", long)
     [first, *_] = found(files).diagnostics
-    assert "and of all that it links to have 8 MB" in first.message
+    assert "and of everything that it links to have 8 MB" in first.message
     assert found(files, linked=False).diagnostics == ()
 
 
@@ -95,7 +95,7 @@ def test_layers_of_an_image_are_counted() -> None:
     files = tree("stacks:\n  one: {layers: [system, fast]}\n")
     many = "FROM base\nARG RELEASE\n" + "RUN true\n" * MOST_LAYERS
     files["layers/system/Dockerfile"] = many
-    assert f"`one` has {MOST_LAYERS + 1} layers besides its parent's" in found(files).diagnostics[0].message
+    assert f"`one` has {MOST_LAYERS + 1} layers in addition to its parent's" in found(files).diagnostics[0].message
     files["layers/system/Dockerfile"] = many.replace("RUN true\n" * MOST_LAYERS, "RUN true\n" * 100)
     assert found(files).diagnostics == ()
     assert "`one` has 101 layers" in found(files).warnings[0]

@@ -53,25 +53,25 @@ def test_two_parents_of_one_name_must_be_one_image() -> None:
         (
             "layers/tools/layer.yaml:1:1",
             "the parent `linux-1` is `example.com/linux:1` and also `example.com/tools:1`",
-            "give one of them another name",
+            "rename one of them",
         )
     ]
 
 
-def test_two_parents_that_would_be_one_variable_are_told() -> None:
+def test_two_parents_that_would_be_one_variable_are_reported() -> None:
     tools = tree()["layers/tools/layer.yaml"].replace('name: "tools-{release}"', 'name: "linux.{release}"')
     assert [message for _, message, _ in diagnostics(tree(tools=tools))] == [
         "the parents `linux-1` and `linux.1` would both be `BUILDSYS_PARENT_LINUX_1`"
     ]
 
 
-def test_stack_with_the_name_of_a_node_is_told() -> None:
+def test_stack_with_the_name_of_a_node_is_reported() -> None:
     assert diagnostics(tree("stacks:\n  system-1: {layers: [system]}\n")) == [
         ("stacks.yaml:2:3", "the stack `system-1` has the name of a node, `system-1`", None)
     ]
 
 
-def test_layers_that_set_one_variable_differently_are_told() -> None:
+def test_layers_that_set_one_variable_differently_are_reported() -> None:
     other = GPU.replace("prepend: {PATH: /opt/gpu/bin}", "set: {LANG: de}")
     assert diagnostics(tree("stacks:\n  one: {layers: [system, gpu]}\n", gpu=other)) == [
         ("stacks.yaml:2:3", "`one`: the layers `system` and `gpu` set `LANG` to `C.UTF-8` and `de`", None)
@@ -95,8 +95,8 @@ def test_epoch_comes_from_the_lock_and_reaches_those_that_its_dockerfile_install
     assert dict(planned(files).epochs) == {"system": "2026-11-23"}
 
 
-def test_unknown_checksum_and_lock_of_another_version_are_told() -> None:
-    fast = FAST + 'downloads: {source: {url: "https://example.com/{version}", sha256: unknown, reason: nobody says}}\n'
+def test_unknown_checksum_and_lock_of_another_version_are_reported() -> None:
+    fast = FAST + 'downloads: {source: {url: "https://example.com/{version}", sha256: unknown, reason: unpublished}}\n'
     files = tree(fast=fast)
     files["layers/fast/Dockerfile"] = (
         "FROM scratch AS s\nARG SOURCE_URL\nARG SOURCE_SHA256\n" + files["layers/fast/Dockerfile"]
@@ -104,7 +104,7 @@ def test_unknown_checksum_and_lock_of_another_version_are_told() -> None:
     made = planned(files)
     location = f"layers/fast/layer.yaml:{len(FAST.splitlines()) + 1}:68"
     told = {(str(each.location), each.message) for each in made.warnings}
-    assert (location, "the checksum of `https://example.com/1.0` is unknown: nobody says") in told
+    assert (location, "the checksum of `https://example.com/1.0` is unknown: unpublished") in told
     assert dict(made.origins) == {"BUILDSYS_DOWNLOADS_EXAMPLE_COM": "https://example.com"}
     with pytest.raises(InvalidInput, match="`9`: expected `1`, the version that this buildsys reads"):
         planned({**files, "buildsys.lock": "version: 9\n"})

@@ -41,11 +41,11 @@ def test_words_mean_stacks_groups_nodes_and_patterns(plan: Plan, words: list[str
     assert select(plan, words) == targets
 
 
-def test_every_word_that_means_nothing_is_told_with_the_nearest_match(plan: Plan) -> None:
+def test_every_unknown_word_is_reported_with_the_nearest_match(plan: Plan) -> None:
     with pytest.raises(InvalidInput) as caught:
         select(plan, ["debain12", "debian12", "nothing*", "quikc"])
     assert [(each.message, each.hint) for each in caught.value.diagnostics()] == [
-        ("no stack matches `nothing*`", "`buildsys list` shows all of them"),
+        ("no stack matches `nothing*`", "run `buildsys list` to list all of them"),
         ("no stack, group or node is named `debain12`", "did you mean `debian12`?"),
         ("no stack, group or node is named `quikc`", "did you mean `quick`?"),
     ]

@@ -22,7 +22,7 @@ def test_no_settings_make_a_script_that_does_nothing() -> None:
     assert mirror_files(Settings()).keys() == {"use"}
 
 
-def test_script_ends_well_even_where_its_last_question_is_answered_with_no() -> None:
+def test_script_succeeds_even_where_its_last_test_is_false() -> None:
     assert script(Settings(apt={"bookworm": ("deb x y z",)}))[-1] == ":"
 
 
@@ -49,7 +49,7 @@ def test_certificates_alone_leave_the_sources_of_the_image() -> None:
         assert f"export {name}=/run/mirrors/ca.crt" in script(Settings(), b"bundle")
 
 
-def test_python_packages_are_told_to_pip_and_to_uv() -> None:
+def test_python_index_is_set_for_pip_and_uv() -> None:
     settings = Settings(
         pip={
             "index-url": ("https://m/simple",),
@@ -70,7 +70,7 @@ def test_python_packages_are_told_to_pip_and_to_uv() -> None:
     ]
 
 
-def test_proxies_are_told_in_both_cases() -> None:
+def test_proxies_are_set_in_both_cases() -> None:
     assert script(Settings(proxy={"http": "http://p:1"}))[1:3] == [
         "export http_proxy=http://p:1",
         "export HTTP_PROXY=http://p:1",
@@ -97,7 +97,7 @@ def test_parent_is_taken_from_the_mirror_of_its_registry(reference: str, found: 
     assert mirrored_reference(reference, Settings(parents={"docker.io": "m.example.com/hub/"})) == found
 
 
-def test_only_variables_that_differ_are_told() -> None:
+def test_only_variables_that_differ_are_reported() -> None:
     settings = Settings(parents={"docker.io": "m"}, downloads={"https://a.example.com": "http://m/a"})
     origins = {"BUILDSYS_DOWNLOADS_A": "https://a.example.com", "BUILDSYS_DOWNLOADS_B": "https://b.example.com"}
     parents = {"BUILDSYS_PARENT_X": "docker.io/library/x:1", "BUILDSYS_PARENT_Y": "quay.io/y:1"}

@@ -65,7 +65,7 @@ def test_run_that_ends_last_does_not_take_the_place_of_one_that_began_later(tmp_
     assert state.read(".buildsys/events.jsonl") == b"two"
 
 
-def test_folder_of_a_run_that_goes_on_is_not_touched(tmp_path: Path) -> None:
+def test_folder_of_an_active_run_is_not_touched(tmp_path: Path) -> None:
     state = State(tmp_path)
     with open_run(state) as one:
         work = one.work()
@@ -123,7 +123,7 @@ def test_symlinks_lead_nowhere(tmp_path: Path, name: str) -> None:
     assert (outside / "work-x").is_dir()
 
 
-def test_what_is_no_run_is_left_alone(tmp_path: Path) -> None:
+def test_files_other_than_runs_are_not_changed(tmp_path: Path) -> None:
     state = State(tmp_path)
     for name in ("notes", "1x", "0" * 12):
         (state.folder(f"{RUNS}/{name}") / "work-x").mkdir()

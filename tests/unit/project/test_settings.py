@@ -1,4 +1,4 @@
-"""What the settings of a machine mean, which of file and environment wins, and every mistake in its place."""
+"""What the settings of a machine mean, which of file and environment wins, and every error at its location."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_mirrors_of_parents_and_downloads_alone_reach_no_build() -> None:
     assert not parse_settings(text, "buildsys.settings.yaml", HOME).reaches_builds
 
 
-def test_all_mistakes_are_told_at_once_each_in_its_place() -> None:
+def test_all_errors_are_reported_at_once_each_at_its_location() -> None:
     text = (
         "parnts: {docker.io: x}\n"
         "parents: {docker.io: 'https://mirror.example.com'}\n"
@@ -84,7 +84,7 @@ def test_unknown_key_is_answered_with_the_nearest_one() -> None:
     assert caught.value.diagnostics()[0].hint == "did you mean `parents`?"
 
 
-def test_file_that_is_a_list_is_one_mistake() -> None:
+def test_file_that_is_a_list_is_one_error() -> None:
     assert told("- a\n") == ["buildsys.settings.yaml:1:1: expected a mapping"]
 
 
@@ -137,7 +137,7 @@ def test_file_that_the_environment_names_must_exist(tmp_path: Path) -> None:
         read_settings(tmp_path, {"BUILDSYS_SETTINGS": "here.yaml"})
 
 
-def test_files_that_settings_name_must_exist_and_all_are_told(tmp_path: Path) -> None:
+def test_files_that_settings_name_must_exist_and_all_missing_are_reported(tmp_path: Path) -> None:
     (tmp_path / "buildsys.settings.yaml").write_text("ca: a.crt\nfiles: b\n", encoding="utf-8")
     with pytest.raises(InvalidInput) as caught:
         read_settings(tmp_path, {})

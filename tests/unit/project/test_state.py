@@ -52,7 +52,7 @@ def test_symlinks_at_every_depth_are_found_before_a_run(tmp_path: Path) -> None:
     ]
 
 
-def test_looking_makes_nothing(tmp_path: Path) -> None:
+def test_looking_creates_nothing(tmp_path: Path) -> None:
     state = State(tmp_path)
     state.check()
     assert state.read(".buildsys/deep/er/file") is None
@@ -101,7 +101,7 @@ def test_copy_that_is_right_already_is_not_touched(tmp_path: Path) -> None:
     assert {name: (copy / name).lstat().st_ino for name in before} == before
 
 
-def test_copy_writes_through_nothing_that_stands_in_its_place(tmp_path: Path) -> None:
+def test_copy_replaces_what_has_its_name_and_writes_through_no_link(tmp_path: Path) -> None:
     source, outside = tmp_path / "given", tmp_path / "outside"
     for folder in (source / "deep", outside / "deep"):
         folder.mkdir(parents=True)

@@ -73,7 +73,7 @@ def test_written_file_keeps_its_mode_and_a_new_one_can_be_read_by_all(tmp_path: 
 def test_check_shows_what_would_change(tmp_path: Path) -> None:
     workspace = put(tmp_path, "a")
     workspace.check("a", "a\n", remedy="it")
-    with pytest.raises(Differs, match="`a` is not what would be written now") as caught:
+    with pytest.raises(Differs, match="`a` is not up to date") as caught:
         workspace.check("a", "b\n", remedy="it")
     assert caught.value.difference == ("--- a (as it is)\n+++ a (as it would be written)\n@@ -1 +1 @@\n-a\n+b\n")
     assert caught.value.hint == "run `it` and commit the result"
@@ -89,10 +89,10 @@ def test_check_and_write_take_every_kind_of_line_end_for_the_same(tmp_path: Path
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe\n", b"x" * (TEXT_LIMIT + 1)])
-def test_generated_file_that_is_no_such_text_is_written_anew(tmp_path: Path, data: bytes) -> None:
+def test_unreadable_generated_file_is_rewritten(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a").write_bytes(data)
     workspace = Workspace(root=tmp_path)
-    with pytest.raises(Differs, match="`a` is not what would be written now"):
+    with pytest.raises(Differs, match="`a` is not up to date"):
         workspace.check("a", "b\n", remedy="it")
     assert workspace.write("a", "b\n")
     assert (tmp_path / "a").read_bytes() == b"b\n"
@@ -106,16 +106,16 @@ def test_generated_file_behind_a_symlink_of_the_project_is_written_there(tmp_pat
     assert (tmp_path / "generated" / "file").read_text(encoding="utf-8") == "b\n"
 
 
-def test_large_text_that_nobody_reads_is_left_out_and_one_that_is_read_refused(tmp_path: Path) -> None:
+def test_large_text_without_reader_is_left_out_and_one_that_is_read_refused(tmp_path: Path) -> None:
     workspace = put(tmp_path, "stacks.yaml", "layers/a/layer.yaml", "layers/a/data.txt")
     for name in ("layers/a/data.txt", "layers/a/layer.yaml"):
         assert workspace.tree()
         (tmp_path / name).write_bytes(b"x" * (TEXT_LIMIT + 1))
-    with pytest.raises(InvalidInput, match=r"`layers/a/layer\.yaml` has more than the 4 MiB"):
+    with pytest.raises(InvalidInput, match=r"`layers/a/layer\.yaml` is larger than 4 MiB"):
         workspace.tree()
 
 
-def test_all_mistakes_of_reading_come_at_once(tmp_path: Path) -> None:
+def test_all_errors_of_reading_are_reported_at_once(tmp_path: Path) -> None:
     workspace = put(tmp_path, "stacks.yaml", "layers/a/layer.yaml")
     (tmp_path / "layers" / "a" / "one").symlink_to("/etc")
     (tmp_path / "layers" / "a" / "two").symlink_to("two")
@@ -123,9 +123,9 @@ def test_all_mistakes_of_reading_come_at_once(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
         workspace.tree()
     assert [(str(each.location), each.message) for each in caught.value.diagnostics()] == [
-        ("layers/a/one:1:1", "the symlink `layers/a/one` leads out of the project, to `/etc`"),
+        ("layers/a/one:1:1", "the symlink `layers/a/one` points outside the project, to `/etc`"),
         ("layers/a/three:1:1", "`layers/a/three` is a named pipe, expected a file"),
-        ("layers/a/two:1:1", "the symlink `layers/a/two` leads to itself"),
+        ("layers/a/two:1:1", "the symlink `layers/a/two` points to itself"),
     ]
 
 

@@ -23,7 +23,7 @@ PLAN = planned({**tree(STACKS, comm=COMM), "layers/comm/Dockerfile": TAKES_FAST}
 
 
 def test_edges_that_others_imply_are_left_out() -> None:
-    # The artifact needs its toolchain for itself too, and the stack the artifact that its other one is made with.
+    # The artifact needs its toolchain for itself too, and the stack the artifact that its other one is built with.
     assert dict(view(PLAN, {}).needs) == {
         COMM_NODE: ("fast-1_0-tools-1",),
         "fast-1_0-tools-1": ("tools-1",),
@@ -34,7 +34,7 @@ def test_edges_that_others_imply_are_left_out() -> None:
     }
 
 
-def test_part_is_what_was_chosen_with_all_that_it_needs() -> None:
+def test_part_is_the_selection_with_everything_it_needs() -> None:
     found = view(PLAN, {**WORDS, "gone": "build"}, ["two"])
     assert dict(found.needs) == {"system-1": (), "two": ("system-1",)}
     assert (found.images, dict(found.words)) == (frozenset({"two"}), {"system-1": "reuse", "two": "leave"})

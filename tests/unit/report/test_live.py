@@ -73,7 +73,7 @@ FAILED = [
 ]
 
 
-def test_what_has_ended_stands_above_what_runs_and_what_waits() -> None:
+def test_ended_targets_are_above_running_and_waiting_ones() -> None:
     assert Shown().feed(*FIRST_HALF, until=23) == [
         *ABOVE,
         " baking 3 images · 1/7 · about 3 min left · 1 retry",
@@ -93,7 +93,7 @@ def test_failure_is_shown_at_once_and_counted_in_the_head() -> None:
     ]
 
 
-def test_at_the_end_the_area_is_gone_and_what_has_ended_stays() -> None:
+def test_at_the_end_the_area_is_erased_and_what_has_ended_stays() -> None:
     shown = Shown()
     assert shown.feed(*FIRST_HALF, *SECOND_HALF, END) == [
         *ABOVE,
@@ -225,7 +225,7 @@ def test_text_of_a_build_is_neither_markup_nor_control() -> None:
     assert Shown().feed(node("a", "a"), noted)[0] == " ! cache: [red]x[/red] :smile:"
 
 
-def test_step_that_two_targets_share_stands_once() -> None:
+def test_step_that_two_targets_share_is_shown_once() -> None:
     began = step(1, "a", "RUN make")
     shown = Shown(63)
     assert shown.feed(node("a", "a"), node("b", "b"), start(0, "a"), start(0, "b"), began, until=3) == [
@@ -258,7 +258,7 @@ def test_moved_tags_and_failures_without_a_cause_are_shown() -> None:
     assert Shown().feed(node("a", "a"), ended, moved)[:2] == [" ✗ a    0:03", " ✓ 1 tag moved"]
 
 
-def test_run_that_nobody_planned_shows_its_steps_without_a_head() -> None:
+def test_run_without_a_plan_shows_its_steps_without_a_head() -> None:
     began = step(1, "custom", "RUN pip install x")
     shown = Shown(63)
     assert shown.feed(began, until=3) == ["   custom  pip install x                                  0:02"]
@@ -276,7 +276,7 @@ def test_burst_of_events_is_not_drawn_one_by_one() -> None:
     assert len(shown.terminal.raw) > before
 
 
-def test_terminal_keeps_what_stood_there_before() -> None:
+def test_terminal_keeps_its_earlier_content() -> None:
     shown = Shown()
     shown.terminal.write("$ buildsys bake --all\n")
     assert shown.feed(*FIRST_HALF, *INTERRUPTED)[:2] == ["$ buildsys bake --all", ABOVE[0]]
@@ -323,7 +323,7 @@ def top_level(tree: ast.Module) -> Iterable[str]:
             yield each.module or ""
 
 
-def test_rich_is_imported_only_when_an_area_is_made() -> None:
+def test_rich_is_imported_only_when_an_area_is_created() -> None:
     package = Path(__file__).parents[3] / "buildsys"
     for path in package.glob("*.py"):
         names = set(top_level(ast.parse(path.read_text(encoding="utf-8"))))

@@ -139,14 +139,14 @@ def test_steady_events_without_a_line_do_not_hold_the_heartbeat_back() -> None:
     assert written[2:] == ["running  0/1", "         a     0:30  make -j2 && make install"]
 
 
-def test_heartbeat_of_a_run_that_nobody_planned() -> None:
+def test_heartbeat_of_a_run_without_a_plan() -> None:
     assert lines(step(1, "custom", "RUN pip install x"), until=30) == [
         "running",
         "         custom     0:29  pip install x",
     ]
 
 
-def test_heartbeat_is_silent_before_the_plan_after_the_end_and_if_nothing_is_to_be_made() -> None:
+def test_heartbeat_is_silent_before_the_plan_after_the_end_and_without_work() -> None:
     assert lines(until=100) == []
     assert lines(node("a", "a", action="reuse"), until=100) == []
     assert lines(*PLAN, RunEnded(at=BEGIN + 1, exit_code=0, seconds=1), until=100) == []
@@ -206,11 +206,11 @@ def test_lines_for_a_stream_of_ascii_have_ascii_only() -> None:
     assert "running  3/7 - 1 failed, 1 blocked - about 2 min left - 1 retry" in shown
 
 
-def test_size_that_nobody_knows_leaves_no_space_at_the_end() -> None:
+def test_unknown_size_leaves_no_space_at_the_end() -> None:
     assert lines(node("a", "a"), made(5, "a", 5, None)) == ["baking 1 node", "done     a     0:05"]
 
 
-def test_run_goes_on_when_whoever_read_its_lines_has_left() -> None:
+def test_run_continues_when_the_reader_of_its_lines_has_left() -> None:
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w", encoding="utf-8") as stream:

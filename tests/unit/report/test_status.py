@@ -69,7 +69,7 @@ def test_step_that_two_targets_share_is_shown_with_the_one_that_reported_it() ->
     assert steps(state) == [("a", ""), ("b", "")]
 
 
-def test_steps_of_a_target_end_with_it_though_nobody_said_so() -> None:
+def test_steps_of_a_target_end_with_it_without_their_own_event() -> None:
     state = state_of(node("git", "git"), start(0, "git"), step(1, "git"), start(26, "git", 2))
     assert steps(state) == [("git", "make -j2 && make install")]
     state.take(RETRY)
@@ -98,7 +98,7 @@ def test_retried_call_to_a_registry_is_no_target_at_work() -> None:
     assert state.progress(BEGIN + 4) == ["0/1", "1 retry"]
 
 
-def test_step_of_a_target_that_nobody_planned_or_started_is_shown() -> None:
+def test_step_of_a_target_neither_planned_nor_started_is_shown() -> None:
     state = state_of(step(1, "custom"))
     assert steps(state) == [("custom", "make -j2 && make install")]
     assert state.progress(BEGIN) == []
@@ -151,7 +151,7 @@ def test_time_left_counts_nothing_that_is_blocked() -> None:
     assert state_of(*plan, failed(1, "a", 1, HEADER_MISSING)).left(BEGIN + 1) == Left(seconds=40, whole=True)
 
 
-def test_time_left_is_a_lower_bound_if_nobody_knows_a_node_and_none_if_nobody_knows_any() -> None:
+def test_time_left_is_a_lower_bound_with_an_unknown_node_and_none_if_all_are_unknown() -> None:
     assert state_of(node("a", "a", seconds=60), node("b", "b")).left(BEGIN) == Left(seconds=60, whole=False)
     assert state_of(node("a", "a"), node("b", "b")).left(BEGIN) is None
 

@@ -22,7 +22,7 @@ LATE = FAST.replace("/opt/fast", "/opt/late") + "order: 5\n"
 
 
 def target(fast: str = "", late: str = "", system: str = "") -> ImageTarget:
-    """Return a stack of `system`, `fast` and `late`, whose layer.yaml say these lines besides."""
+    """Return a stack of `system`, `fast` and `late`, whose layer.yaml have these lines in addition."""
     files = tree(
         "stacks:\n  one: {layers: [system, fast, late]}\n",
         system=tree()["layers/system/layer.yaml"] + system,
@@ -105,7 +105,7 @@ def test_flavour_says_it_in_the_stead_of_the_layer() -> None:
         ("healthcheck: {command: [a], retries: x}", "10:38", "`x` is not a whole number"),
     ],
 )
-def test_mistake_is_told_at_its_place(said: str, location: str, message: str) -> None:
+def test_error_is_reported_at_its_location(said: str, location: str, message: str) -> None:
     found = diagnostics(tree(fast=FAST + said + "\n"))
     assert [each[:2] for each in found] == [(f"layers/fast/layer.yaml:{location}", message)]
 
@@ -118,7 +118,7 @@ def test_healthcheck_needs_a_word_and_a_try() -> None:
     ]
 
 
-def test_value_of_a_parameter_that_breaks_a_line_is_told() -> None:
+def test_value_of_a_parameter_that_breaks_a_line_is_reported() -> None:
     text = 'user: "{version}"\nlabels: {a: "{version}"}\ncommand: ["{version}"]\n'
     files = tree('stacks:\n  one: {layers: [system, fast: {version: "1\\n2"}]}\n', fast=FAST + text)
     assert [message for _, message, _ in diagnostics(files)] == [
@@ -200,7 +200,7 @@ def test_assembled_and_composed_image_start_alike(said: dict[str, Any], base: di
         assert expected == base
 
 
-def test_words_stand_in_the_assembly_as_they_are() -> None:
+def test_texts_are_in_the_assembly_as_they_are() -> None:
     text = assembly(target(late='entrypoint: [tini, --, "$A"]\ncommand: []\nworkdir: "/$A"\n'))
     assert text.endswith('WORKDIR /\\$A\nENTRYPOINT ["tini", "--", "$A"]\nCMD []\n')
 

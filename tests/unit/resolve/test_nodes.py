@@ -1,4 +1,4 @@
-"""Layers of all stacks become units of work: one for all that share it, two wherever the result could differ."""
+"""Layers of all stacks become units of work: one for every stack that shares it, two where the result could differ."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_needs_come_before_what_needs_them() -> None:
     assert stack(made, "a").below == ("system-1", "fast-1_0-tools-1", "comm-1_0-tools-1-with-fast-1_0")
 
 
-def test_artifact_differs_by_what_it_was_made_with() -> None:
+def test_artifact_differs_by_what_it_was_built_with() -> None:
     text = "stacks:\n  a: {layers: [system, comm]}\n  b: {layers: [system, comm, fast: 2.0]}\n"
     made = planned(with_comm(text))
     comm = {node.name: node.needs for node in made.nodes if node.recipe.layer == "comm"}
@@ -86,8 +86,8 @@ def test_fixed_toolchain_gives_one_node_to_all_systems() -> None:
     ]
 
 
-def test_value_of_the_system_that_no_name_shows_tells_two_nodes_apart() -> None:
-    # With a fixed toolchain the name says nothing of the system, whatever else stands in its place.
+def test_value_of_the_system_that_no_name_shows_distinguishes_two_nodes() -> None:
+    # With a fixed toolchain the name says nothing of the system, whichever layer replaces it.
     fixed = "toolchain: {layer: tools, parameters: {release: 9}}\n"
     taking = COMM.replace("flags:", "release: {description: r, from: os.release}\n  flags:") + fixed
     text = "stacks:\n  a: {layers: [system, fast, comm]}\n  b: {layers: [system: {release: 2}, fast, comm]}\n"
@@ -134,17 +134,17 @@ def test_value_of_the_system_is_hashed_where_one_toolchain_serves_several_releas
     assert len([name for name in names(files) if name.startswith("fast")]) == 2
 
 
-def test_stack_without_a_parent_image_is_told() -> None:
+def test_stack_without_a_parent_image_is_reported() -> None:
     system = tree()["layers/system/layer.yaml"]
     lines = [line for line in system.splitlines() if not line.startswith("parent:")]
     assert diagnostics(tree(system="\n".join(lines) + "\n"))[0] == (
         "stacks.yaml:2:3",
-        "no layer of `one` gives a parent image",
+        "no layer of `one` declares a parent image",
         "add a layer that provides `os`, such as `debian-os` or `ubuntu-os`",
     )
 
 
-def test_download_that_no_variant_fits_is_told_with_the_values() -> None:
+def test_download_that_no_variant_fits_is_reported_with_the_values() -> None:
     fast = (
         FAST + 'downloads: {source: {when: {version: 1.0}, url: "https://example.com/x", sha256: unknown, reason: r}}\n'
     )

@@ -63,7 +63,7 @@ def test_value_is_that_of_the_stack_else_of_the_source_else_the_default() -> Non
     }
 
 
-def test_parameter_without_any_value_is_told_with_where_it_would_come_from() -> None:
+def test_parameter_without_any_value_is_reported_with_its_possible_sources() -> None:
     taking = FAST.replace("default: 1.0,", "from: gpu.version,")
     gpu = artifact("/opt/gpu")
     assert diagnostics(tree("stacks:\n  one: {layers: [system, fast]}\n", fast=taking, gpu=gpu)) == [
@@ -75,7 +75,7 @@ def test_parameter_without_any_value_is_told_with_where_it_would_come_from() -> 
     ]
 
 
-def test_parameters_that_take_from_each_other_are_told_as_a_loop() -> None:
+def test_parameters_that_take_from_each_other_are_reported_as_a_loop() -> None:
     first = FAST.replace("default: 1.0,", "from: comm.version,")
     second = artifact("/opt/comm").replace("default: 1.0,", "from: fast.version,")
     found = diagnostics(tree("stacks:\n  one: {layers: [system, fast, comm]}\n", fast=first, comm=second))
@@ -83,13 +83,13 @@ def test_parameters_that_take_from_each_other_are_told_as_a_loop() -> None:
     assert loops == ["parameters take their values from each other: fast.version → comm.version → fast.version"]
 
 
-def test_one_layer_twice_is_told_at_the_second() -> None:
+def test_one_layer_twice_is_reported_at_the_second() -> None:
     assert diagnostics(tree("stacks:\n  one: {layers: [system, fast, fast: 2]}\n")) == [
         ("stacks.yaml:2:32", "stack `one` lists layer `fast` twice", None)
     ]
 
 
-def test_conflict_and_two_providers_are_told() -> None:
+def test_conflict_and_two_providers_are_reported() -> None:
     other = tree()["layers/system/layer.yaml"].replace("a system", "another")
     files = tree(
         "stacks:\n  one: {layers: [system, other, fast]}\n  two: {layers: [system, fast, comm]}\n",
@@ -103,7 +103,7 @@ def test_conflict_and_two_providers_are_told() -> None:
     ]
 
 
-def test_missing_system_is_told_with_all_that_could_be_it() -> None:
+def test_missing_system_is_reported_with_every_candidate() -> None:
     other = tree()["layers/system/layer.yaml"]
     files = tree("stacks:\n  one: {layers: [fast]}\n", other=other)
     files["layers/other/Dockerfile"] = files["layers/system/Dockerfile"]
@@ -130,14 +130,14 @@ def test_choice_that_another_layer_makes_counts_in_every_order_of_the_list() -> 
     assert texts == [["system", "comm", "fast"]] * 2
 
 
-def test_system_layer_cannot_stand_on_an_artifact() -> None:
+def test_system_layer_cannot_be_based_on_an_artifact() -> None:
     files = tree("stacks:\n  one: {layers: [system, late]}\n", late=SYSTEM_LAYER.replace("[os]", "[os, fast]"))
     assert [message for _, message, _ in diagnostics(files)] == [
         "the system layer `late` cannot be built on the artifact `fast`"
     ]
 
 
-def test_version_that_does_not_fit_is_told_with_the_text_of_the_check() -> None:
+def test_version_that_does_not_fit_is_reported_with_the_text_of_the_check() -> None:
     comm = artifact("/opt/comm", 'checks: [{needs: {fast.version: ">=2,<3"}, message: only the second}]\n')
     text = "stacks:\n  a: {layers: [system, comm, fast: 2.10]}\n  b: {layers: [system, comm, fast: 3.0]}\n"
     assert diagnostics(tree(text, comm=comm)) == [
@@ -145,7 +145,7 @@ def test_version_that_does_not_fit_is_told_with_the_text_of_the_check() -> None:
     ]
 
 
-def test_platform_that_a_layer_does_not_have_is_told() -> None:
+def test_platform_that_a_layer_does_not_have_is_reported() -> None:
     text = "stacks:\n  one: {layers: [system, fast], platforms: [linux/arm64]}\n"
     files = tree(text, fast=FAST + "platforms: [linux/amd64, linux/arm64]\n")
     assert [message for _, message, _ in diagnostics(files)] == [

@@ -19,7 +19,7 @@ def test_later_layers_prepend_in_front_and_append_behind() -> None:
     assert merged(("one", one), ("two", two))["PATH"].shown == "/two:/two/more:/one:$PATH:/one/late:/two/late"
 
 
-def test_value_of_the_parent_stands_in_the_middle_only_if_there_is_one() -> None:
+def test_value_of_the_parent_is_in_the_middle_only_if_there_is_one() -> None:
     variable = merged(("one", Environment(prepend={"LIBS": ("/a",)}, append={"LIBS": ("/b",)})))["LIBS"]
     assert environment_value(variable) == '"/a${LIBS:+:${LIBS}}:/b"'
     only_behind = merged(("one", Environment(append={"LIBS": ("/b",)})))["LIBS"]

@@ -48,7 +48,7 @@ def config_of(image: Composed) -> dict[str, Any]:
 
 
 def settings(extra: str, base: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of an image of system, `comm` and `fast`, whose layer.yaml says `extra` besides."""
+    """Return the settings of an image of system, `comm` and `fast`, whose layer.yaml also has `extra`."""
     image = composed(part("base", **base), part("comm"), part("fast"), fast=FAST + extra)
     found: dict[str, Any] = config_of(image)["config"]
     return found
@@ -89,7 +89,7 @@ def test_manifest_names_its_config_by_size_and_digest() -> None:
         ("application/vnd.oci.image.layer.v1.tar+zstd", "application/vnd.oci.image.layer.v1.tar+zstd"),
     ],
 )
-def test_types_of_docker_become_those_that_may_stand_in_an_oci_manifest(given: str, written: str) -> None:
+def test_types_of_docker_become_those_of_an_oci_manifest(given: str, written: str) -> None:
     manifest = json.loads(composed(part("base", media_type=given)).manifest)
     assert [each["mediaType"] for each in manifest["layers"]] == [written]
 
@@ -103,7 +103,7 @@ def test_history_has_an_entry_for_each_layer() -> None:
     ]
 
 
-def test_what_the_base_says_besides_stays() -> None:
+def test_other_settings_of_the_base_stay() -> None:
     base = part("base", Cmd=["/bin/sh"], Entrypoint=["/init"], StopSignal="SIGINT", Volumes={"/data": {}})
     found = config_of(composed(base))
     assert (found["architecture"], found["os"], found["created"]) == ("amd64", "linux", "2026-01-02T03:04:05Z")
@@ -153,8 +153,8 @@ def test_value_is_that_of_the_assembly(given: Variable, parent: str, value: str)
 
 def test_labels_of_layers_go_before_those_of_the_base_and_the_title_is_the_stack() -> None:
     base = {"Labels": {"z": "base", "a": "base", "org.opencontainers.image.title": "base"}}
-    assert list(settings("labels: {a: ours}\n", base)["Labels"].items()) == [
-        ("a", "ours"),
+    assert list(settings("labels: {a: own}\n", base)["Labels"].items()) == [
+        ("a", "own"),
         ("org.opencontainers.image.title", "one"),
         ("z", "base"),
     ]

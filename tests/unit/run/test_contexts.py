@@ -61,7 +61,7 @@ def test_name_depends_on_the_other_folders_that_the_build_reads(tmp_path: Path) 
     assert len(names) == 2
 
 
-def test_file_that_is_no_longer_what_the_key_says_is_an_error_with_its_name(tmp_path: Path) -> None:
+def test_file_that_differs_from_the_key_is_an_error_with_its_name(tmp_path: Path) -> None:
     home, files = put(tmp_path / "a", sub__conf="one")
     (tmp_path / "a" / "sub" / "conf").write_text("two", encoding="utf-8")
     with pytest.raises(InvalidInput, match="`sub/conf` changed while the run began"):

@@ -30,7 +30,7 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path, GRAPH)
 
 
-def test_nothing_exists_so_all_that_is_needed_is_built_and_the_rest_is_left(world: World) -> None:
+def test_nothing_exists_so_everything_needed_is_built_and_the_rest_is_skipped(world: World) -> None:
     found = world.decide("b")
     assert world.actions(found) == {**ABSENT, "tools": "build", "a": "build", "b": "build"}
     assert [world.layers[name] for name in found.built] == ["tools", "a", "b"]
@@ -118,7 +118,7 @@ def test_content_without_its_key_is_foreign_and_rebuilt(world: World) -> None:
     world.registry.push(world.location("a"), "forged", {})
     found = world.decide("a")
     assert world.actions(found)["a"] == "build"
-    assert found.foreign == {"a": f"`{world.location('a')}` does not say for which key it was built"}
+    assert found.foreign == {"a": f"`{world.location('a')}` does not name the key it was built for"}
     assert found.actions["a"].reason == found.foreign["a"]
 
 
@@ -181,7 +181,7 @@ def test_image_of_the_engines_own_store_is_reused_under_its_key_and_all_its_tags
     assert local(world, "two", images={key(world, "one"): ("buildsys/two:latest",)})["two"] == "build"
 
 
-def test_no_cache_builds_what_is_asked_for_and_all_that_it_needs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_cache_builds_the_selection_and_everything_it_needs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("buildsys.run.local.named_prefix", lambda *_: None)
     images = {key(world, "two"): ("buildsys/two:latest",)}
     found = local(world, "two", images=images, no_cache=True)
@@ -203,7 +203,7 @@ def test_registry_that_does_not_answer_only_means_that_nothing_is_taken_from_it(
     monkeypatch.setattr("buildsys.run.local.open_store", fail)
     selection = selection_of(world.workspace, world.plan, ("a",))
     found, problem = decision_for(world.workspace, selection, {}, RunOptions(), {})
-    assert problem == "no node is taken from it: connection refused"
+    assert problem == "its nodes are not reused: connection refused"
     assert world.actions(found)["a"] == "build"
 
 

@@ -67,7 +67,7 @@ def outcomes(events: list[Event]) -> dict[str, str]:
     return {event.target: event.outcome for event in events if isinstance(event, TargetEnded)}
 
 
-def test_all_is_made_on_what_was_made_before() -> None:
+def test_everything_is_built_on_what_was_built_before() -> None:
     bakes = Bakes()
     found, events = ran(bakes)
     assert set(outcomes(events).values()) == {"made"}
@@ -80,7 +80,7 @@ def test_all_is_made_on_what_was_made_before() -> None:
     assert sorted(started) == sorted(task.name for task in CHAIN)
 
 
-def test_failure_blocks_what_needs_it_and_the_rest_is_made() -> None:
+def test_failure_blocks_what_needs_it_and_the_rest_is_built() -> None:
     found, events = ran(Bakes({"left": failure()}))
     assert outcomes(events) == {
         "base": "made",
@@ -115,7 +115,7 @@ def test_fail_fast_starts_nothing_more_and_lets_finish_what_runs() -> None:
     }
 
 
-def test_engine_that_is_gone_ends_the_run_even_where_it_would_go_on() -> None:
+def test_unavailable_engine_ends_the_run_even_with_keep_going() -> None:
     found, events = ran(Bakes({"base": failure(FailureKind.TRANSIENT)}))
     assert outcomes(events)["base"] == "failed"
     assert found.halted == "the engine no longer answers"
@@ -134,7 +134,7 @@ def test_stop_ends_the_run_and_what_was_interrupted_is_not_reached() -> None:
     assert found.failures == {}
 
 
-def test_full_disk_stops_starting_and_says_so() -> None:
+def test_full_disk_stops_starting_and_reports_it() -> None:
     found, events = ran(Bakes(), room=lambda targets: "the disk is full" if "base" not in targets else "")
     assert [event.text for event in events if isinstance(event, Noted)] == ["the disk is full"]
     assert set(found.references) == {"base"}
@@ -144,7 +144,7 @@ def test_full_disk_stops_starting_and_says_so() -> None:
 def test_error_of_the_outside_fails_its_target_and_no_other() -> None:
     def make(targets: tuple[str, ...], _made: Mapping[str, str], _tell: Emit) -> Mapping[str, TargetOutcome]:
         if "left" in targets:
-            raise Unavailable("the registry is gone")
+            raise Unavailable("the registry is unreachable")
         return {target: TargetOutcome() for target in targets}
 
     _, events = ran(make)
@@ -152,7 +152,7 @@ def test_error_of_the_outside_fails_its_target_and_no_other() -> None:
     assert outcomes(events)["other"] == "made"
 
 
-def test_mistake_in_a_bake_is_raised_and_nothing_hangs() -> None:
+def test_error_in_a_bake_is_raised_and_nothing_hangs() -> None:
     def make(_targets: tuple[str, ...], _made: Mapping[str, str], _tell: Emit) -> Mapping[str, TargetOutcome]:
         raise ZeroDivisionError
 

@@ -30,7 +30,7 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path, GRAPH)
 
 
-def test_each_target_is_built_once_after_all_that_it_needs(world: World) -> None:
+def test_each_target_is_built_once_after_everything_it_needs(world: World) -> None:
     result = world.publish()
     assert sorted(world.baked) == ["a", "b", "c", "system", "tools"]
     assert world.baked.index("tools") < world.baked.index("a") < world.baked.index("b")
@@ -179,7 +179,7 @@ def test_stop_moves_no_tag_though_nothing_is_missing(world: World) -> None:
     assert "two:latest" not in world.registry.written
 
 
-def test_what_was_pushed_before_a_stop_is_published_and_the_next_run_goes_on_from_there(world: World) -> None:
+def test_pushes_before_a_stop_are_published_and_the_next_run_resumes_there(world: World) -> None:
     world.fails(a=stopping(world, None))
     world.publish("one")
     assert world.outcomes["a"] == "made"
@@ -282,7 +282,7 @@ def test_registry_that_loses_things_again_and_again_fails_the_run(world: World) 
 
 
 def test_image_that_existed_and_was_lost_is_tagged_only_if_it_was_rebuilt(world: World) -> None:
-    """Before, the reference that the run began with was tagged, although its blobs are gone."""
+    """Before, the reference that the run began with was tagged, although its blobs are missing."""
     world.publish("two", tag=False)
     image = world.location("two")
     system = world.location("system")
@@ -325,7 +325,7 @@ def test_what_another_key_left_under_a_key_is_rebuilt_with_the_reason(world: Wor
     world.registry.push(place, "forged", {})
     world.publish("c")
     assert world.baked == ["c"]
-    assert world.notes == [f"rebuilding c: `{place}` does not say for which key it was built"]
+    assert world.notes == [f"rebuilding c: `{place}` does not name the key it was built for"]
 
 
 def test_pushed_image_without_its_key_is_not_published(world: World) -> None:
@@ -405,15 +405,15 @@ def test_linked_run_links_to_nodes_that_exist_and_bakes_only_what_is_missing(wor
     assert '"target:a"' in world.builder.texts[-1]
 
 
-def test_linked_run_fills_the_caches_that_are_gone(world: World) -> None:
+def test_linked_run_fills_the_missing_caches(world: World) -> None:
     world.publish("a")
     world.environ["BUILDSYS_CACHE"] = "r.example.com/cache"
     world.publish("tools", "a", linked=True)
     assert sorted(world.baked) == ["a", "tools"]
-    assert [note for note in world.notes if "written again" in note]
+    assert [note for note in world.notes if "rewriting it" in note]
 
 
-def test_folder_of_a_run_is_gone_however_it_ends(world: World) -> None:
+def test_folder_of_a_run_is_removed_however_it_ends(world: World) -> None:
     world.fails(tools=FAILING_RUN)
     world.publish("a")
 

@@ -35,7 +35,7 @@ def test_longest_remaining_path_goes_first_not_the_longest_task() -> None:
     assert drained(schedule) == [("middle",)]
 
 
-def test_task_waits_for_all_that_it_needs() -> None:
+def test_task_waits_for_everything_it_needs() -> None:
     schedule = Schedule([task("a"), task("b"), task("c", "a", "b")], WIDE)
     assert drained(schedule) == [("a",), ("b",)]
     schedule.finish("a")
@@ -151,7 +151,7 @@ def test_failure_blocks_what_needs_it_and_nothing_else() -> None:
     assert schedule.waiting == ()
 
 
-def test_what_two_failures_block_is_told_with_the_first() -> None:
+def test_what_two_failures_block_is_reported_with_the_first() -> None:
     schedule = Schedule([task("a"), task("b"), task("c", "a", "b")], WIDE)
     drained(schedule)
     assert schedule.fail("b") == ("c",)
@@ -211,7 +211,7 @@ def test_every_task_ends_once_after_its_needs_or_is_blocked_by_a_failure(
         assert name not in done
 
 
-def test_unknown_need_is_a_mistake_of_the_caller() -> None:
+def test_unknown_need_is_an_error_of_the_caller() -> None:
     with pytest.raises(KeyError):
         Schedule([task("a", "nobody")], WIDE)
 

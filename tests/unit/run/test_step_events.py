@@ -1,4 +1,4 @@
-"""What BuildKit tells becomes events of the targets that a bake is for, and of no other."""
+"""What BuildKit reports becomes events of the targets that a bake is for, and of no other."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_cache_that_fails_is_noted_unless_the_bake_was_stopped() -> None:
     assert not [each for each in told if isinstance(each, Noted)]
 
 
-def test_what_bake_says_besides_is_in_the_log_of_each() -> None:
+def test_other_output_of_bake_is_in_the_log_of_each() -> None:
     taken = Taken("a", "b")
     assert taken(Text(text="ERROR: broken")) == []
     assert sorted(taken.logs) == [("a", "ERROR: broken\n"), ("b", "ERROR: broken\n")]
@@ -97,7 +97,7 @@ RUN make test
 """
 
 
-def test_telling_command_is_found_behind_what_sets_up_the_shell() -> None:
+def test_main_command_is_found_behind_the_setup_of_the_shell() -> None:
     assert titles(COMPILE) == {
         "set -eu": 'make -j "$(nproc)" install',
         "set -eux": "apt-get --yes install one two",
@@ -123,7 +123,7 @@ def test_two_that_begin_alike_keep_buildkits_name() -> None:
     assert titles(twice) == {}
 
 
-def test_layers_of_this_project_are_told_by_what_they_do() -> None:
+def test_layers_of_this_project_are_named_by_what_they_do() -> None:
     texts = [path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("layers/*/*ockerfile"))]
     found = [title for text in texts for title in titles(text).values()]
     assert len(found) >= 8

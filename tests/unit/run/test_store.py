@@ -28,7 +28,7 @@ DOWN = ServerError("registry `127.0.0.1:1` failed (500)", host="127.0.0.1:1", st
 
 @dataclass(kw_only=True)
 class Memory:
-    """A registry that accepts a manifest only after its blobs, as real ones do; `asked` is all that it was asked.
+    """A registry that accepts a manifest only after its blobs, as real ones do; `asked` is everything it was asked.
 
     What is under a name in `broken` is answered with that problem; one that `mounts` links blobs between repositories.
     """
@@ -187,7 +187,7 @@ def test_index_is_accepted_by_the_annotations_of_its_manifests_and_not_by_its_ow
     good = memory.index(PLACE.with_tag("staged"), {}, mine)
     assert store(memory).accept(good, PLACE, KEYED) == good
     bad = memory.index(PLACE.with_tag("staged"), MINE, mine, theirs)
-    with pytest.raises(UnexpectedAnswer, match="does not say for which key"):
+    with pytest.raises(UnexpectedAnswer, match="does not name the key"):
         store(memory).accept(bad, PLACE, KEYED)
     assert memory.tags("nodes")[KEYED.key] == good.digest
 
@@ -263,7 +263,7 @@ def test_content_that_cannot_be_read_is_foreign_and_a_registry_that_fails_is_an_
         store(memory).existing(PLAN, KEYS)
 
 
-def test_damage_is_every_blob_and_manifest_that_is_gone_or_cut_by_target_in_the_order_given() -> None:
+def test_damage_is_every_missing_or_cut_blob_and_manifest_by_target_in_the_order_given() -> None:
     memory = Memory()
     existing = done(memory, "one", SYSTEM, FAST)
     assert store(memory).verify(existing) == {}
@@ -354,7 +354,7 @@ def test_blob_of_a_wrong_size_in_the_stacks_repository_is_linked_again() -> None
     assert memory.blobs[cut] == FAST.encode()
 
 
-def test_node_that_is_no_single_image_cannot_be_composed() -> None:
+def test_node_other_than_a_single_image_cannot_be_composed() -> None:
     memory = Memory()
     nodes = done(memory, SYSTEM, FAST)
     nodes[FAST] = str(memory.index(place(FAST), {}, Reference.parse(nodes[FAST])))
@@ -398,7 +398,7 @@ def test_tags_move_once_and_those_that_are_right_stay() -> None:
     assert store(memory).move_tags(published, tags("a", "b")) == ((), {})
 
 
-def test_tag_of_an_image_that_is_gone_does_not_move() -> None:
+def test_tag_of_a_missing_image_does_not_move() -> None:
     memory = Memory()
     published = done(memory, "one")
     store(memory).move_tags(published, tags("a"))

@@ -128,7 +128,7 @@ def test_no_retry_is_no_retry(bench: Bench) -> None:
     ],
     ids=lambda failure: str(failure.kind),
 )
-def test_what_the_same_bake_cannot_mend_is_not_retried(bench: Bench, failure: Failure) -> None:
+def test_failure_that_the_same_bake_cannot_fix_is_not_retried(bench: Bench, failure: Failure) -> None:
     assert bench.bake("a", fails={"a": [of("a", failure)]}) == {"a": str(failure.kind)}
     assert (len(bench.builder.baked), bench.retries) == (1, [])
 
@@ -307,7 +307,7 @@ def test_base_images_are_fetched_once_before_several_targets_and_not_before_one(
     assert "example.com/linux" in bench.builder.texts[0] or "LINUX" in bench.builder.texts[0].upper()
 
 
-def test_log_of_the_run_before_is_gone(bench: Bench) -> None:
+def test_log_of_the_run_before_is_removed(bench: Bench) -> None:
     logs = bench.root / ".buildsys" / "logs"
     logs.mkdir(parents=True)
     (logs / "a.log").write_text("old", encoding="utf-8")

@@ -148,7 +148,7 @@ def test_a_blob_that_an_image_holds_twice_is_one_and_a_silent_image_is_counted_a
     assert (found.once, found.apart, found.silent) == (10, 10, 1)
 
 
-def test_an_image_of_which_only_the_size_is_known_is_listed_with_it() -> None:
+def test_image_with_only_a_known_size_is_listed_with_it() -> None:
     story = Story()
     story.began()
     story.planned("image")
@@ -178,7 +178,7 @@ def test_the_comparison_has_other_outcomes_first_and_leaves_out_small_difference
     assert [each.name for each in changes(later, earlier)] == ["came", "gone", "slower"]
 
 
-def test_a_target_stands_right_of_all_that_it_needs() -> None:
+def test_target_is_to_the_right_of_everything_it_needs() -> None:
     needs = {"a": [], "b": [], "c": ["a"], "d": ["c", "b"], "e": ["a", "d"]}
     column = {name: location[0] for name, location in layered(needs).positions.items()}
     assert all(column[need] < column[name] for name, wanted in needs.items() for need in wanted)
