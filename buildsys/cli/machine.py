@@ -1,7 +1,5 @@
 """The commands that use an engine besides a run of it: environment, test, doctor."""
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path
