@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias, Union
+
+from buildsys.values import dataclass
 
 _WIDTH = 100
 _INDENT = "  "
@@ -98,7 +99,7 @@ def _body(items: tuple[Item, ...], indent: str) -> Iterator[str]:
     run: list[tuple[str, str]] = []
     for position, item in enumerate(items):
         apart = position > 0 and _apart(items, position)
-        if apart or not isinstance(item, Attribute):
+        if run and (apart or not isinstance(item, Attribute)):
             yield from _aligned(run, indent)
             run.clear()
         if apart:

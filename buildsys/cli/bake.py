@@ -1,7 +1,5 @@
 """The commands that run bakes: bake, warm, report."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import sys
@@ -81,17 +79,18 @@ def bake(
     verbose: Verbose = False,
 ) -> None:
     """Build images in parallel, each unit of work once."""
-    from buildsys.buildkit.images import ask_docker
-
     _check_choice("--tags-on", tags_on, ("all", "partial"))
     _check_choice("--progress", progress, ("auto", "plain", "docker"))
     if push and overrides:
         raise _usage(
             "`--set` and `--push` exclude each other", "remove `--set`: an image under a key must match the key"
         )
-    snapshot = None if push else ask_docker(builder, os.environ)
+    snapshot = None
+    if not push:
+        from buildsys.buildkit.images import ask_docker
+
+        snapshot = ask_docker(builder, os.environ)
     # Imported while docker answers.
-    from buildsys.buildkit.invocation import DockerBuilder
     from buildsys.cli.run import Talk, execute, find, local_run, publishing_run
     from buildsys.project.mirrors import refuse_cache
     from buildsys.project.settings import read_settings
@@ -123,6 +122,8 @@ def bake(
         run = publishing_run(plan, targets, load=load)
         code = execute(workspace, options, talk, run, lambda: find(builder))
     else:
+        from buildsys.buildkit.invocation import DockerBuilder
+
         run = local_run(plan, targets, snapshot)
         code = execute(workspace, options, talk, run, lambda: DockerBuilder(docker=snapshot()[0], environ=os.environ))
     if code:
@@ -200,7 +201,7 @@ def make_report(
     typer.echo(write_report(find_workspace(context.obj), events, output))
 
 
-def _options(**given: object) -> RunOptions:
+def _options(**given: object) -> "RunOptions":
     from buildsys.run.session import RunOptions
 
     words = [Path(sys.argv[0]).name, *sys.argv[1:]]
@@ -223,8 +224,8 @@ def _usage(message: str, hint: str) -> typer.BadParameter:
 
 
 def _chosen(
-    workspace: Workspace, names: tuple[str, ...], *, everything: bool, failed: bool
-) -> tuple[Plan, tuple[str, ...]]:
+    workspace: "Workspace", names: tuple[str, ...], *, everything: bool, failed: bool
+) -> "tuple[Plan, tuple[str, ...]]":
     """Return the plan and the targets meant."""
     from buildsys.commands.plan import chosen_targets, make_plan
     from buildsys.events.journal import history_of
@@ -243,7 +244,7 @@ def _chosen(
     return plan, undone
 
 
-def _make_fresh(workspace: Workspace) -> None:
+def _make_fresh(workspace: "Workspace") -> None:
     """Move the epochs of all layers whose packages age."""
     from buildsys.cli.screens import diagnostics
     from buildsys.commands import plan, query
@@ -256,11 +257,11 @@ def _make_fresh(workspace: Workspace) -> None:
 
 
 def _dry_run(
-    workspace: Workspace,
-    plan: Plan,
+    workspace: "Workspace",
+    plan: "Plan",
     targets: tuple[str, ...],
-    options: RunOptions,
-    snapshot: Callable[[], DockerSnapshot] | None,
+    options: "RunOptions",
+    snapshot: "Callable[[], DockerSnapshot] | None",
 ) -> None:
     from buildsys.cli.screens import output
     from buildsys.report import tables

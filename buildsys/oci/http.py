@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import functools
 import http.client
 import ipaddress
 import json
@@ -10,7 +11,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ import tenacity
 
 from buildsys.errors import Unavailable
 from buildsys.texts import shown
+from buildsys.values import dataclass
 
 T = TypeVar("T")
 # Which answers a retry may change, see `Temporary` in google/go-containerregistry, pkg/v1/remote/transport/error.go;
@@ -291,6 +293,7 @@ def retry_after(value: str | None, *, now: float) -> float | None:
         return None
 
 
+@functools.lru_cache(maxsize=256)
 def loopback(host: str) -> bool:
     """Return whether `host` (`name[:port]`) is this machine, where docker speaks plain HTTP."""
     name = urlsplit(f"//{host}").hostname or ""
