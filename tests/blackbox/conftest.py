@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.blackbox import support
+from tests.support import command_line
 
-Push = Callable[..., support.Run]
+Push = Callable[..., command_line.Run]
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A small project that a test may change; its folder is called `project`, so a test has room beside it."""
-    return support.small_project(tmp_path / "project")
+    return command_line.small_project(tmp_path / "project")
 
 
 @pytest.fixture(scope="session")
@@ -41,4 +41,4 @@ def registry(registry_host: str) -> str:
 @pytest.fixture
 def real_project(project: Path, registry: str) -> Path:
     """The small project on a Debian that the engine can pull."""
-    return support.on_real_parents(project)
+    return command_line.on_real_parents(project)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.blackbox import stand_ins
-from tests.blackbox.support import ARTIFACT, ARTIFACT_DOCKERFILE, buildsys, small_project, start, write
+from tests.support import stand_ins
+from tests.support.command_line import ARTIFACT, ARTIFACT_DOCKERFILE, buildsys, small_project, start, write
 
 ENVIRONMENT_DOCKERFILE = ARTIFACT_DOCKERFILE.replace(
     "COPY conf /artifact/opt/conf/conf", "COPY --from=folder . /artifact/opt/env/"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.blackbox.support import (
+from tests.support.command_line import (
     COMMAND,
     answering,
     buildsys,

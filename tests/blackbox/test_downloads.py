@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.blackbox.support import Run, answering, buildsys, http_answer, refused, run, with_download, write
+from tests.support.command_line import Run, answering, buildsys, http_answer, refused, run, with_download, write
 
 ADDRESS = "https://example.com/archive"
 WHOLE = http_answer(b"a" * 100)

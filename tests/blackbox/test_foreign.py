@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.blackbox.support import buildsys
+from tests.support.command_line import buildsys
 
 pytestmark = [pytest.mark.registry]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.blackbox.support import buildsys, git, refused, run, write
+from tests.support.command_line import buildsys, git, refused, run, write
 
 QUESTIONS = (("affected", "--since", "HEAD"), ("diff", "HEAD"), ("graph", "--affected", "HEAD"))
 ATTRIBUTES = "* filter=x\n* diff=x\n"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.blackbox.support import answering, buildsys, http_answer, refused, run, write
+from tests.support.command_line import answering, buildsys, http_answer, refused, run, write
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.blackbox.support import ARTIFACT, ARTIFACT_DOCKERFILE, SYSTEM, buildsys, refused, write
+from tests.support.command_line import ARTIFACT, ARTIFACT_DOCKERFILE, SYSTEM, buildsys, refused, write
 
 CONF = "layers/conf/layer.yaml"
 NOWHERE = "127.0.0.1:1/x"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.blackbox import stand_ins
-from tests.blackbox.support import COMMAND, Run, buildsys, git, run, write
+from tests.support import stand_ins
+from tests.support.command_line import COMMAND, Run, buildsys, git, run, write
 
 BAKE = ("bake", "img", "--retries", "0")
 FAILED, INVALID, UNAVAILABLE = 1, 4, 5

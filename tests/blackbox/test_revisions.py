@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.blackbox.support import COMMAND, buildsys, environment, git, refused, run, write
+from tests.support.command_line import COMMAND, buildsys, environment, git, refused, run, write
 
 CONF = "layers/conf/conf"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.blackbox.support import (
+from tests.support.command_line import (
     ARTIFACT,
     ARTIFACT_DOCKERFILE,
     COMMAND,

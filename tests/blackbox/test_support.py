@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.blackbox.support import buildsys
+from tests.support.command_line import buildsys
 
 
 def test_the_small_project_is_planned(project: Path) -> None:

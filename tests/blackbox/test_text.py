@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.blackbox.support import ARTIFACT, ARTIFACT_DOCKERFILE, SYSTEM, TOOL, Run, buildsys, refused, run, write
+from tests.support.command_line import ARTIFACT, ARTIFACT_DOCKERFILE, SYSTEM, TOOL, Run, buildsys, refused, run, write
 
 CONF = "layers/conf/layer.yaml"
 DIST = "layers/dist/layer.yaml"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.blackbox import stand_ins
-from tests.blackbox.support import ARTIFACT, ARTIFACT_DOCKERFILE, buildsys, run, start, write
+from tests.support import stand_ins
+from tests.support.command_line import ARTIFACT, ARTIFACT_DOCKERFILE, buildsys, run, start, write
 
 STACKS = "stacks:\n  img: {layers: [dist, conf]}\n  other: {layers: [dist, more]}\n"
 

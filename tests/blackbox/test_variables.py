@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.blackbox.support import buildsys, git, refused, run, write
+from tests.support.command_line import buildsys, git, refused, run, write
 
 NOWHERE = {"BUILDSYS_REGISTRY": "127.0.0.1:9/nowhere", "DOCKER_HOST": "unix:///nonexistent.sock"}
 OTHER = f"docker.io/library/debian@sha256:{'2' * 64}"

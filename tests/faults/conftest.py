@@ -15,7 +15,7 @@ from tests.faults import table
 from tests.faults.engines import ENGINE
 from tests.faults.proxy import Proxy, between
 from tests.faults.world import Story, World
-from tests.integration.support import OwnEngine, start_own_engine, stop_own_engine
+from tests.support.commands import OwnEngine, start_own_engine, stop_own_engine
 
 Record = Callable[[str, str, Story], None]
 

@@ -13,7 +13,7 @@ import pytest
 
 from engine_instance import Instance
 from private_engine import default_home
-from tests.integration.support import PRIVATE_ENGINE, run
+from tests.support.commands import PRIVATE_ENGINE, run
 
 # Two runs of the suite at once have engines of different names.
 ENGINE = os.environ.get("BUILDSYS_FAULTS_ENGINE", "faults")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.faults.workload import NODES, STACKS
 from tests.faults.world import Story
-from tests.integration.support import ROOT
+from tests.support.commands import ROOT
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
 KEPT = ROOT / ".buildsys" / "faults.jsonl"

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from buildsys.buildkit.progress import StepKind
 from buildsys.events.events import Event, Retried, StepEnded, read_lines
-from tests.integration.support import BUILDSYS, run
+from tests.support.commands import BUILDSYS, run
 
 NODES = {
     "system": "system",

@@ -19,7 +19,7 @@ from tests.faults.proxy import Proxy
 from tests.faults.rules import Rule
 from tests.faults.witness import Witness
 from tests.faults.workload import NODES, STACKS, Ended, Project, expected_files
-from tests.integration.support import PRIVATE_ENGINE, OwnEngine, run
+from tests.support.commands import PRIVATE_ENGINE, OwnEngine, run
 
 PREFIX = "x"
 ALL = frozenset(NODES.values())

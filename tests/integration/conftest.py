@@ -15,7 +15,7 @@ from buildsys.errors import Unavailable
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import read_settings
 from buildsys.project.workspace import find_workspace
-from tests.integration.support import (
+from tests.support.commands import (
     BUILDSYS,
     ROOT,
     Command,

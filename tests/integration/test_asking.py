@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.support import BUILDSYS, ROOT, Run, run
+from tests.support.commands import BUILDSYS, ROOT, Run, run
 
 GOLDEN = ROOT / "tests" / "golden" / "optional-artifact" / "project"
 # The images with Open MPI from a wheel, as stacks.yaml says; the others compile it.

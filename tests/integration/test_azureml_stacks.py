@@ -21,7 +21,7 @@ from buildsys.project.workspace import find_workspace
 from buildsys.report.documents import plan_document
 from tests.integration.standins import nvidia
 from tests.integration.standins.apt_repository import mirrors_folder
-from tests.integration.support import ROOT, Run, run
+from tests.support.commands import ROOT, Run, run
 
 pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents]
 

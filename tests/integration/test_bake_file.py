@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.support import ROOT, Command, run
+from tests.support.commands import ROOT, Command, run
 
 pytestmark = [
     pytest.mark.buildx,

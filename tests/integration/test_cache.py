@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.support import Command, OwnEngine, executed, run
+from tests.support.commands import Command, OwnEngine, executed, run
 
 pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents]
 

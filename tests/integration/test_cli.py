@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from buildsys import __version__
-from tests.integration.support import BUILDSYS, ROOT, Run, run
+from tests.support.commands import BUILDSYS, ROOT, Run, run
 
 GOLDEN = ROOT / "tests" / "golden" / "optional-artifact"
 SHIPPED_LAYERS = sorted(path.parent.name for path in (ROOT / "layers").glob("*/layer.yaml"))

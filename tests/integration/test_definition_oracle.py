@@ -20,7 +20,7 @@ from buildsys.bake.hcl import Expression, Template
 from buildsys.bake.targets import Publication, plan_definition, run_definition
 from buildsys.commands.plan import make_plan
 from buildsys.project.workspace import Workspace
-from tests.integration.support import ROOT
+from tests.support.commands import ROOT
 from tests.support.laws import examples
 
 pytestmark = [

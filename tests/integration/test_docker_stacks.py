@@ -20,7 +20,7 @@ import pytest
 
 from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.images import run_container
-from tests.integration.support import ROOT, Command, Run, run
+from tests.support.commands import ROOT, Command, Run, run
 
 EXAMPLE = ROOT / "examples" / "docker-stacks"
 DOCKERFILES = sorted(path.relative_to(EXAMPLE) for path in EXAMPLE.glob("layers/*/*Dockerfile"))

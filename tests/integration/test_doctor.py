@@ -17,7 +17,7 @@ from buildsys.commands.doctor import Check, State, judge
 from buildsys.commands.plan import write_plan
 from buildsys.commands.probe import look
 from buildsys.project.workspace import Workspace
-from tests.integration.support import Command, program
+from tests.support.commands import Command, program
 
 # Nothing listens on the first port, and nothing may.
 NOBODY = "127.0.0.1:1"

@@ -10,7 +10,7 @@ import pytest
 from buildsys.buildkit.docker import Docker, answer_of, buildx_of
 from buildsys.buildkit.images import image_sizes
 from buildsys.errors import Unavailable
-from tests.integration.support import program
+from tests.support.commands import program
 
 
 def information(path: object) -> dict[str, object]:

@@ -27,7 +27,7 @@ from buildsys.buildkit.vertices import executed_runs
 from buildsys.errors import InvalidInput
 from buildsys.oci.client import Registry
 from buildsys.oci.reference import Reference
-from tests.integration.support import ROOT
+from tests.support.commands import ROOT
 
 pytestmark = [pytest.mark.engine, pytest.mark.parents]
 

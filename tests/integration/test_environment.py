@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.support import Command, run
+from tests.support.commands import Command, run
 
 pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents]
 

@@ -11,7 +11,7 @@ import pytest
 
 from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.images import run_container
-from tests.integration.support import Command
+from tests.support.commands import Command
 
 pytestmark = [pytest.mark.engine, pytest.mark.parents]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.support import ROOT, Command, run
+from tests.support.commands import ROOT, Command, run
 
 DOCKERFILES = sorted(path.relative_to(ROOT) for path in ROOT.glob("layers/*/*Dockerfile"))
 HADOLINT = shutil.which("hadolint", path=str(Path(sys.executable).parent))

@@ -10,7 +10,7 @@ import yaml
 from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.images import run_container
 from tests.integration.standins.miniconda import write_installer
-from tests.integration.support import Command, Run, served
+from tests.support.commands import Command, Run, served
 
 pytestmark = [pytest.mark.engine, pytest.mark.parents]
 

@@ -16,7 +16,7 @@ from buildsys.buildkit.invocation import BakeCall, BakeResult, DockerBuilder
 from buildsys.project.mirrors import write_mirrors
 from buildsys.project.settings import Settings, read_settings
 from tests.integration.standins.apt_repository import deb
-from tests.integration.support import ROOT, run
+from tests.support.commands import ROOT, run
 
 pytestmark = [pytest.mark.engine, pytest.mark.parents]
 

@@ -13,7 +13,7 @@ from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.images import run_container
 from buildsys.buildkit.progress import parse_line
 from buildsys.buildkit.vertices import Steps, executed_runs
-from tests.integration.support import Command, run, served
+from tests.support.commands import Command, run, served
 
 pytestmark = [pytest.mark.engine, pytest.mark.parents, pytest.mark.long]
 

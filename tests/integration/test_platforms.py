@@ -9,7 +9,7 @@ import pytest
 from buildsys.buildkit.docker import Docker
 from buildsys.oci.client import Registry
 from buildsys.oci.reference import Reference
-from tests.integration.support import Command, run
+from tests.support.commands import Command, run
 
 pytestmark = [pytest.mark.engine, pytest.mark.registry]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.support import PRIVATE_ENGINE, Run, run
+from tests.support.commands import PRIVATE_ENGINE, Run, run
 
 # One at a time, and none that a person uses.
 NAME = "lifecycle"

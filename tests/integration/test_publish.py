@@ -21,8 +21,8 @@ from buildsys.oci.reference import Reference
 from buildsys.plan import keys as key_module
 from buildsys.plan.keys import folders_of, keys_of
 from buildsys.project.workspace import Workspace
-from tests.integration.counting import counted
-from tests.integration.support import PRIVATE_ENGINE, ROOT, Command, OwnEngine, Run, run
+from tests.support.commands import PRIVATE_ENGINE, ROOT, Command, OwnEngine, Run, run
+from tests.support.counting import counted
 
 pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents]
 

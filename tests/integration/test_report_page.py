@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from headless_browser import NoBrowser, find_or_install
-from tests.integration.browser import Page, opened
+from tests.support.browser import Page, opened
+from tests.support.report_runs import before, eventful, many
 from tests.unit.report.html.test_page import NASTY, nasty, page
-from tests.unit.report_runs import before, eventful, many
 
 pytestmark = pytest.mark.browser
 

@@ -16,7 +16,7 @@ from buildsys.buildkit.progress import Status, parse_line
 from buildsys.events.events import StepEnded, TargetEnded, TargetPlanned, read_lines
 from buildsys.oci.client import Registry
 from buildsys.oci.reference import Reference
-from tests.integration.support import BUILDSYS, Command, OwnEngine, Run, run
+from tests.support.commands import BUILDSYS, Command, OwnEngine, Run, run
 
 pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents]
 

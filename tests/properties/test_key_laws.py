@@ -20,10 +20,10 @@ from buildsys.config.model import File
 from buildsys.plan.keys import keys_of
 from buildsys.plan.plan import Plan
 from buildsys.resolve.node import ImageTarget, Node
-from tests.properties.projects import Project, other_stack, projects, with_stacks
 from tests.properties.test_laws import SHUFFLES, reordered, shuffled
+from tests.support.keyed import Files, all_keys, contents_of, file
 from tests.support.laws import examples
-from tests.unit.keyed import Files, all_keys, contents_of, file
+from tests.support.projects import Project, other_stack, projects, with_stacks
 
 KEY_LAW = examples(4)
 RICH, USER = "rich", "uses-rich"

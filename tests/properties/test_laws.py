@@ -15,8 +15,8 @@ from buildsys.bake.targets import NOTHING, plan_definition
 from buildsys.commands.plan import make_plan
 from buildsys.config.model import OS
 from buildsys.errors import InvalidInput
-from tests.properties.bake_text import arguments, blocks, dockerfile, environment
-from tests.properties.projects import LAW, Fields, Project, other_stack, projects, with_stacks
+from tests.support.bake_text import arguments, blocks, dockerfile, environment
+from tests.support.projects import LAW, Fields, Project, other_stack, projects, with_stacks
 
 SHUFFLES = st.randoms(use_true_random=False)
 TARGET = re.compile(r"[a-zA-Z0-9_-]+")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from buildsys.buildkit.progress import Line, MaskedProgress, Status
 from buildsys.masks import Mask, MaskedStream
-from tests.properties.projects import LAW
+from tests.support.projects import LAW
 
 # Few letters, so that credentials overlap, start in one another and occur in texts.
 LETTERS = "ab:é"

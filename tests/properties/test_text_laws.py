@@ -14,7 +14,7 @@ from buildsys.commands.plan import make_plan
 from buildsys.dockerfile.parser import Dockerfile
 from buildsys.errors import InvalidInput
 from buildsys.resolve.node import ImageTarget
-from tests.properties.bake_text import blocks, dockerfile, environment
+from tests.support.bake_text import blocks, dockerfile, environment
 from tests.support.laws import examples
 
 # What ends a line, a word or a quoted text somewhere comes up often, and so does what looks like an instruction.

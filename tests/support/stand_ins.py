@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.blackbox.support import buildsys, program
+from tests.support.command_line import buildsys, program
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 DOCKER = """\

@@ -16,7 +16,7 @@ from buildsys.bake.targets import defaults
 from buildsys.cli.app import app
 from buildsys.commands.doctor import Facts, ParentFound, judge
 from buildsys.project.settings import Settings
-from tests.unit.trees import planned, tree
+from tests.support.trees import planned, tree
 
 PACKAGE = Path(buildsys.__file__).parent
 COMMANDS = typer.main.get_command(app)

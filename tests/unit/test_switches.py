@@ -14,7 +14,7 @@ from buildsys.report.console import Screen
 from buildsys.report.live import Live, listener
 from buildsys.report.plain import Lines
 from buildsys.switches import in_ci, wants_colour, writes_caches
-from tests.unit.terminal import Terminal
+from tests.support.terminal import Terminal
 
 # Each is read in one place, whose functions say what it means.
 SWITCHES = {"CI", "NO_COLOR", "TERM", "BUILDSYS_CACHE_WRITE"}

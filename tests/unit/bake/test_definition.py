@@ -14,7 +14,7 @@ from buildsys.bake.hcl import Expression, Heredoc, Template
 from buildsys.bake.targets import BAKE_FILE, defaults, plan_definition
 from buildsys.commands.plan import make_plan
 from buildsys.project.workspace import Workspace
-from tests.properties.bake_text import blocks
+from tests.support.bake_text import blocks
 
 HOSTILE = [
     "${HOME}",

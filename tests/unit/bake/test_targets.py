@@ -17,9 +17,9 @@ from buildsys.bake.targets import (
     run_definition,
 )
 from buildsys.plan.actions import BUILD, decide
-from tests.properties.bake_text import blocks
-from tests.unit.keyed import keyed
-from tests.unit.trees import FAST, tree
+from tests.support.bake_text import blocks
+from tests.support.keyed import keyed
+from tests.support.trees import FAST, tree
 
 COMM = FAST.replace("/opt/fast", "/opt/comm") + "after: [fast]\n"
 TAKES_FAST = (

@@ -20,7 +20,7 @@ from buildsys.oci.http import Request, Response
 from buildsys.oci.reference import OCI_INDEX, digest_of
 from buildsys.plan.plan import Plan, stale
 from buildsys.project.settings import Settings
-from tests.unit.trees import FAST, planned, tree
+from tests.support.trees import FAST, planned, tree
 
 WEDNESDAY, MONDAY = date(2026, 11, 25), "2026-11-23"
 OLD = f"sha256:{'1' * 64}"

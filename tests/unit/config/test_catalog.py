@@ -7,8 +7,8 @@ import pytest
 from buildsys.config.catalog import load
 from buildsys.config.model import Weight
 from buildsys.errors import InvalidInput
-from tests.unit.keyed import keyed
-from tests.unit.trees import FAST, diagnostics, loaded, tree
+from tests.support.keyed import keyed
+from tests.support.trees import FAST, diagnostics, loaded, tree
 
 
 def one(files: dict[str, str]) -> tuple[str, str, str | None]:

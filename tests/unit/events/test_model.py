@@ -20,8 +20,8 @@ from buildsys.events.events import (
     TargetEnded,
 )
 from buildsys.events.model import RunModel, run_model
-from tests.unit.report_runs import BEGAN, Story, eventful
-from tests.unit.run_events import (
+from tests.support.report_runs import BEGAN, Story, eventful
+from tests.support.run_events import (
     BEGIN,
     FIRST_HALF,
     HEADER_MISSING,

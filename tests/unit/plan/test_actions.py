@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Difference, decide, first_difference, format_difference, short
-from tests.unit.keyed import keyed
-from tests.unit.trees import FAST, tree
+from tests.support.keyed import keyed
+from tests.support.trees import FAST, tree
 
 TOOLS, SYSTEM, FAST_NODE = "tools-1", "system-1", "fast-1_0-tools-1"
 DIGEST = f"sha256:{'ab' * 32}"

@@ -8,8 +8,8 @@ from types import FrameType
 
 from buildsys.plan.actions import Difference
 from buildsys.plan.diff import Changed, compare, users_of, why_path
-from tests.unit.keyed import file, keyed
-from tests.unit.trees import FAST, ladder, planned, tree
+from tests.support.keyed import file, keyed
+from tests.support.trees import FAST, ladder, planned, tree
 
 COMM = FAST.replace("/opt/fast", "/opt/comm").replace("requires: [os]", "requires: [os, fast]")
 TAKES_FAST = (

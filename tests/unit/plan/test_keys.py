@@ -14,8 +14,8 @@ from buildsys.config.model import File
 from buildsys.errors import InvalidInput
 from buildsys.plan.keys import folders_of, keys_of
 from buildsys.project.workspace import Workspace
-from tests.unit.keyed import all_keys, contents_of, file, keyed
-from tests.unit.trees import FAST, tree
+from tests.support.keyed import all_keys, contents_of, file, keyed
+from tests.support.trees import FAST, tree
 
 RULES = {f"layers/{name}/.dockerignore": "*\n" for name in ("system", "tools", "fast")}
 SHA = "1" * 64

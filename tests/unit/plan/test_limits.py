@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from buildsys.plan.limits import MOST_LAYERS, Excess, excess
-from tests.unit.trees import FAST, planned, tree
+from tests.support.trees import FAST, planned, tree
 
 SYSTEM = "description: d\nkind: system\nlicence: l\n"
 NEEDS = "FROM base\n"

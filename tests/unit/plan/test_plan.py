@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from buildsys.errors import InvalidInput
-from tests.unit.trees import FAST, LOCK, diagnostics, planned, stack, tree
+from tests.support.trees import FAST, LOCK, diagnostics, planned, stack, tree
 
 GPU = FAST.replace("/opt/fast", "/opt/gpu") + "accelerator: gpu\n"
 

@@ -8,7 +8,7 @@ from buildsys.commands.plan import chosen_targets
 from buildsys.errors import InvalidInput
 from buildsys.plan.plan import Plan
 from buildsys.plan.selection import select, stack_named
-from tests.unit.trees import planned, tree
+from tests.support.trees import planned, tree
 
 STACKS = """\
 stacks:

@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 
 from buildsys.report.diagram import MOST_MERMAID_EDGES, View, drawn, view
-from tests.unit.trees import FAST, planned, tree
+from tests.support.trees import FAST, planned, tree
 
 COMM = FAST.replace("/opt/fast", "/opt/comm").replace("requires: [os]", "requires: [os, fast]")
 TAKES_FAST = (

@@ -7,7 +7,7 @@ import json
 from buildsys.bake.hcl import Expression, Template, evaluate
 from buildsys.bake.targets import defaults
 from buildsys.report.documents import list_document, plan_document, text
-from tests.unit.trees import planned, tree
+from tests.support.trees import planned, tree
 
 STACKS = 'registry: "host:5000/x"\nstacks:\n  one.1: {layers: [system, fast: {flags: "--note=é${A}"}]}\n'
 

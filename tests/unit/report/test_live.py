@@ -12,7 +12,7 @@ import pytest
 from buildsys.events.events import REUSED, Event, Noted, TagsMoved, TargetEnded
 from buildsys.report.live import Live, Quiet, console_on, listener
 from buildsys.report.plain import Lines
-from tests.unit.run_events import (
+from tests.support.run_events import (
     BEGIN,
     END,
     FIRST_HALF,
@@ -27,7 +27,7 @@ from tests.unit.run_events import (
     start,
     step,
 )
-from tests.unit.terminal import Terminal
+from tests.support.terminal import Terminal
 
 
 class Shown:

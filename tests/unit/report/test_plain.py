@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from buildsys.events.events import REUSED, Event, Noted, Retried, RunEnded, TagsMoved, TargetEnded
 from buildsys.report.plain import Lines, line_writer
 from buildsys.report.text import PLAIN_MARKS, Marks
-from tests.unit.run_events import (
+from tests.support.run_events import (
     BEGIN,
     END,
     FIRST_HALF,

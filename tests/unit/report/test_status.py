@@ -7,7 +7,7 @@ import pytest
 from buildsys.buildkit.progress import StepKind
 from buildsys.events.events import Event, Retried, RunBegan
 from buildsys.report.status import Left, Running, RunStatus, foremost
-from tests.unit.run_events import (
+from tests.support.run_events import (
     BEGIN,
     FIRST_HALF,
     HEADER_MISSING,

@@ -6,7 +6,7 @@ import io
 
 from buildsys.report.console import Screen
 from buildsys.report.tables import show_list, show_plan, show_stack
-from tests.unit.trees import planned, tree
+from tests.support.trees import planned, tree
 
 STACKS = (
     "families:\n  f:\n    description: a family\n    name: 'f{r}'\n    layers: [system: {release: '{r}'}, fast]\n"

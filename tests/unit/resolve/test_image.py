@@ -15,8 +15,8 @@ from buildsys.report.documents import list_document
 from buildsys.resolve.image import ImageConfig
 from buildsys.resolve.node import ImageTarget
 from buildsys.run.compose import Part, compose
-from tests.unit.keyed import keyed
-from tests.unit.trees import FAST, diagnostics, planned, stack, tree
+from tests.support.keyed import keyed
+from tests.support.trees import FAST, diagnostics, planned, stack, tree
 
 LATE = FAST.replace("/opt/fast", "/opt/late") + "order: 5\n"
 

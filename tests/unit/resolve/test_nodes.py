@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from buildsys.errors import InvalidInput
-from tests.unit.trees import FAST, diagnostics, planned, stack, tree
+from tests.support.trees import FAST, diagnostics, planned, stack, tree
 
 COMM = FAST.replace("/opt/fast", "/opt/comm") + "after: [fast]\n"
 TAKES_FAST = "FROM toolchain AS build\nCOPY --from=fast / /\nARG VERSION\nARG FLAGS\nRUN make\nFROM scratch\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from tests.unit.trees import FAST, diagnostics, order, planned, stack, tree
+from tests.support.trees import FAST, diagnostics, order, planned, stack, tree
 
 SYSTEM_LAYER = "description: d\nkind: system\nlicence: free\nrequires: [os]\npackages: [{names: [x]}]\n"
 

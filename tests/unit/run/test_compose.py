@@ -11,7 +11,7 @@ import pytest
 from buildsys.oci.reference import OCI_MANIFEST, Descriptor, digest_of
 from buildsys.resolve.image import Variable
 from buildsys.run.compose import CONFIG_TYPE, Composed, Part, compose, value_of
-from tests.unit.trees import FAST, planned, stack, tree
+from tests.support.trees import FAST, planned, stack, tree
 
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"

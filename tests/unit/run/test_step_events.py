@@ -7,7 +7,7 @@ import pytest
 from buildsys.buildkit.progress import LogNote, Status, Text, VertexNote
 from buildsys.events.events import Event, Noted, StepBegan, StepEnded
 from buildsys.run.step_events import StepEvents, titled, titles
-from tests.integration.support import ROOT
+from tests.support.commands import ROOT
 
 
 def vertex(

@@ -16,8 +16,8 @@ from buildsys.oci.reference import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
 from buildsys.plan.keys import Keys
 from buildsys.plan.keys import keyed as key_of
 from buildsys.run.store import INPUTS, Store, annotations_of, incoming_tag
-from tests.unit import trees
-from tests.unit.keyed import keyed
+from tests.support import trees
+from tests.support.keyed import keyed
 
 KEYED = key_of({"layer": "conf"})
 PREFIX = "127.0.0.1:1/x"

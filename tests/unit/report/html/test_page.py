@@ -30,7 +30,7 @@ from buildsys.report.html.diagram import layered
 from buildsys.report.html.figures import busy, changes, critical_path, image_sizes, slowest_steps
 from buildsys.report.html.page import CompiledTemplates
 from buildsys.report.html.page import page as draw
-from tests.unit.report_runs import BEGAN, Story, before, blob, eventful, many, of
+from tests.support.report_runs import BEGAN, Story, before, blob, eventful, many, of
 
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&<!--\x00\u202e\ud800"
 
