@@ -51,10 +51,12 @@ print(json.dumps([time.monotonic() - began, usage.ru_utime + usage.ru_stime, usa
 PUBLISHED = """
 import json, os, sys
 from pathlib import Path
+from buildsys.commands.plan import make_plan
 from buildsys.commands.query import look
 from buildsys.project.workspace import Workspace
 
-found = look(Workspace(root=Path(sys.argv[1])), os.environ, offline=True, overlay=True)
+workspace = Workspace(root=Path(sys.argv[1]))
+found = look(workspace, os.environ, make_plan(workspace.tree(), overlay=True), offline=True)
 keys = {node.name: ("nodes", found.keys.nodes[node.name]) for node in found.plan.nodes}
 keys |= {stack.name: (stack.stack, found.keys.stacks[stack.name]) for stack in found.plan.stacks}
 print(json.dumps([[repository, keyed.key, keyed.text] for repository, keyed in keys.values()]))
