@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any
 
 from buildsys.bake.hcl import Attribute, Block, Comment, Expression, Item, Value, json_value, write
+from buildsys.values import dataclass
 
 # Where a target is written to the builder's cache and nowhere else.
 ONLY_CACHED = ("type=cacheonly",)

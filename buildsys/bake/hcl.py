@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias, Union
+
+from buildsys.values import dataclass
 
 _WIDTH = 100
 _INDENT = "  "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from buildsys.bake.assembly import assembly
@@ -12,6 +12,7 @@ from buildsys.bake.hcl import Expression, Heredoc, Template, Value, quoted
 from buildsys.names import MIRRORS_FOLDER, TITLE_LABEL
 from buildsys.plan.plan import Plan, epoch_of, origin_variable
 from buildsys.resolve.node import ImageTarget, Node
+from buildsys.values import dataclass
 
 BAKE_FILE = "docker-bake.hcl"
 # What an optional context is bound to in a stack that lacks the layer: BuildKit takes it for an image without content.

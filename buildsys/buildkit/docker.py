@@ -9,11 +9,11 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from buildsys.errors import Unavailable
+from buildsys.values import dataclass
 
 ANSWER_SECONDS = 60.0
 # Where it is set, a plugin takes itself for called by docker (docker/cli, cli-plugins/metadata).

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from buildsys.buildkit.progress import StepKind
 from buildsys.buildkit.vertices import Snapshot, Vertex, failed
+from buildsys.values import dataclass
 
 
 class FailureKind(StrEnum):

@@ -6,13 +6,14 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import TypeVar
 
 from buildsys.buildkit.docker import Answer, Docker, answer_of, client_command, find_docker
 from buildsys.errors import Unavailable
 from buildsys.names import KEY_LABEL
+from buildsys.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any, Protocol
@@ -22,6 +22,7 @@ from buildsys.buildkit.progress import Line, MaskedProgress, Status, Text
 from buildsys.buildkit.vertices import Snapshot, Steps, exported
 from buildsys.errors import Diagnostic, InvalidInput, Unavailable
 from buildsys.masks import Mask
+from buildsys.values import dataclass
 
 _PRINT_SECONDS = 300.0
 # Beginnings of what a caller's shell must not bring into a bake: what changes how it reads its file or reports, and

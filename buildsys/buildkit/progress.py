@@ -12,12 +12,12 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from buildsys.masks import Mask, MaskedStream
+from buildsys.values import dataclass
 
 
 class StepKind(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
 from buildsys.buildkit.progress import (
@@ -19,6 +19,7 @@ from buildsys.buildkit.progress import (
     split_name,
     target_of,
 )
+from buildsys.values import dataclass
 
 TAIL = 20
 _TEXT_TAIL = 400

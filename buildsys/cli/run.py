@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from buildsys.buildkit.docker import find_docker
@@ -27,6 +26,7 @@ from buildsys.run.local import bake_locally
 from buildsys.run.publish import publish
 from buildsys.run.session import RunContext, RunOptions, Session
 from buildsys.run.store import on_retry, open_store
+from buildsys.values import dataclass
 
 # Whether everything that was asked for exists, and what failed.
 Ended = tuple[bool, tuple[Failure, ...]]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from buildsys.errors import ExitCode
+from buildsys.values import dataclass
 
 OLDEST_ENGINE = (28, 0)
 OLDEST_BUILDX = (0, 29)

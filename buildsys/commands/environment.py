@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -38,6 +38,7 @@ from buildsys.run.session import Session
 from buildsys.run.step_events import StepEvents
 from buildsys.run.store import Store, annotations_of, incoming_tag
 from buildsys.run.variables import bake_environment
+from buildsys.values import dataclass
 
 ENVIRONMENTS = f"{STATE_FOLDER}/environments"
 TARGET = "custom"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.images import local_image, run_container
@@ -11,6 +10,7 @@ from buildsys.config import template
 from buildsys.errors import Unavailable
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
+from buildsys.values import dataclass
 
 TEST_SECONDS = 300.0
 

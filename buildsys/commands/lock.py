@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from buildsys.oci.reference import Reference
 from buildsys.plan.plan import Plan, PlannedParent, stale
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import Settings
+from buildsys.values import dataclass
 
 _OFFLINE, _OFFLINE_KEPT = "not asked, offline", "kept as it is: offline"
 

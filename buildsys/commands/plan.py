@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from buildsys.bake.targets import BAKE_FILE, plan_definition
 from buildsys.config.catalog import load
@@ -18,6 +17,7 @@ from buildsys.plan.selection import select, stack_named
 from buildsys.project.workspace import Workspace
 from buildsys.resolve.nodes import resolve
 from buildsys.run.contexts import contents_of
+from buildsys.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

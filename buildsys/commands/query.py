@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from buildsys.plan.plan import Plan
 from buildsys.plan.selection import select
 from buildsys.project.workspace import Workspace, named_prefix
 from buildsys.run.contexts import contents_of
+from buildsys.values import dataclass
 
 if TYPE_CHECKING:
     from buildsys.commands.lock import Change

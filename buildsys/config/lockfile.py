@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 from buildsys.config.fields import NOTHING, TEXT, TEXTS
@@ -14,6 +14,7 @@ from buildsys.config.source import read
 from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.oci.reference import name_of
+from buildsys.values import dataclass
 
 DIGEST = Text(form="^sha256:[0-9a-f]{64}$")
 _DIGEST: Shape[str | None] = Converted(

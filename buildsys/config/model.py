@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from buildsys.config import fields
 from buildsys.config.schema import Record, key_name, location_of, nullable, optional, required
 from buildsys.config.shapes import Boolean, Choice, Converted, Dictionary, Either, Integer, Many, Text
 from buildsys.errors import Diagnostic, Location
+from buildsys.values import dataclass
 
 SCHEMA_VERSION = 1
 OS = "os"

@@ -12,12 +12,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from buildsys.config.shapes import WRONG, Json, Nullable, Reader, Shape, Visitor, Wrong
 from buildsys.config.source import Data, Path, Source
 from buildsys.errors import Diagnostic
+from buildsys.values import dataclass
 
 T = TypeVar("T")
 S = TypeVar("S")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from buildsys.config.source import Data, Path, Source
 from buildsys.errors import Diagnostic, did_you_mean
 from buildsys.texts import Rule, shown
+from buildsys.values import dataclass
 
 T = TypeVar("T")
 S = TypeVar("S")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias, Union
 
@@ -11,6 +10,7 @@ import yaml
 
 from buildsys.errors import Diagnostic, InvalidInput, Location
 from buildsys.texts import control
+from buildsys.values import dataclass
 
 Data: TypeAlias = Union[str, "list[Data]", "dict[str, Data]", None]
 Path: TypeAlias = tuple[str | int, ...]

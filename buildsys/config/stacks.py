@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 from buildsys.config import template
@@ -16,6 +16,7 @@ from buildsys.config.source import Data, Path, Source
 from buildsys.config.template import literally
 from buildsys.errors import Diagnostic, Location, did_you_mean
 from buildsys.names import CUSTOM_SUFFIX, group_problem, stack_problem, target_name
+from buildsys.values import dataclass
 
 _SETTINGS = ("groups", "deprecated")
 _PARAMETERS = Dictionary(Converted(ONE_OR_MORE, " ".join))

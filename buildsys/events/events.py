@@ -11,11 +11,11 @@ import dataclasses
 import functools
 import json
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from buildsys.buildkit.failure import Failure, FailureKind
+from buildsys.values import dataclass
 
 VERSION = 1
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from buildsys.events.events import MADE
 from buildsys.events.model import RunModel
+from buildsys.values import dataclass
 
 _VERSION = 1
 # The time of a target that came mostly from a cache is no estimate of a build.

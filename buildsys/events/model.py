@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from buildsys.buildkit.failure import FailureKind
 from buildsys.buildkit.progress import StepKind
@@ -25,6 +25,7 @@ from buildsys.events.events import (
     TargetPlanned,
     TargetStarted,
 )
+from buildsys.values import dataclass
 
 UNFINISHED = "unfinished"
 IMAGE = "image"

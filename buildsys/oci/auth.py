@@ -8,7 +8,6 @@ import ssl
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
 from buildsys.addresses import NoHttpAddress, cleaned, followed, origin
@@ -23,6 +22,7 @@ from buildsys.oci.http import (
     Unreachable,
 )
 from buildsys.oci.reference import Reference
+from buildsys.values import dataclass
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CHALLENGE = re.compile(r"(?:^|,\s*)(Basic|Bearer)(?=\s|,|$)", re.IGNORECASE)

@@ -8,13 +8,13 @@ import http.client
 import ssl
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import urllib3
 from urllib3 import exceptions
 
 from buildsys.oci.http import ConnectTimeout, Request, Response, Unreachable, loopback
+from buildsys.values import dataclass
 
 # More than the threads that send at the same time: what does not fit is closed, and urllib3 logs it.
 _KEPT = 64

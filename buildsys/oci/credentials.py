@@ -6,12 +6,13 @@ import base64
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from buildsys.oci.http import RegistryProblem
+from buildsys.values import dataclass
 
 # The name under which docker keeps the credentials for docker.io.
 _DOCKER_IO = "https://index.docker.io/v1/"

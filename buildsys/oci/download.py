@@ -7,7 +7,6 @@ import hashlib
 import http.client
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +17,7 @@ from buildsys.addresses import NoHttpAddress, cleaned, followed
 from buildsys.errors import Unavailable
 from buildsys.oci.connections import Connections, Timeouts, pieces_of
 from buildsys.oci.http import RegistryProblem, Request, Retries, retrying
+from buildsys.values import dataclass
 
 ATTEMPTS = 3
 _PIECE = 1 << 16

@@ -10,7 +10,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ import tenacity
 
 from buildsys.errors import Unavailable
 from buildsys.texts import shown
+from buildsys.values import dataclass
 
 T = TypeVar("T")
 # Which answers a retry may change, see `Temporary` in google/go-containerregistry, pkg/v1/remote/transport/error.go;

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
 from buildsys.plan.keys import Keys
 from buildsys.plan.plan import Plan
 from buildsys.resolve.node import ImageTarget, Node
+from buildsys.values import dataclass
 
 
 class ActionKind(StrEnum):

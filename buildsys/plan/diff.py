@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from buildsys.plan.actions import Difference, first_difference
 from buildsys.plan.keys import Fingerprint, Keys
 from buildsys.plan.plan import Plan
 from buildsys.resolve.node import Node
+from buildsys.values import dataclass
 
 
 class ChangeKind(StrEnum):

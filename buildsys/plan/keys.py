@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 from buildsys.config.model import LINK, Contents, File
@@ -18,6 +18,7 @@ from buildsys.names import MOST_SYMLINKS
 from buildsys.plan.plan import Plan, epoch_of
 from buildsys.resolve.image import Variable, healthcheck_text, words_json
 from buildsys.resolve.node import ImageTarget, Node
+from buildsys.values import dataclass
 
 # A change of how keys are computed from inputs gets a new number, and so rebuilds everything.
 DEFINITION = "1"

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from buildsys.errors import Diagnostic, Location
 from buildsys.plan.plan import Plan
 from buildsys.resolve.node import ImageTarget, Node
+from buildsys.values import dataclass
 
 MOST_TEXT = 8 * 2**20
 MOST_PATHS = 10**6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import date, timedelta
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ from buildsys.config.model import Catalog, Family, Parent
 from buildsys.errors import Diagnostic, InvalidInput, Location
 from buildsys.names import LOCK_FILE, variable_name
 from buildsys.resolve.node import BuildGraph, ImageTarget, Node
+from buildsys.values import dataclass
 
 _FRESH_DAYS: Mapping[str, int] = MappingProxyType({"week": 7, "month": 31})
 

@@ -8,11 +8,11 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from buildsys.errors import Diagnostic, InvalidInput, Location
+from buildsys.values import dataclass
 
 TEXT_LIMIT = 4 << 20
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -9,11 +9,11 @@ import string
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from buildsys.errors import Diagnostic, InvalidInput, Unavailable
+from buildsys.values import dataclass
 
 # What git sets for its hooks: it may name another repository than the project's, or be relative to another folder.
 _FOREIGN = frozenset(

@@ -6,7 +6,6 @@ import contextlib
 import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from buildsys.config.model import File
@@ -14,6 +13,7 @@ from buildsys.errors import Diagnostic, InvalidInput, Unavailable
 from buildsys.names import MOST_SYMLINKS
 from buildsys.project.git import Entry, Objects, Repository, find_repository
 from buildsys.project.workspace import ROOT_FILES
+from buildsys.values import dataclass
 
 _EXECUTABLE, _SYMLINK = "100755", "120000"
 

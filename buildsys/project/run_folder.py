@@ -14,12 +14,12 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from buildsys.errors import Unavailable
 from buildsys.names import STATE_FOLDER
 from buildsys.project.state import State
+from buildsys.values import dataclass
 
 RUNS = f"{STATE_FOLDER}/runs"
 # Files of a run, and of the last run in `.buildsys/` itself.

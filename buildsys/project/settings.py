@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -23,6 +23,7 @@ from buildsys.project.files import Home, read_file
 from buildsys.project.git import find_repository
 from buildsys.project.settings_checks import credentials_of, problem_of, variable_of
 from buildsys.project.workspace import PRIVATE, Workspace, find_workspace
+from buildsys.values import dataclass
 
 _PIP = ("index-url", "extra-index-url", "find-links", "trusted-host")
 _PROXY = ("http", "https", "no")

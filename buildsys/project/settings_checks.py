@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in, is_secret_name, secrets_of_query, tokens_in
 from buildsys.errors import InvalidInput
 from buildsys.oci.reference import Reference
+from buildsys.values import dataclass
 
 _CODENAME = re.compile(r"\*|[a-z0-9][a-z0-9.-]*")
 _CONDA_KEY = re.compile(r"[a-z][a-z0-9_]*")

@@ -10,7 +10,6 @@ import shlex
 import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import IO
@@ -20,6 +19,7 @@ from buildsys.names import STATE_FOLDER
 from buildsys.project.files import TEXT_LIMIT, Home, is_there, open_file, read_file
 from buildsys.project.workspace import write_whole
 from buildsys.texts import shown
+from buildsys.values import dataclass
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 

@@ -6,7 +6,6 @@ import difflib
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from buildsys.config.model import LINK, File
@@ -15,6 +14,7 @@ from buildsys.errors import Diagnostic, Differs, InvalidInput, Location, Unavail
 from buildsys.names import LAYER_FILE, LOCK_FILE, MIRRORS_FOLDER, OVERLAY_FILE, SETTINGS_FILE, STACKS_FILE, STATE_FOLDER
 from buildsys.oci.reference import registry_prefix
 from buildsys.project.files import TEXT_LIMIT, Entry, Home, digest_file, is_there, read_file
+from buildsys.values import dataclass
 
 ROOT_FILES = (STACKS_FILE, LOCK_FILE, OVERLAY_FILE)
 # What holds secrets of a machine beside a project: no symlink that is committed makes it a part of the project.

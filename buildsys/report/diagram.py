@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 from buildsys.plan.plan import Plan
 from buildsys.resolve.graph import closure, reduced
+from buildsys.values import dataclass
 
 FORMATS = ("tree", "mermaid", "dot", "json")
 # Mermaid stops at 500 edges and says no more than "syntax error" (mermaid-js/mermaid#5042).

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from buildsys.buildkit.progress import StepKind
 from buildsys.events.events import Event, Retried, StepBegan, TargetPlanned
@@ -11,6 +10,7 @@ from buildsys.events.model import RunModel, Target
 from buildsys.report.outcomes import step_words
 from buildsys.report.text import clean, distinct_parts, format_count, format_remaining, format_retries
 from buildsys.run.scheduler import IMAGE_SECONDS
+from buildsys.values import dataclass
 
 # An image runs nothing; it takes a few requests to a registry, or an export.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from buildsys.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 from buildsys.config import template
 from buildsys.config.model import Environment, Healthcheck
 from buildsys.resolve.instance import LayerInstance
+from buildsys.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

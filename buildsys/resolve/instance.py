@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from buildsys.config.model import LayerUse, Parameter, ParameterSource, Recipe
 from buildsys.config.parameters import value_problem
 from buildsys.config.template import FILTERS
 from buildsys.errors import Diagnostic, Location, did_you_mean
+from buildsys.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

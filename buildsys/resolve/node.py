@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from buildsys.config.model import Parent, Recipe
 from buildsys.errors import Location
 from buildsys.names import short_hash, shortened, target_name
 from buildsys.resolve.image import ImageConfig, Variable
 from buildsys.resolve.instance import LayerInstance
+from buildsys.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

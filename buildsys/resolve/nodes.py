@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
@@ -25,6 +25,7 @@ from buildsys.resolve.node import (
     node_title,
 )
 from buildsys.resolve.stack import Resolver
+from buildsys.values import dataclass
 
 
 def resolve(catalog: Catalog) -> BuildGraph:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from buildsys.config.model import Healthcheck
@@ -16,6 +15,7 @@ from buildsys.names import TITLE_LABEL
 from buildsys.oci.reference import OCI_MANIFEST, Descriptor, digest_of
 from buildsys.resolve.image import Variable
 from buildsys.resolve.node import ImageTarget
+from buildsys.values import dataclass
 
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 _GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"

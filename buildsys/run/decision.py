@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 
 from buildsys.bake.hcl import evaluate
@@ -17,6 +17,7 @@ from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
 from buildsys.run.contexts import contents_of
 from buildsys.run.store import Existing, Store
+from buildsys.values import dataclass
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 

@@ -6,13 +6,14 @@ import queue
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.interrupt import Stop
 from buildsys.errors import BuildsysError, ExitCode
 from buildsys.events.events import Event, ImageLayer, Noted, Outcome, TargetEnded, TargetStarted
 from buildsys.run.scheduler import Schedule
+from buildsys.values import dataclass
 
 _TICK_SECONDS = 1.0
 # Failures of the target itself, whatever else happens to the run.

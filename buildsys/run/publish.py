@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from buildsys.bake.targets import Publication
 from buildsys.buildkit.failure import Failure, FailureKind
@@ -32,6 +32,7 @@ from buildsys.run.store import Store, annotations_of, can_compose, incoming_tag
 from buildsys.run.variables import bake_environment
 from buildsys.run.warm import fill_caches
 from buildsys.run.worker import BakeWorker
+from buildsys.values import dataclass
 
 # A second attempt is for what the registry turned out to have lost; more would hide a registry that loses things.
 _ATTEMPTS = 2

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from buildsys.events.history import History
 from buildsys.plan.actions import Action, ActionKind
 from buildsys.plan.plan import Plan
+from buildsys.values import dataclass
 
 NODE, ASSEMBLE, COMPOSE = "node", "assemble", "compose"
 # Without a recorded or declared duration: a node runs something, an image is put together.

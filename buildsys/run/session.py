@@ -9,7 +9,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TextIO
 
@@ -32,6 +32,7 @@ from buildsys.run.decision import Decision
 from buildsys.run.executor import Bake, DebugInfo, Hooks, RunOutcome, run
 from buildsys.run.scheduler import NODE, Limits, Schedule, Task
 from buildsys.run.worker import Accept, BakeWorker, matching
+from buildsys.values import dataclass
 
 # bake reads a file in a time that grows with the square of its targets (docker/buildx, linear scans for names).
 _PRINTED_AT_ONCE = 250

@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -33,6 +32,7 @@ from buildsys.project.settings import Settings, docker_config_dir, read_settings
 from buildsys.project.workspace import Workspace, named_prefix
 from buildsys.resolve.node import ImageTarget
 from buildsys.run.compose import Composed, Part, compose
+from buildsys.values import dataclass
 
 NODES = "nodes"
 INPUTS = "dev.buildsys.inputs"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from buildsys.errors import InvalidInput
 from buildsys.events.journal import history_of
@@ -20,6 +20,7 @@ from buildsys.run.scheduler import tasks_of
 from buildsys.run.session import Publishing, Session, execute, open_worker
 from buildsys.run.store import Store
 from buildsys.switches import writes_caches
+from buildsys.values import dataclass
 
 CACHE = "BUILDSYS_CACHE"
 

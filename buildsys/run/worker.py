@@ -8,7 +8,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, TextIO
@@ -37,6 +37,7 @@ from buildsys.project.workspace import Workspace, write_whole
 from buildsys.resolve.node import Node
 from buildsys.run.executor import Emit, TargetOutcome
 from buildsys.run.step_events import StepEvents, titles
+from buildsys.values import dataclass
 
 RAW_LOG = "bake.jsonl"
 _COUNTED = frozenset({StepKind.RUN, StepKind.FILE})

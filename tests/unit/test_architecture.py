@@ -161,6 +161,10 @@ def test_the_page_is_loaded_only_where_it_is_written() -> None:
     assert early == set()
 
 
+def test_every_dataclass_is_defined_by_the_module_that_defines_them_fast() -> None:
+    assert [name for name, tree in MODULES.items() if name != "values" and uses(tree, "dataclasses", "dataclass")] == []
+
+
 def test_typer_is_known_to_the_command_line_alone() -> None:
     assert {package_of(name) for name in users("typer", "click")} == {"cli"}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from buildsys.events.model import Target
 from buildsys.report.text import cut_middle
+from buildsys.values import dataclass
 
 SWEEPS = 4
 LEAST_ROWS = 12

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from buildsys.events.model import RunModel, Step, Target
+from buildsys.values import dataclass
 
 UNKNOWN_LAYER = "no layer of this project"
 # Below these two a difference of time says more about the machine than about the target.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from buildsys.events.model import UNFINISHED, Attempt, RunModel, Step, Target
 from buildsys.report.html.figures import Busy
 from buildsys.report.text import format_seconds
+from buildsys.values import dataclass
 
 ROW = 26
 BAR = 16
