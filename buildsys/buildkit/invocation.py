@@ -14,8 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any, Protocol
 
+from buildsys.buildkit.diagnosis import failure_of
 from buildsys.buildkit.docker import Docker, answer_of
-from buildsys.buildkit.failure import Failure, failure_of
+from buildsys.buildkit.failure import Failure
 from buildsys.buildkit.images import image_sizes
 from buildsys.buildkit.interrupt import Stop
 from buildsys.buildkit.progress import Line, MaskedProgress, Status, Text

@@ -81,17 +81,18 @@ def bake(
     verbose: Verbose = False,
 ) -> None:
     """Build images in parallel, each unit of work once."""
-    from buildsys.buildkit.images import ask_docker
-
     _check_choice("--tags-on", tags_on, ("all", "partial"))
     _check_choice("--progress", progress, ("auto", "plain", "docker"))
     if push and overrides:
         raise _usage(
             "`--set` and `--push` exclude each other", "remove `--set`: an image under a key must match the key"
         )
-    snapshot = None if push else ask_docker(builder, os.environ)
+    snapshot = None
+    if not push:
+        from buildsys.buildkit.images import ask_docker
+
+        snapshot = ask_docker(builder, os.environ)
     # Imported while docker answers.
-    from buildsys.buildkit.invocation import DockerBuilder
     from buildsys.cli.run import Talk, execute, find, local_run, publishing_run
     from buildsys.project.mirrors import refuse_cache
     from buildsys.project.settings import read_settings
@@ -123,6 +124,8 @@ def bake(
         run = publishing_run(plan, targets, load=load)
         code = execute(workspace, options, talk, run, lambda: find(builder))
     else:
+        from buildsys.buildkit.invocation import DockerBuilder
+
         run = local_run(plan, targets, snapshot)
         code = execute(workspace, options, talk, run, lambda: DockerBuilder(docker=snapshot()[0], environ=os.environ))
     if code:

@@ -7,12 +7,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from buildsys.buildkit.docker import find_docker
 from buildsys.buildkit.failure import Failure
-from buildsys.buildkit.images import DockerSnapshot, pull_image
 from buildsys.buildkit.interrupt import Stop
-from buildsys.buildkit.invocation import Builder, DockerBuilder
 from buildsys.cli.screens import output
 from buildsys.errors import BuildsysError
 from buildsys.events.journal import Journal, open_journal
@@ -22,11 +20,14 @@ from buildsys.project.workspace import Workspace
 from buildsys.report.live import listener
 from buildsys.report.summary import show_summary
 from buildsys.run.executor import exit_code
-from buildsys.run.local import bake_locally
-from buildsys.run.publish import publish
 from buildsys.run.session import RunContext, RunOptions, Session
 from buildsys.run.store import on_retry, open_store
 from buildsys.values import dataclass
+
+if TYPE_CHECKING:
+    # Whether a run asks docker, and for what, is known only while it goes on.
+    from buildsys.buildkit.images import DockerSnapshot
+    from buildsys.buildkit.invocation import Builder
 
 # Whether everything that was asked for exists, and what failed.
 Ended = tuple[bool, tuple[Failure, ...]]
@@ -101,11 +102,15 @@ def _page(journal: Journal) -> str:
 
 def find(builder: str | None) -> Builder:
     """Return a builder by its name, the current one if none is named; raises `Unavailable`."""
+    from buildsys.buildkit.docker import find_docker
+    from buildsys.buildkit.invocation import DockerBuilder
+
     return DockerBuilder(docker=find_docker(builder, os.environ), environ=os.environ)
 
 
 def local_run(plan: Plan, targets: tuple[str, ...], snapshot: Callable[[], DockerSnapshot]) -> Run:
     """Return the run that builds into the engine's own store; `snapshot` waits for what docker answered."""
+    from buildsys.run.local import bake_locally
 
     def run(session: Session) -> Ended:
         outcome = bake_locally(session, plan, targets, lambda: snapshot()[1])
@@ -116,6 +121,7 @@ def local_run(plan: Plan, targets: tuple[str, ...], snapshot: Callable[[], Docke
 
 def publishing_run(plan: Plan, targets: tuple[str, ...], *, load: bool = False, tag: bool = True) -> Run:
     """Return the run that publishes to the registry; with `load` the engine's own store gets the images too."""
+    from buildsys.run.publish import publish
 
     def run(session: Session) -> Ended:
         # A stop ends the waits of the registry's client too.
@@ -129,6 +135,8 @@ def publishing_run(plan: Plan, targets: tuple[str, ...], *, load: bool = False, 
         ) as store:
             result = publish(session, store, plan, targets, tag=tag)
         if load and result.complete and not session.stop.requested:
+            from buildsys.buildkit.images import pull_image
+
             docker = session.find_builder().docker
             for name in sorted(name for names in result.decision.tags.values() for name in names):
                 pull_image(docker, name)

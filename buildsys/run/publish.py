@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from buildsys.bake.targets import Publication
 from buildsys.buildkit.failure import Failure, FailureKind
-from buildsys.buildkit.invocation import Builder
 from buildsys.events.events import ImageLayer, TagsMoved
 from buildsys.events.history import History
 from buildsys.events.journal import history_of
@@ -30,9 +30,11 @@ from buildsys.run.session import (
 )
 from buildsys.run.store import Store, annotations_of, can_compose, incoming_tag
 from buildsys.run.variables import bake_environment
-from buildsys.run.warm import fill_caches
-from buildsys.run.worker import BakeWorker
 from buildsys.values import dataclass
+
+if TYPE_CHECKING:
+    from buildsys.buildkit.invocation import Builder
+    from buildsys.run.worker import BakeWorker
 
 # A second attempt is for what the registry turned out to have lost; more would hide a registry that loses things.
 _ATTEMPTS = 2
@@ -93,6 +95,8 @@ def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...]
         work = repair
         references = {name: each for name, each in references.items() if name not in work.decision.damaged}
     if options.linked:
+        from buildsys.run.warm import fill_caches
+
         fill_caches(session, store, first, environment)
     existing = {**work.decision.existing, **references}
     missing = _missing(work.decision, {name: existing[name] for name in existing if name not in outcome.failures})

@@ -11,13 +11,10 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from buildsys.bake.targets import Publication, flat_definition, linked_nodes
-from buildsys.buildkit.docker import Docker
-from buildsys.buildkit.entitlements import check_paths
 from buildsys.buildkit.interrupt import Stop
-from buildsys.buildkit.invocation import BakeCall, Builder
 from buildsys.errors import InvalidInput
 from buildsys.events.events import Noted, Outcome, RunBegan, TargetEnded, TargetKind, TargetPlanned
 from buildsys.events.history import History
@@ -31,8 +28,13 @@ from buildsys.run.contexts import copy_contexts
 from buildsys.run.decision import Decision
 from buildsys.run.executor import Bake, DebugInfo, Hooks, RunOutcome, run
 from buildsys.run.scheduler import NODE, Limits, Schedule, Task
-from buildsys.run.worker import Accept, BakeWorker, matching
 from buildsys.values import dataclass
+
+if TYPE_CHECKING:
+    # A run that builds nothing does not wait for the modules that build.
+    from buildsys.buildkit.docker import Docker
+    from buildsys.buildkit.invocation import Builder
+    from buildsys.run.worker import Accept, BakeWorker
 
 # bake reads a file in a time that grows with the square of its targets (docker/buildx, linear scans for names).
 _PRINTED_AT_ONCE = 250
@@ -193,6 +195,9 @@ def open_worker(
     The contexts of all nodes that are built are copied into it, where they are linked also of those that they link to.
     Raises `InvalidInput` for a file that has changed since its key was computed.
     """
+    from buildsys.buildkit.invocation import BakeCall
+    from buildsys.run.worker import BakeWorker
+
     workspace, options, plan = session.workspace, session.options, decision.plan
     call = BakeCall(
         root=workspace.root,
@@ -235,6 +240,10 @@ def check_definition(worker: BakeWorker, targets: tuple[str, ...]) -> Mapping[st
 
     Links lead nowhere in what is resolved: what they would add is checked as a target of its own.
     """
+    from buildsys.buildkit.entitlements import check_paths
+    from buildsys.buildkit.invocation import BakeCall
+    from buildsys.run.worker import matching
+
     tags: dict[str, tuple[str, ...]] = {}
     for first in range(0, len(targets), _PRINTED_AT_ONCE):
         some = targets[first : first + _PRINTED_AT_ONCE]

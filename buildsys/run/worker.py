@@ -24,7 +24,8 @@ from buildsys.bake.targets import (
     linked_nodes,
     run_definition,
 )
-from buildsys.buildkit.failure import Failure, FailureKind, is_transient
+from buildsys.buildkit.diagnosis import is_transient
+from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.interrupt import Stop
 from buildsys.buildkit.invocation import BakeCall, BakeResult, Builder
 from buildsys.buildkit.progress import PlainProgress, Status, StepKind, Text

@@ -15,9 +15,10 @@ from uuid import uuid4
 
 import pytest
 
+from buildsys.buildkit.diagnosis import is_transient
 from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.entitlements import check_paths
-from buildsys.buildkit.failure import FailureKind, is_transient
+from buildsys.buildkit.failure import FailureKind
 from buildsys.buildkit.images import local_image, run_container
 from buildsys.buildkit.interrupt import Stop
 from buildsys.buildkit.invocation import BakeCall, BakeResult, DockerBuilder

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from buildsys.buildkit.failure import FailureKind, failure_of, is_transient
+from buildsys.buildkit.diagnosis import failure_of, is_transient
+from buildsys.buildkit.failure import FailureKind
 from buildsys.buildkit.progress import StepKind, parse_line
 from buildsys.buildkit.vertices import Snapshot, Steps, executed_runs, exported
 
