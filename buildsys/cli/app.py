@@ -1,17 +1,12 @@
 """Which commands exist other than queries, runs and machines: each is one call, one report and one exit code."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from buildsys.cli import bake, machine, query
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="buildsys",

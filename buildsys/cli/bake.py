@@ -1,7 +1,5 @@
 """The commands that run bakes: bake, warm, report."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import sys
@@ -203,7 +201,7 @@ def make_report(
     typer.echo(write_report(find_workspace(context.obj), events, output))
 
 
-def _options(**given: object) -> RunOptions:
+def _options(**given: object) -> "RunOptions":
     from buildsys.run.session import RunOptions
 
     words = [Path(sys.argv[0]).name, *sys.argv[1:]]
@@ -226,8 +224,8 @@ def _usage(message: str, hint: str) -> typer.BadParameter:
 
 
 def _chosen(
-    workspace: Workspace, names: tuple[str, ...], *, everything: bool, failed: bool
-) -> tuple[Plan, tuple[str, ...]]:
+    workspace: "Workspace", names: tuple[str, ...], *, everything: bool, failed: bool
+) -> "tuple[Plan, tuple[str, ...]]":
     """Return the plan and the targets meant."""
     from buildsys.commands.plan import chosen_targets, make_plan
     from buildsys.events.journal import history_of
@@ -246,7 +244,7 @@ def _chosen(
     return plan, undone
 
 
-def _make_fresh(workspace: Workspace) -> None:
+def _make_fresh(workspace: "Workspace") -> None:
     """Move the epochs of all layers whose packages age."""
     from buildsys.cli.screens import diagnostics
     from buildsys.commands import plan, query
@@ -259,11 +257,11 @@ def _make_fresh(workspace: Workspace) -> None:
 
 
 def _dry_run(
-    workspace: Workspace,
-    plan: Plan,
+    workspace: "Workspace",
+    plan: "Plan",
     targets: tuple[str, ...],
-    options: RunOptions,
-    snapshot: Callable[[], DockerSnapshot] | None,
+    options: "RunOptions",
+    snapshot: "Callable[[], DockerSnapshot] | None",
 ) -> None:
     from buildsys.cli.screens import output
     from buildsys.report import tables

@@ -1,7 +1,5 @@
 """The commands that use an engine without a run: environment, test, doctor."""
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

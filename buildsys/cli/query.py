@@ -1,7 +1,5 @@
 """The commands that ask: why something is built, what changed since, what the graph looks like; and the lock."""
 
-from __future__ import annotations
-
 import os
 from datetime import date
 from typing import Annotated

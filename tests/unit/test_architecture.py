@@ -238,3 +238,9 @@ def test_no_constant_has_the_name_and_the_value_of_another() -> None:
         if isinstance(target, ast.Name)
     )
     assert [name for name, count in found.items() if count > 1] == []
+
+
+def test_annotations_of_the_command_line_are_no_texts() -> None:
+    """Typer evaluates each text, of all commands, before any command runs: 13 ms of its 20."""
+    found = {name for name, tree in MODULES.items() if package_of(name) == "cli" and "__future__" in outside(tree)}
+    assert found <= {"cli.boundary", "cli.run", "cli.screens"}
