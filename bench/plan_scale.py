@@ -2,7 +2,8 @@
 """Time and memory of plan, keys, rendering and look-ups for 100 to 10,000 stacks, and of `bake --print` beside it.
 
 Each measurement runs in its own process. Look-ups ask a real registry on loopback; bake only prints, so no
-engine builds anything. Does its own set-up, and writes its section of the page and the curve.
+engine builds anything. Does its own set-up, and writes its section of the page and the curve. With `--against` nothing
+is written: another revision runs in the same rounds, without an engine, and the processor time of both is compared.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog import project
+from start_up import Registry, tree_of
 
 sys.path.append(str(Path(__file__).parents[1] / "tools"))
 
@@ -173,17 +175,48 @@ def one_round(stacks: int, environment: Mapping[str, str], *, whole: bool) -> di
         return found | {key: asdict(printed(file, targets, folder, environment)) for key, file, targets in asked}
 
 
+def compared(revision: str, stacks: int, rounds: int) -> dict[str, tuple[float, float]]:
+    """Return the median processor seconds of each step, of this tree and of a revision; each round runs both."""
+    samples: dict[str, list[dict[str, float]]] = {"this": [], revision: []}
+    with tempfile.TemporaryDirectory() as name, tree_of(revision, Path(name)) as other, Registry(()) as registry:
+        threading.Thread(target=registry.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{registry.server_address[1]}/start-up"
+        for number in range(rounds):
+            for tree, root in (("this", ROOT), (revision, other)):
+                folder = Path(name) / f"{number}-{tree}"
+                folder.mkdir()
+                environment = {**os.environ, "PYTHONPATH": str(root), "BUILDSYS_REGISTRY": address}
+                words = [str(root / "bench" / "plan_scale.py"), "--measure", str(stacks), "--folder", str(folder)]
+                done = subprocess.run(
+                    [sys.executable, *words], env=environment, stdout=subprocess.PIPE, text=True, check=True
+                )
+                samples[tree].append(json.loads(done.stdout)["processor"])
+        registry.shutdown()
+    mine, others = samples.values()
+    return {
+        step: (statistics.median(each[step] for each in mine), statistics.median(each[step] for each in others))
+        for step in (*STEPS, "total")
+    }
+
+
 def main() -> None:
     """Measure each size, and write the results, the page and the curve."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--name", default="bench", help="the engine's name")
     parser.add_argument("--output", type=Path, help="another file for the results; page and diagram are not changed")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="how many stacks")
+    parser.add_argument("--against", metavar="REV", help="compare with this revision, at 1,000 stacks or `--sizes`")
+    parser.add_argument("--rounds", type=int, default=5, help="of the comparison")
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.measure:
         print(json.dumps(measure(asked.measure, asked.folder)))
+        return
+    if asked.against:
+        for stacks in (1000,) if asked.sizes == SIZES else asked.sizes:
+            for step, (mine, other) in compared(asked.against, stacks, asked.rounds).items():
+                print(f"{stacks:6} stacks {step:7} {mine:7.3f} s, {asked.against} {other:7.3f} s: {mine / other:5.2f}")
         return
     with running(asked.name) as (_, environment):
         document = about(["bench/plan_scale.py", *sys.argv[1:]], environment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
@@ -28,6 +29,7 @@ class NoHttpAddress(ValueError):
     """Not an address of HTTP; it is not quoted, since the fault may be a part of a password."""
 
 
+@functools.lru_cache(maxsize=256)
 def origin(address: str) -> tuple[str, str, int]:
     """Return scheme, host and port of an HTTP address; raises NoHttpAddress."""
     try:

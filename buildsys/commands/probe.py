@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from buildsys.buildkit.docker import (
     answer_of,
@@ -19,17 +19,18 @@ from buildsys.buildkit.docker import (
     inspect_builder,
 )
 from buildsys.commands.doctor import Facts, Found, ParentFound
-from buildsys.commands.plan import make_plan, write_plan
 from buildsys.errors import BuildsysError, Differs, InvalidInput
 from buildsys.oci.client import Registry
 from buildsys.oci.connections import Timeouts
 from buildsys.oci.http import RegistryProblem, Retries, Unauthorized
 from buildsys.oci.reference import Descriptor, Reference
-from buildsys.plan.plan import Plan
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import Settings, read_settings
 from buildsys.project.workspace import Workspace, find_workspace
 from buildsys.run.store import registry_of
+
+if TYPE_CHECKING:
+    from buildsys.plan.plan import Plan
 
 _CLIENT = re.compile(r"Docker version (\d[^\s,]*)")
 
@@ -148,6 +149,9 @@ def _with_project(facts: Facts, client: Registry, directory: Path | None, enviro
     except InvalidInput as error:
         diagnostic = error.diagnostics()[0]
         return replace(facts, project=Found(problem=diagnostic.message, fix=diagnostic.hint))
+    # Late: what plans is not needed where there is no project.
+    from buildsys.commands.plan import make_plan
+
     try:
         plan = make_plan(workspace.tree(), overlay=True)
         settings = read_settings(workspace.root, environ)
@@ -173,6 +177,8 @@ def _unreadable(error: InvalidInput | OSError) -> Found:
 
 
 def _bake_file(workspace: Workspace) -> Found:
+    from buildsys.commands.plan import write_plan
+
     try:
         write_plan(workspace, check=True)
     except Differs as error:

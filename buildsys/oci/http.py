@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import functools
 import http.client
 import ipaddress
 import json
@@ -292,6 +293,7 @@ def retry_after(value: str | None, *, now: float) -> float | None:
         return None
 
 
+@functools.lru_cache(maxsize=256)
 def loopback(host: str) -> bool:
     """Return whether `host` (`name[:port]`) is this machine, where docker speaks plain HTTP."""
     name = urlsplit(f"//{host}").hostname or ""

@@ -165,6 +165,50 @@ def test_every_dataclass_is_defined_by_the_module_that_defines_them_fast() -> No
     assert [name for name, tree in MODULES.items() if name != "values" and uses(tree, "dataclasses", "dataclass")] == []
 
 
+def loaded(*modules: str) -> set[str]:
+    """Return what is loaded with some modules, libraries too; what functions import is not."""
+    found: set[str] = set()
+    waiting = [*modules]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            statements = [each for each in MODULES[name].body if isinstance(each, ast.Import | ast.ImportFrom)]
+            waiting += [other for each in statements for other in own(each) if other in MODULES]
+            found |= {other.split(".")[0] for each in statements for other in outside(each)}
+    return found
+
+
+# What builds, draws and words failures; networkx is loaded by whoever plans.
+ONLY_FOR_BUILDING = {
+    "buildkit.diagnosis",
+    "buildkit.invocation",
+    "jinja2",
+    "python_on_whales",
+    "report.html.page",
+    "rich",
+    "run.local",
+    "run.step_events",
+    "run.worker",
+}
+
+
+def test_a_run_with_nothing_to_do_loads_nothing_that_builds() -> None:
+    run = loaded("cli.bake", "cli.run", "commands.plan", "run.publish", "run.store", "events.journal")
+    assert {"networkx", "urllib3"} <= run
+    assert not run & ONLY_FOR_BUILDING
+
+
+def test_a_plan_loads_neither_a_registry_nor_a_run() -> None:
+    plan = loaded("cli.app", "commands.plan", "commands.query", "report.tables", "report.documents", "report.console")
+    assert not plan & {*ONLY_FOR_BUILDING, "urllib3", "tenacity", "events.events", "run.store"}
+
+
+@pytest.mark.parametrize("entry", ["cli.app", "cli.boundary", "report.html.page", "commands.doctor", "commands.probe"])
+def test_who_does_not_plan_does_not_load_networkx(entry: str) -> None:
+    assert "networkx" not in loaded(entry)
+
+
 def test_typer_is_known_to_the_command_line_alone() -> None:
     assert {package_of(name) for name in users("typer", "click")} == {"cli"}
 
