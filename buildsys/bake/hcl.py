@@ -99,7 +99,7 @@ def _body(items: tuple[Item, ...], indent: str) -> Iterator[str]:
     run: list[tuple[str, str]] = []
     for position, item in enumerate(items):
         apart = position > 0 and _apart(items, position)
-        if apart or not isinstance(item, Attribute):
+        if run and (apart or not isinstance(item, Attribute)):
             yield from _aligned(run, indent)
             run.clear()
         if apart:

@@ -23,6 +23,7 @@ from buildsys.values import dataclass
 # A change of how keys are computed from inputs gets a new number, and so rebuilds everything.
 DEFINITION = "1"
 ABSENT = "none"
+_JSON = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +36,7 @@ class Fingerprint:
     @property
     def text(self) -> str:
         """The inputs as a JSON object: the key is the SHA-256 of these bytes."""
-        return json.dumps(dict(self.inputs), ensure_ascii=True, separators=(",", ":"))
+        return _JSON.encode(dict(self.inputs))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,8 +107,8 @@ def _giver(plan: Plan, layer: str, path: str) -> Location | None:
 def keyed(inputs: Mapping[str, str]) -> Fingerprint:
     """Return the key of inputs, to which the number of the definition is added."""
     ordered = dict(sorted({"definition": DEFINITION, **inputs}.items()))
-    found = Fingerprint(key="", inputs=MappingProxyType(ordered))
-    return replace(found, key=hashlib.sha256(found.text.encode()).hexdigest())
+    key = hashlib.sha256(_JSON.encode(ordered).encode()).hexdigest()
+    return Fingerprint(key=key, inputs=MappingProxyType(ordered))
 
 
 def _node_inputs(
