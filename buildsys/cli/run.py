@@ -25,7 +25,7 @@ from buildsys.run.store import on_retry, open_store
 from buildsys.values import dataclass
 
 if TYPE_CHECKING:
-    # Whether a run asks docker, and for what, is known only while it goes on.
+    # A run decides whether it needs docker at all.
     from buildsys.buildkit.images import DockerSnapshot
     from buildsys.buildkit.invocation import Builder
 

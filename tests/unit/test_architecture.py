@@ -179,7 +179,7 @@ def loaded(*modules: str) -> set[str]:
     return found
 
 
-# What builds, draws and words failures; networkx is loaded by whoever plans.
+# What builds, draws pages and explains failures. Planning alone needs networkx.
 ONLY_FOR_BUILDING = {
     "buildkit.diagnosis",
     "buildkit.invocation",
