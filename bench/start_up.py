@@ -28,6 +28,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from compare.about import write_section
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "start-up.json"
 PROJECT = ("stacks.yaml", "buildsys.lock", "docker-bake.hcl", "layers", "environments", "mirrors")
@@ -291,6 +293,36 @@ def table(document: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def section(document: Mapping[str, Any]) -> str:
+    """Return the section of the page; pure."""
+    machine, references = document["machine"], document["references"]
+    trees = list(dict.fromkeys(each["tree"] for each in document["commands"]))
+    others = [tree for tree in trees if tree != "this"]
+    lines = [
+        "## Start-up",
+        "",
+        f"Measured on {document['date'][:10]} at commit {document['commit'][:12]} by `{document['command']}` on "
+        f"{machine['cores']} cores (load {machine['load']}), Python {document['python']}: medians of "
+        f"{document['rounds']} rounds in which all commands run in turn. Processor time, children included; the ratio "
+        "is to the reference that is named beside it.",
+        "",
+        "| Command | Seconds | Ratio | Goal | Compared with | MiB |"
+        + "".join(f" Ratio at {tree} |" for tree in others),
+        "|---|---:|---:|---:|---|---:|" + "---:|" * len(others),
+    ]
+    for each in (each for each in document["commands"] if each["tree"] == "this"):
+        same = [other for other in document["commands"] if other["command"] == each["command"] and other is not each]
+        goal = "" if each["limit"] is None else f"{each['limit']:.1f}"
+        goal += " **not met**" if each["limit"] is not None and each["ratio"] > each["limit"] else ""
+        lines.append(
+            f"| `{each['command']}` | {each['processor']:.2f} | {each['ratio']:.2f} | {goal} | {each['reference']} | "
+            f"{each['memory']:.0f} |" + "".join(f" {other['ratio']:.2f} |" for other in same)
+        )
+    lines += ["", f"Goal for the memory of `plan`: at most {PLAN_MEMORY} MiB."]
+    lines += [f"`{name}` takes {each['processor']:.3f} s." for name, each in references.items()]
+    return "\n".join(lines)
+
+
 def imports(text: str) -> tuple[dict[str, tuple[int, float]], list[tuple[float, str]]]:
     """Read what `-X importtime` printed: modules and own milliseconds by library, and each module with its own."""
     libraries: dict[str, tuple[int, float]] = {}
@@ -356,6 +388,7 @@ def main() -> None:
         document = {**head, "rounds": arguments.rounds, **figures(measure(bench, trees, arguments.rounds))}
     if arguments.write:
         RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write_section("start-up", "start_up.py", section(document))
     print(json.dumps(document, indent=1) if arguments.json else table(document))
 
 

@@ -13,6 +13,7 @@ import family
 import images
 import many_stacks
 import overhead
+import start_up
 from compare import page, scale
 from compare.about import PAGE, README, ROOT, replaced
 from compare.scenarios import full, long, quick
@@ -24,6 +25,7 @@ SECTIONS: dict[str, tuple[str, str, Path, Section]] = {
     "family": ("family", "family.py", PAGE, family.section),
     "many-stacks": ("many-stacks", "many_stacks.py", PAGE, many_stacks.section),
     "overhead": ("overhead", "overhead.py", PAGE, overhead.section),
+    "start-up": ("start-up", "start_up.py", PAGE, start_up.section),
     "plan-scale": ("plan-scale", "plan_scale.py", PAGE, scale.section),
     "images-quick": ("images-quick", "images.py", PAGE, lambda d: page.section(d, quick(), images.TITLES["quick"])),
     "images-full": ("images-full", "images.py", PAGE, lambda d: page.section(d, full(), images.TITLES["full"])),
