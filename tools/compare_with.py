@@ -177,6 +177,15 @@ KNOWN = (
         since="4102096",
         why="platforms and names of parameters are validated",
     ),
+    *(
+        Known(
+            words=("schema", name),
+            pattern=r"\S*: the fields .* are now .*\bdescription\b.*|\S*\.description: .*",
+            since="4f9b57b",
+            why="every field has a description, in plain English",
+        )
+        for name in ("layer", "stacks")
+    ),
 )
 
 FAULTY_PROJECT = "one-stack"
