@@ -195,7 +195,7 @@ def _shown(line: str) -> str:
 
 
 def executed_runs(snapshot: Snapshot) -> tuple[Vertex, ...]:
-    """Return every RUN that was really run to its good end, each once however many targets show it."""
+    """Return every RUN that was executed and succeeded, each once however many targets show it."""
     return tuple(
         vertex
         for vertex in snapshot.vertexes

@@ -335,7 +335,7 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerUse:
-    """A layer as a stack names it; `places` say where each parameter's value was written."""
+    """A layer as a stack names it; `locations` say where each parameter's value was written."""
 
     layer: str
     parameters: Mapping[str, str]

@@ -109,7 +109,7 @@ def test_folder_that_is_a_symlink_to_a_home_is_refused_by_every_command_that_rea
 ) -> None:
     link(folders / "environments/keys", home / ".ssh")
     done = buildsys(folders, *words, BUILDSYS_REGISTRY=NOWHERE)
-    of_nobody(done, "environments/keys", "out of the project", "stacks.yaml:5")
+    of_nobody(done, "environments/keys", "outside the project", "stacks.yaml:5")
 
 
 @pytest.mark.parametrize("words", SOME)
@@ -159,7 +159,7 @@ def test_symlink_out_of_the_project_is_refused_whether_or_not_a_build_would_read
     write(project, "layers/conf/files/x", "x")
     write(project, "layers/conf/.dockerignore", "*\n!conf\n")
     link(project / name, target)
-    of_nobody(buildsys(project, "plan", "--offline"), f"--> {name}", "out of the project")
+    of_nobody(buildsys(project, "plan", "--offline"), f"--> {name}", "outside the project")
 
 
 def test_hidden_folder_and_symlinks_to_symlinks_are_no_way_out(project: Path, home: Path) -> None:
@@ -177,7 +177,7 @@ def test_folder_that_buildsys_itself_names_is_refused_as_a_symlink_out_of_the_pr
     write(home, "use", WORD)
     write(home, "layer.yaml", WORD)
     link(project / name, home)
-    of_nobody(buildsys(project, "plan", "--offline"), f"the symlink `{name}`", "out of the project")
+    of_nobody(buildsys(project, "plan", "--offline"), f"the symlink `{name}`", "outside the project")
 
 
 def test_folder_of_mirrors_outside_is_refused_before_the_registry_is_asked(project: Path, home: Path) -> None:
@@ -275,7 +275,7 @@ def test_folder_in_a_matrix_is_refused_in_the_row_that_names_it(folders: Path, h
     )
     write(folders, "environments/good/a", "a\n")
     write(folders, "stacks.yaml", text.replace("environments/{folder}}", '"environments/{folder}"}'))
-    of_nobody(buildsys(folders, "plan", "--offline"), "stacks.yaml:", "environments/keys", "out of the project")
+    of_nobody(buildsys(folders, "plan", "--offline"), "stacks.yaml:", "environments/keys", "outside the project")
 
 
 def test_default_of_a_folder_is_refused_where_the_layer_says_it(folders: Path) -> None:
@@ -333,13 +333,13 @@ def test_generated_file_is_not_written_into_a_folder_outside(project: Path, home
 @pytest.mark.parametrize("to", ["/dev/zero", "/dev/stdin", "/proc/self/mem"])
 def test_symlink_to_a_device_ends_at_once(project: Path, name: str, to: str) -> None:
     link(project / name, to)
-    refused(bounded(project, "plan", "--offline"), f"--> {name}", "out of the project")
+    refused(bounded(project, "plan", "--offline"), f"--> {name}", "outside the project")
 
 
 @pytest.mark.parametrize("name", ["stacks.yaml", "buildsys.lock", "docker-bake.hcl"])
 def test_symlink_to_a_device_among_the_files_of_the_root_is_named(project: Path, name: str) -> None:
     link(project / name, "/dev/zero")
-    refused(bounded(project, "plan", "--offline"), f"--> {name}", "out of the project")
+    refused(bounded(project, "plan", "--offline"), f"--> {name}", "outside the project")
 
 
 @pytest.mark.parametrize("name", ["layers/conf/pipe", "layers/conf/tests/pipe", "environments/keys/pipe", "mirrors/p"])
@@ -439,11 +439,11 @@ def test_unreadable_file_is_an_error_and_not_omitted(folders: Path, name: str) -
 def test_environment_file_of_a_project_must_not_point_outside(folders: Path, home: Path) -> None:
     link(folders / "requirements.txt", home / ".ssh/id_ed25519")
     done = buildsys(folders, "environment", "requirements.txt", "--on", "img", BUILDSYS_REGISTRY=NOWHERE)
-    of_nobody(done, "requirements.txt", "out of the project")
+    of_nobody(done, "requirements.txt", "outside the project")
     link(folders / "users", home)
     write(home, "requirements.txt", "numpy\n")
     done = buildsys(folders, "environment", "users/requirements.txt", "--on", "img", BUILDSYS_REGISTRY=NOWHERE)
-    of_nobody(done, "the symlink `users`", "out of the project")
+    of_nobody(done, "the symlink `users`", "outside the project")
     assert not (folders / ".buildsys/environments").exists()
 
 
