@@ -395,7 +395,7 @@ def test_symlink_that_points_to_itself_is_an_error_at_its_location(folders: Path
 def test_file_of_excessive_size_is_refused(project: Path, name: str) -> None:
     with (project / name).open("a", encoding="utf-8") as file:
         file.write("\n" + "# a line of a comment\n" * 250_000)
-    refused(bounded(project, "plan", "--offline"), f"--> {name}", "more than the 4 MiB")
+    refused(bounded(project, "plan", "--offline"), f"--> {name}", "is larger than 4 MiB")
 
 
 def test_settings_that_no_person_wrote_are_refused_by_their_size(project: Path) -> None:
