@@ -126,7 +126,7 @@ def test_warm_check_does_not_call_a_strangers_image_warm(project: Path, registry
         stranger.push("nodes", found[layer]["key"], {})
     done = buildsys(project, "warm", "img", "--check", BUILDSYS_REGISTRY=registry)
     assert done.code == 1, done.output
-    assert "does not say for which key it was built" in done.output
+    assert "does not name the key it was built for" in done.output
 
 
 @pytest.mark.engine
