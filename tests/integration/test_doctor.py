@@ -109,7 +109,7 @@ def test_docker_without_buildx_and_engine_is_two_errors(tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("status", "state", "words", "fix"),
     [
-        (404, "ok", "answers", None),
+        (404, "ok", "is reachable", None),
         (401, "warning", "requires credentials, and none are configured", "run `docker login {}`"),
         (403, "warning", "does not allow this", "run `docker login {}`"),
         (503, "error", "failed (503)", "start it, or set `BUILDSYS_REGISTRY` to a different one"),
