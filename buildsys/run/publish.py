@@ -110,7 +110,7 @@ def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...]
 
 
 def _report(session: Session, store: Store, decision: Decision, builder: Builder | None) -> None:
-    """Report how the run begins, and why what is under a key is built all the same."""
+    """Report how the run begins, and why targets whose key exists are rebuilt."""
     begin(session, builder.docker if builder else None, store.prefix)
     _report_damage(session, decision)
     for target, why in decision.foreign.items():

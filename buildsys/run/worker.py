@@ -312,7 +312,7 @@ def matching(overrides: Collection[str], targets: Collection[str]) -> tuple[str,
 
 
 def _is_exported(steps: Snapshot, target: str) -> bool:
-    """Whether a target of a bake that failed was put into the engine's store all the same."""
+    """Whether a target was put into the engine's store although its bake failed."""
     return any(
         vertex.kind is StepKind.EXPORT and vertex.owner == target and vertex.completed is not None and not vertex.error
         for vertex in steps.vertexes
