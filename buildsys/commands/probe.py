@@ -20,8 +20,8 @@ from buildsys.buildkit.docker import (
 )
 from buildsys.commands.doctor import Facts, Found, ParentFound
 from buildsys.errors import BuildsysError, Differs, InvalidInput
+from buildsys.oci.bounds import Bounds
 from buildsys.oci.client import Registry
-from buildsys.oci.connections import Timeouts
 from buildsys.oci.http import RegistryProblem, Retries, Unauthorized
 from buildsys.oci.reference import Descriptor, Reference
 from buildsys.project.mirrors import mirrored_reference
@@ -46,7 +46,7 @@ def look(
     with registry_of(
         _settings(directory, environ),
         environ,
-        timeouts=Timeouts(connect=5.0, read=10.0),
+        bounds=Bounds(connect=5.0, answer=10.0),
         retries=Retries(attempts=1),
     ) as client:
         facts = _with_registry(_machine(builder, environ), client, registry)

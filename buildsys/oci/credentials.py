@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import field
@@ -11,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from buildsys.foreign import MOST_BYTES, object_of
 from buildsys.oci.http import RegistryProblem
 from buildsys.values import dataclass
 
@@ -53,23 +53,23 @@ def docker_credentials(config_dir: Path, *, helper: Helper | None = None) -> Cre
     def settings() -> Mapping[str, Any]:
         path = config_dir / "config.json"
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            with path.open("rb") as file:
+                return object_of(file.read(MOST_BYTES + 1))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise CredentialsUnreadable(
-                f"docker's settings in `{path}` cannot be read: {type(error).__name__}", host=""
-            ) from error
-        return value if isinstance(value, dict) else {}
+            # Why JSON cannot be read has no word of it.
+            why = error if isinstance(error, ValueError) else type(error).__name__
+            raise CredentialsUnreadable(f"docker's settings in `{path}` cannot be read: {why}", host="") from error
 
     @cache
     def provide(host: str) -> Credential | None:
         server = _DOCKER_IO if host == "docker.io" else host
-        helpers = settings().get("credHelpers") or {}
+        helpers = _object(settings(), "credHelpers")
         program = helpers.get(server) or helpers.get(host) or settings().get("credsStore")
         if program and (found := _ask(run, str(program), server)):
             return found
-        for name, entry in (settings().get("auths") or {}).items():
+        for name, entry in _object(settings(), "auths").items():
             if name == server or re.sub(r"^https?://", "", name).partition("/")[0] == server:
                 return _entry(entry)
         return None
@@ -77,11 +77,18 @@ def docker_credentials(config_dir: Path, *, helper: Helper | None = None) -> Cre
     return provide
 
 
-def _entry(entry: Mapping[str, Any]) -> Credential | None:
+def _object(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = settings.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _entry(entry: object) -> Credential | None:
+    if not isinstance(entry, dict):
+        return None
     username, password = str(entry.get("username", "")), str(entry.get("password", ""))
     if entry.get("auth"):
         try:
-            username, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
+            username, _, password = base64.b64decode(str(entry["auth"])).decode().partition(":")
         except ValueError:
             return None
     token = str(entry.get("identitytoken", ""))
@@ -103,7 +110,7 @@ def _ask(run: Helper, program: str, server: str) -> Credential | None:
             hint=f"try `echo {server} | docker-credential-{program} get`",
         )
     try:
-        answer = json.loads(output)
+        answer = object_of(output)
         username, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError) as error:
         raise CredentialsUnreadable(
@@ -123,6 +130,7 @@ def _run_helper(program: str, server: str) -> tuple[int, str]:
             input=server,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=60,
             check=False,
         )

@@ -289,3 +289,10 @@ def named_prefix(workspace: Workspace, environ: Mapping[str, str]) -> str | None
     """Return the registry and repository prefix that images go to, None if it is not a registry."""
     declared = read(workspace.read(STACKS_FILE) or "", STACKS_FILE).text(("registry",)) or "buildsys"
     return registry_prefix(environ.get("BUILDSYS_REGISTRY") or declared)
+
+
+def prefix_location(workspace: Workspace, environ: Mapping[str, str]) -> Location | None:
+    """Return where `stacks.yaml` names the registry and prefix, None if the environment names them."""
+    if environ.get("BUILDSYS_REGISTRY"):
+        return None
+    return read(workspace.read(STACKS_FILE) or "", STACKS_FILE).location(("registry",))
