@@ -35,9 +35,8 @@ OWNERS: dict[str, set[str]] = {
     "jinja2": {"report.html.page"},
     "networkx": {"resolve.graph"},
     "yaml": {"config.source"},
-    "python_on_whales": {"buildkit.images"},
     "tenacity": {"oci.http", "run.worker"},
-    "urllib3": {"oci.connections", "oci.download"},
+    "urllib3": {"oci.bounds", "oci.connections"},
     "packaging": {"resolve.stack"},
     "rich": {"report.live"},
 }
@@ -184,7 +183,6 @@ ONLY_FOR_BUILDING = {
     "buildkit.diagnosis",
     "buildkit.invocation",
     "jinja2",
-    "python_on_whales",
     "report.html.page",
     "rich",
     "run.local",
