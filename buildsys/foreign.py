@@ -13,7 +13,8 @@ T = TypeVar("T")
 MOST_BYTES = 4 << 20
 _MOST_VALUES = 200_000
 _DEEPEST = 100
-_TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# It matches at every quote, so that no text is looked at twice.
+_TEXTS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _KINDS: Mapping[type, str] = MappingProxyType({dict: "objects", str: "texts"})
 _BRACKETS = re.compile(rb"[\[{\]}]")
 
@@ -29,7 +30,7 @@ def json_of(raw: bytes | str, *, most: int = MOST_BYTES) -> Any:
         raise ValueError(f"more than {most >> 20} MiB")
     if sum(map(data.count, (b",", b"[", b"{"))) > max(_MOST_VALUES, most // 20):
         raise ValueError("too many values")
-    if _depth(data) > _DEEPEST:
+    if _is_deep(data):
         raise ValueError(f"brackets nested more than {_DEEPEST} deep")
     try:
         value = json.loads(data.decode(), object_pairs_hook=_object, parse_constant=_no_number, parse_float=_finite)
@@ -70,12 +71,13 @@ def list_of(document: Mapping[str, Any], name: str, kind: type[T]) -> list[T]:
     raise ValueError(f"`{name}` is no list of {_KINDS[kind]}")
 
 
-def _depth(data: bytes) -> int:
-    depth = deepest = 0
+def _is_deep(data: bytes) -> bool:
+    depth = 0
     for found in _BRACKETS.finditer(_TEXTS.sub(b"", data)):
         depth += 1 if found[0] in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+        if depth > _DEEPEST:
+            return True
+    return False
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -34,8 +34,8 @@ _ACCEPT = ("Accept", ", ".join(MANIFEST_TYPES))
 _BINARY = "application/octet-stream"
 CONCURRENCY = 8
 _MOST_PAGES = 1000
-# An image for each of ten platforms, with the 127 layers that an engine takes at most.
-_MOST_PARTS = 1500
+# An image for each of four platforms, with the 127 layers that an engine takes at most.
+_MOST_PARTS = 520
 _DEEPEST_INDEX = 3
 T = TypeVar("T")
 

@@ -1,0 +1,42 @@
+"""Whatever a registry, a token service, a redirect target or a download server answers ends as a message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.support.hostile_answers import Case, cases, representative
+from tests.support.hostile_runs import faults, leaks, run, serving
+
+
+def check(chosen: Sequence[Case], scratch: Path) -> None:
+    with serving(chosen) as servers:
+        ended = run(chosen, servers, scratch)
+        wrong = {
+            case.name: (found, each.output[-1500:])
+            for case, each in zip(chosen, ended, strict=True)
+            if (found := [*faults(case, each, servers)])
+        }
+        assert not wrong, "\n".join(f"{name}: {found}\n{output}" for name, (found, output) in wrong.items())
+        # The other host was asked, and never with what is for the registry alone.
+        assert servers.other.asked
+        assert leaks(servers.other.asked) == []
+        assert any(asked.authorization for asked in servers.home.asked)
+
+
+def test_there_are_at_least_150_answers_with_names_of_their_own() -> None:
+    names = [case.name for case in cases()]
+    assert len({*names}) == len(names) >= 400
+    assert len(representative()) >= 150
+
+
+def test_each_answer_ends_in_time_and_memory_with_the_name_of_its_host(tmp_path: Path) -> None:
+    check(representative(), tmp_path)
+
+
+@pytest.mark.long
+def test_each_answer_with_each_document_ends_so_too(tmp_path: Path) -> None:
+    left = {case.name for case in representative()}
+    check([case for case in cases() if case.name not in left or "other-host" in case.name], tmp_path)
