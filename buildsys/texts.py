@@ -10,7 +10,7 @@ import posixpath
 import re
 import unicodedata
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
 Rule: TypeAlias = Callable[[str], str | None]
@@ -20,7 +20,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # These, what some terminals and editors take for the end of a line, and what turns the direction of a text.
 _UNPRINTED = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_FORM = "NFC"
+_FORM: Literal["NFC"] = "NFC"
 LONGEST_LINE = 65535
 """Bytes that BuildKit's parser accepts in one line of a Dockerfile, those of a heredoc included."""
 # As many characters are never more bytes, each of at most four and escaped.
@@ -106,7 +106,7 @@ def line(text: str) -> str | None:
 
 
 def in_quotes(text: str) -> str:
-    """Return what stands for a text inside double quotes in a Dockerfile."""
+    """Return a text as it is written inside double quotes in a Dockerfile."""
     return _SPECIAL.sub(r"\\\1", text)
 
 

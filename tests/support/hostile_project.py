@@ -44,7 +44,7 @@ _LOWER, _MIXED = string.ascii_lowercase + string.digits, string.ascii_letters + 
 
 
 def quoted(text: str) -> str:
-    """Return a text as YAML writes it in double quotes; what is printed stands there as it is."""
+    """Return a text as YAML writes it in double quotes; what is printed is not escaped."""
     return '"' + "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in text) + '"'
 
 
@@ -271,7 +271,7 @@ class HostileProject:
 
     def read(self, plan: Plan, printed: Printed) -> dict[Entry, Any]:
         """Return what bake says that each accepted text is."""
-        found = {}
+        found: dict[Entry, Any] = {}
         for name in self.texts:
             if name in INPUTS:
                 found |= self._read_input(name, plan, printed["target"])
@@ -307,7 +307,7 @@ class HostileProject:
         return {(name, n): pairs.get(f"{'k' if name == 'label' else 'V'}{n}") for n in numbers}
 
     def _read_words(self, name: str, targets: Printed) -> dict[Entry, Any]:
-        found = {}
+        found: dict[Entry, Any] = {}
         keyword = {"entrypoint": "ENTRYPOINT", "command": "CMD", "healthcheck": "HEALTHCHECK"}[name]
         for index, part in enumerate(self._parts(name)):
             (said,) = _said(targets[f"the-{name}-{index}"]["dockerfile-inline"], keyword)

@@ -96,7 +96,7 @@ def word(chance: random.Random, characters: str, most: int = 12) -> str:
 
 
 def _piece(chance: random.Random) -> str:
-    return chance.choice(_REFUSED if chance.random() < 0.02 else chance.choice(PIECES))
+    return str(chance.choice(_REFUSED if chance.random() < 0.02 else chance.choice(PIECES)))
 
 
 def _text(chance: random.Random) -> str:
