@@ -89,8 +89,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _finite(word: str) -> float:
     value = float(word)
-    return value if math.isfinite(value) else _no_number(word[:20])
+    return value if math.isfinite(value) else _no_number(word)
 
 
-def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"the number `{word}`, which JSON does not have")
+def _no_number(_word: str) -> NoReturn:
+    # The text may hold secrets: no word of it is in a message.
+    raise ValueError("a number that JSON does not have")

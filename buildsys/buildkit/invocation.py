@@ -191,7 +191,8 @@ class DockerBuilder:
         try:
             return _definition(answer.stdout)
         except ValueError as error:
-            raise Unavailable(f"`docker buildx bake` prints no definition that can be read: {error}") from error
+            message = f"`docker buildx bake` prints no definition that can be read: {error}"
+            raise Unavailable(message, hint="check `docker buildx version`") from error
 
     def sizes(self, references: Sequence[str]) -> Mapping[str, tuple[str, int]]:
         """Return digest and size in bytes of images that it has put into the engine's own store."""

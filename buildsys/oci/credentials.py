@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from buildsys.foreign import MOST_BYTES, object_of
+from buildsys.errors import BuildsysError
+from buildsys.foreign import object_of
 from buildsys.oci.http import RegistryProblem
 from buildsys.values import dataclass
 
@@ -42,9 +43,12 @@ def no_credentials(_host: str) -> Credential | None:
     return None
 
 
-def docker_credentials(config_dir: Path, *, helper: Helper | None = None) -> Credentials:
+def docker_credentials(
+    config_dir: Path, *, helper: Helper | None = None, reader: Callable[[Path], bytes] = Path.read_bytes
+) -> Credentials:
     """Return the provider that reads `config.json` in `config_dir` when first asked, and asks for each host once.
 
+    `reader` returns the bytes of a file, or raises `BuildsysError` or `OSError`.
     Order as in docker's command line: the host's entry in `credHelpers`, else `credsStore`; then `auths`.
     """
     run = helper or _run_helper
@@ -53,38 +57,35 @@ def docker_credentials(config_dir: Path, *, helper: Helper | None = None) -> Cre
     def settings() -> Mapping[str, Any]:
         path = config_dir / "config.json"
         try:
-            with path.open("rb") as file:
-                return object_of(file.read(MOST_BYTES + 1))
-        except FileNotFoundError:
-            return {}
+            return object_of(reader(path)) if path.exists() else {}
+        except BuildsysError as error:
+            raise CredentialsUnreadable(f"docker's settings cannot be used: {error}", host="") from error
         except (OSError, ValueError) as error:
             # Why JSON cannot be read has no word of it.
-            why = error if isinstance(error, ValueError) else type(error).__name__
+            why = error.strerror if isinstance(error, OSError) else error
             raise CredentialsUnreadable(f"docker's settings in `{path}` cannot be read: {why}", host="") from error
 
     @cache
     def provide(host: str) -> Credential | None:
         server = _DOCKER_IO if host == "docker.io" else host
-        helpers = _object(settings(), "credHelpers")
+        helpers = _mapping(settings().get("credHelpers"))
         program = helpers.get(server) or helpers.get(host) or settings().get("credsStore")
         if program and (found := _ask(run, str(program), server)):
             return found
-        for name, entry in _object(settings(), "auths").items():
+        for name, entry in _mapping(settings().get("auths")).items():
             if name == server or re.sub(r"^https?://", "", name).partition("/")[0] == server:
-                return _entry(entry)
+                return _entry(_mapping(entry))
         return None
 
     return provide
 
 
-def _object(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = settings.get(name)
+def _mapping(value: object) -> Mapping[str, Any]:
+    """Return a mapping as it is, and an empty one for everything else, as docker's own settings may have."""
     return value if isinstance(value, dict) else {}
 
 
-def _entry(entry: object) -> Credential | None:
-    if not isinstance(entry, dict):
-        return None
+def _entry(entry: Mapping[str, Any]) -> Credential | None:
     username, password = str(entry.get("username", "")), str(entry.get("password", ""))
     if entry.get("auth"):
         try:
