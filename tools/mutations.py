@@ -375,7 +375,7 @@ def _product(rng: random.Random, slots: Sequence[Slot], slot: Slot, raw: dict[st
     holders = [holder for holder, _ in slots if isinstance(holder, dict)] or [slot[0]]
     holder = rng.choice(holders)
     for name in rng.sample(sorted(holder), rng.randint(1, min(5, len(holder)))) if isinstance(holder, dict) else ():
-        holder[name] = [f"{number}" for number in range(rng.choice((2, 3, 9, 60, 1_000)))]
+        holder[name] = [f"{number}" for number in range(rng.choice((2, 2, 12, 12, 120, 1_000, 20_000)))]
 
 
 def _text(value: Any) -> str:

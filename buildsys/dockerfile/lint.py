@@ -9,10 +9,12 @@ from buildsys.dockerfile.parser import (
     HEREDOC,
     KEYWORDS,
     LONGEST_LINE,
+    MOST_INSTRUCTIONS,
     Argument,
     Dockerfile,
     Read,
     directives,
+    is_stage,
     plain_words,
     words,
 )
@@ -35,6 +37,10 @@ _ODD_VARIABLE = re.compile(r"\$\{(?![A-Za-z_][A-Za-z0-9_]*\})")
 
 def problems(dockerfile: Dockerfile, contexts: Collection[str]) -> tuple[Diagnostic, ...]:
     """Return what breaks the project's rules, in order of place; `contexts` are the names that a layer declares."""
+    if len(dockerfile.reads) > MOST_INSTRUCTIONS:
+        location = Location(file=dockerfile.file, line=dockerfile.reads[-1].instruction.line)
+        message = f"the file has more than {MOST_INSTRUCTIONS} instructions"
+        return (Diagnostic(message=message, location=location, hint="join RUN instructions, or use a script"),)
     found = [*frontend_problems(dockerfile), *_unreadable(dockerfile)]
     found += [*_outside(dockerfile, contexts), *_unlinked(dockerfile)]
     for each in dockerfile.arguments:
@@ -52,6 +58,9 @@ def artifact_problems(dockerfile: Dockerfile, prefix: str) -> tuple[Diagnostic, 
     holds the whole path. Only this form keeps its digest when images join it.
     """
     known, file = dockerfile.stages, dockerfile.file
+    if len(dockerfile.reads) > MOST_INSTRUCTIONS:
+        # Its last stage was not read, and `problems` reports that.
+        return ()
     if not known:
         message = "an artifact's Dockerfile has no stage, expected one that ends as `FROM scratch`"
         return (Diagnostic(message=message, location=Location(file=file)),)
@@ -75,7 +84,7 @@ def artifact_problems(dockerfile: Dockerfile, prefix: str) -> tuple[Diagnostic, 
     copy, location = copies[0], _location(dockerfile, copies[0], copies[0].rest, copies[0].instruction.arguments)
     source = dict(copy.instruction.flags).get("from", "")
     names = {stage.name.lower() for stage in known[:-1] if stage.name}
-    if source.lower() not in names and not (source.isdecimal() and int(source) < len(known) - 1):
+    if source.lower() not in names and not is_stage(source, len(known) - 1):
         message = f"an artifact is copied from `{source or 'the context'}`, expected an earlier stage of the file"
         found.append(Diagnostic(message=message, location=_location(dockerfile, copy, 0, "COPY")))
     copied = plain_words(copy.instruction.arguments)

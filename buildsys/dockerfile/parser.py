@@ -20,6 +20,8 @@ KEYWORDS = frozenset(
 )
 LONGEST_LINE = 65535
 """Bytes that BuildKit's parser accepts in one line, those of a heredoc included."""
+MOST_INSTRUCTIONS = 2_000
+"""More are not read: no image has the layers for them."""
 
 _DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*\Z")
 _KEYWORD = re.compile(r"(\S+)[\t\v\f\r ]*")
@@ -188,9 +190,14 @@ def _references(reads: Sequence[Read], stages: Sequence[Stage]) -> Iterator[Refe
     names = [(stage.name or "").lower() for stage in stages]
     for how, name, (line, column) in _mentions(reads):
         visible = [n for n, stage in zip(names, stages, strict=True) if how != "FROM" or stage.line < line]
-        numbered = how == "--from" and name.isdecimal() and int(name) < len(stages)
+        numbered = how == "--from" and is_stage(name, len(stages))
         if name and name != "scratch" and name.lower() not in visible and not numbered:
             yield Reference(name=name, line=line, column=column, how=how)
+
+
+def is_stage(name: str, count: int) -> bool:
+    """Whether a name is the number of one of so many stages, as Go reads a number."""
+    return re.fullmatch("[0-9]{1,6}", name) is not None and int(name) < count
 
 
 def _mentions(reads: Sequence[Read]) -> Iterator[tuple[How, str, tuple[int, int]]]:
@@ -211,9 +218,9 @@ def _read_all(text: str) -> tuple[Read, ...]:
     lines = [line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n")]
     escape = next((value for name, value, _ in directives(lines) if name == "escape"), "\\")
     continued = _CONTINUED.get(escape, _CONTINUED["\\"])
-    found = []
+    found: list[Read] = []
     position = 0
-    while position < len(lines):
+    while position < len(lines) and len(found) <= MOST_INSTRUCTIONS:
         if _is_nothing(lines[position]):
             position += 1
             continue

@@ -16,7 +16,7 @@ from buildsys.config.fields import NOTHING, ONE_OR_MORE, TEXT
 from buildsys.config.schema import Record, nullable, parse
 from buildsys.config.shapes import Converted, Dictionary, Reader
 from buildsys.config.source import read
-from buildsys.errors import BuildsysError, Diagnostic, InvalidInput, Location, Unavailable
+from buildsys.errors import BuildsysError, Diagnostic, Diagnostics, InvalidInput, Location, Unavailable
 from buildsys.masks import Mask
 from buildsys.names import SETTINGS_FILE
 from buildsys.project.files import Home, read_file
@@ -114,13 +114,14 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         return _is_committed(root, path, environ)
 
     diagnostics = []
-    if settings.ca is not None and not settings.ca.is_file():
-        diagnostics.append(Diagnostic(message=f"`ca` names `{settings.ca}`, which is not a file"))
-    if settings.files is not None and not settings.files.is_dir():
-        diagnostics.append(Diagnostic(message=f"`files` names `{settings.files}`, which is not a folder"))
     for key, given, said in (("ca", settings.ca, own.ca), ("files", settings.files, own.files)):
         if given is not None:
             location = source.location((key,)) if source and given is said else None
+            # The methods of `Path` raise for a name that is too long.
+            kind, exists = ("a file", os.path.isfile(given)) if key == "ca" else ("a folder", os.path.isdir(given))  # noqa: PTH112, PTH113
+            if not exists:
+                message = f"`{key}` names `{given}`, which is not {kind}"
+                diagnostics.append(Diagnostic(message=message, location=location))
             diagnostics += _path_diagnostics(root, key, given, location, is_committed)
     if diagnostics:
         raise InvalidInput(diagnostics)
@@ -243,7 +244,7 @@ def parse_settings(text: str, file: str, folder: Path) -> Settings:
         # Some messages quote what was found, which may be a value where a key was expected.
         diagnostics = [replace(each, message=_FOUND.sub("", each.message)) for each in error.diagnostics()]
         raise InvalidInput(diagnostics) from error
-    diagnostics = []
+    diagnostics = Diagnostics()
     settings = parse(source, _SETTINGS, diagnostics)
     reader = Reader(source, diagnostics)
     # Also where the shape of something else is wrong.
