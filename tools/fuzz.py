@@ -37,11 +37,12 @@ from pathlib import Path
 from buildsys.bake.targets import plan_definition
 from buildsys.cli.boundary import collect_rarely
 from buildsys.commands.plan import make_plan
-from buildsys.config import catalog
-from buildsys.config.source import read
-from buildsys.dockerfile.parser import Dockerfile
+from buildsys.config import catalog, layers
+from buildsys.config.model import Layer
+from buildsys.config.source import Source, read
 from buildsys.errors import BuildsysError, Diagnostic
 from buildsys.plan.keys import keys_of
+from buildsys.project import settings
 from buildsys.project.settings import mask_of, read_settings
 from buildsys.project.workspace import Workspace
 from buildsys.report.console import Screen, show_error
@@ -57,6 +58,7 @@ _REPORT = ROOT / "docs" / "reliability.md"
 _MARKS = "<!-- written by tools/fuzz.py, do not edit -->", "<!-- end of the mutated input -->"
 # These have no place in a file: something is missing, or said by the environment.
 _PLACELESS = re.compile(r"`(ca|files)` names `.*`, which (is not a f|contains the complete project)")
+_MOST_KNOWN = 100
 _LONGEST_OUTPUT = 100 * 5_000
 _HEADER = struct.Struct("q")
 
@@ -216,9 +218,21 @@ def examine(ground: Ground, seed: int, index: int) -> Ending:
 
 
 def remember_unchanged() -> None:
-    """Let texts that were read before be read from memory: most files of a mutant are those of its project."""
-    catalog.read = functools.lru_cache(maxsize=64)(read)  # type: ignore[attr-defined]
-    Dockerfile.parse = functools.lru_cache(maxsize=64)(Dockerfile.parse)  # type: ignore[method-assign]
+    """Let what was read before come from memory: most files of a mutant are those of its project."""
+    catalog.read = settings.read = functools.lru_cache(maxsize=64)(read)  # type: ignore[attr-defined]
+    known: dict[tuple[str, ...], Layer | None] = {}
+
+    def load_layer(name: str, source: Source, tree: Mapping[str, str], diagnostics: list[Diagnostic]) -> Layer | None:
+        texts = [text for path, text in tree.items() if path.startswith(f"layers/{name}/") and "Dockerfile" in path]
+        key = (name, tree[source.file], *texts)
+        if key in known:
+            return known[key]
+        layer = layers.load_layer(name, source, tree, diagnostics)
+        if layer and len(known) < _MOST_KNOWN:
+            known[key] = layer
+        return layer
+
+    catalog.load_layer = load_layer  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -187,11 +187,14 @@ def _references(reads: Sequence[Read], stages: Sequence[Stage]) -> Iterator[Refe
     As in BuildKit (measured with 0.25): FROM sees the stages before it, `--from=` and mounts see all of them
     by name in any case, and a number is a stage for `COPY --from=` only. `scratch` is nothing.
     """
-    names = [(stage.name or "").lower() for stage in stages]
+    first: dict[str, int] = {}
+    for stage in stages:
+        first.setdefault((stage.name or "").lower(), stage.line)
     for how, name, (line, column) in _mentions(reads):
-        visible = [n for n, stage in zip(names, stages, strict=True) if how != "FROM" or stage.line < line]
+        above = first.get(name.lower())
+        visible = above is not None and (how != "FROM" or above < line)
         numbered = how == "--from" and is_stage(name, len(stages))
-        if name and name != "scratch" and name.lower() not in visible and not numbered:
+        if name and name != "scratch" and not visible and not numbered:
             yield Reference(name=name, line=line, column=column, how=how)
 
 
