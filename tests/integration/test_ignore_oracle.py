@@ -87,7 +87,7 @@ def test_each_rule_leaves_out_what_buildkit_leaves_out(docker: Docker, tmp_path:
 @pytest.mark.parametrize("rule", ["[z-a]", "[", "[a-]", "[]a]", "a\\", "!", r"\é"])
 def test_rule_that_buildkit_does_not_read_is_a_diagnostic(docker: Docker, tmp_path: Path, rule: str) -> None:
     assert len(list(rule_problems(rule, "f"))) == 1
-    words = ["docker", "buildx", "build", "--file", "-", "--output", "type=cacheonly", context(tmp_path, rule)]
+    words = ["docker", "buildx", "build", "--file", "-", "--output", "type=cacheonly", str(context(tmp_path, rule))]
     done = subprocess.run(words, input=INLINE, text=True, capture_output=True, check=False)
     assert done.returncode
     assert "pattern" in done.stderr
