@@ -53,7 +53,8 @@ from mutations import SETTINGS, Files, Mutant, mutant
 MOST_SECONDS, MOST_MEMORY = 5.0, 500 << 20
 # What a worker may allocate before Python raises MemoryError: the machine has other work.
 _ADDRESSES = 3 << 30
-_SILENCE = 120.0
+# Without an answer; on a busy machine a worker may get little time.
+_SILENCE = 900.0
 _REPORT = ROOT / "docs" / "reliability.md"
 _MARKS = "<!-- written by tools/fuzz.py, do not edit -->", "<!-- end of the mutated input -->"
 # These have no place in a file: something is missing, or said by the environment.
@@ -184,11 +185,16 @@ def _wrong(each: Diagnostic, texts: Mapping[str, str]) -> str:
     text = texts.get(each.location.file)
     if text is None:
         return ""
-    lines = text.split("\n")
+    lines = _lines(text)
     line, column = each.location.line, each.location.column
     if not (1 <= line <= len(lines) and 1 <= column <= len(lines[line - 1]) + 1) and (line, column) != (1, 1):
         return f"wrong place: {_shape(each.message)}"
     return ""
+
+
+@functools.lru_cache(maxsize=4)
+def _lines(text: str) -> list[str]:
+    return text.split("\n")
 
 
 def _shape(message: str) -> str:

@@ -24,7 +24,7 @@ SETTINGS = "buildsys.settings.yaml"
 _TOKEN = re.compile(rb"\w+|[ \t]+|\n[ ]*|[^\w\s]")
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-_SIZES = (*[2] * 12, *[9] * 8, *[40] * 4, 300, 2_000, 20_000)
+_SIZES = (*[2] * 24, *[9] * 16, *[40] * 8, 300, 300, 2_000, 20_000)
 # How many changes one mutant has.
 _TIMES = (1, 1, 1, 1, 2, 2, 3, 5)
 
@@ -116,7 +116,7 @@ def mutant(projects: Sequence[Files], seed: int, index: int) -> Mutant:
 def _by_bytes(rng: random.Random, path: str, data: bytes) -> bytes:
     del path
     start = rng.randint(0, len(data))
-    end = min(len(data), start + rng.choice(_SIZES[:24]))
+    end = min(len(data), start + rng.choice(_SIZES[:48]))
     match rng.randrange(8):
         case 0:
             return data[:start] + bytes([rng.randrange(256)]) + data[start + 1 :]
@@ -129,7 +129,7 @@ def _by_bytes(rng: random.Random, path: str, data: bytes) -> bytes:
         case 4:
             return data[:start]
         case 5:
-            return data[:start] + rng.randbytes(rng.choice(_SIZES[:24])) + data[start:]
+            return data[:start] + rng.randbytes(rng.choice(_SIZES[:48])) + data[start:]
         case 6:
             return bytes(data[start] ^ (1 << rng.randrange(8)) if i == start else each for i, each in enumerate(data))
         case _:

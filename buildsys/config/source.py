@@ -20,6 +20,7 @@ Path: TypeAlias = tuple[str | int, ...]
 # libyaml's parser where PyYAML was built with it: several times faster, same events and marks.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MOST_VALUES = 250_000
+MOST_ALIASED = 20_000
 DEEPEST = 30
 # What YAML allows, but for the line ends that only some programs know, and a byte order mark within.
 _FOREIGN = re.compile("\\r(?!\n)|[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
@@ -76,7 +77,7 @@ def read(text: str, file: str) -> Source:
 
     Unquoted `3.10` stays `3.10` and `on` stays `on`; an unquoted null is None. Raises `InvalidInput` for a
     syntax error, two equal keys, an alias that contains itself, more than one document, more than `MOST_VALUES`
-    values with those of aliases, or more than `DEEPEST` levels.
+    values or `MOST_ALIASED` in aliases, or more than `DEEPEST` levels.
     """
     text = text.removeprefix("\ufeff")
     if foreign := _FOREIGN.search(text):
@@ -114,7 +115,7 @@ class _Anchored:
     last: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class _Reader:
     """Reads events as they come, so that a text is never held as more than a value with its locations.
 
@@ -128,6 +129,7 @@ class _Reader:
     order: list[Path]
     anchors: dict[str, _Anchored | None]
     diagnostics: list[Diagnostic]
+    aliased: int = 0
 
     def document(self) -> Data:
         """Return the only document of the stream, None if there is none."""
@@ -211,6 +213,11 @@ class _Reader:
             self._wrong("the alias contains itself" if inside else "the alias has no anchor", location)
             self._add(path, location)
             return None
+        self.aliased += anchored.last - anchored.first
+        if self.aliased > MOST_ALIASED:
+            message = f"the aliases of the file repeat more than {MOST_ALIASED} values"
+            self._wrong(message, location, "repeat fewer values by aliases")
+            raise InvalidInput(self.diagnostics)
         for each in self.order[anchored.first : anchored.last]:
             copy = (*path, *each[len(anchored.path) :])
             self._add(copy, self.values[each], at=location)
@@ -225,8 +232,8 @@ class _Reader:
         if len(path) > DEEPEST:
             self._wrong(f"the value has more than {DEEPEST} levels", at or location)
         elif len(self.order) > MOST_VALUES:
-            hint = "repeat fewer values by aliases" if at else "split the file's content, or leave some of it out"
-            self._wrong(f"the file has more than {MOST_VALUES} values with those of aliases", at or location, hint)
+            hint = "split the file's content, or leave some of it out"
+            self._wrong(f"the file has more than {MOST_VALUES} values", at or location, hint)
         else:
             return
         raise InvalidInput(self.diagnostics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import zip_longest
 from typing import TextIO
 
@@ -80,9 +81,14 @@ def _shortened(text: str) -> str:
     return shown(text if len(text) <= _LONGEST_TEXT else f"{text[:half]} … {text[-half:]}", keep=_KEPT)
 
 
+@lru_cache(maxsize=4)
+def _lines(text: str) -> list[str]:
+    return text.split("\n")
+
+
 def _show_source(location: Location, text: str, screen: Screen) -> None:
     """Write the line of a location with carets below, unless it is empty or does not exist."""
-    lines = text.split("\n")
+    lines = _lines(text)
     if not 0 < location.line <= len(lines) or not lines[location.line - 1].strip():
         return
     number = str(location.line)

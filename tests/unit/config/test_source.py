@@ -79,8 +79,11 @@ def test_error_in_an_aliased_value_is_said_once() -> None:
 
 def test_depth_and_number_of_values_are_bounded_at_their_place() -> None:
     assert diagnostics("a:\n  " + "[" * 40 + "]" * 40) == [("stacks.yaml:2:33", DEEP)]
-    bomb = "a: &a [" + "x," * 1_000 + "]\nb: &b [" + "*a," * 200 + "]\nc:\n  - *b\n  - *b\n"
-    assert diagnostics(bomb) == [("stacks.yaml:4:5", "the file has more than 250000 values with those of aliases")]
+    bomb = "a: &a [" + "x," * 999 + "]\nb: &b [" + "*a," * 10 + "]\nc:\n  - *b\n  - *b\n"
+    assert diagnostics(bomb) == [("stacks.yaml:4:5", "the aliases of the file repeat more than 20000 values")]
+    assert diagnostics("[" + "x,\n" * 300_000 + "]") == [
+        ("stacks.yaml:250000:1", "the file has more than 250000 values")
+    ]
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\n\n", "\r\n", "  # comment\n"])
