@@ -29,7 +29,7 @@ _SECRET = re.compile(
 _STAGE = re.compile(r"[a-z][a-z0-9_.-]*")
 _PUBLIC = re.compile(r"(?:_|\A)public(?:_|\Z)", re.IGNORECASE)
 # As BuildKit looks for a frontend, and as older ones did, which continued behind a directive that they did not know.
-_DIRECTIVE = r"\s*{mark}\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*\Z"
+_DIRECTIVE = r"\s*{mark}\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*\S"
 _MARKS = ("#", "//")
 _DELIMITER = re.compile(r"(['\"]?)[A-Za-z0-9_.-]+\1")
 _ODD_VARIABLE = re.compile(r"\$\{(?![A-Za-z_][A-Za-z0-9_]*\})")

@@ -23,9 +23,10 @@ LONGEST_LINE = 65535
 MOST_INSTRUCTIONS = 2_000
 """More are not read: no image has the layers for them."""
 
-_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*\Z")
+_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+)\Z")
 _KEYWORD = re.compile(r"(\S+)[\t\v\f\r ]*")
-_WORD = re.compile(r"""(?:[^\s'"\\$]|\\.|\$\{[^}]*\}|\$|'[^']*'|"(?:\\.|[^"\\])*")+|\s+""", re.DOTALL)
+# A `${` without an end is looked for no further than this, so that many of them take linear time.
+_WORD = re.compile(r"""(?:[^\s'"\\$]|\\.|\$\{[^}]{0,500}\}|\$|'[^']*'|"(?:\\.|[^"\\])*")+|\s+""", re.DOTALL)
 _QUOTING = re.compile(r"""'([^']*)'|"((?:\\.|[^"\\])*)"|\\(.)""", re.DOTALL)
 HEREDOC = re.compile(r"\d*<<(-?)([^<]+)\Z")
 # Behind the same character, that of the escape is text: `a \\\\` ends its instruction.
@@ -274,7 +275,7 @@ def plain_words(arguments: str) -> list[str]:
     if arguments.lstrip().startswith("["):
         try:
             parsed = json.loads(arguments)
-        except ValueError:
+        except (ValueError, RecursionError):
             parsed = None
         if isinstance(parsed, list) and all(isinstance(word, str) for word in parsed):
             return list(parsed)

@@ -31,6 +31,12 @@ def with_parameter(pattern: str, value: str) -> str:
     )
 
 
+def chain(length: int, end: str = "default: a") -> str:
+    """Return a layer whose parameters take their values from one another."""
+    each = [f"p{n}: {{description: x, label: true, from: conf.p{n + 1}}}" for n in range(length)]
+    return "\n  ".join([f"{ARTIFACT}parameters:", *each, f"p{length}: {{description: x, label: true, {end}}}\n"])
+
+
 def matrix(*lengths: int) -> str:
     names = "abcdefgh"[: len(lengths)]
     row = ", ".join(f"{name}: [{', '.join(map(str, range(n)))}]" for name, n in zip(names, lengths, strict=True))
@@ -78,6 +84,15 @@ def matrix(*lengths: int) -> str:
         ("layers/conf/Dockerfile", "FROM scratch\nCOPY --from=١ a /\n", "Dockerfile:2:13", "names neither"),
         ("layers/conf/Dockerfile", "FROM scratch\n" + "RUN true\n" * 30_000, "Dockerfile:2001:", "2000 instructions"),
         ("layers/conf/Dockerfile", "FROM scratch\n" + "".join(f"X{n} a\n" for n in range(1_900)), ":2:1", "X0"),
+        ("layers/conf/Dockerfile", "FROM scratch\nCOPY " + "[" * 60_000 + "\n", "Dockerfile:2:", "an artifact"),
+        (CONF, chain(1_200), "stacks.yaml:2:", "100 parameters that take their values"),
+        (CONF, chain(2, "from: conf.p0"), "stacks.yaml:2:", "from each other: conf.p0 → conf.p1 → conf.p2 → conf.p0"),
+        (
+            CONF,
+            f"{chain(0, 'default: 9')}checks: [{{needs: {{conf.p0: '>={'9' * 5_000}'}}}}]\n",
+            "stacks.yaml",
+            "needs",
+        ),
         # A product of many lists.
         ("stacks.yaml", matrix(100, 100, 100, 100), "stacks.yaml:7:", "100000000 rows"),
         ("stacks.yaml", matrix(*[9] * 8), "stacks.yaml:7:", "43046721 rows"),
