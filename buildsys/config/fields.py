@@ -12,6 +12,7 @@ from buildsys.names import NAME as NAME_FORM
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 _MOST_CHARACTERS = 12
+_MOST_MILLISECONDS = 2562047 * 3_600_000
 TEXT = Text()
 TEMPLATE = Text(template=Template())
 LINE = Text(rule=texts.one_line)
@@ -50,13 +51,19 @@ def _short(text: str) -> str | None:
     return None if len(text) <= _MOST_CHARACTERS else f"at most {_MOST_CHARACTERS} characters"
 
 
+def _duration(duration: str) -> str | None:
+    """Check a duration with its unit, which docker counts in nanoseconds."""
+    return _short(duration) or (None if _milliseconds(duration) <= _MOST_MILLISECONDS else "at most `2562047h`")
+
+
 SIZE = Converted(Text(form=r"^\d+(\.\d+)? ?(MB|GB)$", rule=_short), _bytes)
-DURATION = Converted(Text(form=r"^[1-9]\d*(ms|s|m|h)$", rule=_short), _milliseconds)
+DURATION = Converted(Text(form=r"^[1-9]\d*(ms|s|m|h)$", rule=_duration), _milliseconds)
 
 _VALUE = Text(template=Template(rule=texts.one_line, what="a variable", holder="an image"))
 _VARIABLE = Text(rule=texts.variable, what="the name of a variable")
 VARIABLES = Dictionary(_VALUE, key=_VARIABLE)
-PARTS = Dictionary(Many(_VALUE, or_one=True), key=_VARIABLE)
+_PART = Text(template=Template(rule=texts.part, what="a part of a variable", holder="an image"))
+PARTS = Dictionary(Many(_PART, or_one=True), key=_VARIABLE)
 LABELS = Dictionary(
     Text(template=Template(rule=texts.one_line, what="a label", holder="a Dockerfile's `LABEL`")),
     key=Text(rule=texts.label_key, what="the key of a label"),

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from buildsys.config.fields import NOTHING, TEXT, TEXTS
+from buildsys import texts
+from buildsys.config.fields import NOTHING, TEXT
 from buildsys.config.schema import Record, nullable, optional, parse, required
-from buildsys.config.shapes import Converted, Dictionary, Integer, Shape, Text
+from buildsys.config.shapes import Converted, Dictionary, Integer, Many, Shape, Text
 from buildsys.config.source import read
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput
 from buildsys.names import LOCK_FILE, OVERLAY_FILE
@@ -20,6 +21,7 @@ DIGEST = Text(form="^sha256:[0-9a-f]{64}$")
 _DIGEST: Shape[str | None] = Converted(
     Text(form=r"^(sha256:[0-9a-f]{64}|unknown)$"), lambda text: None if text == "unknown" else text
 )
+_IMAGE = Text(rule=texts.image, what="the image")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,12 +33,12 @@ class LockedParent:
     the entries of an overlay.
     """
 
-    reference: str = optional(TEXT, "")
+    reference: str = optional(_IMAGE, "")
     digest: str | None = required(_DIGEST)
     reason: str | None = nullable(TEXT, None)
     source: str | None = nullable(TEXT, None)
     platforms: Mapping[str, str] = nullable(Dictionary(DIGEST), NOTHING)
-    images: tuple[str, ...] = optional(TEXTS, ())
+    images: tuple[str, ...] = optional(Many(_IMAGE), ())
     local: bool = False
 
     @property

@@ -8,7 +8,7 @@ from buildsys.config.model import Parameter, ParameterType
 from buildsys.config.pattern import fits
 from buildsys.errors import did_you_mean
 from buildsys.names import STATE_FOLDER
-from buildsys.texts import shown
+from buildsys.texts import composed, shown
 
 _HOSTS = ("github.com/", "gitlab.com/", "git@")
 _KEPT = (".git", STATE_FOLDER)
@@ -35,6 +35,8 @@ def _folder_problem(value: str) -> str | None:
 
 def value_problem(parameter: Parameter, value: str) -> str | None:
     """Return what is wrong with a value of a parameter, or None."""
+    if expected := composed(value):
+        return f"the value of `{parameter.name}` has the wrong form, expected {expected}"
     match parameter.type:
         case ParameterType.INTEGER if not re.fullmatch(r"-?\d+", value):
             return f"`{parameter.name}` is a whole number, not `{value}`"

@@ -11,7 +11,7 @@ import yaml
 
 from buildsys.config.syntax import syntax_diagnostic
 from buildsys.errors import Diagnostic, InvalidInput, Location
-from buildsys.texts import control, shown
+from buildsys.texts import control, recomposed, shown
 from buildsys.values import dataclass
 
 Data: TypeAlias = Union[str, "list[Data]", "dict[str, Data]", None]
@@ -239,9 +239,13 @@ class _Reader:
         raise InvalidInput(self.diagnostics)
 
     def _check_characters(self, event: Any) -> None:
-        """Add a diagnostic for what only an escape such as `\\e` can bring into a text, and no text here needs."""
+        """Add a diagnostic for what only an escape such as `\\e` can bring into a text, and for what bake changes."""
         if found := control(str(event.value), keep="\n\t"):
             self._wrong(f"the text has the control character `{found}`", self._location(event))
+        elif changed := recomposed(str(event.value)):
+            message = f"the text has {changed[0]}, which bake would read as {changed[1]}"
+            hint = f"write {changed[1]}, which is the same in Unicode's normal form C"
+            self._wrong(message, self._location(event), hint)
 
     def _wrong(self, message: str, location: Location, hint: str | None = None) -> None:
         self.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))

@@ -18,8 +18,6 @@ KEYWORDS = frozenset(
     {"ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER"}
     | {"ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"}
 )
-LONGEST_LINE = 65535
-"""Bytes that BuildKit's parser accepts in one line, those of a heredoc included."""
 MOST_INSTRUCTIONS = 2_000
 """More are not read: no image has the layers for them."""
 
