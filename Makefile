@@ -4,7 +4,7 @@ SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 FAST = tests/unit tests/golden tests/properties tests/conformance tests/tools
 .DEFAULT_GOAL = help
 .PHONY: help check fix reference unit laws mutants coverage test test-full quickstart lint-layers lint-workflows engine-start engine-stop \
-    lock-tools bench bench-quick bench-long bench-bake bench-scale bench-start-up compare
+    lock-tools bench bench-quick bench-long bench-bake bench-scale bench-start-up compare fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,9 @@ laws: .venv/.ready ## property tests on many random examples; SEED=… repeats a
 
 reference: .venv/.ready ## generate docs/cli.md and docs/layer-yaml.md from the code
 	.venv/bin/python tools/write_reference.py
+
+fuzz: .venv/.ready ## read COUNT mutated projects, or those of a minute: no traceback, hang or message without a place; SEED=… repeats a run
+	.venv/bin/python tools/fuzz.py --seed $(SEED) $(if $(COUNT),--count $(COUNT),--seconds 60) $(FUZZ)
 
 mutants: .venv/.ready ## break the rules of the runner one by one; a unit test must detect each
 	.venv/bin/python tools/mutants.py

@@ -16,10 +16,11 @@ _SAFE = "!#$%&'()*+,/:;=?@[]~"
 _AUTHORITY = re.compile(r"://([^/?#\s\"<>`]*)")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s\"<>`]*@")
 # A password with a `/`, as in `http://me:a/b@host`: the text before it is neither host nor port.
-_TORN = re.compile(r"://([^/?#@\s]*:[^/?#@\s]*[^/?#@\s\d][^/?#@\s]*[/?#]\S*)@")
+_HEAD = re.compile(r"://([^/?#@\s]*)(?=[/?#])")
 # The path under which a server of conda packages takes a token (docs.conda.io, "channels with tokens").
-_TOKEN = re.compile(r"://[^?#\s]*?/t/([^/?#\s]+)/")
-_QUERY = re.compile(r"[?&;]([^=&;#\s]+)=([^&;#\s]+)")
+_PATH = re.compile(r"://([^?#\s]*)")
+_TOKEN = re.compile(r"/t/([^/]+)/")
+_QUERY = re.compile(r"[?&;]([^=&;#?\s]+)=([^&;#\s]+)")
 _SECRET_NAME = re.compile(
     r"token|secret|passw|passphrase|credential|api_?key|access_?key|signature|\bsig\b|auth", re.IGNORECASE
 )
@@ -65,12 +66,22 @@ def credentials_in(text: str) -> Iterator[str]:
         userinfo, at, _ = authority.rpartition("@")
         if at and userinfo:
             yield userinfo
-    yield from _TORN.findall(text)
+    for word in text.split() if "@" in text else ():
+        end = word.rfind("@")
+        starts = (head.start(1) for head in _HEAD.finditer(word, 0, end) if not _is_port(head[1]))
+        if (start := next(starts, None)) is not None:
+            yield word[start:end]
+
+
+def _is_port(head: str) -> bool:
+    """Whether what follows a colon is a number, or nothing."""
+    return re.fullmatch(r"\d*", head.partition(":")[2]) is not None
 
 
 def tokens_in(text: str) -> Iterator[str]:
     """Yield the tokens in the paths of addresses of conda channels."""
-    yield from _TOKEN.findall(text)
+    for path in _PATH.findall(text):
+        yield from _TOKEN.findall(path)
 
 
 def is_secret_name(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from enum import IntEnum
+from typing import Self
 
 from buildsys.values import dataclass
 
@@ -47,6 +48,27 @@ class Diagnostic:
     message: str
     location: Location | None = None
     hint: str | None = None
+
+
+class Diagnostics(list[Diagnostic]):
+    """What was found wrong so far; raises `InvalidInput` with more than anybody would look at."""
+
+    MOST = 1_000
+
+    def append(self, found: Diagnostic) -> None:
+        """Add one."""
+        self.extend((found,))
+
+    def extend(self, found: Iterable[Diagnostic]) -> None:
+        """Add several, as far as they fit."""
+        for each in found:
+            super().append(each)
+            if len(self) >= self.MOST:
+                raise InvalidInput(self)
+
+    def __iadd__(self, found: Iterable[Diagnostic]) -> Self:  # type: ignore[override, misc]
+        self.extend(found)
+        return self
 
 
 class BuildsysError(Exception):
@@ -125,9 +147,13 @@ class Differs(BuildsysError):
         self.difference = difference
 
 
+LONGEST_WORD = 60
+
+
 def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
     """Return the hint that names the known word nearest to an unknown one; without a near one, `otherwise`."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word, list(known), 1)
+    # A longer one is no typing error, and would take long to compare.
+    near = [] if len(word) > LONGEST_WORD else get_close_matches(word, list(known), 1)
     return f"did you mean `{near[0]}`?" if near else otherwise

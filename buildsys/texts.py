@@ -145,7 +145,7 @@ def user(text: str) -> str | None:
 
 
 def _is_id(text: str) -> bool:
-    return not text.isdecimal() or int(text) <= _MOST_ID
+    return not text.isdecimal() or (len(text) <= len(str(_MOST_ID)) and int(text) <= _MOST_ID)
 
 
 def workdir(text: str) -> str | None:

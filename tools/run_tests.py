@@ -41,6 +41,10 @@ def main() -> int:
     pytest = [sys.executable, "-m", "pytest"]
     if not arguments.only and run(["make", "check"]):
         return 1
+    # The seeds are printed; a finding of the second is repeated by `tools/fuzz.py --replay SEED:INDEX`.
+    fuzz = [sys.executable, "tools/fuzz.py", "--seconds", "30"]
+    if not arguments.only and (run([*fuzz, "--seed", "1"]) or run(fuzz)):
+        return 1
     missing = None
     ground = None
     try:

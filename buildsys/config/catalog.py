@@ -11,8 +11,8 @@ from buildsys.config.model import Catalog, Kind, Layer, Recipe, Stack
 from buildsys.config.schema import Record, parse
 from buildsys.config.source import Source, read
 from buildsys.config.stacks import STACKS, families, load_stacks
-from buildsys.dockerfile.ignore import ignored
-from buildsys.errors import Diagnostic, InvalidInput, Location, did_you_mean
+from buildsys.dockerfile.ignore import ignored, rule_problems
+from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location, did_you_mean
 from buildsys.names import LAYER_FILE, STACKS_FILE, layer_problem
 
 SCHEMAS: Mapping[str, Record[Any]] = MappingProxyType({"layer": LAYER, "stacks": STACKS})
@@ -24,13 +24,17 @@ def load(tree: Mapping[str, str]) -> Catalog:
     Read are `stacks.yaml`, every `layers/<name>/layer.yaml` and the Dockerfiles beside it. Raises
     `InvalidInput` with everything that is wrong in all of them; references are checked once the shapes are right.
     """
-    diagnostics: list[Diagnostic] = []
+    diagnostics = Diagnostics()
     layers: dict[str, Layer] = {}
     sources: dict[str, Source] = {}
     broken: set[str] = set()
     for path in sorted(tree):
         parts = path.split("/")
-        if len(parts) != 3 or parts[0] != "layers" or parts[2] != LAYER_FILE:
+        if len(parts) != 3 or parts[0] != "layers":
+            continue
+        if parts[2].endswith(".dockerignore"):
+            diagnostics.extend(rule_problems(tree[path], path))
+        if parts[2] != LAYER_FILE:
             continue
         source = _read(tree[path], path, diagnostics)
         layer = load_layer(parts[1], source, tree, diagnostics) if source else None

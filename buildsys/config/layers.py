@@ -14,7 +14,7 @@ from buildsys.config.fields import LINE, NAME, NAMES, NOTHING, TEXT
 from buildsys.config.model import OS, RECIPE_FIELDS, Kind, Layer, ParameterType, Recipe, RecipeFields
 from buildsys.config.schema import Record, nullable, optional, parse, required
 from buildsys.config.scope import Scope
-from buildsys.config.shapes import Dictionary, Nullable
+from buildsys.config.shapes import Dictionary, Nullable, Reader
 from buildsys.config.source import Path, Source
 from buildsys.dockerfile import lint
 from buildsys.dockerfile.parser import Dockerfile
@@ -59,6 +59,8 @@ def load_layer(name: str, source: Source, tree: Mapping[str, str], diagnostics: 
     before = len(diagnostics)
     file = parse(source, LAYER, diagnostics)
     if file is None:
+        if source.data is None or (isinstance(source.data, dict) and not source.data.keys() & {"kind", "flavours"}):
+            Reader(source, diagnostics).wrong("`kind` is missing", (), key=True)
         return None
 
     @cache

@@ -12,7 +12,7 @@ from buildsys.config.fields import NOTHING, TEXT
 from buildsys.config.schema import Record, nullable, optional, parse, required
 from buildsys.config.shapes import Converted, Dictionary, Integer, Many, Shape, Text
 from buildsys.config.source import read
-from buildsys.errors import Diagnostic, InvalidInput
+from buildsys.errors import Diagnostic, Diagnostics, InvalidInput
 from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.oci.reference import name_of
 from buildsys.values import dataclass
@@ -80,7 +80,7 @@ _LOCK = Record(Lock, "Lock")
 def parse_lock(text: str, file: str = LOCK_FILE) -> Lock:
     """Return what a lock file says; raises `InvalidInput` with everything that is wrong."""
     source = read(text, file)
-    diagnostics: list[Diagnostic] = []
+    diagnostics = Diagnostics()
     lock = parse(source, _LOCK, diagnostics)
     parents = {}
     for name, parent in lock.parents.items() if lock else ():

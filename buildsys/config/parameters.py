@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from buildsys.config.model import Parameter, ParameterType
+from buildsys.config.pattern import fits
 from buildsys.errors import did_you_mean
 from buildsys.names import STATE_FOLDER
 from buildsys.texts import composed, shown
@@ -50,6 +51,6 @@ def value_problem(parameter: Parameter, value: str) -> str | None:
             allowed = ", ".join(f"`{each}`" for each in parameter.values)
             near = did_you_mean(word, parameter.values, f"expected one of {allowed}")
             return f"`{word}` is not a value of `{parameter.name}`, {near}"
-        if parameter.pattern is not None and not re.fullmatch(parameter.pattern, word):
+        if parameter.pattern is not None and not fits(parameter.pattern, word):
             return f"`{word}` does not have the form `{parameter.pattern}` that `{parameter.name}` requires"
     return None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
 from buildsys import texts
-from buildsys.config import template
+from buildsys.config import pattern, template
 from buildsys.config.model import RECIPE_FIELDS, Parameter, RecipeFields, When
 from buildsys.config.parameters import value_problem
 from buildsys.config.shapes import Template
@@ -105,9 +104,10 @@ class Scope:
             self.wrong(f"`|{parameter.source.filter}` is not a filter, expected one of {known}", (*path, "from"))
         if parameter.pattern is not None:
             try:
-                re.compile(parameter.pattern)
-            except re.error as error:
-                self.wrong(f"`{parameter.pattern}` is not a regular expression: {error}", (*path, "pattern"))
+                pattern.compiled(parameter.pattern)
+            except pattern.Unsupported as error:
+                said = f"`{parameter.pattern}` cannot be a pattern: {error}"
+                self.wrong(said, (*path, "pattern"), "write a simpler one, or list the `values`")
                 return
         if parameter.default is not None and (message := value_problem(parameter, parameter.default)):
             self.wrong(message, (*path, "default"))

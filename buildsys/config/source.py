@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TypeAlias, Union
+from typing import Any, TypeAlias, Union
 
 import yaml
 
+from buildsys.config.syntax import syntax_diagnostic
 from buildsys.errors import Diagnostic, InvalidInput, Location
-from buildsys.texts import control, recomposed
+from buildsys.texts import control, recomposed, shown
 from buildsys.values import dataclass
 
 Data: TypeAlias = Union[str, "list[Data]", "dict[str, Data]", None]
@@ -17,6 +19,11 @@ Path: TypeAlias = tuple[str | int, ...]
 
 # libyaml's parser where PyYAML was built with it: several times faster, same events and marks.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MOST_VALUES = 250_000
+MOST_ALIASED = 20_000
+DEEPEST = 30
+# What YAML allows, but for the line ends that only some programs know, and a byte order mark within.
+_FOREIGN = re.compile("\\r(?!\n)|[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -69,107 +76,181 @@ def read(text: str, file: str) -> Source:
     """Return what a YAML text says; `file` is its name in locations.
 
     Unquoted `3.10` stays `3.10` and `on` stays `on`; an unquoted null is None. Raises `InvalidInput` for a
-    syntax error, two equal keys, the alias contains itself, or more than one document.
+    syntax error, two equal keys, an alias that contains itself, more than one document, more than `MOST_VALUES`
+    values or `MOST_ALIASED` in aliases, or more than `DEEPEST` levels.
     """
+    text = text.removeprefix("\ufeff")
+    if foreign := _FOREIGN.search(text):
+        raise InvalidInput([_foreign_diagnostic(text, foreign.start(), file)])
+    loader = _Loader(text)
+    reader = _Reader(file=file, loader=loader, values={}, keys={}, order=[], anchors={}, diagnostics=[])
     try:
-        nodes = list(_compose_all(text))
+        data = reader.document()
     except yaml.MarkedYAMLError as error:
-        raise InvalidInput([_syntax_diagnostic(error, text, file)]) from error
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        message = f"the file has a character that YAML does not allow: {error.reason}"
-        raise InvalidInput([Diagnostic(message=message, location=Location(file=file, line=line))]) from error
-    if len(nodes) > 1:
-        location = _location(nodes[1], file) if nodes[1] else Location(file=file)
-        raise InvalidInput([Diagnostic(message="the file has a second document, expected one", location=location)])
-    reader = _Reader(file=file, values={}, keys={}, diagnostics=[])
-    data = reader.read(nodes[0], (), ()) if nodes and nodes[0] is not None else None
+        raise InvalidInput([syntax_diagnostic(error, text, file)]) from error
+    finally:
+        loader.dispose()
     if reader.diagnostics:
         raise InvalidInput(reader.diagnostics)
     return Source(file=file, data=data, values=MappingProxyType(reader.values), keys=MappingProxyType(reader.keys))
 
 
-def _compose_all(text: str) -> Iterator[yaml.Node | None]:
-    loader = _Loader(text)
-    try:
-        while loader.check_node():
-            yield loader.get_node()
-    finally:
-        loader.dispose()
+def _foreign_diagnostic(text: str, offset: int, file: str) -> Diagnostic:
+    line, column = text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+    message = f"the file has the character U+{ord(text[offset]):04X}, which is not allowed in YAML or ends no line here"
+    return Diagnostic(
+        message=message,
+        location=Location(file=file, line=line, column=column),
+        hint="remove it, or write it as an escape in double quotes",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _Anchored:
+    """The value of an alias: its data, the path that it was read at, and its part of the reader's `order`."""
+
+    data: Data
+    path: Path
+    first: int
+    last: int
+
+
+@dataclass(kw_only=True, slots=True)
 class _Reader:
+    """Reads events as they come, so that a text is never held as more than a value with its locations.
+
+    `order` are the paths of `values` as they were added; an anchor that is not complete is None.
+    """
+
     file: str
+    loader: Any
     values: dict[Path, Location]
     keys: dict[Path, Location]
+    order: list[Path]
+    anchors: dict[str, _Anchored | None]
     diagnostics: list[Diagnostic]
+    aliased: int = 0
 
-    def read(self, node: yaml.Node, path: Path, above: tuple[int, ...]) -> Data:
-        self.values[path] = _location(node, self.file)
-        if id(node) in above:
-            self._wrong("the alias contains itself", node)
+    def document(self) -> Data:
+        """Return the only document of the stream, None if there is none."""
+        event = self._next(yaml.StreamStartEvent)
+        if isinstance(event, yaml.StreamEndEvent):
             return None
-        inside = (*above, id(node))
-        match node:
-            case yaml.ScalarNode():
-                self._check_characters(node)
-                # The parser of libyaml says "" where the one of Python says None.
-                plain = not node.style
-                return None if plain and node.value in _NULLS else str(node.value)
-            case yaml.SequenceNode():
-                return [self.read(each, (*path, index), inside) for index, each in enumerate(node.value)]
-            case yaml.MappingNode():
-                return self._mapping(node, path, inside)
-        raise TypeError(f"unknown YAML node {node!r}")
+        data = self.node(self._next(), ())
+        self._next()
+        if not isinstance(second := self._next(), yaml.StreamEndEvent):
+            self._wrong("the file has a second document, expected one", self._location(second), "remove the line `---`")
+        return data
 
-    def _mapping(self, node: yaml.MappingNode, path: Path, above: tuple[int, ...]) -> Data:
-        found: dict[str, Data] = {}
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                self._wrong("the key is not a plain text", key)
-                continue
-            self._check_characters(key)
-            name = str(key.value)
-            if name in found:
-                line = self.keys[(*path, name)].line
-                self._wrong(f"`{name}` is defined twice, first on line {line}", key)
-                continue
-            self.keys[(*path, name)] = _location(key, self.file)
-            found[name] = self.read(value, (*path, name), above)
+    def _next(self, skipped: type[yaml.Event] | None = None) -> Any:
+        event = self.loader.get_event()
+        return self.loader.get_event() if skipped and isinstance(event, skipped) else event
+
+    def node(self, event: Any, path: Path) -> Data:
+        """Return the value that begins with an event, after reading the events of it."""
+        if isinstance(event, yaml.AliasEvent):
+            return self._aliased(event, path)
+        first, anchor = len(self.order), event.anchor
+        self._add(path, self._location(event))
+        if anchor is not None:
+            self.anchors[anchor] = None
+        data: Data
+        if isinstance(event, yaml.ScalarEvent):
+            self._check_characters(event)
+            # The parser of libyaml says "" where the one of Python says None.
+            plain = not event.style
+            data = None if plain and event.value in _NULLS else str(event.value)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            data = self._sequence(event, path)
+        else:
+            data = self._mapping(event, path)
+        if anchor is not None:
+            self.anchors[anchor] = _Anchored(data=data, path=path, first=first, last=len(self.order))
+        return data
+
+    def _sequence(self, start: Any, path: Path) -> Data:
+        found: list[Data] = []
+        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
+            found.append(self.node(event, (*path, len(found))))
+        self.values[path] = self._location(start, event)
         return found
 
-    def _check_characters(self, node: yaml.ScalarNode) -> None:
+    def _mapping(self, start: Any, path: Path) -> Data:
+        found: dict[str, Data] = {}
+        while not isinstance(event := self._next(), yaml.MappingEndEvent):
+            location = self._location(event)
+            key = self._key(event, path)
+            name = key if isinstance(key, str) else ""
+            if not isinstance(key, str):
+                self._wrong("the key is not a plain text", location)
+            elif name in found:
+                message = f"`{shown(name)}` is defined twice, first on line {self.keys[(*path, name)].line}"
+                self._wrong(message, location)
+            elif name == "<<":
+                hint = "write out the keys that it would merge"
+                self._wrong("the key `<<` would merge, and merge keys are not supported", location, hint)
+            else:
+                self.keys[(*path, name)] = location
+            value = self.node(self._next(), (*path, name))
+            found.setdefault(name, value)
+        self.values[path] = self._location(start, event)
+        return found
+
+    def _key(self, event: Any, path: Path) -> Data:
+        """Return the text of a key, whatever null it looks like, or the value in its place."""
+        if isinstance(event, yaml.ScalarEvent) and event.anchor is None:
+            self._check_characters(event)
+            return str(event.value)
+        key = self.node(event, (*path, ""))
+        return str(event.value) if isinstance(event, yaml.ScalarEvent) else key
+
+    def _aliased(self, event: Any, path: Path) -> Data:
+        """Return the value of an alias; its locations are those of the anchor."""
+        location = self._location(event)
+        anchored = self.anchors.get(event.anchor)
+        if anchored is None:
+            inside = event.anchor in self.anchors
+            self._wrong("the alias contains itself" if inside else "the alias has no anchor", location)
+            self._add(path, location)
+            return None
+        self.aliased += anchored.last - anchored.first
+        if self.aliased > MOST_ALIASED:
+            message = f"the aliases of the file repeat more than {MOST_ALIASED} values"
+            self._wrong(message, location, "repeat fewer values by aliases")
+            raise InvalidInput(self.diagnostics)
+        for each in self.order[anchored.first : anchored.last]:
+            copy = (*path, *each[len(anchored.path) :])
+            self._add(copy, self.values[each], at=location)
+            if each in self.keys and each != anchored.path:
+                self.keys[copy] = self.keys[each]
+        return anchored.data
+
+    def _add(self, path: Path, location: Location, *, at: Location | None = None) -> None:
+        """Record the location of a value; `at` is where an alias brings it in. Raises `InvalidInput` for too many."""
+        self.values[path] = location
+        self.order.append(path)
+        if len(path) > DEEPEST:
+            self._wrong(f"the value has more than {DEEPEST} levels", at or location)
+        elif len(self.order) > MOST_VALUES:
+            hint = "split the file's content, or leave some of it out"
+            self._wrong(f"the file has more than {MOST_VALUES} values", at or location, hint)
+        else:
+            return
+        raise InvalidInput(self.diagnostics)
+
+    def _check_characters(self, event: Any) -> None:
         """Add a diagnostic for what only an escape such as `\\e` can bring into a text, and for what bake changes."""
-        if found := control(str(node.value), keep="\n\t"):
-            self._wrong(f"the text has the control character `{found}`", node)
-        elif changed := recomposed(str(node.value)):
+        if found := control(str(event.value), keep="\n\t"):
+            self._wrong(f"the text has the control character `{found}`", self._location(event))
+        elif changed := recomposed(str(event.value)):
             message = f"the text has {changed[0]}, which bake would read as {changed[1]}"
-            self._wrong(message, node, f"write {changed[1]}, which is the same in Unicode's normal form C")
+            hint = f"write {changed[1]}, which is the same in Unicode's normal form C"
+            self._wrong(message, self._location(event), hint)
 
-    def _wrong(self, message: str, node: yaml.Node, hint: str | None = None) -> None:
-        self.diagnostics.append(Diagnostic(message=message, location=_location(node, self.file), hint=hint))
+    def _wrong(self, message: str, location: Location, hint: str | None = None) -> None:
+        self.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
 
-
-def _location(node: yaml.Node, file: str) -> Location:
-    start, end = node.start_mark, node.end_mark
-    length = end.column - start.column if end.line == start.line else 1
-    return Location(file=file, line=start.line + 1, column=start.column + 1, length=max(1, length))
-
-
-def _syntax_diagnostic(error: yaml.MarkedYAMLError, text: str, file: str) -> Diagnostic:
-    mark = error.problem_mark or error.context_mark
-    location = Location(file=file, line=mark.line + 1, column=mark.column + 1) if mark else Location(file=file)
-    lines = text.splitlines()
-    line = lines[location.line - 1] if location.line <= len(lines) else ""
-    hint = None
-    marked = next((i for i, each in enumerate(lines, 1) if each.startswith(("<<<<<<<", ">>>>>>>"))), None)
-    if marked is not None:
-        location = Location(file=file, line=marked)
-        hint = "resolve the conflict: this looks like a conflict marker of git"
-    elif "\t" in line[: len(line) - len(line.lstrip())]:
-        hint = "indent with spaces, not tabs"
-    elif "{" in line and '"{' not in line:
-        hint = "put a text that starts with `{` in quotes"
-    problem = (error.problem or "it cannot be read").removeprefix("found ")
-    return Diagnostic(message=f"not valid YAML: {problem}", location=location, hint=hint)
+    def _location(self, first: Any, last: Any = None) -> Location:
+        start, end = first.start_mark, (last or first).end_mark
+        length = end.column - start.column if end.line == start.line else 1
+        return Location(file=self.file, line=start.line + 1, column=start.column + 1, length=max(1, length))

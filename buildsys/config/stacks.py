@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import MappingProxyType
 
 from buildsys.config import template
@@ -74,6 +75,10 @@ class StacksFile:
 
 
 STACKS = Record(StacksFile, "StacksFile")
+_STACKS_KEYS = {each.name for each in fields(StacksFile)}
+MOST_ROWS = 10_000
+# Of layers and exclusions that rows are compared with, in all rows together.
+_MOST_LINES = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,10 +107,33 @@ class _Row:
 def load_stacks(file: StacksFile, source: Source, diagnostics: list[Diagnostic]) -> tuple[Stack, ...]:
     """Return all stacks, sorted by name, after adding everything that is wrong; layers are not looked up."""
     reader = Reader(source, diagnostics)
+    data = source.data or {}
+    if not file.families and not file.stacks and isinstance(data, dict) and data.keys() <= _STACKS_KEYS:
+        reader.wrong("the file has no stacks", (), "declare one, such as `stacks: {my-image: {layers: [my-layer]}}`")
+    if _has_too_many_rows(file, reader):
+        return ()
     found = [stack for name, family in file.families.items() for stack in _family(name, family, reader)]
     found += [_single(name, fields, reader) for name, fields in file.stacks.items()]
     _check_names(found, diagnostics)
     return tuple(sorted(found, key=lambda stack: stack.name))
+
+
+def _has_too_many_rows(file: StacksFile, reader: Reader) -> bool:
+    """Whether the matrices have more rows than can be planned, after adding the diagnostic at the one that exceeds."""
+    rows = lines = 0
+    for name, family in file.families.items():
+        for index, row in enumerate(family.matrix):
+            count = math.prod(len(values) for key, values in row.items() if key not in _SETTINGS)
+            rows += count
+            lines += count * (len(family.layers) + len(family.exclude))
+            if rows > MOST_ROWS or lines > _MOST_LINES:
+                what = f"{rows} rows, more than {MOST_ROWS}"
+                if rows <= MOST_ROWS:
+                    what = f"{rows} rows with {lines} layers and exclusions, more than {_MOST_LINES}"
+                message = f"the matrices of this file, up to this row, have {what}"
+                reader.wrong(message, ("families", name, "matrix", index), "shorten its lists, or remove a row")
+                return True
+    return False
 
 
 def families(file: StacksFile) -> tuple[Family, ...]:

@@ -8,10 +8,12 @@ from collections.abc import Collection, Iterator, Sequence
 from buildsys.dockerfile.parser import (
     HEREDOC,
     KEYWORDS,
+    MOST_INSTRUCTIONS,
     Argument,
     Dockerfile,
     Read,
     directives,
+    is_stage,
     plain_words,
     words,
 )
@@ -26,7 +28,7 @@ _SECRET = re.compile(
 _STAGE = re.compile(r"[a-z][a-z0-9_.-]*")
 _PUBLIC = re.compile(r"(?:_|\A)public(?:_|\Z)", re.IGNORECASE)
 # As BuildKit looks for a frontend, and as older ones did, which continued behind a directive that they did not know.
-_DIRECTIVE = r"\s*{mark}\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*\Z"
+_DIRECTIVE = r"\s*{mark}\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*\S"
 _MARKS = ("#", "//")
 _DELIMITER = re.compile(r"(['\"]?)[A-Za-z0-9_.-]+\1")
 _ODD_VARIABLE = re.compile(r"\$\{(?![A-Za-z_][A-Za-z0-9_]*\})")
@@ -34,6 +36,10 @@ _ODD_VARIABLE = re.compile(r"\$\{(?![A-Za-z_][A-Za-z0-9_]*\})")
 
 def problems(dockerfile: Dockerfile, contexts: Collection[str]) -> tuple[Diagnostic, ...]:
     """Return what breaks the project's rules, in order of place; `contexts` are the names that a layer declares."""
+    if len(dockerfile.reads) > MOST_INSTRUCTIONS:
+        location = Location(file=dockerfile.file, line=dockerfile.reads[-1].instruction.line)
+        message = f"the file has more than {MOST_INSTRUCTIONS} instructions"
+        return (Diagnostic(message=message, location=location, hint="join RUN instructions, or use a script"),)
     found = [*frontend_problems(dockerfile), *_unreadable(dockerfile)]
     found += [*_outside(dockerfile, contexts), *_unlinked(dockerfile)]
     for each in dockerfile.arguments:
@@ -51,6 +57,9 @@ def artifact_problems(dockerfile: Dockerfile, prefix: str) -> tuple[Diagnostic, 
     holds the whole path. Only this form keeps its digest when images join it.
     """
     known, file = dockerfile.stages, dockerfile.file
+    if len(dockerfile.reads) > MOST_INSTRUCTIONS:
+        # Its last stage was not read, and `problems` reports that.
+        return ()
     if not known:
         message = "an artifact's Dockerfile has no stage, expected one that ends as `FROM scratch`"
         return (Diagnostic(message=message, location=Location(file=file)),)
@@ -74,7 +83,7 @@ def artifact_problems(dockerfile: Dockerfile, prefix: str) -> tuple[Diagnostic, 
     copy, location = copies[0], _location(dockerfile, copies[0], copies[0].rest, copies[0].instruction.arguments)
     source = dict(copy.instruction.flags).get("from", "")
     names = {stage.name.lower() for stage in known[:-1] if stage.name}
-    if source.lower() not in names and not (source.isdecimal() and int(source) < len(known) - 1):
+    if source.lower() not in names and not is_stage(source, len(known) - 1):
         message = f"an artifact is copied from `{source or 'the context'}`, expected an earlier stage of the file"
         found.append(Diagnostic(message=message, location=_location(dockerfile, copy, 0, "COPY")))
     copied = plain_words(copy.instruction.arguments)

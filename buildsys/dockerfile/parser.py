@@ -18,10 +18,13 @@ KEYWORDS = frozenset(
     {"ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER"}
     | {"ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"}
 )
+MOST_INSTRUCTIONS = 2_000
+"""More are not read: no image has the layers for them."""
 
-_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*\Z")
+_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+)\Z")
 _KEYWORD = re.compile(r"(\S+)[\t\v\f\r ]*")
-_WORD = re.compile(r"""(?:[^\s'"\\$]|\\.|\$\{[^}]*\}|\$|'[^']*'|"(?:\\.|[^"\\])*")+|\s+""", re.DOTALL)
+# A `${` without an end is looked for no further than this, so that many of them take linear time.
+_WORD = re.compile(r"""(?:[^\s'"\\$]|\\.|\$\{[^}]{0,500}\}|\$|'[^']*'|"(?:\\.|[^"\\])*")+|\s+""", re.DOTALL)
 _QUOTING = re.compile(r"""'([^']*)'|"((?:\\.|[^"\\])*)"|\\(.)""", re.DOTALL)
 HEREDOC = re.compile(r"\d*<<(-?)([^<]+)\Z")
 # Behind the same character, that of the escape is text: `a \\\\` ends its instruction.
@@ -183,12 +186,20 @@ def _references(reads: Sequence[Read], stages: Sequence[Stage]) -> Iterator[Refe
     As in BuildKit (measured with 0.25): FROM sees the stages before it, `--from=` and mounts see all of them
     by name in any case, and a number is a stage for `COPY --from=` only. `scratch` is nothing.
     """
-    names = [(stage.name or "").lower() for stage in stages]
+    first: dict[str, int] = {}
+    for stage in stages:
+        first.setdefault((stage.name or "").lower(), stage.line)
     for how, name, (line, column) in _mentions(reads):
-        visible = [n for n, stage in zip(names, stages, strict=True) if how != "FROM" or stage.line < line]
-        numbered = how == "--from" and name.isdecimal() and int(name) < len(stages)
-        if name and name != "scratch" and name.lower() not in visible and not numbered:
+        above = first.get(name.lower())
+        visible = above is not None and (how != "FROM" or above < line)
+        numbered = how == "--from" and is_stage(name, len(stages))
+        if name and name != "scratch" and not visible and not numbered:
             yield Reference(name=name, line=line, column=column, how=how)
+
+
+def is_stage(name: str, count: int) -> bool:
+    """Whether a name is the number of one of so many stages, as Go reads a number."""
+    return re.fullmatch("[0-9]{1,6}", name) is not None and int(name) < count
 
 
 def _mentions(reads: Sequence[Read]) -> Iterator[tuple[How, str, tuple[int, int]]]:
@@ -209,9 +220,9 @@ def _read_all(text: str) -> tuple[Read, ...]:
     lines = [line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n")]
     escape = next((value for name, value, _ in directives(lines) if name == "escape"), "\\")
     continued = _CONTINUED.get(escape, _CONTINUED["\\"])
-    found = []
+    found: list[Read] = []
     position = 0
-    while position < len(lines):
+    while position < len(lines) and len(found) <= MOST_INSTRUCTIONS:
         if _is_nothing(lines[position]):
             position += 1
             continue
@@ -262,7 +273,7 @@ def plain_words(arguments: str) -> list[str]:
     if arguments.lstrip().startswith("["):
         try:
             parsed = json.loads(arguments)
-        except ValueError:
+        except (ValueError, RecursionError):
             parsed = None
         if isinstance(parsed, list) and all(isinstance(word, str) for word in parsed):
             return list(parsed)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from buildsys.config.model import LINK, Contents, File
-from buildsys.dockerfile.ignore import ignored
+from buildsys.dockerfile.ignore import ignored, rule_problems
 from buildsys.errors import Diagnostic, InvalidInput, Location
 from buildsys.names import MOST_SYMLINKS
 from buildsys.plan.plan import Plan, epoch_of
@@ -79,11 +79,18 @@ def folders_of(plan: Plan) -> tuple[str, ...]:
 
 
 def without_files(plan: Plan, contents: Contents) -> Iterator[Diagnostic]:
-    """Yield a diagnostic for each parameter that names a folder without files, at the stack that sets it."""
+    """Yield what no build could use of the folders that parameters name: one without files, at the stack that sets it.
+
+    Rules of such a folder that BuildKit does not read are located in their file.
+    """
     wrong = {(node.recipe.layer, path) for node in plan.nodes for _, path in node.folders if not contents.get(path)}
     for layer, path in sorted(wrong):
         message = f"layer `{layer}`: the folder `{path}` does not exist or has no files"
         yield Diagnostic(message=message, location=_giver(plan, layer, path))
+    for folder in sorted({path for node in plan.nodes for _, path in node.folders}):
+        for name, file in contents.get(folder, {}).items():
+            if name == ".dockerignore" and file.rules is not None:
+                yield from rule_problems(file.rules, f"{folder}/{name}")
 
 
 def at_their_stacks(plan: Plan, diagnostics: Iterable[Diagnostic]) -> Iterator[Diagnostic]:

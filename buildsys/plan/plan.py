@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from buildsys.config.lockfile import Lock, LockedParent
 from buildsys.config.model import Catalog, Family, Parent
-from buildsys.errors import Diagnostic, InvalidInput, Location
+from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import LOCK_FILE, variable_name
 from buildsys.resolve.node import BuildGraph, ImageTarget, Node
 from buildsys.values import dataclass
@@ -70,7 +70,7 @@ class Plan:
 
 def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
     """Return the plan; raises `InvalidInput` with every diagnostic that needs all stacks at once."""
-    diagnostics: list[Diagnostic] = []
+    diagnostics = Diagnostics()
     groups = _groups(catalog, graph.images)
     diagnostics.extend(_collisions(graph, groups))
     parents = _parents(graph, lock, diagnostics)

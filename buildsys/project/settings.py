@@ -16,7 +16,7 @@ from buildsys.config.fields import NOTHING, ONE_OR_MORE, TEXT
 from buildsys.config.schema import Record, nullable, parse
 from buildsys.config.shapes import Converted, Dictionary, Reader
 from buildsys.config.source import read
-from buildsys.errors import BuildsysError, Diagnostic, InvalidInput, Location, Unavailable
+from buildsys.errors import BuildsysError, Diagnostic, Diagnostics, InvalidInput, Location, Unavailable
 from buildsys.masks import Mask
 from buildsys.names import SETTINGS_FILE
 from buildsys.project.files import Home, decoded, lack, read_named
@@ -114,12 +114,12 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         return _is_committed(root, path, environ)
 
     diagnostics = []
-    for key, given, kind in (("ca", settings.ca, "a file"), ("files", settings.files, "a folder")):
-        if given is not None and (problem := lack(given, kind)):
-            diagnostics.append(Diagnostic(message=f"`{key}` names `{given}`, which {problem}"))
     for key, given, said in (("ca", settings.ca, own.ca), ("files", settings.files, own.files)):
         if given is not None:
             location = source.location((key,)) if source and given is said else None
+            if problem := lack(given, "a file" if key == "ca" else "a folder"):
+                message = f"`{key}` names `{given}`, which {problem}"
+                diagnostics.append(Diagnostic(message=message, location=location))
             diagnostics += _path_diagnostics(root, key, given, location, is_committed)
     if diagnostics:
         raise InvalidInput(diagnostics)
@@ -243,7 +243,7 @@ def parse_settings(text: str, file: str, folder: Path) -> Settings:
         # Some messages quote what was found, which may be a value where a key was expected.
         diagnostics = [replace(each, message=_FOUND.sub("", each.message)) for each in error.diagnostics()]
         raise InvalidInput(diagnostics) from error
-    diagnostics = []
+    diagnostics = Diagnostics()
     settings = parse(source, _SETTINGS, diagnostics)
     reader = Reader(source, diagnostics)
     # Also where the shape of something else is wrong.

@@ -15,7 +15,6 @@ _CODENAME = re.compile(r"\*|[a-z0-9][a-z0-9.-]*")
 _CONDA_KEY = re.compile(r"[a-z][a-z0-9_]*")
 _ORIGIN = re.compile(r"https?://[^/\s]+")
 _PROXY = re.compile(r"(?:https?|socks[45][ah]?)://[^/?#\s]+/?")
-_WORD = re.compile(r"\S+://\S*")
 # Line ends and control characters of Unicode, and what no file in UTF-8 holds.
 _CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
 _ENCODE = "in a user or password write `/` as `%2F`, `@` as `%40`, `:` as `%3A`"
@@ -57,7 +56,7 @@ def _problems(section: str, key: str, value: str, name: str) -> Iterator[Problem
             message=f"{name} is not the address of a proxy",
             hint=f"write it as `http://host:port`; {_ENCODE}",
         )
-    elif any(not _is_readable(word) for word in _WORD.findall(value)):
+    elif any(not _is_readable(word) for word in value.split() if "://" in word[1:]):
         yield Problem(message=f"{name} has an address that cannot be read", hint=_ENCODE)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from buildsys.config.model import LINK, File
 from buildsys.config.source import read
 from buildsys.dockerfile.ignore import ignored
-from buildsys.errors import Diagnostic, Differs, InvalidInput, Unavailable
+from buildsys.errors import Diagnostic, Diagnostics, Differs, InvalidInput, Unavailable
 from buildsys.names import LAYER_FILE, LOCK_FILE, MIRRORS_FOLDER, OVERLAY_FILE, SETTINGS_FILE, STACKS_FILE, STATE_FOLDER
 from buildsys.oci.reference import registry_prefix
 from buildsys.project.files import TEXT_LIMIT, Entry, Home, decoded, digest_file, is_there, lack, read_file
@@ -44,7 +44,7 @@ class Workspace:
         is no file and for what cannot be read it raises `InvalidInput`.
         """
         found: dict[str, str] = {}
-        diagnostics: list[Diagnostic] = []
+        diagnostics = Diagnostics()
         home = self.home
         is_excluded = _layer_exclusion(home)
         entries: dict[str, Entry | None] = {name: None for name in ROOT_FILES if is_there(self.root / name)}
@@ -67,7 +67,7 @@ class Workspace:
         Raises `InvalidInput` for symlinks that leave the project, anything but files, and what cannot be read,
         there and in the folder of mirrors, which every build may read.
         """
-        diagnostics: list[Diagnostic] = []
+        diagnostics = Diagnostics()
         home = self.home
         found = {folder: files_of(home, folder, diagnostics) for folder in folders}
         for _ in home.walk(MIRRORS_FOLDER, diagnostics):

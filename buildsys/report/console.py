@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import zip_longest
 from typing import TextIO
 
@@ -13,6 +14,10 @@ from buildsys.texts import inert, shown
 
 # A message may have several lines; other characters that a terminal would act on are written as escapes.
 _KEPT = "\n\t"
+# More errors, a longer text or a longer line would only hide what is wrong.
+_MOST_ERRORS = 100
+_LONGEST_TEXT = 2_000
+_LONGEST_LINE = 200
 _STYLES = {"error": "1;31", "hint": "36", "good": "32", "bad": "31", "dim": "2", "bold": "1"}
 
 
@@ -51,34 +56,50 @@ def show_error(error: BuildsysError, files: Mapping[str, str], screen: Screen, m
     if isinstance(error, Differs):
         screen.line(mask.text(error.difference.rstrip("\n")))
     shown = {name: mask.text(text) for name, text in files.items()}
-    for diagnostic in error.diagnostics():
-        show_diagnostic(mask.value(diagnostic, keep=("file",)), shown, screen, word="error")
     several = len(error.diagnostics())
+    for diagnostic in error.diagnostics()[:_MOST_ERRORS]:
+        show_diagnostic(mask.value(diagnostic, keep=("file",)), shown, screen, word="error")
     if several > 1:
-        screen.line(f"{several} errors")
+        rest = f": the first {_MOST_ERRORS} are shown" if several > _MOST_ERRORS else ""
+        screen.line(f"{several} errors{rest}")
 
 
 def show_diagnostic(diagnostic: Diagnostic, files: Mapping[str, str], screen: Screen, *, word: str) -> None:
     """Write one diagnostic; `files` are the texts that locations refer to."""
     style = "error" if word == "error" else "bold"
-    screen.line(f"{screen.styled(f'{word}:', style)} {shown(diagnostic.message, keep=_KEPT)}")
+    screen.line(f"{screen.styled(f'{word}:', style)} {_shortened(diagnostic.message)}")
     location = diagnostic.location
     if location is not None:
         screen.line(f"  --> {shown(str(location))}")
         _show_source(location, files.get(location.file, ""), screen)
     if diagnostic.hint:
-        screen.line(f"{screen.styled('hint:', 'hint')} {shown(diagnostic.hint, keep=_KEPT)}")
+        screen.line(f"{screen.styled('hint:', 'hint')} {_shortened(diagnostic.hint)}")
+
+
+def _shortened(text: str) -> str:
+    """Return a text as it can be printed, without its middle if it is very long."""
+    half = _LONGEST_TEXT // 2
+    return shown(text if len(text) <= _LONGEST_TEXT else f"{text[:half]} … {text[-half:]}", keep=_KEPT)
+
+
+@lru_cache(maxsize=4)
+def _lines(text: str) -> list[str]:
+    return text.split("\n")
 
 
 def _show_source(location: Location, text: str, screen: Screen) -> None:
     """Write the line of a location with carets below, unless it is empty or does not exist."""
-    lines = text.split("\n")
+    lines = _lines(text)
     if not 0 < location.line <= len(lines) or not lines[location.line - 1].strip():
         return
     number = str(location.line)
-    line = shown(lines[location.line - 1].rstrip("\r").replace("\t", " "))
-    length = max(1, min(location.length, len(line) - location.column + 1))
+    line, before = lines[location.line - 1].rstrip("\r").replace("\t", " "), location.column - 1
+    if len(line) > _LONGEST_LINE:
+        start = max(0, before - _LONGEST_LINE // 2)
+        line, before = line[start : start + _LONGEST_LINE], before - start
+    line = shown(line)
+    length = max(1, min(location.length, len(line) - before))
     margin = " " * len(number)
     screen.line(f"{margin} |")
     screen.line(f"{number} | {line}")
-    screen.line(f"{margin} | {' ' * (location.column - 1)}{screen.styled('^' * length, 'error')}")
+    screen.line(f"{margin} | {' ' * before}{screen.styled('^' * length, 'error')}")

@@ -40,6 +40,9 @@ class RequestedLayer:
     why: str
 
 
+_LONGEST_CHAIN = 100
+
+
 class Values:
     """The parameter values of one stack: the value set, else the one taken from another layer, else the default."""
 
@@ -64,9 +67,16 @@ class Values:
         parameter = one.recipe.parameters[name]
         location = one.use.locations.get(name, one.use.location)
         found: tuple[str, str] | None = None
-        if key in self._open:
-            loop = " → ".join(f"{each[0]}.{each[1]}" for each in [*self._open, key])
-            self._diagnostics.append(Diagnostic(message=f"parameters take their values from each other: {loop}"))
+        if key in self._open or len(self._open) == _LONGEST_CHAIN:
+            message = (
+                f"`{layer}.{name}` is the end of {_LONGEST_CHAIN} parameters that take their values from each other"
+            )
+            if key in self._open:
+                loop = " → ".join(f"{each[0]}.{each[1]}" for each in [*self._open, key])
+                message = f"parameters take their values from each other: {loop}"
+            self._diagnostics.append(Diagnostic(message=message, location=location))
+            # That the others have no value follows from this.
+            self._known.update(dict.fromkeys([*self._open, key]))
             return None
         if name in one.use.parameters:
             found = one.use.parameters[name], "stack"
@@ -74,6 +84,8 @@ class Values:
             found = taken
         elif parameter.default is not None:
             found = parameter.default, "default"
+        if key in self._known:
+            return None
         if found is None:
             self._diagnostics.append(without_value(one.recipe, name, one.use))
         else:

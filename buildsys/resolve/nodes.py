@@ -9,7 +9,7 @@ from types import MappingProxyType
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
 from buildsys.config import template
 from buildsys.config.model import OS, Catalog, Kind, ParameterType, Parent, Recipe, Stack
-from buildsys.errors import Diagnostic, InvalidInput, Location
+from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import target_name
 from buildsys.resolve.image import config_of, merge
 from buildsys.resolve.instance import LayerInstance
@@ -30,7 +30,7 @@ from buildsys.values import dataclass
 
 def resolve(catalog: Catalog) -> BuildGraph:
     """Return the nodes and images of a catalog; raises `InvalidInput` with every diagnostic of every stack."""
-    diagnostics: list[Diagnostic] = []
+    diagnostics = Diagnostics()
     resolver = Resolver(catalog)
     builder = _Builder(resolver=resolver, diagnostics=diagnostics)
     images = []

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from buildsys import texts
 from buildsys.config import template
@@ -315,5 +315,5 @@ def _check_diagnostic(stack: Stack, each: LayerInstance, check: Check, needed: s
 def _satisfies(value: str, specifier: str) -> bool:
     try:
         return SpecifierSet(specifier, prereleases=True).contains(Version(value))
-    except (InvalidVersion, InvalidSpecifier):
+    except ValueError:
         return value == specifier

@@ -205,7 +205,7 @@ def test_unused_parameter_is_reported() -> None:
         ("pattern: '[0-9]+', default: 1a", "`1a` does not have the form `[0-9]+` that `flags` requires"),
         (
             "pattern: '(', default: a",
-            "`(` is not a regular expression: missing ), unterminated subpattern at position 0",
+            "`(` cannot be a pattern: it is not a regular expression, missing ), unterminated subpattern at position 0",
         ),
         (
             "from: system.release|half, default: a",

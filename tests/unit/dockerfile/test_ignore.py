@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from buildsys.dockerfile.ignore import ignored
+from buildsys.dockerfile.ignore import ignored, rule_problems
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,24 @@ from buildsys.dockerfile.ignore import ignored
         ("[ab]", "c", False),
         ("[^ab]", "c", True),
         ("[a-c]x", "bx", True),
-        ("[", "[", True),
+        ("[]", "[]", False),
+        (r"\[", "[", True),
+        (r"[\]a]", "]", True),
+        (r"[a\-c]", "-", True),
+        (r"[a\-c]", "b", False),
+        ("[é-ü]", "é", True),
+        ("[!a]", "!", True),
+        ("[^/]", "/", False),
+        ("]", "]", True),
+        ("^x", "^x", True),
+        ("***/b.c", "b.c", False),
+        ("***/b.c", "x/b.c", True),
+        ("**/**/a", "x/y/a", True),
+        ("*a*b*", "xaybz", True),
+        ("*a*b*", "xbya", False),
+        ("a*/**/c", "ab/x/c", True),
+        ("a*b**/c", "abbc", True),
+        ("a*b**/c", "abxb/c", True),
         (r"\*", "*", True),
         (r"\*", "a", False),
         ("a.c", "abc", False),
@@ -100,3 +117,70 @@ def test_rules_are_those_of_buildkit(rules: str, path: str, left_out: bool) -> N
 def test_name_may_hold_any_character_but_a_line_end() -> None:
     assert ignored("a\u2028b")("a\u2028b")
     assert ignored("a*")("a\x0bb")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "[",
+        "[]",
+        "[a-",
+        "[-a]",
+        "[a-]",
+        "[]a]",
+        "[^]a]",
+        "[+--]",
+        "[z-a]",
+        "a\\",
+        "!",
+        "\\é",
+        "a\x01",
+        "[[:alpha:]]",
+        "[[]",
+        "[*]",
+        "[?a]",
+        "\\d",
+        "\\a",
+        "[\\a-\\z]",
+        "^*",
+        "a^*",
+        "x" * 65536,
+    ],
+)
+def test_rule_that_buildkit_refuses_or_reads_in_another_way_is_a_diagnostic_at_its_line(rule: str) -> None:
+    found = list(rule_problems(f"# comment\na\n {rule}\n", "f"))
+    assert [str(each.location) for each in found] == ["f:3:2"]
+    assert found[0].hint
+
+
+def test_what_is_a_rule_of_buildkit_is_no_diagnostic() -> None:
+    rules = [
+        "[^a]",
+        "[!a]",
+        "!!a",
+        "**",
+        "***",
+        "/",
+        "//",
+        "..",
+        "!..",
+        "\\*",
+        "[\\]a]",
+        "a|b",
+        "{a,b}",
+        "[:]",
+        "[:alpha:]",
+        "]",
+    ]
+    assert list(rule_problems("\n".join([*rules, "[/]", "[$-a]", "**/**/a", "*" * 2_000, "(a+)+$"]), "f")) == []
+
+
+def test_many_stars_are_compared_in_linear_time() -> None:
+    assert not ignored("*a" * 60 + "b")("a" * 4_000)
+    assert ignored("**/*a" * 60)("a/" * 100 + "a")
+
+
+def test_more_rules_than_a_context_can_be_compared_with_are_a_diagnostic() -> None:
+    assert list(rule_problems("a\n" * 5_000, "f")) == []
+    found = list(rule_problems("a\n" * 1_000_000, "f"))
+    assert [(each.message, str(each.location)) for each in found] == [("the file has more than 5000 rules", "f:5001:1")]
