@@ -3,32 +3,62 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import field
+from types import MappingProxyType
 from typing import TypeVar
 
-from buildsys.buildkit.docker import Answer, Docker, answer_of, beginning, client_command, find_docker
+from buildsys.buildkit.docker import Answer, Docker, answer_of, client_command, find_docker
 from buildsys.errors import Unavailable
 from buildsys.names import KEY_LABEL
+from buildsys.values import dataclass
 
 
-def local_image(docker: Docker, reference: str) -> str | None:
-    """Return the digest of an image in the engine's own store, None if it has none of that name, key or digest."""
-    answer = answer_of((*docker.command, "image", "inspect", "--format", "{{.Id}}", reference))
-    if answer.exit_code and "no such image" in answer.stderr.lower():
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalImage:
+    """An image in the engine's own store; `identity` is its digest there, `size` is in bytes."""
+
+    identity: str
+    size: int
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    references: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+
+
+def local_image(docker: Docker, reference: str) -> LocalImage | None:
+    """Return an image of the engine's own store, or None if it has none of that name, key or digest.
+
+    Raises `Unavailable` if the engine does not answer, or with something else.
+    """
+    from python_on_whales import DockerClient
+    from python_on_whales.client_config import ParsingError
+    from python_on_whales.exceptions import DockerException, NoSuchImage
+
+    client = DockerClient(client_call=list(docker.command))
+    try:
+        image = client.image.inspect(reference)
+        config = image.config
+        return LocalImage(
+            identity=image.id,
+            size=int(image.size or 0),
+            labels=MappingProxyType(dict(sorted((config.labels or {} if config else {}).items()))),
+            references=tuple(sorted({*(image.repo_tags or ()), *(image.repo_digests or ())})),
+            layers=tuple((image.root_fs.layers or ()) if image.root_fs else ()),
+        )
+    except NoSuchImage:
         return None
-    identity = answer.stdout.strip()
-    if answer.exit_code or not _IDENTITY.fullmatch(identity):
-        why = answer.last_words if answer.exit_code else f"it prints no digest, but {beginning(identity)}"
-        raise Unavailable(f"the engine cannot inspect the image `{reference}`: {why}")
-    return identity
+    except DockerException as error:
+        raise Unavailable(
+            f"the engine cannot inspect the image `{reference}`: {(error.stderr or '').strip()}"
+        ) from error
+    except (ParsingError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise Unavailable(f"`docker image inspect {reference}` prints no description of an image") from error
 
 
 _T = TypeVar("_T")
 _CALLS = 4
-_IDENTITY = re.compile(r"sha256:[0-9a-f]{64}")
 DockerSnapshot = tuple[Docker, Mapping[str, tuple[str, ...]]]
 
 

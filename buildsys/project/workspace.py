@@ -13,7 +13,7 @@ from pathlib import Path
 from buildsys.config.model import LINK, File
 from buildsys.config.source import read
 from buildsys.dockerfile.ignore import ignored
-from buildsys.errors import Diagnostic, Diagnostics, Differs, InvalidInput, Unavailable
+from buildsys.errors import Diagnostic, Diagnostics, Differs, InvalidInput, Location, Unavailable
 from buildsys.names import LAYER_FILE, LOCK_FILE, MIRRORS_FOLDER, OVERLAY_FILE, SETTINGS_FILE, STACKS_FILE, STATE_FOLDER
 from buildsys.oci.reference import registry_prefix
 from buildsys.project.files import TEXT_LIMIT, Entry, Home, decoded, digest_file, is_there, lack, read_file

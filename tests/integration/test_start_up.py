@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-LIBRARIES = {"jinja2", "networkx", "rich", "tenacity", "typer", "urllib3", "yaml"}
+LIBRARIES = {"jinja2", "networkx", "pydantic", "python_on_whales", "rich", "tenacity", "typer", "urllib3", "yaml"}
 # Typer loads pydantic for each command that has an option which is more than a switch.
 TYPER = {"typer", "pydantic"}
 

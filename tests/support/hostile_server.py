@@ -1,4 +1,4 @@
-"""A server on loopback that answers as it is told by a table, byte for byte, and keeps what it was asked."""
+"""A server on loopback that answers from a table, byte for byte, and keeps what it was asked."""
 
 from __future__ import annotations
 
