@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -59,6 +60,7 @@ def local_image(docker: Docker, reference: str) -> LocalImage | None:
 
 _T = TypeVar("_T")
 _CALLS = 4
+_IDENTITY = re.compile(r"(?:sha256:)?[0-9a-f]{12,64}")
 DockerSnapshot = tuple[Docker, Mapping[str, tuple[str, ...]]]
 
 
@@ -93,7 +95,7 @@ def own_images() -> Mapping[str, tuple[str, ...]]:
     try:
         command = client_command()
         listed = answer_of((*command, "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={KEY_LABEL}"))
-        identities = sorted(set(listed.stdout.split()))
+        identities = sorted({word for word in listed.stdout.split() if _IDENTITY.fullmatch(word)})
         if listed.exit_code or not identities:
             return {}
         shown = "{{index .Config.Labels " + json.dumps(KEY_LABEL) + '}} {{join .RepoTags " "}}'

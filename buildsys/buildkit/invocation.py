@@ -274,7 +274,7 @@ def _read(
                 while line := stream.readline(MOST_BYTES):
                     size += len(line)
                     if size > _MOST_PROGRESS:
-                        raise Unavailable(f"`docker buildx bake` reported more than {_MOST_PROGRESS >> 30} GiB")
+                        raise Unavailable(f"`docker buildx bake` reported more than {_MOST_PROGRESS >> 20} MiB")
                     for each in masked.take(line):
                         keep(each)
                 if rest := masked.rest():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from buildsys.buildkit.docker import (
     answer_of,
+    beginning,
     buildx_of,
     check_engine,
     client_command,
@@ -76,7 +77,8 @@ def _machine(builder: str | None, environ: Mapping[str, str]) -> Facts:
         return Facts(client=client, git=git)
     version = _CLIENT.match(client.value)
     if version is None:
-        problem = f"`docker` is `{client.value.splitlines()[0]}`, which is not Docker"
+        first, _, _ = client.value.partition("\n")
+        problem = f"`docker` is {beginning(first)}, which is not Docker"
         return Facts(client=Found(problem=problem, fix="install Docker Engine 28 or later with buildx"), git=git)
     information: dict[str, Any] = {}
 

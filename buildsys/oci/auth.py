@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import ssl
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from urllib.parse import urlencode, urlsplit
 
 from buildsys.addresses import NoHttpAddress, cleaned, followed, origin
@@ -142,15 +143,17 @@ class Authorizer:
             basic = (("Authorization", f"Basic {_basic(credential)}"),) if credential else ()
             joint = "&" if "?" in realm else "?"
             request = Request(method="GET", url=f"{realm}{joint}{query}", headers=basic)
-        response = self._send(request)
+        location = urlsplit(realm).netloc
+        with _naming(host if location != host else None):
+            response = self._send(request)
         if response.status in (400, 401, 403):
             raise _unauthorized(host, response, given=credential is not None)
-        location = urlsplit(realm).netloc
         if response.status != 200:
             raise UnexpectedAnswer(
                 f"`{location}` returned no token for registry `{host}`: {response.reason()}", host=host
             )
-        answer = response.json(location)
+        with _naming(host if location != host else None):
+            answer = response.json(location)
         token = answer.get("token") or answer.get("access_token")
         if not isinstance(token, str) or not _TOKEN.fullmatch(token):
             raise UnexpectedAnswer(f"`{location}` returned no token for registry `{host}` that can be used", host=host)
@@ -292,7 +295,9 @@ class Session:
             # Credentials are for the registry alone, by scheme, host and port, not for the store that it redirects to.
             home = origin(url) == own
             sent = (*headers, ("Authorization", proof)) if proof and home else headers
-            response = self._client.once(Request(method=method, url=url, headers=sent, body=body))
+            request = Request(method=method, url=url, headers=sent, body=body)
+            with _naming(None if home else host):
+                response = self._client.once(request)
             if response.status == 401 and home and not answered:
                 answered = True
                 challenge = response.headers.get("www-authenticate", "")
@@ -313,6 +318,17 @@ class Session:
                 raise Unauthorized(message, host=host, status=response.status)
             raise _unauthorized(host, response, given=self._credentials(host) is not None)
         return response
+
+
+@contextlib.contextmanager
+def _naming(registry: str | None) -> Iterator[None]:
+    """Let a problem at a host that a registry referred to name both; for the registry's own host it is None."""
+    try:
+        yield
+    except RegistryProblem as problem:
+        if registry is not None:
+            problem.refer(registry)
+        raise
 
 
 def _unauthorized(host: str, response: Response, *, given: bool) -> Unauthorized:

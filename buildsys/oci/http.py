@@ -63,6 +63,12 @@ class RegistryProblem(Unavailable):
             self.message = f"{self.message} (`BUILDSYS_REGISTRY` names this registry)"
             self.args = (self.message,)
 
+    def refer(self, registry: str) -> None:
+        """Let the message name the registry that referred to this host, and be a problem of it."""
+        self.host = registry
+        self.message = f"{self.message}; registry `{registry}` refers to it"
+        self.args = (self.message,)
+
 
 class Unauthorized(RegistryProblem):
     """The registry does not accept the credentials, or this user has no right to the operation (401, 403)."""
