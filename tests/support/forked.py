@@ -2,7 +2,7 @@
 
 A start of Python costs more than most commands. A job is a line of JSON on stdin: its number, `words`, `folder`,
 `environment`, `output`, and `patch`: constants of modules, by full name, that are replaced in this fork. A result is a
-line on stdout: number, exit code, seconds, and the most memory in bytes.
+line on stdout: number, exit code, seconds of CPU, and the most memory in bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,8 @@ from typing import NoReturn
 
 from tests.support.command_line import ROOT, environment
 
-_KILLED_AFTER = 100
+# Seconds of CPU, and as the end of all waiting on a machine with other work, of the clock.
+_CPU_SECONDS, _KILLED_AFTER = 60, 120
 # What most commands load; a revision that lacks one has another name for it.
 _LOADED = (
     "buildsys.cli.app",
@@ -53,10 +53,10 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
-    """How a command ended."""
+    """How a command ended; `code` is negative for a signal, which is that of an alarm after its time."""
 
     code: int
-    seconds: float
+    cpu_seconds: float
     memory: int
     output: str
 
@@ -88,7 +88,7 @@ def run_all(jobs: Sequence[Job], scratch: Path, at_once: int) -> list[Ended]:
     found: list[Ended] = []
     for number, line in sorted((each["number"], each) for each in map(json.loads, done.stdout.splitlines())):
         output = (scratch / f"{number}.out").read_text(encoding="utf-8", errors="replace")
-        found.append(Ended(code=line["code"], seconds=line["seconds"], memory=line["memory"], output=output))
+        found.append(Ended(code=line["code"], cpu_seconds=line["cpu_seconds"], memory=line["memory"], output=output))
     return found
 
 
@@ -100,7 +100,7 @@ def serve(at_once: int) -> None:
             importlib.import_module(name)
     main = importlib.import_module("buildsys.__main__").main
     _warm(main, str(jobs[0]["folder"]))
-    running: dict[int, tuple[int, float]] = {}
+    running: dict[int, int] = {}
     waiting = list(enumerate(jobs))
     while waiting or running:
         while waiting and len(running) < at_once:
@@ -108,12 +108,11 @@ def serve(at_once: int) -> None:
             process = os.fork()
             if process == 0:
                 _child(job, main)
-            running[process] = (number, time.monotonic())
+            running[process] = number
         process, status, usage = os.wait4(-1, 0)
-        number, began = running.pop(process)
-        code = os.waitstatus_to_exitcode(status)
-        seconds = time.monotonic() - began
-        print(json.dumps({"number": number, "code": code, "seconds": seconds, "memory": usage.ru_maxrss << 10}))
+        found = {"number": running.pop(process), "code": os.waitstatus_to_exitcode(status)}
+        used = usage.ru_utime + usage.ru_stime
+        print(json.dumps({**found, "cpu_seconds": used, "memory": usage.ru_maxrss << 10}))
     sys.stdout.flush()
 
 
@@ -132,6 +131,7 @@ def _child(job: dict[str, object], main: Callable[[], None]) -> NoReturn:
         signal.alarm(_KILLED_AFTER)
         # Of what a fault may take, a part of the machine is enough.
         resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+        resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
         output = os.open(str(job["output"]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, 1)
         os.dup2(output, 2)

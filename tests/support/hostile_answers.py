@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -40,8 +41,9 @@ ODD_TEXTS = (
 class Case:
     """One answer and the command that gets it; `code` is how it ends, `silent` that the answer is worth no word.
 
-    `patch` replaces constants, by their full name, where the answer would take long to reach them; `hosts` are others
-    than the servers that the message may name.
+    `patch` replaces constants, by their full name, where the answer would take long to reach them. `anonymous` is a
+    name of the registry without credentials, `trusting` settings that let the other host have them, and `leads` says
+    that the answer leads the command to the other host.
     """
 
     name: str
@@ -50,7 +52,9 @@ class Case:
     code: int = UNAVAILABLE
     silent: bool = False
     patch: Mapping[str, int] = field(default_factory=dict)
-    hosts: tuple[str, ...] = ("127.0.0.1:1`", "127.0.0.1:1/")
+    anonymous: bool = False
+    trusting: bool = False
+    leads: bool = False
 
 
 def always(reply: Reply) -> Script:
@@ -127,6 +131,7 @@ def redirects() -> Iterator[Case]:
         ("broken-address", "http://[::1/x"),
         ("empty-address", "http:///x"),
         ("port-99999", "http://127.0.0.1:99999/x"),
+        ("without-host", "http:/x"),
         ("port-text", "http://127.0.0.1:x/"),
         ("port-0", "http://127.0.0.1:0/"),
         ("closed-port", "http://127.0.0.1:1/x"),
@@ -134,7 +139,6 @@ def redirects() -> Iterator[Case]:
         ("blank-in-host", "http://a b/x"),
         ("odd-host", "http://\xff\xfe/x"),
         ("long-host", f"http://{'a' * 300}.invalid/x"),
-        ("of-60-kilobytes", "/v2/" + "a" * 60_000),
         ("backslashes", "http:\\\\127.0.0.2\\x"),
         ("missing", ""),
     ):
@@ -143,6 +147,8 @@ def redirects() -> Iterator[Case]:
         yield case("plan", f"redirect-{status[:3]}-file", to("file:///etc/passwd", status))
     for status in ("300 x", "304 x", "305 x", "306 x"):
         yield case("plan", f"redirect-{status[:3]}", to("http://127.0.0.1:1/", status))
+    # Nothing is there.
+    yield case("plan", "redirect-of-60-kilobytes", to("/v2/" + "a" * 60_000), REBUILT, silent=True)
     yield case("plan", "redirect-without-location", answer(status="302 Found"))
 
     @by_request
@@ -183,7 +189,8 @@ def redirects() -> Iterator[Case]:
         ("other-host-that-garbles", "http://{other}{path}", b"\0" * 1000, UNAVAILABLE),
         ("loopback-of-another-port", "http://{other}{path}", answer(status="500 x"), UNAVAILABLE),
     ):
-        yield case("plan", f"redirect-to-{name}", elsewhere(form, there), code)
+        yield case("plan", f"redirect-to-{name}", elsewhere(form, there), code, leads=True)
+    yield case("head", "redirected-elsewhere", elsewhere("http://{other}{path}", ok), REBUILT, leads=True)
 
 
 def _challenge(header: str) -> bytes:
@@ -232,6 +239,14 @@ def realms() -> Iterator[Case]:
         ("with-odd-scope", 'Bearer realm="http://{home}/token/{case}",scope="\x1b[31m a&b=c#\xff"'),
     ):
         yield case("plan", f"realm-{name}", asking(form, good))
+    other = 'Bearer realm="http://{other}/token/{case}",service="s"'
+    for name, first in (
+        ("good", good),
+        ("refused", answer(status="401 x")),
+        ("html", answer(ODD_TEXTS[0])),
+        ("redirected", answer(b"", "Location: http://127.0.0.1:1/", status="302 x")),
+    ):
+        yield case("plan", f"realm-of-others-{name}", asking(other, first), anonymous=True, leads=True)
     home = 'Bearer realm="http://{home}/token/{case}",service="s"'
     for name, body in values.no_tokens():
         yield case("plan", f"token-{name}", asking(home, answer(body)))
@@ -358,6 +373,14 @@ def loops() -> Iterator[Case]:
         page = answer(values.raw({"tags": ["a"]}), f'Link: <{link}>; rel="next"')
         yield case("tags", f"link-{name}", page, REBUILT if name == "long" else UNAVAILABLE)
 
+    @by_request
+    def pages_elsewhere(asked: Asked) -> Reply:
+        if asked.path.startswith("/v2/") and not asked.authorization:
+            return _challenge('Basic realm="x"')
+        link = f"http://you:s3cr3t@{asked.other}/elsewhere/{asked.case}/list"
+        return answer(values.raw({"tags": ["a"]}), *([f'Link: <{link}>; rel="next"'] if "/v2/" in asked.path else []))
+
+    yield case("tags", "link-elsewhere", pages_elsewhere, REBUILT, leads=True)
     chain = [values.IMAGE]
     for _ in range(50):
         chain.append(values.index(chain[-1], kind=values.INDEX_TYPE))
@@ -486,7 +509,8 @@ def writes() -> Iterator[Case]:
             return answer(b"", f"Location: {location}", status=opened)
         return answer(status="403 x")
 
-    yield case("blob", "opened-elsewhere", elsewhere)
+    for command in ("blob", "mount"):
+        yield case(command, "opened-elsewhere", elsewhere, leads=command == "blob")
     yield case("tag", "of-html", answer(b"<html>"))
     yield case("tag", "of-nothing", answer(status="404 x"))
     yield case("delete", "odd-status", answer(status="299 x"))
@@ -527,7 +551,14 @@ def downloads() -> Iterator[Case]:
     def itself(asked: Asked) -> Reply:
         return answer(b"", f"Location: {asked.path}", status="302 x")
 
+    @by_request
+    def moved(asked: Asked) -> Reply:
+        here = asked.path.startswith("/download/")
+        location = f"Location: http://you:s3cr3t@{asked.other}/elsewhere/{asked.case}/x.tar"
+        return answer(b"", location, status="302 x") if here else answer(b"archive", status="503 x")
+
     yield case("download", "redirect-to-itself", itself, REBUILT)
+    yield case("download", "redirect-elsewhere", moved, REBUILT, leads=True)
     yield Case(
         name="download-without-end",
         command="download",
@@ -540,19 +571,39 @@ def downloads() -> Iterator[Case]:
 # Documents differ only in how they are read, which unit tests show for all of them.
 _DOCUMENT = re.compile("|".join(f"-{name}$" for name, _ in (*values.no_objects(), *values.no_manifests())))
 _DOCUMENTS_KEPT = re.compile("deep|many|nan$|html$|1e308|lone|missing$")
+# What ends for the same reason as another case does, after many seconds or with much work.
+_ALIKE = re.compile(
+    r"slow-(?!byte|before|chunks|failing)|(lock|outdated)-slow|-dripping$|chunk-by-chunk|-stalled$|continue-without-end$"
+    r"|wait-503|wait-429-(negative|float|zone)|status-(408|50[0247]|511|599)$|bomb-(status-\d|binary|protocol-ssh)"
+    r"|end-in-a-chunk|end-before|end-in-the-body-by|10000$|index-of-|outdated-manifest-many|missing-each-time"
+)
+_ALIKE_KEPT = re.compile("token-stalled|download-stalled$")
 
 
 def representative() -> tuple[Case, ...]:
-    """Return the cases without most of those that differ only in a document."""
+    """Return the cases without most of those that are alike, and without what takes long."""
     return tuple(
         each
         for each in cases()
-        if not _DOCUMENT.search(each.name) or (_DOCUMENTS_KEPT.search(each.name) and each.command != "part")
+        if (not _ALIKE.search(each.name) or _ALIKE_KEPT.search(each.name))
+        and (not _DOCUMENT.search(each.name) or (_DOCUMENTS_KEPT.search(each.name) and each.command != "part"))
     )
 
 
-def cases() -> Iterator[Case]:
-    """Yield all cases."""
-    yield from lengths("plan", values.IMAGE)
-    for part in (digests, redirects, realms, bombs, documents, loops, slow, statuses, writes, downloads):
-        yield from part()
+def trusting() -> tuple[Case, ...]:
+    """Return cases in which the settings let the other host have the credentials: their requests must be found."""
+
+    @by_request
+    def script(asked: Asked) -> Reply:
+        if not asked.path.startswith("/v2/"):
+            return answer(values.raw({"token": "T"}))
+        return _challenge(f'Bearer realm="http://{asked.other}/token/{asked.case}",service="s"')
+
+    return (case("plan", "realm-that-is-trusted", script, trusting=True, leads=True),)
+
+
+@functools.cache
+def cases() -> tuple[Case, ...]:
+    """Return all cases."""
+    parts = (digests, redirects, realms, bombs, documents, loops, slow, statuses, writes, downloads)
+    return (*lengths("plan", values.IMAGE), *(each for part in parts for each in part()))

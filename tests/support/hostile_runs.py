@@ -7,7 +7,8 @@ import contextlib
 import json
 import re
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +23,12 @@ SECRETS = ("hostile-user:hostile-password", "hostile-password", "s3cr3t")
 # What a terminal or the runner of GitHub's workflows would act on.
 _ACTIVE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]|^\s*::", re.MULTILINE)
 # What is retried or given up after some seconds.
-_WAITS = re.compile(r"slow|early|wait|stall|drip|byte|failing|refused|reset|length-long|endless|end$|bomb|status-[459]")
-AT_WORK, AT_REST = 4, 24
+_WAITS = re.compile(
+    r"slow|garble|another-port|status-103|chunk-by|10000$|index-of|many$|early|wait|stall|drip|byte|failing|refused"
+    r"|reset|length-long|endless|end$|bomb|status-[459]"
+)
+AT_WORK, AT_REST = 3, 32
+_HOST = re.compile(r"(?:127\.0\.0\.1|localhost):\d+")
 _OPERATIONS = ("put", "blob", "mount", "tag", "tags", "delete", "verify", "head", "part")
 _DEBIAN = "docker.io/library/debian:12-slim"
 
@@ -57,16 +62,21 @@ def serving(cases: Sequence[Case]) -> Iterator[Servers]:
 def job(number: int, case: Case, servers: Servers, scratch: Path) -> Job:
     """Return the command of a case."""
     home, name = servers.home.address, f"c{number}"
+    if case.anonymous:
+        home = home.replace("127.0.0.1", "localhost")
     folder, given = scratch / "project", {"DOCKER_CONFIG": str(scratch / "docker")}
     if case.command in _OPERATIONS:
         words: tuple[str, ...] = (case.command, f"{home}/{name}/img:1")
         return Job(
             words=words, folder=folder, environment=given, call="tests.support.hostile_calls:operate", patch=case.patch
         )
-    if case.command == "plan":
+    if case.command == "plan" and not case.trusting:
         return Job(words=("plan",), folder=folder, environment={**given, "BUILDSYS_REGISTRY": f"{home}/{name}"})
     own = scratch / name
     shutil.copytree(folder, own)
+    if case.trusting:
+        write(own, "buildsys.settings.yaml", f"registries: {{insecure: ['{servers.other.address}']}}\n")
+        return Job(words=("plan",), folder=own, environment={**given, "BUILDSYS_REGISTRY": f"{home}/{name}"})
     if case.command == "download":
         with_download(own, f"http://{home}/download/{name}/x.tar")
         return Job(words=("lock",), folder=own, environment=given, patch=case.patch)
@@ -84,17 +94,19 @@ def run(cases: Sequence[Case], servers: Servers, scratch: Path) -> list[Ended]:
     auths = {servers.home.address: {"auth": secret}}
     write(scratch, "docker/config.json", json.dumps({"auths": auths}))
     jobs = [job(number, each, servers, scratch) for number, each in enumerate(cases)]
-    ended = dict.fromkeys(range(len(jobs)), Ended(code=-1, seconds=SECONDS + 1, memory=0, output=""))
-    waits = {number for number, each in enumerate(cases) if _WAITS.search(each.name)}
-    for numbers, at_once in (({*ended} - waits, AT_WORK), (waits, AT_REST)):
-        ended |= _run(jobs, numbers, scratch, at_once)
-    # A machine with other work may have no time for all of them: each gets it once more.
-    late = {number for number, each in ended.items() if each.seconds > SECONDS}
-    return list({**ended, **_run(jobs, late, scratch, AT_WORK)}.values())
+    waits = [number for number, each in enumerate(cases) if _WAITS.search(each.name)]
+    works = sorted({*range(len(jobs))} - {*waits})
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        rest = pool.submit(_run, jobs, waits, scratch / "rest", AT_REST)
+        ended = _run(jobs, works, scratch / "work", AT_WORK) | rest.result()
+    # On a machine with other work an answer may come too late: what ended wrong has a second run by itself.
+    wrong = [number for number, each in enumerate(cases) if [*faults(each, ended[number], servers)]]
+    ended |= _run(jobs, wrong, scratch / "again", 1)
+    return [ended[number] for number in range(len(jobs))]
 
 
-def _run(jobs: Sequence[Job], numbers: Collection[int], scratch: Path, at_once: int) -> dict[int, Ended]:
-    chosen = sorted(numbers)
+def _run(jobs: Sequence[Job], chosen: Sequence[int], scratch: Path, at_once: int) -> dict[int, Ended]:
+    scratch.mkdir()
     return dict(zip(chosen, run_all([jobs[number] for number in chosen], scratch, at_once), strict=True))
 
 
@@ -106,15 +118,15 @@ def faults(case: Case, ended: Ended, servers: Servers) -> Iterator[str]:
         yield f"ended with {ended.code}, expected {case.code}"
     if "Traceback" in ended.output:
         yield "a traceback"
-    hosts = (servers.home.address, servers.other.address, *case.hosts)
-    if not case.silent and not any(host in ended.output for host in hosts):
-        yield "no host is named"
+    host = servers.home.address
+    if not case.silent and not {host, host.replace("127.0.0.1", "localhost")} & {*_HOST.findall(ended.output)}:
+        yield "the host is not named"
     if found := _ACTIVE.search(ended.output):
         yield f"the output has {found[0]!r}"
     if any(secret in ended.output for secret in SECRETS):
         yield "the output has a secret"
-    if ended.seconds > SECONDS:
-        yield f"{ended.seconds:.0f} s"
+    if ended.cpu_seconds > SECONDS:
+        yield f"{ended.cpu_seconds:.0f} seconds of CPU"
     if ended.memory > MEMORY:
         yield f"{ended.memory / 1e6:.0f} MB"
 
