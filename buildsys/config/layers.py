@@ -19,7 +19,7 @@ from buildsys.config.shapes import Dictionary, Nullable
 from buildsys.config.source import Path, Source
 from buildsys.dockerfile import lint
 from buildsys.dockerfile.parser import Dockerfile
-from buildsys.errors import Diagnostic, Location, did_you_mean, nearest
+from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, which_one
 from buildsys.names import (
     OWN_ARGUMENTS,
     PLATFORM_ARGUMENTS,
@@ -87,9 +87,8 @@ def load_layer(name: str, source: Source, tree: Mapping[str, str], diagnostics: 
     default = file.default_flavour or next(iter(file.flavours), "")
     if default not in (file.flavours or [""]):
         message = f"`default_flavour` is `{default}`, which is not a flavour of this layer"
-        listed = ", ".join(f"`{each}`" for each in file.flavours)
-        otherwise = f"use one of {listed}" if listed else "remove `default_flavour`"
-        location, hint = source.location(("default_flavour",)), did_you_mean(default, file.flavours, otherwise)
+        hint = which_one(default, file.flavours, "remove `default_flavour`")
+        location = source.location(("default_flavour",))
         diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
     if len(diagnostics) > before:
         return None
