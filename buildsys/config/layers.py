@@ -204,7 +204,11 @@ def _dockerfile(
 
 def _check_dockerfile(scope: Scope, kind: Kind, dockerfile: Dockerfile, contexts: Mapping[str, str]) -> None:
     """Check the Dockerfile, and note the parameters that it uses."""
-    scope.diagnostics.extend(lint.problems(dockerfile, contexts, scope.flavour))
+    switches = {each.argument for each in scope.parameters.values() if is_switch(each.argument)}
+    # That a parameter is a switch of BuildKit is said where it is declared.
+    said = [lint.argument_location(dockerfile, each) for each in dockerfile.arguments if each.name in switches]
+    found = lint.problems(dockerfile, contexts, scope.flavour)
+    scope.diagnostics.extend(each for each in found if each.location not in said)
     if not lint.is_readable(dockerfile):
         scope.used.update(scope.parameters)
         return
@@ -257,9 +261,7 @@ def _check_inputs(scope: Scope, declared: Collection[str]) -> None:
     for argument, what, path in _inputs(scope, declared):
         first = taken.setdefault(argument, what)
         if problem := argument_problem(argument):
-            # Where the Dockerfile declares such a switch, that is said there.
-            if not is_switch(argument) or argument not in declared:
-                scope.wrong(f"{what} has a reserved name: {problem}", path, "rename it", key=True)
+            scope.wrong(f"{what} has a reserved name: {problem}", path, "rename it", key=True)
         elif first != what:
             message = f"{what} and {first} would both be the argument `{argument}`"
             scope.wrong(message, path, "rename one of them", key=True)
