@@ -19,6 +19,9 @@ Rule: TypeAlias = Callable[[str], str | None]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # These, what some terminals and editors take for the end of a line, and what turns the direction of a text.
 _UNPRINTED = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+# What runners of CI jobs obey in a log: GitHub's `::error::` behind any blanks at the start of a line and `##[error]`
+# anywhere (actions/runner, ActionCommand.cs), `##vso[` of Azure and `##teamcity[`.
+_COMMAND = re.compile(r"^([^\S\n]*)(?=::)|(?<=#)(?=#\w*\[)", re.MULTILINE)
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _FORM: Literal["NFC"] = "NFC"
 LONGEST_LINE = 65535
@@ -55,6 +58,11 @@ def shown(text: str, *, keep: str = "") -> str:
 
 def _escaped(character: str) -> str:
     return _SHORT.get(character) or f"\\u{ord(character):04x}"
+
+
+def inert(text: str) -> str:
+    """Return lines for a log in which no runner finds a command: a backslash separates what would be one."""
+    return _COMMAND.sub(lambda found: f"{found[1] or ''}\\", text) if "::" in text or "##" in text else text
 
 
 def control(text: str, *, keep: str = "") -> str | None:

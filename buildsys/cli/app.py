@@ -13,7 +13,7 @@ app = typer.Typer(
     help="Composes container images from reusable layers, each unit of work built once and shared by every image.",
     epilog=(
         "Exit codes: 0 done, 1 a build or test failed, 2 wrong usage, 3 a committed file differs, "
-        "4 invalid input, 5 engine, registry or tool unavailable, 130 and 143 interrupted."
+        "4 invalid input, 5 engine, registry, tool or disk unavailable, 70 a bug of buildsys, 130 and 143 interrupted."
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -29,7 +29,12 @@ def main_options(
     context: typer.Context,
     directory: Annotated[
         Path | None,
-        typer.Option("-C", "--directory", help="The project root; default is the nearest one at or above this folder."),
+        typer.Option(
+            "-C",
+            "--directory",
+            readable=False,
+            help="The project root; default is the nearest one at or above this folder.",
+        ),
     ] = None,
 ) -> None:
     """Take the options of all commands."""

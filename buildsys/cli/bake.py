@@ -36,7 +36,8 @@ KeepGoing = Annotated[
 RetriesOption = Annotated[int, typer.Option("--retries", min=0, help="Retries of transient failures per target.")]
 MinFree = Annotated[float, typer.Option(min=0, help="GB to keep free on the builder's disk.")]
 EventsFile = Annotated[
-    Path | None, typer.Option("--events", help="Also write all events to this file, as JSON lines.", dir_okay=False)
+    Path | None,
+    typer.Option("--events", help="Also write all events to this file, as JSON lines.", dir_okay=False, readable=False),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the summary.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also print each RUN step and each reused target.")]
@@ -190,7 +191,8 @@ def warm(
 def make_report(
     context: typer.Context,
     events: Annotated[
-        Path | None, typer.Argument(help="A file of events; default is that of the last run.", dir_okay=False)
+        Path | None,
+        typer.Argument(help="A file of events; default is that of the last run.", dir_okay=False, readable=False),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write the report.")] = None,
 ) -> None:

@@ -18,7 +18,8 @@ All = Annotated[bool, typer.Option("--all", help="All images that are not deprec
 def environment(
     context: typer.Context,
     file: Annotated[
-        Path, typer.Argument(help="A conda YAML, requirements or lock file; with --dockerfile a Dockerfile.")
+        Path,
+        typer.Argument(help="A conda YAML, requirements or lock file; with --dockerfile a Dockerfile.", readable=False),
     ],
     on: Annotated[str, typer.Option("--on", help="The stack to build on.")],
     tag: Annotated[

@@ -19,7 +19,7 @@ from buildsys.config.source import read
 from buildsys.errors import BuildsysError, Diagnostic, InvalidInput, Location, Unavailable
 from buildsys.masks import Mask
 from buildsys.names import SETTINGS_FILE
-from buildsys.project.files import Home, read_file
+from buildsys.project.files import Home, decoded, lack, read_named
 from buildsys.project.git import find_repository
 from buildsys.project.settings_checks import credentials_of, problem_of, variable_of
 from buildsys.project.workspace import PRIVATE, Workspace, find_workspace
@@ -102,8 +102,8 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     named = environ.get("BUILDSYS_SETTINGS")
     shown = named or SETTINGS_FILE
     path = root / shown
-    if named and not path.is_file():
-        message = f"BUILDSYS_SETTINGS names `{named}`, which does not exist"
+    if named and (problem := lack(path, "a file")):
+        message = f"BUILDSYS_SETTINGS names `{named}`, which {problem}"
         raise InvalidInput([Diagnostic(message=message)])
     own, source = Settings(), None
     if (text := _settings_text(root, shown)) is not None:
@@ -114,10 +114,9 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         return _is_committed(root, path, environ)
 
     diagnostics = []
-    if settings.ca is not None and not settings.ca.is_file():
-        diagnostics.append(Diagnostic(message=f"`ca` names `{settings.ca}`, which is not a file"))
-    if settings.files is not None and not settings.files.is_dir():
-        diagnostics.append(Diagnostic(message=f"`files` names `{settings.files}`, which is not a folder"))
+    for key, given, kind in (("ca", settings.ca, "a file"), ("files", settings.files, "a folder")):
+        if given is not None and (problem := lack(given, kind)):
+            diagnostics.append(Diagnostic(message=f"`{key}` names `{given}`, which {problem}"))
     for key, given, said in (("ca", settings.ca, own.ca), ("files", settings.files, own.files)):
         if given is not None:
             location = source.location((key,)) if source and given is said else None
@@ -157,7 +156,8 @@ def mask_of(root: Path, environ: Mapping[str, str]) -> Mask:
 
 def docker_config_dir(environ: Mapping[str, str]) -> Path:
     """Return the folder of docker's settings: `$DOCKER_CONFIG`, else `~/.docker`."""
-    return Path(environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    # Without a home, as docker itself: it reads nothing then.
+    return Path(environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"))  # noqa: PTH111
 
 
 def mask_near(directory: Path | None, environ: Mapping[str, str]) -> Mask:
@@ -268,9 +268,12 @@ def _settings_text(root: Path, name: str) -> str | None:
     path = root / name
     workspace = Workspace(root=root)
     if Path(os.path.normpath(path)).is_relative_to(root):
+        if path.is_symlink() and not path.exists():
+            raise workspace.home.wrong(
+                name, f"the symlink `{name}` points to `{path.readlink()}`, which does not exist"
+            )
         return workspace.read(name)
-    data = read_file(Path(os.path.realpath(path)), Home(root=path.parent, shown=str(path.parent)), path.name)
-    return data.decode("utf-8", "replace")
+    return decoded(read_named(path), str(path))
 
 
 def _path_diagnostics(

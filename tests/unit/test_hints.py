@@ -30,6 +30,7 @@ PROGRAMS = {"buildsys", "docker", "git", "rm", "unset"}
 SETTINGS = {each.name for each in fields(Settings)}
 VARIABLES = {
     *defaults(planned(tree())),
+    "BUILDSYS_DEBUG",
     "BUILDSYS_SETTINGS",
     *(f"BUILDSYS_{name.upper()}" for name in SETTINGS),
     *(f"BUILDSYS_{name.upper()}_" for name in SETTINGS),

@@ -24,6 +24,7 @@ from buildsys.errors import BuildsysError, Diagnostic, InvalidInput
 from buildsys.events.events import BLOCKED, FAILED, MADE, NOT_REACHED, REUSED, Event, read_lines
 from buildsys.events.model import UNFINISHED, RunModel, Step, run_model
 from buildsys.names import STATE_FOLDER
+from buildsys.project.files import lack, read_named
 from buildsys.project.run_folder import BEFORE, EVENTS, REPORT, RunFolder
 from buildsys.project.state import State
 from buildsys.project.workspace import Workspace, write_whole
@@ -58,7 +59,9 @@ def write_report(workspace: Workspace, events: Path | None, output: Path | None)
     before = _own(state, f"{STATE_FOLDER}/{BEFORE}") if events is None else ()
     data = page(run_model(found), run_model(before) if before else None).encode()
     if output:
-        write_whole(output, data)
+        if output.exists() and (problem := lack(output, "a file")):
+            raise InvalidInput([Diagnostic(message=f"`{output}` {problem}", hint="name a different file")])
+        write_whole(Path(os.path.realpath(output)), data)
         return str(output)
     state.write(REPORT_FILE, data)
     return REPORT_FILE
@@ -85,11 +88,7 @@ def _own(state: State, name: str) -> tuple[Event, ...]:
 
 
 def _given(path: Path) -> tuple[Event, ...]:
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return tuple(read_lines(file))
-    except OSError:
-        return ()
+    return tuple(read_lines(io.StringIO(read_named(path, _EVENTS_LIMIT).decode(errors="replace"))))
 
 
 def page(run: RunModel, earlier: RunModel | None = None) -> str:
