@@ -84,6 +84,12 @@ class InvalidInput(BuildsysError):
         return self._diagnostics
 
 
+class WrongUsage(BuildsysError):
+    """What is written on the command line contradicts itself, or is nothing that a command takes."""
+
+    exit_code = ExitCode.USAGE
+
+
 class Unavailable(BuildsysError):
     """An engine, a registry or a tool that is needed does not answer or is missing."""
 
@@ -104,5 +110,7 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) 
     """Return the hint that names the known word nearest to an unknown one; without a near one, `otherwise`."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word, list(known), 1)
-    return f"did you mean `{near[0]}`?" if near else otherwise
+    # A capital is a slip like any other.
+    folded = {each.casefold(): each for each in known}
+    near = get_close_matches(word.casefold(), list(folded), 1)
+    return f"did you mean `{folded[near[0]]}`?" if near else otherwise

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from buildsys.errors import Diagnostic, InvalidInput, Location
+from buildsys.errors import Diagnostic, InvalidInput, Location, did_you_mean
 from buildsys.values import dataclass
 
 TEXT_LIMIT = 4 << 20
+# Of a folder, to look for what was meant.
+_MOST_NAMES = 1000
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
 _KINDS = {
@@ -194,6 +197,18 @@ def read_file(path: Path, home: Home, name: str, limit: int = TEXT_LIMIT) -> byt
     if len(found) > limit:
         raise home.wrong(name, f"`{home.show(name)}` is larger than {limit >> 20} MiB, the limit for such a file")
     return bytes(found)
+
+
+def read_named(path: Path, limit: int = TEXT_LIMIT) -> bytes:
+    """Return the bytes of a file that a person names, wherever it is; raises `InvalidInput` as `read_file` does."""
+    real = Path(os.path.realpath(path))
+    if not is_there(real):
+        names: list[str] = []
+        with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+            names = [each.name for each in itertools.islice(entries, _MOST_NAMES)]
+        hint = did_you_mean(path.name, names, "check the path, which is relative to the current folder")
+        raise InvalidInput([Diagnostic(message=f"`{path}` does not exist", hint=hint)])
+    return read_file(real, Home(root=path.parent, shown=str(path.parent)), path.name, limit)
 
 
 def digest_file(path: Path, home: Home, name: str) -> tuple[os.stat_result, str]:
