@@ -24,6 +24,7 @@ from buildsys.errors import BuildsysError, Diagnostic, InvalidInput
 from buildsys.events.events import BLOCKED, FAILED, MADE, NOT_REACHED, REUSED, Event, read_lines
 from buildsys.events.model import UNFINISHED, RunModel, Step, run_model
 from buildsys.names import STATE_FOLDER
+from buildsys.project.files import read_named
 from buildsys.project.run_folder import BEFORE, EVENTS, REPORT, RunFolder
 from buildsys.project.state import State
 from buildsys.project.workspace import Workspace, write_whole
@@ -51,9 +52,12 @@ def write_report(workspace: Workspace, events: Path | None, output: Path | None)
     """
     state = State(workspace.root)
     found = _given(events) if events else _own(state, EVENTS_FILE)
+    if not found and events:
+        hint = f"name a file that a run wrote, such as `{EVENTS_FILE}`"
+        raise InvalidInput([Diagnostic(message=f"`{events}` has no events of a run", hint=hint)])
     if not found:
-        name = events or EVENTS_FILE
-        raise InvalidInput([Diagnostic(message=f"`{name}` holds no events of a run", hint="run `buildsys bake` first")])
+        message = f"there is no run to report: `{EVENTS_FILE}` has no events"
+        raise InvalidInput([Diagnostic(message=message, hint="run `buildsys bake` first")])
     # Only the last run has a known predecessor.
     before = _own(state, f"{STATE_FOLDER}/{BEFORE}") if events is None else ()
     data = page(run_model(found), run_model(before) if before else None).encode()
@@ -85,11 +89,7 @@ def _own(state: State, name: str) -> tuple[Event, ...]:
 
 
 def _given(path: Path) -> tuple[Event, ...]:
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return tuple(read_lines(file))
-    except OSError:
-        return ()
+    return tuple(read_lines(io.StringIO(read_named(path, _EVENTS_LIMIT).decode(errors="replace"))))
 
 
 def page(run: RunModel, earlier: RunModel | None = None) -> str:
