@@ -65,6 +65,7 @@ def plan(
         bool, typer.Option("--check", help="Write nothing; exit 3 if docker-bake.hcl is not up to date.")
     ] = False,
     offline: query.Offline = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Print every warning on its own.")] = False,
     json: Json = False,
 ) -> None:
     """Write docker-bake.hcl and show its targets; with a registry, also what a bake would do and why."""
@@ -72,7 +73,7 @@ def plan(
 
     from buildsys.cli.screens import diagnostics, output
     from buildsys.commands import plan, query
-    from buildsys.plan.plan import stale
+    from buildsys.plan.plan import folded, stale
     from buildsys.project.settings import read_settings
     from buildsys.project.variables import misspelt
     from buildsys.project.workspace import find_workspace, named_prefix
@@ -91,7 +92,7 @@ def plan(
         return
     talk = diagnostics()
     wrong = misspelt(os.environ, [*planned.plan.origins, *(each.variable for each in planned.plan.parents)])
-    for warning in (*planned.plan.warnings, *wrong):
+    for warning in (*(planned.plan.warnings if verbose else folded(planned.plan)), *wrong):
         console.show_diagnostic(warning, {}, talk, word="warning")
     for layer, day in stale(planned.plan, date.today()):
         talk.line(f"warning: the packages of `{layer}` are of {day}: `buildsys lock --update {layer}` refreshes them")

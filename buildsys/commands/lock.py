@@ -16,7 +16,7 @@ from buildsys.oci.client import Registry
 from buildsys.oci.download import Unreached, fetched
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Reference
-from buildsys.plan.plan import Plan, PlannedParent, stale
+from buildsys.plan.plan import Plan, PlannedParent, can_be_locked, stale
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import Settings
 from buildsys.values import dataclass
@@ -62,7 +62,8 @@ def resolved(
     a match, `Unavailable` for a download that is incomplete.
     """
     toolchains = {n.parent.name for n in plan.nodes if n.parent and n.recipe.kind is Kind.TOOLCHAIN}
-    addresses = sorted({d.url for n in plan.nodes for d in n.downloads if d.sha256 is None and ".git#" not in d.url})
+    unknown = {d.url for n in plan.nodes for d in n.downloads if d.sha256 is None}
+    addresses = sorted(url for url in unknown if can_be_locked(url) or url in lock.downloads)
     layers = sorted({each.layer for n in plan.nodes for each in (n.recipe, n.build) if each.freshness})
     _check_patterns(update or (), [*(parent.name for parent in plan.parents), *layers, *addresses])
 
@@ -90,7 +91,7 @@ def resolved(
     for address in addresses:
         old = lock.downloads.get(address)
         new, note, answered = old, "", None
-        if old is None or renews(address):
+        if can_be_locked(address) and (old is None or renews(address)):
             new, note, answered = _download(address, old, settings, environ, offline=registry is None)
         if new:
             downloads[address] = new

@@ -18,7 +18,7 @@ from buildsys.config.shapes import Dictionary, Nullable
 from buildsys.config.source import Path, Source
 from buildsys.dockerfile import lint
 from buildsys.dockerfile.parser import Dockerfile
-from buildsys.errors import Diagnostic, did_you_mean
+from buildsys.errors import Diagnostic, Location, did_you_mean
 from buildsys.names import (
     OWN_ARGUMENTS,
     PLATFORM_ARGUMENTS,
@@ -113,6 +113,7 @@ def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None]) -
         "flavour": flavour,
         "file": scope.source.file,
         "platforms": said.platforms or ("linux/amd64",),
+        "places": _places(scope),
         "dockerfile": None,
     }
     if dockerfile:
@@ -123,6 +124,19 @@ def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None]) -
             "added_layers": dockerfile.added_layers,
         }
     return Recipe(**{**values, **added})
+
+
+def _places(scope: Scope) -> Mapping[tuple[str, str], Location]:
+    """Return where fields are written that another layer may contradict, and the names in them."""
+    found = {
+        (name, item): scope.location((name, index))
+        for name in ("requires", "after", "conflicts", "platforms")
+        for index, item in enumerate(getattr(scope.said, name))
+    }
+    for name in ("freshness", "toolchain", "kind", "downloads", "packages"):
+        if getattr(scope.said, name):
+            found[name, ""] = scope.location((name,), key=True)
+    return MappingProxyType(found)
 
 
 def _check_kind(scope: Scope, kind: Kind) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import date
 from types import MappingProxyType
 
-from buildsys.config.fields import NOTHING, TEXT, TEXTS
-from buildsys.config.schema import Record, nullable, optional, parse, required
-from buildsys.config.shapes import Converted, Dictionary, Integer, Shape, Text
+from buildsys.config.fields import NOTHING, SHA256, TEXT, TEXTS
+from buildsys.config.schema import Record, location_of, nullable, optional, parse, required
+from buildsys.config.shapes import Boolean, Converted, Dictionary, Integer, Shape, Text
 from buildsys.config.source import read
-from buildsys.errors import Diagnostic, InvalidInput
+from buildsys.errors import Diagnostic, InvalidInput, Location
 from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.oci.reference import name_of
 from buildsys.values import dataclass
@@ -28,7 +29,7 @@ class LockedParent:
 
     `digest` is that of the index where the image has one, `platforms` those of its manifests; `source` is where the
     digest was found if not in a registry. A file may list `images`; the first is the reference. `local` are
-    the entries of an overlay.
+    the entries of an overlay. An unknown digest that is `accepted` is not warned of. `location` is that of the digest.
     """
 
     reference: str = optional(TEXT, "")
@@ -37,7 +38,9 @@ class LockedParent:
     source: str | None = nullable(TEXT, None)
     platforms: Mapping[str, str] = nullable(Dictionary(DIGEST), NOTHING)
     images: tuple[str, ...] = optional(TEXTS, ())
+    accepted: bool = optional(Boolean(), False)
     local: bool = False
+    location: Location | None = location_of("digest")
 
     @property
     def pinned(self) -> str:
@@ -49,14 +52,29 @@ class LockedParent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LockedDownload:
-    """What an address gave whose checksum its layer does not know; `size` is in bytes."""
+    """What an address gave whose checksum its layer does not know; `size` is in bytes.
 
-    sha256: str = required(Text(form="^[0-9a-f]{64}$"))
-    size: int = required(Integer(0))
+    A checksum of None is unknown here too, which is `accepted`.
+    """
+
+    sha256: str | None = required(SHA256)
+    size: int = optional(Integer(0), 0)
+    accepted: bool = optional(Boolean(), False)
+
+
+def _day_problem(day: str) -> str | None:
+    try:
+        date.fromisoformat(day)
+    except ValueError:
+        return "a day such as `2026-11-23`"
+    return None
 
 
 def _version_problem(version: str) -> str | None:
     return None if version == "1" else "`1`, the version that this buildsys reads"
+
+
+_DAY = Text(form=r"^\d{4}-\d{2}-\d{2}$", rule=_day_problem)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +86,7 @@ class Lock:
 
     version: str = required(Text(rule=_version_problem), default="1")
     parents: Mapping[str, LockedParent] = nullable(Dictionary(Record(LockedParent, "LockedParent")), NOTHING)
-    epochs: Mapping[str, str] = nullable(Dictionary(Text(form=r"^\d{4}-\d{2}-\d{2}$")), NOTHING)
+    epochs: Mapping[str, str] = nullable(Dictionary(_DAY), NOTHING)
     downloads: Mapping[str, LockedDownload] = nullable(Dictionary(Record(LockedDownload, "LockedDownload")), NOTHING)
 
 
@@ -82,15 +100,22 @@ def parse_lock(text: str, file: str = LOCK_FILE) -> Lock:
     lock = parse(source, _LOCK, diagnostics)
     parents = {}
     for name, parent in lock.parents.items() if lock else ():
-        location = source.location(("parents", name))
+        location = source.key_location(("parents", name))
         reference = parent.images[0] if parent.images else parent.reference
         if not reference:
-            message = f"the entry `{name}` needs a `reference`, or `images`"
-            diagnostics.append(Diagnostic(message=message, location=location))
+            message = f"the entry `{name}` has no `reference`"
+            hint = "add `reference: …`, the image with its tag, or remove the entry and run `buildsys lock`"
+            diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
         if parent.digest is None and parent.reason is None:
             message = f"the digest of `{name}` is unknown, and no `reason` says why"
-            diagnostics.append(Diagnostic(message=message, location=location))
+            hint = "add `reason: …`, or remove the entry and run `buildsys lock`"
+            diagnostics.append(Diagnostic(message=message, location=parent.location, hint=hint))
         parents[name] = replace(parent, reference=reference, images=(), local=file == OVERLAY_FILE)
+    for address, download in lock.downloads.items() if lock else ():
+        if download.sha256 is None and not download.accepted:
+            message = f"the checksum of `{address}` is unknown, and that is not `accepted`"
+            location = source.location(("downloads", address, "sha256"))
+            diagnostics.append(Diagnostic(message=message, location=location, hint="add `accepted: true`"))
     if diagnostics or lock is None:
         raise InvalidInput(diagnostics)
     return replace(lock, parents=MappingProxyType(parents))
@@ -113,13 +138,15 @@ def lock_text(lock: Lock) -> str:
     for name, parent in sorted(lock.parents.items()):
         parents += [f"  {name}:", f"    reference: {parent.reference}", f"    digest: {parent.digest or 'unknown'}"]
         parents += [f"    reason: {_quoted(parent.reason or '')}"] if parent.digest is None else []
+        parents += ["    accepted: true"] if parent.digest is None and parent.accepted else []
         parents += [f"    source: {_quoted(parent.source)}"] if parent.source else []
         if parent.platforms:
             parents += ["    platforms:", *(f"      {k}: {v}" for k, v in sorted(parent.platforms.items()))]
     lines += _section("parents", parents)
     downloads = []
     for address, download in sorted(lock.downloads.items()):
-        downloads += [f"  {_quoted(address)}:", f"    sha256: {download.sha256}", f"    size: {download.size}"]
+        downloads += [f"  {_quoted(address)}:", f"    sha256: {download.sha256 or 'unknown'}"]
+        downloads += [f"    size: {download.size}" if download.sha256 else "    accepted: true"]
     lines += _section("downloads", downloads)
     return "".join(f"{line}\n" for line in lines)
 

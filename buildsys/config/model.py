@@ -132,7 +132,7 @@ class Download:
     sha256: str | None = required(fields.SHA256, "checksum, passed as `NAME_SHA256`; `unknown` needs a `reason`")
     reason: str | None = nullable(fields.TEXT, None, "why the checksum is unknown")
     when: When = _condition()
-    location: Location = location_of("sha256")
+    location: Location | None = location_of("sha256")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,10 +193,14 @@ class Healthcheck:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parent:
-    """The image that a chain of system layers starts from."""
+    """The image that a chain of system layers starts from.
+
+    `location` is that of the name.
+    """
 
     name: str = required(fields.PARENT_NAME, "name of the image in the lock, such as `debian-{release}`")
     images: tuple[str, ...] = required(fields.IMAGES, "sources of the same image, tried in order")
+    location: Location | None = location_of("name")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -298,7 +302,8 @@ class Recipe(RecipeFields):
     """One way to have a layer: all fields of layer.yaml for one flavour, `flavour` empty if there is one way.
 
     `file` is the layer.yaml, and `dockerfile` a path as well; `declared` and `references` are what the Dockerfile
-    declares and names, `added_layers` how many layers it adds to its base.
+    declares and names, `added_layers` how many layers it adds to its base. `places` are those of fields that other
+    layers may contradict, by the field and what it names.
     """
 
     layer: str
@@ -310,11 +315,16 @@ class Recipe(RecipeFields):
     declared: frozenset[str] = frozenset()
     references: frozenset[str] = frozenset()
     added_layers: int = 0
+    places: Mapping[tuple[str, str], Location] = field(default_factory=dict, compare=False)
 
     @property
     def folder(self) -> str:
         """The layer's folder, relative to the project root."""
         return self.file.rpartition("/")[0]
+
+    def place(self, name: str, item: str = "") -> Location:
+        """Return where a field is written, or one of the names in it; else the file."""
+        return self.places.get((name, item)) or self.places.get((name, "")) or Location(file=self.file)
 
     @property
     def makes_node(self) -> bool:

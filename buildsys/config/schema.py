@@ -130,9 +130,9 @@ def key_name() -> str:
 
 
 def location_of(key: str) -> Any:
-    """Declare a field that holds the location of a different field."""
+    """Declare a field that holds the location of a different field; None for values that no file is read for."""
     return dataclasses.field(
-        compare=False, metadata={"given": lambda path, reader: reader.source.location((*path, key))}
+        default=None, compare=False, metadata={"given": lambda path, reader: reader.source.location((*path, key))}
     )
 
 

@@ -14,7 +14,7 @@ from buildsys.config.model import RECIPE_FIELDS, Parameter, RecipeFields, When
 from buildsys.config.parameters import value_problem
 from buildsys.config.shapes import Template
 from buildsys.config.source import Path, Source
-from buildsys.errors import Diagnostic, did_you_mean
+from buildsys.errors import Diagnostic, Location, did_you_mean
 
 # Fields whose entries a flavour adds to the common ones; any other field it replaces.
 _JOINED = ("parameters", "downloads")
@@ -54,10 +54,13 @@ class Scope:
 
     def wrong(self, message: str, path: Path, hint: str | None = None, *, key: bool = False) -> None:
         """Add a diagnostic at the value of `path`, or at its key."""
+        self.diagnostics.append(Diagnostic(message=message, location=self.location(path, key=key), hint=hint))
+
+    def location(self, path: Path, *, key: bool = False) -> Location:
+        """Return the location of the value of `path`, or of its key, in the flavour where that has it."""
         if self.in_flavour(*path[: 2 if path[:1] and path[0] in _JOINED else 1]):
             path = ("flavours", self.flavour, *path)
-        location = self.source.key_location(path) if key else self.source.location(path)
-        self.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
+        return self.source.key_location(path) if key else self.source.location(path)
 
     def check(self) -> None:
         """Check all parameters, and all templates and conditions: what they use, and what they may become."""

@@ -49,6 +49,7 @@ def plan_document(plan: Plan, keys: Keys | None = None, actions: Mapping[str, Ac
         ],
         "variables": variables,
         "warnings": [warning.message for warning in plan.warnings],
+        "accepted": [each.diagnostic.message for each in plan.unpinned if each.accepted],
         "summary": {
             "nodes": len(plan.nodes),
             "stacks": len(plan.stacks),

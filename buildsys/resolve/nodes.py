@@ -303,7 +303,7 @@ def _filled_parent(each: LayerInstance) -> Parent | None:
     if parent is None:
         return None
     images = tuple(template.fill(image, each.parameters) for image in parent.images)
-    return Parent(name=template.fill(parent.name, each.parameters), images=images)
+    return replace(parent, name=template.fill(parent.name, each.parameters), images=images)
 
 
 def _base_image_of_parent(giver: LayerInstance, parent: Parent) -> BaseImage:

@@ -1,4 +1,4 @@
-"""What is wrong on a command line, in a variable or in the settings ends at once, with a message that says how to fix it."""
+"""A command line, a variable or a setting that is wrong ends the command at once, with a hint that fixes it."""
 
 from __future__ import annotations
 

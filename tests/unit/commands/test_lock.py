@@ -326,6 +326,20 @@ def test_text_of_a_lock_is_read_as_it_was(text: str) -> None:
     assert lock_text(parse_lock(lock_text(lock))) == lock_text(lock)
 
 
+def test_what_the_lock_accepts_stays_accepted_until_it_is_known() -> None:
+    accepted = LockedParent(reference="example.com/linux:1", digest=None, reason="no source has it", accepted=True)
+    lock = Lock(parents={"linux-1": accepted}, downloads={"a.git#1": LockedDownload(sha256=None, accepted=True)})
+    assert parse_lock(lock_text(lock)) == lock
+    kept, _ = resolved(
+        PLAN, lock, update=None, registry=registry(Transport(manifests={})), settings=Settings(), today=WEDNESDAY
+    )
+    assert kept.parents["linux-1"] == accepted
+    has_it = Transport(manifests={"example.com/linux:1": index("one")})
+    found, _ = resolved(PLAN, lock, update=None, registry=registry(has_it), settings=Settings(), today=WEDNESDAY)
+    assert (found.parents["linux-1"].digest, found.parents["linux-1"].accepted) == (digest_of(index("one")), False)
+    assert "accepted" not in lock_text(found)
+
+
 def test_text_of_a_lock_is_sorted_and_exact() -> None:
     lock = Lock(
         parents={

@@ -45,11 +45,21 @@ def test_all_errors_in_a_lock_are_reported_with_their_lines() -> None:
         ("version: 1\nepochs: [a]", "2:9", "`epochs`: expected a mapping"),
         (
             "version: 1\nparents: {a: {digest: unknown, reason: r}}",
-            "2:14",
-            "the entry `a` needs a `reference`, or `images`",
+            "2:11",
+            "the entry `a` has no `reference`",
         ),
         ("version: 1\nparents: {a: x}", "2:14", "`a`: expected a mapping"),
-        ("version: 1\ndownloads: {a: {sha256: b, size: 1}}", "2:25", "`b` does not have the form `^[0-9a-f]{64}$`"),
+        (
+            "version: 1\ndownloads: {a: {sha256: b, size: 1}}",
+            "2:25",
+            "`b` does not have the form `^([0-9a-f]{64}|unknown)$`",
+        ),
+        ("version: 1\nepochs: {a: 2026-02-30}", "2:13", "`2026-02-30`: expected a day such as `2026-11-23`"),
+        (
+            "version: 1\ndownloads: {a: {sha256: unknown}}",
+            "2:25",
+            "the checksum of `a` is unknown, and that is not `accepted`",
+        ),
     ],
 )
 def test_lock_is_checked_against_its_shape(text: str, location: str, message: str) -> None:
