@@ -78,7 +78,7 @@ def _wrong(error: Any, top: Any, command: Any) -> WrongUsage:
             written = error.param.opts[0] if error.param.param_type_name == "option" else error.param.name
             return WrongUsage(f"`{name}` lacks `{written}`", hint=_addition(error.param))
     if extra := re.search(r" \((.*)\)$", error.message, re.DOTALL):
-        return WrongUsage(f"`{name}` takes no further argument, found `{shown(extra[1])}`", hint="remove it")
+        return WrongUsage(f"`{shown(extra[1])}` is one argument too many for `{name}`", hint="remove it")
     return WrongUsage(shown(error.format_message()).rstrip("."), hint=_help(name))
 
 
@@ -91,7 +91,7 @@ def _addition(parameter: Any) -> str:
 
 
 def _unknown_option(option: str, top: Any, command: Any, name: str) -> WrongUsage:
-    message = f"`{name}` has no option `{shown(option)}`"
+    message = f"`{shown(option)}` is not an option of `{name}`"
     if command is not top and option in _options(top):
         return WrongUsage(message, hint=f"write it before the command: `buildsys {option} … {command.name}`")
     others = [each for each, other in top.commands.items() if option in _options(other)]
@@ -143,16 +143,18 @@ def _given(context: typer.Context, name: str) -> str:
     return name if found.param_type_name == "option" else value if isinstance(value, str) else value[0]
 
 
+def _not_of(option: str, text: object) -> str:
+    return f"`{shown(str(text))}` is not a value of `{option}`"
+
+
 def whole(option: str, least: int, most: int) -> Callable[[str], int]:
     """Return what reads the whole number of an option, within its limits; it raises `WrongUsage`."""
 
     def read(text: str) -> int:
         found = int(text) if re.fullmatch(r"[+-]?[0-9]{1,9}", str(text)) else None
         if found is None or not least <= found <= most:
-            raise WrongUsage(
-                f"`{option}` is `{shown(str(text))}`, expected a whole number from {least} to {most}",
-                hint=f"use a number such as `{option} {max(least, 4)}`",
-            )
+            message = f"{_not_of(option, text)}, expected a whole number from {least} to {most}"
+            raise WrongUsage(message, hint=f"use `{max(least, 4)}`")
         return found
 
     return read
@@ -167,8 +169,8 @@ def gigabytes(option: str, most: float) -> Callable[[str], float]:
         except ValueError:
             found = math.nan
         if not 0 <= found <= most:
-            message = f"`{option}` is `{shown(str(text))}`, expected a number of GB from 0 to {most:.0f}"
-            raise WrongUsage(message, hint=f"use a number such as `{option} 10`")
+            message = f"{_not_of(option, text)}, expected a number of GB from 0 to {most:.0f}"
+            raise WrongUsage(message, hint="use `10`")
         return found
 
     return read
@@ -180,7 +182,7 @@ def choice(option: str, known: Sequence[str]) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in known:
             hint = did_you_mean(text, known, f"use `{known[0]}`")
-            raise WrongUsage(f"`{option}` is `{shown(text)}`, expected {_listed(known, 'or')}", hint=hint)
+            raise WrongUsage(f"{_not_of(option, text)}, expected {_listed(known, 'or')}", hint=hint)
         return text
 
     return read
@@ -191,8 +193,8 @@ def file(option: str) -> Callable[[str], Path]:
 
     def read(text: str) -> Path:
         if not str(text) or Path(text).is_dir():
-            found = f"the folder `{shown(str(text))}`" if text else "empty"
-            raise WrongUsage(f"`{option}` is {found}, expected a file", hint="name a file")
+            found = f"`{shown(str(text))}` is a folder" if text else "the name is empty"
+            raise WrongUsage(f"{found}, expected a file for `{option}`", hint="name a file")
         return Path(text)
 
     return read

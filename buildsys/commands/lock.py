@@ -21,7 +21,7 @@ from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import Settings
 from buildsys.values import dataclass
 
-_SHOWN = 3
+_MOST_NAMED = 3
 _OFFLINE, _OFFLINE_KEPT = "not asked, offline", "kept as it is: offline"
 
 
@@ -176,9 +176,9 @@ def check_answers(changes: Collection[Change]) -> None:
     if not asked or any(each.answered for each in asked):
         return
     names = [f"`{each.name}`" for each in asked]
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     raise Unavailable(
-        f"nothing answered for {', '.join(names[:_SHOWN])}{more}: {asked[0].note.removeprefix('kept as it is: ')}",
+        f"nothing answered for {', '.join(names[:_MOST_NAMED])}{more}: {asked[0].note.removeprefix('kept as it is: ')}",
         hint="name mirrors under `parents` and `downloads` in `buildsys.settings.yaml`; nothing was written",
     )
 

@@ -102,7 +102,7 @@ def why_path(plan: Plan, stack: str, layer: str) -> tuple[tuple[str, str], ...]:
     by_name = {each.name: each for each in image.layers}
     if layer not in by_name:
         hint = did_you_mean(layer, by_name, f"run `buildsys show {image.stack}` to list its layers")
-        raise InvalidInput([Diagnostic(message=f"stack `{image.stack}` has no layer `{layer}`", hint=hint)])
+        raise InvalidInput([Diagnostic(message=f"`{layer}` is not a layer of stack `{image.stack}`", hint=hint)])
     path: list[tuple[str, str]] = []
     name: str | None = layer
     while name is not None:

@@ -50,8 +50,9 @@ def _meant(word: str, plan: Plan, stacks: dict[str, str], targets: dict[str, str
 def _unknown(word: str, known: list[str]) -> Diagnostic:
     if not word:
         return Diagnostic(message="a name is empty", hint="remove it, or use `--all`")
-    if len(parts := word.replace(",", " ").split()) > 1 and set(parts) <= set(known):
-        return Diagnostic(message=f"`{word}` is not one name", hint=f"write `{' '.join(parts)}`")
+    if len(parts := word.replace(",", " ").split()) > 1:
+        listed = ", ".join(f"`{each}`" for each in parts)
+        return Diagnostic(message=f"`{word}` is not one name", hint=f"give each name on its own: {listed}")
     what = "no stack matches" if any(character in word for character in "*?[") else "no stack, group or node is named"
     hint = did_you_mean(word.rstrip("/").rpartition("/")[2], known, _LISTED)
     return Diagnostic(message=f"{what} `{word}`", hint=hint)

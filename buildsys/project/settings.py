@@ -237,8 +237,8 @@ def _wrong_downloads(environ: Mapping[str, str]) -> Iterator[Diagnostic]:
 
 def _wrong_cache(environ: Mapping[str, str]) -> Iterator[Diagnostic]:
     if (switch := cache_switch(environ)) not in ("", "0", "1"):
-        message = f"`BUILDSYS_CACHE_WRITE` is `{switch}`, expected `0` or `1`"
-        yield Diagnostic(message=message, hint="set it to `0` to only read the cache")
+        message = f"`{switch}` is not a value of `BUILDSYS_CACHE_WRITE`, expected `0` or `1`"
+        yield Diagnostic(message=message, hint="use `0` to only read the cache")
     value = environ.get("BUILDSYS_CACHE", "")
     if value and not re.fullmatch(r"type=gha|type=local,[^,]+", value) and registry_prefix(value) is None:
         found = f"is `{value}`" if "@" not in value else "cannot be read"

@@ -73,9 +73,14 @@ def _form_problems(section: str, key: str, value: str, name: str) -> Iterator[Pr
         yield Problem(message=f"{_found(name, value)} is not a line of a sources.list", hint=hint)
     elif section == "pip" and key != "trusted-host" and not _INDEX.fullmatch(value):
         hint = "begin it with `https://`, `http://` or `file://`, or name a folder by its absolute path"
-        yield Problem(message=f"{_found(name, value)} is not an address", hint=hint)
+        yield Problem(message=f"{_found(name, value)} is not an address", hint=_of_blanks(value) or hint)
     elif section == "conda" and key == "channel_alias" and not _DOWNLOAD.fullmatch(value):
-        yield Problem(message=f"{_found(name, value)} is not an address", hint="begin it with `https://` or `http://`")
+        hint = _of_blanks(value) or "begin it with `https://` or `http://`"
+        yield Problem(message=f"{_found(name, value)} is not an address", hint=hint)
+
+
+def _of_blanks(value: str) -> str:
+    return "remove the blanks" if re.search(r"\s", value) else ""
 
 
 def _found(name: str, value: str) -> str:
@@ -117,7 +122,7 @@ def _download_problems(value: str, name: str) -> Iterator[Problem]:
         yield Problem(message=f"{name} {IN_HISTORY}", hint=NO_CREDENTIALS)
     elif not _DOWNLOAD.fullmatch(value) or not _is_readable(value):
         message = f"{name} is `{value}`, which is not an address"
-        yield Problem(message=message, hint="begin it with `https://`, `http://` or `file:///`")
+        yield Problem(message=message, hint=_of_blanks(value) or "begin it with `https://`, `http://` or `file:///`")
 
 
 def _is_registry(text: str, *, alone: bool = False) -> bool:

@@ -153,5 +153,5 @@ def test_layer_that_the_stack_does_not_have_is_an_error_with_the_nearest_one() -
     with pytest.raises(InvalidInput) as caught:
         why_path(planned(files()), "one", "fats")
     assert [(each.message, each.hint) for each in caught.value.diagnostics()] == [
-        ("stack `one` has no layer `fats`", "did you mean `fast`?")
+        ("`fats` is not a layer of stack `one`", "did you mean `fast`?")
     ]

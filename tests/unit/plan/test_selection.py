@@ -73,7 +73,7 @@ def test_group_in_place_of_a_stack_is_an_error_with_one_of_its_stacks(plan: Plan
 def test_several_names_in_one_word_are_an_error_that_separates_them(plan: Plan, word: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         select(plan, [word])
-    assert caught.value.diagnostics()[0].hint == "write `debian12 old-1.0`"
+    assert caught.value.diagnostics()[0].hint == "give each name on its own: `debian12`, `old-1.0`"
 
 
 def test_all_leaves_deprecated_stacks_out(plan: Plan) -> None:
