@@ -79,15 +79,19 @@ def _wrong(error: Any, top: Any, command: Any) -> WrongUsage:
             return WrongUsage(f"`{name}` lacks `{written}`", hint=_addition(error.param))
     if extra := re.search(r" \((.*)\)$", error.message, re.DOTALL):
         return WrongUsage(f"`{shown(extra[1])}` is one argument too many for `{name}`", hint="remove it")
-    return WrongUsage(shown(error.format_message()).rstrip("."), hint=_help(name))
+    if command is top.command:
+        return WrongUsage("`buildsys` lacks a command", hint=_help(name))
+    found = shown(error.format_message()).rstrip(".")
+    return WrongUsage(f"{found[:1].lower()}{found[1:]}", hint=_help(name))
 
 
 def _addition(parameter: Any) -> str:
     """Return the hint to add a parameter, with the words of its help."""
     option = parameter.param_type_name == "option"
     written = f"`{parameter.opts[0]}` with its value" if option else f"`{parameter.name}`"
-    meaning = parameter.help.rstrip(".")
-    return f"add {written}: {meaning[0].lower()}{meaning[1:]}"
+    # Some versions of Typer have no help of arguments here.
+    meaning = (parameter.help or "").rstrip(".")
+    return f"add {written}: {meaning[0].lower()}{meaning[1:]}" if meaning else f"add {written}"
 
 
 def _unknown_option(option: str, top: Any, command: Any, name: str) -> WrongUsage:

@@ -47,6 +47,7 @@ def said(done: Run, code: int = 2) -> tuple[str, str]:
         ("plan --verify", "`--verify` is not an option of `plan`", "remove it: it is an option of `bake`"),
         ("plan extra", "`extra` is one argument too many for `plan`", "remove it"),
         ("show img other", "`other` is one argument too many for `show`", "remove it"),
+        ("-C .", "`buildsys` lacks a command", "run `buildsys --help`"),
         ("bake -j", "`-j` lacks its value", "add `--jobs` with its value: number of concurrent bake processes, 64 at"),
         ("-C", "`-C` lacks its value", "add `-C` with its value: the project root"),
         ("plan --json=yes", "`--json` takes no value", "write `--json` alone"),
