@@ -106,11 +106,17 @@ class Differs(BuildsysError):
         self.difference = difference
 
 
-def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
-    """Return the hint that names the known word nearest to an unknown one; without a near one, `otherwise`."""
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word nearest to an unknown one, None without a near one."""
     from difflib import get_close_matches
 
     # A capital is a slip like any other.
     folded = {each.casefold(): each for each in known}
     near = get_close_matches(word.casefold(), list(folded), 1)
-    return f"did you mean `{folded[near[0]]}`?" if near else otherwise
+    return folded[near[0]] if near else None
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
+    """Return the hint that names the known word nearest to an unknown one; without a near one, `otherwise`."""
+    near = nearest(word, known)
+    return f"did you mean `{near}`?" if near else otherwise

@@ -95,7 +95,7 @@ def workdir(text: str) -> str | None:
 def label_key(text: str) -> str | None:
     """Check the key of a label."""
     if _OWN_LABELS.match(text):
-        return "a different key: `dev.buildsys.` is reserved for labels of buildsys"
+        return "`dev.buildsys.` is reserved for labels of buildsys"
     if _LABEL_KEY.fullmatch(text):
         return None
     return "letters, digits, `.`, `_`, `/` and `-`, with a letter or digit first"

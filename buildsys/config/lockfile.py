@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import date
 from types import MappingProxyType
 
+from buildsys.config import hints
 from buildsys.config.fields import NOTHING, SHA256, TEXT, TEXTS
 from buildsys.config.schema import Record, location_of, nullable, optional, parse, required
 from buildsys.config.shapes import Boolean, Converted, Dictionary, Integer, Shape, Text
@@ -17,9 +18,17 @@ from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.oci.reference import name_of
 from buildsys.values import dataclass
 
-DIGEST = Text(form="^sha256:[0-9a-f]{64}$")
+_LIKE_DIGEST = "`sha256:` and 64 hexadecimal digits"
+_RELOCK = "remove the entry and run `buildsys lock`"
+DIGEST = Text(form="^sha256:[0-9a-f]{64}$", like=_LIKE_DIGEST, repair=hints.digest, advice=_RELOCK)
 _DIGEST: Shape[str | None] = Converted(
-    Text(form=r"^(sha256:[0-9a-f]{64}|unknown)$"), lambda text: None if text == "unknown" else text
+    Text(
+        form=r"^(sha256:[0-9a-f]{64}|unknown)$",
+        like=f"{_LIKE_DIGEST}, or `unknown`",
+        repair=hints.digest,
+        advice=_RELOCK,
+    ),
+    lambda text: None if text == "unknown" else text,
 )
 
 
@@ -33,7 +42,7 @@ class LockedParent:
     """
 
     reference: str = optional(TEXT, "")
-    digest: str | None = required(_DIGEST)
+    digest: str | None = required(_DIGEST, "or remove the entry and run `buildsys lock`")
     reason: str | None = nullable(TEXT, None)
     source: str | None = nullable(TEXT, None)
     platforms: Mapping[str, str] = nullable(Dictionary(DIGEST), NOTHING)
@@ -66,7 +75,7 @@ def _day_problem(day: str) -> str | None:
     try:
         date.fromisoformat(day)
     except ValueError:
-        return "a day such as `2026-11-23`"
+        return _LIKE_DAY
     return None
 
 
@@ -74,7 +83,22 @@ def _version_problem(version: str) -> str | None:
     return None if version == "1" else "`1`, the version that this buildsys reads"
 
 
-_DAY = Text(form=r"^\d{4}-\d{2}-\d{2}$", rule=_day_problem)
+_LIKE_DAY = "a day such as `2026-11-23`"
+_DAY = Text(
+    form=r"^\d{4}-\d{2}-\d{2}$",
+    like=_LIKE_DAY,
+    rule=_day_problem,
+    advice="write the year, the month and the day, or remove the entry and run `buildsys lock`",
+)
+
+
+class _Version(Text):
+    """The version of the format, whose only one is 1."""
+
+    example = "1"
+
+
+_VERSION = _Version(rule=_version_problem, repair=lambda _: "1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +108,7 @@ class Lock:
     `downloads` maps address to what it gave.
     """
 
-    version: str = required(Text(rule=_version_problem), default="1")
+    version: str = required(_VERSION, default="1")
     parents: Mapping[str, LockedParent] = nullable(Dictionary(Record(LockedParent, "LockedParent")), NOTHING)
     epochs: Mapping[str, str] = nullable(Dictionary(_DAY), NOTHING)
     downloads: Mapping[str, LockedDownload] = nullable(Dictionary(Record(LockedDownload, "LockedDownload")), NOTHING)
@@ -98,6 +122,8 @@ def parse_lock(text: str, file: str = LOCK_FILE) -> Lock:
     source = read(text, file)
     diagnostics: list[Diagnostic] = []
     lock = parse(source, _LOCK, diagnostics)
+    if diagnostics:
+        raise InvalidInput(diagnostics)
     parents = {}
     for name, parent in lock.parents.items() if lock else ():
         location = source.key_location(("parents", name))

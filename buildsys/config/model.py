@@ -8,11 +8,10 @@ from enum import StrEnum
 
 from buildsys.config import fields
 from buildsys.config.schema import Record, key_name, location_of, nullable, optional, required
-from buildsys.config.shapes import Boolean, Choice, Converted, Dictionary, Either, Integer, Many, Text
+from buildsys.config.shapes import Boolean, Choice, Converted, Dictionary, Either, Integer, Many
 from buildsys.errors import Diagnostic, Location
 from buildsys.values import dataclass
 
-SCHEMA_VERSION = 1
 OS = "os"
 # How the content of a symlink begins; the rest is where it leads.
 LINK = "link:"
@@ -47,11 +46,7 @@ class When:
         return all(parameters.get(name) in allowed for name, allowed in self.values)
 
 
-def _when(values: Mapping[str, tuple[str, ...]]) -> When:
-    return When(values=tuple(sorted(values.items())))
-
-
-CONDITION = Converted(fields.VALUES, _when)
+CONDITION = Converted(fields.VALUES, lambda values: When(values=tuple(sorted(values.items()))))
 
 
 def _condition() -> When:
@@ -87,7 +82,7 @@ class Parameter:
     values: tuple[str, ...] = optional(fields.TEXTS, (), "the only values allowed")
     pattern: str | None = nullable(fields.TEXT, None, "regular expression for the whole value")
     source: ParameterSource | None = nullable(
-        Converted(Text(form=r"^[a-z0-9-]+\.[a-z0-9_-]+(\|[a-z]+)?$"), _source),
+        Converted(fields.SOURCE, _source),
         None,
         "`layer.parameter` or `layer.parameter|filter`: the source of the value if a stack sets none",
         key="from",
@@ -156,7 +151,7 @@ class Check:
     """
 
     needs: Mapping[str, str] = required(
-        Dictionary(fields.TEMPLATE, key=Text(form=r"^[a-z0-9-]+\.[a-z0-9_-]+$")),
+        Dictionary(fields.TEMPLATE, key=fields.NEED),
         "version ranges by `layer.parameter`, such as `>=11.0`; absent layers are ignored",
     )
     message: str | None = nullable(fields.TEXT, None, "text of the error")
@@ -267,7 +262,7 @@ class RecipeFields:
         "files to download; the first entry whose condition matches is used",
     )
     environment: tuple[Environment, ...] = nullable(
-        Many(Record(Environment, "EnvironmentFields"), or_one=True),
+        Many(Record(Environment, "EnvironmentFields", otherwise="put variables below `set`"), or_one=True),
         (),
         "variables of the image, merged over the stack in layer order",
     )
@@ -294,16 +289,15 @@ class RecipeFields:
     tests: tuple[ImageTest, ...] = nullable(Many(Record(ImageTest, "TestFields")), (), "commands to run in its images")
 
 
-RECIPE_FIELDS = Record(RecipeFields, "RecipeFields")
+RECIPE_FIELDS = Record(RecipeFields, "RecipeFields", meant=fields.MEANT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe(RecipeFields):
     """One way to have a layer: all fields of layer.yaml for one flavour, `flavour` empty if there is one way.
 
-    `file` is the layer.yaml, and `dockerfile` a path as well; `declared` and `references` are what the Dockerfile
-    declares and names, `added_layers` how many layers it adds to its base. `places` are those of fields that other
-    layers may contradict, by the field and what it names.
+    `file` is the layer.yaml, `dockerfile` a path as well; `declared` and `references` are what that declares and names,
+    `added_layers` how many layers it adds to its base, `places` the locations of fields and of the names in them.
     """
 
     layer: str
@@ -323,7 +317,7 @@ class Recipe(RecipeFields):
         return self.file.rpartition("/")[0]
 
     def place(self, name: str, item: str = "") -> Location:
-        """Return where a field is written, or one of the names in it; else the file."""
+        """Return the location of a field, or of a name in it."""
         return self.places.get((name, item)) or self.places.get((name, "")) or Location(file=self.file)
 
     @property
@@ -345,12 +339,13 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerUse:
-    """A layer as a stack names it; `locations` say where each parameter's value was written."""
+    """A layer as a stack names it; `locations` say where each parameter's value was written, `keys` where its name."""
 
     layer: str
     parameters: Mapping[str, str]
     location: Location
     locations: Mapping[str, Location] = field(default_factory=lambda: fields.NOTHING)
+    keys: Mapping[str, Location] = field(default_factory=lambda: fields.NOTHING)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -365,6 +360,7 @@ class Stack:
     layers: tuple[LayerUse, ...]
     deprecated: str | None
     location: Location
+    platform_locations: Mapping[str, Location] = field(default_factory=lambda: fields.NOTHING, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

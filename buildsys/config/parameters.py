@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from buildsys.config import hints
 from buildsys.config.model import Parameter, ParameterType
-from buildsys.errors import did_you_mean
+from buildsys.errors import nearest
 from buildsys.names import STATE_FOLDER
 from buildsys.texts import shown
 
@@ -32,22 +33,27 @@ def _folder_problem(value: str) -> str | None:
     return None
 
 
-def value_problem(parameter: Parameter, value: str) -> str | None:
-    """Return what is wrong with a value of a parameter, or None."""
+def value_problem(parameter: Parameter, value: str) -> tuple[str, str] | None:
+    """Return what is wrong with a value of a parameter and what to do about it, or None."""
     match parameter.type:
         case ParameterType.INTEGER if not re.fullmatch(r"-?\d+", value):
-            return f"`{parameter.name}` is a whole number, not `{value}`"
+            return f"`{parameter.name}` is a whole number, not `{value}`", hints.whole_number(value)
         case ParameterType.BOOLEAN if value not in ("true", "false"):
-            return f"`{parameter.name}` is `true` or `false`, not `{value}`"
+            return f"`{parameter.name}` is `true` or `false`, not `{value}`", hints.truth(value)
         case ParameterType.FOLDER if (problem := _folder_problem(value)) is not None:
             message = f"`{parameter.name}` is a folder inside the project, not `{shown(value)}`"
-            return f"{message}: {problem}" if problem else message
+            hint = "write its path from the project's root, such as `environments/mine`"
+            return f"{message}: {problem}" if problem else message, hint
     words = value.split() if parameter.type is ParameterType.WORDS else [value]
     for word in words:
         if parameter.values and word not in parameter.values:
             allowed = ", ".join(f"`{each}`" for each in parameter.values)
-            near = did_you_mean(word, parameter.values, f"expected one of {allowed}")
-            return f"`{word}` is not a value of `{parameter.name}`, {near}"
+            near = nearest(word, parameter.values)
+            message = f"`{word}` is not a value of `{parameter.name}`"
+            return f"{message}, which has {allowed}" if near else message, (
+                f"did you mean `{near}`?" if near else f"use one of {allowed}"
+            )
         if parameter.pattern is not None and not re.fullmatch(parameter.pattern, word):
-            return f"`{word}` does not have the form `{parameter.pattern}` that `{parameter.name}` requires"
+            message = f"`{word}` does not have the form `{parameter.pattern}` that `{parameter.name}` requires"
+            return message, "write a value of that form, or change `pattern` in the layer"
     return None

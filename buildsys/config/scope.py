@@ -52,15 +52,18 @@ class Scope:
         """Whether the flavour itself has a field, or an entry of one."""
         return ("flavours", self.flavour, *path) in self.source.values
 
-    def wrong(self, message: str, path: Path, hint: str | None = None, *, key: bool = False) -> None:
-        """Add a diagnostic at the value of `path`, or at its key."""
-        self.diagnostics.append(Diagnostic(message=message, location=self.location(path, key=key), hint=hint))
+    def wrong(self, message: str, path: Path, hint: str | None = None, *, part: str = "", key: bool = False) -> None:
+        """Add a diagnostic at the value of `path`, at a part of it, or at its key."""
+        location = self.location(path, part=part, key=key)
+        self.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
 
-    def location(self, path: Path, *, key: bool = False) -> Location:
-        """Return the location of the value of `path`, or of its key, in the flavour where that has it."""
+    def location(self, path: Path, *, part: str = "", key: bool = False) -> Location:
+        """Return the location of the value of `path`, of a part of it or of its key, in the flavour that has it."""
         if self.in_flavour(*path[: 2 if path[:1] and path[0] in _JOINED else 1]):
             path = ("flavours", self.flavour, *path)
-        return self.source.key_location(path) if key else self.source.location(path)
+        if key:
+            return self.source.key_location(path)
+        return self.source.part_location(path, part) if part else self.source.location(path)
 
     def check(self) -> None:
         """Check all parameters, and all templates and conditions: what they use, and what they may become."""
@@ -71,15 +74,17 @@ class Scope:
     def text(self, text: str, template_: Template, path: Path) -> str:
         """Check a template's names, and with a sample in their place what it may become."""
         rule = template_.leading if template_.leading and text.startswith("{") else template_.rule
-        if problem := template.problem(text):
-            self.wrong(problem, path)
+        if fault := template.problem(text):
+            self.wrong(fault.message, path, fault.hint, part=fault.part)
         elif rule and (expected := rule(template.sample(text))):
             problem = f"is `{texts.shown(text)}`, expected {expected}"
             if "\n" in text:
                 problem = f"has more than one line, which {template_.holder} cannot hold"
-            self.wrong(f"{template_.what} {problem}", path)
+            better = template_.repair(text) if template_.repair else None
+            repaired = better and not rule(template.sample(better))
+            self.wrong(f"{template_.what} {problem}", path, f"write `{better}`" if repaired else template_.advice)
         for name in sorted(template.names(text)):
-            self._use(name, path)
+            self._use(name, path, part=name)
         return text
 
     def enters(self, when: When, path: Path) -> bool:
@@ -87,29 +92,34 @@ class Scope:
         for name, values in when.values:
             self._use(name, (*path, "when", name))
             parameter = self.parameters.get(name)
-            for value in values if parameter and parameter.values else ():
+            for index, value in enumerate(values if parameter and parameter.values else ()):
                 if parameter and value not in parameter.values:
-                    self.wrong(f"`{value}` is never a value of `{name}`", (*path, "when", name))
+                    listed = ", ".join(f"`{each}`" for each in parameter.values)
+                    hint = did_you_mean(value, parameter.values, f"use one of {listed}")
+                    self.wrong(f"`{value}` is never a value of `{name}`", (*path, "when", name, index), hint)
         return True
 
-    def _use(self, name: str, path: Path) -> None:
+    def _use(self, name: str, path: Path, *, part: str = "") -> None:
+        """Note that a parameter is used, by a part of a template or as a key."""
         self.used.add(name)
         if name not in self.parameters and name != "flavour":
-            hint = did_you_mean(name, self.parameters)
-            self.wrong(f"`{name}` is not a parameter of this layer", path, hint)
+            hint = did_you_mean(name, self.parameters, f"declare `{name}` under `parameters`")
+            self.wrong(f"`{name}` is not a parameter of this layer", path, hint, part=part, key=not part)
 
     def _check_parameter(self, parameter: Parameter) -> None:
         path = ("parameters", parameter.name)
         if parameter.name == "flavour":
             self.wrong("`flavour` is reserved", path, "rename the parameter", key=True)
-        if parameter.source and parameter.source.filter not in (None, *template.FILTERS):
-            known = ", ".join(f"`{each}`" for each in template.FILTERS)
-            self.wrong(f"`|{parameter.source.filter}` is not a filter, expected one of {known}", (*path, "from"))
+        if parameter.source and parameter.source.filter and (hint := template.filter_hint(parameter.source.filter)):
+            chosen = parameter.source.filter
+            self.wrong(f"`{chosen}` is not a filter", (*path, "from"), hint, part=chosen)
         if parameter.pattern is not None:
             try:
                 re.compile(parameter.pattern)
             except re.error as error:
-                self.wrong(f"`{parameter.pattern}` is not a regular expression: {error}", (*path, "pattern"))
+                message = f"`{parameter.pattern}` is not a regular expression: {error}"
+                self.wrong(message, (*path, "pattern"), "write a regular expression of Python, such as `[0-9.]+`")
                 return
-        if parameter.default is not None and (message := value_problem(parameter, parameter.default)):
-            self.wrong(message, (*path, "default"))
+        if parameter.default is not None and (problem := value_problem(parameter, parameter.default)):
+            message, hint = problem
+            self.wrong(message, (*path, "default"), hint)

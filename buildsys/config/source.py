@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeAlias, Union
 
@@ -38,6 +39,17 @@ class Source:
         Steps that are not in the file are left out: one entry may be written without a list around it.
         """
         return self.values.get(self._known(path)) or Location(file=self.file)
+
+    def part_location(self, path: Path, part: str) -> Location:
+        """Return the location of a part of the text at `path`, of all of it where that is written otherwise."""
+        whole, text = self.location(path), self.text(path)
+        if text is None or "\n" in text or part not in text:
+            return whole
+        # Quotes, and nothing that is escaped.
+        quotes = whole.length - len(text)
+        if quotes not in (0, 2):
+            return whole
+        return replace(whole, column=whole.column + quotes // 2 + text.index(part), length=len(part))
 
     def key_location(self, path: Path) -> Location:
         """Return the location of the key of the value at `path`; that of the value itself if it has no key."""

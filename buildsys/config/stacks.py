@@ -19,6 +19,8 @@ from buildsys.names import CUSTOM_SUFFIX, group_problem, stack_problem, target_n
 from buildsys.values import dataclass
 
 _SETTINGS = ("groups", "deprecated")
+# How the other file calls what a stack has.
+_MEANT = {"requires": "layers"}
 _PARAMETERS = Dictionary(Converted(ONE_OR_MORE, " ".join))
 RESERVED = frozenset({"default", "cpu", "gpu", "all", "mirrors"})
 
@@ -66,10 +68,12 @@ class StacksFile:
 
     registry: str = optional(LINE, "buildsys", "default of BUILDSYS_REGISTRY")
     families: Mapping[str, FamilyFields] = optional(
-        Dictionary(Record(FamilyFields, "FamilyFields"), key=NAME), NOTHING, "stacks declared by a matrix, by family"
+        Dictionary(Record(FamilyFields, "FamilyFields", meant=_MEANT), key=NAME),
+        NOTHING,
+        "stacks declared by a matrix, by family",
     )
     stacks: Mapping[str, StackFields] = optional(
-        Dictionary(Record(StackFields, "StackFields")), NOTHING, "single stacks, by name"
+        Dictionary(Record(StackFields, "StackFields", meant=_MEANT)), NOTHING, "single stacks, by name"
     )
 
 
@@ -86,6 +90,9 @@ class _Line:
     has: tuple[str, ...]
     location: Location
     locations: Mapping[str, Location]
+    keys: Mapping[str, Location]
+    condition: Location
+    path: Path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,6 +124,7 @@ def families(file: StacksFile) -> tuple[Family, ...]:
 def _check_names(stacks: list[Stack], diagnostics: list[Diagnostic]) -> None:
     """Add a diagnostic for each name that is reserved, or that two stacks would have."""
     by_target: dict[str, Stack] = {}
+    reported: set[tuple[str | None, str]] = set()
     names = {stack.name for stack in stacks}
     groups = {group for stack in stacks for group in stack.groups} | {stack.family for stack in stacks} | RESERVED
     for stack in stacks:
@@ -126,14 +134,17 @@ def _check_names(stacks: list[Stack], diagnostics: list[Diagnostic]) -> None:
 
         target = target_name(stack.name)
         problem = stack_problem(stack.name)
-        for each in filter(None, [problem, *map(group_problem, stack.groups)]):
-            wrong(each)
+        if problem:
+            better = stack.name.lower().replace(" ", "-")
+            wrong(problem, "rename the stack" if stack_problem(better) else f"write `{better}`")
+        for each in filter(None, map(group_problem, stack.groups)):
+            wrong(each, "rename the group")
         other = stack.name.removesuffix(CUSTOM_SUFFIX)
         if other != stack.name and other in names:
             message = f"the stack name `{stack.name}` is reserved for images of Dockerfiles on `{other}`"
             wrong(message, "rename one of them")
         if target in groups and not problem:
-            wrong(f"the stack `{stack.name}` has the name of a group")
+            wrong(f"the stack `{stack.name}` has the name of a group", "rename the stack")
         first = by_target.setdefault(target, stack)
         if first is stack:
             continue
@@ -141,7 +152,12 @@ def _check_names(stacks: list[Stack], diagnostics: list[Diagnostic]) -> None:
         if first.name == stack.name:
             where = f", the other one at {first.location}" if first.location != stack.location else " by this row"
             message = f"two stacks are named `{stack.name}`{where}"
-        wrong(message, "give the rows different values for what the name shows, or show more in the name")
+        # Of many rows with one name, the first two say it.
+        if (stack.family, target) not in reported:
+            is_row = stack.family is not None
+            hint = "show more of the row's variables in `name`" if is_row else "rename one of them"
+            wrong(message, hint)
+        reported.add((stack.family, target))
 
 
 def _single(name: str, fields: StackFields, reader: Reader) -> Stack:
@@ -151,7 +167,8 @@ def _single(name: str, fields: StackFields, reader: Reader) -> Stack:
     for line in _lines(fields, path, reader):
         if line.has or line.when.values:
             message = f"`when` has no meaning in the single stack `{name}`, which has no rows"
-            reader.diagnostics.append(Diagnostic(message=message, location=line.location))
+            hint = "remove `when`, or declare a family, whose `matrix` has rows"
+            reader.diagnostics.append(Diagnostic(message=message, location=line.condition, hint=hint))
         lines.append(replace(line, parameters={k: literally(v) for k, v in line.parameters.items()}))
     location = reader.source.key_location(path)
     row = _Row(values={}, locations={}, groups=(), deprecated=fields.deprecated, location=location)
@@ -164,6 +181,7 @@ def _single(name: str, fields: StackFields, reader: Reader) -> Stack:
         layers=(),
         deprecated=fields.deprecated,
         location=location,
+        platform_locations=_platform_locations(fields, path, reader.source),
     )
     return replace(stack, layers=_uses(name, lines, row, reader.diagnostics))
 
@@ -172,16 +190,17 @@ def _family(name: str, fields: FamilyFields, reader: Reader) -> Iterator[Stack]:
     """Yield the stack of each row."""
     path: Path = ("families", name)
     if name in RESERVED:
-        reader.wrong(f"`{name}` is the name of a built-in group", path, key=True)
+        reader.wrong(f"`{name}` is the name of a built-in group", path, "rename the family", key=True)
     lines = _lines(fields, path, reader)
     rows = list(_rows(fields, path, reader.source))
     for row in rows:
         for group in filter(NAME.problem, row.groups):
             message = f"`{group}` cannot be the name of a group: lower-case letters, digits, single `-` between"
-            reader.diagnostics.append(Diagnostic(message=message, location=row.location))
+            reader.diagnostics.append(Diagnostic(message=message, location=row.location, hint="rename the group"))
     if not _check_templates(fields, lines, rows, path, reader):
         return
     by_name = dict(fields.stacks)
+    platform_locations = _platform_locations(fields, path, reader.source)
     for row in rows:
         try:
             stack_name = _filled(fields.name, row)
@@ -200,10 +219,16 @@ def _family(name: str, fields: FamilyFields, reader: Reader) -> Iterator[Stack]:
             layers=_uses(stack_name, lines, row, reader.diagnostics),
             deprecated=own.deprecated or row.deprecated,
             location=row.location,
+            platform_locations=platform_locations,
         )
     for unknown in by_name:
-        near = did_you_mean(unknown, [_filled_or_nothing(fields.name, row) for row in rows])
+        names = [_filled_or_nothing(fields.name, row) for row in rows]
+        near = did_you_mean(unknown, names, "remove it, or add its row")
         reader.wrong(f"the matrix has no row for the stack `{unknown}`", (*path, "stacks", unknown), near, key=True)
+
+
+def _platform_locations(fields: StackFields, path: Path, source: Source) -> Mapping[str, Location]:
+    return {name: source.location((*path, "platforms", index)) for index, name in enumerate(fields.platforms)}
 
 
 def _filled(name: str, row: _Row) -> str:
@@ -247,23 +272,30 @@ def _check_templates(fields: FamilyFields, lines: list[_Line], rows: list[_Row],
     """Whether all templates of a family can be read and use only variables that some row has."""
     before = len(reader.diagnostics)
     variables = frozenset(key for row in rows for key in row.values)
-    used = [(name, reader.source.location((*path, "name"))) for name in sorted(template.names(fields.name))]
-    if problem := template.problem(fields.name):
-        reader.wrong(problem, (*path, "name"))
+    part = reader.source.part_location
+    used = [(name, part((*path, "name"), name)) for name in sorted(template.names(fields.name))]
+    texts = [(fields.name, (*path, "name"))]
     for line in lines:
+        texts += [(text, (*line.path, key)) for key, text in line.parameters.items()]
         for key, text in line.parameters.items():
-            if problem := template.problem(text):
-                reader.diagnostics.append(Diagnostic(message=problem, location=line.locations[key]))
-            used += [(name, line.locations[key]) for name in sorted(template.names(text))]
-        used += [(name, line.location) for name in (*line.has, *(name for name, _ in line.when.values))]
+            used += [(name, part((*line.path, key), name)) for name in sorted(template.names(text))]
+        used += [(name, line.condition) for name in line.has]
+        used += [(name, reader.source.key_location((*line.path[:-1], "when", name))) for name, _ in line.when.values]
+    for text, at in texts:
+        if problem := template.problem(text):
+            location = part(at, problem.part)
+            reader.diagnostics.append(Diagnostic(message=problem.message, location=location, hint=problem.hint))
     for name, location in used:
         if name not in variables:
-            message, hint = f"no row of the matrix has the variable `{name}`", did_you_mean(name, variables)
+            listed = ", ".join(f"`{each}`" for each in sorted(variables))
+            hint = did_you_mean(name, variables, f"use one of {listed}" if listed else f"add `{name}` to the matrix")
+            message = f"no row of the matrix has the variable `{name}`"
             reader.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
     names = {name for name, _ in used}
     for index, row in enumerate(fields.matrix):
         for name in sorted(row.keys() - names - {*_SETTINGS}):
-            message, hint = f"nothing in the family uses the variable `{name}`", did_you_mean(name, names)
+            message = f"nothing in the family uses the variable `{name}`"
+            hint = did_you_mean(name, names, f"remove `{name}`, or use it in `name`")
             reader.wrong(message, (*path, "matrix", index, name), hint, key=True)
     return len(reader.diagnostics) == before
 
@@ -291,6 +323,7 @@ def _uses(name: str, lines: list[_Line], row: _Row, diagnostics: list[Diagnostic
                 parameters=MappingProxyType(parameters),
                 location=line.location,
                 locations=MappingProxyType(locations),
+                keys=line.keys,
             )
         )
     return tuple(uses)
@@ -305,14 +338,28 @@ def _lines(fields: StackFields, path: Path, reader: Reader) -> list[_Line]:
 def _line(item: Data, path: Path, reader: Reader) -> _Line | Wrong:
     location = reader.source.location
     if isinstance(item, str):
-        return _Line(layer=item, parameters={}, when=When(), has=(), location=location(path), locations={})
+        whole = location(path)
+        return _Line(
+            layer=item,
+            parameters={},
+            when=When(),
+            has=(),
+            location=whole,
+            locations={},
+            keys={},
+            condition=whole,
+            path=path,
+        )
     form = "a layer is a name, or a name with its parameters and an optional `when`"
     if not isinstance(item, dict):
-        return reader.wrong(form, path)
+        found = "a list" if item else "nothing"
+        hint = "write its name, without brackets" if item else "write the name of a layer, or remove the dash"
+        return reader.wrong(f"{form}; found {found}", path, hint)
     names = [key for key in item if key != "when"]
     if len(names) != 1:
         found = ", ".join(f"`{name}`" for name in names) or "none"
-        return reader.wrong(f"{form}; found {found}", path)
+        hint = "write each layer behind a dash of its own, and indent its parameters below it"
+        return reader.wrong(f"{form}; found {found}", path, hint)
     layer, value = names[0], item[names[0]]
     at = (*path, layer)
     # A text is the version.
@@ -328,6 +375,9 @@ def _line(item: Data, path: Path, reader: Reader) -> _Line | Wrong:
         has=has,
         location=reader.source.key_location(at),
         locations=MappingProxyType({key: location((*at, key)) for key in parameters}),
+        keys=MappingProxyType({key: reader.source.key_location((*at, key)) for key in parameters}),
+        condition=reader.source.key_location((*path, "when")) if not has else location((*path, "when")),
+        path=at,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 
-from buildsys.errors import Diagnostic, did_you_mean
+from buildsys.errors import Diagnostic, nearest
 
 _PREFIX = "BUILDSYS_"
 # For plain bake, which takes them by the names that the bake file gives them.
@@ -52,8 +52,8 @@ def unknown(environ: Mapping[str, str]) -> Iterator[Diagnostic]:
         if word in (name, *names) or word in _OF_TESTS or name.startswith(families):
             continue
         # Without what they all begin with, which would make all of them alike.
-        near = did_you_mean(next((each for each in names if each.startswith(f"{word}_")), word), names)
-        hint = near.replace("`", f"`{_PREFIX}", 1) if near else f"run `unset {name}`"
+        near = nearest(next((each for each in names if each.startswith(f"{word}_")), word), names)
+        hint = f"did you mean `{_PREFIX}{near}`?" if near else f"run `unset {name}`"
         yield Diagnostic(message=f"`{name}` is set, and buildsys reads no such variable", hint=hint)
 
 
@@ -64,6 +64,6 @@ def misspelt(environ: Mapping[str, str], known: Collection[str]) -> Iterator[Dia
         if prefix is None or name in known:
             continue
         names = [each.removeprefix(prefix) for each in known if each.startswith(prefix)]
-        if near := did_you_mean(name.removeprefix(prefix), names):
+        if near := nearest(name.removeprefix(prefix), names):
             message = f"`{name}` is set, and the project has no such variable"
-            yield Diagnostic(message=message, hint=near.replace("`", f"`{prefix}", 1))
+            yield Diagnostic(message=message, hint=f"did you mean `{prefix}{near}`?")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from buildsys.bake.hcl import Value, evaluate
 from buildsys.bake.targets import BAKE_FILE, defaults, image_target, node_target, public_tag
-from buildsys.config.model import SCHEMA_VERSION, Healthcheck
+from buildsys.config.model import Healthcheck
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action
 from buildsys.plan.keys import Keys
 from buildsys.plan.plan import Plan
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from buildsys.commands.lock import Change
     from buildsys.commands.query import Explanation
     from buildsys.plan.diff import Changed
+
+
+SCHEMA_VERSION = 1
 
 
 def text(document: Mapping[str, Any]) -> str:

@@ -75,8 +75,8 @@ def test_stack_with_the_name_of_a_node_is_reported() -> None:
 
 def test_layers_that_set_one_variable_differently_are_reported() -> None:
     other = GPU.replace("prepend: {PATH: /opt/gpu/bin}", "set: {LANG: de}")
-    assert diagnostics(tree("stacks:\n  one: {layers: [system, gpu]}\n", gpu=other)) == [
-        ("stacks.yaml:2:3", "`one`: the layers `system` and `gpu` set `LANG` to `C.UTF-8` and `de`", None)
+    assert [each[:2] for each in diagnostics(tree("stacks:\n  one: {layers: [system, gpu]}\n", gpu=other))] == [
+        ("stacks.yaml:2:3", "`one`: the layers `system` and `gpu` set `LANG` to `C.UTF-8` and `de`")
     ]
 
 
