@@ -120,3 +120,15 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) 
     """Return the hint that names the known word nearest to an unknown one; without a near one, `otherwise`."""
     near = nearest(word, known)
     return f"did you mean `{near}`?" if near else otherwise
+
+
+def which_one(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
+    """Return the hint that names the nearest known word, else all of them; `otherwise` where there are none."""
+    known = list(known)
+    return did_you_mean(word, known) or use_one_of(known) or otherwise
+
+
+def use_one_of(known: Iterable[str]) -> str | None:
+    """Return the hint that names what may be used, None where that is nothing."""
+    listed = [f"`{each}`" for each in known]
+    return f"use {'one of ' if len(listed) > 1 else ''}{', '.join(listed)}" if listed else None

@@ -15,7 +15,7 @@ from buildsys.config.schema import Record, parse
 from buildsys.config.source import Source, read
 from buildsys.config.stacks import STACKS, families, load_stacks
 from buildsys.dockerfile.ignore import ignored
-from buildsys.errors import Diagnostic, InvalidInput, Location, did_you_mean
+from buildsys.errors import Diagnostic, InvalidInput, Location, did_you_mean, use_one_of, which_one
 from buildsys.names import LAYER_FILE, STACKS_FILE, layer_problem
 
 # What a person may write instead of `layer.yaml`.
@@ -126,7 +126,7 @@ def _references(
                 what = f"the stack `{stack.name}` has the layer `{use.layer}`"
                 if stack.family:
                     what = f"the family `{stack.family}` has the layer `{use.layer}`"
-                otherwise = f"use one of `{providers[use.layer][0]}`" if use.layer in providers else None
+                otherwise = f"use `{providers[use.layer][0]}`" if use.layer in providers else None
                 yield _no_layer(what, use.layer, {*layers, *broken}, use.location, otherwise)
     for layer in layers.values():
         if layer.name in providers:
@@ -182,11 +182,10 @@ def _parameter_references(recipe: Recipe, layers: Mapping[str, Layer], source: S
         meant = [layer for layer in layers.values() if name == layer.name or name in layer.provides]
         known = {each for layer in meant for one in layer.recipes.values() for each in one.parameters}
         if meant and parameter not in {*known, "flavour"}:
-            listed = ", ".join(f"`{each}`" for each in sorted(known))
-            otherwise = f"use one of {listed}" if listed else f"declare it in `{name}`"
+            hint = which_one(parameter, sorted(known), f"declare it in `{name}`")
             location = _parameter_mention(source, f"{name}.{parameter}", parameter)
             message = f"layer `{recipe.layer}` names the parameter `{parameter}` of `{name}`, which does not exist"
-            yield Diagnostic(message=message, location=location, hint=did_you_mean(parameter, known, otherwise))
+            yield Diagnostic(message=message, location=location, hint=hint)
 
 
 def _parameter_mention(source: Source, text: str, parameter: str) -> Location:
@@ -203,8 +202,8 @@ def _parameter_mention(source: Source, text: str, parameter: str) -> Location:
 
 def _toolchains(layers: Mapping[str, Layer]) -> str:
     kinds = {name: {each.kind for each in layer.recipes.values()} for name, layer in layers.items()}
-    listed = ", ".join(f"`{name}`" for name in sorted(kinds) if kinds[name] == {Kind.TOOLCHAIN})
-    return f"use one of {listed}" if listed else "write a layer of kind `toolchain`"
+    found = [name for name in sorted(kinds) if kinds[name] == {Kind.TOOLCHAIN}]
+    return use_one_of(found) or "write a layer of kind `toolchain`"
 
 
 def _mention(source: Source, flavour: str, word: str, name: str) -> Location:

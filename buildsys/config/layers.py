@@ -19,7 +19,7 @@ from buildsys.config.shapes import Dictionary, Nullable
 from buildsys.config.source import Path, Source
 from buildsys.dockerfile import lint
 from buildsys.dockerfile.parser import Dockerfile
-from buildsys.errors import Diagnostic, Location, did_you_mean, nearest
+from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, which_one
 from buildsys.names import (
     OWN_ARGUMENTS,
     PLATFORM_ARGUMENTS,
@@ -87,9 +87,8 @@ def load_layer(name: str, source: Source, tree: Mapping[str, str], diagnostics: 
     default = file.default_flavour or next(iter(file.flavours), "")
     if default not in (file.flavours or [""]):
         message = f"`default_flavour` is `{default}`, which is not a flavour of this layer"
-        listed = ", ".join(f"`{each}`" for each in file.flavours)
-        otherwise = f"use one of {listed}" if listed else "remove `default_flavour`"
-        location, hint = source.location(("default_flavour",)), did_you_mean(default, file.flavours, otherwise)
+        hint = which_one(default, file.flavours, "remove `default_flavour`")
+        location = source.location(("default_flavour",))
         diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
     if len(diagnostics) > before:
         return None
@@ -205,7 +204,11 @@ def _dockerfile(
 
 def _check_dockerfile(scope: Scope, kind: Kind, dockerfile: Dockerfile, contexts: Mapping[str, str]) -> None:
     """Check the Dockerfile, and note the parameters that it uses."""
-    scope.diagnostics.extend(lint.problems(dockerfile, contexts, scope.flavour))
+    switches = {each.argument for each in scope.parameters.values() if is_switch(each.argument)}
+    # That a parameter is a switch of BuildKit is said where it is declared.
+    said = [lint.argument_location(dockerfile, each) for each in dockerfile.arguments if each.name in switches]
+    found = lint.problems(dockerfile, contexts, scope.flavour)
+    scope.diagnostics.extend(each for each in found if each.location not in said)
     if not lint.is_readable(dockerfile):
         scope.used.update(scope.parameters)
         return
@@ -258,9 +261,7 @@ def _check_inputs(scope: Scope, declared: Collection[str]) -> None:
     for argument, what, path in _inputs(scope, declared):
         first = taken.setdefault(argument, what)
         if problem := argument_problem(argument):
-            # Where the Dockerfile declares such a switch, that is said there.
-            if not is_switch(argument) or argument not in declared:
-                scope.wrong(f"{what} has a reserved name: {problem}", path, "rename it", key=True)
+            scope.wrong(f"{what} has a reserved name: {problem}", path, "rename it", key=True)
         elif first != what:
             message = f"{what} and {first} would both be the argument `{argument}`"
             scope.wrong(message, path, "rename one of them", key=True)

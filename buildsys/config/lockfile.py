@@ -42,7 +42,7 @@ class LockedParent:
     """
 
     reference: str = optional(TEXT, "")
-    digest: str | None = required(_DIGEST, "or remove the entry and run `buildsys lock`")
+    digest: str | None = required(_DIGEST, "that of the image, or `unknown` with a `reason`")
     reason: str | None = nullable(TEXT, None)
     source: str | None = nullable(TEXT, None)
     platforms: Mapping[str, str] = nullable(Dictionary(DIGEST), NOTHING)

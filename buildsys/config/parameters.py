@@ -6,7 +6,7 @@ import re
 
 from buildsys.config import hints
 from buildsys.config.model import Parameter, ParameterType
-from buildsys.errors import nearest
+from buildsys.errors import did_you_mean, use_one_of
 from buildsys.names import STATE_FOLDER
 from buildsys.texts import shown
 
@@ -47,12 +47,10 @@ def value_problem(parameter: Parameter, value: str) -> tuple[str, str] | None:
     words = value.split() if parameter.type is ParameterType.WORDS else [value]
     for word in words:
         if parameter.values and word not in parameter.values:
-            allowed = ", ".join(f"`{each}`" for each in parameter.values)
-            near = nearest(word, parameter.values)
-            message = f"`{word}` is not a value of `{parameter.name}`"
-            return f"{message}, which has {allowed}" if near else message, (
-                f"did you mean `{near}`?" if near else f"use one of {allowed}"
-            )
+            message, near = f"`{word}` is not a value of `{parameter.name}`", did_you_mean(word, parameter.values)
+            if near is None:
+                return message, use_one_of(parameter.values) or ""
+            return f"{message}, which has {', '.join(f'`{each}`' for each in parameter.values)}", near
         if parameter.pattern is not None and not re.fullmatch(parameter.pattern, word):
             message = f"`{word}` does not have the form `{parameter.pattern}` that `{parameter.name}` requires"
             return message, "write a value of that form, or change `pattern` in the layer"

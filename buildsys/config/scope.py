@@ -14,7 +14,7 @@ from buildsys.config.model import RECIPE_FIELDS, Parameter, RecipeFields, When
 from buildsys.config.parameters import value_problem
 from buildsys.config.shapes import Template
 from buildsys.config.source import Path, Source
-from buildsys.errors import Diagnostic, Location, did_you_mean
+from buildsys.errors import Diagnostic, Location, did_you_mean, which_one
 
 # Fields whose entries a flavour adds to the common ones; any other field it replaces.
 _JOINED = ("parameters", "downloads")
@@ -94,8 +94,7 @@ class Scope:
             parameter = self.parameters.get(name)
             for index, value in enumerate(values if parameter and parameter.values else ()):
                 if parameter and value not in parameter.values:
-                    listed = ", ".join(f"`{each}`" for each in parameter.values)
-                    hint = did_you_mean(value, parameter.values, f"use one of {listed}")
+                    hint = which_one(value, parameter.values)
                     self.wrong(f"`{value}` is never a value of `{name}`", (*path, "when", name, index), hint)
         return True
 

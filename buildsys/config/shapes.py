@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from buildsys.config import hints
 from buildsys.config.source import Data, Path, Source
-from buildsys.errors import Diagnostic, did_you_mean, nearest
+from buildsys.errors import Diagnostic, nearest, use_one_of, which_one
 from buildsys.texts import Rule, shown
 from buildsys.values import dataclass
 
@@ -83,8 +83,7 @@ class Reader:
         """Add the diagnostic that a key is none of those that are known; return the one that is meant."""
         key, known = str(path[-1]), sorted(known)
         near = meant.get(key) or nearest(key, known)
-        listed = ", ".join(f"`{name}`" for name in known)
-        hint = f"did you mean `{near}`?" if near else otherwise or f"use one of {listed}"
+        hint = f"did you mean `{near}`?" if near else otherwise or use_one_of(known)
         self.wrong(f"unknown key `{key}`" if _PLAIN.fullmatch(key) else "unknown key", path, hint, key=True)
         return near
 
@@ -233,8 +232,8 @@ class Choice(Shape[T]):
         if not isinstance(data, str):
             return reader.expected(known, path, data)
         if data not in self._options:
-            hint = did_you_mean(data, self._options, f"use one of {', '.join(words)}")
-            return reader.wrong(f"`{shown(data)}` is not one of {known}", path, hint)
+            message = f"`{shown(data)}` is not one of {known}"
+            return reader.wrong(message, path, which_one(data, self._options))
         return self._options[data]
 
     def json(self, definitions: Json) -> Json:

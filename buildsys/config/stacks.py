@@ -14,7 +14,7 @@ from buildsys.config.schema import Record, nullable, optional, required
 from buildsys.config.shapes import WRONG, Anything, Converted, Dictionary, Many, Reader, Wrong
 from buildsys.config.source import Data, Path, Source
 from buildsys.config.template import literally
-from buildsys.errors import Diagnostic, Location, did_you_mean
+from buildsys.errors import Diagnostic, Location, did_you_mean, which_one
 from buildsys.names import CUSTOM_SUFFIX, group_problem, stack_problem, target_name
 from buildsys.values import dataclass
 
@@ -287,8 +287,7 @@ def _check_templates(fields: FamilyFields, lines: list[_Line], rows: list[_Row],
             reader.diagnostics.append(Diagnostic(message=problem.message, location=location, hint=problem.hint))
     for name, location in used:
         if name not in variables:
-            listed = ", ".join(f"`{each}`" for each in sorted(variables))
-            hint = did_you_mean(name, variables, f"use one of {listed}" if listed else f"add `{name}` to the matrix")
+            hint = which_one(name, sorted(variables), f"add `{name}` to the matrix")
             message = f"no row of the matrix has the variable `{name}`"
             reader.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
     names = {name for name, _ in used}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType
 
-from buildsys.errors import did_you_mean
+from buildsys.errors import which_one
 from buildsys.values import dataclass
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][\w-]*)(?:\|([a-z]+))?\}|\{|\}")
@@ -53,9 +53,7 @@ def problem(text: str) -> Problem | None:
 
 def filter_hint(name: str) -> str | None:
     """Return which filter is meant by one that does not exist; None by one that does."""
-    return (
-        None if name in FILTERS else did_you_mean(name, FILTERS, f"use one of {', '.join(f'`{f}`' for f in FILTERS)}")
-    )
+    return None if name in FILTERS else which_one(name, FILTERS)
 
 
 @cache

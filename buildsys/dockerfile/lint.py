@@ -17,7 +17,7 @@ from buildsys.dockerfile.parser import (
     plain_words,
     words,
 )
-from buildsys.errors import Diagnostic, Location, did_you_mean, nearest
+from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, use_one_of
 from buildsys.names import PLATFORM_ARGUMENTS, context_problem, is_switch
 from buildsys.texts import control, shown, variable
 
@@ -186,7 +186,7 @@ def _instead(one: Reference, contexts: Mapping[str, str], stages: Sequence[str])
     first = next(iter(contexts))
     if one.how == "FROM":
         return f"use `{first}`, {contexts[first]}"
-    return f"use one of {', '.join(f'`{name}`' for name in dict.fromkeys([*stages, *sorted(contexts)]))}"
+    return use_one_of(dict.fromkeys([*stages, *sorted(contexts)])) or ""
 
 
 def _unlinked(dockerfile: Dockerfile) -> Iterator[Diagnostic]:

@@ -12,7 +12,7 @@ from packaging.version import InvalidVersion, Version
 from buildsys import texts
 from buildsys.config import template
 from buildsys.config.model import Catalog, Check, Kind, LayerUse, Recipe, Stack
-from buildsys.errors import Diagnostic, Location, did_you_mean, nearest
+from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, which_one
 from buildsys.resolve.graph import Cycle, ordered
 from buildsys.resolve.instance import LayerInstance, RequestedLayer, Values, unknown, value_diagnostics, without_value
 
@@ -140,8 +140,7 @@ class Resolver:
             location = use.keys.get("flavour", use.location)
         else:
             message = f"`{flavour}` is not a flavour of `{use.layer}`"
-            known = ", ".join(f"`{each}`" for each in layer.recipes)
-            hint = did_you_mean(flavour, layer.recipes, f"use one of {known}")
+            hint = which_one(flavour, layer.recipes)
         diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
         return None
 
@@ -291,7 +290,7 @@ def _platforms(
         reported.add(key)
         names = ", ".join(f"`{each.name}`" for each in without)
         known = list(dict.fromkeys(other for each in without for other in each.recipe.platforms))
-        hint = did_you_mean(platform, known, f"use one of {', '.join(f'`{each}`' for each in known)}")
+        hint = which_one(platform, known)
         location = stack.platform_locations.get(platform, without[0].location)
         # Where a stack names none, the layer is what differs from the rest.
         if len(without) < len(instances):

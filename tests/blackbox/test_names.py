@@ -84,7 +84,7 @@ def test_group_with_the_name_of_a_node_has_a_place(project: Path) -> None:
     write(project, "layers/other/Dockerfile", "FROM base\nRUN true\n")
     write(project, "layers/other/.dockerignore", "*\n")
     write(project, "stacks.yaml", "stacks:\n  img: {layers: [dist, conf], groups: [dist-debian-12, dist]}\n")
-    refused_plan(project, "--> stacks.yaml:2:3", "the group `dist` has the name of a node")
+    refused_plan(project, "--> stacks.yaml:2:3", "the group `dist` has the name of the node `dist`")
 
 
 def test_variable_of_a_matrix_has_the_form_of_a_name(project: Path) -> None:

@@ -180,7 +180,7 @@ def test_layer_with_a_name_that_another_provides_is_refused() -> None:
 def test_toolchain_must_be_one() -> None:
     text = FAST + "toolchain: {layer: system}\n"
     message = "`system` is a layer of kind `system`, expected a toolchain"
-    assert one(tree(fast=text)) == ("layers/fast/layer.yaml:10:20", message, "use one of `tools`")
+    assert one(tree(fast=text)) == ("layers/fast/layer.yaml:10:20", message, "use `tools`")
 
 
 def test_unused_parameter_is_reported() -> None:
