@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from enum import IntEnum
 
@@ -17,6 +18,7 @@ class ExitCode(IntEnum):
     DIFFERS = 3
     INVALID = 4
     UNAVAILABLE = 5
+    BUG = 70
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -94,6 +96,29 @@ class Unavailable(BuildsysError):
     """An engine, a registry or a tool that is needed does not answer or is missing."""
 
     exit_code = ExitCode.UNAVAILABLE
+
+
+class Bug(BuildsysError):
+    """An error of buildsys itself."""
+
+    exit_code: ExitCode = ExitCode.BUG
+
+
+def unforeseen(error: BaseException) -> BuildsysError:
+    """Return the error that an exception becomes which no module foresaw.
+
+    What the system refuses is no fault of buildsys: it is reported with its path and the system's reason.
+    """
+    if isinstance(error, BuildsysError):
+        return error
+    if isinstance(error, OSError):
+        reason = error.strerror or str(error) or type(error).__name__
+        if error.filename is None:
+            return Unavailable(f"the system refused a request: {reason}")
+        return Unavailable(f"`{os.fsdecode(error.filename)}` cannot be used: {reason}")
+    if isinstance(error, MemoryError):
+        return Unavailable("the memory of this machine is exhausted", hint="raise its limit, or end other programs")
+    return Bug(f"this is a bug of buildsys: {' '.join(f'{type(error).__name__}: {error}'.split())}")
 
 
 class Differs(BuildsysError):

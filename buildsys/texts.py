@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import posixpath
 import re
+import unicodedata
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
 
 Rule: TypeAlias = Callable[[str], str | None]
 
@@ -17,7 +19,17 @@ Rule: TypeAlias = Callable[[str], str | None]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # These, what some terminals and editors take for the end of a line, and what turns the direction of a text.
 _UNPRINTED = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+# What runners of CI jobs obey in a log: GitHub's `::error::` behind any blanks at the start of a line and `##[error]`
+# anywhere (actions/runner, ActionCommand.cs), `##vso[` of Azure and `##teamcity[`.
+_COMMAND = re.compile(r"^([^\S\n]*)(?=::)|(?<=#)(?=#\w*\[)", re.MULTILINE)
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_FORM: Literal["NFC"] = "NFC"
+LONGEST_LINE = 65535
+"""Bytes that BuildKit's parser accepts in one line of a Dockerfile, those of a heredoc included."""
+# As many characters are never more bytes, each of at most four and escaped.
+SHORT_LINE = LONGEST_LINE // 8
+# What the Dockerfile's own reader takes as more than text inside double quotes.
+_SPECIAL = re.compile(r'([\\"$])')
 _PORT = re.compile(r"([1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?(?:/(?:tcp|udp|sctp))?")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _MOST_ID = 2**31 - 1
@@ -48,20 +60,72 @@ def _escaped(character: str) -> str:
     return _SHORT.get(character) or f"\\u{ord(character):04x}"
 
 
+def inert(text: str) -> str:
+    """Return lines for a log in which no runner finds a command: a backslash separates what would be one."""
+    return _COMMAND.sub(lambda found: f"{found[1] or ''}\\", text) if "::" in text or "##" in text else text
+
+
 def control(text: str, *, keep: str = "") -> str | None:
     """Return the first character of a text that is not printed, as a message names it; those of `keep` are left out."""
+    if text.isprintable():
+        return None
     found = next((each[0] for each in _CONTROL.finditer(text) if each[0] not in keep), None)
     return None if found is None else _escaped(found)
 
 
+def recomposed(text: str) -> tuple[str, str] | None:
+    """Return the first part of a text that is not in Unicode's normal form C, and that part in it, as code points.
+
+    HCL has texts in this form only, so bake would change any other one.
+    """
+    if unicodedata.is_normalized(_FORM, text):
+        return None
+    whole = unicodedata.normalize(_FORM, text)
+    start = next(index for index in range(len(text)) if text[index] != whole[index : index + 1])
+    for end in range(start + 1, len(text) + 1):
+        part = unicodedata.normalize(_FORM, text[start:end])
+        if part != text[start:end] and whole == text[:start] + part + unicodedata.normalize(_FORM, text[end:]):
+            break
+    return _points(text[start:end]), _points(part)
+
+
+def _points(text: str) -> str:
+    return " ".join(f"U+{ord(character):04X}" for character in text)
+
+
+def composed(text: str) -> str | None:
+    """Check a text that bake reads."""
+    found = recomposed(text)
+    return f"{found[1]} in place of {found[0]}: bake has texts in Unicode's normal form C" if found else None
+
+
 def one_line(text: str) -> str | None:
     """Check a value that an instruction holds in quotes; it may have a tab."""
-    return "one line without control characters" if control(text, keep="\t") else None
+    return line(in_quotes(text))
+
+
+def line(text: str) -> str | None:
+    """Check an instruction, or a part of it; it may have a tab."""
+    if control(text, keep="\t"):
+        return "one line without control characters"
+    if len(text) > SHORT_LINE and len(text.encode(errors="replace")) > LONGEST_LINE:
+        return f"at most {LONGEST_LINE} bytes, the longest line that BuildKit reads"
+    return composed(text)
+
+
+def in_quotes(text: str) -> str:
+    """Return a text as it is written inside double quotes in a Dockerfile."""
+    return _SPECIAL.sub(r"\\\1", text)
+
+
+def part(text: str) -> str | None:
+    """Check a part of a list such as PATH, in which an empty one would mean the current folder."""
+    return one_line(text) if text else "at least one character: an empty part means the current folder"
 
 
 def name(text: str) -> str | None:
     """Check a text that goes into names and arguments."""
-    return "one line without control characters or tabs" if control(text) else None
+    return "one line without control characters or tabs" if control(text) else composed(text)
 
 
 def port(text: str) -> str | None:
@@ -128,8 +192,15 @@ def image(text: str) -> str | None:
     return None if _IMAGE.fullmatch(text) else "a reference such as `docker.io/library/debian:12-slim`"
 
 
+def _has_host(text: str) -> bool:
+    try:
+        return urlsplit(text).hostname is not None
+    except ValueError:
+        return False
+
+
 def address(text: str) -> str | None:
     """Check where a download comes from."""
-    if _ADDRESS.fullmatch(text):
+    if _ADDRESS.fullmatch(text) and _has_host(text):
         return None
     return "an http or https address without blanks, quotes, `$`, `\\` and backticks"

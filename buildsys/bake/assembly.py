@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 
 from buildsys import texts
+from buildsys.errors import Diagnostic
 from buildsys.names import layer_problem
 from buildsys.resolve.image import Variable, healthcheck_text, words_json
 from buildsys.resolve.node import ImageTarget
+from buildsys.texts import in_quotes
 
-# What the Dockerfile's own reader takes as more than text inside double quotes.
-_SPECIAL = re.compile(r'([\\"$])')
-# The same outside of quotes.
+# What the Dockerfile's own reader takes as more than text outside of quotes.
 _SPECIAL_BARE = re.compile(r"""([\\"'$])""")
+# What an instruction is about, without its value.
+_START = re.compile(r"[A-Z]+(?: \w+(?==)| \"[^\"]+\"(?==))?")
 
 
 def assembly(image: ImageTarget) -> str:
@@ -20,30 +23,51 @@ def assembly(image: ImageTarget) -> str:
 
     Artifacts are joined in the one form that keeps the digest of their blob, whatever image they are copied to and
     wherever they are built (measured with BuildKit 0.32: from root to root, with `--link`, without `--chmod`).
+
+    Texts are checked where they are read; one that would still end the line of its instruction is a defect of
+    buildsys, and raises ValueError before anything is written.
     """
+    return "".join(f"{_held(line, texts.line)}\n" for line in _instructions(image))
+
+
+def problems(images: Iterable[ImageTarget]) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each instruction that is longer than BuildKit can read."""
+    for image in images:
+        for line in _instructions(image) if _may_be_long(image) else ():
+            if (size := len(line.encode())) > texts.LONGEST_LINE:
+                what = _START.match(line)
+                assert what
+                message = (
+                    f"`{what[0]}` of `{image.stack}` has {size} bytes, BuildKit reads at most {texts.LONGEST_LINE}"
+                )
+                hint = "shorten it, or let a layer put it into a file"
+                yield Diagnostic(message=message, location=image.location, hint=hint)
+
+
+def _may_be_long(image: ImageTarget) -> bool:
+    config, healthcheck = image.config, image.config.healthcheck
+    words = (config.entrypoint, config.command, healthcheck.command if healthcheck else ())
+    # A name may be there three times.
+    parts = ((each.name * 3, *each.prepended, each.value, *each.appended) for each in image.environment)
+    found = (*words, *parts, *config.labels.items(), (config.workdir, config.user))
+    return any(sum(len(text or "") + 4 for text in several or ()) > texts.SHORT_LINE for several in found)
+
+
+def _instructions(image: ImageTarget) -> Iterator[str]:
     # A variable that the parent lacks is meant to be empty and needs no warning.
-    lines = ["# check=skip=UndefinedVar", "FROM base"]
-    lines += [_instruction("COPY", f"--link --from={_context(layer)} / /") for layer, _ in image.artifacts]
-    lines += [_instruction("ENV", _variable(each)) for each in image.environment]
+    yield "# check=skip=UndefinedVar"
+    yield "FROM base"
+    yield from (f"COPY --link --from={_context(layer)} / /" for layer, _ in image.artifacts)
+    yield from (f"ENV {_variable(each)}" for each in image.environment)
     config = image.config
-    lines += [_instruction("LABEL", f"{_quoted(key)}={_quoted(value)}") for key, value in config.labels.items()]
-    lines += [_instruction("EXPOSE", _held(port, texts.port)) for port in config.ports]
-    lines += [_instruction("WORKDIR", _unquoted(_held(config.workdir, texts.workdir)))] if config.workdir else []
-    lines += [_instruction("USER", _unquoted(_held(config.user, texts.user)))] if config.user else []
+    yield from (f"LABEL {_quoted(key)}={_quoted(value)}" for key, value in config.labels.items())
+    yield from (f"EXPOSE {_held(port, texts.port)}" for port in config.ports)
+    yield from (f"WORKDIR {_unquoted(_held(config.workdir, texts.workdir))}",) if config.workdir else ()
+    yield from (f"USER {_unquoted(_held(config.user, texts.user))}",) if config.user else ()
     # BuildKit expands no variables in JSON lists. An entry point drops a command that came before it.
-    lines += [_instruction("ENTRYPOINT", words_json(config.entrypoint))] if config.entrypoint is not None else []
-    lines += [_instruction("CMD", words_json(config.command))] if config.command is not None else []
-    lines += [_instruction("HEALTHCHECK", healthcheck_text(config.healthcheck))] if config.healthcheck else []
-    return "\n".join(lines) + "\n"
-
-
-def _instruction(keyword: str, arguments: str) -> str:
-    """Return an instruction of one line.
-
-    Texts are checked where they are read; one that would still end the line is a defect of buildsys, and raises
-    ValueError before anything is written.
-    """
-    return f"{keyword} {_held(arguments, texts.one_line)}"
+    yield from (f"ENTRYPOINT {words_json(config.entrypoint)}",) if config.entrypoint is not None else ()
+    yield from (f"CMD {words_json(config.command)}",) if config.command is not None else ()
+    yield from (f"HEALTHCHECK {healthcheck_text(config.healthcheck)}",) if config.healthcheck else ()
 
 
 def _held(text: str, rule: texts.Rule) -> str:
@@ -69,10 +93,10 @@ def environment_value(variable: Variable) -> str:
     Where no layer sets the variable, the parent's value is in the middle if it has one: in a list such as
     LD_LIBRARY_PATH an empty part would mean the current folder.
     """
-    before = ":".join(_escaped(part) for part in variable.prepended)
-    behind = ":".join(_escaped(part) for part in variable.appended)
+    before = ":".join(in_quotes(part) for part in variable.prepended)
+    behind = ":".join(in_quotes(part) for part in variable.appended)
     if variable.value is not None:
-        return f'"{":".join(part for part in (before, _escaped(variable.value), behind) if part)}"'
+        return f'"{":".join(part for part in (before, in_quotes(variable.value), behind) if part)}"'
     name = variable.name
     if before:
         middle = f"${{{name}:+:${{{name}}}}}"
@@ -80,13 +104,9 @@ def environment_value(variable: Variable) -> str:
     return f'"${{{name}:+${{{name}}}:}}{behind}"'
 
 
-def _escaped(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", text)
-
-
 def _unquoted(text: str) -> str:
     return _SPECIAL_BARE.sub(r"\\\1", text)
 
 
 def _quoted(text: str) -> str:
-    return f'"{_escaped(text)}"'
+    return f'"{in_quotes(text)}"'

@@ -114,7 +114,8 @@ class Definition:
         for target in self.targets:
             attributes = target.attributes()
             document.setdefault("target", {})[target.name] = {key: json_value(value) for key, value in attributes}
-        return json.dumps(document, ensure_ascii=False, indent=1)
+        # In ASCII: HCL's reader of JSON takes a quote behind a sign such as U+0600 for a part of that character.
+        return json.dumps(document, indent=1)
 
     def _blocks(self) -> Iterator[tuple[str, str, Iterable[tuple[str, Value]]]]:
         """Yield kind, name and attributes of every block but targets."""

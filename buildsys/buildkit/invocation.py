@@ -186,8 +186,12 @@ class DockerBuilder:
         if answer.exit_code:
             message = answer.last_words.removeprefix("ERROR: ")
             raise InvalidInput([Diagnostic(message=call.mask.text(f"bake does not accept the definition: {message}"))])
-        definition = json.loads(answer.stdout)
-        assert isinstance(definition, dict)
+        try:
+            definition = json.loads(answer.stdout)
+        except (ValueError, RecursionError):
+            definition = None
+        if not isinstance(definition, dict):
+            raise Unavailable("`docker buildx bake` printed no definition", hint="check `docker buildx version`")
         return definition
 
     def sizes(self, references: Sequence[str]) -> Mapping[str, tuple[str, int]]:
@@ -293,6 +297,6 @@ def _close(file: IO[bytes]) -> None:
 def _metadata(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

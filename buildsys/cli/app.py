@@ -36,7 +36,12 @@ def main_options(
     context: typer.Context,
     directory: Annotated[
         Path | None,
-        typer.Option("-C", "--directory", help="The project root, by default the nearest one at or above this folder."),
+        typer.Option(
+            "-C",
+            "--directory",
+            readable=False,
+            help="The project root, by default the nearest one at or above this folder.",
+        ),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")

@@ -8,13 +8,22 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
-from buildsys.errors import BuildsysError, Unavailable
+from buildsys.errors import Bug, BuildsysError, ExitCode, Unavailable, unforeseen
+
+if TYPE_CHECKING:
+    # Only an error needs them.
+    from buildsys.masks import Mask
+    from buildsys.report.console import Screen
 
 
 class Watched:
-    """A stream that records whether a write failed: an `OSError` may be about any file."""
+    """A stream that records whether a write failed: an `OSError` may be about any file.
+
+    A reader that has gone has seen enough: from then on everything goes nowhere. What an encoding does not have is
+    written as `?`.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -23,7 +32,12 @@ class Watched:
     def write(self, text: str) -> int:
         """Write as the stream does."""
         with self._watching():
-            return self._stream.write(text)
+            try:
+                return self._stream.write(text)
+            except UnicodeEncodeError:
+                encoding = self._stream.encoding
+                return self._stream.write(text.encode(encoding, "replace").decode(encoding))
+        return len(text)
 
     def flush(self) -> None:
         """Flush as the stream does."""
@@ -34,6 +48,8 @@ class Watched:
     def _watching(self) -> Iterator[None]:
         try:
             yield
+        except BrokenPipeError:
+            _discard(self._stream)
         except OSError:
             self.lost = True
             raise
@@ -51,14 +67,12 @@ def run() -> None:
     sys.stdout, sys.stderr = watched
     try:
         app(prog_name="buildsys")
-    except BuildsysError as error:
-        _end_with(error)
-    except OSError as error:
-        if not any(stream.lost for stream in watched):
-            raise
-        end_without_output(error)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(int(ExitCode.INTERRUPTED))
+    except Exception as error:
+        if isinstance(error, OSError) and any(stream.lost for stream in watched):
+            end_without_output(error)
+        _end_with(error)
 
 
 def end_without_output(error: OSError) -> NoReturn:
@@ -66,21 +80,43 @@ def end_without_output(error: OSError) -> NoReturn:
     _discard(sys.stdout)
     if isinstance(error, BrokenPipeError):
         # The reader has seen enough.
-        _discard(sys.stderr)
         sys.exit(0)
     _end_with(Unavailable(f"the output cannot be written: {error.strerror}"))
 
 
-def _end_with(error: BuildsysError) -> NoReturn:
+def _end_with(error: Exception) -> NoReturn:
     from buildsys.project.settings import mask_near
     from buildsys.report.console import Screen, show_error
 
+    found = unforeseen(error)
+    mask = mask_near(_directory(), os.environ)
     try:
-        show_error(error, _files(error), Screen(sys.stderr, os.environ), mask_near(_directory(), os.environ))
+        screen = Screen(sys.stderr, os.environ)
+        if isinstance(found, Bug):
+            found.hint = _report(error, mask, screen)
+        show_error(found, _files(found), screen, mask)
     except OSError:
         # The exit code stays, though its reason is lost.
         _discard(sys.stderr)
-    sys.exit(int(error.exit_code))
+    sys.exit(int(found.exit_code))
+
+
+def _report(error: Exception, mask: Mask, screen: Screen) -> str:
+    """Keep the traceback of a bug, or print it where no disk takes it, and return what to do with it."""
+    from buildsys.names import STATE_FOLDER
+    from buildsys.project.bugs import BUG_FILE, keep_traceback, traceback_of
+    from buildsys.project.state import State
+    from buildsys.project.workspace import find_workspace
+
+    path = ""
+    if not os.environ.get("BUILDSYS_DEBUG"):
+        state = None
+        with contextlib.suppress(BuildsysError):
+            state = State(find_workspace(_directory()).root)
+        path = keep_traceback(error, mask, state, f"{STATE_FOLDER}/{BUG_FILE}")
+    if not path:
+        screen.line(traceback_of(error, mask))
+    return f"report it with the traceback{f' in `{path}`' if path else ' above'}"
 
 
 def _discard(stream: TextIO) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from buildsys.buildkit.failure import Failure
 from buildsys.buildkit.interrupt import Stop
 from buildsys.cli.screens import output
-from buildsys.errors import BuildsysError
+from buildsys.errors import BuildsysError, unforeseen
 from buildsys.events.journal import Journal, open_journal
 from buildsys.plan.plan import Plan
 from buildsys.project.settings import mask_of
@@ -57,7 +57,8 @@ def execute(
     quiet = talk.quiet or talk.progress == "docker"
     shown = listener(sys.stderr, quiet=quiet, verbose=talk.verbose, environ=environ, clock=context.clock)
     began = time.monotonic()
-    code, broken = 0, None
+    code = 0
+    broken: Exception | None = None
     mask = mask_of(workspace.root, context.environ)
     with open_journal(workspace, shown, mask, talk.events) as journal, Stop().on_signals() as stop:
         session = Session(
@@ -71,8 +72,9 @@ def execute(
         try:
             complete, failures = run(session)
             code = exit_code(complete, failures, stop.signal if stop.requested else None)
-        except BuildsysError as error:
-            broken, code = error, int(error.exit_code)
+        except Exception as error:
+            # It is raised after what the run came to is shown.
+            broken, code = error, int(unforeseen(error).exit_code)
         journal.end(code, time.monotonic() - began, stop.signal or 0)
         is_shown = broken is None or any(each.ended for each in journal.model.targets.values())
         # Drawing a page takes longer than a run with nothing to do; `buildsys report` draws it on demand.

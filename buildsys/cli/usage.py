@@ -1,6 +1,7 @@
 """What is wrong on a command line: each error names the word, what was expected, and what to write instead."""
 
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,9 +23,10 @@ _CODES = {
     ExitCode.USAGE: "wrong usage",
     ExitCode.DIFFERS: "a committed file differs",
     ExitCode.INVALID: "invalid input",
-    ExitCode.UNAVAILABLE: "engine, registry or tool unavailable",
+    ExitCode.UNAVAILABLE: "engine, registry, tool or disk unavailable",
+    ExitCode.BUG: "a bug of buildsys",
 }
-_ALWAYS = (ExitCode.DONE, ExitCode.USAGE, ExitCode.INVALID, ExitCode.UNAVAILABLE)
+_ALWAYS = (ExitCode.DONE, ExitCode.USAGE, ExitCode.INVALID, ExitCode.UNAVAILABLE, ExitCode.BUG)
 
 
 def exit_codes(*codes: ExitCode) -> str:
@@ -196,7 +198,7 @@ def file(option: str) -> Callable[[str], Path]:
     """Return what reads the path of a file; it raises `WrongUsage` for a folder and for no name at all."""
 
     def read(text: str) -> Path:
-        if not str(text) or Path(text).is_dir():
+        if not str(text) or os.path.isdir(text):  # noqa: PTH112
             found = f"`{shown(str(text))}` is a folder" if text else "the name is empty"
             raise WrongUsage(f"{found}, expected a file for `{option}`", hint="name a file")
         return Path(text)

@@ -29,7 +29,7 @@ from buildsys.plan.keys import Fingerprint, context_files, readable_inputs
 from buildsys.plan.keys import keyed as keyed_by
 from buildsys.plan.plan import Plan
 from buildsys.plan.selection import unknown_stack
-from buildsys.project.files import Home, is_there, read_file, read_named
+from buildsys.project.files import Home, decoded, is_there, read_file, read_named
 from buildsys.project.settings import mask_of
 from buildsys.project.state import State
 from buildsys.project.workspace import PRIVATE, Workspace, files_of, write_whole
@@ -73,7 +73,7 @@ def check(workspace: Workspace, request: Request, *, dockerfile: bool) -> None:
         raise InvalidInput([Diagnostic(message=f"`--tag`: {problem}", hint="use a tag such as `2026-11`")])
     data = _read(_real(workspace, request.file), request.file)
     if not dockerfile:
-        _kind(request.file, data)
+        _kind(request.file, decoded(data, str(request.file)))
     _stack(load(workspace.tree()), request.stack)
 
 
@@ -84,7 +84,8 @@ def environment_image(session: Session, store: Store, request: Request) -> Custo
     """
     workspace = session.workspace
     data = _read(_real(workspace, request.file), request.file)
-    layer, name = _kind(request.file, data)
+    text = decoded(data, str(request.file))
+    layer, name = _kind(request.file, text)
     digest = hashlib.sha256(data).hexdigest()[:12]
     folder = f"{ENVIRONMENTS}/{digest}"
     state = State(workspace.root)
@@ -150,10 +151,10 @@ def _read(real: Path, shown: Path) -> bytes:
     return read_file(real, Home(root=real.parent, shown=str(shown.parent)), shown.name, limit=_LIMIT)
 
 
-def _kind(file: Path, data: bytes) -> tuple[str, str]:
+def _kind(file: Path, text: str) -> tuple[str, str]:
     """Return the layer that installs the environment of a file, and the name that the layer expects."""
     if file.suffix in (".yml", ".yaml"):
-        found = read(data.decode("utf-8", "replace"), file.name).data
+        found = read(text, file.name).data
         if isinstance(found, dict) and "dependencies" in found:
             return "conda-environment", "environment.yml"
         message = f"`{file}` has no `dependencies`, which a conda environment needs"
@@ -173,7 +174,7 @@ def dockerfile_image(session: Session, store: Store, request: Request) -> Custom
     """
     workspace = session.workspace
     real = _real(workspace, request.file)
-    text = _read(real, request.file).decode("utf-8", "replace")
+    text = decoded(_read(real, request.file), str(request.file))
     if diagnostics := frontend_problems(Dockerfile.parse(text, str(request.file))):
         raise InvalidInput(diagnostics)
     plan = make_plan(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from buildsys.bake.assembly import problems
 from buildsys.bake.targets import BAKE_FILE, plan_definition
 from buildsys.config.catalog import load
 from buildsys.config.lockfile import Lock, overlaid, parse_lock
@@ -40,7 +41,10 @@ def make_plan(
     lock = parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock()
     if overlay and OVERLAY_FILE in tree:
         lock = overlaid(lock, parse_lock(tree[OVERLAY_FILE], OVERLAY_FILE))
-    return plan_of(catalog, resolve(catalog), lock)
+    plan = plan_of(catalog, resolve(catalog), lock)
+    if diagnostics := tuple(problems(plan.stacks)):
+        raise InvalidInput(diagnostics)
+    return plan
 
 
 def write_plan(workspace: Workspace, *, check: bool) -> Planned:

@@ -20,6 +20,7 @@ MEANT: Mapping[str, str] = MappingProxyType(
 )
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 _MOST_CHARACTERS = 12
+_MOST_MILLISECONDS = 2562047 * 3_600_000
 TEXT = Text()
 TEMPLATE = Text(template=Template())
 LINE = Text(rule=texts.one_line)
@@ -79,6 +80,11 @@ def _short(text: str) -> str | None:
     return None if len(text) <= _MOST_CHARACTERS else f"at most {_MOST_CHARACTERS} characters"
 
 
+def _duration(duration: str) -> str | None:
+    """Check a duration with its unit, which docker counts in nanoseconds."""
+    return _short(duration) or (None if _milliseconds(duration) <= _MOST_MILLISECONDS else "at most `2562047h`")
+
+
 SIZE = Converted(
     Text(
         form=r"^\d+(\.\d+)? ?(MB|GB)$",
@@ -93,7 +99,7 @@ DURATION = Converted(
     Text(
         form=r"^[1-9]\d*(ms|s|m|h)$",
         like="a whole number with `ms`, `s`, `m` or `h`",
-        rule=_short,
+        rule=_duration,
         repair=hints.duration,
         advice="write it like `30s`",
     ),
@@ -106,7 +112,8 @@ _VARIABLE = Text(
     rule=texts.variable, what="the name of a variable", repair=hints.variable, advice="rename the variable"
 )
 VARIABLES = Dictionary(_VALUE, key=_VARIABLE)
-PARTS = Dictionary(Many(_VALUE, or_one=True), key=_VARIABLE)
+_PART = Text(template=Template(rule=texts.part, what="a part of a variable", holder="an image"))
+PARTS = Dictionary(Many(_PART, or_one=True), key=_VARIABLE)
 LABELS = Dictionary(
     Text(template=Template(rule=texts.one_line, what="a label", holder="a Dockerfile's `LABEL`", advice=_ONE_LINE)),
     key=Text(rule=texts.label_key, what="the key of a label", advice="rename the label"),

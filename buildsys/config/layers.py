@@ -215,7 +215,8 @@ def _check_dockerfile(scope: Scope, kind: Kind, dockerfile: Dockerfile, contexts
     if kind is Kind.ARTIFACT and scope.said.prefix is not None:
         scope.diagnostics.extend(lint.artifact_problems(dockerfile, scope.said.prefix))
     _check_declared(scope, dockerfile)
-    scope.used.update(name for name, each in scope.parameters.items() if each.argument in dockerfile.declared)
+    declared = dockerfile.declared
+    scope.used.update(name for name, each in scope.parameters.items() if each.argument in declared)
     scope.used.update(each.name for each in dockerfile.references)
 
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 from datetime import date
 from types import MappingProxyType
 
+from buildsys import texts
 from buildsys.config import hints
-from buildsys.config.fields import NOTHING, SHA256, TEXT, TEXTS
+from buildsys.config.fields import NOTHING, SHA256, TEXT
 from buildsys.config.schema import Record, location_of, nullable, optional, parse, required
-from buildsys.config.shapes import Boolean, Converted, Dictionary, Integer, Shape, Text
+from buildsys.config.shapes import Boolean, Converted, Dictionary, Integer, Many, Shape, Text
 from buildsys.config.source import read
 from buildsys.errors import Diagnostic, InvalidInput, Location
 from buildsys.names import LOCK_FILE, OVERLAY_FILE
@@ -30,6 +31,7 @@ _DIGEST: Shape[str | None] = Converted(
     ),
     lambda text: None if text == "unknown" else text,
 )
+_IMAGE = Text(rule=texts.image, what="the image")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,12 +43,12 @@ class LockedParent:
     the entries of an overlay. An unknown digest that is `accepted` is not warned of. `location` is that of the digest.
     """
 
-    reference: str = optional(TEXT, "")
+    reference: str = optional(_IMAGE, "")
     digest: str | None = required(_DIGEST, "that of the image, or `unknown` with a `reason`")
     reason: str | None = nullable(TEXT, None)
     source: str | None = nullable(TEXT, None)
     platforms: Mapping[str, str] = nullable(Dictionary(DIGEST), NOTHING)
-    images: tuple[str, ...] = optional(TEXTS, ())
+    images: tuple[str, ...] = optional(Many(_IMAGE), ())
     accepted: bool = optional(Boolean(), False)
     local: bool = False
     location: Location | None = location_of("digest")

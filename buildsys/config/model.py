@@ -183,7 +183,7 @@ class Healthcheck:
     start_period: int | None = nullable(
         fields.DURATION, None, "time after the start in which failed checks do not count"
     )
-    retries: int | None = nullable(Integer(1), None, "failed checks in a row until it is unhealthy")
+    retries: int | None = nullable(Integer(1, 2**31 - 1), None, "failed checks in a row until it is unhealthy")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from buildsys.config import hints
 from buildsys.config.model import Parameter, ParameterType
 from buildsys.errors import did_you_mean, use_one_of
 from buildsys.names import STATE_FOLDER
-from buildsys.texts import shown
+from buildsys.texts import composed, shown
 
 _HOSTS = ("github.com/", "gitlab.com/", "git@")
 _KEPT = (".git", STATE_FOLDER)
@@ -35,6 +35,9 @@ def _folder_problem(value: str) -> str | None:
 
 def value_problem(parameter: Parameter, value: str) -> tuple[str, str] | None:
     """Return what is wrong with a value of a parameter and what to do about it, or None."""
+    if expected := composed(value):
+        message = f"the value of `{parameter.name}` has the wrong form, expected {expected}"
+        return message, "write each letter as one character, without combining marks"
     match parameter.type:
         case ParameterType.INTEGER if not re.fullmatch(r"-?\d+", value):
             return f"`{parameter.name}` is a whole number, not `{value}`", hints.whole_number(value)

@@ -73,7 +73,8 @@ class Scope:
 
     def text(self, text: str, template_: Template, path: Path) -> str:
         """Check a template's names, and with a sample in their place what it may become."""
-        rule = template_.leading if template_.leading and text.startswith("{") else template_.rule
+        named = text.startswith("{") and not text.startswith("{{")
+        rule = template_.leading if template_.leading and named else template_.rule
         if fault := template.problem(text):
             self.wrong(fault.message, path, fault.hint, part=fault.part)
         elif rule and (expected := rule(template.sample(text))):

@@ -181,10 +181,10 @@ class Text(Shape[str]):
 
 
 class Integer(Shape[int]):
-    """A whole number, from `least` on."""
+    """A whole number, from `least` on and up to `most`."""
 
-    def __init__(self, least: int | None = None) -> None:
-        self._least = least
+    def __init__(self, least: int | None = None, most: int | None = None) -> None:
+        self._least, self._most = least, most
 
     def read(self, data: Data, path: Path, reader: Reader) -> int | Wrong:
         """Return the number."""
@@ -194,12 +194,15 @@ class Integer(Shape[int]):
             return reader.wrong(f"`{shown(data)}` is not a whole number", path, hints.whole_number(data))
         if self._least is not None and int(data) < self._least:
             return reader.wrong(f"`{data}` is less than {self._least}", path, f"write `{self._least}` or more")
+        if self._most is not None and int(data) > self._most:
+            return reader.wrong(f"`{data}` is more than {self._most}", path, f"write `{self._most}` or less")
         return int(data)
 
     def json(self, definitions: Json) -> Json:
         """Return the schema of an integer."""
         del definitions
-        return {"type": "integer"} | ({} if self._least is None else {"minimum": self._least})
+        limits = {"minimum": self._least, "maximum": self._most}
+        return {"type": "integer"} | {name: limit for name, limit in limits.items() if limit is not None}
 
 
 class Boolean(Shape[bool]):

@@ -10,7 +10,7 @@ from typing import TypeAlias, Union
 import yaml
 
 from buildsys.errors import Diagnostic, InvalidInput, Location
-from buildsys.texts import control
+from buildsys.texts import control, recomposed
 from buildsys.values import dataclass
 
 Data: TypeAlias = Union[str, "list[Data]", "dict[str, Data]", None]
@@ -152,12 +152,15 @@ class _Reader:
         return found
 
     def _check_characters(self, node: yaml.ScalarNode) -> None:
-        """Add a diagnostic for what only an escape such as `\\e` can bring into a text, and no text here needs."""
+        """Add a diagnostic for what only an escape such as `\\e` can bring into a text, and for what bake changes."""
         if found := control(str(node.value), keep="\n\t"):
             self._wrong(f"the text has the control character `{found}`", node)
+        elif changed := recomposed(str(node.value)):
+            message = f"the text has {changed[0]}, which bake would read as {changed[1]}"
+            self._wrong(message, node, f"write {changed[1]}, which is the same in Unicode's normal form C")
 
-    def _wrong(self, message: str, node: yaml.Node) -> None:
-        self.diagnostics.append(Diagnostic(message=message, location=_location(node, self.file)))
+    def _wrong(self, message: str, node: yaml.Node, hint: str | None = None) -> None:
+        self.diagnostics.append(Diagnostic(message=message, location=_location(node, self.file), hint=hint))
 
 
 def _location(node: yaml.Node, file: str) -> Location:

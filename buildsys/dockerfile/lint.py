@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from buildsys.dockerfile.parser import (
     HEREDOC,
     KEYWORDS,
-    LONGEST_LINE,
     Argument,
     Dockerfile,
     Read,
@@ -19,7 +18,7 @@ from buildsys.dockerfile.parser import (
 )
 from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, use_one_of
 from buildsys.names import PLATFORM_ARGUMENTS, context_problem, is_switch
-from buildsys.texts import control, shown, variable
+from buildsys.texts import LONGEST_LINE, control, shown, variable
 
 _SECRET = re.compile(
     r"(?:_|\A)(?:apikey|auth|credentials?|passphrase|passw(?:or)?d|pword|secrets?|tokens?)(?:_|\Z)|key\Z",

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
-from buildsys.errors import BuildsysError, Unavailable
+from buildsys.errors import BuildsysError
 from buildsys.events.events import Event, RunEnded, StepEnded, TargetPlanned, line_of
 from buildsys.events.history import History, after, read_history, text_of
 from buildsys.events.model import RunModel
 from buildsys.masks import Mask
 from buildsys.names import STATE_FOLDER
 from buildsys.project.run_folder import BEFORE, EVENTS, REPORT, RunFolder, open_run
-from buildsys.project.state import State
+from buildsys.project.state import State, written
 from buildsys.project.workspace import Workspace
 
 HISTORY_FILE = f"{STATE_FOLDER}/history.json"
@@ -152,10 +153,11 @@ def open_journal(workspace: Workspace, listener: Listener, mask: Mask, extra: Pa
 
 
 def _begin(path: Path) -> IO[str]:
-    try:
-        return path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise Unavailable(f"`{error.filename}` cannot be written: {error.strerror}") from error
+    """Return a file that a person names, which may be a pipe that something reads already."""
+    with written(path):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        os.set_blocking(file, True)
+        return os.fdopen(file, "w", encoding="utf-8")
 
 
 def history_of(workspace: Workspace) -> History:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from buildsys.errors import BuildsysError
 from buildsys.oci.http import RegistryProblem
 from buildsys.values import dataclass
 
@@ -42,9 +43,12 @@ def no_credentials(_host: str) -> Credential | None:
     return None
 
 
-def docker_credentials(config_dir: Path, *, helper: Helper | None = None) -> Credentials:
+def docker_credentials(
+    config_dir: Path, *, helper: Helper | None = None, reader: Callable[[Path], bytes] = Path.read_bytes
+) -> Credentials:
     """Return the provider that reads `config.json` in `config_dir` when first asked, and asks for each host once.
 
+    `reader` returns the bytes of a file, or raises `BuildsysError` or `OSError`.
     Order as in docker's command line: the host's entry in `credHelpers`, else `credsStore`; then `auths`.
     """
     run = helper or _run_helper
@@ -53,28 +57,32 @@ def docker_credentials(config_dir: Path, *, helper: Helper | None = None) -> Cre
     def settings() -> Mapping[str, Any]:
         path = config_dir / "config.json"
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise CredentialsUnreadable(
-                f"docker's settings in `{path}` cannot be read: {type(error).__name__}", host=""
-            ) from error
-        return value if isinstance(value, dict) else {}
+            value = json.loads(reader(path)) if path.exists() else {}
+        except BuildsysError as error:
+            raise CredentialsUnreadable(f"docker's settings cannot be used: {error}", host="") from error
+        except (OSError, ValueError, RecursionError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
+            raise CredentialsUnreadable(f"docker's settings in `{path}` cannot be read: {reason}", host="") from error
+        return _mapping(value)
 
     @cache
     def provide(host: str) -> Credential | None:
         server = _DOCKER_IO if host == "docker.io" else host
-        helpers = settings().get("credHelpers") or {}
+        helpers = _mapping(settings().get("credHelpers"))
         program = helpers.get(server) or helpers.get(host) or settings().get("credsStore")
         if program and (found := _ask(run, str(program), server)):
             return found
-        for name, entry in (settings().get("auths") or {}).items():
+        for name, entry in _mapping(settings().get("auths")).items():
             if name == server or re.sub(r"^https?://", "", name).partition("/")[0] == server:
-                return _entry(entry)
+                return _entry(_mapping(entry))
         return None
 
     return provide
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    """Return a mapping as it is, and an empty one for everything else, as docker's own settings may have."""
+    return value if isinstance(value, dict) else {}
 
 
 def _entry(entry: Mapping[str, Any]) -> Credential | None:

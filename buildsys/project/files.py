@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +21,7 @@ _MOST_NAMES = 1000
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
 _KINDS = {
+    stat.S_IFREG: "a file",
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -95,10 +96,13 @@ class Home:
         found = self.find(name)
         return read_file(found, self, name, limit) if is_there(found) else None
 
-    def walk(self, folder: str, diagnostics: list[Diagnostic]) -> Iterator[Entry]:
+    def walk(
+        self, folder: str, diagnostics: list[Diagnostic], is_excluded: Callable[[str], bool] = lambda _: False
+    ) -> Iterator[Entry]:
         """Yield what is in a folder, each folder before what is in it; symlinks are yielded, not followed.
 
-        Symlinks that leave the home, what is neither file nor folder, and what cannot be read are diagnostics.
+        Symlinks that leave the home, what is neither file nor folder, and what cannot be read are diagnostics, but for
+        paths, relative to the folder, that nothing reads because they are excluded: these are left out.
         """
         try:
             top = self.find_folder(folder)
@@ -112,14 +116,16 @@ class Home:
                 with os.scandir(path) as scanned:
                     entries = sorted((each.name, each.path, each.stat(follow_symlinks=False)) for each in scanned)
             except OSError as error:
-                diagnostics.extend(self.unreadable(_below(folder, above), error).diagnostics())
+                if not is_excluded(above):
+                    diagnostics.extend(self.unreadable(_below(folder, above), error).diagnostics())
                 continue
             for name, location, status in entries:
                 entry = Entry(name=f"{above}{name}", path=Path(location), status=status)
                 try:
                     self._check(_below(folder, entry.name), entry)
                 except InvalidInput as error:
-                    diagnostics.extend(error.diagnostics())
+                    if not is_excluded(entry.name):
+                        diagnostics.extend(error.diagnostics())
                     continue
                 yield entry
                 if entry.is_folder:
@@ -168,8 +174,24 @@ class Home:
 def check_regular(status: os.stat_result, home: Home, name: str) -> None:
     """Raise `InvalidInput` unless a status is that of a file, whose name in a home is in the message."""
     if not stat.S_ISREG(status.st_mode):
-        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "a device")
-        raise home.wrong(name, f"`{home.show(name)}` is {kind}, expected a file", "put a file there, or remove it")
+        message = f"`{home.show(name)}` is {kind_of(status)}, expected a file"
+        raise home.wrong(name, message, "put a file there, or remove it")
+
+
+def kind_of(status: os.stat_result) -> str:
+    """Return what a status is of, in words."""
+    return _KINDS.get(stat.S_IFMT(status.st_mode), "a device")
+
+
+def lack(path: Path, kind: str) -> str:
+    """Return what a path is in place of `kind`, symlinks followed: a part of a sentence, empty where it is that."""
+    try:
+        found = kind_of(path.stat())
+    except FileNotFoundError:
+        return "does not exist"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return "" if found == kind else f"is {found}, expected {kind}"
 
 
 @contextlib.contextmanager
@@ -192,11 +214,17 @@ def read_file(path: Path, home: Home, name: str, limit: int = TEXT_LIMIT) -> byt
     """Return the bytes of a regular file; raises `InvalidInput` as `open_file` does, and for more than `limit`."""
     with open_file(path, home, name) as file:
         found = bytearray()
+        if os.fstat(file.fileno()).st_size > limit:
+            raise _too_large(home, name, limit)
         while len(found) <= limit and (piece := file.read(limit + 1 - len(found))):
             found += piece
     if len(found) > limit:
-        raise home.wrong(name, f"`{home.show(name)}` is larger than {limit >> 20} MiB, the limit for such a file")
+        raise _too_large(home, name, limit)
     return bytes(found)
+
+
+def _too_large(home: Home, name: str, limit: int) -> InvalidInput:
+    return home.wrong(name, f"`{home.show(name)}` is larger than {limit >> 20} MiB, the limit for such a file")
 
 
 def read_named(path: Path, limit: int = TEXT_LIMIT) -> bytes:
@@ -209,6 +237,15 @@ def read_named(path: Path, limit: int = TEXT_LIMIT) -> bytes:
         hint = did_you_mean(path.name, names, "check the path, which is relative to the current folder")
         raise InvalidInput([Diagnostic(message=f"`{path}` does not exist", hint=hint)])
     return read_file(real, Home(root=path.parent, shown=str(path.parent)), path.name, limit)
+
+
+def decoded(data: bytes, name: str) -> str:
+    """Return the text of a file, whose name is in the message; raises `InvalidInput` if it is not UTF-8."""
+    try:
+        # As it is: BuildKit takes a carriage return for the end of a line only before a line feed.
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInput([Diagnostic(message="the file is not UTF-8", location=Location(file=name))]) from None
 
 
 def digest_file(path: Path, home: Home, name: str) -> tuple[os.stat_result, str]:

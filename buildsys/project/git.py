@@ -209,10 +209,10 @@ def _started(
                 stdout=subprocess.PIPE,
                 stderr=said,
             )
-        except FileNotFoundError:
-            raise Unavailable("the command `git` is not on PATH", hint="install git") from None
         except OSError as error:
-            raise Unavailable(f"`git` cannot be started: {error.strerror}") from error
+            if isinstance(error, FileNotFoundError) and error.filename == "git":
+                raise Unavailable("the command `git` is not on PATH", hint="install git") from None
+            raise Unavailable(f"`git` cannot be started in `{folder}`: {error.strerror}") from error
         with process:
             try:
                 yield process, said

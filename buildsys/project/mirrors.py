@@ -11,7 +11,7 @@ from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.masks import Mask
 from buildsys.names import STATE_FOLDER
 from buildsys.oci.reference import split_host
-from buildsys.project.files import Home, read_file
+from buildsys.project.files import read_named
 from buildsys.project.settings import Settings
 from buildsys.project.settings_checks import variable_of
 from buildsys.project.state import State
@@ -147,8 +147,7 @@ def write_mirrors(settings: Settings, root: Path) -> str:
     """
     ca = None
     if settings.ca is not None:
-        home = Home(root=settings.ca.parent, shown=str(settings.ca.parent))
-        ca = read_file(settings.ca.resolve(), home, settings.ca.name)
+        ca = read_named(settings.ca)
     state = State(root)
     mask = Mask(each for _, _, each in settings.credentials())
     # No other user of this machine reads credentials; in a RUN they are root's, and apt reads its own as another user.

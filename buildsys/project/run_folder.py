@@ -16,9 +16,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from buildsys.errors import Unavailable
 from buildsys.names import STATE_FOLDER
-from buildsys.project.state import State
+from buildsys.project.state import State, written
 from buildsys.values import dataclass
 
 RUNS = f"{STATE_FOLDER}/runs"
@@ -50,10 +49,8 @@ class RunFolder:
     def work(self) -> Path:
         """Return a new folder for bake files and copies of contexts, which is removed at the end of the run."""
         folder = self.state.folder(f"{RUNS}/{self.number}")
-        try:
+        with written(folder):
             return Path(tempfile.mkdtemp(prefix=_WORK, dir=folder))
-        except OSError as error:
-            raise Unavailable(f"`{error.filename or folder}` cannot be written: {error.strerror}") from error
 
     def show(self, name: str) -> None:
         """Give one of its files its name in `.buildsys/` too, unless another run has begun since."""
@@ -81,15 +78,15 @@ def open_run(state: State) -> Iterator[RunFolder]:
 
 def _numbers(state: State) -> list[int]:
     """Return the numbers of all runs that have a folder, in no order."""
-    return [int(each.name) for each in state.folder(RUNS).iterdir() if _NUMBER.fullmatch(each.name)]
+    folder = state.folder(RUNS)
+    with written(folder):
+        return [int(each.name) for each in folder.iterdir() if _NUMBER.fullmatch(each.name)]
 
 
 def _hold(path: Path) -> int:
     """Return a new file that is locked until it is closed, by this process or by its end."""
-    try:
+    with written(path):
         file = os.open(path, _FLAGS | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise Unavailable(f"`{error.filename}` cannot be written: {error.strerror}") from error
     # Where a file system has no locks, others take every run for an active one.
     with contextlib.suppress(OSError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

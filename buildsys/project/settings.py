@@ -19,7 +19,7 @@ from buildsys.errors import BuildsysError, Diagnostic, InvalidInput, Location, U
 from buildsys.masks import Mask
 from buildsys.names import SETTINGS_FILE
 from buildsys.oci.reference import registry_prefix
-from buildsys.project.files import Home, is_there, read_named
+from buildsys.project.files import Home, decoded, lack, read_named
 from buildsys.project.git import find_repository
 from buildsys.project.settings_checks import Problem, credentials_of, download_problem, problem_of, variable_of
 from buildsys.project.workspace import PRIVATE, Workspace, find_workspace
@@ -104,9 +104,8 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     named = environ.get("BUILDSYS_SETTINGS")
     shown = named or SETTINGS_FILE
     path = root / shown
-    if named and (path.is_dir() or not is_there(path)):
-        found = "is a folder" if path.is_dir() else "does not exist"
-        message = f"`BUILDSYS_SETTINGS` names `{named}`, which {found}"
+    if named and (problem := lack(path, "a file")):
+        message = f"`BUILDSYS_SETTINGS` names `{named}`, which {problem}"
         hint = "name a file by a path from the project's folder, or run `unset BUILDSYS_SETTINGS`"
         raise InvalidInput([Diagnostic(message=message, hint=hint)])
     own, source = Settings(), None
@@ -158,7 +157,8 @@ def mask_of(root: Path, environ: Mapping[str, str]) -> Mask:
 
 def docker_config_dir(environ: Mapping[str, str]) -> Path:
     """Return the folder of docker's settings: `$DOCKER_CONFIG`, else `~/.docker`."""
-    return Path(environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    # Without a home, as docker itself: it reads nothing then.
+    return Path(environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"))  # noqa: PTH111
 
 
 def mask_near(directory: Path | None, environ: Mapping[str, str]) -> Mask:
@@ -293,8 +293,12 @@ def _settings_text(root: Path, name: str) -> str | None:
     path = root / name
     workspace = Workspace(root=root)
     if Path(os.path.normpath(path)).is_relative_to(root):
+        if path.is_symlink() and not path.exists():
+            raise workspace.home.wrong(
+                name, f"the symlink `{name}` points to `{path.readlink()}`, which does not exist"
+            )
         return workspace.read(name)
-    return read_named(path).decode("utf-8", "replace")
+    return decoded(read_named(path), str(path))
 
 
 def _path_diagnostics(
@@ -328,10 +332,9 @@ def _path_diagnostics(
 
 def _kind_diagnostics(key: str, path: Path, location: Location | None) -> Iterator[Diagnostic]:
     """Yield what is wrong with what there is at a path that `key` of the settings names, as `_path_diagnostics`."""
-    if not (path.is_file() if key == "ca" else path.is_dir()):
-        found = "does not exist" if not is_there(path) else "is a folder" if path.is_dir() else "is not a folder"
+    if problem := lack(path, "a file" if key == "ca" else "a folder"):
         hint = "name a file of certificates" if key == "ca" else "name a folder with files for builds"
-        yield Diagnostic(message=f"{_named(key, path, location)}, which {found}", location=location, hint=hint)
+        yield Diagnostic(message=f"{_named(key, path, location)}, which {problem}", location=location, hint=hint)
 
 
 def _named(key: str, path: Path, location: Location | None) -> str:

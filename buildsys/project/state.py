@@ -53,7 +53,7 @@ class State:
                 diagnostics.extend(error.diagnostics())
                 continue
             if path.is_dir() and name not in _FILLED:
-                with _written(path):
+                with written(path):
                     waiting += [f"{name}/{each.name}" for each in path.iterdir()]
         if diagnostics:
             raise InvalidInput(diagnostics)
@@ -64,7 +64,7 @@ class State:
         parts = name.split("/")
         for count in range(1, len(parts) + 1):
             path = self._find("/".join(parts[:count]), stat.S_IFDIR)
-            with _written(path):
+            with written(path):
                 path.mkdir(exist_ok=True)
         return path
 
@@ -85,7 +85,7 @@ class State:
     def begin(self, name: str) -> IO[str]:
         """Return an empty text file to write to."""
         path = self.file(name)
-        with _written(path):
+        with written(path):
             return os.fdopen(os.open(path, _FLAGS | os.O_TRUNC, 0o644), "w", encoding="utf-8")
 
     def link(self, name: str, other: str) -> None:
@@ -94,7 +94,7 @@ class State:
         if not is_there(path):
             return
         partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        with _written(target):
+        with written(target):
             try:
                 os.link(path, partial, follow_symlinks=False)
             except OSError:
@@ -108,7 +108,7 @@ class State:
     def locked(self) -> Iterator[None]:
         """Keep other processes from what they change under this lock too, for a moment."""
         path = self.file(f"{STATE_FOLDER}/lock")
-        with _written(path):
+        with written(path):
             file = os.open(path, _FLAGS, 0o644)
         try:
             # Where a file system has no locks, two runs at once are not kept apart, and each is right by itself.
@@ -142,15 +142,15 @@ class State:
         for below, wanted in sorted(inside.items()):
             at = f"{name}/{below}".rstrip("/")
             folder = self.folder(at)
-            with _written(folder):
+            with written(folder):
                 folder.chmod(0o700 if secret else 0o755)
                 for other in sorted({each.name for each in folder.iterdir()} - wanted):
                     _remove(self._find(f"{at}/{other}"))
         for each, data in files.items():
             path = self.file(f"{name}/{each}")
-            if not (path.exists() and path.stat().st_size == len(data) and path.read_bytes() == data):
-                write_whole(path, data)
-            with _written(path):
+            with written(path):
+                if not (path.exists() and path.stat().st_size == len(data) and path.read_bytes() == data):
+                    write_whole(path, data)
                 path.chmod(0o600 if each in secret else 0o644)
         return self.root / name
 
@@ -165,7 +165,7 @@ class State:
         if diagnostics:
             raise InvalidInput(diagnostics)
         top = self.folder(name)
-        with _written(top):
+        with written(top):
             top.chmod(0o755)
             for entry in entries:
                 path = top / entry.name
@@ -241,7 +241,7 @@ def _copy(file: IO[bytes], path: Path, mode: int) -> None:
     elif is_there(path):
         _remove(path)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with _written(path):
+    with written(path):
         try:
             with partial.open("xb") as copy:
                 shutil.copyfileobj(file, copy)
@@ -275,7 +275,8 @@ def _remove(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _written(path: Path) -> Iterator[None]:
+def written(path: Path) -> Iterator[None]:
+    """Raise `Unavailable` with the path for what the disk refuses."""
     try:
         yield
     except OSError as error:

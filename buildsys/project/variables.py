@@ -37,6 +37,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
         "BUILDSYS_FILES": "`files`: a folder that builds see at `/run/mirrors/files`.",
         "BUILDSYS_DOWNLOADS_<HOST>": "`downloads` of one host: an address. `buildsys variables` prints it.",
         "BUILDSYS_PARENT_<NAME>": "The base image of plain bake. `buildsys bake` refuses any but the locked one.",
+        "BUILDSYS_DEBUG": "Any text prints the traceback of a bug of buildsys.",
         "BUILDSYS_MIRRORS": "The folder of mirrors of plain bake. `buildsys variables` prints it.",
     }
 )

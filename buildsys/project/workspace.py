@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import functools
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from buildsys.config.model import LINK, File
 from buildsys.config.source import read
-from buildsys.errors import Diagnostic, Differs, InvalidInput, Location, Unavailable
+from buildsys.dockerfile.ignore import ignored
+from buildsys.errors import Diagnostic, Differs, InvalidInput, Unavailable
 from buildsys.names import LAYER_FILE, LOCK_FILE, MIRRORS_FOLDER, OVERLAY_FILE, SETTINGS_FILE, STACKS_FILE, STATE_FOLDER
 from buildsys.oci.reference import registry_prefix
-from buildsys.project.files import TEXT_LIMIT, Entry, Home, digest_file, is_there, read_file
+from buildsys.project.files import TEXT_LIMIT, Entry, Home, decoded, digest_file, is_there, lack, read_file
 from buildsys.values import dataclass
 
 ROOT_FILES = (STACKS_FILE, LOCK_FILE, OVERLAY_FILE)
 # What holds secrets of a machine beside a project: no symlink that is committed makes it a part of the project.
+_NEEDED = (LAYER_FILE, "Dockerfile", ".dockerignore")
 PRIVATE = frozenset({".git", STATE_FOLDER, SETTINGS_FILE})
 
 
@@ -42,14 +46,17 @@ class Workspace:
         found: dict[str, str] = {}
         diagnostics: list[Diagnostic] = []
         home = self.home
-        entries = {name: None for name in ROOT_FILES if is_there(self.root / name)} | _layer_entries(home, diagnostics)
+        is_excluded = _layer_exclusion(home)
+        entries: dict[str, Entry | None] = {name: None for name in ROOT_FILES if is_there(self.root / name)}
+        entries |= _layer_entries(home, is_excluded, diagnostics)
         for name, entry in entries.items():
             try:
                 path = _linked(home, name) if entry is None or entry.is_link else entry.path
                 if path is not None and (text := _text(home, name, path)) is not None:
                     found[name] = text
             except InvalidInput as error:
-                diagnostics.extend(error.diagnostics())
+                if entry is None or not is_excluded(name.removeprefix("layers/")):
+                    diagnostics.extend(error.diagnostics())
         if diagnostics:
             raise InvalidInput(diagnostics)
         return found
@@ -67,6 +74,9 @@ class Workspace:
             pass
         if diagnostics:
             raise InvalidInput(diagnostics)
+        mirrors = self.root / MIRRORS_FOLDER
+        if is_there(mirrors) and (problem := lack(mirrors, "a folder")):
+            raise home.wrong(MIRRORS_FOLDER, f"`{MIRRORS_FOLDER}` {problem}", "put a folder there, or remove it")
         return found
 
     def folder(self, name: str) -> Path | None:
@@ -79,7 +89,7 @@ class Workspace:
         Raises `InvalidInput` if it lies outside of the project, is no file, not UTF-8, large or unreadable.
         """
         data = self.home.read(name)
-        return None if data is None else _decoded(data, name)
+        return None if data is None else decoded(data, name)
 
     def write(self, name: str, text: str) -> bool:
         """Write a file whole or not at all; return whether that changed it.
@@ -120,7 +130,8 @@ class Workspace:
 def files_of(home: Home, folder: str, diagnostics: list[Diagnostic]) -> dict[str, File]:
     """Return the files of a folder by path relative to it, after adding everything that is wrong."""
     found = {}
-    for entry in home.walk(folder, diagnostics):
+    is_excluded = _exclusion(home, folder)
+    for entry in home.walk(folder, diagnostics, is_excluded):
         name = f"{folder}/{entry.name}" if folder else entry.name
         try:
             if entry.is_link:
@@ -128,8 +139,39 @@ def files_of(home: Home, folder: str, diagnostics: list[Diagnostic]) -> dict[str
             elif not entry.is_folder:
                 found[entry.name] = _file(home, name, entry.path)
         except InvalidInput as error:
-            diagnostics.extend(error.diagnostics())
+            if not is_excluded(entry.name):
+                diagnostics.extend(error.diagnostics())
     return found
+
+
+def _exclusion(home: Home, folder: str) -> Callable[[str], bool]:
+    """Return whether no Dockerfile of a context reads a path in it, by all files of rules at its top.
+
+    Rules are read when first asked for. What buildsys itself reads is never excluded, nor is a folder, whose path ends
+    with `/`, where a rule may take back something in it.
+    """
+
+    @functools.cache
+    def rules() -> tuple[str, ...]:
+        found = []
+        with contextlib.suppress(OSError, InvalidInput):
+            for path in sorted(home.find(folder).iterdir()):
+                if path.name.endswith(".dockerignore"):
+                    found.append(read_file(path, home, f"{folder}/{path.name}").decode("utf-8", "replace"))
+        return tuple(found)
+
+    def is_excluded(path: str) -> bool:
+        inside = path.rstrip("/")
+        if not inside or ("/" not in path and _is_needed(path)) or not rules():
+            return False
+        return all(ignored(text)(inside) and not (path.endswith("/") and "!" in text) for text in rules())
+
+    return is_excluded
+
+
+def _is_needed(name: str) -> bool:
+    """Whether a file at the top of a layer is read whatever the rules say."""
+    return name == LAYER_FILE or name.endswith(".dockerignore") or "Dockerfile" in name
 
 
 def _file(home: Home, name: str, path: Path) -> File:
@@ -144,16 +186,45 @@ def _file(home: Home, name: str, path: Path) -> File:
     )
 
 
-def _layer_entries(home: Home, diagnostics: list[Diagnostic]) -> dict[str, Entry | None]:
-    """Return the files and symlinks below `layers/` by path; the symlinks of layers themselves are followed."""
+def _layer_exclusion(home: Home) -> Callable[[str], bool]:
+    """Return whether no Dockerfile of its layer reads a path, which is relative to `layers/`."""
+
+    @functools.cache
+    def exclusion(layer: str) -> Callable[[str], bool]:
+        return _exclusion(home, f"layers/{layer}")
+
+    def is_excluded(path: str) -> bool:
+        layer, _, inside = path.partition("/")
+        return exclusion(layer)(inside)
+
+    return is_excluded
+
+
+def _layer_entries(
+    home: Home, is_excluded: Callable[[str], bool], diagnostics: list[Diagnostic]
+) -> dict[str, Entry | None]:
+    """Return the files and symlinks below `layers/` by path; the symlinks of layers themselves are followed.
+
+    A folder in the place of a file that is needed is returned too.
+    """
     found: dict[str, Entry | None] = {}
-    for entry in home.walk("layers", diagnostics):
+
+    def take(name: str, entry: Entry) -> None:
+        if not entry.is_folder or (name.count("/") == 2 and entry.path.name in _NEEDED):
+            found[name] = entry
+
+    for entry in home.walk("layers", diagnostics, is_excluded):
         name = f"layers/{entry.name}"
         if entry.is_link and "/" not in entry.name and entry.path.is_dir():
-            found |= {f"{name}/{each.name}": each for each in home.walk(name, diagnostics) if not each.is_folder}
-        elif not entry.is_folder:
-            found[name] = entry
+            for each in home.walk(name, diagnostics, functools.partial(_within, is_excluded, entry.name)):
+                take(f"{name}/{each.name}", each)
+        else:
+            take(name, entry)
     return found
+
+
+def _within(is_excluded: Callable[[str], bool], layer: str, path: str) -> bool:
+    return is_excluded(f"{layer}/{path}")
 
 
 def _linked(home: Home, name: str) -> Path | None:
@@ -169,24 +240,16 @@ def _linked(home: Home, name: str) -> Path | None:
 def _text(home: Home, name: str, path: Path) -> str | None:
     """Return the text of a file; None of one that is not needed and is large or not a text."""
     folder, _, own = name.rpartition("/")
-    needed = not folder or own in (LAYER_FILE, ".dockerignore") or "Dockerfile" in own
+    needed = not folder or _is_needed(own)
     if not needed and path.lstat().st_size > TEXT_LIMIT:
         return None
     data = read_file(path, home, name)
     try:
-        return _decoded(data, name)
+        return decoded(data, name)
     except InvalidInput:
         if needed:
             raise
         return None
-
-
-def _decoded(data: bytes, name: str) -> str:
-    try:
-        # As it is: BuildKit takes a carriage return for the end of a line only before a line feed.
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise InvalidInput([Diagnostic(message="the file is not UTF-8", location=Location(file=name))]) from None
 
 
 def _lines(text: str) -> str:
@@ -226,9 +289,14 @@ def find_workspace(start: Path | None = None) -> Workspace:
 
     Raises `InvalidInput` if there is none, or if files in it pass for a git repository of their own.
     """
-    folder = (start or Path.cwd()).resolve()
-    if not folder.is_dir():
-        raise _no_project(f"`{start}` is not a folder")
+    try:
+        folder = Path(os.path.realpath(start or Path.cwd()))
+    except FileNotFoundError:
+        raise _no_project("the current folder no longer exists") from None
+    if problem := lack(folder, "a folder"):
+        raise _no_project(f"`{start}` {problem}")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise _no_project(f"`{start or folder}` cannot be read: Permission denied")
     if start is not None and not is_there(folder / STACKS_FILE):
         raise _no_project(f"`{start}` has no `{STACKS_FILE}`")
     for each in (folder, *folder.parents):

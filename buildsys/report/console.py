@@ -9,7 +9,7 @@ from typing import TextIO
 from buildsys.errors import BuildsysError, Diagnostic, Differs, Location
 from buildsys.masks import Mask
 from buildsys.switches import wants_colour
-from buildsys.texts import shown
+from buildsys.texts import inert, shown
 
 # A message may have several lines; other characters that a terminal would act on are written as escapes.
 _KEPT = "\n\t"
@@ -26,6 +26,7 @@ class Screen:
     def line(self, text: str = "") -> None:
         """Write a line."""
         encoding = self.stream.encoding or "utf-8"
+        text = inert(text)
         self.stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
         self.stream.flush()
 

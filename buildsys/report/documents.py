@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
 
 
 SCHEMA_VERSION = 1
+# Halves of surrogate pairs, as names of files have them that are not UTF-8, and what a runner of CI jobs would obey.
+_ESCAPED = re.compile(r"[\ud800-\udfff]|(?<=#)#(?=\w*\[)")
 
 
 def text(document: Mapping[str, Any]) -> str:
     """Return a document as JSON text."""
-    return json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, ensure_ascii=False)
+    found = json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, ensure_ascii=False)
+    return _ESCAPED.sub(lambda each: f"\\u{ord(each[0]):04x}", found)
 
 
 def plan_document(plan: Plan, keys: Keys | None = None, actions: Mapping[str, Action] | None = None) -> dict[str, Any]:

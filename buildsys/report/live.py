@@ -35,6 +35,7 @@ from buildsys.report.text import (
     marks_for,
 )
 from buildsys.switches import has_cursor, in_ci, wants_colour
+from buildsys.texts import inert
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -266,4 +267,4 @@ class Live:
 
     def _safe(self, text: str) -> str:
         encoding = self._console.encoding
-        return text.encode(encoding, "replace").decode(encoding)
+        return inert(text).encode(encoding, "replace").decode(encoding)

@@ -28,6 +28,7 @@ from buildsys.events.events import (
 from buildsys.report.outcomes import failure_output, failure_place, step_words
 from buildsys.report.status import Running, RunStatus, foremost
 from buildsys.report.text import Marks, clean, cut, cut_middle, cut_start, format_count, format_duration, format_size
+from buildsys.texts import inert
 
 WIDTH = 99
 _WORD = 8
@@ -180,7 +181,7 @@ class Lines:
 
     def _line(self, text: str) -> None:
         self._last = self._clock()
-        self._write(cut(text.rstrip(), WIDTH, self._marks.cut))
+        self._write(cut(inert(text.rstrip()), WIDTH, self._marks.cut))
 
 
 def line_writer(stream: TextIO) -> Callable[[str], None]:

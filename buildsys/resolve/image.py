@@ -10,6 +10,7 @@ from types import MappingProxyType
 from buildsys.config import template
 from buildsys.config.model import Environment, Healthcheck
 from buildsys.resolve.instance import LayerInstance
+from buildsys.texts import composed
 from buildsys.values import dataclass
 
 
@@ -148,7 +149,9 @@ def _filled(words: tuple[str, ...], values: Mapping[str, str]) -> tuple[str, ...
 
 def words_json(words: tuple[str, ...]) -> str:
     """Return words as a JSON list, the form that no shell and no variable changes."""
-    return json.dumps(words, ensure_ascii=False)
+    text = json.dumps(words, ensure_ascii=False)
+    # The `n` of an escaped line feed and an accent behind it would be one character in Unicode's normal form C.
+    return text if composed(text) is None else json.dumps(words)
 
 
 def healthcheck_text(healthcheck: Healthcheck) -> str:

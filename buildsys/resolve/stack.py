@@ -252,7 +252,8 @@ def _text_diagnostics(where: str, each: LayerInstance) -> Iterator[Diagnostic]:
 def _texts(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:
     """Yield each template that reaches an instruction, a name or a shell, with its rule."""
     recipe = each.recipe
-    yield from ((f"variable `{name}`", value, texts.one_line) for name, value in _variables(each))
+    yield from ((f"variable `{name}`", value, rule) for name, value, rule in _variables(each))
+    yield from ((what, text, texts.composed) for what, text in _words(recipe))
     for key, value in recipe.labels.items():
         yield f"label `{key}`", value, texts.one_line
     for what, text, rule in (("`user`", recipe.user, texts.user), ("`workdir`", recipe.workdir, texts.workdir)):
@@ -269,13 +270,22 @@ def _texts(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:
         yield from (("image", image, texts.image) for image in recipe.parent.images)
 
 
-def _variables(each: LayerInstance) -> Iterator[tuple[str, str]]:
-    """Yield each variable of the environment and a template of its value, or of a part of it."""
+def _words(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Yield each template that may become any text, and what it is."""
+    healthcheck = recipe.healthcheck.command if recipe.healthcheck else ()
+    words = (("entry point", recipe.entrypoint), ("command", recipe.command), ("healthcheck", healthcheck))
+    yield from ((what, text) for what, several in words for text in several or ())
+    for arguments in recipe.arguments:
+        yield from ((f"lines of `{name}`", text) for name, lines in arguments.lines.items() for text in lines)
+
+
+def _variables(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:
+    """Yield each variable of the environment, a template of its value or of a part of it, and the rule for that."""
     for environment in each.recipe.environment:
         if environment.when.holds(each.parameters):
-            yield from environment.set.items()
+            yield from ((name, value, texts.one_line) for name, value in environment.set.items())
             for name, parts in [*environment.prepend.items(), *environment.append.items()]:
-                yield from ((name, part) for part in parts)
+                yield from ((name, part, texts.part) for part in parts)
 
 
 def _platforms(

@@ -10,7 +10,7 @@ from dataclasses import field
 
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.interrupt import Stop
-from buildsys.errors import BuildsysError, ExitCode
+from buildsys.errors import ExitCode, unforeseen
 from buildsys.events.events import Event, ImageLayer, Noted, Outcome, TargetEnded, TargetStarted
 from buildsys.run.scheduler import Schedule
 from buildsys.values import dataclass
@@ -81,12 +81,16 @@ Bake = Callable[[tuple[str, ...], Mapping[str, str], Emit], Mapping[str, TargetO
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hooks:
-    """What the executor asks and reports to: `shortage` returns why nothing may be started, empty if it may."""
+    """What the executor asks and reports to: `shortage` returns why nothing may be started, empty if it may.
+
+    `explain` returns what a person reads of an error that a bake raised.
+    """
 
     emit: Emit
     tick: Callable[[], None]
     shortage: Callable[[tuple[str, ...]], str]
     debug: Callable[[str], DebugInfo]
+    explain: Callable[[Exception], str] = lambda error: str(unforeseen(error))
     clock: Callable[[], float] = time.time
 
 
@@ -98,8 +102,13 @@ def run(schedule: Schedule, bake: Bake, hooks: Hooks, stop: Stop, *, jobs: int, 
     """
     executor = _Executor(schedule=schedule, bake=bake, hooks=hooks, stop=stop, keep_going=keep_going)
     with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="bake") as pool:
-        while executor.start(pool):
-            executor.wait()
+        try:
+            while executor.start(pool):
+                executor.wait()
+        except BaseException:
+            # The pool waits for the bakes that run.
+            stop.request()
+            raise
     if executor.error is not None:
         raise executor.error
     return executor.ended()
@@ -150,8 +159,9 @@ class _Executor:
         began = self.hooks.clock()
         try:
             outcomes = self.bake(targets, references, self._inbox.put)
-        except BuildsysError as error:
-            failure = Failure(kind=FailureKind.UNKNOWN, message=str(error))
+        except Exception as error:
+            # One strange target blocks what needs it and nothing else.
+            failure = Failure(kind=FailureKind.UNKNOWN, message=self.hooks.explain(error))
             seconds = self.hooks.clock() - began
             outcomes = dict.fromkeys(targets, TargetOutcome(started=began, seconds=seconds, failure=failure))
         except BaseException as error:  # The main thread raises it: lost here, it would leave the run waiting.

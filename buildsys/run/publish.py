@@ -253,9 +253,13 @@ class _Attempt:
             assert self._worker is not None
             outcomes |= self._worker.bake(rest, references, emit)
         done = {name: outcome.reference for name, outcome in outcomes.items() if outcome.failure is None}
-        # Nothing but explanations is read from these tags.
-        with contextlib.suppress(RegistryProblem):
+        try:
             self.store.remember(self.decision.plan, done)
+        except RegistryProblem:
+            # Nothing but explanations is read from these tags.
+            pass
+        except Exception as error:
+            self.session.note("registry", self.session.explain(error))
         return outcomes
 
     def _compose(self, target: str, references: Mapping[str, str]) -> TargetOutcome:
@@ -264,8 +268,8 @@ class _Attempt:
         message = "the registry does not have the layers of its nodes, or does not share them between repositories"
         try:
             image = self.store.publish(stack, decision.keys.of(target), {**decision.existing, **references})
-        except RegistryProblem as problem:
-            image, message = None, str(problem)
+        except Exception as problem:
+            image, message = None, self.session.explain(problem)
         outcome = TargetOutcome(started=began, seconds=clock() - began)
         if image is None:
             return replace(outcome, failure=Failure(kind=FailureKind.PUSH, message=message, target=target))

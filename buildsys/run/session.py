@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from buildsys.bake.targets import Publication, flat_definition, linked_nodes
 from buildsys.buildkit.interrupt import Stop
-from buildsys.errors import InvalidInput
+from buildsys.errors import Bug, InvalidInput, unforeseen
 from buildsys.events.events import Noted, Outcome, RunBegan, TargetEnded, TargetKind, TargetPlanned
 from buildsys.events.history import History
 from buildsys.events.journal import Journal
@@ -105,6 +105,17 @@ class Session:
     def note(self, about: str, text: str) -> None:
         """Emit something that does not fail the run and must be seen."""
         self.journal.emit(Noted(at=self.context.clock(), about=about, text=text))
+
+    def explain(self, error: Exception) -> str:
+        """Return what a person reads of an error that no module foresaw; the traceback of a bug is kept."""
+        found = unforeseen(error)
+        if not isinstance(found, Bug):
+            return str(found)
+        from buildsys.project.bugs import BUG_FILE, keep_traceback
+
+        run = self.journal.run
+        path = keep_traceback(error, mask_of(self.workspace.root, self.environ), run.state, run.file(BUG_FILE))
+        return f"{found}\nreport it with the traceback in `{path}`" if path else str(found)
 
     def limits(self, docker: Docker | None) -> Limits:
         """Return how much may run at once on a builder, None for a run that needs none."""
@@ -224,6 +235,7 @@ def open_worker(
             clock=session.context.clock,
             publications=publishing.publications,
             accept=publishing.accept,
+            explain=session.explain,
             linked=publishing.linked,
             labels=labels or {},
             existing=decision.existing,
@@ -298,6 +310,7 @@ def execute(
         tick=session.journal.tick,
         shortage=shortage,
         debug=debug,
+        explain=session.explain,
         clock=session.context.clock,
     )
     return run(schedule, bake, hooks, session.stop, jobs=limits.jobs, keep_going=session.options.keep_going)

@@ -28,6 +28,7 @@ from buildsys.oci.http import (
 from buildsys.oci.reference import OCI_MANIFEST, Descriptor, Manifest, Reference
 from buildsys.plan.keys import Fingerprint, Keys
 from buildsys.plan.plan import Plan
+from buildsys.project.files import read_named
 from buildsys.project.settings import Settings, docker_config_dir, read_settings
 from buildsys.project.workspace import Workspace, named_prefix
 from buildsys.resolve.node import ImageTarget
@@ -337,7 +338,7 @@ def registry_of(
     """Return a client of registries as this machine's settings say, with docker's own credentials."""
     return Registry(
         environ=environ,
-        credentials=docker_credentials(docker_config_dir(environ)),
+        credentials=docker_credentials(docker_config_dir(environ), reader=read_named),
         insecure=settings.insecure,
         retries=retries,
         timeouts=timeouts,

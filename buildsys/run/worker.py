@@ -31,13 +31,13 @@ from buildsys.buildkit.invocation import BakeCall, BakeResult, Builder
 from buildsys.buildkit.progress import PlainProgress, Status, StepKind, Text
 from buildsys.buildkit.vertices import Snapshot
 from buildsys.events.events import Retried
-from buildsys.oci.http import RegistryProblem
 from buildsys.plan.plan import Plan
 from buildsys.project.state import append_to
 from buildsys.project.workspace import Workspace, write_whole
 from buildsys.resolve.node import Node
 from buildsys.run.executor import Emit, TargetOutcome
 from buildsys.run.step_events import StepEvents, titles
+from buildsys.texts import inert
 from buildsys.values import dataclass
 
 RAW_LOG = "bake.jsonl"
@@ -68,6 +68,7 @@ class BakeWorker:
     clock: Callable[[], float]
     publications: Mapping[str, Publication]
     accept: Accept
+    explain: Callable[[Exception], str] = str
     linked: bool = False
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     existing: Mapping[str, str] = field(default_factory=dict)
@@ -186,7 +187,7 @@ class BakeWorker:
                 for line in plain.take(event) if self.progress else ():
                     # Output without a reader ends no build.
                     with contextlib.suppress(OSError):
-                        print(self.call.mask.text(line), file=self.progress, flush=True)
+                        print(inert(self.call.mask.text(line)), file=self.progress, flush=True)
                 for each in events.take(event, now):
                     work.last[getattr(each, "target", "")] = now
                     work.emit(each)
@@ -213,8 +214,9 @@ class BakeWorker:
         for target, digest in built.items():
             try:
                 reference = self.accept(target, digest) if digest else ""
-            except RegistryProblem as problem:
-                work.refused[target] = str(problem)
+            except Exception as problem:
+                # Others of this bake are published too.
+                work.refused[target] = self.explain(problem)
                 continue
             work.end(target, replace(self._outcome(work, result.steps, target, None), reference=reference))
 

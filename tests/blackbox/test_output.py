@@ -146,3 +146,46 @@ def test_run_with_nothing_to_do_keeps_the_page_of_the_last_one_that_built(projec
     assert page.read_text("utf-8") == drawn
     assert buildsys(project, "report").code == 0
     assert "<h1>Nothing to do</h1>" in page.read_text("utf-8")
+
+
+def obeyed(text: str) -> list[str]:
+    """Return the lines that GitHub's runner obeys: with `::` behind blanks, and with `##[` anywhere."""
+    return [line for line in text.splitlines() if line.lstrip().startswith("::") or "##[" in line or "##vso[" in line]
+
+
+COMMANDS = "first\n::error::no\n  ::add-mask::e\n##[error]no\nx ##vso[task.complete]no"
+
+
+@pytest.mark.parametrize("progress", ["auto", "plain", "docker"])
+@pytest.mark.parametrize("option", ["--quiet", "--verbose"])
+def test_output_of_a_build_is_no_command_to_the_runner_of_a_job(
+    project: Path, shell: dict[str, str], progress: str, option: str
+) -> None:
+    done = buildsys(project, *BAKE, "--progress", progress, option, shell={**shell, "WHY": COMMANDS})
+    ended_well(done)
+    assert "error::no" in done.output
+    assert obeyed(done.output) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("stacks.yaml", "stacks: {img: {layers: [dist, '##[error]no']}}\n"),
+        ("stacks.yaml", 'stacks: {img: {layers: [dist, "x\\n::error::no"]}}\n'),
+        ("stacks.yaml", "stacks:\n  img: {layers: [dist]} ##[error]no\n::error::no\n"),
+        ("docker-bake.hcl", "::error::no\n  ##[error]no\n"),
+    ],
+)
+def test_text_of_a_file_is_no_command_to_the_runner_of_a_job(project: Path, name: str, text: str) -> None:
+    write(project, name, text)
+    done = buildsys(project, "plan", "--check")
+    ended_well(done, 3 if name == "docker-bake.hcl" else 4)
+    assert "error" in done.output
+    assert obeyed(done.output) == []
+
+
+def test_json_is_no_command_to_the_runner_of_a_job_and_means_the_same(project: Path) -> None:
+    write(project, "stacks.yaml", "stacks: {img: {description: 'a ##[error]no', layers: [dist]}}\n")
+    done = buildsys(project, "list", "--json")
+    assert obeyed(done.stdout) == []
+    assert json.loads(done.stdout)["stacks"][0]["description"] == "a ##[error]no"

@@ -321,3 +321,57 @@ def test_bake_reads_the_assembly_that_was_planned(project: Path) -> None:
     assert printed.code == 0, printed.output
     found = json.loads(printed.stdout)["target"]["img"]["dockerfile-inline"]
     assert found.replace("$${", "${").replace("%%{", "%{") == image["dockerfile"]
+
+
+CHANGED = [
+    ('labels: {a: "e\\u0301"}', "U+0065 U+0301"),
+    ('environment: {set: {A: "\\u212b"}}', "U+212B"),
+    ('command: ["\\u1100\\u1161"]', "U+1100 U+1161"),
+    ('description: "a\\u0307\\u0323"', "U+0061 U+0307 U+0323"),
+]
+
+
+def test_text_that_bake_would_change_is_refused(project: Path) -> None:
+    """HCL has texts in Unicode's normal form C; one in another form would be a different text in the image."""
+    locations = flavours_of(project, [field for field, _ in CHANGED])
+    refused_at(project, locations, f"{len(CHANGED)} errors", *(said for _, said in CHANGED))
+
+
+def flavours_of(project: Path, fields: Iterable[str]) -> list[str]:
+    """Give the artifact a flavour for each of the fields, and return their places."""
+    return listed(project, CONF, f"{ARTIFACT}flavours:\n", (f"  f{n}: {{{field}}}" for n, field in enumerate(fields)))
+
+
+REFUSED_BY_DOCKER = [
+    f"labels: {{a: {'x' * 65_536}}}",
+    f"environment: {{set: {{A: {'x' * 65_536}}}}}",
+    "healthcheck: {command: [a], retries: 2147483648}",
+    "healthcheck: {command: [a], interval: 9999999h}",
+    'environment: {prepend: {A: ""}}',
+    'environment: {append: {A: [a, ""]}}',
+]
+
+
+def test_setting_that_docker_cannot_read_is_refused(project: Path) -> None:
+    locations = flavours_of(project, REFUSED_BY_DOCKER)
+    refused_at(project, locations, f"{len(REFUSED_BY_DOCKER)} errors", "65535 bytes", "at most `2562047h`")
+
+
+def test_instruction_of_many_words_that_is_longer_than_a_line_is_refused(project: Path) -> None:
+    write(project, CONF, f"{ARTIFACT}command: {json.dumps(['x' * 1_000] * 66)}\n")
+    refused_at(project, ["stacks.yaml"], "`CMD` of `img` has 66", "65535")
+
+
+def test_address_with_half_a_bracket_is_refused(project: Path) -> None:
+    write(project, "layers/conf/Dockerfile", ARTIFACT_DOCKERFILE.replace("COPY", "ARG S_URL\nARG S_SHA256\nCOPY"))
+    write(project, CONF, f'{ARTIFACT}downloads: {{s: {{url: "https://e]x.com/a", sha256: {"1" * 64}}}}}\n')
+    refused_at(project, [CONF], "`url`")
+
+
+def test_accent_behind_a_line_feed_stays_a_word_of_its_command(project: Path) -> None:
+    """The `n` of its escape and the accent would be one character in bake, and the list no list of words."""
+    write(project, CONF, f'{ARTIFACT}command: ["\\n\\u0301"]\n')
+    done = buildsys(project, "plan", "--offline", "--json")
+    assert done.code == 0, done.output
+    (image,) = json.loads(done.stdout)["stacks"]
+    assert 'CMD ["\\n\\u0301"]' in image["dockerfile"]

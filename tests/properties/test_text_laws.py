@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from hypothesis import event, given
@@ -14,7 +13,7 @@ from buildsys.commands.plan import make_plan
 from buildsys.dockerfile.parser import Dockerfile
 from buildsys.errors import InvalidInput
 from buildsys.resolve.node import ImageTarget
-from tests.support.bake_text import blocks, dockerfile, environment
+from tests.support.bake_text import bare, blocks, dockerfile, environment, label
 from tests.support.laws import examples
 
 # What ends a line, a word or a quoted text somewhere comes up often, and so does what looks like an instruction.
@@ -112,26 +111,15 @@ def check(stack: ImageTarget, text: str) -> None:
     assert len(text.split("\n")) == 2 + len(expected)
     said = {word: [each.arguments for each in instructions if each.keyword == word] for word in _ORDER}
     assert environment(text, {}) == {each.name: each.value for each in stack.environment}
-    assert [_label(each) for each in said["LABEL"]] == list(config.labels.items())
+    assert [label(each) for each in said["LABEL"]] == list(config.labels.items())
     assert said["EXPOSE"] == list(config.ports)
-    assert [_bare(each) for each in said["WORKDIR"]] == ([config.workdir] if config.workdir else [])
+    assert [bare(each) for each in said["WORKDIR"]] == ([config.workdir] if config.workdir else [])
     assert said["USER"] == ([config.user] if config.user else [])
     for word, words in (("ENTRYPOINT", config.entrypoint), ("CMD", config.command)):
         assert [json.loads(each) for each in said[word]] == ([list(words)] if words is not None else [])
     for each in said["HEALTHCHECK"]:
         assert config.healthcheck is not None
         assert json.loads(each.removeprefix("CMD ")) == list(config.healthcheck.command)
-
-
-def _label(arguments: str) -> tuple[str, str]:
-    found = re.fullmatch(r'"([^"\\$]+)"="((?:[^"\\$]|\\["\\$])*)"', arguments)
-    assert found, arguments
-    return found[1], re.sub(r'\\(["\\$])', r"\1", found[2])
-
-
-def _bare(arguments: str) -> str:
-    assert re.fullmatch(r"""(?:[^"'\\$]|\\["'\\$])*""", arguments), arguments
-    return re.sub(r"""\\(["'\\$])""", r"\1", arguments)
 
 
 MANY = examples(80)

@@ -71,3 +71,16 @@ def _evaluated(text: str, variables: Mapping[str, str]) -> str:
         return variables.get(token[4] or token[5], "")
 
     return _TOKEN.sub(put, text)
+
+
+def label(arguments: str) -> tuple[str, str]:
+    """Return key and value of a LABEL instruction that has one of each, both in double quotes."""
+    found = re.fullmatch(r'"([^"\\$]+)"="((?:[^"\\$]|\\["\\$])*)"', arguments)
+    assert found, arguments
+    return found[1], re.sub(r'\\(["\\$])', r"\1", found[2])
+
+
+def bare(arguments: str) -> str:
+    """Return the text of an instruction without quotes, in which nothing has a meaning without an escape."""
+    assert re.fullmatch(r"""(?:[^"'\\$]|\\["'\\$])*""", arguments), arguments
+    return re.sub(r"""\\(["'\\$])""", r"\1", arguments)

@@ -18,7 +18,7 @@ BELOW: dict[str, set[str]] = {
     "dockerfile": set(),
     "buildkit": set(),
     "config": {"dockerfile", "oci"},
-    "project": {"config", "oci"},
+    "project": {"dockerfile", "config", "oci"},
     "resolve": {"config"},
     "plan": {"dockerfile", "config", "resolve"},
     "bake": {"config", "resolve", "plan"},

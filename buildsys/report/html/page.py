@@ -24,7 +24,7 @@ from buildsys.errors import BuildsysError, Diagnostic, InvalidInput
 from buildsys.events.events import BLOCKED, FAILED, MADE, NOT_REACHED, REUSED, Event, read_lines
 from buildsys.events.model import UNFINISHED, RunModel, Step, run_model
 from buildsys.names import STATE_FOLDER
-from buildsys.project.files import read_named
+from buildsys.project.files import lack, read_named
 from buildsys.project.run_folder import BEFORE, EVENTS, REPORT, RunFolder
 from buildsys.project.state import State
 from buildsys.project.workspace import Workspace, write_whole
@@ -62,7 +62,9 @@ def write_report(workspace: Workspace, events: Path | None, output: Path | None)
     before = _own(state, f"{STATE_FOLDER}/{BEFORE}") if events is None else ()
     data = page(run_model(found), run_model(before) if before else None).encode()
     if output:
-        write_whole(output, data)
+        if output.exists() and (problem := lack(output, "a file")):
+            raise InvalidInput([Diagnostic(message=f"`{output}` {problem}", hint="name a different file")])
+        write_whole(Path(os.path.realpath(output)), data)
         return str(output)
     state.write(REPORT_FILE, data)
     return REPORT_FILE

@@ -140,5 +140,5 @@ def test_folder_that_is_named_must_be_the_project_itself(tmp_path: Path) -> None
     put(tmp_path, "stacks.yaml", "layers/a/x")
     with pytest.raises(InvalidInput, match=r"has no `stacks\.yaml`"):
         find_workspace(tmp_path / "layers")
-    with pytest.raises(InvalidInput, match="is not a folder"):
+    with pytest.raises(InvalidInput, match="is a file, expected a folder"):
         find_workspace(tmp_path / "stacks.yaml")

@@ -71,3 +71,22 @@ def test_character_that_a_screen_cannot_write_does_not_stop_it() -> None:
 def test_columns_begin_at_the_same_place_and_end_without_spaces() -> None:
     assert columns([("a", "bb"), ("ccc", "d", "e"), ("f",)]) == ["  a    bb", "  ccc  d   e", "  f"]
     assert columns([]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("::error::x", "\\::error::x"),
+        (" \t\u00a0::add-mask::x", " \t\u00a0\\::add-mask::x"),
+        ("a\n::error::x", "a\n\\::error::x"),
+        ("##[error]x", "#\\#[error]x"),
+        ("a ##vso[task.x]b", "a #\\#vso[task.x]b"),
+        ("###[x]", "##\\#[x]"),
+        ("##teamcity[x]", "#\\#teamcity[x]"),
+        ("a::b ## c [d] #[e]", "a::b ## c [d] #[e]"),
+    ],
+)
+def test_no_line_is_a_command_to_the_runner_of_a_job(text: str, written: str) -> None:
+    stream = io.StringIO()
+    Screen(stream, {}).line(text)
+    assert stream.getvalue() == f"{written}\n"

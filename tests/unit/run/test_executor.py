@@ -152,12 +152,52 @@ def test_error_of_the_outside_fails_its_target_and_no_other() -> None:
     assert outcomes(events)["other"] == "made"
 
 
-def test_error_in_a_bake_is_raised_and_nothing_hangs() -> None:
-    def make(_targets: tuple[str, ...], _made: Mapping[str, str], _tell: Emit) -> Mapping[str, TargetOutcome]:
-        raise ZeroDivisionError
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (KeyError("layers"), "this is a bug of buildsys: KeyError: 'layers'"),
+        (RecursionError("too deep"), "this is a bug of buildsys: RecursionError: too deep"),
+        (PermissionError(13, "Permission denied", "/x"), "`/x` cannot be used: Permission denied"),
+        (MemoryError(), "the memory of this machine is exhausted"),
+    ],
+)
+def test_any_error_of_a_bake_fails_its_target_and_no_other(error: Exception, message: str) -> None:
+    """Before, such an error stopped the whole run in spite of --keep-going, and ended it with a traceback."""
 
-    with pytest.raises(ZeroDivisionError):
+    def make(targets: tuple[str, ...], _made: Mapping[str, str], _tell: Emit) -> Mapping[str, TargetOutcome]:
+        if "left" in targets:
+            raise error
+        return {target: TargetOutcome() for target in targets}
+
+    found, events = ran(make)
+    assert outcomes(events) == {"base": "made", "left": "failed", "right": "made", "image": "blocked", "other": "made"}
+    assert found.failures["left"].message == message
+
+
+def test_exit_of_a_thread_is_raised_and_nothing_hangs() -> None:
+    def make(_targets: tuple[str, ...], _made: Mapping[str, str], _tell: Emit) -> Mapping[str, TargetOutcome]:
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
         ran(make)
+
+
+def test_error_while_events_are_shown_stops_the_bakes_that_run() -> None:
+    stop = Stop()
+
+    def emit(event: Event) -> None:
+        if isinstance(event, TargetEnded):
+            raise ZeroDivisionError
+
+    def bake(targets: tuple[str, ...], _: object, __: Emit) -> Mapping[str, TargetOutcome]:
+        if targets != ("base",):
+            assert stop.requested
+        return {target: TargetOutcome() for target in targets}
+
+    hooks = Hooks(emit=emit, tick=lambda: None, shortage=lambda _: "", debug=lambda _: DebugInfo())
+    with pytest.raises(ZeroDivisionError):
+        run(Schedule(CHAIN, Limits(jobs=4, targets=9)), bake, hooks, stop, jobs=4, keep_going=True)
+    assert stop.requested
 
 
 @pytest.mark.parametrize(
@@ -186,7 +226,7 @@ def test_what_others_finish_after_an_unexpected_error_is_recorded_before_it_is_r
         if targets == ("right",):
             left_runs.wait(10)
             right_broke.set()
-            raise ZeroDivisionError
+            raise SystemExit
         if targets == ("left",):
             left_runs.set()
             right_broke.wait(10)
@@ -196,7 +236,7 @@ def test_what_others_finish_after_an_unexpected_error_is_recorded_before_it_is_r
     hooks = Hooks(
         emit=events.append, tick=lambda: None, shortage=lambda _: "", debug=lambda _: DebugInfo(), clock=lambda: 5.0
     )
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(SystemExit):
         run(Schedule(CHAIN, Limits(jobs=4, targets=9)), bake, hooks, stop, jobs=4, keep_going=True)
     assert stop.requested
     assert outcomes(events) == {"base": "made", "left": "made"}

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.events.events import Retried, TagsMoved
 from buildsys.oci.http import ServerError, UnexpectedAnswer
+from buildsys.oci.reference import Reference
+from buildsys.resolve.node import ImageTarget
+from buildsys.run.store import Store
 from tests.support.builder import BROKEN_CONNECTION, FAILING_RUN
 from tests.support.world import World
 
@@ -418,9 +422,61 @@ def test_folder_of_a_run_is_removed_however_it_ends(world: World) -> None:
     world.publish("a")
 
     def broken() -> None:
-        raise ZeroDivisionError
+        raise SystemExit
 
     world.fails(tools=broken)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(SystemExit):
         world.publish("a")
     assert [each.name for each in (world.root / ".buildsys" / "runs" / "1").iterdir()] == ["logs"]
+
+
+BUG = "this is a bug of buildsys: KeyError: 'strange'"
+
+
+def strange(*_: object) -> None:
+    raise KeyError("strange")
+
+
+def test_bug_in_a_bake_blocks_what_needs_its_target_and_its_traceback_is_kept(world: World) -> None:
+    world.fails(c=strange)
+    result = world.publish()
+    assert (world.outcomes["c"], world.outcomes["two"], world.outcomes["one"]) == ("failed", "blocked", "made")
+    assert result.failures[0].message == f"{BUG}\nreport it with the traceback in `.buildsys/runs/1/bug.txt`"
+    text = (world.root / ".buildsys/runs/1/bug.txt").read_text(encoding="utf-8")
+    assert "in strange" in text
+    assert text.endswith("KeyError: 'strange'\n")
+
+
+def test_bug_in_a_composition_fails_its_image_and_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish = Store.publish
+
+    def broken(store: Store, stack: ImageTarget, *rest: Any) -> Any:
+        return strange() if stack.stack == "one" else publish(store, stack, *rest)
+
+    world.publish("a", "b", "c", "system")
+    monkeypatch.setattr(Store, "publish", broken)
+    # The image that cannot be composed is assembled.
+    result = world.publish()
+    assert world.baked == ["one"]
+    assert result.complete
+
+
+def test_bug_where_a_push_is_accepted_fails_its_target_and_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept = Store.accept
+    place = world.location("c").name, world.location("c").target
+
+    def broken(store: Store, pushed: Reference, location: Reference, *rest: Any) -> Any:
+        return strange() if (location.name, location.target) == place else accept(store, pushed, location, *rest)
+
+    monkeypatch.setattr(Store, "accept", broken)
+    result = world.publish(retries=0)
+    assert (world.outcomes["c"], world.outcomes["one"]) == ("failed", "made")
+    assert BUG in result.failures[0].message
+
+
+def test_bug_in_an_advisory_tag_is_noted_and_fails_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Store, "remember", strange)
+    assert world.publish().complete
+    assert any(BUG in note for note in world.notes)
