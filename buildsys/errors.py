@@ -108,6 +108,12 @@ class InvalidInput(BuildsysError):
         return self._diagnostics
 
 
+class WrongUsage(BuildsysError):
+    """What is written on the command line contradicts itself, or is nothing that a command takes."""
+
+    exit_code = ExitCode.USAGE
+
+
 class Unavailable(BuildsysError):
     """An engine, a registry or a tool that is needed does not answer or is missing."""
 
@@ -154,9 +160,10 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word nearest to an unknown one, None without a near one."""
     from difflib import get_close_matches
 
-    # A longer one is no typing error, and would take long to compare.
-    near = [] if len(word) > LONGEST_WORD else get_close_matches(word, list(known), 1)
-    return near[0] if near else None
+    # A longer one is no typing error, and would take long to compare. A capital is a slip like any other.
+    folded = {each.casefold(): each for each in known}
+    near = [] if len(word) > LONGEST_WORD else get_close_matches(word.casefold(), list(folded), 1)
+    return folded[near[0]] if near else None
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from buildsys.cli import usage
 from buildsys.cli.bake import MIN_FREE_GB, RETRIES
 from buildsys.errors import ExitCode
 
@@ -19,7 +20,9 @@ def environment(
     context: typer.Context,
     file: Annotated[
         Path,
-        typer.Argument(help="A conda YAML, requirements or lock file; with --dockerfile a Dockerfile.", readable=False),
+        typer.Argument(
+            parser=usage.file("file"), help="A conda YAML, requirements or lock file; with --dockerfile a Dockerfile."
+        ),
     ],
     on: Annotated[str, typer.Option("--on", help="The stack to build on.")],
     tag: Annotated[
@@ -45,10 +48,11 @@ def environment(
 
     workspace = find_workspace(context.obj)
     refuse_cache(read_settings(workspace.root, os.environ), os.environ)
+    request = environment.Request(file=file, stack=on, tag=tag)
+    environment.check(workspace, request, dockerfile=dockerfile)
     talk = diagnostics()
     shown = listener(talk.stream, quiet=quiet, verbose=False, environ=os.environ, clock=time.time)
     image_of = environment.dockerfile_image if dockerfile else environment.environment_image
-    request = environment.Request(file=file, stack=on, tag=tag)
     with (
         open_store(workspace, os.environ) as store,
         open_journal(workspace, shown, mask_of(workspace.root, os.environ)) as journal,
@@ -87,6 +91,7 @@ def run_image_tests(
     from buildsys.report import tables
     from buildsys.run.decision import public_tags
 
+    usage.exclusive(context, "--all", "names")
     workspace = find_workspace(context.obj)
     plan = make_plan(workspace.tree(), overlay=True)
     docker = find_docker(builder, os.environ)
@@ -133,6 +138,6 @@ def doctor(
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.command()(environment)
-    app.command()(doctor)
-    app.command(name="test")(run_image_tests)
+    app.command(epilog=usage.exit_codes(ExitCode.FAILED))(environment)
+    app.command(epilog=usage.exit_codes())(doctor)
+    app.command(name="test", epilog=usage.exit_codes(ExitCode.FAILED))(run_image_tests)

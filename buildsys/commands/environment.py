@@ -17,17 +17,19 @@ from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.invocation import BakeCall, BakeResult
 from buildsys.buildkit.progress import Status, Text
 from buildsys.commands.plan import make_plan
+from buildsys.config.catalog import load
 from buildsys.config.model import Catalog, File, LayerUse, Stack
 from buildsys.config.source import read
 from buildsys.dockerfile.lint import frontend_problems
 from buildsys.dockerfile.parser import Dockerfile
-from buildsys.errors import Diagnostic, InvalidInput, did_you_mean
+from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.names import CUSTOM_SUFFIX, STATE_FOLDER, tag_problem
 from buildsys.oci.reference import Reference
 from buildsys.plan.keys import Fingerprint, context_files, readable_inputs
 from buildsys.plan.keys import keyed as keyed_by
 from buildsys.plan.plan import Plan
-from buildsys.project.files import Home, decoded, read_file
+from buildsys.plan.selection import unknown_stack
+from buildsys.project.files import Home, decoded, is_there, read_file, read_named
 from buildsys.project.settings import mask_of
 from buildsys.project.state import State
 from buildsys.project.workspace import PRIVATE, Workspace, files_of, write_whole
@@ -65,12 +67,21 @@ class Request:
     tag: str | None = None
 
 
+def check(workspace: Workspace, request: Request, *, dockerfile: bool) -> None:
+    """Raise `InvalidInput` for a request that cannot be met, before any registry or engine is asked."""
+    if request.tag is not None and (problem := tag_problem(request.tag)):
+        raise InvalidInput([Diagnostic(message=f"`--tag`: {problem}", hint="use a tag such as `2026-11`")])
+    data = _read(_real(workspace, request.file), request.file)
+    if not dockerfile:
+        _kind(request.file, decoded(data, str(request.file)))
+    _stack(load(workspace.tree()), request.stack)
+
+
 def environment_image(session: Session, store: Store, request: Request) -> CustomImage:
     """Return the image of a conda YAML, requirements or lock file on a stack; it is built if it does not exist.
 
     Raises `InvalidInput` if the file cannot be read, is neither kind, or the stack does not exist.
     """
-    _check_tag(request)
     workspace = session.workspace
     data = _read(_real(workspace, request.file), request.file)
     text = decoded(data, str(request.file))
@@ -102,7 +113,10 @@ def _with_environment(catalog: Catalog, name: str, layer: str, folder: str, dige
     """Return the catalog with one stack: the one named, and the environment on top of it."""
     stack = _stack(catalog, name)
     if layer not in catalog.layers:
-        raise InvalidInput([Diagnostic(message=f"the project has no layer `{layer}`, which builds such environments")])
+        message = f"the project has no layer `{layer}`, which builds such environments"
+        raise InvalidInput(
+            [Diagnostic(message=message, hint=f"add `layers/{layer}`, as buildsys's own project has it")]
+        )
     others = tuple(use for use in stack.layers if use.layer != layer)
     use = LayerUse(layer=layer, parameters=MappingProxyType({"folder": folder}), location=stack.location)
     own = replace(
@@ -119,14 +133,8 @@ def _with_environment(catalog: Catalog, name: str, layer: str, folder: str, dige
 def _stack(catalog: Catalog, name: str) -> Stack:
     found = next((stack for stack in catalog.stacks if stack.name == name), None)
     if found is None:
-        hint = did_you_mean(name, [stack.name for stack in catalog.stacks], "run `buildsys list` to list all of them")
-        raise InvalidInput([Diagnostic(message=f"no stack is named `{name}`", hint=hint)])
+        raise InvalidInput([unknown_stack(name, (stack.name for stack in catalog.stacks))])
     return found
-
-
-def _check_tag(request: Request) -> None:
-    if request.tag and (problem := tag_problem(request.tag)):
-        raise InvalidInput([Diagnostic(message=f"`--tag`: {problem}")])
 
 
 def _real(workspace: Workspace, file: Path) -> Path:
@@ -138,6 +146,8 @@ def _real(workspace: Workspace, file: Path) -> Path:
 
 
 def _read(real: Path, shown: Path) -> bytes:
+    if not is_there(real):
+        read_named(shown)
     return read_file(real, Home(root=real.parent, shown=str(shown.parent)), shown.name, limit=_LIMIT)
 
 
@@ -147,7 +157,8 @@ def _kind(file: Path, text: str) -> tuple[str, str]:
         found = read(text, file.name).data
         if isinstance(found, dict) and "dependencies" in found:
             return "conda-environment", "environment.yml"
-        raise InvalidInput([Diagnostic(message=f"`{file}` has no `dependencies`, which a conda environment needs")])
+        message = f"`{file}` has no `dependencies`, which a conda environment needs"
+        raise InvalidInput([Diagnostic(message=message, hint="list its packages under `dependencies:`")])
     if file.name.endswith(".txt"):
         return "python-environment", "requirements.txt"
     if file.name.startswith("pylock") and file.suffix == ".toml":
@@ -161,7 +172,6 @@ def dockerfile_image(session: Session, store: Store, request: Request) -> Custom
 
     Its folder is the build context. The key covers the stack's key and every file that the Dockerfile can read.
     """
-    _check_tag(request)
     workspace = session.workspace
     real = _real(workspace, request.file)
     text = decoded(_read(real, request.file), str(request.file))

@@ -9,7 +9,7 @@ from buildsys.bake.targets import BAKE_FILE, plan_definition
 from buildsys.config.catalog import load
 from buildsys.config.lockfile import Lock, overlaid, parse_lock
 from buildsys.config.model import Catalog
-from buildsys.errors import Diagnostic, InvalidInput
+from buildsys.errors import InvalidInput
 from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.plan.keys import without_files
 from buildsys.plan.plan import Plan
@@ -84,8 +84,5 @@ def single_stack(workspace: Workspace, name: str) -> tuple[Plan, str]:
 
 
 def chosen_targets(plan: Plan, words: Sequence[str], *, everything: bool) -> tuple[str, ...]:
-    """Return the targets to bake; `everything` and words exclude each other."""
-    if everything and words:
-        message = "`--all` and names exclude each other"
-        raise InvalidInput([Diagnostic(message=message, hint="remove one of them")])
+    """Return the targets to bake: what words mean, or all but the deprecated ones."""
     return select(plan, ["default"] if everything else words)

@@ -106,7 +106,8 @@ def explain(found: PlannedActions, word: str) -> Explanation:
     """Explain a node or stack; raises `InvalidInput` for a name that means none, or several."""
     targets = select(found.plan, [word])
     if len(targets) != 1:
-        raise InvalidInput([Diagnostic(message=f"`{word}` matches {len(targets)} targets, expected one")])
+        message = f"`{word}` matches {len(targets)} stacks, expected one stack or node"
+        raise InvalidInput([Diagnostic(message=message, hint=f"name one of them, such as `{targets[0]}`")])
     target = targets[0]
     node = next((each for each in found.plan.nodes if each.name == target), None)
     stack = next((each for each in found.plan.stacks if each.name == target), None)
@@ -133,9 +134,9 @@ def lock(
 ) -> tuple[Change, ...]:
     """Write the lock with what is missing, or with what `update` moves; with `check` write nothing.
 
-    Raises `Differs` with `check` if a reference has no entry.
+    Raises `Differs` with `check` if a reference has no entry, `Unavailable` if nothing that is asked answers.
     """
-    from buildsys.commands.lock import missing_entries, resolved
+    from buildsys.commands.lock import check_answers, missing_entries, resolved
     from buildsys.project.settings import mask_of, read_settings
     from buildsys.run.store import registry_of
 
@@ -157,8 +158,10 @@ def lock(
         found, changes = resolved(
             plan, held, update=update, registry=registry, settings=settings, today=today, environ=environ
         )
+    changes = _masked(changes, mask_of(workspace.root, environ))
+    check_answers(changes)
     workspace.write(LOCK_FILE, lock_text(found))
-    return _masked(changes, mask_of(workspace.root, environ))
+    return changes
 
 
 def _masked(changes: tuple[Change, ...], mask: Mask) -> tuple[Change, ...]:

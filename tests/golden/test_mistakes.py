@@ -47,7 +47,8 @@ def test_error_is_reported_once_with_its_place_and_its_hint_fixes_it(mistake: Mi
     assert "Traceback" not in output
     assert files(project) == before
     assert len(said) == mistake.errors, output
-    given = {*mistake.words, *mistake.variables, *mistake.variables.values(), *mistake.change}
+    given = {each.partition("=")[0] for each in mistake.words}
+    given |= {*mistake.variables, *mistake.variables.values(), *mistake.change}
     for each in said:
         assert each.message
         assert each.hint, f"no hint: {output}"

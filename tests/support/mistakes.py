@@ -285,7 +285,9 @@ def _edited(text: str, error: Said, new: str | None) -> str:
     """Return the text of a file with the token at the place of an error replaced, removed, or with a field added."""
     lines = text.split("\n")
     line, start = lines[error.line - 1], error.column - 1
-    end = start + error.length
+    # The line of a settings file, which may have a password, is not shown, and nothing marks the token.
+    token = re.match(r"[^\s:,{}\[\]]*", line[start:])
+    end = start + (error.length or (token.end() if token else 0))
     if new is not None:
         quote = line[start] if line[start : start + 1] in ("'", '"') and new[0] not in "'\"" else ""
         lines[error.line - 1] = f"{line[:start]}{quote}{new}{quote}{line[end:]}"

@@ -153,6 +153,7 @@ def test_unknown_parent_is_resolved_from_the_second_source_and_reports_it() -> N
         before=None,
         after=digest_of(MIRROR),
         note="from source 2, example.org/linux:1: `example.com/linux:1` does not exist",
+        answered=True,
     )
 
 
@@ -222,7 +223,7 @@ def test_pattern_that_means_nothing_is_an_error_with_a_way_out() -> None:
     with pytest.raises(InvalidInput) as caught:
         ask(HELD, Transport(manifests=ALL), update=["linux-1", "linux-9", "x*"])
     assert [(each.message, each.hint) for each in caught.value.diagnostics()] == [
-        ("the lock has no entry `linux-9`", "run `buildsys lock --json` to list all entries"),
+        ("the lock has no entry `linux-9`", "did you mean `linux-1`?"),
         ("the lock has no entry `x*`", "run `buildsys lock --json` to list all entries"),
     ]
 
