@@ -87,17 +87,18 @@ def plan(
     workspace = find_workspace(context.obj)
     # What a bake would refuse is better found here.
     read_settings(workspace.root, os.environ)
-    planned = plan.write_plan(workspace, check=check)
+    planned = plan.write_plan(workspace, os.environ, check=check)
     offline = offline or check
     # An engine or a registry is asked about what a bake on this machine would build, on its own base images.
     asked = planned.plan if offline else plan.make_plan(workspace.tree(), overlay=True)
-    found = query.look(workspace, os.environ, asked, offline=offline)
+    found = query.look(workspace, os.environ, asked, contents=planned.contents, offline=offline)
     if json:
         typer.echo(documents.text(documents.plan_document(planned.plan, found.keys, found.actions)))
         return
     talk = diagnostics()
     wrong = misspelt(os.environ, [*planned.plan.origins, *(each.variable for each in planned.plan.parents)])
-    for warning in (*(planned.plan.warnings if verbose else folded(planned.plan)), *wrong):
+    warnings = planned.plan.warnings if verbose else folded(planned.plan)
+    for warning in (*warnings, *plan.files_beside(workspace), *wrong):
         console.show_diagnostic(warning, {}, talk, word="warning")
     for layer, day in stale(planned.plan, date.today()):
         talk.line(f"warning: the packages of `{layer}` are of {day}: `buildsys lock --update {layer}` refreshes them")

@@ -304,8 +304,10 @@ def _chosen(
     """Return the plan and the targets meant."""
     from buildsys.commands.plan import chosen_targets, make_plan
     from buildsys.events.journal import history_of
+    from buildsys.run.names import check_names
 
     plan = make_plan(workspace.tree(), overlay=True)
+    check_names(plan, os.environ)
     if not failed:
         return plan, chosen_targets(plan, names, everything=everything)
     undone = tuple(name for name in history_of(workspace).undone if name in plan.targets)

@@ -90,13 +90,15 @@ def run_image_tests(
     from buildsys.project.workspace import find_workspace
     from buildsys.report import tables
     from buildsys.run.decision import public_tags
+    from buildsys.run.names import check_names
 
     usage.exclusive(context, "--all", "names")
     workspace = find_workspace(context.obj)
     plan = make_plan(workspace.tree(), overlay=True)
-    docker = find_docker(builder, os.environ)
+    check_names(plan, os.environ)
     targets = chosen_targets(plan, tuple(names or ()), everything=everything)
     tests = declared_tests(plan, targets)
+    docker = find_docker(builder, os.environ)
     images = {target: tags[0] for target, tags in public_tags(plan, targets, os.environ).items() if tags}
     screen = output()
     good = run_tests(docker, workspace, tests, images, lambda result: tables.show_test(result, screen))

@@ -17,11 +17,13 @@ from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.invocation import BakeCall, BakeResult
 from buildsys.buildkit.progress import Status, Text
 from buildsys.commands.plan import make_plan
+from buildsys.commands.requirements import problems
 from buildsys.config.catalog import load
 from buildsys.config.model import Catalog, File, LayerUse, Stack
 from buildsys.config.source import read
 from buildsys.dockerfile.lint import frontend_problems
 from buildsys.dockerfile.parser import Dockerfile
+from buildsys.dockerfile.sources import context_sources
 from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.names import CUSTOM_SUFFIX, STATE_FOLDER, tag_problem
 from buildsys.oci.reference import Reference
@@ -29,12 +31,14 @@ from buildsys.plan.keys import Fingerprint, context_files, readable_inputs
 from buildsys.plan.keys import keyed as keyed_by
 from buildsys.plan.plan import Plan
 from buildsys.plan.selection import unknown_stack
+from buildsys.plan.sources import missing
 from buildsys.project.files import Home, decoded, is_there, read_file, read_named
 from buildsys.project.settings import mask_of
 from buildsys.project.state import State
 from buildsys.project.workspace import PRIVATE, Workspace, files_of, write_whole
 from buildsys.run.contexts import copy_context
-from buildsys.run.decision import check_tag, selection_of
+from buildsys.run.decision import selection_of
+from buildsys.run.names import check_names
 from buildsys.run.publish import publish
 from buildsys.run.session import Session
 from buildsys.run.step_events import StepEvents
@@ -86,6 +90,8 @@ def environment_image(session: Session, store: Store, request: Request) -> Custo
     data = _read(_real(workspace, request.file), request.file)
     text = decoded(data, str(request.file))
     layer, name = _kind(request.file, text)
+    if diagnostics := tuple(_foreign_lines(request.file, text, name)):
+        raise InvalidInput(diagnostics)
     digest = hashlib.sha256(data).hexdigest()[:12]
     folder = f"{ENVIRONMENTS}/{digest}"
     state = State(workspace.root)
@@ -97,6 +103,7 @@ def environment_image(session: Session, store: Store, request: Request) -> Custo
         change=lambda catalog: _with_environment(catalog, request.stack, layer, folder, digest),
     )
     target = plan.stacks[0].name
+    check_names(plan, session.environ)
     if request.tag:
         context = replace(session.context, environ={**session.environ, "BUILDSYS_TAG": request.tag})
         session = replace(session, context=context)
@@ -167,6 +174,17 @@ def _kind(file: Path, text: str) -> tuple[str, str]:
     raise InvalidInput([Diagnostic(message=f"`{file}` is not a supported kind of environment", hint=hint)])
 
 
+def _foreign_lines(file: Path, text: str, name: str) -> Iterator[Diagnostic]:
+    """Yield what lines for pip name that a build does not see, those in a conda environment too."""
+    if name == "requirements.txt":
+        yield from problems(text, str(file))
+    elif name == "environment.yml":
+        source = read(text, str(file))
+        for path, place in source.values.items():
+            if "pip" in path and (line := source.text(path)) is not None:
+                yield from problems(line, str(file), place.line, place.column)
+
+
 def dockerfile_image(session: Session, store: Store, request: Request) -> CustomImage:
     """Return the image of a user's own Dockerfile, which says `FROM base`, on a stack.
 
@@ -175,7 +193,8 @@ def dockerfile_image(session: Session, store: Store, request: Request) -> Custom
     workspace = session.workspace
     real = _real(workspace, request.file)
     text = decoded(_read(real, request.file), str(request.file))
-    if diagnostics := frontend_problems(Dockerfile.parse(text, str(request.file))):
+    dockerfile = Dockerfile.parse(text, str(request.file))
+    if diagnostics := frontend_problems(dockerfile):
         raise InvalidInput(diagnostics)
     plan = make_plan(
         workspace.tree(),
@@ -183,9 +202,14 @@ def dockerfile_image(session: Session, store: Store, request: Request) -> Custom
         change=lambda catalog: replace(catalog, stacks=(_stack(catalog, request.stack),)),
     )
     # What is refused is refused before anything is built.
-    check_tag(session.environ)
+    check_names(plan, session.environ)
     bake_environment(plan, workspace, session.environ)
     own = _OwnDockerfile.read(real)
+    folder = str(request.file.parent)
+    given = context_sources(dockerfile)
+    own_sources = [each for each in given if not each.context]
+    if diagnostics := tuple(missing(own_sources, {}, own.files, folder, str(request.file))):
+        raise InvalidInput(diagnostics)
     stack = plan.stacks[0]
     keys = selection_of(workspace, plan, (stack.name,)).keys
     key = own.key(keys.of(stack.name).key)

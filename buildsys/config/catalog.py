@@ -17,6 +17,8 @@ from buildsys.config.stacks import STACKS, families, load_stacks
 from buildsys.dockerfile.ignore import ignored, rule_problems
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location, did_you_mean, use_one_of, which_one
 from buildsys.names import LAYER_FILE, STACKS_FILE, layer_problem
+from buildsys.oci.reference import prefix_problem
+from buildsys.texts import excerpt
 
 # What a person may write instead of `layer.yaml`.
 _OTHER_NAME = re.compile(r"layers?\.ya?ml", re.IGNORECASE)
@@ -36,7 +38,7 @@ def load(tree: Mapping[str, str]) -> Catalog:
     diagnostics.extend(_ignore_rules(tree))
     for path in sorted(tree):
         parts = path.split("/")
-        if len(parts) != 3 or parts[0] != "layers" or parts[2] != LAYER_FILE:
+        if (len(parts), parts[0], parts[-1]) != (3, "layers", LAYER_FILE):
             continue
         source = _read(tree[path], path, diagnostics)
         layer = load_layer(parts[1], source, tree, diagnostics) if source else None
@@ -63,6 +65,8 @@ def load(tree: Mapping[str, str]) -> Catalog:
     source = _read(tree[STACKS_FILE], STACKS_FILE, diagnostics)
     shape = parse(source, STACKS, diagnostics) if source else None
     stacks = load_stacks(shape, source, diagnostics) if shape and source else ()
+    if shape and source:
+        diagnostics.extend(_registry(shape.registry, source))
     diagnostics.extend(_references(layers, sources, broken, stacks))
     if diagnostics or shape is None:
         raise InvalidInput(diagnostics)
@@ -73,6 +77,12 @@ def load(tree: Mapping[str, str]) -> Catalog:
         stacks=stacks,
         warnings=tuple(_readable_metadata(layers, tree)),
     )
+
+
+def _registry(prefix: str, source: Source) -> Iterable[Diagnostic]:
+    if found := prefix_problem(prefix):
+        message = f"`registry` is `{excerpt(prefix)}` and {found[0]}"
+        yield Diagnostic(message=message, location=source.location(("registry",)), hint=found[1])
 
 
 def _ignore_rules(tree: Mapping[str, str]) -> Iterable[Diagnostic]:
@@ -145,6 +155,7 @@ def _references(
             # What a layer provides is unknown while its file cannot be read.
             known = None if broken - sources.keys() else {*layers, *broken, *providers}
             yield from _recipe_references(recipe, layers, known, sources[layer.name])
+            yield from _own_needs(layer, recipe, sources[layer.name])
 
 
 def _provided(source: Source) -> list[str]:
@@ -211,6 +222,20 @@ def _toolchains(layers: Mapping[str, Layer]) -> str:
     kinds = {name: {each.kind for each in layer.recipes.values()} for name, layer in layers.items()}
     found = [name for name in sorted(kinds) if kinds[name] == {Kind.TOOLCHAIN}]
     return use_one_of(found) or "write a layer of kind `toolchain`"
+
+
+def _own_needs(layer: Layer, recipe: Recipe, source: Source) -> Iterable[Diagnostic]:
+    """Yield a diagnostic for each field in which a layer names itself, or requires what it provides."""
+    for word, names, own in (
+        ("requires", recipe.requires, {layer.name, *layer.provides}),
+        ("after", recipe.after, {layer.name}),
+        ("conflicts", recipe.conflicts, {layer.name}),
+    ):
+        for name in sorted(own.intersection(names)):
+            what = "itself" if name == layer.name else f"`{name}`, which it provides"
+            location = _mention(source, recipe.flavour, word, name)
+            message = f"layer `{layer.name}`: `{word}` names {what}"
+            yield Diagnostic(message=message, location=location, hint=f"remove `{name}` from `{word}`")
 
 
 def _mention(source: Source, flavour: str, word: str, name: str) -> Location:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from buildsys import texts
-from buildsys.config import hints
+from buildsys.config import constraints, hints
 from buildsys.config.shapes import Converted, Dictionary, Many, Shape, Template, Text
 from buildsys.names import NAME as NAME_FORM
 
@@ -27,12 +27,14 @@ LINE = Text(rule=texts.one_line)
 _LIKE_NAME = "write lower-case letters and digits, with single `-` between them"
 NAME = Text(
     form=f"^{NAME_FORM}$",
+    rule=texts.short,
     like="lower-case letters, digits and single `-` between",
     repair=hints.dashed,
     advice=_LIKE_NAME,
 )
 PARAMETER_NAME = Text(
     form=r"^[a-z][a-z0-9]*([_-][a-z0-9]+)*$",
+    rule=texts.short,
     like="lower-case letters, digits and single `_` or `-` between, a letter first",
     repair=hints.dashed,
     advice=_LIKE_NAME,
@@ -46,20 +48,31 @@ PLATFORM = Text(
 _SOURCE = "a layer and its parameter, such as `os.release`"
 SOURCE = Text(form=r"^[a-z0-9-]+\.[a-z0-9_-]+(\|[a-z]+)?$", like=_SOURCE, advice=f"write {_SOURCE}")
 NEED = Text(form=r"^[a-z0-9-]+\.[a-z0-9_-]+$", like=_SOURCE, advice=f"write {_SOURCE}")
-PORT = Text(
-    rule=texts.port,
-    repair=hints.container_port,
-    advice="write the port inside the container, such as `8080`",
-    schema={
-        "anyOf": [
-            {"type": "integer", "minimum": 1, "maximum": 65535},
-            {"type": "string", "pattern": r"^[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?(/(tcp|udp|sctp))?$"},
-        ]
-    },
+# `~=1` is no range of versions, `~=1.1` is one.
+CONSTRAINT = Text(template=Template(rule=constraints.expected, what="the constraint", sample="1.1"))
+_PROTOCOL = "(/([tT][cC][pP]|[uU][dD][pP]|[sS][cC][tT][pP]))?"
+# Docker takes protocols in capitals too, and writes them small.
+PORT = Converted(
+    Text(
+        rule=texts.port,
+        repair=hints.container_port,
+        advice="write the port inside the container, such as `8080`",
+        schema={
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 65535},
+                {"type": "string", "pattern": f"^[1-9][0-9]{{0,4}}(-[1-9][0-9]{{0,4}})?{_PROTOCOL}$"},
+            ]
+        },
+    ),
+    str.lower,
 )
-NAMES = Many(NAME)
+NAMES = Many(NAME, once=True)
+PLATFORMS = Many(PLATFORM, least=1, once=True)
 TEXTS = Many(TEXT)
-TEMPLATES = Many(TEMPLATE)
+_WORD = Text(template=Template(rule=texts.argument, what="the word", holder="an argument"))
+WORDS = Many(_WORD)
+COMMAND = Many(_WORD, least=1)
+SCRIPT = Text(template=Template(rule=texts.argument, what="the command"))
 ONE_OR_MORE = Many(TEXT, or_one=True)
 VALUES: Shape[Mapping[str, tuple[str, ...]]] = Dictionary(ONE_OR_MORE, key=PARAMETER_NAME)
 """Parameters or variables by name, each with one or several values."""
@@ -114,6 +127,8 @@ _VARIABLE = Text(
 VARIABLES = Dictionary(_VALUE, key=_VARIABLE)
 _PART = Text(template=Template(rule=texts.part, what="a part of a variable", holder="an image", advice=_ONE_LINE))
 PARTS = Dictionary(Many(_PART, or_one=True), key=_VARIABLE)
+SEPARATOR = Text(rule=texts.separator)
+DEFAULTS = Dictionary(Text(template=Template(rule=texts.default, what="the default")), key=_VARIABLE)
 LABELS = Dictionary(
     Text(template=Template(rule=texts.one_line, what="a label", holder="a Dockerfile's `LABEL`", advice=_ONE_LINE)),
     key=Text(rule=texts.label_key, what="the key of a label", advice="rename the label"),

@@ -13,12 +13,14 @@ from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
 from buildsys.config.fields import LINE, MEANT, NAME, NAMES, NOTHING, TEXT
 from buildsys.config.hints import dashed
 from buildsys.config.model import OS, RECIPE_FIELDS, Kind, Layer, ParameterType, Recipe, RecipeFields
+from buildsys.config.parameters import built_with
 from buildsys.config.schema import Record, nullable, optional, parse, required
 from buildsys.config.scope import Scope
 from buildsys.config.shapes import Dictionary, Nullable
 from buildsys.config.source import Path, Source
 from buildsys.dockerfile import lint
 from buildsys.dockerfile.parser import Dockerfile
+from buildsys.dockerfile.sources import context_sources
 from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, which_one
 from buildsys.names import (
     OWN_ARGUMENTS,
@@ -28,7 +30,7 @@ from buildsys.names import (
     is_switch,
     layer_problem,
 )
-from buildsys.texts import shown
+from buildsys.texts import excerpt, shown
 from buildsys.values import dataclass
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -111,6 +113,7 @@ def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None], n
     scope.check()
     _check_kind(name, scope, said.kind)
     _check_downloads(scope)
+    _check_parts(scope)
     found = len(scope.diagnostics)
     dockerfile = _dockerfile(scope, said.kind, read, names)
     if len(scope.diagnostics) > found:
@@ -119,7 +122,7 @@ def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None], n
     contexts = _contexts(scope, said.kind)
     if dockerfile:
         _check_dockerfile(scope, said.kind, dockerfile, contexts)
-    _check_unused(scope)
+    _check_unused(scope, dockerfile)
     if len(scope.diagnostics) > before:
         return None
     values = {each.name: getattr(said, each.name) for each in fields(RecipeFields)}
@@ -137,6 +140,7 @@ def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None], n
             "declared": frozenset(dockerfile.declared),
             "references": frozenset(each.name for each in dockerfile.references),
             "added_layers": dockerfile.added_layers,
+            "sources": context_sources(dockerfile),
         }
     return Recipe(**{**values, **added})
 
@@ -164,6 +168,17 @@ def _check_kind(name: str, scope: Scope, kind: Kind) -> None:
     if kind is not Kind.ARTIFACT and scope.said.prefix is not None:
         message = f"a {kind} layer has no `prefix`, only an artifact owns a path"
         scope.wrong(message, ("prefix",), "remove `prefix`, or write `kind: artifact`", key=True)
+
+
+def _check_parts(scope: Scope) -> None:
+    """Add a diagnostic for options of a program that would be joined as folders of a path are."""
+    for index, environment in enumerate(scope.said.environment):
+        for field, given in (("prepend", environment.prepend), ("append", environment.append)):
+            for name, parts in given.items():
+                options = [part for part in parts if part.startswith("-")]
+                if options and environment.separator is None:
+                    message = f"`{name}` would be joined by `:`, and `{excerpt(options[0])}` is an option of a program"
+                    scope.wrong(message, ("environment", index, field, name), 'add `separator: " "`')
 
 
 def _check_downloads(scope: Scope) -> None:
@@ -245,14 +260,30 @@ def _contexts(scope: Scope, kind: Kind) -> Mapping[str, str]:
     return {"toolchain": what, **mirrors, **dict.fromkeys(sorted(others), "a layer"), **folders}
 
 
-def _check_unused(scope: Scope) -> None:
+def _check_unused(scope: Scope, dockerfile: Dockerfile | None) -> None:
+    """Add a diagnostic for each parameter that changes nothing.
+
+    One that distinguishes the names of nodes must change what is built: two values would share one node.
+    """
     where = f"flavour `{scope.flavour}`" if scope.flavour else "this layer"
+    if scope.said.kind is Kind.TOOLCHAIN and scope.said.parent is None:
+        # The missing parent is reported elsewhere, and its name may use them.
+        return
+    references = {each.name for each in dockerfile.references} if dockerfile else ()
+    built = built_with(scope.said, dockerfile.declared if dockerfile else (), references)
+    has_node = dockerfile is not None or bool(scope.said.packages)
     for name, parameter in scope.parameters.items():
-        if name in scope.used or parameter.label or parameter.type is ParameterType.FOLDER:
-            continue
+        # One of a single value is a remark.
+        distinguishes = parameter.label and len(parameter.values) != 1
+        used = scope.used if not parameter.label else built if has_node else scope.in_image
         # A common parameter may be there for another flavour.
-        if not scope.flavour or scope.in_flavour("parameters", name):
-            hint = f"remove it, or declare `ARG {parameter.argument}` in the Dockerfile"
+        if name in used or (scope.flavour and not scope.in_flavour("parameters", name)):
+            continue
+        hint = f"remove it, or declare `ARG {parameter.argument}` in the Dockerfile"
+        if distinguishes:
+            message = f"the parameter `{name}` is marked `label`, and nothing that is built uses it"
+            scope.wrong(message, ("parameters", name), hint, key=True)
+        elif not parameter.label and parameter.type is not ParameterType.FOLDER:
             scope.wrong(f"nothing in {where} uses the parameter `{name}`", ("parameters", name), hint, key=True)
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from buildsys.config import fields
 from buildsys.config.schema import Record, key_name, location_of, nullable, optional, required
 from buildsys.config.shapes import Boolean, Choice, Converted, Dictionary, Either, Integer, Many
+from buildsys.dockerfile.sources import ContextSource
 from buildsys.errors import Diagnostic, Location
 from buildsys.values import dataclass
 
@@ -101,6 +102,7 @@ class Packages:
 
     names: tuple[str, ...] = required(fields.PACKAGES, "names of packages, each with an optional `=version`")
     when: When = _condition()
+    location: Location = location_of("names")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +116,7 @@ class Arguments:
         fields.LINES, "lines by argument; those of matching entries are joined"
     )
     when: When = _condition()
+    location: Location = location_of("lines")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,26 +135,22 @@ class Download:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
-    """Variables of the image.
-
-    Lists are in order of mention.
-    """
+    """Variables of the image; lists are in order of mention."""
 
     set: Mapping[str, str] = optional(fields.VARIABLES, fields.NOTHING, "values by variable")
     prepend: Mapping[str, tuple[str, ...]] = optional(fields.PARTS, fields.NOTHING, "parts before the value")
     append: Mapping[str, tuple[str, ...]] = optional(fields.PARTS, fields.NOTHING, "parts after the value")
+    separator: str | None = nullable(fields.SEPARATOR, None, "text between the parts; default `:`")
+    default: Mapping[str, str] = optional(fields.DEFAULTS, fields.NOTHING, "values where the base image has none")
     when: When = _condition()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """A version constraint on other layers of the stack.
-
-    `needs` maps `layer.parameter` to a version range.
-    """
+    """A version constraint on other layers of the stack."""
 
     needs: Mapping[str, str] = required(
-        Dictionary(fields.TEMPLATE, key=fields.NEED),
+        Dictionary(fields.CONSTRAINT, key=fields.NEED),
         "version ranges by `layer.parameter`, such as `>=11.0`; absent layers are ignored",
     )
     message: str | None = nullable(fields.TEXT, None, "text of the error")
@@ -165,7 +164,7 @@ class ImageTest:
     It must end with 0 and print `expect` somewhere.
     """
 
-    run: str = required(fields.TEMPLATE, "shell command that must exit with 0")
+    run: str = required(fields.SCRIPT, "shell command that must exit with 0")
     expect: str | None = nullable(fields.TEMPLATE, None, "text that the output must contain")
     when: When = _condition()
 
@@ -177,7 +176,7 @@ class Healthcheck:
     Durations are in milliseconds; None leaves docker's default.
     """
 
-    command: tuple[str, ...] = required(Many(fields.TEMPLATE, least=1), "a list of words, run without a shell")
+    command: tuple[str, ...] = required(fields.COMMAND, "a list of words, run without a shell")
     interval: int | None = nullable(fields.DURATION, None, "time between two checks, such as `30s`")
     timeout: int | None = nullable(fields.DURATION, None, "time after which a check has failed")
     start_period: int | None = nullable(
@@ -227,7 +226,7 @@ class RecipeFields:
     description: str | None = nullable(fields.TEXT, None, "one line")
     kind: Kind | None = nullable(Choice(Kind), None, "kind of the layer; required here or in each flavour")
     licence: str | None = nullable(fields.LINE, None, "licence of the software that the flavour installs")
-    platforms: tuple[str, ...] = nullable(Many(fields.PLATFORM), (), "default `[linux/amd64]`")
+    platforms: tuple[str, ...] = nullable(fields.PLATFORMS, (), "default `[linux/amd64]`")
     requires: tuple[str, ...] = nullable(
         fields.NAMES, (), "layers or provided names that the layer needs; missing ones are added"
     )
@@ -267,16 +266,16 @@ class RecipeFields:
         "variables of the image, merged over the stack in layer order",
     )
     labels: Mapping[str, str] = nullable(fields.LABELS, fields.NOTHING, "labels of the image")
-    ports: tuple[str, ...] = nullable(Many(fields.PORT), (), "exposed ports, such as `8000-8010/udp`")
+    ports: tuple[str, ...] = nullable(Many(fields.PORT, once=True), (), "exposed ports, such as `8000-8010/udp`")
     user: str | None = nullable(
         fields.USER, None, "user of the image: name or number, with an optional group such as `1000:users`"
     )
     workdir: str | None = nullable(fields.WORKDIR, None, "working folder of the image")
     entrypoint: tuple[str, ...] | None = nullable(
-        fields.TEMPLATES, None, "entry point of the image: a list of words, run without a shell"
+        fields.WORDS, None, "entry point of the image: a list of words, run without a shell"
     )
     command: tuple[str, ...] | None = nullable(
-        fields.TEMPLATES, None, "default arguments of the entry point, or the command if there is none"
+        fields.WORDS, None, "default arguments of the entry point, or the command if there is none"
     )
     healthcheck: Healthcheck | None = nullable(
         Record(Healthcheck, "HealthcheckFields"), None, "replaces the healthcheck of earlier layers"
@@ -296,8 +295,8 @@ RECIPE_FIELDS = Record(RecipeFields, "RecipeFields", meant=fields.MEANT)
 class Recipe(RecipeFields):
     """One way to have a layer: all fields of layer.yaml for one flavour, `flavour` empty if there is one way.
 
-    `file` is the layer.yaml, `dockerfile` a path as well; `declared` and `references` are what that declares and names,
-    `added_layers` how many layers it adds to its base, `places` the locations of fields and of the names in them.
+    `declared`, `references` and `sources` are what the Dockerfile declares, names and copies or mounts, `added_layers`
+    how many layers it adds to its base; `places` are the locations of fields and of the names in them.
     """
 
     layer: str
@@ -310,6 +309,7 @@ class Recipe(RecipeFields):
     references: frozenset[str] = frozenset()
     added_layers: int = 0
     places: Mapping[tuple[str, str], Location] = field(default_factory=dict, compare=False)
+    sources: tuple[ContextSource, ...] = ()
 
     @property
     def folder(self) -> str:

@@ -1,14 +1,15 @@
-"""Whether a text may be the value of a parameter."""
+"""Whether a text may be the value of a parameter, and which parameters affect what is built."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
-from buildsys.config import hints
-from buildsys.config.model import Parameter, ParameterType
-from buildsys.config.pattern import fits
+from buildsys.config import hints, template
+from buildsys.config.model import Parameter, ParameterType, RecipeFields
 from buildsys.errors import did_you_mean, use_one_of
 from buildsys.names import STATE_FOLDER
+from buildsys.pattern import fits
 from buildsys.texts import composed, shown
 
 _HOSTS = ("github.com/", "gitlab.com/", "git@")
@@ -59,3 +60,22 @@ def value_problem(parameter: Parameter, value: str) -> tuple[str, str] | None:
             message = f"`{word}` does not have the form `{parameter.pattern}` that `{parameter.name}` requires"
             return message, "write a value of that form, or change `pattern` in the layer"
     return None
+
+
+def built_with(recipe: RecipeFields, declared: Collection[str], references: Collection[str]) -> frozenset[str]:
+    """Return the parameters that affect what is built, and not only the image's settings.
+
+    `declared` are the arguments of the Dockerfile, `references` the contexts that it names.
+    """
+    names = {name for name, each in recipe.parameters.items() if each.argument in declared or name in references}
+    conditions = [each.when for each in recipe.packages] + [each.when for each in recipe.arguments]
+    texts = [text for packages in recipe.packages for text in packages.names]
+    texts += [text for each in recipe.arguments for lines in each.lines.values() for text in lines]
+    for variants in recipe.downloads.values():
+        conditions += [one.when for one in variants]
+        texts += [one.url for one in variants]
+    texts += recipe.toolchain.parameters.values() if recipe.toolchain else ()
+    texts += [recipe.parent.name] if recipe.parent else ()
+    names |= {name for when in conditions for name, _ in when.values}
+    names |= {name for text in texts for name in template.names(text)}
+    return frozenset(names & recipe.parameters.keys())

@@ -7,8 +7,8 @@ from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
-from buildsys import texts
-from buildsys.config import pattern, template
+from buildsys import pattern, texts
+from buildsys.config import template
 from buildsys.config.model import RECIPE_FIELDS, Parameter, RecipeFields, When
 from buildsys.config.parameters import value_problem
 from buildsys.config.shapes import Template
@@ -17,10 +17,14 @@ from buildsys.errors import Diagnostic, Location, did_you_mean, which_one
 
 # Fields whose entries a flavour adds to the common ones; any other field it replaces.
 _JOINED = ("parameters", "downloads")
+# What they use decides nothing of an image.
+_OF_NO_IMAGE = ("tests", "checks")
 
 
 class Scope:
     """What the parts of a recipe are checked against; what is wrong is added to `diagnostics`.
+
+    `used` are the parameters that something uses, `in_image` those that the image depends on.
 
     `said` are the fields of a flavour over the common ones. Paths are those of common fields; what is wrong is located
     in the flavour where that has the field, or the entry.
@@ -40,6 +44,7 @@ class Scope:
         self.said = RecipeFields(**values)
         self.parameters: Mapping[str, Parameter] = self.said.parameters
         self.used: set[str] = set()
+        self.in_image: set[str] = set()
 
     def _field(self, name: str, common: RecipeFields, own: RecipeFields) -> object:
         before, after = getattr(common, name), getattr(own, name)
@@ -76,9 +81,9 @@ class Scope:
         rule = template_.leading if template_.leading and named else template_.rule
         if fault := template.problem(text):
             self.wrong(fault.message, path, fault.hint, part=fault.part)
-        elif rule and (expected := rule(template.sample(text))):
-            problem = f"is `{texts.shown(text)}`, expected {expected}"
-            if "\n" in text:
+        elif rule and (expected := rule(template.sample(text, template_.sample))):
+            problem = f"is `{texts.excerpt(text)}`, expected {expected}"
+            if rule is not texts.argument and "\n" in text:
                 problem = f"has more than one line, which {template_.holder} cannot hold"
             better = template_.repair(text) if template_.repair else None
             repaired = better and not rule(template.sample(better))
@@ -92,16 +97,26 @@ class Scope:
         for name, values in when.values:
             self._use(name, (*path, "when", name))
             parameter = self.parameters.get(name)
-            for index, value in enumerate(values if parameter and parameter.values else ()):
-                if parameter and value not in parameter.values:
-                    hint = which_one(value, parameter.values)
-                    self.wrong(f"`{value}` is never a value of `{name}`", (*path, "when", name, index), hint)
+            for index, value in enumerate(values):
+                if not self._is_possible(name, value):
+                    hint = which_one(value, parameter.values) if parameter else None
+                    message = f"`{texts.shown(value)}` is never a value of `{name}`"
+                    self.wrong(message, (*path, "when", name, index), hint)
         return True
+
+    def _is_possible(self, name: str, value: str) -> bool:
+        """Whether a parameter, or `flavour`, can have a value; one that does not exist is reported elsewhere."""
+        if name == "flavour" and name not in self.parameters:
+            return ("flavours", value) in self.source.values
+        parameter = self.parameters.get(name)
+        return parameter is None or value_problem(parameter, value) is None
 
     def _use(self, name: str, path: Path, *, part: str = "") -> None:
         """Note that a parameter is used, by a part of a template or as a key."""
         self.used.add(name)
-        if name not in self.parameters and name != "flavour":
+        if path[0] not in _OF_NO_IMAGE:
+            self.in_image.add(name)
+        if name not in self.parameters and not (name == "flavour" and self.flavour):
             hint = did_you_mean(name, self.parameters, f"declare `{name}` under `parameters`")
             self.wrong(f"`{name}` is not a parameter of this layer", path, hint, part=part, key=not part)
 

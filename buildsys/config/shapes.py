@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 from buildsys.config import hints
 from buildsys.config.source import Data, Path, Source
 from buildsys.errors import Diagnostic, nearest, use_one_of, which_one
-from buildsys.texts import Rule, shown
+from buildsys.texts import Rule, excerpt, shown
 from buildsys.values import dataclass
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class Template:
     """What a text with `{name}` in it may become: `rule` holds for the text with a sample in place of each name.
 
     `leading` is the rule where the text begins with a name. In messages the text is `what`, and `holder` is what it
-    becomes a part of. `repair` and `advice` are as those of `Text`.
+    becomes a part of. `repair` and `advice` are as those of `Text`, `sample` is a value that no rule refuses.
     """
 
     rule: Rule | None = None
@@ -43,6 +43,7 @@ class Template:
     leading: Rule | None = None
     repair: Repair | None = None
     advice: str | None = None
+    sample: str = "1"
 
 
 class Visitor(Protocol):
@@ -152,9 +153,9 @@ class Text(Shape[str]):
     def problem(self, text: str) -> str | None:
         """Return what is wrong with a text, or None."""
         if self.form and not re.fullmatch(self.form, text):
-            return f"`{shown(text)}`: expected {self.like or f'the form `{self.form}`'}"
+            return f"`{excerpt(text)}`: expected {self.like or f'the form `{self.form}`'}"
         if self.rule and (expected := self.rule(text)):
-            found = f"`{shown(text)}` cannot be {self.what}: " if self.what else f"`{shown(text)}`: expected "
+            found = f"`{excerpt(text)}` cannot be {self.what}: " if self.what else f"`{excerpt(text)}`: expected "
             return f"{found}{expected}"
         return None
 
@@ -246,12 +247,12 @@ class Choice(Shape[T]):
 
 
 class Many(Shape[tuple[T, ...]]):
-    """A list; with `or_one` one entry may be written without a list around it."""
+    """A list; with `or_one` one entry may be written without a list around it, with `once` none is there twice."""
 
     example = "[…]"
 
-    def __init__(self, entry: Shape[T], *, least: int = 0, or_one: bool = False) -> None:
-        self._entry, self._least, self._or_one = entry, least, or_one
+    def __init__(self, entry: Shape[T], *, least: int = 0, or_one: bool = False, once: bool = False) -> None:
+        self._entry, self._least, self._or_one, self._once = entry, least, or_one, once
 
     def read(self, data: Data, path: Path, reader: Reader) -> tuple[T, ...] | Wrong:
         """Return the values of the entries."""
@@ -263,6 +264,9 @@ class Many(Shape[tuple[T, ...]]):
         if len(data) < self._least:
             return reader.wrong(f"`{path[-1]}` is empty, expected at least one entry", path, "add an entry")
         read = [self._entry.read(each, (*path, index), reader) for index, each in enumerate(data)]
+        for index, each in enumerate(data if self._once else ()):
+            if each in data[:index] and isinstance(each, str):
+                reader.wrong(f"`{shown(each)}` is listed twice", (*path, index), "remove one of them")
         values = tuple(each for each in read if not isinstance(each, Wrong))
         return values if len(values) == len(data) else WRONG
 

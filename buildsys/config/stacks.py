@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from types import MappingProxyType
 
 from buildsys.config import template
-from buildsys.config.fields import LINE, NAME, NAMES, NOTHING, ONE_OR_MORE, PLATFORM, TEXT, VALUES
+from buildsys.config.fields import LINE, NAME, NAMES, NOTHING, ONE_OR_MORE, PLATFORMS, TEXT, VALUES
+from buildsys.config.matrix import SETTINGS, Row, check_excludes, check_values, is_excluded, rows_of
 from buildsys.config.model import CONDITION, Family, LayerUse, Stack, When
 from buildsys.config.schema import Record, nullable, optional, required
 from buildsys.config.shapes import WRONG, Anything, Converted, Dictionary, Many, Reader, Wrong
@@ -19,7 +19,6 @@ from buildsys.errors import Diagnostic, Location, did_you_mean, which_one
 from buildsys.names import CUSTOM_SUFFIX, group_problem, stack_problem, target_name
 from buildsys.values import dataclass
 
-_SETTINGS = ("groups", "deprecated")
 # How the other file calls what a stack has.
 _MEANT = {"requires": "layers"}
 _PARAMETERS = Dictionary(Converted(ONE_OR_MORE, " ".join))
@@ -35,7 +34,7 @@ class StackFields:
         Many(Anything(), least=1), "names of layers, or maps from a name to its parameters, with an optional `when`"
     )
     groups: tuple[str, ...] = optional(NAMES, (), "additional groups")
-    platforms: tuple[str, ...] = optional(Many(PLATFORM), ("linux/amd64",), "default `[linux/amd64]`")
+    platforms: tuple[str, ...] = optional(PLATFORMS, ("linux/amd64",), "default `[linux/amd64]`")
     deprecated: str | None = nullable(TEXT, None, "reason; excludes it from `--all` and the default group")
 
 
@@ -100,17 +99,6 @@ class _Line:
     path: Path
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Row:
-    """One stack's variables, with where each value is written, and its settings."""
-
-    values: Mapping[str, str]
-    locations: Mapping[str, Location]
-    groups: tuple[str, ...]
-    deprecated: str | None
-    location: Location
-
-
 def load_stacks(file: StacksFile, source: Source, diagnostics: list[Diagnostic]) -> tuple[Stack, ...]:
     """Return all stacks, sorted by name, after adding everything that is wrong; layers are not looked up."""
     reader = Reader(source, diagnostics)
@@ -130,7 +118,7 @@ def _has_too_many_rows(file: StacksFile, reader: Reader) -> bool:
     rows = lines = 0
     for name, family in file.families.items():
         for index, row in enumerate(family.matrix):
-            count = math.prod(len(values) for key, values in row.items() if key not in _SETTINGS)
+            count = math.prod(len(values) for key, values in row.items() if key not in SETTINGS)
             rows += count
             lines += count * (len(family.layers) + len(family.exclude))
             if rows > MOST_ROWS or lines > _MOST_LINES:
@@ -199,7 +187,7 @@ def _single(name: str, fields: StackFields, reader: Reader) -> Stack:
             reader.diagnostics.append(Diagnostic(message=message, location=line.condition, hint=hint))
         lines.append(replace(line, parameters={k: literally(v) for k, v in line.parameters.items()}))
     location = reader.source.key_location(path)
-    row = _Row(values={}, locations={}, groups=(), deprecated=fields.deprecated, location=location)
+    row = Row(values={}, locations={}, groups=(), deprecated=fields.deprecated, location=location)
     stack = Stack(
         name=name,
         family=None,
@@ -220,7 +208,9 @@ def _family(name: str, fields: FamilyFields, reader: Reader) -> Iterator[Stack]:
     if name in RESERVED:
         reader.wrong(f"`{name}` is the name of a built-in group", path, "rename the family", key=True)
     lines = _lines(fields, path, reader)
-    rows = list(_rows(fields, path, reader.source))
+    every = list(rows_of(fields.matrix, fields.deprecated, path, reader.source))
+    check_excludes(fields.exclude, every, path, reader)
+    rows = [row for row in every if not any(is_excluded(rule, row.values) for rule in fields.exclude)]
     for row in rows:
         for group in filter(NAME.problem, row.groups):
             message = f"`{group}` cannot be the name of a group: lower-case letters, digits, single `-` between"
@@ -259,48 +249,23 @@ def _platform_locations(fields: StackFields, path: Path, source: Source) -> Mapp
     return {name: source.location((*path, "platforms", index)) for index, name in enumerate(fields.platforms)}
 
 
-def _filled(name: str, row: _Row) -> str:
+def _filled(name: str, row: Row) -> str:
     return template.fill(template.without_absent_parts(name, frozenset(row.values)), row.values)
 
 
-def _filled_or_nothing(name: str, row: _Row) -> str:
+def _filled_or_nothing(name: str, row: Row) -> str:
     try:
         return _filled(name, row)
     except KeyError:
         return ""
 
 
-def _rows(fields: FamilyFields, path: Path, source: Source) -> Iterator[_Row]:
-    """Yield the product of each row's lists, in the order in which they are written, without what is excluded."""
-    for index, raw in enumerate(fields.matrix):
-        at = (*path, "matrix", index)
-        variables = {key: value for key, value in raw.items() if key not in _SETTINGS}
-        located = [
-            [(key, value, source.location((*at, key, i))) for i, value in enumerate(values)]
-            for key, values in variables.items()
-        ]
-        for combination in itertools.product(*located):
-            values = {key: value for key, value, _ in combination}
-            if any(_excluded(rule, values) for rule in fields.exclude):
-                continue
-            yield _Row(
-                values=MappingProxyType(values),
-                locations=MappingProxyType({key: location for key, _, location in combination}),
-                groups=raw.get("groups", ()),
-                deprecated=" ".join(raw["deprecated"]) if "deprecated" in raw else fields.deprecated,
-                location=source.location(at),
-            )
-
-
-def _excluded(rule: Mapping[str, tuple[str, ...]], values: Mapping[str, str]) -> bool:
-    return all(values.get(key) in allowed for key, allowed in rule.items())
-
-
-def _check_templates(fields: FamilyFields, lines: list[_Line], rows: list[_Row], path: Path, reader: Reader) -> bool:
+def _check_templates(fields: FamilyFields, lines: list[_Line], rows: list[Row], path: Path, reader: Reader) -> bool:
     """Whether all templates of a family can be read and use only variables that some row has."""
     before = len(reader.diagnostics)
     variables = frozenset(key for row in rows for key in row.values)
     part = reader.source.part_location
+    conditions: set[str] = set()
     used = [(name, part((*path, "name"), name)) for name in sorted(template.names(fields.name))]
     texts = [(fields.name, (*path, "name"))]
     for line in lines:
@@ -308,7 +273,9 @@ def _check_templates(fields: FamilyFields, lines: list[_Line], rows: list[_Row],
         for key, text in line.parameters.items():
             used += [(name, part((*line.path, key), name)) for name in sorted(template.names(text))]
         used += [(name, line.condition) for name in line.has]
-        used += [(name, reader.source.key_location((*line.path[:-1], "when", name))) for name, _ in line.when.values]
+        at = (*line.path[:-1], "when")
+        check_values(line.when.values, rows, at, reader)
+        conditions.update(name for name, _ in line.when.values)
     for text, at in texts:
         if problem := template.problem(text):
             location = part(at, problem.part)
@@ -318,16 +285,16 @@ def _check_templates(fields: FamilyFields, lines: list[_Line], rows: list[_Row],
             hint = which_one(name, sorted(variables), f"add `{name}` to the matrix")
             message = f"no row of the matrix has the variable `{name}`"
             reader.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
-    names = {name for name, _ in used}
+    names = {name for name, _ in used} | conditions
     for index, row in enumerate(fields.matrix):
-        for name in sorted(row.keys() - names - {*_SETTINGS}):
+        for name in sorted(row.keys() - names - {*SETTINGS}):
             message = f"nothing in the family uses the variable `{name}`"
             hint = did_you_mean(name, names, f"remove `{name}`, or use it in `name`")
             reader.wrong(message, (*path, "matrix", index, name), hint, key=True)
     return len(reader.diagnostics) == before
 
 
-def _uses(name: str, lines: list[_Line], row: _Row, diagnostics: list[Diagnostic]) -> tuple[LayerUse, ...]:
+def _uses(name: str, lines: list[_Line], row: Row, diagnostics: list[Diagnostic]) -> tuple[LayerUse, ...]:
     """Return the layers of the stack of a row, their templates filled."""
     uses = []
     for line in lines:

@@ -76,9 +76,9 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return _TOKEN.sub(put, text)
 
 
-def sample(text: str) -> str:
-    """Return the template with `1` for each name: what it becomes with a value that no rule refuses."""
-    return fill(text, dict.fromkeys(names(text), "1"))
+def sample(text: str, value: str = "1") -> str:
+    """Return the template with one value for each name."""
+    return fill(text, dict.fromkeys(names(text), value))
 
 
 def literally(text: str) -> str:

@@ -20,13 +20,15 @@ from buildsys.dockerfile.parser import (
 )
 from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, use_one_of
 from buildsys.names import PLATFORM_ARGUMENTS, context_problem, is_switch
-from buildsys.texts import LONGEST_LINE, control, shown, variable
+from buildsys.texts import LONGEST_ARGUMENT, LONGEST_LINE, control, shown, variable
 
 _SECRET = re.compile(
     r"(?:_|\A)(?:apikey|auth|credentials?|passphrase|passw(?:or)?d|pword|secrets?|tokens?)(?:_|\Z)|key\Z",
     re.IGNORECASE,
 )
 _FROM = re.compile(r"\S+(\s+(?i:as)\s+\S+)?")
+# What becomes an argument or a variable of a process.
+_EXECUTED = frozenset({"ARG", "CMD", "ENTRYPOINT", "ENV", "HEALTHCHECK", "RUN"})
 _STAGE = re.compile(r"[a-z][a-z0-9_.-]*")
 _PUBLIC = re.compile(r"(?:_|\A)public(?:_|\Z)", re.IGNORECASE)
 # As BuildKit looks for a frontend, and as older ones did, which continued behind a directive that they did not know.
@@ -45,14 +47,14 @@ def problems(dockerfile: Dockerfile, contexts: Mapping[str, str], flavour: str =
         location = Location(file=dockerfile.file, line=dockerfile.reads[-1].instruction.line)
         message = f"the file has more than {MOST_INSTRUCTIONS} instructions"
         return (Diagnostic(message=message, location=location, hint="join RUN instructions, or use a script"),)
-    found = [*frontend_problems(dockerfile), *unreadable(dockerfile)]
+    found = [*frontend_problems(dockerfile), *unreadable(dockerfile), *_too_long(dockerfile)]
     if is_readable(dockerfile):
         found += _outside(dockerfile, contexts, flavour)
     found += _unlinked(dockerfile)
     for each in dockerfile.arguments:
         if _SECRET.search(each.name) and not _PUBLIC.search(each.name):
             message = f"`ARG {each.name}` looks like a secret, and arguments stay readable in the image's history"
-            hint = "pass it with `RUN --mount=type=secret`"
+            hint = "pass it with `RUN --mount=type=secret`; rename a public value, such as `GPG_FINGERPRINT`"
             found.append(Diagnostic(message=message, location=argument_location(dockerfile, each), hint=hint))
     return _in_order(found)
 
@@ -162,6 +164,17 @@ def unreadable(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
     if not began:
         hint = "begin with `FROM base`, or in an artifact with `FROM toolchain AS build`"
         yield Diagnostic(message="the file has no `FROM`", location=Location(file=file), hint=hint)
+
+
+def _too_long(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
+    """Yield what no process can take as an argument or a variable; a heredoc that begins with `#!` is a file."""
+    for read in dockerfile.reads:
+        word, heredocs = read.instruction.keyword, "".join(read.instruction.heredocs)
+        size = len(f"{read.source.text}{heredocs}".encode())
+        if word in _EXECUTED and size > LONGEST_ARGUMENT and not heredocs.startswith("#!"):
+            message = f"this `{word}` has {size} bytes, expected at most {LONGEST_ARGUMENT}"
+            hint = "put the text into a file of the layer, and copy or mount that"
+            yield Diagnostic(message=message, location=_location(dockerfile, read, 0, word), hint=hint)
 
 
 def _outside(dockerfile: Dockerfile, contexts: Mapping[str, str], flavour: str) -> Iterator[Diagnostic]:
@@ -305,6 +318,16 @@ def _ambiguous(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
 
 
 def _arguments(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
+    for read in dockerfile.reads:
+        if read.instruction.keyword != "ENV":
+            continue
+        said = words(read.source.text[read.rest :]) or []
+        # `ENV NAME value` is the old form of one variable.
+        for word, offset in said if said and "=" in said[0][0] else said[:1]:
+            if (name := word.partition("=")[0]) in PLATFORM_ARGUMENTS:
+                message, hint = f"`ENV {name}` replaces the value that BuildKit sets", "rename the variable"
+                location = _location(dockerfile, read, read.rest + offset, name)
+                yield Diagnostic(message=message, location=location, hint=hint)
     for each in dockerfile.arguments:
         location, name = argument_location(dockerfile, each), each.name
         if expected := variable(name):

@@ -106,6 +106,7 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
     diagnostics.extend(_collisions(graph, groups))
     parents = _parents(graph, lock, diagnostics)
     epochs = _epochs(graph, lock, diagnostics)
+    diagnostics.extend(_platforms(graph, parents))
     if diagnostics:
         raise InvalidInput(diagnostics)
     nodes = tuple(_with_checksums(node, lock) for node in graph.nodes.values())
@@ -205,6 +206,33 @@ def _parents(graph: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> tu
             PlannedParent(name=name, variable=variable, images=parent.images, locked=locked, location=locations[name])
         )
     return tuple(found)
+
+
+def _platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each platform of a stack that the lock does not list for a parent of it."""
+    locked = {parent.name: parent.locked.platforms for parent in parents}
+    for image in graph.images:
+        waiting, seen = [*image.below], set[str]()
+        used = {image.parent.name}
+        while waiting:
+            node = graph.nodes[waiting.pop()]
+            if node.name not in seen:
+                seen.add(node.name)
+                waiting += node.below
+                used |= {node.parent.name} if node.parent else set()
+        for name in sorted(used):
+            known = sorted(locked[name])
+            for platform in image.platforms:
+                if known and not any(_is_platform(each, platform) for each in known):
+                    message = f"`{image.stack}` is for `{platform}`, and its parent `{name}` is not"
+                    hint = f"use a platform of the parent: {', '.join(f'`{each}`' for each in known)}"
+                    yield Diagnostic(message=message, location=image.location, hint=hint)
+
+
+def _is_platform(locked: str, wanted: str) -> bool:
+    """Whether an image of one platform is one of another; 64-bit Arm is version 8 where none is named."""
+    one, other = (text.removesuffix("/v8") if "/arm64" in text else text for text in (locked, wanted))
+    return one == other or one.startswith(f"{other}/")
 
 
 def _epochs(graph: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> dict[str, str]:

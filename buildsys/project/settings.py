@@ -18,12 +18,13 @@ from buildsys.config.source import read
 from buildsys.errors import BuildsysError, Diagnostic, Diagnostics, InvalidInput, Location, Unavailable
 from buildsys.masks import Mask
 from buildsys.names import SETTINGS_FILE
-from buildsys.oci.reference import registry_prefix
+from buildsys.oci.reference import prefix_problem
 from buildsys.project.files import Home, decoded, lack, read_named
 from buildsys.project.git import find_repository
 from buildsys.project.settings_checks import Problem, credentials_of, download_problem, problem_of, variable_of
 from buildsys.project.workspace import PRIVATE, Workspace, find_workspace
 from buildsys.switches import cache_switch
+from buildsys.texts import shown
 from buildsys.values import dataclass
 
 _PIP = ("index-url", "extra-index-url", "find-links", "trusted-host")
@@ -102,15 +103,15 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     What the environment says goes before the file, see `with_environment`. Raises `InvalidInput`.
     """
     named = environ.get("BUILDSYS_SETTINGS")
-    shown = named or SETTINGS_FILE
-    path = root / shown
+    file = named or SETTINGS_FILE
+    path = root / file
     if named and (problem := lack(path, "a file")):
         message = f"`BUILDSYS_SETTINGS` names `{named}`, which {problem}"
         hint = "name a file by a path from the project's folder, or run `unset BUILDSYS_SETTINGS`"
         raise InvalidInput([Diagnostic(message=message, hint=hint)])
     own, source = Settings(), None
-    if (text := _settings_text(root, shown)) is not None:
-        own, source = parse_settings(text, shown, path.parent), read(text, shown)
+    if (text := _settings_text(root, file)) is not None:
+        own, source = parse_settings(text, file, path.parent), read(text, file)
     settings = with_environment(own, environ, root)
 
     def is_committed() -> bool:
@@ -240,10 +241,14 @@ def _wrong_cache(environ: Mapping[str, str]) -> Iterator[Diagnostic]:
         message = f"`{switch}` is not a value of `BUILDSYS_CACHE_WRITE`, expected `0` or `1`"
         yield Diagnostic(message=message, hint="use `0` to only read the cache")
     value = environ.get("BUILDSYS_CACHE", "")
-    if value and not re.fullmatch(r"type=gha|type=local,[^,]+", value) and registry_prefix(value) is None:
-        found = f"is `{value}`" if "@" not in value else "cannot be read"
-        message = f"`BUILDSYS_CACHE` {found}, expected a repository, `type=local,/folder` or `type=gha`"
+    if not value or re.fullmatch(r"type=gha|type=local,[^,]+", value):
+        return
+    found = f"is `{shown(value)}`" if "@" not in value else "cannot be read"
+    message = f"`BUILDSYS_CACHE` {found}, expected a repository, `type=local,/folder` or `type=gha`"
+    if value.startswith("type="):
         yield Diagnostic(message=message, hint="name a repository such as `registry.example.com/cache`")
+    elif problem := prefix_problem(value):
+        yield Diagnostic(message=message, hint=problem[1])
 
 
 def _of_variable(name: str, problem: Problem) -> Diagnostic:

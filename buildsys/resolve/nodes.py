@@ -9,6 +9,7 @@ from types import MappingProxyType
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
 from buildsys.config import template
 from buildsys.config.model import OS, Catalog, Kind, LayerUse, ParameterType, Parent, Recipe, Stack
+from buildsys.config.parameters import built_with
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import target_name
 from buildsys.resolve.image import config_of, merge
@@ -299,20 +300,7 @@ class _Builder:
         """Return the parameters that affect what is built, and not only the image's settings."""
         key = (recipe.layer, recipe.flavour, build.layer, build.flavour)
         if key not in self._used:
-            names = {n for n, p in recipe.parameters.items() if p.argument in build.declared}
-            names |= {n for n in recipe.parameters if n in build.references}
-            conditions = [each.when for each in recipe.packages] + [each.when for each in recipe.arguments]
-            texts = [text for packages in recipe.packages for text in packages.names]
-            texts += [text for each in recipe.arguments for lines in each.lines.values() for text in lines]
-            for variants in recipe.downloads.values():
-                conditions += [one.when for one in variants]
-                texts += [one.url for one in variants]
-            texts += recipe.toolchain.parameters.values() if recipe.toolchain else ()
-            names |= {name for when in conditions for name, _ in when.values}
-            names |= {name for text in texts for name in template.names(text)}
-            if recipe.parent:
-                names |= template.names(recipe.parent.name)
-            self._used[key] = frozenset(names & recipe.parameters.keys())
+            self._used[key] = built_with(recipe, build.declared, build.references)
         return self._used[key]
 
 

@@ -6,11 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
-from packaging.specifiers import SpecifierSet
-from packaging.version import Version
-
 from buildsys import texts
-from buildsys.config import template
+from buildsys.config import constraints, template
 from buildsys.config.model import Catalog, Check, Kind, LayerUse, Recipe, Stack
 from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, which_one
 from buildsys.resolve.graph import Cycle, ordered
@@ -53,7 +50,7 @@ class Resolver:
             # Thousands of stacks share few layers with the same parameters.
             key = (each.name, *each.parameters.items())
             if key not in self._valid:
-                problems = tuple(_text_diagnostics(stack.name, each))
+                problems = (*_text_diagnostics(stack.name, each), *_package_versions(stack.name, each))
                 diagnostics.extend(problems)
                 self._valid |= set() if problems else {key}
         return found if len(diagnostics) == before else ()
@@ -245,8 +242,25 @@ def _text_diagnostics(where: str, each: LayerInstance) -> Iterator[Diagnostic]:
             message = f"`{where}`: the {what} has more than one line"
             hint = "give the parameters of the layer values that fit there"
             if "\n" not in found:
-                message = f"`{where}`: the {what} of `{each.name}` becomes `{texts.shown(found)}`, expected {expected}"
+                message = (
+                    f"`{where}`: the {what} of `{each.name}` becomes `{texts.excerpt(found)}`, expected {expected}"
+                )
             yield Diagnostic(message=message, location=each.location, hint=hint)
+
+
+def _package_versions(where: str, each: LayerInstance) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each package that a layer wants in two versions, or with a version and without."""
+    versions: dict[str, set[str]] = {}
+    for packages in each.recipe.packages:
+        for text in packages.names if packages.when.holds(each.parameters) else ():
+            for word in template.fill(text, each.parameters).split():
+                name, _, version = word.partition("=")
+                versions.setdefault(name, set()).add(version)
+    for name, found in sorted(versions.items()):
+        if len(found) > 1:
+            listed = " and ".join(f"`{name}={version}`" if version else f"`{name}`" for version in sorted(found))
+            message = f"`{where}`: layer `{each.name}` installs {listed}"
+            yield Diagnostic(message=message, location=each.location, hint="keep one of them")
 
 
 def _texts(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:
@@ -265,6 +279,9 @@ def _texts(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:
             yield from (("package", name, texts.packages) for name in packages.names)
     for downloads in recipe.downloads.values():
         yield from (("`url`", one.url, texts.address) for one in downloads if one.when.holds(each.parameters))
+    for check in recipe.checks:
+        if check.when.holds(each.parameters):
+            yield from ((f"constraint on `{name}`", text, constraints.expected) for name, text in check.needs.items())
     if recipe.parent:
         yield "parent's name", recipe.parent.name, texts.parent
         yield from (("image", image, texts.image) for image in recipe.parent.images)
@@ -323,7 +340,7 @@ def _checks(stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[Diag
                 layer, _, parameter = need.partition(".")
                 value = by_name[layer].parameters.get(parameter) if layer in by_name else None
                 required = template.fill(specifier, each.parameters)
-                if value is not None and not _satisfies(value, required):
+                if value is not None and not constraints.satisfies(value, required):
                     needed = f"needs `{layer}` {parameter} {required}, `{stack.name}` has {value}"
                     yield _check_diagnostic(stack, each, check, needed)
 
@@ -341,10 +358,3 @@ def _mention(recipe: Recipe, need: str) -> Location:
     """Return where a layer names one that it needs."""
     fields = [name for name, item in recipe.places if item == need]
     return recipe.place(fields[0], need) if fields else recipe.place("requires")
-
-
-def _satisfies(value: str, specifier: str) -> bool:
-    try:
-        return SpecifierSet(specifier, prereleases=True).contains(Version(value))
-    except ValueError:
-        return value == specifier
