@@ -108,6 +108,12 @@ class InvalidInput(BuildsysError):
         return self._diagnostics
 
 
+class WrongUsage(BuildsysError):
+    """What is written on the command line contradicts itself, or is nothing that a command takes."""
+
+    exit_code = ExitCode.USAGE
+
+
 class Unavailable(BuildsysError):
     """An engine, a registry or a tool that is needed does not answer or is missing."""
 
@@ -150,10 +156,29 @@ class Differs(BuildsysError):
 LONGEST_WORD = 60
 
 
-def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
-    """Return the hint that names the known word nearest to an unknown one; without a near one, `otherwise`."""
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word nearest to an unknown one, None without a near one."""
     from difflib import get_close_matches
 
-    # A longer one is no typing error, and would take long to compare.
-    near = [] if len(word) > LONGEST_WORD else get_close_matches(word, list(known), 1)
-    return f"did you mean `{near[0]}`?" if near else otherwise
+    # A longer one is no typing error, and would take long to compare. A capital is a slip like any other.
+    folded = {each.casefold(): each for each in known}
+    near = [] if len(word) > LONGEST_WORD else get_close_matches(word.casefold(), list(folded), 1)
+    return folded[near[0]] if near else None
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
+    """Return the hint that names the known word nearest to an unknown one; without a near one, `otherwise`."""
+    near = nearest(word, known)
+    return f"did you mean `{near}`?" if near else otherwise
+
+
+def which_one(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
+    """Return the hint that names the nearest known word, else all of them; `otherwise` where there are none."""
+    known = list(known)
+    return did_you_mean(word, known) or use_one_of(known) or otherwise
+
+
+def use_one_of(known: Iterable[str]) -> str | None:
+    """Return the hint that names what may be used, None where that is nothing."""
+    listed = [f"`{each}`" for each in known]
+    return f"use {'one of ' if len(listed) > 1 else ''}{', '.join(listed)}" if listed else None

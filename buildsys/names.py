@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from buildsys.texts import shown
+from buildsys.texts import LONGEST_NAME, excerpt, short
 
 # Bake takes these characters only (docker/buildx, bake/bake.go); on its command line a dot becomes `_` too.
 _NOT_IN_TARGET = re.compile(r"[^a-zA-Z0-9_-]")
@@ -15,7 +15,7 @@ _NOT_IN_TARGET = re.compile(r"[^a-zA-Z0-9_-]")
 _REPOSITORY = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
 _NOT_IN_VARIABLE = re.compile(r"[^A-Z0-9]+")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-LONGEST_TARGET = 100
+LONGEST_TARGET = LONGEST_NAME
 NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
 """The form of the names of layers, flavours, families and groups."""
 _NAME = re.compile(NAME)
@@ -30,7 +30,9 @@ CONTEXTS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Names in a Dockerfile that mean one thing everywhere, and what."""
-_LAYERS: Mapping[str, str] = MappingProxyType({**CONTEXTS, "default": "the group of all images"})
+_LAYERS: Mapping[str, str] = MappingProxyType(
+    {**CONTEXTS, "default": "the group of all images", "when": "the condition of a layer in a stack"}
+)
 _STACKS: Mapping[str, str] = MappingProxyType(
     {
         "nodes": "the repository of nodes",
@@ -78,13 +80,15 @@ def reference_problem(name: str) -> str | None:
     """Return why a stack's name cannot be the last part of a repository's name, or None."""
     if _REPOSITORY.fullmatch(name):
         return None
-    return f"`{shown(name)}` cannot be an image's name: lower-case letters, digits, single `.` `_` `-` between"
+    return f"`{excerpt(name)}` cannot be an image's name: lower-case letters, digits, single `.` `_` `-` between"
 
 
 def layer_problem(name: str) -> str | None:
     """Return why a folder cannot be that of a layer, or None."""
     if not _NAME.fullmatch(name):
-        return f"`{shown(name)}` cannot be a layer's name: lower-case letters, digits, single `-` between"
+        return f"`{excerpt(name)}` cannot be a layer's name: lower-case letters, digits, single `-` between"
+    if expected := short(name):
+        return f"`{excerpt(name)}` cannot be a layer's name: expected {expected}"
     if name.isdecimal():
         return f"`{name}` cannot be a layer's name: in `COPY --from` a number is a stage"
     return _reserved(name, _LAYERS)
@@ -92,6 +96,8 @@ def layer_problem(name: str) -> str | None:
 
 def stack_problem(name: str) -> str | None:
     """Return why a stack cannot have a name, or None."""
+    if expected := short(name):
+        return f"`{excerpt(name)}` cannot be an image's name: expected {expected}"
     return reference_problem(name) or _reserved(name, _STACKS)
 
 
@@ -126,7 +132,7 @@ def argument_problem(argument: str) -> str | None:
 def tag_problem(tag: str) -> str | None:
     """Return why a tag cannot be a public one of an image, or None."""
     if not _TAG.fullmatch(tag):
-        return f"`{shown(tag)}` is not a tag: letters, digits, `_`, `.` and `-`, 128 at most, no `.` or `-` first"
+        return f"`{excerpt(tag)}` is not a tag: letters, digits, `_`, `.` and `-`, 128 at most, no `.` or `-` first"
     if tag == "last" or tag.startswith(("last-", "key-", "incoming-")):
         return f"the tag `{tag}` is reserved: `last`, `last-…`, `key-…` and `incoming-…` are moved by buildsys alone"
     return None

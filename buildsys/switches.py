@@ -23,6 +23,11 @@ def wants_colour(environ: Mapping[str, str]) -> bool:
     return has_cursor(environ) and not environ.get("NO_COLOR")
 
 
+def cache_switch(environ: Mapping[str, str]) -> str:
+    """Return what BUILDSYS_CACHE_WRITE says: `0`, `1`, or nothing, which is as `1`."""
+    return environ.get("BUILDSYS_CACHE_WRITE", "")
+
+
 def writes_caches(environ: Mapping[str, str]) -> bool:
     """Whether bakes write BuildKit's caches: the bake file compares BUILDSYS_CACHE_WRITE with `0`, and nothing else."""
-    return bool(environ.get("BUILDSYS_CACHE")) and environ.get("BUILDSYS_CACHE_WRITE") != "0"
+    return bool(environ.get("BUILDSYS_CACHE")) and cache_switch(environ) != "0"

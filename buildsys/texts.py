@@ -13,6 +13,12 @@ from collections.abc import Callable
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
+LONGEST_NAME = 100
+# One argument or variable of a process on Linux, with its end (MAX_ARG_STRLEN, execve(2)).
+LONGEST_ARGUMENT = 128 * 1024 - 1
+# All of them have a quarter of the usual stack, less what a container adds.
+MOST_ARGUMENTS = 2 * 2**20 - LONGEST_ARGUMENT
+
 Rule: TypeAlias = Callable[[str], str | None]
 
 # The control characters, and halves of surrogate pairs, which no file can hold.
@@ -30,7 +36,9 @@ LONGEST_LINE = 65535
 SHORT_LINE = LONGEST_LINE // 8
 # What the Dockerfile's own reader takes as more than text inside double quotes.
 _SPECIAL = re.compile(r'([\\"$])')
-_PORT = re.compile(r"([1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?(?:/(?:tcp|udp|sctp))?")
+_PORT = re.compile(r"([1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?(?:/(?:tcp|udp|sctp))?", re.IGNORECASE | re.ASCII)
+_LONGEST_EXCERPT = 80
+_SEPARATORS = (":", " ", ",", ";")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _MOST_ID = 2**31 - 1
 _LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
@@ -54,6 +62,11 @@ _ADDRESS = re.compile(r"https?://[A-Za-z0-9._~%!&*+,;=:@\[\]-]+/[A-Za-z0-9._~:/?
 def shown(text: str, *, keep: str = "") -> str:
     """Return a text for a message, with the characters that a terminal does not print written as escapes."""
     return _UNPRINTED.sub(lambda found: found[0] if found[0] in keep else _escaped(found[0]), text)
+
+
+def excerpt(text: str) -> str:
+    """Return the beginning of a text for a message: one that is too long to be right is too long to be read."""
+    return shown(text if len(text) <= _LONGEST_EXCERPT else f"{text[:_LONGEST_EXCERPT]}…")
 
 
 def _escaped(character: str) -> str:
@@ -123,9 +136,32 @@ def part(text: str) -> str | None:
     return one_line(text) if text else "at least one character: an empty part means the current folder"
 
 
+def separator(text: str) -> str | None:
+    """Check what is between the parts of a variable."""
+    return None if text in _SEPARATORS else f"one of {', '.join(f'`{each}`' for each in _SEPARATORS)}"
+
+
+def default(text: str) -> str | None:
+    """Check the value of a variable where the base image has none, which an expansion in a Dockerfile holds."""
+    if text and not control(text) and not set(text) & set("\"'\\$`{}"):
+        return None
+    return "one line without quotes, backslashes, `$`, backticks and braces"
+
+
 def name(text: str) -> str | None:
     """Check a text that goes into names and arguments."""
     return "one line without control characters or tabs" if control(text) else composed(text)
+
+
+def short(text: str) -> str | None:
+    """Check the length of a name, which becomes a part of names of files, tags and targets."""
+    return None if len(text) <= LONGEST_NAME else f"at most {LONGEST_NAME} characters, not {len(text)}"
+
+
+def argument(text: str) -> str | None:
+    """Check the length of an argument of a process."""
+    size = len(text.encode("utf-8", "surrogatepass"))
+    return None if size <= LONGEST_ARGUMENT else f"at most {LONGEST_ARGUMENT} bytes, not {size}"
 
 
 def port(text: str) -> str | None:
@@ -159,7 +195,7 @@ def workdir(text: str) -> str | None:
 def label_key(text: str) -> str | None:
     """Check the key of a label."""
     if _OWN_LABELS.match(text):
-        return "a different key: `dev.buildsys.` is reserved for labels of buildsys"
+        return "`dev.buildsys.` is reserved for labels of buildsys"
     if _LABEL_KEY.fullmatch(text):
         return None
     return "letters, digits, `.`, `_`, `/` and `-`, with a letter or digit first"

@@ -13,12 +13,23 @@ from typing import Any
 import typer
 
 from buildsys.cli.app import app
+from buildsys.project.variables import VARIABLES
 
 ROOT = Path(__file__).parents[1]
 CLI = "docs/cli.md"
 LAYER = "docs/layer-yaml.md"
 SCHEMA = "schemas/layer.schema.json"
 NOTE = "<!-- Written by `make reference`, do not edit: tools/write_reference.py -->"
+VARIABLES_NOTE = (
+    "A name in backticks at the beginning of a meaning is the setting of `buildsys.settings.yaml` that the variable "
+    "takes the place of.",
+    "",
+    "- An empty `BUILDSYS_REGISTRY`, `BUILDSYS_CACHE`, `BUILDSYS_CACHE_WRITE` or `BUILDSYS_SETTINGS` counts as unset.",
+    "- An empty variable of a setting takes away what the settings file has.",
+    "- `BUILDSYS_TAG`, `BUILDSYS_MIRRORS`, `BUILDSYS_PARENT_<NAME>` and `BUILDSYS_DOWNLOADS_<HOST>` must not be empty: "
+    "plain bake would use the empty text.",
+    "- Any other variable whose name begins with `BUILDSYS_` is reported with a warning.",
+)
 SCALAR = ["string", "number", "boolean"]
 # What a pattern that comes up everywhere is called.
 NAMES = {"^[a-z0-9]+(-[a-z0-9]+)*$": "name", "^[a-z][a-z0-9]*([_-][a-z0-9]+)*$": "parameter name"}
@@ -48,6 +59,9 @@ def cli_reference() -> str:
         usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
         lines += ["", f"## {name}", "", *(command.help or "").splitlines(), "", "```", usage, "```"]
         lines += table(("Argument or option", ""), parameters(command, context))
+        lines += ["", *command.epilog.splitlines()]
+    lines += ["", "## Environment variables", "", *VARIABLES_NOTE]
+    lines += table(("Variable", ""), [(f"`{name}`", meaning) for name, meaning in VARIABLES.items()])
     return "\n".join(lines) + "\n"
 
 

@@ -93,15 +93,17 @@ def environment_value(variable: Variable) -> str:
     Where no layer sets the variable, the parent's value is in the middle if it has one: in a list such as
     LD_LIBRARY_PATH an empty part would mean the current folder.
     """
-    before = ":".join(in_quotes(part) for part in variable.prepended)
-    behind = ":".join(in_quotes(part) for part in variable.appended)
-    if variable.value is not None:
-        return f'"{":".join(part for part in (before, in_quotes(variable.value), behind) if part)}"'
-    name = variable.name
+    separator, name = _held(variable.separator, texts.separator), variable.name
+    before = separator.join(in_quotes(part) for part in variable.prepended)
+    behind = separator.join(in_quotes(part) for part in variable.appended)
+    if variable.value is not None or variable.default is not None:
+        whole = f"${{{name}:-{_held(variable.default or '', texts.default)}}}" if variable.value is None else ""
+        middle = whole or in_quotes(variable.value or "")
+        return f'"{separator.join(part for part in (before, middle, behind) if part)}"'
     if before:
-        middle = f"${{{name}:+:${{{name}}}}}"
-        return f'"{before}{middle}{":" + behind if behind else ""}"'
-    return f'"${{{name}:+${{{name}}}:}}{behind}"'
+        middle = f"${{{name}:+{separator}${{{name}}}}}"
+        return f'"{before}{middle}{separator + behind if behind else ""}"'
+    return f'"${{{name}:+${{{name}}}{separator}}}{behind}"'
 
 
 def _unquoted(text: str) -> str:

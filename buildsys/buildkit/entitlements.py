@@ -35,7 +35,7 @@ def check_paths(definition: Mapping[str, Any], root: Path, *, allowed: Sequence[
             diagnostics.append(
                 Diagnostic(
                     message=f"target `{name}` of the resolved bake file has paths or privileges that cannot be checked",
-                    hint="compare it with `docker buildx bake --print`",
+                    hint="check `docker buildx version`",
                 )
             )
     return tuple(sorted(diagnostics, key=lambda diagnostic: diagnostic.message))

@@ -1,20 +1,21 @@
 """Which commands exist other than queries, runs and machines: each is one call, one report and one exit code."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from buildsys.cli import bake, machine, query
+from buildsys import __version__
+from buildsys.cli import bake, machine, query, usage
+from buildsys.errors import Diagnostic, ExitCode, WrongUsage
 
 app = typer.Typer(
     name="buildsys",
     help="Composes container images from reusable layers, each unit of work built once and shared by every image.",
-    epilog=(
-        "Exit codes: 0 done, 1 a build or test failed, 2 wrong usage, 3 a committed file differs, "
-        "4 invalid input, 5 engine, registry, tool or disk unavailable, 70 a bug of buildsys, 130 and 143 interrupted."
-    ),
+    epilog=usage.exit_codes(ExitCode.FAILED, ExitCode.DIFFERS),
+    cls=usage.Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -22,6 +23,12 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"buildsys {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -33,21 +40,37 @@ def main_options(
             "-C",
             "--directory",
             readable=False,
-            help="The project root; default is the nearest one at or above this folder.",
+            help="The project root, by default the nearest one at or above this folder.",
         ),
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """Take the options of all commands."""
+    del version
+    from buildsys.project.variables import unknown
+
+    _warn(unknown(os.environ))
     context.obj = directory
 
 
-@app.command()
+def _warn(warnings: Iterable[Diagnostic]) -> None:
+    from buildsys.cli.screens import diagnostics
+    from buildsys.report import console
+
+    for warning in warnings:
+        console.show_diagnostic(warning, {}, diagnostics(), word="warning")
+
+
+@app.command(epilog=usage.exit_codes(ExitCode.DIFFERS))
 def plan(
     context: typer.Context,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 3 if docker-bake.hcl is not up to date.")
     ] = False,
     offline: query.Offline = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Print every warning on its own.")] = False,
     json: Json = False,
 ) -> None:
     """Write docker-bake.hcl and show its targets; with a registry, also what a bake would do and why."""
@@ -55,21 +78,27 @@ def plan(
 
     from buildsys.cli.screens import diagnostics, output
     from buildsys.commands import plan, query
-    from buildsys.plan.plan import stale
+    from buildsys.plan.plan import folded, stale
+    from buildsys.project.settings import read_settings
+    from buildsys.project.variables import misspelt
     from buildsys.project.workspace import find_workspace, named_prefix
     from buildsys.report import console, documents, tables
 
     workspace = find_workspace(context.obj)
-    planned = plan.write_plan(workspace, check=check)
+    # What a bake would refuse is better found here.
+    read_settings(workspace.root, os.environ)
+    planned = plan.write_plan(workspace, os.environ, check=check)
     offline = offline or check
     # An engine or a registry is asked about what a bake on this machine would build, on its own base images.
     asked = planned.plan if offline else plan.make_plan(workspace.tree(), overlay=True)
-    found = query.look(workspace, os.environ, asked, offline=offline)
+    found = query.look(workspace, os.environ, asked, contents=planned.contents, offline=offline)
     if json:
         typer.echo(documents.text(documents.plan_document(planned.plan, found.keys, found.actions)))
         return
     talk = diagnostics()
-    for warning in planned.plan.warnings:
+    wrong = misspelt(os.environ, [*planned.plan.origins, *(each.variable for each in planned.plan.parents)])
+    warnings = planned.plan.warnings if verbose else folded(planned.plan)
+    for warning in (*warnings, *plan.files_beside(workspace), *wrong):
         console.show_diagnostic(warning, {}, talk, word="warning")
     for layer, day in stale(planned.plan, date.today()):
         talk.line(f"warning: the packages of `{layer}` are of {day}: `buildsys lock --update {layer}` refreshes them")
@@ -82,7 +111,7 @@ def plan(
         output().line(state)
 
 
-@app.command(name="list")
+@app.command(name="list", epilog=usage.exit_codes())
 def list_stacks(context: typer.Context, json: Json = False) -> None:
     """Show all stacks and groups."""
     from buildsys.cli.screens import output
@@ -97,7 +126,7 @@ def list_stacks(context: typer.Context, json: Json = False) -> None:
         tables.show_list(plan, output())
 
 
-@app.command()
+@app.command(epilog=usage.exit_codes())
 def show(
     context: typer.Context,
     stack: Annotated[str, typer.Argument(help="The name of a stack.")],
@@ -118,7 +147,7 @@ def show(
         tables.show_stack(plan, target, output())
 
 
-@app.command()
+@app.command(epilog=usage.exit_codes())
 def variables(context: typer.Context) -> None:
     """Print shell exports that make plain `docker buildx bake` use this machine's mirrors and parents.
 
@@ -145,10 +174,13 @@ def variables(context: typer.Context) -> None:
         typer.echo(f"export {name}={shlex.quote(value)}")
 
 
-@app.command()
+@app.command(epilog=usage.exit_codes(ExitCode.DIFFERS))
 def schema(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="Which schema: `layer` or `stacks`.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(parser=usage.choice("name", ("layer", "stacks")), help="One of `layer` and `stacks`."),
+    ] = None,
     write: Annotated[bool, typer.Option("--write", help="Write both schemas to schemas/.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Exit 3 if the files in schemas/ are not up to date.")] = False,
 ) -> None:
@@ -156,13 +188,13 @@ def schema(
     from buildsys.commands.plan import schemas
     from buildsys.project.workspace import find_workspace
 
+    usage.exclusive(context, "--write", "--check", "name")
     if write or check:
         schemas(find_workspace(context.obj), check=check)
         return
-    found = schemas(None, check=False)
-    if f"{name}.schema.json" not in found:
-        raise typer.BadParameter("name one of `layer` and `stacks`")
-    typer.echo(found[f"{name}.schema.json"], nl=False)
+    if name is None:
+        raise WrongUsage("`schema` lacks `name`", hint="add `layer` or `stacks`, or `--write` for both")
+    typer.echo(schemas(None, check=False)[f"{name}.schema.json"], nl=False)
 
 
 query.register(app)

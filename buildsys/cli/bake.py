@@ -3,15 +3,17 @@
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from buildsys.errors import Diagnostic, ExitCode, InvalidInput
+from buildsys.cli import usage
+from buildsys.errors import Diagnostic, ExitCode, InvalidInput, WrongUsage, did_you_mean
 
 if TYPE_CHECKING:
     from buildsys.buildkit.images import DockerSnapshot
@@ -20,12 +22,28 @@ if TYPE_CHECKING:
     from buildsys.run.session import RunOptions
 
 RETRIES, MIN_FREE_GB = 5, 2.0
+MOST_JOBS, MOST_RETRIES, MOST_FREE_GB = 64, 100, 1e6
+TAGS_ON, PROGRESS = ("all", "partial"), ("auto", "plain", "docker")
 Names = Annotated[list[str] | None, typer.Argument(help="Stacks, groups, nodes or patterns.")]
 All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated.")]
 Builder = Annotated[str | None, typer.Option(help="The buildx builder; default is the current one.")]
-Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Number of concurrent bake processes.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        parser=usage.whole("--jobs", 1, MOST_JOBS),
+        metavar="N",
+        help=f"Number of concurrent bake processes, {MOST_JOBS} at most.",
+    ),
+]
 MaxTargets = Annotated[
-    int | None, typer.Option(min=1, max=64, help="Targets at once; default depends on the builder's driver.")
+    int | None,
+    typer.Option(
+        parser=usage.whole("--max-targets", 1, MOST_JOBS),
+        metavar="N",
+        help=f"Targets at once, {MOST_JOBS} at most; default depends on the builder's driver.",
+    ),
 ]
 KeepGoing = Annotated[
     bool | None,
@@ -33,11 +51,29 @@ KeepGoing = Annotated[
         "--keep-going/--fail-fast", "-k/", help="After a failure, build the targets that do not need it; default in CI."
     ),
 ]
-RetriesOption = Annotated[int, typer.Option("--retries", min=0, help="Retries of transient failures per target.")]
-MinFree = Annotated[float, typer.Option(min=0, help="GB to keep free on the builder's disk.")]
+RetriesOption = Annotated[
+    int,
+    typer.Option(
+        "--retries",
+        parser=usage.whole("--retries", 0, MOST_RETRIES),
+        metavar="N",
+        help="Retries of transient failures per target.",
+    ),
+]
+MinFree = Annotated[
+    float,
+    typer.Option(
+        parser=usage.gigabytes("--min-free", MOST_FREE_GB), metavar="GB", help="GB to keep free on the builder's disk."
+    ),
+]
 EventsFile = Annotated[
     Path | None,
-    typer.Option("--events", help="Also write all events to this file, as JSON lines.", dir_okay=False, readable=False),
+    typer.Option(
+        "--events",
+        parser=usage.file("--events"),
+        metavar="FILE",
+        help="Also write all events to this file, as JSON lines.",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the summary.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also print each RUN step and each reused target.")]
@@ -53,7 +89,9 @@ def bake(
     ] = False,
     load: Annotated[bool, typer.Option("--load", help="Load the images into the engine's store.")] = False,
     builder: Builder = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Execute every step, cached or not.")] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Execute every step of what is built, cached or not.")
+    ] = False,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", help="Override a value of a target, as `docker buildx bake --set` does."),
@@ -69,23 +107,25 @@ def bake(
     tags_on: Annotated[
         str,
         typer.Option(
-            help="With --push: `all` moves public tags if no image is missing, `partial` those of existing images."
+            parser=usage.choice("--tags-on", TAGS_ON),
+            metavar="|".join(TAGS_ON),
+            help="With --push: `all` moves public tags if no image is missing, `partial` those of existing images.",
         ),
     ] = "all",
     progress: Annotated[
-        str, typer.Option(help="Progress display: `auto`, `plain`, or `docker` for that of BuildKit.")
+        str,
+        typer.Option(
+            parser=usage.choice("--progress", PROGRESS),
+            metavar="|".join(PROGRESS),
+            help="Progress display: `auto`, `plain`, or `docker` for that of BuildKit.",
+        ),
     ] = "auto",
     events: EventsFile = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Build images in parallel, each unit of work once."""
-    _check_choice("--tags-on", tags_on, ("all", "partial"))
-    _check_choice("--progress", progress, ("auto", "plain", "docker"))
-    if push and overrides:
-        raise _usage(
-            "`--set` and `--push` exclude each other", "remove `--set`: an image under a key must match the key"
-        )
+    _check_bake(context)
     snapshot = None
     if not push:
         from buildsys.buildkit.images import ask_docker
@@ -115,6 +155,7 @@ def bake(
     if fresh:
         _make_fresh(workspace)
     plan, targets = _chosen(workspace, tuple(names or ()), everything=everything, failed=failed)
+    _check_overrides(plan, overrides or ())
     if dry_run:
         _dry_run(workspace, plan, targets, options, snapshot)
         return
@@ -159,6 +200,7 @@ def warm(
     from buildsys.run import warm
     from buildsys.run.store import open_store
 
+    _check_warm(context)
     workspace = find_workspace(context.obj)
     if not check:
         refuse_cache(read_settings(workspace.root, os.environ), os.environ)
@@ -192,9 +234,14 @@ def make_report(
     context: typer.Context,
     events: Annotated[
         Path | None,
-        typer.Argument(help="A file of events; default is that of the last run.", dir_okay=False, readable=False),
+        typer.Argument(parser=usage.file("events"), help="A file of events; default is that of the last run."),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write the report.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", parser=usage.file("--output"), metavar="FILE", help="Where to write the report."
+        ),
+    ] = None,
 ) -> None:
     """Write the HTML report of a run from its events."""
     from buildsys.project.workspace import find_workspace
@@ -216,13 +263,39 @@ def _keep_going(given: bool | None) -> bool:
     return in_ci(os.environ) if given is None else given
 
 
-def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise _usage(f"`{value}` is not a value of `{option}`", f"use one of {', '.join(choices)}")
+def _check_bake(context: typer.Context) -> None:
+    """Refuse options that contradict each other, and those that would have no effect."""
+    usage.exclusive(context, "--all", "--failed", "names")
+    usage.exclusive(context, "--set", "--push", hint="remove `--set`: what is published under a key must match the key")
+    usage.exclusive(context, "--fresh", "--dry-run", hint="remove `--fresh`, which writes `buildsys.lock`")
+    usage.exclusive(context, "--quiet", "--verbose")
+    usage.exclusive(context, "--quiet", "--progress")
+    usage.needs(context, "--verify", "--push")
+    usage.needs(context, "--tags-on", "--push")
 
 
-def _usage(message: str, hint: str) -> typer.BadParameter:
-    return typer.BadParameter(f"{message}: {hint}")
+def _check_overrides(plan: "Plan", overrides: Sequence[str]) -> None:
+    """Refuse a value of `--set` that is of no target; it may be a secret, and is not quoted."""
+    for each in overrides:
+        name, equals, _ = each.partition("=")
+        target, _, attribute = name.partition(".")
+        if not (equals and target and attribute):
+            hint = "write it as `--set TARGET.args.NAME=VALUE`"
+            raise WrongUsage(f"`--set` has `{name}`, expected a target, an attribute and `=`", hint=hint)
+        if not any(fnmatchcase(known, target) for known in plan.targets):
+            near = did_you_mean(target, plan.targets, "run `buildsys plan` to list all targets")
+            raise WrongUsage(f"`--set` has `{target}`, which is not a target", hint=near)
+
+
+def _check_warm(context: typer.Context) -> None:
+    """Refuse options that contradict each other, and those of a run where nothing is built."""
+    usage.exclusive(context, "--all", "names")
+    usage.exclusive(context, "--quiet", "--verbose")
+    for option in (
+        *("--builder", "--keep-going", "--jobs", "--max-targets", "--retries"),
+        *("--min-free", "--events", "--quiet", "--verbose"),
+    ):
+        usage.exclusive(context, "--check", option, hint=f"remove `{option}`: `--check` builds nothing")
 
 
 def _chosen(
@@ -231,13 +304,12 @@ def _chosen(
     """Return the plan and the targets meant."""
     from buildsys.commands.plan import chosen_targets, make_plan
     from buildsys.events.journal import history_of
+    from buildsys.run.names import check_names
 
     plan = make_plan(workspace.tree(), overlay=True)
+    check_names(plan, os.environ)
     if not failed:
         return plan, chosen_targets(plan, names, everything=everything)
-    if names or everything:
-        message = "`--failed` and other choices exclude each other"
-        raise InvalidInput([Diagnostic(message=message, hint="remove one of them")])
     undone = tuple(name for name in history_of(workspace).undone if name in plan.targets)
     if not undone:
         raise InvalidInput(
@@ -270,7 +342,9 @@ def _dry_run(
     from buildsys.run.decision import decide_published, selection_of
     from buildsys.run.local import decision_for
     from buildsys.run.store import open_store
+    from buildsys.run.variables import check_environment
 
+    check_environment(plan, workspace, os.environ)
     if snapshot is None:
         with open_store(workspace, os.environ) as store:
             decision = decide_published(workspace, store, plan, targets, os.environ, verify=options.verify)
@@ -283,6 +357,6 @@ def _dry_run(
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.command()(bake)
-    app.command()(warm)
-    app.command(name="report")(make_report)
+    app.command(epilog=usage.exit_codes(ExitCode.FAILED))(bake)
+    app.command(epilog=usage.exit_codes(ExitCode.FAILED))(warm)
+    app.command(name="report", epilog=usage.exit_codes())(make_report)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from buildsys.cli import usage
 from buildsys.cli.bake import MIN_FREE_GB, RETRIES
 from buildsys.errors import ExitCode
 
@@ -19,7 +20,9 @@ def environment(
     context: typer.Context,
     file: Annotated[
         Path,
-        typer.Argument(help="A conda YAML, requirements or lock file; with --dockerfile a Dockerfile.", readable=False),
+        typer.Argument(
+            parser=usage.file("file"), help="A conda YAML, requirements or lock file; with --dockerfile a Dockerfile."
+        ),
     ],
     on: Annotated[str, typer.Option("--on", help="The stack to build on.")],
     tag: Annotated[
@@ -45,10 +48,11 @@ def environment(
 
     workspace = find_workspace(context.obj)
     refuse_cache(read_settings(workspace.root, os.environ), os.environ)
+    request = environment.Request(file=file, stack=on, tag=tag)
+    environment.check(workspace, request, dockerfile=dockerfile)
     talk = diagnostics()
     shown = listener(talk.stream, quiet=quiet, verbose=False, environ=os.environ, clock=time.time)
     image_of = environment.dockerfile_image if dockerfile else environment.environment_image
-    request = environment.Request(file=file, stack=on, tag=tag)
     with (
         open_store(workspace, os.environ) as store,
         open_journal(workspace, shown, mask_of(workspace.root, os.environ)) as journal,
@@ -86,12 +90,15 @@ def run_image_tests(
     from buildsys.project.workspace import find_workspace
     from buildsys.report import tables
     from buildsys.run.decision import public_tags
+    from buildsys.run.names import check_names
 
+    usage.exclusive(context, "--all", "names")
     workspace = find_workspace(context.obj)
     plan = make_plan(workspace.tree(), overlay=True)
-    docker = find_docker(builder, os.environ)
+    check_names(plan, os.environ)
     targets = chosen_targets(plan, tuple(names or ()), everything=everything)
     tests = declared_tests(plan, targets)
+    docker = find_docker(builder, os.environ)
     images = {target: tags[0] for target, tags in public_tags(plan, targets, os.environ).items() if tags}
     screen = output()
     good = run_tests(docker, workspace, tests, images, lambda result: tables.show_test(result, screen))
@@ -133,6 +140,6 @@ def doctor(
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.command()(environment)
-    app.command()(doctor)
-    app.command(name="test")(run_image_tests)
+    app.command(epilog=usage.exit_codes(ExitCode.FAILED))(environment)
+    app.command(epilog=usage.exit_codes())(doctor)
+    app.command(name="test", epilog=usage.exit_codes(ExitCode.FAILED))(run_image_tests)

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from buildsys.cli import usage
 from buildsys.errors import ExitCode
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+FORMATS = ("tree", "mermaid", "dot", "json")
 Offline = Annotated[bool, typer.Option("--offline", help="Do not query the registry; count every target as missing.")]
 
 
@@ -50,9 +52,7 @@ def why(
         steps = [{"layer": name, "why": reason} for name, reason in path]
         typer.echo(documents.text({"stack": stack, "layer": layer, "path": steps}))
     else:
-        tables.show_why(stack, layer, path, output())
-    if not path:
-        raise typer.Exit(int(ExitCode.INVALID))
+        tables.show_why(path, output())
 
 
 def diff(
@@ -107,7 +107,12 @@ def affected(
 
 def graph(
     context: typer.Context,
-    form: Annotated[str, typer.Option("--format", help="Output format: tree, mermaid, dot or json.")] = "tree",
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", parser=usage.choice("--format", FORMATS), metavar="|".join(FORMATS), help="Output format."
+        ),
+    ] = "tree",
     stack: Annotated[list[str] | None, typer.Option("--stack", help="Only these stacks, groups or patterns.")] = None,
     affected: Annotated[
         str | None, typer.Option("--affected", help="Only targets that changed since this git revision.")
@@ -121,8 +126,6 @@ def graph(
     from buildsys.project.workspace import find_workspace
     from buildsys.report import diagram
 
-    if form not in diagram.FORMATS:
-        raise typer.BadParameter(f"`{form}` is not one of {', '.join(diagram.FORMATS)}")
     workspace = find_workspace(context.obj)
     if affected is not None:
         plan, changes = query.differences(workspace, affected, os.environ)
@@ -154,8 +157,8 @@ def lock(
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
 
-    if names and not update:
-        raise typer.BadParameter("names need `--update`")
+    usage.needs(context, "names", "--update")
+    usage.exclusive(context, "--update", "--check")
     chosen = tuple(names or ()) if update else None
     workspace = find_workspace(context.obj)
     changes = query.lock(workspace, os.environ, update=chosen, offline=offline, check=check, today=date.today())
@@ -182,4 +185,5 @@ def outdated(context: typer.Context, json: Json = False) -> None:
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     for command in (explain, why, diff, affected, graph, lock, outdated):
-        app.command()(command)
+        codes = (ExitCode.DIFFERS,) if command is lock else ()
+        app.command(epilog=usage.exit_codes(*codes))(command)

@@ -17,22 +17,28 @@ from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.invocation import BakeCall, BakeResult
 from buildsys.buildkit.progress import Status, Text
 from buildsys.commands.plan import make_plan
+from buildsys.commands.requirements import problems
+from buildsys.config.catalog import load
 from buildsys.config.model import Catalog, File, LayerUse, Stack
 from buildsys.config.source import read
 from buildsys.dockerfile.lint import frontend_problems
 from buildsys.dockerfile.parser import Dockerfile
-from buildsys.errors import Diagnostic, InvalidInput, did_you_mean
+from buildsys.dockerfile.sources import context_sources
+from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.names import CUSTOM_SUFFIX, STATE_FOLDER, tag_problem
 from buildsys.oci.reference import Reference
 from buildsys.plan.keys import Fingerprint, context_files, readable_inputs
 from buildsys.plan.keys import keyed as keyed_by
 from buildsys.plan.plan import Plan
-from buildsys.project.files import Home, decoded, read_file
+from buildsys.plan.selection import unknown_stack
+from buildsys.plan.sources import missing
+from buildsys.project.files import Home, decoded, is_there, read_file, read_named
 from buildsys.project.settings import mask_of
 from buildsys.project.state import State
 from buildsys.project.workspace import PRIVATE, Workspace, files_of, write_whole
 from buildsys.run.contexts import copy_context
-from buildsys.run.decision import check_tag, selection_of
+from buildsys.run.decision import selection_of
+from buildsys.run.names import check_names
 from buildsys.run.publish import publish
 from buildsys.run.session import Session
 from buildsys.run.step_events import StepEvents
@@ -65,16 +71,27 @@ class Request:
     tag: str | None = None
 
 
+def check(workspace: Workspace, request: Request, *, dockerfile: bool) -> None:
+    """Raise `InvalidInput` for a request that cannot be met, before any registry or engine is asked."""
+    if request.tag is not None and (problem := tag_problem(request.tag)):
+        raise InvalidInput([Diagnostic(message=f"`--tag`: {problem}", hint="use a tag such as `2026-11`")])
+    data = _read(_real(workspace, request.file), request.file)
+    if not dockerfile:
+        _kind(request.file, decoded(data, str(request.file)))
+    _stack(load(workspace.tree()), request.stack)
+
+
 def environment_image(session: Session, store: Store, request: Request) -> CustomImage:
     """Return the image of a conda YAML, requirements or lock file on a stack; it is built if it does not exist.
 
     Raises `InvalidInput` if the file cannot be read, is neither kind, or the stack does not exist.
     """
-    _check_tag(request)
     workspace = session.workspace
     data = _read(_real(workspace, request.file), request.file)
     text = decoded(data, str(request.file))
     layer, name = _kind(request.file, text)
+    if diagnostics := tuple(_foreign_lines(request.file, text, name)):
+        raise InvalidInput(diagnostics)
     digest = hashlib.sha256(data).hexdigest()[:12]
     folder = f"{ENVIRONMENTS}/{digest}"
     state = State(workspace.root)
@@ -86,6 +103,7 @@ def environment_image(session: Session, store: Store, request: Request) -> Custo
         change=lambda catalog: _with_environment(catalog, request.stack, layer, folder, digest),
     )
     target = plan.stacks[0].name
+    check_names(plan, session.environ)
     if request.tag:
         context = replace(session.context, environ={**session.environ, "BUILDSYS_TAG": request.tag})
         session = replace(session, context=context)
@@ -102,7 +120,10 @@ def _with_environment(catalog: Catalog, name: str, layer: str, folder: str, dige
     """Return the catalog with one stack: the one named, and the environment on top of it."""
     stack = _stack(catalog, name)
     if layer not in catalog.layers:
-        raise InvalidInput([Diagnostic(message=f"the project has no layer `{layer}`, which builds such environments")])
+        message = f"the project has no layer `{layer}`, which builds such environments"
+        raise InvalidInput(
+            [Diagnostic(message=message, hint=f"add `layers/{layer}`, as buildsys's own project has it")]
+        )
     others = tuple(use for use in stack.layers if use.layer != layer)
     use = LayerUse(layer=layer, parameters=MappingProxyType({"folder": folder}), location=stack.location)
     own = replace(
@@ -119,14 +140,8 @@ def _with_environment(catalog: Catalog, name: str, layer: str, folder: str, dige
 def _stack(catalog: Catalog, name: str) -> Stack:
     found = next((stack for stack in catalog.stacks if stack.name == name), None)
     if found is None:
-        hint = did_you_mean(name, [stack.name for stack in catalog.stacks], "run `buildsys list` to list all of them")
-        raise InvalidInput([Diagnostic(message=f"no stack is named `{name}`", hint=hint)])
+        raise InvalidInput([unknown_stack(name, (stack.name for stack in catalog.stacks))])
     return found
-
-
-def _check_tag(request: Request) -> None:
-    if request.tag and (problem := tag_problem(request.tag)):
-        raise InvalidInput([Diagnostic(message=f"`--tag`: {problem}")])
 
 
 def _real(workspace: Workspace, file: Path) -> Path:
@@ -138,6 +153,8 @@ def _real(workspace: Workspace, file: Path) -> Path:
 
 
 def _read(real: Path, shown: Path) -> bytes:
+    if not is_there(real):
+        read_named(shown)
     return read_file(real, Home(root=real.parent, shown=str(shown.parent)), shown.name, limit=_LIMIT)
 
 
@@ -147,7 +164,8 @@ def _kind(file: Path, text: str) -> tuple[str, str]:
         found = read(text, file.name).data
         if isinstance(found, dict) and "dependencies" in found:
             return "conda-environment", "environment.yml"
-        raise InvalidInput([Diagnostic(message=f"`{file}` has no `dependencies`, which a conda environment needs")])
+        message = f"`{file}` has no `dependencies`, which a conda environment needs"
+        raise InvalidInput([Diagnostic(message=message, hint="list its packages under `dependencies:`")])
     if file.name.endswith(".txt"):
         return "python-environment", "requirements.txt"
     if file.name.startswith("pylock") and file.suffix == ".toml":
@@ -156,16 +174,27 @@ def _kind(file: Path, text: str) -> tuple[str, str]:
     raise InvalidInput([Diagnostic(message=f"`{file}` is not a supported kind of environment", hint=hint)])
 
 
+def _foreign_lines(file: Path, text: str, name: str) -> Iterator[Diagnostic]:
+    """Yield what lines for pip name that a build does not see, those in a conda environment too."""
+    if name == "requirements.txt":
+        yield from problems(text, str(file))
+    elif name == "environment.yml":
+        source = read(text, str(file))
+        for path, place in source.values.items():
+            if "pip" in path and (line := source.text(path)) is not None:
+                yield from problems(line, str(file), place.line, place.column)
+
+
 def dockerfile_image(session: Session, store: Store, request: Request) -> CustomImage:
     """Return the image of a user's own Dockerfile, which says `FROM base`, on a stack.
 
     Its folder is the build context. The key covers the stack's key and every file that the Dockerfile can read.
     """
-    _check_tag(request)
     workspace = session.workspace
     real = _real(workspace, request.file)
     text = decoded(_read(real, request.file), str(request.file))
-    if diagnostics := frontend_problems(Dockerfile.parse(text, str(request.file))):
+    dockerfile = Dockerfile.parse(text, str(request.file))
+    if diagnostics := frontend_problems(dockerfile):
         raise InvalidInput(diagnostics)
     plan = make_plan(
         workspace.tree(),
@@ -173,9 +202,14 @@ def dockerfile_image(session: Session, store: Store, request: Request) -> Custom
         change=lambda catalog: replace(catalog, stacks=(_stack(catalog, request.stack),)),
     )
     # What is refused is refused before anything is built.
-    check_tag(session.environ)
+    check_names(plan, session.environ)
     bake_environment(plan, workspace, session.environ)
     own = _OwnDockerfile.read(real)
+    folder = str(request.file.parent)
+    given = context_sources(dockerfile)
+    own_sources = [each for each in given if not each.context]
+    if diagnostics := tuple(missing(own_sources, {}, own.files, folder, str(request.file))):
+        raise InvalidInput(diagnostics)
     stack = plan.stacks[0]
     keys = selection_of(workspace, plan, (stack.name,)).keys
     key = own.key(keys.of(stack.name).key)

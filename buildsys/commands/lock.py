@@ -11,27 +11,32 @@ from types import MappingProxyType
 from buildsys.config.fields import PLATFORM
 from buildsys.config.lockfile import DIGEST, Lock, LockedDownload, LockedParent
 from buildsys.config.model import Kind
-from buildsys.errors import Diagnostic, InvalidInput
+from buildsys.errors import Diagnostic, InvalidInput, Unavailable, did_you_mean
 from buildsys.oci.client import Registry
 from buildsys.oci.download import Unreached, fetched
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Reference
-from buildsys.plan.plan import Plan, PlannedParent, stale
+from buildsys.plan.plan import Plan, PlannedParent, can_be_locked, stale
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import Settings
 from buildsys.values import dataclass
 
+_MOST_NAMED = 3
 _OFFLINE, _OFFLINE_KEPT = "not asked, offline", "kept as it is: offline"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """One entry of the lock; `before` and `after` are equal where it stays."""
+    """One entry of the lock; `before` and `after` are equal where it stays.
+
+    `answered` says whether a registry or server answered for it, None if none was asked.
+    """
 
     name: str
     before: str | None
     after: str | None
     note: str = ""
+    answered: bool | None = None
 
 
 def missing_entries(plan: Plan, lock: Lock) -> tuple[str, ...]:
@@ -57,7 +62,8 @@ def resolved(
     a match, `Unavailable` for a download that is incomplete.
     """
     toolchains = {n.parent.name for n in plan.nodes if n.parent and n.recipe.kind is Kind.TOOLCHAIN}
-    addresses = sorted({d.url for n in plan.nodes for d in n.downloads if d.sha256 is None and ".git#" not in d.url})
+    unknown = {d.url for n in plan.nodes for d in n.downloads if d.sha256 is None}
+    addresses = sorted(url for url in unknown if can_be_locked(url) or url in lock.downloads)
     layers = sorted({each.layer for n in plan.nodes for each in (n.recipe, n.build) if each.freshness})
     _check_patterns(update or (), [*(parent.name for parent in plan.parents), *layers, *addresses])
 
@@ -70,13 +76,13 @@ def resolved(
     parents = {}
     for parent in plan.parents:
         before = lock.parents.get(parent.name)
-        found, note = before, ""
+        found, note, answered = before, "", None
         if before is None or before.digest is None or renews(parent.name):
-            found, note = _parent(parent, before, registry, settings)
+            found, note, answered = _parent(parent, before, registry, settings)
         entry = found or LockedParent(reference=parent.images[0], digest=None, reason=note)
         parents[parent.name] = entry
         held = before.digest if before else None
-        changes.append(Change(name=parent.name, before=held, after=entry.digest, note=note))
+        changes.append(Change(name=parent.name, before=held, after=entry.digest, note=note, answered=answered))
     monday = (today - timedelta(days=today.weekday())).isoformat()
     days = {layer: lock.epochs.get(layer) for layer in layers}
     epochs = {layer: monday if day is None or renews(layer) else day for layer, day in days.items()}
@@ -84,13 +90,13 @@ def resolved(
     downloads = {}
     for address in addresses:
         old = lock.downloads.get(address)
-        new, note = old, ""
-        if old is None or renews(address):
-            new, note = _download(address, old, settings, environ, offline=registry is None)
+        new, note, answered = old, "", None
+        if can_be_locked(address) and (old is None or renews(address)):
+            new, note, answered = _download(address, old, settings, environ, offline=registry is None)
         if new:
             downloads[address] = new
         sums = [each.sha256 if each else None for each in (old, new)]
-        changes.append(Change(name=address, before=sums[0], after=sums[1], note=note))
+        changes.append(Change(name=address, before=sums[0], after=sums[1], note=note, answered=answered))
     return (
         Lock(parents=MappingProxyType(parents), epochs=MappingProxyType(epochs), downloads=MappingProxyType(downloads)),
         tuple(changes),
@@ -99,7 +105,10 @@ def resolved(
 
 def _check_patterns(patterns: Collection[str], known: list[str]) -> None:
     diagnostics = [
-        Diagnostic(message=f"the lock has no entry `{each}`", hint="run `buildsys lock --json` to list all entries")
+        Diagnostic(
+            message=f"the lock has no entry `{each}`",
+            hint=did_you_mean(each, known, "run `buildsys lock --json` to list all entries"),
+        )
         for each in patterns
         if not any(fnmatchcase(name, each) for name in known)
     ]
@@ -109,11 +118,11 @@ def _check_patterns(patterns: Collection[str], known: list[str]) -> None:
 
 def _parent(
     parent: PlannedParent, before: LockedParent | None, registry: Registry | None, settings: Settings
-) -> tuple[LockedParent | None, str]:
-    """Return the entry of a parent by the first of its sources that has it, None if none has, and a note."""
+) -> tuple[LockedParent | None, str, bool | None]:
+    """Return the entry of a parent by the first source that has it, None if none has; a note, and `answered`."""
     if registry is None:
-        return before, _OFFLINE_KEPT if before else _OFFLINE
-    problems = []
+        return before, _OFFLINE_KEPT if before else _OFFLINE, None
+    problems, answered = [], False
     for image in parent.images:
         reference = Reference.parse(mirrored_reference(image, settings))
         try:
@@ -121,6 +130,7 @@ def _parent(
         except RegistryProblem as problem:
             problems.append(problem.message)
             continue
+        answered = True
         if manifest is None:
             problems.append(f"`{image}` does not exist")
             continue
@@ -137,32 +147,48 @@ def _parent(
             platforms=MappingProxyType(dict(sorted(platforms.items()))),
         )
         note = f"from source {len(problems) + 1}, {image}: {'; '.join(problems)}" if problems else ""
-        return found, note
+        return found, note, answered
     why = "; ".join(problems)
     if before is None:
-        return None, why
+        return None, why, answered
     kept = before if before.digest else replace(before, reason=before.reason or why)
-    return kept, f"kept as it is: {why}"
+    return kept, f"kept as it is: {why}", answered
 
 
 def _download(
     address: str, held: LockedDownload | None, settings: Settings, environ: Mapping[str, str], *, offline: bool
-) -> tuple[LockedDownload | None, str]:
-    """Return the entry of a download, None if its content is unknown, and a note."""
+) -> tuple[LockedDownload | None, str, bool | None]:
+    """Return the entry of a download, None if its content is unknown, a note, and `answered`."""
     if offline:
-        return held, _OFFLINE_KEPT if held else _OFFLINE
+        return held, _OFFLINE_KEPT if held else _OFFLINE, None
     origin = "/".join(address.split("/")[:3])
     url = address.replace(origin, settings.downloads.get(origin, origin), 1)
     try:
         found = fetched(address, url, environ=environ)
     except Unreached as error:
-        return held, f"{'kept as it is' if held else 'unknown'}: {error}"
-    return LockedDownload(sha256=found.sha256, size=found.size), ""
+        return held, f"{'kept as it is' if held else 'unknown'}: {error}", False
+    return LockedDownload(sha256=found.sha256, size=found.size), "", True
+
+
+def check_answers(changes: Collection[Change]) -> None:
+    """Raise `Unavailable` if nothing answered that was asked for any entry."""
+    asked = [each for each in changes if each.answered is not None]
+    if not asked or any(each.answered for each in asked):
+        return
+    names = [f"`{each.name}`" for each in asked]
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    raise Unavailable(
+        f"nothing answered for {', '.join(names[:_MOST_NAMED])}{more}: {asked[0].note.removeprefix('kept as it is: ')}",
+        hint="name mirrors under `parents` and `downloads` in `buildsys.settings.yaml`; nothing was written",
+    )
 
 
 def outdated(plan: Plan, registry: Registry, settings: Settings, today: date) -> tuple[Change, ...]:
-    """Return the parents that moved upstream or cannot be looked up, and the layers whose packages are stale."""
-    found = []
+    """Return the parents that moved upstream or cannot be looked up, and the layers whose packages are stale.
+
+    Raises `Unavailable` if no registry answers for any of them.
+    """
+    found, answers = [], 0
     for parent in plan.parents:
         locked = parent.locked
         if locked.digest is None or locked.local:
@@ -171,11 +197,16 @@ def outdated(plan: Plan, registry: Registry, settings: Settings, today: date) ->
         try:
             answer = registry.head(reference)
         except RegistryProblem as problem:
-            found.append(Change(name=parent.name, before=locked.digest, after=None, note=problem.message))
+            found.append(
+                Change(name=parent.name, before=locked.digest, after=None, note=problem.message, answered=False)
+            )
             continue
+        answers += 1
         if answer is None:
             note = f"`{locked.reference}` no longer exists"
             found.append(Change(name=parent.name, before=locked.digest, after=None, note=note))
         elif answer.digest != locked.digest:
             found.append(Change(name=parent.name, before=locked.digest, after=answer.digest))
+    if not answers:
+        check_answers(found)
     return (*found, *(Change(name=layer, before=day, after=None, note="stale") for layer, day in stale(plan, today)))

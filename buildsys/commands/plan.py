@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from buildsys.bake.assembly import problems
 from buildsys.bake.targets import BAKE_FILE, plan_definition
 from buildsys.config.catalog import load
 from buildsys.config.lockfile import Lock, overlaid, parse_lock
-from buildsys.config.model import Catalog
-from buildsys.errors import Diagnostic, InvalidInput
+from buildsys.config.model import Catalog, Contents
+from buildsys.errors import Diagnostic, InvalidInput, Location
 from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.plan.keys import without_files
+from buildsys.plan.limits import too_long
 from buildsys.plan.plan import Plan
 from buildsys.plan.plan import plan as plan_of
 from buildsys.plan.selection import select, stack_named
+from buildsys.plan.sources import missing_sources
+from buildsys.project.files import is_there
 from buildsys.project.workspace import Workspace
 from buildsys.resolve.nodes import resolve
 from buildsys.run.contexts import contents_of
+from buildsys.run.names import check_names
 from buildsys.values import dataclass
+
+# The files that bake reads without `-f` (docker/buildx, `bake.defaultFilenames`), apart from the one written here.
+_ALSO_READ = (
+    *("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"),
+    *("docker-bake.json", "docker-bake.override.json", "docker-bake.override.hcl"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
-    """A plan, its bake file's text, and whether the file on disk was changed by it."""
+    """A plan, its bake file's text, the files of its contexts, and whether the file on disk was changed by it."""
 
     plan: Plan
     text: str
+    contents: Contents
     written: bool
 
 
@@ -42,24 +53,35 @@ def make_plan(
     if overlay and OVERLAY_FILE in tree:
         lock = overlaid(lock, parse_lock(tree[OVERLAY_FILE], OVERLAY_FILE))
     plan = plan_of(catalog, resolve(catalog), lock)
-    if diagnostics := tuple(problems(plan.stacks)):
+    if diagnostics := (*too_long(plan), *problems(plan.stacks)):
         raise InvalidInput(diagnostics)
     return plan
 
 
-def write_plan(workspace: Workspace, *, check: bool) -> Planned:
+def write_plan(workspace: Workspace, environ: Mapping[str, str], *, check: bool) -> Planned:
     """Plan and write the bake file; with `check` write nothing and raise `Differs` if it is not up to date.
 
     Raises `InvalidInput`, and writes nothing, for what no bake could use.
     """
     plan = make_plan(workspace.tree())
-    given = sorted({path for node in plan.nodes for _, path in node.folders})
-    if diagnostics := tuple(without_files(plan, contents_of(workspace, plan, given))):
+    check_names(plan, environ)
+    contents = contents_of(workspace, plan)
+    if diagnostics := (*without_files(plan, contents), *missing_sources(plan, contents)):
         raise InvalidInput(diagnostics)
     text = plan_definition(plan).to_hcl()
     if check:
         workspace.check(BAKE_FILE, text, remedy="buildsys plan")
-    return Planned(plan=plan, text=text, written=not check and workspace.write(BAKE_FILE, text))
+    return Planned(plan=plan, text=text, contents=contents, written=not check and workspace.write(BAKE_FILE, text))
+
+
+def files_beside(workspace: Workspace) -> Iterator[Diagnostic]:
+    """Yield a warning for each file that plain `docker buildx bake` merges with the bake file."""
+    for name in _ALSO_READ:
+        if is_there(workspace.root / name):
+            message = f"plain `docker buildx bake` also reads `{name}`, and merges its targets"
+            yield Diagnostic(
+                message=message, location=Location(file=name), hint=f"run `docker buildx bake -f {BAKE_FILE}`"
+            )
 
 
 def schemas(workspace: Workspace | None, *, check: bool) -> Mapping[str, str]:
@@ -84,8 +106,5 @@ def single_stack(workspace: Workspace, name: str) -> tuple[Plan, str]:
 
 
 def chosen_targets(plan: Plan, words: Sequence[str], *, everything: bool) -> tuple[str, ...]:
-    """Return the targets to bake; `everything` and words exclude each other."""
-    if everything and words:
-        message = "`--all` and names exclude each other"
-        raise InvalidInput([Diagnostic(message=message, hint="remove one of them")])
+    """Return the targets to bake: what words mean, or all but the deprecated ones."""
     return select(plan, ["default"] if everything else words)

@@ -24,7 +24,7 @@ from buildsys.errors import BuildsysError, Differs, InvalidInput
 from buildsys.oci.bounds import Bounds
 from buildsys.oci.client import Registry
 from buildsys.oci.http import RegistryProblem, Retries, Unauthorized
-from buildsys.oci.reference import Descriptor, Reference
+from buildsys.oci.reference import Descriptor, Reference, prefix_problem
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import Settings, read_settings
 from buildsys.project.workspace import Workspace, find_workspace
@@ -132,16 +132,15 @@ def _with_registry(facts: Facts, client: Registry, prefix: str) -> Facts:
     if not prefix:
         return facts
     facts = replace(facts, registry=prefix)
+    if found := prefix_problem(prefix):
+        return replace(facts, registry_problem=f"`{prefix}` {found[0]}", registry_fix=found[1])
     try:
-        client.head(Reference.parse(f"{prefix.rstrip('/')}/doctor"))
+        client.head(Reference.parse(f"{prefix}/doctor"))
     except Unauthorized as problem:
         return replace(facts, registry_problem=problem.message, registry_fix=problem.hint, wants_login=True)
     except RegistryProblem as problem:
         fix = problem.hint or "start it, or set `BUILDSYS_REGISTRY` to a different one"
         return replace(facts, registry_problem=problem.message, registry_fix=fix)
-    except InvalidInput as error:
-        fix = "set `BUILDSYS_REGISTRY` to a host and a path, such as `registry.example.com/ml`"
-        return replace(facts, registry_problem=error.message, registry_fix=fix)
     return facts
 
 
@@ -179,15 +178,17 @@ def _unreadable(error: InvalidInput | OSError) -> Found:
 
 
 def _bake_file(workspace: Workspace) -> Found:
-    from buildsys.commands.plan import write_plan
+    from buildsys.commands.plan import files_beside, write_plan
 
     try:
-        write_plan(workspace, check=True)
+        write_plan(workspace, {}, check=True)
     except Differs as error:
         return Found(problem=error.message, fix=error.hint)
     except InvalidInput as error:
         # Without the overlay there is no plan.
         return _unreadable(error)
+    if beside := next(files_beside(workspace), None):
+        return Found(problem=beside.message, fix=beside.hint)
     return Found(value="up to date")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from buildsys.commands.plan import make_plan
 from buildsys.config.lockfile import Lock, lock_text, parse_lock
+from buildsys.config.model import Contents
 from buildsys.errors import Diagnostic, Differs, InvalidInput
 from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.plan.actions import Action, ActionKind, decide
@@ -19,6 +20,7 @@ from buildsys.plan.plan import Plan
 from buildsys.plan.selection import select
 from buildsys.project.workspace import Workspace, named_prefix
 from buildsys.run.contexts import contents_of
+from buildsys.run.names import check_names
 from buildsys.values import dataclass
 
 if TYPE_CHECKING:
@@ -36,14 +38,22 @@ class PlannedActions:
 
 
 def look(
-    workspace: Workspace, environ: Mapping[str, str], plan: Plan | None = None, *, offline: bool
+    workspace: Workspace,
+    environ: Mapping[str, str],
+    plan: Plan | None = None,
+    *,
+    contents: Contents | None = None,
+    offline: bool,
 ) -> PlannedActions:
     """Return a plan with actions: by the registry that is named, else by the engine's own store of images.
 
-    Without `plan` it is that of the committed files. Where no engine answers, and offline, everything is to be built.
+    `contents` are the files of its contexts where they are known. Without `plan` it is that of a bake on this machine,
+    offline that of the committed files. Where no engine answers, and offline, everything is to be built. Raises
+    `InvalidInput` for names that no registry takes.
     """
-    plan = plan or make_plan(workspace.tree())
-    keys = keys_of(plan, contents_of(workspace, plan))
+    plan = plan or make_plan(workspace.tree(), overlay=not offline)
+    check_names(plan, environ)
+    keys = keys_of(plan, contents or contents_of(workspace, plan))
     wanted = [stack.name for stack in plan.stacks if not stack.deprecated]
     if offline:
         return PlannedActions(plan=plan, keys=keys, actions=decide(plan, keys, {}, {}, wanted))
@@ -106,7 +116,8 @@ def explain(found: PlannedActions, word: str) -> Explanation:
     """Explain a node or stack; raises `InvalidInput` for a name that means none, or several."""
     targets = select(found.plan, [word])
     if len(targets) != 1:
-        raise InvalidInput([Diagnostic(message=f"`{word}` matches {len(targets)} targets, expected one")])
+        message = f"`{word}` matches {len(targets)} stacks, expected one stack or node"
+        raise InvalidInput([Diagnostic(message=message, hint=f"name one of them, such as `{targets[0]}`")])
     target = targets[0]
     node = next((each for each in found.plan.nodes if each.name == target), None)
     stack = next((each for each in found.plan.stacks if each.name == target), None)
@@ -133,9 +144,9 @@ def lock(
 ) -> tuple[Change, ...]:
     """Write the lock with what is missing, or with what `update` moves; with `check` write nothing.
 
-    Raises `Differs` with `check` if a reference has no entry.
+    Raises `Differs` with `check` if a reference has no entry, `Unavailable` if nothing that is asked answers.
     """
-    from buildsys.commands.lock import missing_entries, resolved
+    from buildsys.commands.lock import check_answers, missing_entries, resolved
     from buildsys.project.settings import mask_of, read_settings
     from buildsys.run.store import registry_of
 
@@ -157,8 +168,10 @@ def lock(
         found, changes = resolved(
             plan, held, update=update, registry=registry, settings=settings, today=today, environ=environ
         )
+    changes = _masked(changes, mask_of(workspace.root, environ))
+    check_answers(changes)
     workspace.write(LOCK_FILE, lock_text(found))
-    return _masked(changes, mask_of(workspace.root, environ))
+    return changes
 
 
 def _masked(changes: tuple[Change, ...], mask: Mask) -> tuple[Change, ...]:

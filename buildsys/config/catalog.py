@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+from buildsys.config.hints import dashed
 from buildsys.config.layers import LAYER, load_layer
 from buildsys.config.model import Catalog, Kind, Layer, Recipe, Stack
 from buildsys.config.schema import Record, parse
 from buildsys.config.source import Source, read
 from buildsys.config.stacks import STACKS, families, load_stacks
 from buildsys.dockerfile.ignore import ignored, rule_problems
-from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location, did_you_mean
+from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location, did_you_mean, use_one_of, which_one
 from buildsys.names import LAYER_FILE, STACKS_FILE, layer_problem
+from buildsys.oci.reference import prefix_problem
+from buildsys.texts import excerpt
 
+# What a person may write instead of `layer.yaml`.
+_OTHER_NAME = re.compile(r"layers?\.ya?ml", re.IGNORECASE)
 SCHEMAS: Mapping[str, Record[Any]] = MappingProxyType({"layer": LAYER, "stacks": STACKS})
 
 
@@ -28,33 +35,38 @@ def load(tree: Mapping[str, str]) -> Catalog:
     layers: dict[str, Layer] = {}
     sources: dict[str, Source] = {}
     broken: set[str] = set()
+    diagnostics.extend(_ignore_rules(tree))
     for path in sorted(tree):
         parts = path.split("/")
-        if len(parts) != 3 or parts[0] != "layers":
-            continue
-        if parts[2].endswith(".dockerignore"):
-            diagnostics.extend(rule_problems(tree[path], path))
-        if parts[2] != LAYER_FILE:
+        if (len(parts), parts[0], parts[-1]) != (3, "layers", LAYER_FILE):
             continue
         source = _read(tree[path], path, diagnostics)
         layer = load_layer(parts[1], source, tree, diagnostics) if source else None
         # A toolchain is a context by the one name `toolchain`, whatever its folder is called.
         only_toolchain = layer is not None and {each.kind for each in layer.recipes.values()} == {Kind.TOOLCHAIN}
         if (problem := layer_problem(parts[1])) and not (parts[1] == "toolchain" and only_toolchain):
-            diagnostics.append(Diagnostic(message=problem, location=Location(file=path), hint="rename the folder"))
+            better = dashed(parts[1])
+            hint = "rename the folder" if layer_problem(better) else f"rename the folder to `{better}`"
+            diagnostics.append(Diagnostic(message=problem, location=Location(file=path), hint=hint))
         if layer is None:
             broken.add(parts[1])
         else:
             layers[parts[1]] = layer
         if source:
             sources[parts[1]] = source
-    diagnostics.extend(_without_recipe(tree))
+    for name, diagnostic in _without_recipe(tree):
+        broken.add(name)
+        diagnostics.append(diagnostic)
     if STACKS_FILE not in tree:
-        diagnostics.append(Diagnostic(message=f"`{STACKS_FILE}` is missing", location=Location(file=STACKS_FILE)))
+        hint = "create it, with `stacks:` and below it a name and its `layers`"
+        location = Location(file=STACKS_FILE)
+        diagnostics.append(Diagnostic(message=f"`{STACKS_FILE}` is missing", location=location, hint=hint))
         raise InvalidInput(diagnostics)
     source = _read(tree[STACKS_FILE], STACKS_FILE, diagnostics)
     shape = parse(source, STACKS, diagnostics) if source else None
     stacks = load_stacks(shape, source, diagnostics) if shape and source else ()
+    if shape and source:
+        diagnostics.extend(_registry(shape.registry, source))
     diagnostics.extend(_references(layers, sources, broken, stacks))
     if diagnostics or shape is None:
         raise InvalidInput(diagnostics)
@@ -65,6 +77,18 @@ def load(tree: Mapping[str, str]) -> Catalog:
         stacks=stacks,
         warnings=tuple(_readable_metadata(layers, tree)),
     )
+
+
+def _registry(prefix: str, source: Source) -> Iterable[Diagnostic]:
+    if found := prefix_problem(prefix):
+        message = f"`registry` is `{excerpt(prefix)}` and {found[0]}"
+        yield Diagnostic(message=message, location=source.location(("registry",)), hint=found[1])
+
+
+def _ignore_rules(tree: Mapping[str, str]) -> Iterable[Diagnostic]:
+    for path in sorted(tree):
+        if path.startswith("layers/") and path.count("/") == 2 and path.endswith(".dockerignore"):
+            yield from rule_problems(tree[path], path)
 
 
 def _read(text: str, path: str, diagnostics: list[Diagnostic]) -> Source | None:
@@ -86,21 +110,32 @@ def _readable_metadata(layers: Mapping[str, Layer], tree: Mapping[str, str]) -> 
             yield Diagnostic(message=message, location=Location(file=layer.file), hint=hint)
 
 
-def _without_recipe(tree: Mapping[str, str]) -> Iterable[Diagnostic]:
-    """Yield a diagnostic for each folder of `layers/` that has files and no `layer.yaml`."""
-    folders = {path.split("/")[1] for path in tree if path.startswith("layers/") and path.count("/") >= 2}
-    for name in sorted(folders):
-        if f"layers/{name}/layer.yaml" not in tree:
-            location = Location(file=f"layers/{name}/layer.yaml")
-            yield Diagnostic(message=f"the layer `{name}` has no `layer.yaml`", location=location)
+def _without_recipe(tree: Mapping[str, str]) -> Iterable[tuple[str, Diagnostic]]:
+    """Yield the name of each folder of `layers/` that has files and no `layer.yaml`, and a diagnostic."""
+    folders: dict[str, list[str]] = {}
+    for path in sorted(tree):
+        parts = path.split("/")
+        if parts[0] == "layers" and len(parts) > 2:
+            folders.setdefault(parts[1], []).extend(parts[2:] if len(parts) == 3 else ())
+    for name, files in folders.items():
+        if LAYER_FILE in files:
+            continue
+        file, hint = LAYER_FILE, f"create `layers/{name}/{LAYER_FILE}`, or remove the folder"
+        if other := next((each for each in files if _OTHER_NAME.fullmatch(each)), None):
+            file, hint = other, f"rename `layers/{name}/{other}` to `{LAYER_FILE}`"
+        message = f"the layer `{name}` has no `{LAYER_FILE}`"
+        yield name, Diagnostic(message=message, location=Location(file=f"layers/{name}/{file}"), hint=hint)
 
 
 def _references(
     layers: Mapping[str, Layer], sources: Mapping[str, Source], broken: set[str], stacks: Iterable[Stack]
 ) -> Iterable[Diagnostic]:
     """Yield a diagnostic for each name of a layer that does not exist; layers that could not be read do."""
-    provided = {name for layer in layers.values() for name in layer.provides}
-    known = {*layers, *broken, *provided}
+    providers = {
+        name: (layer, source.location(("provides", index)))
+        for layer, source in sources.items()
+        for index, name in enumerate(_provided(source))
+    }
     for stack in stacks:
         for use in stack.layers:
             # A provided name is no layer: which of its providers is meant must be said.
@@ -108,17 +143,29 @@ def _references(
                 what = f"the stack `{stack.name}` has the layer `{use.layer}`"
                 if stack.family:
                     what = f"the family `{stack.family}` has the layer `{use.layer}`"
-                yield _no_layer(what, use.layer, {*layers, *broken}, use.location)
+                otherwise = f"use `{providers[use.layer][0]}`" if use.layer in providers else None
+                yield _no_layer(what, use.layer, {*layers, *broken}, use.location, otherwise)
     for layer in layers.values():
-        if layer.name in provided:
-            message = f"`{layer.name}` is a layer and also a name that another layer provides"
-            yield Diagnostic(message=message, location=Location(file=layer.file))
+        if layer.name in providers:
+            provider, location = providers[layer.name]
+            message = f"`{layer.name}` is a layer, and also a name that `{provider}` provides"
+            hint = f"remove `{layer.name}` from `provides`, or rename the layer"
+            yield Diagnostic(message=message, location=location, hint=hint)
         for recipe in layer.recipes.values():
+            # What a layer provides is unknown while its file cannot be read.
+            known = None if broken - sources.keys() else {*layers, *broken, *providers}
             yield from _recipe_references(recipe, layers, known, sources[layer.name])
+            yield from _own_needs(layer, recipe, sources[layer.name])
+
+
+def _provided(source: Source) -> list[str]:
+    """Return what a layer provides, whatever else is wrong in its file."""
+    found = source.data.get("provides") if isinstance(source.data, dict) else None
+    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
 
 
 def _recipe_references(
-    recipe: Recipe, layers: Mapping[str, Layer], known: set[str], source: Source
+    recipe: Recipe, layers: Mapping[str, Layer], known: set[str] | None, source: Source
 ) -> Iterable[Diagnostic]:
     for word, names in (
         ("requires", recipe.requires),
@@ -128,20 +175,67 @@ def _recipe_references(
         ("parameters", tuple(p.source.layer for p in recipe.parameters.values() if p.source)),
     ):
         for name in names:
-            if name not in known:
+            if known is not None and name not in known:
                 what = f"layer `{recipe.layer}`: `{word}` names `{name}`"
                 yield _no_layer(what, name, known, _mention(source, recipe.flavour, word, name))
+    yield from _parameter_references(recipe, layers, source)
     if recipe.toolchain is None:
         return
     toolchain = recipe.toolchain.layer
     location = _mention(source, recipe.flavour, "toolchain", toolchain)
-    if toolchain not in known:
+    if known is not None and toolchain not in known:
         yield _no_layer(f"layer `{recipe.layer}` has the toolchain `{toolchain}`", toolchain, known, location)
     elif toolchain in layers:
         other = next(iter(layers[toolchain].recipes.values()))
         if other.kind is not Kind.TOOLCHAIN:
             message = f"`{toolchain}` is a layer of kind `{other.kind}`, expected a toolchain"
-            yield Diagnostic(message=message, location=location)
+            yield Diagnostic(message=message, location=location, hint=_toolchains(layers))
+
+
+def _parameter_references(recipe: Recipe, layers: Mapping[str, Layer], source: Source) -> Iterable[Diagnostic]:
+    """Yield a diagnostic for each parameter of another layer that no flavour of it has."""
+    named = [(each.source.layer, each.source.parameter) for each in recipe.parameters.values() if each.source]
+    named += [(need.partition(".")[0], need.partition(".")[2]) for check in recipe.checks for need in check.needs]
+    for name, parameter in named:
+        meant = [layer for layer in layers.values() if name == layer.name or name in layer.provides]
+        known = {each for layer in meant for one in layer.recipes.values() for each in one.parameters}
+        if meant and parameter not in {*known, "flavour"}:
+            hint = which_one(parameter, sorted(known), f"declare it in `{name}`")
+            location = _parameter_mention(source, f"{name}.{parameter}", parameter)
+            message = f"layer `{recipe.layer}` names the parameter `{parameter}` of `{name}`, which does not exist"
+            yield Diagnostic(message=message, location=location, hint=hint)
+
+
+def _parameter_mention(source: Source, text: str, parameter: str) -> Location:
+    """Return where the parameter of another layer is named, as a value or as a key."""
+    for path in source.values:
+        found = source.text(path)
+        if found is not None and found.partition("|")[0] == text:
+            return source.part_location(path, parameter)
+        if path[-1:] == (text,):
+            key = source.key_location(path)
+            return replace(key, column=key.column + len(text) - len(parameter), length=len(parameter))
+    return Location(file=source.file)
+
+
+def _toolchains(layers: Mapping[str, Layer]) -> str:
+    kinds = {name: {each.kind for each in layer.recipes.values()} for name, layer in layers.items()}
+    found = [name for name in sorted(kinds) if kinds[name] == {Kind.TOOLCHAIN}]
+    return use_one_of(found) or "write a layer of kind `toolchain`"
+
+
+def _own_needs(layer: Layer, recipe: Recipe, source: Source) -> Iterable[Diagnostic]:
+    """Yield a diagnostic for each field in which a layer names itself, or requires what it provides."""
+    for word, names, own in (
+        ("requires", recipe.requires, {layer.name, *layer.provides}),
+        ("after", recipe.after, {layer.name}),
+        ("conflicts", recipe.conflicts, {layer.name}),
+    ):
+        for name in sorted(own.intersection(names)):
+            what = "itself" if name == layer.name else f"`{name}`, which it provides"
+            location = _mention(source, recipe.flavour, word, name)
+            message = f"layer `{layer.name}`: `{word}` names {what}"
+            yield Diagnostic(message=message, location=location, hint=f"remove `{name}` from `{word}`")
 
 
 def _mention(source: Source, flavour: str, word: str, name: str) -> Location:
@@ -153,13 +247,15 @@ def _mention(source: Source, flavour: str, word: str, name: str) -> Location:
         for each in inside:
             text = source.text(each)
             if text is not None and text.partition(".")[0] == name:
-                return source.location(each)
+                return source.part_location(each, name)
         for each in inside:
             if str(each[-1]).partition(".")[0] == name:
-                return source.key_location(each)
+                return replace(source.key_location(each), length=len(name))
         return source.location(path)
     return Location(file=source.file)
 
 
-def _no_layer(what: str, name: str, known: set[str], location: Location) -> Diagnostic:
-    return Diagnostic(message=f"{what}, which does not exist", location=location, hint=did_you_mean(name, known))
+def _no_layer(what: str, name: str, known: set[str], location: Location, otherwise: str | None = None) -> Diagnostic:
+    message = f"{what}, which only names what a layer provides" if otherwise else f"{what}, which does not exist"
+    hint = otherwise or did_you_mean(name, known, f"create `layers/{name}/{LAYER_FILE}`, or remove the name")
+    return Diagnostic(message=message, location=location, hint=hint)

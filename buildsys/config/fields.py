@@ -7,30 +7,72 @@ from types import MappingProxyType
 from typing import Any
 
 from buildsys import texts
+from buildsys.config import constraints, hints
 from buildsys.config.shapes import Converted, Dictionary, Many, Shape, Template, Text
 from buildsys.names import NAME as NAME_FORM
 
+# How other tools call fields of a layer, or the other file.
+MEANT: Mapping[str, str] = MappingProxyType(
+    {
+        **{"env": "environment", "layers": "requires", "depends": "requires", "dependencies": "requires"},
+        **{"base": "parent", "image": "parent", "cmd": "command", "expose": "ports", "params": "parameters"},
+    }
+)
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 _MOST_CHARACTERS = 12
 _MOST_MILLISECONDS = 2562047 * 3_600_000
 TEXT = Text()
 TEMPLATE = Text(template=Template())
 LINE = Text(rule=texts.one_line)
-NAME = Text(form=f"^{NAME_FORM}$")
-PARAMETER_NAME = Text(form=r"^[a-z][a-z0-9]*([_-][a-z0-9]+)*$")
-PLATFORM = Text(form=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$")
-PORT = Text(
-    rule=texts.port,
-    schema={
-        "anyOf": [
-            {"type": "integer", "minimum": 1, "maximum": 65535},
-            {"type": "string", "pattern": r"^[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?(/(tcp|udp|sctp))?$"},
-        ]
-    },
+_LIKE_NAME = "write lower-case letters and digits, with single `-` between them"
+NAME = Text(
+    form=f"^{NAME_FORM}$",
+    rule=texts.short,
+    like="lower-case letters, digits and single `-` between",
+    repair=hints.dashed,
+    advice=_LIKE_NAME,
 )
-NAMES = Many(NAME)
+PARAMETER_NAME = Text(
+    form=r"^[a-z][a-z0-9]*([_-][a-z0-9]+)*$",
+    rule=texts.short,
+    like="lower-case letters, digits and single `_` or `-` between, a letter first",
+    repair=hints.dashed,
+    advice=_LIKE_NAME,
+)
+PLATFORM = Text(
+    form=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$",
+    like="a platform such as `linux/amd64`",
+    repair=hints.platform,
+    advice="write the system, a slash and the processor",
+)
+_SOURCE = "a layer and its parameter, such as `os.release`"
+SOURCE = Text(form=r"^[a-z0-9-]+\.[a-z0-9_-]+(\|[a-z]+)?$", like=_SOURCE, advice=f"write {_SOURCE}")
+NEED = Text(form=r"^[a-z0-9-]+\.[a-z0-9_-]+$", like=_SOURCE, advice=f"write {_SOURCE}")
+# `~=1` is no range of versions, `~=1.1` is one.
+CONSTRAINT = Text(template=Template(rule=constraints.expected, what="the constraint", sample="1.1"))
+_PROTOCOL = "(/([tT][cC][pP]|[uU][dD][pP]|[sS][cC][tT][pP]))?"
+# Docker takes protocols in capitals too, and writes them small.
+PORT = Converted(
+    Text(
+        rule=texts.port,
+        repair=hints.container_port,
+        advice="write the port inside the container, such as `8080`",
+        schema={
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 65535},
+                {"type": "string", "pattern": f"^[1-9][0-9]{{0,4}}(-[1-9][0-9]{{0,4}})?{_PROTOCOL}$"},
+            ]
+        },
+    ),
+    str.lower,
+)
+NAMES = Many(NAME, once=True)
+PLATFORMS = Many(PLATFORM, least=1, once=True)
 TEXTS = Many(TEXT)
-TEMPLATES = Many(TEMPLATE)
+_WORD = Text(template=Template(rule=texts.argument, what="the word", holder="an argument"))
+WORDS = Many(_WORD)
+COMMAND = Many(_WORD, least=1)
+SCRIPT = Text(template=Template(rule=texts.argument, what="the command"))
 ONE_OR_MORE = Many(TEXT, or_one=True)
 VALUES: Shape[Mapping[str, tuple[str, ...]]] = Dictionary(ONE_OR_MORE, key=PARAMETER_NAME)
 """Parameters or variables by name, each with one or several values."""
@@ -56,27 +98,102 @@ def _duration(duration: str) -> str | None:
     return _short(duration) or (None if _milliseconds(duration) <= _MOST_MILLISECONDS else "at most `2562047h`")
 
 
-SIZE = Converted(Text(form=r"^\d+(\.\d+)? ?(MB|GB)$", rule=_short), _bytes)
-DURATION = Converted(Text(form=r"^[1-9]\d*(ms|s|m|h)$", rule=_duration), _milliseconds)
+SIZE = Converted(
+    Text(
+        form=r"^\d+(\.\d+)? ?(MB|GB)$",
+        like="a size in MB or GB",
+        rule=_short,
+        repair=hints.size,
+        advice="write it like `4 GB`",
+    ),
+    _bytes,
+)
+DURATION = Converted(
+    Text(
+        form=r"^[1-9]\d*(ms|s|m|h)$",
+        like="a whole number with `ms`, `s`, `m` or `h`",
+        rule=_duration,
+        repair=hints.duration,
+        advice="write it like `30s`",
+    ),
+    _milliseconds,
+)
 
-_VALUE = Text(template=Template(rule=texts.one_line, what="a variable", holder="an image"))
-_VARIABLE = Text(rule=texts.variable, what="the name of a variable")
+_ONE_LINE = "write it on one line"
+_VALUE = Text(template=Template(rule=texts.one_line, what="a variable", holder="an image", advice=_ONE_LINE))
+_VARIABLE = Text(
+    rule=texts.variable, what="the name of a variable", repair=hints.variable, advice="rename the variable"
+)
 VARIABLES = Dictionary(_VALUE, key=_VARIABLE)
-_PART = Text(template=Template(rule=texts.part, what="a part of a variable", holder="an image"))
+_PART = Text(template=Template(rule=texts.part, what="a part of a variable", holder="an image", advice=_ONE_LINE))
 PARTS = Dictionary(Many(_PART, or_one=True), key=_VARIABLE)
+SEPARATOR = Text(rule=texts.separator)
+DEFAULTS = Dictionary(Text(template=Template(rule=texts.default, what="the default")), key=_VARIABLE)
 LABELS = Dictionary(
-    Text(template=Template(rule=texts.one_line, what="a label", holder="a Dockerfile's `LABEL`")),
-    key=Text(rule=texts.label_key, what="the key of a label"),
+    Text(template=Template(rule=texts.one_line, what="a label", holder="a Dockerfile's `LABEL`", advice=_ONE_LINE)),
+    key=Text(rule=texts.label_key, what="the key of a label", advice="rename the label"),
 )
-PACKAGES = Many(Text(template=Template(rule=texts.package, what="the package")))
-LINES = Dictionary(Many(TEMPLATE, or_one=True), key=Text(form=r"^[A-Z][A-Z0-9_]*$"))
-URL = Text(form=r"^https?://[^/\s]+/\S*$", template=Template(rule=texts.address, what="`url`"))
+PACKAGES = Many(
+    Text(
+        template=Template(
+            rule=texts.package,
+            what="the package",
+            advice="write each package as an entry of its own, a version as `name=version`",
+        )
+    )
+)
+LINES = Dictionary(
+    Many(TEMPLATE, or_one=True),
+    key=Text(
+        form=r"^[A-Z][A-Z0-9_]*$",
+        like="capital letters, digits and `_`",
+        repair=hints.constant,
+        advice="rename the argument",
+    ),
+)
+_LIKE_ADDRESS = "write an address such as `https://example.com/file.tar.gz`"
+URL = Text(
+    form=r"^https?://[^/\s]+/\S*$",
+    like="an http or https address without blanks",
+    template=Template(rule=texts.address, what="`url`", advice=_LIKE_ADDRESS),
+    repair=hints.address,
+    advice=_LIKE_ADDRESS,
+)
 SHA256: Shape[str | None] = Converted(
-    Text(form=r"^([0-9a-f]{64}|unknown)$"), lambda text: None if text == "unknown" else text
+    Text(
+        form=r"^([0-9a-f]{64}|unknown)$",
+        like="64 hexadecimal digits, or `unknown`",
+        repair=hints.checksum,
+        advice="copy all digits of the checksum, or write `unknown`",
+    ),
+    lambda text: None if text == "unknown" else text,
 )
-PARENT_NAME = Text(template=Template(rule=texts.parent, what="the name of the parent"))
-IMAGES = Many(Text(template=Template(rule=texts.image, what="the image")), least=1)
-PREFIX = Text(form=r"^/[^\s]*[^/\s]$")
-USER = Text(template=Template(rule=texts.user, what="`user`"))
+PARENT_NAME = Text(template=Template(rule=texts.parent, what="the name of the parent", advice="rename the parent"))
+IMAGES = Many(
+    Text(
+        template=Template(
+            rule=texts.image,
+            what="the image",
+            repair=str.lower,
+            advice="write the registry, the repository in lower case, and the tag",
+        )
+    ),
+    least=1,
+)
+PREFIX = Text(
+    form=r"^/[^\s]*[^/\s]$",
+    like="an absolute path without blanks and without a `/` at its end",
+    repair=hints.absolute,
+    advice="write it like `/opt/tool`",
+)
+USER = Text(template=Template(rule=texts.user, what="`user`", advice="write it like `worker`, `1000` or `1000:users`"))
 # A parameter may hold the whole path.
-WORKDIR = Text(template=Template(rule=texts.workdir, what="`workdir`", leading=texts.name))
+WORKDIR = Text(
+    template=Template(
+        rule=texts.workdir,
+        what="`workdir`",
+        leading=texts.name,
+        repair=hints.absolute,
+        advice="write it like `/opt/work`",
+    )
+)

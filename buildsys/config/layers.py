@@ -10,15 +10,18 @@ from types import MappingProxyType
 from typing import Any
 
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
-from buildsys.config.fields import LINE, NAME, NAMES, NOTHING, TEXT
+from buildsys.config.fields import LINE, MEANT, NAME, NAMES, NOTHING, TEXT
+from buildsys.config.hints import dashed
 from buildsys.config.model import OS, RECIPE_FIELDS, Kind, Layer, ParameterType, Recipe, RecipeFields
+from buildsys.config.parameters import built_with
 from buildsys.config.schema import Record, nullable, optional, parse, required
 from buildsys.config.scope import Scope
-from buildsys.config.shapes import Dictionary, Nullable, Reader
+from buildsys.config.shapes import Dictionary, Nullable
 from buildsys.config.source import Path, Source
 from buildsys.dockerfile import lint
 from buildsys.dockerfile.parser import Dockerfile
-from buildsys.errors import Diagnostic, did_you_mean
+from buildsys.dockerfile.sources import context_sources
+from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, which_one
 from buildsys.names import (
     OWN_ARGUMENTS,
     PLATFORM_ARGUMENTS,
@@ -27,7 +30,7 @@ from buildsys.names import (
     is_switch,
     layer_problem,
 )
-from buildsys.texts import shown
+from buildsys.texts import excerpt, shown
 from buildsys.values import dataclass
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -48,7 +51,7 @@ class LayerFile(RecipeFields):
     default_flavour: str | None = nullable(NAME, None, "flavour for stacks that name none")
 
 
-LAYER = Record(LayerFile, "LayerFile")
+LAYER = Record(LayerFile, "LayerFile", meant=MEANT)
 
 
 def load_layer(name: str, source: Source, tree: Mapping[str, str], diagnostics: list[Diagnostic]) -> Layer | None:
@@ -57,11 +60,17 @@ def load_layer(name: str, source: Source, tree: Mapping[str, str], diagnostics: 
     `tree` maps every text file of the project to its text. References to other layers are not looked at.
     """
     before = len(diagnostics)
-    file = parse(source, LAYER, diagnostics)
-    if file is None:
-        if source.data is None or (isinstance(source.data, dict) and not source.data.keys() & {"kind", "flavours"}):
-            Reader(source, diagnostics).wrong("`kind` is missing", (), key=True)
+    if not source.data:
+        needed = "add `description: …`, `kind: …` and `licence: …`"
+        message, location = f"the layer `{name}` is empty", Location(file=source.file)
+        diagnostics.append(Diagnostic(message=message, location=location, hint=needed))
         return None
+    file = parse(source, LAYER, diagnostics)
+    # What is not read would be missed where it is used.
+    if file is None or len(diagnostics) > before:
+        return None
+    folder = f"{source.file.rpartition('/')[0]}/"
+    names = [path.removeprefix(folder) for path in tree if path.startswith(folder)]
 
     @cache
     def dockerfile(path: str) -> Dockerfile | None:
@@ -71,15 +80,17 @@ def load_layer(name: str, source: Source, tree: Mapping[str, str], diagnostics: 
     for flavour in file.flavours or [""]:
         own = file.flavours.get(flavour, RecipeFields())
         scope = Scope(file, flavour, own, source=source, diagnostics=diagnostics)
-        if recipe := _recipe(name, scope, dockerfile):
+        if recipe := _recipe(name, scope, dockerfile, names):
             recipes[flavour] = recipe
     for index, provided in enumerate(file.provides):
         if problem := layer_problem(provided):
-            diagnostics.append(Diagnostic(message=problem, location=source.location(("provides", index))))
+            location = source.location(("provides", index))
+            diagnostics.append(Diagnostic(message=problem, location=location, hint="rename it"))
     default = file.default_flavour or next(iter(file.flavours), "")
     if default not in (file.flavours or [""]):
         message = f"`default_flavour` is `{default}`, which is not a flavour of this layer"
-        location, hint = source.location(("default_flavour",)), did_you_mean(default, file.flavours)
+        hint = which_one(default, file.flavours, "remove `default_flavour`")
+        location = source.location(("default_flavour",))
         diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
     if len(diagnostics) > before:
         return None
@@ -92,21 +103,26 @@ def load_layer(name: str, source: Source, tree: Mapping[str, str], diagnostics: 
     )
 
 
-def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None]) -> Recipe | None:
+def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None], names: Collection[str]) -> Recipe | None:
     """Return the recipe of a flavour, or None after adding everything that is wrong to the scope."""
     before, said, flavour = len(scope.diagnostics), scope.said, scope.flavour
     if said.kind is None:
-        scope.wrong("`kind` is missing", ("flavours", flavour) if flavour else (), key=True)
+        hint = "add `kind: artifact`, or `system` or `toolchain`"
+        scope.wrong("`kind` is missing", ("flavours", flavour) if flavour else (), hint, key=True)
         return None
     scope.check()
-    _check_kind(scope, said.kind)
+    _check_kind(name, scope, said.kind)
     _check_downloads(scope)
-    dockerfile = _dockerfile(scope, said.kind, read)
+    _check_parts(scope)
+    found = len(scope.diagnostics)
+    dockerfile = _dockerfile(scope, said.kind, read, names)
+    if len(scope.diagnostics) > found:
+        return None
     _check_inputs(scope, dockerfile.declared if dockerfile else ())
     contexts = _contexts(scope, said.kind)
     if dockerfile:
         _check_dockerfile(scope, said.kind, dockerfile, contexts)
-    _check_unused(scope)
+    _check_unused(scope, dockerfile)
     if len(scope.diagnostics) > before:
         return None
     values = {each.name: getattr(said, each.name) for each in fields(RecipeFields)}
@@ -115,6 +131,7 @@ def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None]) -
         "flavour": flavour,
         "file": scope.source.file,
         "platforms": said.platforms or ("linux/amd64",),
+        "places": _places(scope),
         "dockerfile": None,
     }
     if dockerfile:
@@ -123,21 +140,45 @@ def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None]) -
             "declared": frozenset(dockerfile.declared),
             "references": frozenset(each.name for each in dockerfile.references),
             "added_layers": dockerfile.added_layers,
+            "sources": context_sources(dockerfile),
         }
     return Recipe(**{**values, **added})
 
 
-def _check_kind(scope: Scope, kind: Kind) -> None:
+def _places(scope: Scope) -> Mapping[tuple[str, str], Location]:
+    """Return where fields are written that another layer may contradict, and the names in them."""
+    found = {
+        (name, item): scope.location((name, index))
+        for name in ("requires", "after", "conflicts", "platforms")
+        for index, item in enumerate(getattr(scope.said, name))
+    }
+    for name in ("freshness", "toolchain", "kind", "downloads", "packages"):
+        if getattr(scope.said, name):
+            found[name, ""] = scope.location((name,), key=True)
+    return MappingProxyType(found)
+
+
+def _check_kind(name: str, scope: Scope, kind: Kind) -> None:
     if kind is Kind.ARTIFACT and scope.said.packages:
-        scope.wrong("an artifact cannot add packages to the system", ("packages",), key=True)
+        hint = "remove `packages`: a layer of kind `system`, which this one may require, can have them"
+        scope.wrong("an artifact cannot add packages to the system", ("packages",), hint, key=True)
     if kind is Kind.ARTIFACT and scope.said.prefix is None:
-        scope.wrong(
-            "an artifact needs a `prefix`",
-            (),
-            hint="add `prefix`, the path that the artifact owns, such as `/opt/tool`",
-        )
+        path = ("flavours", scope.flavour) if scope.flavour else ()
+        scope.wrong("an artifact needs a `prefix`", path, f"add `prefix: /opt/{name}`, the path that it owns", key=True)
     if kind is not Kind.ARTIFACT and scope.said.prefix is not None:
-        scope.wrong(f"a {kind} layer has no `prefix`, only an artifact owns a path", ("prefix",), key=True)
+        message = f"a {kind} layer has no `prefix`, only an artifact owns a path"
+        scope.wrong(message, ("prefix",), "remove `prefix`, or write `kind: artifact`", key=True)
+
+
+def _check_parts(scope: Scope) -> None:
+    """Add a diagnostic for options of a program that would be joined as folders of a path are."""
+    for index, environment in enumerate(scope.said.environment):
+        for field, given in (("prepend", environment.prepend), ("append", environment.append)):
+            for name, parts in given.items():
+                options = [part for part in parts if part.startswith("-")]
+                if options and environment.separator is None:
+                    message = f"`{name}` would be joined by `:`, and `{excerpt(options[0])}` is an option of a program"
+                    scope.wrong(message, ("environment", index, field, name), 'add `separator: " "`')
 
 
 def _check_downloads(scope: Scope) -> None:
@@ -145,32 +186,47 @@ def _check_downloads(scope: Scope) -> None:
         for index, download in enumerate(variants):
             path = ("downloads", name, index)
             if download.sha256 is None and not download.reason:
-                scope.wrong("`sha256: unknown` needs a `reason`", path)
+                hint = "add `reason: …`: why no source has it"
+                scope.wrong("`sha256: unknown` needs a `reason`", (*path, "sha256"), hint)
             if any(credentials_in(download.url)):
                 scope.wrong(f"the address {IN_HISTORY}", (*path, "url"), NO_CREDENTIALS)
 
 
-def _dockerfile(scope: Scope, kind: Kind, read: Callable[[str], Dockerfile | None]) -> Dockerfile | None:
-    """Return the Dockerfile, None where there is none."""
+def _dockerfile(
+    scope: Scope, kind: Kind, read: Callable[[str], Dockerfile | None], names: Collection[str]
+) -> Dockerfile | None:
+    """Return the Dockerfile, None where there is none; `names` are the files of the layer."""
     folder, name = scope.source.file.rpartition("/")[0], scope.said.dockerfile
     if name is not None and not _FILE_NAME.fullmatch(name):
-        scope.wrong(f"`{shown(name)}` is not the name of a file in `{folder}`", ("dockerfile",))
+        message = f"`{shown(name)}` is not the name of a file in `{folder}`"
+        scope.wrong(message, ("dockerfile",), f"write `{name.rpartition('/')[2] or 'Dockerfile'}`")
         return None
     file = f"{folder}/{name or 'Dockerfile'}"
     found = read(file)
     if found is not None:
         return found
+    near = nearest(name or "Dockerfile", [each for each in names if "dockerfile" in each.lower()])
     if name is not None:
-        scope.wrong(f"`{file}` does not exist", ("dockerfile",))
+        hint = f"did you mean `{near}`?" if near else f"create `{file}`"
+        scope.wrong(f"`{file}` does not exist", ("dockerfile",), hint)
     elif kind is not Kind.SYSTEM:
         who = "an artifact" if kind is Kind.ARTIFACT else f"a {kind}"
-        scope.wrong(f"`{file}` is missing, and {who} needs it", ("kind",))
+        first = "FROM toolchain AS build" if kind is Kind.ARTIFACT else "FROM base"
+        hint = f"rename `{folder}/{near}` to `Dockerfile`" if near else f"create it, beginning with `{first}`"
+        scope.wrong(f"`{file}` is missing, and {who} needs it", ("kind",), hint)
     return None
 
 
-def _check_dockerfile(scope: Scope, kind: Kind, dockerfile: Dockerfile, contexts: frozenset[str]) -> None:
+def _check_dockerfile(scope: Scope, kind: Kind, dockerfile: Dockerfile, contexts: Mapping[str, str]) -> None:
     """Check the Dockerfile, and note the parameters that it uses."""
-    scope.diagnostics.extend(lint.problems(dockerfile, contexts))
+    switches = {each.argument for each in scope.parameters.values() if is_switch(each.argument)}
+    # That a parameter is a switch of BuildKit is said where it is declared.
+    said = [lint.argument_location(dockerfile, each) for each in dockerfile.arguments if each.name in switches]
+    found = lint.problems(dockerfile, contexts, scope.flavour)
+    scope.diagnostics.extend(each for each in found if each.location not in said)
+    if not lint.is_readable(dockerfile):
+        scope.used.update(scope.parameters)
+        return
     if kind is Kind.ARTIFACT and scope.said.prefix is not None:
         scope.diagnostics.extend(lint.artifact_problems(dockerfile, scope.said.prefix))
     _check_declared(scope, dockerfile)
@@ -179,37 +235,56 @@ def _check_dockerfile(scope: Scope, kind: Kind, dockerfile: Dockerfile, contexts
     scope.used.update(each.name for each in dockerfile.references)
 
 
-def _contexts(scope: Scope, kind: Kind) -> frozenset[str]:
-    """Return the contexts that a Dockerfile may name."""
-    folders = set()
+def _contexts(scope: Scope, kind: Kind) -> Mapping[str, str]:
+    """Return the contexts that a Dockerfile may name, with what each is; the first is what the layer is built on."""
+    folders = {}
     for field, layers in (("requires", scope.said.requires), ("after", scope.said.after)):
         for index, name in enumerate(layers):
             if problem := context_problem(name):
-                scope.wrong(problem, (field, index))
+                scope.wrong(problem, (field, index), f"remove `{name}`")
     others = {*scope.said.requires, *scope.said.after} - {OS}
     for name, parameter in scope.parameters.items():
         if parameter.type is not ParameterType.FOLDER:
             continue
-        folders.add(name)
+        folders[name] = "a folder"
         problem = context_problem(name)
         if name in others and kind is Kind.ARTIFACT:
             problem = f"`{name}` is the context of the layer `{name}`"
         if problem:
             message = f"the folder `{name}` would be a context of that name: {problem}"
-            scope.wrong(message, ("parameters", name), key=True)
+            scope.wrong(message, ("parameters", name), "rename the parameter", key=True)
+    mirrors = {"mirrors": "the settings of package mirrors"}
     if kind is not Kind.ARTIFACT:
-        return frozenset({"base", "mirrors", *folders})
-    return frozenset({"toolchain", "mirrors", *others, *folders})
+        return {"base": "which is the image that `parent` names, or the layer below", **mirrors, **folders}
+    what = "which is what artifacts are built on: for another image, write a layer of kind `toolchain`"
+    return {"toolchain": what, **mirrors, **dict.fromkeys(sorted(others), "a layer"), **folders}
 
 
-def _check_unused(scope: Scope) -> None:
+def _check_unused(scope: Scope, dockerfile: Dockerfile | None) -> None:
+    """Add a diagnostic for each parameter that changes nothing.
+
+    One that distinguishes the names of nodes must change what is built: two values would share one node.
+    """
     where = f"flavour `{scope.flavour}`" if scope.flavour else "this layer"
+    if scope.said.kind is Kind.TOOLCHAIN and scope.said.parent is None:
+        # The missing parent is reported elsewhere, and its name may use them.
+        return
+    references = {each.name for each in dockerfile.references} if dockerfile else ()
+    built = built_with(scope.said, dockerfile.declared if dockerfile else (), references)
+    has_node = dockerfile is not None or bool(scope.said.packages)
     for name, parameter in scope.parameters.items():
-        if name in scope.used or parameter.label or parameter.type is ParameterType.FOLDER:
-            continue
+        # One of a single value is a remark.
+        distinguishes = parameter.label and len(parameter.values) != 1
+        used = scope.used if not parameter.label else built if has_node else scope.in_image
         # A common parameter may be there for another flavour.
-        if not scope.flavour or scope.in_flavour("parameters", name):
-            scope.wrong(f"nothing in {where} uses the parameter `{name}`", ("parameters", name), key=True)
+        if name in used or (scope.flavour and not scope.in_flavour("parameters", name)):
+            continue
+        hint = f"remove it, or declare `ARG {parameter.argument}` in the Dockerfile"
+        if distinguishes:
+            message = f"the parameter `{name}` is marked `label`, and nothing that is built uses it"
+            scope.wrong(message, ("parameters", name), hint, key=True)
+        elif not parameter.label and parameter.type is not ParameterType.FOLDER:
+            scope.wrong(f"nothing in {where} uses the parameter `{name}`", ("parameters", name), hint, key=True)
 
 
 def _check_inputs(scope: Scope, declared: Collection[str]) -> None:
@@ -220,7 +295,8 @@ def _check_inputs(scope: Scope, declared: Collection[str]) -> None:
         if problem := argument_problem(argument):
             scope.wrong(f"{what} has a reserved name: {problem}", path, "rename it", key=True)
         elif first != what:
-            scope.wrong(f"{what} and {first} would both be the argument `{argument}`", path, key=True)
+            message = f"{what} and {first} would both be the argument `{argument}`"
+            scope.wrong(message, path, "rename one of them", key=True)
 
 
 def _inputs(scope: Scope, declared: Collection[str]) -> Iterator[tuple[str, str, Path]]:
@@ -252,13 +328,16 @@ def _check_declared(scope: Scope, dockerfile: Dockerfile) -> None:
     declared = dockerfile.declared
     known = {argument for argument, _, _ in _inputs(scope, declared)} | OWN_ARGUMENTS | PLATFORM_ARGUMENTS
     for name in scope.said.downloads:
-        address, checksum = _download_arguments(name)
-        if address not in declared or checksum not in declared:
-            message = f"`{dockerfile.file}` does not declare `{address}` and `{checksum}`"
-            scope.wrong(message, ("downloads", name), key=True)
+        missing = [f"`ARG {each}`" for each in _download_arguments(name) if each not in declared]
+        if missing:
+            message = f"`{dockerfile.file}` does not have {' and '.join(missing)} for the download `{name}`"
+            hint = "declare them in the stage that fetches the file"
+            scope.wrong(message, ("downloads", name), hint, key=True)
     first = {each.name: each for each in reversed(dockerfile.arguments)}
     for name, has_default in declared.items():
         if name not in known and not has_default:
             message = f"`ARG {name}` is neither a parameter nor a download of this layer, and has no default"
             location = lint.argument_location(dockerfile, first[name])
-            scope.diagnostics.append(Diagnostic(message=message, location=location, hint=did_you_mean(name, known)))
+            otherwise = f"declare the parameter `{dashed(name)}`, or give the argument a default"
+            near = did_you_mean(name, known, otherwise)
+            scope.diagnostics.append(Diagnostic(message=message, location=location, hint=near))

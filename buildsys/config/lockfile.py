@@ -5,23 +5,33 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import date
 from types import MappingProxyType
 
 from buildsys import texts
-from buildsys.config.fields import NOTHING, TEXT
-from buildsys.config.schema import Record, nullable, optional, parse, required
-from buildsys.config.shapes import Converted, Dictionary, Integer, Many, Shape, Text
+from buildsys.config import hints
+from buildsys.config.fields import NOTHING, SHA256, TEXT
+from buildsys.config.schema import Record, location_of, nullable, optional, parse, required
+from buildsys.config.shapes import Boolean, Converted, Dictionary, Integer, Many, Shape, Text
 from buildsys.config.source import read
-from buildsys.errors import Diagnostic, Diagnostics, InvalidInput
+from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.oci.reference import name_of
 from buildsys.values import dataclass
 
-DIGEST = Text(form="^sha256:[0-9a-f]{64}$")
+_LIKE_DIGEST = "`sha256:` and 64 hexadecimal digits"
+_RELOCK = "remove the entry and run `buildsys lock`"
+DIGEST = Text(form="^sha256:[0-9a-f]{64}$", like=_LIKE_DIGEST, repair=hints.digest, advice=_RELOCK)
 _DIGEST: Shape[str | None] = Converted(
-    Text(form=r"^(sha256:[0-9a-f]{64}|unknown)$"), lambda text: None if text == "unknown" else text
+    Text(
+        form=r"^(sha256:[0-9a-f]{64}|unknown)$",
+        like=f"{_LIKE_DIGEST}, or `unknown`",
+        repair=hints.digest,
+        advice=_RELOCK,
+    ),
+    lambda text: None if text == "unknown" else text,
 )
-_IMAGE = Text(rule=texts.image, what="the image")
+_IMAGE = Text(rule=texts.image, what="the image", repair=str.lower, advice="write the repository and its tag")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,16 +40,18 @@ class LockedParent:
 
     `digest` is that of the index where the image has one, `platforms` those of its manifests; `source` is where the
     digest was found if not in a registry. A file may list `images`; the first is the reference. `local` are
-    the entries of an overlay.
+    the entries of an overlay. An unknown digest that is `accepted` is not warned of. `location` is that of the digest.
     """
 
     reference: str = optional(_IMAGE, "")
-    digest: str | None = required(_DIGEST)
+    digest: str | None = required(_DIGEST, "that of the image, or `unknown` with a `reason`")
     reason: str | None = nullable(TEXT, None)
     source: str | None = nullable(TEXT, None)
     platforms: Mapping[str, str] = nullable(Dictionary(DIGEST), NOTHING)
     images: tuple[str, ...] = optional(Many(_IMAGE), ())
+    accepted: bool = optional(Boolean(), False)
     local: bool = False
+    location: Location | None = location_of("digest")
 
     @property
     def pinned(self) -> str:
@@ -51,14 +63,44 @@ class LockedParent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LockedDownload:
-    """What an address gave whose checksum its layer does not know; `size` is in bytes."""
+    """What an address gave whose checksum its layer does not know; `size` is in bytes.
 
-    sha256: str = required(Text(form="^[0-9a-f]{64}$"))
-    size: int = required(Integer(0))
+    A checksum of None is unknown here too, which is `accepted`.
+    """
+
+    sha256: str | None = required(SHA256)
+    size: int = optional(Integer(0), 0)
+    accepted: bool = optional(Boolean(), False)
+
+
+def _day_problem(day: str) -> str | None:
+    try:
+        date.fromisoformat(day)
+    except ValueError:
+        return _LIKE_DAY
+    return None
 
 
 def _version_problem(version: str) -> str | None:
     return None if version == "1" else "`1`, the version that this buildsys reads"
+
+
+_LIKE_DAY = "a day such as `2026-11-23`"
+_DAY = Text(
+    form=r"^\d{4}-\d{2}-\d{2}$",
+    like=_LIKE_DAY,
+    rule=_day_problem,
+    advice="write the year, the month and the day, or remove the entry and run `buildsys lock`",
+)
+
+
+class _Version(Text):
+    """The version of the format, whose only one is 1."""
+
+    example = "1"
+
+
+_VERSION = _Version(rule=_version_problem, repair=lambda _: "1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,9 +110,9 @@ class Lock:
     `downloads` maps address to what it gave.
     """
 
-    version: str = required(Text(rule=_version_problem), default="1")
+    version: str = required(_VERSION, default="1")
     parents: Mapping[str, LockedParent] = nullable(Dictionary(Record(LockedParent, "LockedParent")), NOTHING)
-    epochs: Mapping[str, str] = nullable(Dictionary(Text(form=r"^\d{4}-\d{2}-\d{2}$")), NOTHING)
+    epochs: Mapping[str, str] = nullable(Dictionary(_DAY), NOTHING)
     downloads: Mapping[str, LockedDownload] = nullable(Dictionary(Record(LockedDownload, "LockedDownload")), NOTHING)
 
 
@@ -82,17 +124,26 @@ def parse_lock(text: str, file: str = LOCK_FILE) -> Lock:
     source = read(text, file)
     diagnostics = Diagnostics()
     lock = parse(source, _LOCK, diagnostics)
+    if diagnostics:
+        raise InvalidInput(diagnostics)
     parents = {}
     for name, parent in lock.parents.items() if lock else ():
-        location = source.location(("parents", name))
+        location = source.key_location(("parents", name))
         reference = parent.images[0] if parent.images else parent.reference
         if not reference:
-            message = f"the entry `{name}` needs a `reference`, or `images`"
-            diagnostics.append(Diagnostic(message=message, location=location))
+            message = f"the entry `{name}` has no `reference`"
+            hint = "add `reference: …`, the image with its tag, or remove the entry and run `buildsys lock`"
+            diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
         if parent.digest is None and parent.reason is None:
             message = f"the digest of `{name}` is unknown, and no `reason` says why"
-            diagnostics.append(Diagnostic(message=message, location=location))
+            hint = "add `reason: …`, or remove the entry and run `buildsys lock`"
+            diagnostics.append(Diagnostic(message=message, location=parent.location, hint=hint))
         parents[name] = replace(parent, reference=reference, images=(), local=file == OVERLAY_FILE)
+    for address, download in lock.downloads.items() if lock else ():
+        if download.sha256 is None and not download.accepted:
+            message = f"the checksum of `{address}` is unknown, and that is not `accepted`"
+            location = source.location(("downloads", address, "sha256"))
+            diagnostics.append(Diagnostic(message=message, location=location, hint="add `accepted: true`"))
     if diagnostics or lock is None:
         raise InvalidInput(diagnostics)
     return replace(lock, parents=MappingProxyType(parents))
@@ -115,13 +166,15 @@ def lock_text(lock: Lock) -> str:
     for name, parent in sorted(lock.parents.items()):
         parents += [f"  {name}:", f"    reference: {parent.reference}", f"    digest: {parent.digest or 'unknown'}"]
         parents += [f"    reason: {_quoted(parent.reason or '')}"] if parent.digest is None else []
+        parents += ["    accepted: true"] if parent.digest is None and parent.accepted else []
         parents += [f"    source: {_quoted(parent.source)}"] if parent.source else []
         if parent.platforms:
             parents += ["    platforms:", *(f"      {k}: {v}" for k, v in sorted(parent.platforms.items()))]
     lines += _section("parents", parents)
     downloads = []
     for address, download in sorted(lock.downloads.items()):
-        downloads += [f"  {_quoted(address)}:", f"    sha256: {download.sha256}", f"    size: {download.size}"]
+        downloads += [f"  {_quoted(address)}:", f"    sha256: {download.sha256 or 'unknown'}"]
+        downloads += [f"    size: {download.size}" if download.sha256 else "    accepted: true"]
     lines += _section("downloads", downloads)
     return "".join(f"{line}\n" for line in lines)
 

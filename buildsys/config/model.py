@@ -8,11 +8,11 @@ from enum import StrEnum
 
 from buildsys.config import fields
 from buildsys.config.schema import Record, key_name, location_of, nullable, optional, required
-from buildsys.config.shapes import Boolean, Choice, Converted, Dictionary, Either, Integer, Many, Text
+from buildsys.config.shapes import Boolean, Choice, Converted, Dictionary, Either, Integer, Many
+from buildsys.dockerfile.sources import ContextSource
 from buildsys.errors import Diagnostic, Location
 from buildsys.values import dataclass
 
-SCHEMA_VERSION = 1
 OS = "os"
 # How the content of a symlink begins; the rest is where it leads.
 LINK = "link:"
@@ -47,11 +47,7 @@ class When:
         return all(parameters.get(name) in allowed for name, allowed in self.values)
 
 
-def _when(values: Mapping[str, tuple[str, ...]]) -> When:
-    return When(values=tuple(sorted(values.items())))
-
-
-CONDITION = Converted(fields.VALUES, _when)
+CONDITION = Converted(fields.VALUES, lambda values: When(values=tuple(sorted(values.items()))))
 
 
 def _condition() -> When:
@@ -87,7 +83,7 @@ class Parameter:
     values: tuple[str, ...] = optional(fields.TEXTS, (), "the only values allowed")
     pattern: str | None = nullable(fields.TEXT, None, "regular expression for the whole value")
     source: ParameterSource | None = nullable(
-        Converted(Text(form=r"^[a-z0-9-]+\.[a-z0-9_-]+(\|[a-z]+)?$"), _source),
+        Converted(fields.SOURCE, _source),
         None,
         "`layer.parameter` or `layer.parameter|filter`: the source of the value if a stack sets none",
         key="from",
@@ -106,6 +102,7 @@ class Packages:
 
     names: tuple[str, ...] = required(fields.PACKAGES, "names of packages, each with an optional `=version`")
     when: When = _condition()
+    location: Location = location_of("names")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,6 +116,7 @@ class Arguments:
         fields.LINES, "lines by argument; those of matching entries are joined"
     )
     when: When = _condition()
+    location: Location = location_of("lines")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,31 +130,27 @@ class Download:
     sha256: str | None = required(fields.SHA256, "checksum, passed as `NAME_SHA256`; `unknown` needs a `reason`")
     reason: str | None = nullable(fields.TEXT, None, "why the checksum is unknown")
     when: When = _condition()
-    location: Location = location_of("sha256")
+    location: Location | None = location_of("sha256")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
-    """Variables of the image.
-
-    Lists are in order of mention.
-    """
+    """Variables of the image; lists are in order of mention."""
 
     set: Mapping[str, str] = optional(fields.VARIABLES, fields.NOTHING, "values by variable")
     prepend: Mapping[str, tuple[str, ...]] = optional(fields.PARTS, fields.NOTHING, "parts before the value")
     append: Mapping[str, tuple[str, ...]] = optional(fields.PARTS, fields.NOTHING, "parts after the value")
+    separator: str | None = nullable(fields.SEPARATOR, None, "text between the parts; default `:`")
+    default: Mapping[str, str] = optional(fields.DEFAULTS, fields.NOTHING, "values where the base image has none")
     when: When = _condition()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """A version constraint on other layers of the stack.
-
-    `needs` maps `layer.parameter` to a version range.
-    """
+    """A version constraint on other layers of the stack."""
 
     needs: Mapping[str, str] = required(
-        Dictionary(fields.TEMPLATE, key=Text(form=r"^[a-z0-9-]+\.[a-z0-9_-]+$")),
+        Dictionary(fields.CONSTRAINT, key=fields.NEED),
         "version ranges by `layer.parameter`, such as `>=11.0`; absent layers are ignored",
     )
     message: str | None = nullable(fields.TEXT, None, "text of the error")
@@ -170,7 +164,7 @@ class ImageTest:
     It must end with 0 and print `expect` somewhere.
     """
 
-    run: str = required(fields.TEMPLATE, "shell command that must exit with 0")
+    run: str = required(fields.SCRIPT, "shell command that must exit with 0")
     expect: str | None = nullable(fields.TEMPLATE, None, "text that the output must contain")
     when: When = _condition()
 
@@ -182,7 +176,7 @@ class Healthcheck:
     Durations are in milliseconds; None leaves docker's default.
     """
 
-    command: tuple[str, ...] = required(Many(fields.TEMPLATE, least=1), "a list of words, run without a shell")
+    command: tuple[str, ...] = required(fields.COMMAND, "a list of words, run without a shell")
     interval: int | None = nullable(fields.DURATION, None, "time between two checks, such as `30s`")
     timeout: int | None = nullable(fields.DURATION, None, "time after which a check has failed")
     start_period: int | None = nullable(
@@ -193,10 +187,14 @@ class Healthcheck:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parent:
-    """The image that a chain of system layers starts from."""
+    """The image that a chain of system layers starts from.
+
+    `location` is that of the name.
+    """
 
     name: str = required(fields.PARENT_NAME, "name of the image in the lock, such as `debian-{release}`")
     images: tuple[str, ...] = required(fields.IMAGES, "sources of the same image, tried in order")
+    location: Location | None = location_of("name")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -228,7 +226,7 @@ class RecipeFields:
     description: str | None = nullable(fields.TEXT, None, "one line")
     kind: Kind | None = nullable(Choice(Kind), None, "kind of the layer; required here or in each flavour")
     licence: str | None = nullable(fields.LINE, None, "licence of the software that the flavour installs")
-    platforms: tuple[str, ...] = nullable(Many(fields.PLATFORM), (), "default `[linux/amd64]`")
+    platforms: tuple[str, ...] = nullable(fields.PLATFORMS, (), "default `[linux/amd64]`")
     requires: tuple[str, ...] = nullable(
         fields.NAMES, (), "layers or provided names that the layer needs; missing ones are added"
     )
@@ -263,21 +261,21 @@ class RecipeFields:
         "files to download; the first entry whose condition matches is used",
     )
     environment: tuple[Environment, ...] = nullable(
-        Many(Record(Environment, "EnvironmentFields"), or_one=True),
+        Many(Record(Environment, "EnvironmentFields", otherwise="put variables below `set`"), or_one=True),
         (),
         "variables of the image, merged over the stack in layer order",
     )
     labels: Mapping[str, str] = nullable(fields.LABELS, fields.NOTHING, "labels of the image")
-    ports: tuple[str, ...] = nullable(Many(fields.PORT), (), "exposed ports, such as `8000-8010/udp`")
+    ports: tuple[str, ...] = nullable(Many(fields.PORT, once=True), (), "exposed ports, such as `8000-8010/udp`")
     user: str | None = nullable(
         fields.USER, None, "user of the image: name or number, with an optional group such as `1000:users`"
     )
     workdir: str | None = nullable(fields.WORKDIR, None, "working folder of the image")
     entrypoint: tuple[str, ...] | None = nullable(
-        fields.TEMPLATES, None, "entry point of the image: a list of words, run without a shell"
+        fields.WORDS, None, "entry point of the image: a list of words, run without a shell"
     )
     command: tuple[str, ...] | None = nullable(
-        fields.TEMPLATES, None, "default arguments of the entry point, or the command if there is none"
+        fields.WORDS, None, "default arguments of the entry point, or the command if there is none"
     )
     healthcheck: Healthcheck | None = nullable(
         Record(Healthcheck, "HealthcheckFields"), None, "replaces the healthcheck of earlier layers"
@@ -290,15 +288,15 @@ class RecipeFields:
     tests: tuple[ImageTest, ...] = nullable(Many(Record(ImageTest, "TestFields")), (), "commands to run in its images")
 
 
-RECIPE_FIELDS = Record(RecipeFields, "RecipeFields")
+RECIPE_FIELDS = Record(RecipeFields, "RecipeFields", meant=fields.MEANT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe(RecipeFields):
     """One way to have a layer: all fields of layer.yaml for one flavour, `flavour` empty if there is one way.
 
-    `file` is the layer.yaml, and `dockerfile` a path as well; `declared` and `references` are what the Dockerfile
-    declares and names, `added_layers` how many layers it adds to its base.
+    `declared`, `references` and `sources` are what the Dockerfile declares, names and copies or mounts, `added_layers`
+    how many layers it adds to its base; `places` are the locations of fields and of the names in them.
     """
 
     layer: str
@@ -310,11 +308,17 @@ class Recipe(RecipeFields):
     declared: frozenset[str] = frozenset()
     references: frozenset[str] = frozenset()
     added_layers: int = 0
+    places: Mapping[tuple[str, str], Location] = field(default_factory=dict, compare=False)
+    sources: tuple[ContextSource, ...] = ()
 
     @property
     def folder(self) -> str:
         """The layer's folder, relative to the project root."""
         return self.file.rpartition("/")[0]
+
+    def place(self, name: str, item: str = "") -> Location:
+        """Return the location of a field, or of a name in it."""
+        return self.places.get((name, item)) or self.places.get((name, "")) or Location(file=self.file)
 
     @property
     def makes_node(self) -> bool:
@@ -335,12 +339,13 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerUse:
-    """A layer as a stack names it; `locations` say where each parameter's value was written."""
+    """A layer as a stack names it; `locations` say where each parameter's value was written, `keys` where its name."""
 
     layer: str
     parameters: Mapping[str, str]
     location: Location
     locations: Mapping[str, Location] = field(default_factory=lambda: fields.NOTHING)
+    keys: Mapping[str, Location] = field(default_factory=lambda: fields.NOTHING)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -355,6 +360,7 @@ class Stack:
     layers: tuple[LayerUse, ...]
     deprecated: str | None
     location: Location
+    platform_locations: Mapping[str, Location] = field(default_factory=lambda: fields.NOTHING, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,13 +1,15 @@
-"""Whether a text may be the value of a parameter."""
+"""Whether a text may be the value of a parameter, and which parameters affect what is built."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
-from buildsys.config.model import Parameter, ParameterType
-from buildsys.config.pattern import fits
-from buildsys.errors import did_you_mean
+from buildsys.config import hints, template
+from buildsys.config.model import Parameter, ParameterType, RecipeFields
+from buildsys.errors import did_you_mean, use_one_of
 from buildsys.names import STATE_FOLDER
+from buildsys.pattern import fits
 from buildsys.texts import composed, shown
 
 _HOSTS = ("github.com/", "gitlab.com/", "git@")
@@ -33,24 +35,47 @@ def _folder_problem(value: str) -> str | None:
     return None
 
 
-def value_problem(parameter: Parameter, value: str) -> str | None:
-    """Return what is wrong with a value of a parameter, or None."""
+def value_problem(parameter: Parameter, value: str) -> tuple[str, str] | None:
+    """Return what is wrong with a value of a parameter and what to do about it, or None."""
     if expected := composed(value):
-        return f"the value of `{parameter.name}` has the wrong form, expected {expected}"
+        message = f"the value of `{parameter.name}` has the wrong form, expected {expected}"
+        return message, "write the composed form of its characters (NFC)"
     match parameter.type:
         case ParameterType.INTEGER if not re.fullmatch(r"-?\d+", value):
-            return f"`{parameter.name}` is a whole number, not `{value}`"
+            return f"`{parameter.name}` is a whole number, not `{value}`", hints.whole_number(value)
         case ParameterType.BOOLEAN if value not in ("true", "false"):
-            return f"`{parameter.name}` is `true` or `false`, not `{value}`"
+            return f"`{parameter.name}` is `true` or `false`, not `{value}`", hints.truth(value)
         case ParameterType.FOLDER if (problem := _folder_problem(value)) is not None:
             message = f"`{parameter.name}` is a folder inside the project, not `{shown(value)}`"
-            return f"{message}: {problem}" if problem else message
+            hint = "write its path from the project's root, such as `environments/mine`"
+            return f"{message}: {problem}" if problem else message, hint
     words = value.split() if parameter.type is ParameterType.WORDS else [value]
     for word in words:
         if parameter.values and word not in parameter.values:
-            allowed = ", ".join(f"`{each}`" for each in parameter.values)
-            near = did_you_mean(word, parameter.values, f"expected one of {allowed}")
-            return f"`{word}` is not a value of `{parameter.name}`, {near}"
+            message, near = f"`{word}` is not a value of `{parameter.name}`", did_you_mean(word, parameter.values)
+            if near is None:
+                return message, use_one_of(parameter.values) or ""
+            return f"{message}, which has {', '.join(f'`{each}`' for each in parameter.values)}", near
         if parameter.pattern is not None and not fits(parameter.pattern, word):
-            return f"`{word}` does not have the form `{parameter.pattern}` that `{parameter.name}` requires"
+            message = f"`{word}` does not have the form `{parameter.pattern}` that `{parameter.name}` requires"
+            return message, "write a value of that form, or change `pattern` in the layer"
     return None
+
+
+def built_with(recipe: RecipeFields, declared: Collection[str], references: Collection[str]) -> frozenset[str]:
+    """Return the parameters that affect what is built, and not only the image's settings.
+
+    `declared` are the arguments of the Dockerfile, `references` the contexts that it names.
+    """
+    names = {name for name, each in recipe.parameters.items() if each.argument in declared or name in references}
+    conditions = [each.when for each in recipe.packages] + [each.when for each in recipe.arguments]
+    texts = [text for packages in recipe.packages for text in packages.names]
+    texts += [text for each in recipe.arguments for lines in each.lines.values() for text in lines]
+    for variants in recipe.downloads.values():
+        conditions += [one.when for one in variants]
+        texts += [one.url for one in variants]
+    texts += recipe.toolchain.parameters.values() if recipe.toolchain else ()
+    texts += [recipe.parent.name] if recipe.parent else ()
+    names |= {name for when in conditions for name, _ in when.values}
+    names |= {name for text in texts for name in template.names(text)}
+    return frozenset(names & recipe.parameters.keys())

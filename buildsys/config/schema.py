@@ -11,23 +11,31 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
-from buildsys.config.shapes import WRONG, Json, Nullable, Reader, Shape, Visitor, Wrong
+from buildsys.config import hints
+from buildsys.config.shapes import WRONG, Json, Many, Nullable, Reader, Shape, Visitor, Wrong
 from buildsys.config.source import Data, Path, Source
 from buildsys.errors import Diagnostic
 from buildsys.values import dataclass
 
 T = TypeVar("T")
 S = TypeVar("S")
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
 class Record(Shape[T]):
-    """A mapping with the fields of a dataclass; `name` is what the JSON Schema calls it."""
+    """A mapping with the fields of a dataclass; `name` is what the JSON Schema calls it.
 
-    def __init__(self, kind: Callable[..., T], name: str) -> None:
-        self._kind, self._name = kind, name
+    `meant` are names that people use for a field; `otherwise` is the hint for a key that is near none.
+    """
+
+    def __init__(
+        self, kind: Callable[..., T], name: str, *, meant: Mapping[str, str] = NO_NAMES, otherwise: str | None = None
+    ) -> None:
+        self._kind, self._name, self._meant, self._otherwise = kind, name, meant, otherwise
         self._fields: dict[str, tuple[str, _Field]] = {}
         self._given: dict[str, Callable[[Path, Reader], Any]] = {}
         for each in dataclasses.fields(kind):  # type: ignore[arg-type]
@@ -39,18 +47,31 @@ class Record(Shape[T]):
     def read(self, data: Data, path: Path, reader: Reader) -> T | Wrong:
         """Return an instance; an unknown key is wrong, but what is beside it is read."""
         if not isinstance(data, dict):
-            return reader.expected("a mapping", path)
-        for key in data.keys() - self._fields.keys():
-            reader.unknown((*path, key), self._fields)
+            return reader.expected("a mapping", path, data, self.instead(data))
+        misspelt = {
+            reader.unknown((*path, key), self._fields, meant=self._meant, otherwise=self._otherwise)
+            for key in data.keys() - self._fields.keys()
+        }
         values, complete = {name: given(path, reader) for name, given in self._given.items()}, True
         for key, (name, field) in self._fields.items():
             if key in data:
                 values[name] = field.shape.read(data[key], (*path, key), reader)
                 complete = complete and not isinstance(values[name], Wrong)
             elif field.required:
-                reader.wrong(f"`{key}` is missing", path, key=True)
+                if key not in misspelt:
+                    hint = f"add `{key}: {field.shape.example}`: {field.description}"
+                    reader.wrong(f"`{key}` is missing", path, hint.removesuffix(": "), key=True)
                 complete = False
         return self._kind(**values) if complete else WRONG
+
+    def instead(self, data: Data) -> str | None:
+        """Return the hint how a text is written as this mapping."""
+        required = [(key, field.shape) for key, (_, field) in self._fields.items() if field.required]
+        if not required:
+            return None
+        key, shape = required[0]
+        only, is_list = len(required) == 1, isinstance(shape, Many)
+        return hints.as_mapping(data, key, shape.example, is_only=only, is_list=is_list)
 
     def visit(self, value: T, path: Path, visitor: Visitor) -> T:
         """Return the instance with its fields visited, unless the visitor stays out of it."""
@@ -130,9 +151,9 @@ def key_name() -> str:
 
 
 def location_of(key: str) -> Any:
-    """Declare a field that holds the location of a different field."""
+    """Declare a field that holds the location of a different field; None for values that no file is read for."""
     return dataclasses.field(
-        compare=False, metadata={"given": lambda path, reader: reader.source.location((*path, key))}
+        default=None, compare=False, metadata={"given": lambda path, reader: reader.source.location((*path, key))}
     )
 
 

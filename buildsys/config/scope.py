@@ -7,20 +7,24 @@ from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
-from buildsys import texts
-from buildsys.config import pattern, template
+from buildsys import pattern, texts
+from buildsys.config import template
 from buildsys.config.model import RECIPE_FIELDS, Parameter, RecipeFields, When
 from buildsys.config.parameters import value_problem
 from buildsys.config.shapes import Template
 from buildsys.config.source import Path, Source
-from buildsys.errors import Diagnostic, did_you_mean
+from buildsys.errors import Diagnostic, Location, did_you_mean, which_one
 
 # Fields whose entries a flavour adds to the common ones; any other field it replaces.
 _JOINED = ("parameters", "downloads")
+# What they use decides nothing of an image.
+_OF_NO_IMAGE = ("tests", "checks")
 
 
 class Scope:
     """What the parts of a recipe are checked against; what is wrong is added to `diagnostics`.
+
+    `used` are the parameters that something uses, `in_image` those that the image depends on.
 
     `said` are the fields of a flavour over the common ones. Paths are those of common fields; what is wrong is located
     in the flavour where that has the field, or the entry.
@@ -40,6 +44,7 @@ class Scope:
         self.said = RecipeFields(**values)
         self.parameters: Mapping[str, Parameter] = self.said.parameters
         self.used: set[str] = set()
+        self.in_image: set[str] = set()
 
     def _field(self, name: str, common: RecipeFields, own: RecipeFields) -> object:
         before, after = getattr(common, name), getattr(own, name)
@@ -51,12 +56,18 @@ class Scope:
         """Whether the flavour itself has a field, or an entry of one."""
         return ("flavours", self.flavour, *path) in self.source.values
 
-    def wrong(self, message: str, path: Path, hint: str | None = None, *, key: bool = False) -> None:
-        """Add a diagnostic at the value of `path`, or at its key."""
+    def wrong(self, message: str, path: Path, hint: str | None = None, *, part: str = "", key: bool = False) -> None:
+        """Add a diagnostic at the value of `path`, at a part of it, or at its key."""
+        location = self.location(path, part=part, key=key)
+        self.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
+
+    def location(self, path: Path, *, part: str = "", key: bool = False) -> Location:
+        """Return the location of the value of `path`, of a part of it or of its key, in the flavour that has it."""
         if self.in_flavour(*path[: 2 if path[:1] and path[0] in _JOINED else 1]):
             path = ("flavours", self.flavour, *path)
-        location = self.source.key_location(path) if key else self.source.location(path)
-        self.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
+        if key:
+            return self.source.key_location(path)
+        return self.source.part_location(path, part) if part else self.source.location(path)
 
     def check(self) -> None:
         """Check all parameters, and all templates and conditions: what they use, and what they may become."""
@@ -68,15 +79,17 @@ class Scope:
         """Check a template's names, and with a sample in their place what it may become."""
         named = text.startswith("{") and not text.startswith("{{")
         rule = template_.leading if template_.leading and named else template_.rule
-        if problem := template.problem(text):
-            self.wrong(problem, path)
-        elif rule and (expected := rule(template.sample(text))):
-            problem = f"is `{texts.shown(text)}`, expected {expected}"
-            if "\n" in text:
+        if fault := template.problem(text):
+            self.wrong(fault.message, path, fault.hint, part=fault.part)
+        elif rule and (expected := rule(template.sample(text, template_.sample))):
+            problem = f"is `{texts.excerpt(text)}`, expected {expected}"
+            if rule is not texts.argument and "\n" in text:
                 problem = f"has more than one line, which {template_.holder} cannot hold"
-            self.wrong(f"{template_.what} {problem}", path)
+            better = template_.repair(text) if template_.repair else None
+            repaired = better and not rule(template.sample(better))
+            self.wrong(f"{template_.what} {problem}", path, f"write `{better}`" if repaired else template_.advice)
         for name in sorted(template.names(text)):
-            self._use(name, path)
+            self._use(name, path, part=name)
         return text
 
     def enters(self, when: When, path: Path) -> bool:
@@ -84,24 +97,36 @@ class Scope:
         for name, values in when.values:
             self._use(name, (*path, "when", name))
             parameter = self.parameters.get(name)
-            for value in values if parameter and parameter.values else ():
-                if parameter and value not in parameter.values:
-                    self.wrong(f"`{value}` is never a value of `{name}`", (*path, "when", name))
+            for index, value in enumerate(values):
+                if not self._is_possible(name, value):
+                    hint = which_one(value, parameter.values) if parameter else None
+                    message = f"`{texts.shown(value)}` is never a value of `{name}`"
+                    self.wrong(message, (*path, "when", name, index), hint)
         return True
 
-    def _use(self, name: str, path: Path) -> None:
+    def _is_possible(self, name: str, value: str) -> bool:
+        """Whether a parameter, or `flavour`, can have a value; one that does not exist is reported elsewhere."""
+        if name == "flavour" and name not in self.parameters:
+            return ("flavours", value) in self.source.values
+        parameter = self.parameters.get(name)
+        return parameter is None or value_problem(parameter, value) is None
+
+    def _use(self, name: str, path: Path, *, part: str = "") -> None:
+        """Note that a parameter is used, by a part of a template or as a key."""
         self.used.add(name)
-        if name not in self.parameters and name != "flavour":
-            hint = did_you_mean(name, self.parameters)
-            self.wrong(f"`{name}` is not a parameter of this layer", path, hint)
+        if path[0] not in _OF_NO_IMAGE:
+            self.in_image.add(name)
+        if name not in self.parameters and not (name == "flavour" and self.flavour):
+            hint = did_you_mean(name, self.parameters, f"declare `{name}` under `parameters`")
+            self.wrong(f"`{name}` is not a parameter of this layer", path, hint, part=part, key=not part)
 
     def _check_parameter(self, parameter: Parameter) -> None:
         path = ("parameters", parameter.name)
         if parameter.name == "flavour":
             self.wrong("`flavour` is reserved", path, "rename the parameter", key=True)
-        if parameter.source and parameter.source.filter not in (None, *template.FILTERS):
-            known = ", ".join(f"`{each}`" for each in template.FILTERS)
-            self.wrong(f"`|{parameter.source.filter}` is not a filter, expected one of {known}", (*path, "from"))
+        if parameter.source and parameter.source.filter and (hint := template.filter_hint(parameter.source.filter)):
+            chosen = parameter.source.filter
+            self.wrong(f"`{chosen}` is not a filter", (*path, "from"), hint, part=chosen)
         if parameter.pattern is not None:
             try:
                 pattern.compiled(parameter.pattern)
@@ -109,5 +134,6 @@ class Scope:
                 said = f"`{parameter.pattern}` cannot be a pattern: {error}"
                 self.wrong(said, (*path, "pattern"), "write a simpler one, or list the `values`")
                 return
-        if parameter.default is not None and (message := value_problem(parameter, parameter.default)):
-            self.wrong(message, (*path, "default"))
+        if parameter.default is not None and (problem := value_problem(parameter, parameter.default)):
+            message, hint = problem
+            self.wrong(message, (*path, "default"), hint)

@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
+from buildsys.config import hints
 from buildsys.config.source import Data, Path, Source
-from buildsys.errors import Diagnostic, did_you_mean
-from buildsys.texts import Rule, shown
+from buildsys.errors import Diagnostic, nearest, use_one_of, which_one
+from buildsys.texts import Rule, excerpt, shown
 from buildsys.values import dataclass
 
 T = TypeVar("T")
 S = TypeVar("S")
 Json: TypeAlias = dict[str, Any]
+Repair: TypeAlias = Callable[[str], str | None]
 
 # A key of this form is quoted in a message; any other may be a password in the wrong place.
 _PLAIN = re.compile(r"[\w.*-]{1,40}")
@@ -32,13 +34,16 @@ class Template:
     """What a text with `{name}` in it may become: `rule` holds for the text with a sample in place of each name.
 
     `leading` is the rule where the text begins with a name. In messages the text is `what`, and `holder` is what it
-    becomes a part of.
+    becomes a part of. `repair` and `advice` are as those of `Text`, `sample` is a value that no rule refuses.
     """
 
     rule: Rule | None = None
     what: str = ""
     holder: str = "a Dockerfile"
     leading: Rule | None = None
+    repair: Repair | None = None
+    advice: str | None = None
+    sample: str = "1"
 
 
 class Visitor(Protocol):
@@ -64,24 +69,39 @@ class Reader:
         self.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
         return WRONG
 
-    def expected(self, what: str, path: Path) -> Wrong:
-        """Add the diagnostic that a value is of another type."""
+    def expected(self, what: str, path: Path, data: Data, hint: str | None = None) -> Wrong:
+        """Add the diagnostic that a value is of another type; without a `hint`, how it is written as the right one."""
         key = next((step for step in reversed(path) if isinstance(step, str)), "")
-        return self.wrong(f"`{key}`: expected {what}" if _PLAIN.fullmatch(key) else f"expected {what}", path)
+        kinds = ((str, "a text"), (list, "a list"), (dict, "a mapping"))
+        found = next((words for kind, words in kinds if isinstance(data, kind)), "nothing")
+        message = f"expected {what}, found {found}"
+        message = f"`{key}`: {message}" if _PLAIN.fullmatch(key) else message
+        return self.wrong(message, path, hint or hints.instead(what, data))
 
-    def unknown(self, path: Path, known: Iterable[str]) -> None:
-        """Add the diagnostic that a key is none of those that are known."""
+    def unknown(
+        self, path: Path, known: Iterable[str], *, meant: Mapping[str, str] = {}, otherwise: str | None = None
+    ) -> str | None:
+        """Add the diagnostic that a key is none of those that are known; return the one that is meant."""
         key, known = str(path[-1]), sorted(known)
-        hint = did_you_mean(key, known) or f"use one of {', '.join(f'`{name}`' for name in known)}"
+        near = meant.get(key) or nearest(key, known)
+        hint = f"did you mean `{near}`?" if near else otherwise or use_one_of(known)
         self.wrong(f"unknown key `{key}`" if _PLAIN.fullmatch(key) else "unknown key", path, hint, key=True)
+        return near
 
 
 class Shape(Generic[T]):
-    """What may be written in one place of a file."""
+    """What may be written in one place of a file; `example` is what a hint shows for one that is missing."""
+
+    example = "…"
 
     def read(self, data: Data, path: Path, reader: Reader) -> T | Wrong:
         """Return the value of what is written there; what is wrong goes to the reader."""
         raise NotImplementedError
+
+    def instead(self, data: Data) -> str | None:
+        """Return the hint how something of another type is written as this, None where that is not known."""
+        del data
+        return None
 
     def visit(self, value: T, path: Path, visitor: Visitor) -> T:
         """Return the value with each template in it as the visitor returns it."""
@@ -108,36 +128,48 @@ class Anything(Shape[Any]):
 
 
 class Text(Shape[str]):
-    """A text of a form, or one that a rule lets through; `what` is the name of such a text in a message."""
+    """A text of a form, which is `like` something, or one that a rule lets through; `what` is its name in a message.
+
+    Of a text that is wrong, `repair` returns what was meant; where that is unknown, `advice` is the hint.
+    """
 
     def __init__(
         self,
         *,
         form: str | None = None,
+        like: str | None = None,
         rule: Rule | None = None,
         what: str = "",
         template: Template | None = None,
         schema: Json | None = None,
+        repair: Repair | None = None,
+        advice: str | None = None,
     ) -> None:
-        self.form, self.rule, self.what, self.template = form, rule, what, template
+        self.form, self.like, self.rule, self.what, self.template = form, like, rule, what, template
+        self._repair, self._advice = repair, advice
         scalar: Json = {"type": ["string", "number", "boolean"]}
         self._schema = schema or ({"pattern": form, "type": "string"} if form else scalar)
 
     def problem(self, text: str) -> str | None:
         """Return what is wrong with a text, or None."""
         if self.form and not re.fullmatch(self.form, text):
-            return f"`{shown(text)}` does not have the form `{self.form}`"
+            return f"`{excerpt(text)}`: expected {self.like or f'the form `{self.form}`'}"
         if self.rule and (expected := self.rule(text)):
-            found = f"`{shown(text)}` cannot be {self.what}: " if self.what else f"`{shown(text)}`: expected "
+            found = f"`{excerpt(text)}` cannot be {self.what}: " if self.what else f"`{excerpt(text)}`: expected "
             return f"{found}{expected}"
         return None
 
     def read(self, data: Data, path: Path, reader: Reader) -> str | Wrong:
         """Return the text."""
         if not isinstance(data, str):
-            return reader.expected("a text", path)
+            return reader.expected("a text", path, data)
         problem = self.problem(data)
-        return reader.wrong(problem, path) if problem else data
+        return reader.wrong(problem, path, self.hint(data)) if problem else data
+
+    def hint(self, text: str) -> str | None:
+        """Return what to write instead of a text that is wrong."""
+        better = self._repair(text) if self._repair else None
+        return f"write `{better}`" if better and not self.problem(better) else self._advice
 
     def visit(self, value: str, path: Path, visitor: Visitor) -> str:
         """Return the text, or what the visitor returns for a template."""
@@ -158,13 +190,13 @@ class Integer(Shape[int]):
     def read(self, data: Data, path: Path, reader: Reader) -> int | Wrong:
         """Return the number."""
         if not isinstance(data, str):
-            return reader.expected("a whole number", path)
-        if not re.fullmatch(r"[+-]?[0-9]{1,18}", data):
-            return reader.wrong(f"`{shown(data)}` is not a whole number", path)
+            return reader.expected("a whole number", path, data)
+        if not hints.DIGITS.fullmatch(data):
+            return reader.wrong(f"`{shown(data)}` is not a whole number", path, hints.whole_number(data))
         if self._least is not None and int(data) < self._least:
-            return reader.wrong(f"`{data}` is less than {self._least}", path)
+            return reader.wrong(f"`{data}` is less than {self._least}", path, f"write `{self._least}` or more")
         if self._most is not None and int(data) > self._most:
-            return reader.wrong(f"`{data}` is more than {self._most}", path)
+            return reader.wrong(f"`{data}` is more than {self._most}", path, f"write `{self._most}` or less")
         return int(data)
 
     def json(self, definitions: Json) -> Json:
@@ -179,8 +211,10 @@ class Boolean(Shape[bool]):
 
     def read(self, data: Data, path: Path, reader: Reader) -> bool | Wrong:
         """Return the truth."""
+        if not isinstance(data, str):
+            return reader.expected("`true` or `false`", path, data)
         if data not in ("true", "false"):
-            return reader.expected("`true` or `false`", path)
+            return reader.wrong(f"`{shown(data)}`: expected `true` or `false`", path, hints.truth(data))
         return data == "true"
 
     def json(self, definitions: Json) -> Json:
@@ -200,9 +234,10 @@ class Choice(Shape[T]):
         words = [f"`{word}`" for word in self._options]
         known = " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
         if not isinstance(data, str):
-            return reader.expected(known, path)
+            return reader.expected(known, path, data)
         if data not in self._options:
-            return reader.wrong(f"`{shown(data)}` is not one of {known}", path)
+            message = f"`{shown(data)}` is not one of {known}"
+            return reader.wrong(message, path, which_one(data, self._options))
         return self._options[data]
 
     def json(self, definitions: Json) -> Json:
@@ -212,10 +247,12 @@ class Choice(Shape[T]):
 
 
 class Many(Shape[tuple[T, ...]]):
-    """A list; with `or_one` one entry may be written without a list around it."""
+    """A list; with `or_one` one entry may be written without a list around it, with `once` none is there twice."""
 
-    def __init__(self, entry: Shape[T], *, least: int = 0, or_one: bool = False) -> None:
-        self._entry, self._least, self._or_one = entry, least, or_one
+    example = "[…]"
+
+    def __init__(self, entry: Shape[T], *, least: int = 0, or_one: bool = False, once: bool = False) -> None:
+        self._entry, self._least, self._or_one, self._once = entry, least, or_one, once
 
     def read(self, data: Data, path: Path, reader: Reader) -> tuple[T, ...] | Wrong:
         """Return the values of the entries."""
@@ -223,10 +260,13 @@ class Many(Shape[tuple[T, ...]]):
             one = self._entry.read(data, path, reader)
             return one if isinstance(one, Wrong) else (one,)
         if not isinstance(data, list):
-            return reader.expected("a list", path)
+            return reader.expected("a list", path, data)
         if len(data) < self._least:
-            return reader.expected("at least one entry", path)
+            return reader.wrong(f"`{path[-1]}` is empty, expected at least one entry", path, "add an entry")
         read = [self._entry.read(each, (*path, index), reader) for index, each in enumerate(data)]
+        for index, each in enumerate(data if self._once else ()):
+            if each in data[:index] and isinstance(each, str):
+                reader.wrong(f"`{shown(each)}` is listed twice", (*path, index), "remove one of them")
         values = tuple(each for each in read if not isinstance(each, Wrong))
         return values if len(values) == len(data) else WRONG
 
@@ -250,14 +290,14 @@ class Dictionary(Shape[Mapping[str, T]]):
     def read(self, data: Data, path: Path, reader: Reader) -> Mapping[str, T] | Wrong:
         """Return the values by name."""
         if not isinstance(data, dict):
-            return reader.expected("a mapping", path)
+            return reader.expected("a mapping", path, data)
         values, complete = {}, True
         for name, each in data.items():
             if self._only and name not in self._only:
                 reader.unknown((*path, name), self._only)
                 continue
             if self._key and (problem := self._key.problem(name)):
-                reader.wrong(problem, (*path, name), key=True)
+                reader.wrong(problem, (*path, name), self._key.hint(name), key=True)
                 complete = False
             value = self._value.read(each, (*path, name), reader)
             if isinstance(value, Wrong):
@@ -306,8 +346,11 @@ class Either(Shape[T | None]):
 
     def read(self, data: Data, path: Path, reader: Reader) -> T | Wrong | None:
         """Return None for the word."""
+        if data == self._word:
+            return None
         if isinstance(data, str):
-            return None if data == self._word else reader.wrong(f"`{shown(data)}` is not `{self._word}`", path)
+            message = f"`{shown(data)}` is not `{self._word}`, nor a mapping"
+            return reader.wrong(message, path, self._shape.instead(data) or f"write `{self._word}`")
         return self._shape.read(data, path, reader)
 
     def visit(self, value: T | None, path: Path, visitor: Visitor) -> T | None:

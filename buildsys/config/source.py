@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeAlias, Union
 
 import yaml
 
-from buildsys.config.syntax import syntax_diagnostic
 from buildsys.errors import Diagnostic, InvalidInput, Location
 from buildsys.texts import control, recomposed, shown
 from buildsys.values import dataclass
@@ -45,6 +45,17 @@ class Source:
         Steps that are not in the file are left out: one entry may be written without a list around it.
         """
         return self.values.get(self._known(path)) or Location(file=self.file)
+
+    def part_location(self, path: Path, part: str) -> Location:
+        """Return the location of a part of the text at `path`, of all of it where that is written otherwise."""
+        whole, text = self.location(path), self.text(path)
+        if text is None or "\n" in text or part not in text:
+            return whole
+        # Quotes, and nothing that is escaped.
+        quotes = whole.length - len(text)
+        if quotes not in (0, 2):
+            return whole
+        return replace(whole, column=whole.column + quotes // 2 + text.index(part), length=len(part))
 
     def key_location(self, path: Path) -> Location:
         """Return the location of the key of the value at `path`; that of the value itself if it has no key."""
@@ -87,7 +98,7 @@ def read(text: str, file: str) -> Source:
     try:
         data = reader.document()
     except yaml.MarkedYAMLError as error:
-        raise InvalidInput([syntax_diagnostic(error, text, file)]) from error
+        raise InvalidInput([_syntax_diagnostic(error, text, file)]) from error
     finally:
         loader.dispose()
     if reader.diagnostics:
@@ -254,3 +265,95 @@ class _Reader:
         start, end = first.start_mark, (last or first).end_mark
         length = end.column - start.column if end.line == start.line else 1
         return Location(file=self.file, line=start.line + 1, column=start.column + 1, length=max(1, length))
+
+
+_QUOTE = "put a text that begins with this character in quotes"
+_ALIKE = "indent the line as those beside it, or put a text with special characters in quotes"
+_BACKSLASH = "write `\\\\` for a backslash, or put the text in single quotes"
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """A message and a hint in place of a parser's; with `from_start` the place is where what is wrong begins."""
+
+    message: str
+    hint: str
+    from_start: bool = False
+
+
+# What a parser says, as a regular expression.
+_KNOWN = {
+    r"expected ',' or '\]'": _Words(
+        "the list has no `,` or `]` here", "close it with `]`, or separate its entries by `,`"
+    ),
+    r"expected ',' or '\}'": _Words(
+        "the mapping has no `,` or `}` here", "close it with `}`, or separate its keys by `,`"
+    ),
+    r"expected ':'": _Words("the line is not `key: value`", "write `: ` behind the key, on one line with it", True),
+    r"expected (the )?key|expected <block end>|<document start>": _Words(
+        "the line does not fit those beside it", _ALIKE
+    ),
+    r"expected '-'": _Words(
+        "the line is no entry of the list above it", "begin each entry with `- `, all indented alike"
+    ),
+    r"node content": _Words("a value is missing here", _QUOTE),
+    r"cannot start any token|alphabetic or numeric|tag|directive": _Words(
+        "the character has a meaning in YAML", _QUOTE
+    ),
+    r"mapping values": _Words(
+        "the `:` is not allowed here", "put a text with `: ` in quotes, or indent as the line above"
+    ),
+    r"sequence entries|mapping keys": _Words("the list or key is not allowed here", "begin it on a line of its own"),
+    r"end of stream|document indicator": _Words(
+        "the quote has no end", "close it with the quote that it begins with", True
+    ),
+    r"escape|hexdec": _Words("the text has an escape that YAML does not know", _BACKSLASH),
+    r"comment or line break|indentation indicator": _Words(
+        "the text is on the line of its `|` or `>`", "begin it on the next line"
+    ),
+    r"nesting depth": _Words("the value has too many levels", "write it with less nesting"),
+    r"%YAML|incompatible": _Words("the file has a `%YAML` line", "remove the line"),
+}
+
+
+def _syntax_diagnostic(error: Any, text: str, file: str) -> Diagnostic:
+    """Return what to say of a `yaml.MarkedYAMLError`, where it is or, for what is never closed, where that begins."""
+    lines = text.split("\n")
+    conflict = next((i for i, each in enumerate(lines, 1) if each.startswith(("<<<<<<<", ">>>>>>>"))), None)
+    if conflict is not None:
+        hint = "resolve the conflict: this looks like a conflict marker of git"
+        return Diagnostic(message="not valid YAML", location=Location(file=file, line=conflict), hint=hint)
+    problem = error.problem or "it cannot be read"
+    known = next((words for said, words in _KNOWN.items() if re.search(said, problem)), None)
+    words = known or _Words(problem.removeprefix("found "), "put texts with special characters in quotes")
+    mark, start = error.problem_mark or error.context_mark, error.context_mark
+    unclosed = mark is not None and start is not None and "',' or" in problem and _is_behind(mark, start, lines)
+    if start is not None and (words.from_start or unclosed):
+        mark = start
+    location = _mark_location(mark, lines, file)
+    line = lines[location.line - 1]
+    indent = line[: len(line) - len(line.lstrip())]
+    if "\t" in indent:
+        words = _Words("the line is indented by a tab", "indent with spaces, not tabs")
+    elif unclosed:
+        words = _Words(words.message.replace(" here", " at its end"), words.hint)
+    elif "{" in line and '"{' not in line and not line.rstrip().endswith(("}", ",")):
+        words = _Words(words.message, "put a text that starts with `{` in quotes")
+    return Diagnostic(message=f"not valid YAML: {words.message}", location=location, hint=words.hint)
+
+
+def _is_behind(mark: Any, start: Any, lines: list[str]) -> bool:
+    """Whether a mark is on a line after that of `start`, or at the end of the text."""
+    return mark.line > start.line or not "".join([lines[mark.line][mark.column :], *lines[mark.line + 1 :]]).strip()
+
+
+def _mark_location(mark: Any, lines: list[str], file: str) -> Location:
+    """Return the location of a mark; one behind the last line is at the end of the last text."""
+    if mark is None:
+        return Location(file=file)
+    if mark.line < len(lines) and (mark.line or mark.column) and lines[mark.line :] != [""]:
+        return Location(file=file, line=mark.line + 1, column=min(mark.column, len(lines[mark.line])) + 1)
+    last = max((number for number, line in enumerate(lines) if line.strip()), default=0)
+    if mark.line <= last:
+        return Location(file=file, line=mark.line + 1, column=mark.column + 1)
+    return Location(file=file, line=last + 1, column=max(1, len(lines[last].rstrip())))

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from types import MappingProxyType
 
 from buildsys.config import template
-from buildsys.config.fields import LINE, NAME, NAMES, NOTHING, ONE_OR_MORE, PLATFORM, TEXT, VALUES
+from buildsys.config.fields import LINE, NAME, NAMES, NOTHING, ONE_OR_MORE, PLATFORMS, TEXT, VALUES
+from buildsys.config.matrix import SETTINGS, Row, check_excludes, check_values, is_excluded, rows_of
 from buildsys.config.model import CONDITION, Family, LayerUse, Stack, When
 from buildsys.config.schema import Record, nullable, optional, required
 from buildsys.config.shapes import WRONG, Anything, Converted, Dictionary, Many, Reader, Wrong
 from buildsys.config.source import Data, Path, Source
 from buildsys.config.template import literally
-from buildsys.errors import Diagnostic, Location, did_you_mean
+from buildsys.errors import Diagnostic, Location, did_you_mean, which_one
 from buildsys.names import CUSTOM_SUFFIX, group_problem, stack_problem, target_name
 from buildsys.values import dataclass
 
-_SETTINGS = ("groups", "deprecated")
+# How the other file calls what a stack has.
+_MEANT = {"requires": "layers"}
 _PARAMETERS = Dictionary(Converted(ONE_OR_MORE, " ".join))
 RESERVED = frozenset({"default", "cpu", "gpu", "all", "mirrors"})
 
@@ -33,7 +34,7 @@ class StackFields:
         Many(Anything(), least=1), "names of layers, or maps from a name to its parameters, with an optional `when`"
     )
     groups: tuple[str, ...] = optional(NAMES, (), "additional groups")
-    platforms: tuple[str, ...] = optional(Many(PLATFORM), ("linux/amd64",), "default `[linux/amd64]`")
+    platforms: tuple[str, ...] = optional(PLATFORMS, ("linux/amd64",), "default `[linux/amd64]`")
     deprecated: str | None = nullable(TEXT, None, "reason; excludes it from `--all` and the default group")
 
 
@@ -67,10 +68,12 @@ class StacksFile:
 
     registry: str = optional(LINE, "buildsys", "default of BUILDSYS_REGISTRY")
     families: Mapping[str, FamilyFields] = optional(
-        Dictionary(Record(FamilyFields, "FamilyFields"), key=NAME), NOTHING, "stacks declared by a matrix, by family"
+        Dictionary(Record(FamilyFields, "FamilyFields", meant=_MEANT), key=NAME),
+        NOTHING,
+        "stacks declared by a matrix, by family",
     )
     stacks: Mapping[str, StackFields] = optional(
-        Dictionary(Record(StackFields, "StackFields")), NOTHING, "single stacks, by name"
+        Dictionary(Record(StackFields, "StackFields", meant=_MEANT)), NOTHING, "single stacks, by name"
     )
 
 
@@ -91,17 +94,9 @@ class _Line:
     has: tuple[str, ...]
     location: Location
     locations: Mapping[str, Location]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Row:
-    """One stack's variables, with where each value is written, and its settings."""
-
-    values: Mapping[str, str]
-    locations: Mapping[str, Location]
-    groups: tuple[str, ...]
-    deprecated: str | None
-    location: Location
+    keys: Mapping[str, Location]
+    condition: Location
+    path: Path
 
 
 def load_stacks(file: StacksFile, source: Source, diagnostics: list[Diagnostic]) -> tuple[Stack, ...]:
@@ -123,7 +118,7 @@ def _has_too_many_rows(file: StacksFile, reader: Reader) -> bool:
     rows = lines = 0
     for name, family in file.families.items():
         for index, row in enumerate(family.matrix):
-            count = math.prod(len(values) for key, values in row.items() if key not in _SETTINGS)
+            count = math.prod(len(values) for key, values in row.items() if key not in SETTINGS)
             rows += count
             lines += count * (len(family.layers) + len(family.exclude))
             if rows > MOST_ROWS or lines > _MOST_LINES:
@@ -145,6 +140,7 @@ def families(file: StacksFile) -> tuple[Family, ...]:
 def _check_names(stacks: list[Stack], diagnostics: list[Diagnostic]) -> None:
     """Add a diagnostic for each name that is reserved, or that two stacks would have."""
     by_target: dict[str, Stack] = {}
+    reported: set[tuple[str | None, str]] = set()
     names = {stack.name for stack in stacks}
     groups = {group for stack in stacks for group in stack.groups} | {stack.family for stack in stacks} | RESERVED
     for stack in stacks:
@@ -154,14 +150,17 @@ def _check_names(stacks: list[Stack], diagnostics: list[Diagnostic]) -> None:
 
         target = target_name(stack.name)
         problem = stack_problem(stack.name)
-        for each in filter(None, [problem, *map(group_problem, stack.groups)]):
-            wrong(each)
+        if problem:
+            better = stack.name.lower().replace(" ", "-")
+            wrong(problem, "rename the stack" if stack_problem(better) else f"write `{better}`")
+        for each in filter(None, map(group_problem, stack.groups)):
+            wrong(each, "rename the group")
         other = stack.name.removesuffix(CUSTOM_SUFFIX)
         if other != stack.name and other in names:
             message = f"the stack name `{stack.name}` is reserved for images of Dockerfiles on `{other}`"
             wrong(message, "rename one of them")
         if target in groups and not problem:
-            wrong(f"the stack `{stack.name}` has the name of a group")
+            wrong(f"the stack `{stack.name}` has the name of a group", "rename the stack")
         first = by_target.setdefault(target, stack)
         if first is stack:
             continue
@@ -169,7 +168,12 @@ def _check_names(stacks: list[Stack], diagnostics: list[Diagnostic]) -> None:
         if first.name == stack.name:
             where = f", the other one at {first.location}" if first.location != stack.location else " by this row"
             message = f"two stacks are named `{stack.name}`{where}"
-        wrong(message, "give the rows different values for what the name shows, or show more in the name")
+        # Of many rows with one name, the first two say it.
+        if (stack.family, target) not in reported:
+            is_row = stack.family is not None
+            hint = "show more of the row's variables in `name`" if is_row else "rename one of them"
+            wrong(message, hint)
+        reported.add((stack.family, target))
 
 
 def _single(name: str, fields: StackFields, reader: Reader) -> Stack:
@@ -179,10 +183,11 @@ def _single(name: str, fields: StackFields, reader: Reader) -> Stack:
     for line in _lines(fields, path, reader):
         if line.has or line.when.values:
             message = f"`when` has no meaning in the single stack `{name}`, which has no rows"
-            reader.diagnostics.append(Diagnostic(message=message, location=line.location))
+            hint = "remove `when`, or declare a family, whose `matrix` has rows"
+            reader.diagnostics.append(Diagnostic(message=message, location=line.condition, hint=hint))
         lines.append(replace(line, parameters={k: literally(v) for k, v in line.parameters.items()}))
     location = reader.source.key_location(path)
-    row = _Row(values={}, locations={}, groups=(), deprecated=fields.deprecated, location=location)
+    row = Row(values={}, locations={}, groups=(), deprecated=fields.deprecated, location=location)
     stack = Stack(
         name=name,
         family=None,
@@ -192,6 +197,7 @@ def _single(name: str, fields: StackFields, reader: Reader) -> Stack:
         layers=(),
         deprecated=fields.deprecated,
         location=location,
+        platform_locations=_platform_locations(fields, path, reader.source),
     )
     return replace(stack, layers=_uses(name, lines, row, reader.diagnostics))
 
@@ -200,16 +206,19 @@ def _family(name: str, fields: FamilyFields, reader: Reader) -> Iterator[Stack]:
     """Yield the stack of each row."""
     path: Path = ("families", name)
     if name in RESERVED:
-        reader.wrong(f"`{name}` is the name of a built-in group", path, key=True)
+        reader.wrong(f"`{name}` is the name of a built-in group", path, "rename the family", key=True)
     lines = _lines(fields, path, reader)
-    rows = list(_rows(fields, path, reader.source))
+    every = list(rows_of(fields.matrix, fields.deprecated, path, reader.source))
+    check_excludes(fields.exclude, every, path, reader)
+    rows = [row for row in every if not any(is_excluded(rule, row.values) for rule in fields.exclude)]
     for row in rows:
         for group in filter(NAME.problem, row.groups):
             message = f"`{group}` cannot be the name of a group: lower-case letters, digits, single `-` between"
-            reader.diagnostics.append(Diagnostic(message=message, location=row.location))
+            reader.diagnostics.append(Diagnostic(message=message, location=row.location, hint="rename the group"))
     if not _check_templates(fields, lines, rows, path, reader):
         return
     by_name = dict(fields.stacks)
+    platform_locations = _platform_locations(fields, path, reader.source)
     for row in rows:
         try:
             stack_name = _filled(fields.name, row)
@@ -228,75 +237,64 @@ def _family(name: str, fields: FamilyFields, reader: Reader) -> Iterator[Stack]:
             layers=_uses(stack_name, lines, row, reader.diagnostics),
             deprecated=own.deprecated or row.deprecated,
             location=row.location,
+            platform_locations=platform_locations,
         )
     for unknown in by_name:
-        near = did_you_mean(unknown, [_filled_or_nothing(fields.name, row) for row in rows])
+        names = [_filled_or_nothing(fields.name, row) for row in rows]
+        near = did_you_mean(unknown, names, "remove it, or add its row")
         reader.wrong(f"the matrix has no row for the stack `{unknown}`", (*path, "stacks", unknown), near, key=True)
 
 
-def _filled(name: str, row: _Row) -> str:
+def _platform_locations(fields: StackFields, path: Path, source: Source) -> Mapping[str, Location]:
+    return {name: source.location((*path, "platforms", index)) for index, name in enumerate(fields.platforms)}
+
+
+def _filled(name: str, row: Row) -> str:
     return template.fill(template.without_absent_parts(name, frozenset(row.values)), row.values)
 
 
-def _filled_or_nothing(name: str, row: _Row) -> str:
+def _filled_or_nothing(name: str, row: Row) -> str:
     try:
         return _filled(name, row)
     except KeyError:
         return ""
 
 
-def _rows(fields: FamilyFields, path: Path, source: Source) -> Iterator[_Row]:
-    """Yield the product of each row's lists, in the order in which they are written, without what is excluded."""
-    for index, raw in enumerate(fields.matrix):
-        at = (*path, "matrix", index)
-        variables = {key: value for key, value in raw.items() if key not in _SETTINGS}
-        located = [
-            [(key, value, source.location((*at, key, i))) for i, value in enumerate(values)]
-            for key, values in variables.items()
-        ]
-        for combination in itertools.product(*located):
-            values = {key: value for key, value, _ in combination}
-            if any(_excluded(rule, values) for rule in fields.exclude):
-                continue
-            yield _Row(
-                values=MappingProxyType(values),
-                locations=MappingProxyType({key: location for key, _, location in combination}),
-                groups=raw.get("groups", ()),
-                deprecated=" ".join(raw["deprecated"]) if "deprecated" in raw else fields.deprecated,
-                location=source.location(at),
-            )
-
-
-def _excluded(rule: Mapping[str, tuple[str, ...]], values: Mapping[str, str]) -> bool:
-    return all(values.get(key) in allowed for key, allowed in rule.items())
-
-
-def _check_templates(fields: FamilyFields, lines: list[_Line], rows: list[_Row], path: Path, reader: Reader) -> bool:
+def _check_templates(fields: FamilyFields, lines: list[_Line], rows: list[Row], path: Path, reader: Reader) -> bool:
     """Whether all templates of a family can be read and use only variables that some row has."""
     before = len(reader.diagnostics)
     variables = frozenset(key for row in rows for key in row.values)
-    used = [(name, reader.source.location((*path, "name"))) for name in sorted(template.names(fields.name))]
-    if problem := template.problem(fields.name):
-        reader.wrong(problem, (*path, "name"))
+    part = reader.source.part_location
+    conditions: set[str] = set()
+    used = [(name, part((*path, "name"), name)) for name in sorted(template.names(fields.name))]
+    texts = [(fields.name, (*path, "name"))]
     for line in lines:
+        texts += [(text, (*line.path, key)) for key, text in line.parameters.items()]
         for key, text in line.parameters.items():
-            if problem := template.problem(text):
-                reader.diagnostics.append(Diagnostic(message=problem, location=line.locations[key]))
-            used += [(name, line.locations[key]) for name in sorted(template.names(text))]
-        used += [(name, line.location) for name in (*line.has, *(name for name, _ in line.when.values))]
+            used += [(name, part((*line.path, key), name)) for name in sorted(template.names(text))]
+        used += [(name, line.condition) for name in line.has]
+        at = (*line.path[:-1], "when")
+        check_values(line.when.values, rows, at, reader)
+        conditions.update(name for name, _ in line.when.values)
+    for text, at in texts:
+        if problem := template.problem(text):
+            location = part(at, problem.part)
+            reader.diagnostics.append(Diagnostic(message=problem.message, location=location, hint=problem.hint))
     for name, location in used:
         if name not in variables:
-            message, hint = f"no row of the matrix has the variable `{name}`", did_you_mean(name, variables)
+            hint = which_one(name, sorted(variables), f"add `{name}` to the matrix")
+            message = f"no row of the matrix has the variable `{name}`"
             reader.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
-    names = {name for name, _ in used}
+    names = {name for name, _ in used} | conditions
     for index, row in enumerate(fields.matrix):
-        for name in sorted(row.keys() - names - {*_SETTINGS}):
-            message, hint = f"nothing in the family uses the variable `{name}`", did_you_mean(name, names)
+        for name in sorted(row.keys() - names - {*SETTINGS}):
+            message = f"nothing in the family uses the variable `{name}`"
+            hint = did_you_mean(name, names, f"remove `{name}`, or use it in `name`")
             reader.wrong(message, (*path, "matrix", index, name), hint, key=True)
     return len(reader.diagnostics) == before
 
 
-def _uses(name: str, lines: list[_Line], row: _Row, diagnostics: list[Diagnostic]) -> tuple[LayerUse, ...]:
+def _uses(name: str, lines: list[_Line], row: Row, diagnostics: list[Diagnostic]) -> tuple[LayerUse, ...]:
     """Return the layers of the stack of a row, their templates filled."""
     uses = []
     for line in lines:
@@ -319,6 +317,7 @@ def _uses(name: str, lines: list[_Line], row: _Row, diagnostics: list[Diagnostic
                 parameters=MappingProxyType(parameters),
                 location=line.location,
                 locations=MappingProxyType(locations),
+                keys=line.keys,
             )
         )
     return tuple(uses)
@@ -333,14 +332,28 @@ def _lines(fields: StackFields, path: Path, reader: Reader) -> list[_Line]:
 def _line(item: Data, path: Path, reader: Reader) -> _Line | Wrong:
     location = reader.source.location
     if isinstance(item, str):
-        return _Line(layer=item, parameters={}, when=When(), has=(), location=location(path), locations={})
+        whole = location(path)
+        return _Line(
+            layer=item,
+            parameters={},
+            when=When(),
+            has=(),
+            location=whole,
+            locations={},
+            keys={},
+            condition=whole,
+            path=path,
+        )
     form = "a layer is a name, or a name with its parameters and an optional `when`"
     if not isinstance(item, dict):
-        return reader.wrong(form, path)
+        found = "a list" if item else "nothing"
+        hint = "write its name, without brackets" if item else "write the name of a layer, or remove the dash"
+        return reader.wrong(f"{form}; found {found}", path, hint)
     names = [key for key in item if key != "when"]
     if len(names) != 1:
         found = ", ".join(f"`{name}`" for name in names) or "none"
-        return reader.wrong(f"{form}; found {found}", path)
+        hint = "write each layer behind a dash of its own, and indent its parameters below it"
+        return reader.wrong(f"{form}; found {found}", path, hint)
     layer, value = names[0], item[names[0]]
     at = (*path, layer)
     # A text is the version.
@@ -356,6 +369,9 @@ def _line(item: Data, path: Path, reader: Reader) -> _Line | Wrong:
         has=has,
         location=reader.source.key_location(at),
         locations=MappingProxyType({key: location((*at, key)) for key in parameters}),
+        keys=MappingProxyType({key: reader.source.key_location((*at, key)) for key in parameters}),
+        condition=reader.source.key_location((*path, "when")) if not has else location((*path, "when")),
+        path=at,
     )
 
 

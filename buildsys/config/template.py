@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType
 
+from buildsys.errors import which_one
+from buildsys.values import dataclass
+
 _TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][\w-]*)(?:\|([a-z]+))?\}|\{|\}")
 _PART = re.compile(r"\[([^\[\]]*)\]")
 
@@ -28,14 +31,29 @@ FILTERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
 )
 
 
-def problem(text: str) -> str | None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """What is wrong with a template, in which part of it, and what to do about it."""
+
+    message: str
+    part: str
+    hint: str
+
+
+def problem(text: str) -> Problem | None:
     """Return what is wrong with a template, or None."""
     for token in _TOKEN.finditer(text):
         if token[0] in ("{", "}"):
-            return f"a single `{token[0]}`: a literal brace is written twice"
-        if token[2] and token[2] not in FILTERS:
-            return f"`|{token[2]}` is not a filter, expected one of {', '.join(f'`{f}`' for f in FILTERS)}"
+            hint = "close it with `}`, or write `{{` for a brace" if token[0] == "{" else "write `}}` for a brace"
+            return Problem(message=f"the `{token[0]}` has no counterpart", part=token[0], hint=hint)
+        if token[2] and (near := filter_hint(token[2])):
+            return Problem(message=f"`{token[2]}` is not a filter", part=token[2], hint=near)
     return None
+
+
+def filter_hint(name: str) -> str | None:
+    """Return which filter is meant by one that does not exist; None by one that does."""
+    return None if name in FILTERS else which_one(name, FILTERS)
 
 
 @cache
@@ -58,9 +76,9 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return _TOKEN.sub(put, text)
 
 
-def sample(text: str) -> str:
-    """Return the template with `1` for each name: what it becomes with a value that no rule refuses."""
-    return fill(text, dict.fromkeys(names(text), "1"))
+def sample(text: str, value: str = "1") -> str:
+    """Return the template with one value for each name."""
+    return fill(text, dict.fromkeys(names(text), value))
 
 
 def literally(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from buildsys.dockerfile.parser import (
     HEREDOC,
@@ -12,19 +12,23 @@ from buildsys.dockerfile.parser import (
     Argument,
     Dockerfile,
     Read,
+    Reference,
     directives,
     is_stage,
     plain_words,
     words,
 )
-from buildsys.errors import Diagnostic, Location, did_you_mean
+from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, use_one_of
 from buildsys.names import PLATFORM_ARGUMENTS, context_problem, is_switch
-from buildsys.texts import LONGEST_LINE, control, shown, variable
+from buildsys.texts import LONGEST_ARGUMENT, LONGEST_LINE, control, shown, variable
 
 _SECRET = re.compile(
     r"(?:_|\A)(?:apikey|auth|credentials?|passphrase|passw(?:or)?d|pword|secrets?|tokens?)(?:_|\Z)|key\Z",
     re.IGNORECASE,
 )
+_FROM = re.compile(r"\S+(\s+(?i:as)\s+\S+)?")
+# What becomes an argument or a variable of a process.
+_EXECUTED = frozenset({"ARG", "CMD", "ENTRYPOINT", "ENV", "HEALTHCHECK", "RUN"})
 _STAGE = re.compile(r"[a-z][a-z0-9_.-]*")
 _PUBLIC = re.compile(r"(?:_|\A)public(?:_|\Z)", re.IGNORECASE)
 # As BuildKit looks for a frontend, and as older ones did, which continued behind a directive that they did not know.
@@ -34,18 +38,23 @@ _DELIMITER = re.compile(r"(['\"]?)[A-Za-z0-9_.-]+\1")
 _ODD_VARIABLE = re.compile(r"\$\{(?![A-Za-z_][A-Za-z0-9_]*\})")
 
 
-def problems(dockerfile: Dockerfile, contexts: Collection[str]) -> tuple[Diagnostic, ...]:
-    """Return what breaks the project's rules, in order of place; `contexts` are the names that a layer declares."""
+def problems(dockerfile: Dockerfile, contexts: Mapping[str, str], flavour: str = "") -> tuple[Diagnostic, ...]:
+    """Return what breaks the project's rules, in order of place.
+
+    `contexts` are the names that a layer declares, with what each is; the first is what the layer is built on.
+    """
     if len(dockerfile.reads) > MOST_INSTRUCTIONS:
         location = Location(file=dockerfile.file, line=dockerfile.reads[-1].instruction.line)
         message = f"the file has more than {MOST_INSTRUCTIONS} instructions"
         return (Diagnostic(message=message, location=location, hint="join RUN instructions, or use a script"),)
-    found = [*frontend_problems(dockerfile), *_unreadable(dockerfile)]
-    found += [*_outside(dockerfile, contexts), *_unlinked(dockerfile)]
+    found = [*frontend_problems(dockerfile), *unreadable(dockerfile), *_too_long(dockerfile)]
+    if is_readable(dockerfile):
+        found += _outside(dockerfile, contexts, flavour)
+    found += _unlinked(dockerfile)
     for each in dockerfile.arguments:
         if _SECRET.search(each.name) and not _PUBLIC.search(each.name):
             message = f"`ARG {each.name}` looks like a secret, and arguments stay readable in the image's history"
-            hint = "pass it with `RUN --mount=type=secret`"
+            hint = "pass it with `RUN --mount=type=secret`; rename a public value, such as `GPG_FINGERPRINT`"
             found.append(Diagnostic(message=message, location=argument_location(dockerfile, each), hint=hint))
     return _in_order(found)
 
@@ -56,13 +65,12 @@ def artifact_problems(dockerfile: Dockerfile, prefix: str) -> tuple[Diagnostic, 
     `prefix` is the absolute path that the artifact owns; its files must land there, so the copied folder
     holds the whole path. Only this form keeps its digest when images join it.
     """
-    known, file = dockerfile.stages, dockerfile.file
+    known = dockerfile.stages
     if len(dockerfile.reads) > MOST_INSTRUCTIONS:
         # Its last stage was not read, and `problems` reports that.
         return ()
     if not known:
-        message = "an artifact's Dockerfile has no stage, expected one that ends as `FROM scratch`"
-        return (Diagnostic(message=message, location=Location(file=file)),)
+        return ()
     last = known[-1]
     form = "`COPY --from=<stage> <folder> /`"
     reads = [read for read in dockerfile.reads if read.instruction.line >= last.line]
@@ -78,18 +86,24 @@ def artifact_problems(dockerfile: Dockerfile, prefix: str) -> tuple[Diagnostic, 
         hint = "put environment, labels and users into `layer.yaml`, and work into an earlier stage"
         found.append(Diagnostic(message=message, location=_location(dockerfile, extra, 0, word), hint=hint))
     if not copies:
-        found.append(Diagnostic(message=f"an artifact's last stage has no {form}", location=head))
+        message = f"an artifact's last stage has no {form}"
+        found.append(Diagnostic(message=message, location=head, hint=f"end with {form}"))
         return _in_order(found)
     copy, location = copies[0], _location(dockerfile, copies[0], copies[0].rest, copies[0].instruction.arguments)
     source = dict(copy.instruction.flags).get("from", "")
     names = {stage.name.lower() for stage in known[:-1] if stage.name}
-    if source.lower() not in names and not is_stage(source, len(known) - 1):
-        message = f"an artifact is copied from `{source or 'the context'}`, expected an earlier stage of the file"
-        found.append(Diagnostic(message=message, location=_location(dockerfile, copy, 0, "COPY")))
+    outside = {each.name for each in dockerfile.references}
+    if source not in outside and source.lower() not in names and not is_stage(source, len(known) - 1):
+        message = f"an artifact is copied from {f'`{source}`' if source else 'the context'}, expected an earlier stage"
+        hint = (
+            f"write `COPY --from={known[-2].name} …`" if len(known) > 1 else f"build it in a stage, and end with {form}"
+        )
+        found.append(Diagnostic(message=message, location=_location(dockerfile, copy, 0, "COPY"), hint=hint))
     copied = plain_words(copy.instruction.arguments)
     if len(copied) != 2 or copied[-1] != "/":
         message = f"an artifact ends with `COPY {copy.instruction.arguments}`, expected one folder and `/`"
-        found.append(Diagnostic(message=message, location=location, hint=f"write {form}"))
+        hint = f"write `{copied[0]} /`" if len(copied) == 2 else f"write {form}"
+        found.append(Diagnostic(message=message, location=location, hint=hint))
     elif f"/{copied[0].strip('/.')}".endswith(f"/{prefix.strip('/')}"):
         message = f"the copy puts the content of `{prefix}` into `/`, expected it at `{prefix}`"
         hint = f"create the tree in a separate folder, such as `/artifact{prefix}`, and copy `/artifact`"
@@ -97,45 +111,82 @@ def artifact_problems(dockerfile: Dockerfile, prefix: str) -> tuple[Diagnostic, 
     return _in_order(found)
 
 
-def _unreadable(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
+def _is_stage(source: str, count: int) -> bool:
+    return source.isdecimal() and int(source) < count
+
+
+def is_readable(dockerfile: Dockerfile) -> bool:
+    """Whether the stages and arguments of a file are known: what is wrong with them otherwise only follows."""
+    instructions = [read.instruction for read in dockerfile.reads]
+    known = all(each.keyword in KEYWORDS for each in instructions)
+    plain = all(_FROM.fullmatch(each.arguments) for each in instructions if each.keyword == "FROM")
+    return known and plain and bool(dockerfile.stages) and all(read.unended is None for read in dockerfile.reads)
+
+
+def unreadable(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
     """Yield what keeps BuildKit, or one without a network, from reading the file at all."""
     file = dockerfile.file
     for number, line in enumerate(dockerfile.text.split("\n"), 1):
         if (size := len(line.encode())) > LONGEST_LINE:
             message = f"the line has {size} bytes, BuildKit reads at most {LONGEST_LINE}"
-            yield Diagnostic(message=message, location=Location(file=file, line=number))
+            hint = "put the text into a file, and copy that"
+            yield Diagnostic(message=message, location=Location(file=file, line=number), hint=hint)
     began = False
     for read in dockerfile.reads:
         word, arguments = read.instruction.keyword, read.instruction.arguments
         location = _location(dockerfile, read, 0, word)
-        began = began or word == "FROM"
+        near = nearest(word, KEYWORDS)
+        # Whatever follows from a misspelt FROM is not said too.
+        began = began or "FROM" in (word, near)
         if word not in KEYWORDS:
-            yield Diagnostic(
-                message=f"`{word}` is not an instruction", location=location, hint=did_you_mean(word, KEYWORDS)
+            hint = (
+                f"did you mean `{near}`?"
+                if near
+                else "begin the line with an instruction, or end the one above in `\\`"
             )
+            yield Diagnostic(message=f"`{word}` is not an instruction", location=location, hint=hint)
         elif not began and word != "ARG":
-            yield Diagnostic(message=f"`{word}` is before the first `FROM`", location=location)
+            message = f"`{word}` is before the first `FROM`"
+            yield Diagnostic(message=message, location=location, hint="move it below the first `FROM`")
         if word == "ONBUILD":
             message = "`ONBUILD` would act in builds of other projects, and an image that is composed does not have it"
             hint = "write the instruction into the layer that needs it"
             yield Diagnostic(message=message, location=location, hint=hint)
-        if word == "FROM" and not re.fullmatch(r"\S+(\s+(?i:as)\s+\S+)?", arguments):
+        if word == "FROM" and not _FROM.fullmatch(arguments):
             message = f"`FROM {arguments}` is not `FROM <name>` or `FROM <name> AS <stage>`"
-            yield Diagnostic(message=message, location=location)
+            parts = arguments.split()
+            hint = f"write `FROM {parts[0]} AS {parts[-1]}`" if len(parts) > 1 else "write `FROM` and one name"
+            place = _location(dockerfile, read, 0, f"FROM {arguments}")
+            yield Diagnostic(message=message, location=place, hint=hint)
         if read.unended is not None:
-            yield Diagnostic(message=f"the heredoc `{read.unended}` has no end", location=location)
+            message, hint = f"the heredoc `{read.unended}` has no end", f"end it with a line `{read.unended}`"
+            yield Diagnostic(message=message, location=location, hint=hint)
     if not began:
-        yield Diagnostic(message="the file has no `FROM`", location=Location(file=file))
+        hint = "begin with `FROM base`, or in an artifact with `FROM toolchain AS build`"
+        yield Diagnostic(message="the file has no `FROM`", location=Location(file=file), hint=hint)
 
 
-def _outside(dockerfile: Dockerfile, contexts: Collection[str]) -> Iterator[Diagnostic]:
-    file, listed = dockerfile.file, ", ".join(f"`{name}`" for name in sorted(contexts)) or "none"
+def _too_long(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
+    """Yield what no process can take as an argument or a variable; a heredoc that begins with `#!` is a file."""
+    for read in dockerfile.reads:
+        word, heredocs = read.instruction.keyword, "".join(read.instruction.heredocs)
+        size = len(f"{read.source.text}{heredocs}".encode())
+        if word in _EXECUTED and size > LONGEST_ARGUMENT and not heredocs.startswith("#!"):
+            message = f"this `{word}` has {size} bytes, expected at most {LONGEST_ARGUMENT}"
+            hint = "put the text into a file of the layer, and copy or mount that"
+            yield Diagnostic(message=message, location=_location(dockerfile, read, 0, word), hint=hint)
+
+
+def _outside(dockerfile: Dockerfile, contexts: Mapping[str, str], flavour: str) -> Iterator[Diagnostic]:
+    stages = [stage.name for stage in dockerfile.stages if stage.name]
+    where = f" in the flavour `{flavour}`" if flavour else ""
     for one in dockerfile.references:
         if one.name not in contexts:
             said = {"FROM": f"FROM {one.name}", "--from": f"--from={one.name}", "mount": f"from={one.name}"}
-            message = f"`{said[one.how]}` names neither a declared context nor a stage of this file"
-            location = Location(file=file, line=one.line, column=one.column, length=len(one.name))
-            hint = did_you_mean(one.name, contexts, f"use a declared context: {listed}")
+            message = f"`{said[one.how]}` is neither a stage of this file nor a context of the layer{where}"
+            location = Location(file=dockerfile.file, line=one.line, column=one.column, length=len(one.name))
+            known = [*contexts] if one.how == "FROM" else [*contexts, *stages]
+            hint = did_you_mean(one.name, known, _instead(one, contexts, stages))
             yield Diagnostic(message=message, location=location, hint=hint)
     for stage in dockerfile.stages:
         message = ""
@@ -146,7 +197,17 @@ def _outside(dockerfile: Dockerfile, contexts: Collection[str]) -> Iterator[Diag
         elif stage.name and not _STAGE.fullmatch(stage.name.lower()):
             message = f"`{stage.name}` cannot be a stage's name: letters, digits, `_`, `.` and `-`, a letter first"
         if message:
-            yield Diagnostic(message=message, location=Location(file=file, line=stage.line), hint="rename the stage")
+            yield Diagnostic(
+                message=message, location=Location(file=dockerfile.file, line=stage.line), hint="rename the stage"
+            )
+
+
+def _instead(one: Reference, contexts: Mapping[str, str], stages: Sequence[str]) -> str:
+    """Return the hint what to name instead of an image, or of something that a layer does not have."""
+    first = next(iter(contexts))
+    if one.how == "FROM":
+        return f"use `{first}`, {contexts[first]}"
+    return use_one_of(dict.fromkeys([*stages, *sorted(contexts)])) or ""
 
 
 def _unlinked(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
@@ -203,7 +264,8 @@ def _frontends(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
                 break
             if found[1].lower() == "syntax":
                 message = f"a `{mark} syntax=` line makes every build fetch a frontend from the network"
-                yield Diagnostic(message=message, location=Location(file=file, line=number), hint=hint)
+                location = Location(file=file, line=number, length=len(line))
+                yield Diagnostic(message=message, location=location, hint=hint)
     if "\n".join(lines[first:]).lstrip(" \t\r\n").startswith("{"):
         message = "the file begins with `{`, and BuildKit fetches the frontend that a JSON object names"
         yield Diagnostic(message=message, location=Location(file=file, line=first + 1), hint="begin with `FROM`")
@@ -221,7 +283,7 @@ def _reading(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
     for number, line in enumerate(lines, 1):
         if found := control(line.removesuffix("\r"), keep="\t"):
             message = f"the line has the control character `{found}`"
-            yield Diagnostic(message=message, location=Location(file=file, line=number))
+            yield Diagnostic(message=message, location=Location(file=file, line=number), hint="remove the character")
 
 
 def _ambiguous(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
@@ -256,13 +318,24 @@ def _ambiguous(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
 
 
 def _arguments(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
+    for read in dockerfile.reads:
+        if read.instruction.keyword != "ENV":
+            continue
+        said = words(read.source.text[read.rest :]) or []
+        # `ENV NAME value` is the old form of one variable.
+        for word, offset in said if said and "=" in said[0][0] else said[:1]:
+            if (name := word.partition("=")[0]) in PLATFORM_ARGUMENTS:
+                message, hint = f"`ENV {name}` replaces the value that BuildKit sets", "rename the variable"
+                location = _location(dockerfile, read, read.rest + offset, name)
+                yield Diagnostic(message=message, location=location, hint=hint)
     for each in dockerfile.arguments:
         location, name = argument_location(dockerfile, each), each.name
         if expected := variable(name):
-            yield Diagnostic(message=f"`ARG {shown(name)}` is not a plain name, expected {expected}", location=location)
+            message = f"`ARG {shown(name)}` is not a plain name, expected {expected}"
+            yield Diagnostic(message=message, location=location, hint="rename the argument")
         elif is_switch(name):
             message, hint = f"`ARG {name}` changes how BuildKit builds", "put proxies and mirrors into the settings"
             yield Diagnostic(message=message, location=location, hint=hint)
         elif each.has_default and name in PLATFORM_ARGUMENTS:
             message = f"`ARG {name}` has a default, which BuildKit may replace by its own value"
-            yield Diagnostic(message=message, location=location, hint=f"write `ARG {name}`: BuildKit sets it")
+            yield Diagnostic(message=message, location=location, hint="remove the default: BuildKit sets it")

@@ -10,7 +10,7 @@ from typing import Any
 
 from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.foreign import list_of, object_of, texts_of
-from buildsys.texts import shown
+from buildsys.texts import excerpt, shown
 from buildsys.values import dataclass
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -25,6 +25,8 @@ MANIFEST_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
 _HUB = "docker.io"
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+LONGEST_REPOSITORY = 255
+"""Characters that registries and docker take in the name of a repository, the host included."""
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
@@ -102,6 +104,52 @@ def split_host(text: str) -> tuple[str, str]:
 def name_of(text: str) -> str:
     """Return a reference as it is written, without tag and digest."""
     return _parts(text)[0]
+
+
+def prefix_problem(text: str) -> tuple[str, str] | None:
+    """Return why no image's name can begin with a text and `/`, as `is <found>, expected …`, and a hint; or None.
+
+    A prefix that names a registry needs a path there; one without a registry, such as `team`, is of this machine.
+    """
+    if "@" in text:
+        return "has an `@`, expected no credentials and no digest", _EXAMPLE
+    scheme, separator, rest = text.partition("://")
+    if separator:
+        return f"has the scheme `{excerpt(scheme)}://`, expected none in names of images", _write(rest.rstrip("/"))
+    if text != "".join(text.split()):
+        return "has blanks, expected a registry and a path", _write("".join(text.split()))
+    if text.endswith("/"):
+        return "ends in `/`, expected a registry and a path", _write(text.rstrip("/"))
+    first, slash, path = text.partition("/")
+    if not slash and _is_registry(first):
+        return "names a registry without a path for images", _write(f"{text}/images")
+    host, repository = (first, path) if _is_registry(first) else (_HUB, text)
+    if not _HOST.fullmatch(host):
+        return f"has `{excerpt(host)}`, which is not a registry", _EXAMPLE
+    if repository != repository.lower():
+        return f"has capitals in `{excerpt(repository)}`, expected lower case", _write(
+            text[: -len(repository)] + repository.lower()
+        )
+    if not _REPOSITORY.fullmatch(repository):
+        return (
+            f"has `{excerpt(repository)}`, expected lower-case letters, digits and single `.` `_` `-` `/` between",
+            _EXAMPLE,
+        )
+    if len(text) > LONGEST_REPOSITORY:
+        return f"has {len(text)} characters, expected at most {LONGEST_REPOSITORY} in names of images", _EXAMPLE
+    return None
+
+
+_EXAMPLE = "write a registry and a path, such as `registry.example.com/images`"
+
+
+def _write(text: str) -> str:
+    return f"write `{text}`" if prefix_problem(text) is None else _EXAMPLE
+
+
+def _is_registry(first: str) -> bool:
+    """Whether the first part of a prefix is a host; a capital letter alone is a slip in a path."""
+    return bool(set(".:[") & set(first)) or first == "localhost"
 
 
 def registry_prefix(text: str) -> str | None:

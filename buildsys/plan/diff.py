@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
+from buildsys.errors import Diagnostic, InvalidInput, did_you_mean
 from buildsys.plan.actions import Difference, first_difference
 from buildsys.plan.keys import Fingerprint, Keys
 from buildsys.plan.plan import Plan
@@ -95,12 +96,15 @@ def users_of(plan: Plan, name: str) -> tuple[str, ...]:
 def why_path(plan: Plan, stack: str, layer: str) -> tuple[tuple[str, str], ...]:
     """Return how a layer came into a stack: pairs of a layer and the reason for it, from the stack's own line on.
 
-    Empty if the stack does not have it.
+    Raises `InvalidInput` if the stack does not have it.
     """
     image = next(each for each in plan.stacks if each.name == stack)
     by_name = {each.name: each for each in image.layers}
+    if layer not in by_name:
+        hint = did_you_mean(layer, by_name, f"run `buildsys show {image.stack}` to list its layers")
+        raise InvalidInput([Diagnostic(message=f"`{layer}` is not a layer of stack `{image.stack}`", hint=hint)])
     path: list[tuple[str, str]] = []
-    name: str | None = layer if layer in by_name else None
+    name: str | None = layer
     while name is not None:
         why = by_name[name].why
         path.append((name, why))

@@ -140,7 +140,7 @@ def _node_inputs(
 
 def readable_inputs(name: str, files: Mapping[str, File]) -> Iterator[tuple[str, str]]:
     """Yield the Dockerfile `name` of a context, and the files of the context that it can read, as inputs of a key."""
-    yield "dockerfile", files.get(_way(name, files)[-1], files[name]).content
+    yield "dockerfile", files.get(way(name, files)[-1], files[name]).content
     for path, file in _not_ignored(name, files):
         yield f"file {path}", _file(file)
 
@@ -151,18 +151,18 @@ def context_files(dockerfile: str, files: Mapping[str, File]) -> Iterator[tuple[
     Without a Dockerfile's name it is a context that a different one names.
     """
     is_left_out = left_out(dockerfile, files)
-    names = {*_rules(dockerfile), *_way(dockerfile, files)}
+    names = {*rules_of(dockerfile), *way(dockerfile, files)}
     for path, file in sorted(files.items()):
         if path in names or not is_left_out(path):
             yield path, file
 
 
-def _rules(dockerfile: str) -> list[str]:
+def rules_of(dockerfile: str) -> list[str]:
     """Return the names of the files that may hold the rules of a context; the first that exists counts."""
     return [f"{dockerfile}.dockerignore", ".dockerignore"] if dockerfile else [".dockerignore"]
 
 
-def _way(name: str, files: Mapping[str, File]) -> list[str]:
+def way(name: str, files: Mapping[str, File]) -> list[str]:
     """Return the symlinks that BuildKit follows from a name, of folders too, and last the file that it reads."""
     waiting, at, left = name.split("/"), list[str](), MOST_SYMLINKS
     links = []
@@ -187,7 +187,7 @@ def left_out(dockerfile: str, files: Mapping[str, File]) -> Callable[[str], bool
 
     Without a Dockerfile's name it is a context that a different one names.
     """
-    return ignored(next((files[each].rules for each in _rules(dockerfile) if each in files), None) or "")
+    return ignored(next((files[each].rules for each in rules_of(dockerfile) if each in files), None) or "")
 
 
 def _not_ignored(dockerfile: str, files: Mapping[str, File]) -> Iterator[tuple[str, File]]:

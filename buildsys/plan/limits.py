@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from buildsys.errors import Diagnostic, Location
 from buildsys.plan.plan import Plan
 from buildsys.resolve.node import ImageTarget, Node
+from buildsys.texts import LONGEST_ARGUMENT, MOST_ARGUMENTS
 from buildsys.values import dataclass
 
 MOST_TEXT = 8 * 2**20
@@ -28,6 +29,30 @@ class Excess:
 
     diagnostics: tuple[Diagnostic, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+def too_long(plan: Plan) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each text that no process can hold."""
+    for node in plan.nodes:
+        yield from _long_arguments(node)
+
+
+def _long_arguments(node: Node) -> Iterator[Diagnostic]:
+    recipe, whole = node.recipe, 0
+    given = [*node.arguments, *((f"{each.name.upper()}_URL", each.url) for each in node.downloads)]
+    hint = f"put the text into a file in `{node.folder}`, and copy or mount that"
+    for name, value in given:
+        size = len(f"{name}={value}".encode())
+        whole += size + 1
+        if size > LONGEST_ARGUMENT:
+            places = [each.location for each in recipe.arguments if name in each.lines]
+            places += [each.location for each in recipe.packages if name == "PACKAGES"]
+            location = next(iter(places), Location(file=recipe.file))
+            message = f"the argument `{name}` of `{node.title}` has {size} bytes, expected at most {LONGEST_ARGUMENT}"
+            yield Diagnostic(message=message, location=location, hint=hint)
+    if whole > MOST_ARGUMENTS:
+        message = f"the arguments of `{node.title}` have {whole} bytes, expected at most {MOST_ARGUMENTS}"
+        yield Diagnostic(message=message, location=Location(file=recipe.file), hint=hint)
 
 
 def excess(

@@ -16,6 +16,8 @@ from buildsys.resolve.node import BuildGraph, ImageTarget, Node
 from buildsys.values import dataclass
 
 _FRESH_DAYS: Mapping[str, int] = MappingProxyType({"week": 7, "month": 31})
+# How many names a folded warning has.
+_SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +28,7 @@ class PlannedParent:
     variable: str
     images: tuple[str, ...]
     locked: LockedParent
+    location: Location | None = None
 
     @property
     def reference(self) -> str:
@@ -34,11 +37,33 @@ class PlannedParent:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Unpinned:
+    """A parent, or a download, whose digest or checksum is unknown, so that its content may change.
+
+    `lockable` says whether `buildsys lock` would look for it, `accepted` whether the lock accepts that it is unknown.
+    """
+
+    name: str
+    is_download: bool
+    reason: str | None
+    location: Location | None
+    lockable: bool
+    accepted: bool
+
+    @property
+    def diagnostic(self) -> Diagnostic:
+        """What a warning of it says."""
+        what = "checksum of" if self.is_download else "digest of the parent"
+        return Diagnostic(message=f"the {what} `{self.name}` is unknown: {self.reason}", location=self.location)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """The whole decision as data. Nodes are in build order; stacks, groups and parents are sorted by name.
 
-    `origins` maps the bake variable of each host that downloads come from to its address. `targets` has all nodes and
-    then all images by name, `order` the position of each in it, `needs` the nodes that each is built on.
+    `origins` maps the bake variable of each host that downloads come from to its address. `unpinned` is sorted by name.
+    `targets` has all nodes and then all images by name, `order` the position of each in it, `needs` the nodes that each
+    is built on.
     """
 
     registry: str
@@ -48,7 +73,8 @@ class Plan:
     parents: tuple[PlannedParent, ...]
     origins: Mapping[str, str]
     epochs: Mapping[str, str]
-    warnings: tuple[Diagnostic, ...]
+    remarks: tuple[Diagnostic, ...]
+    unpinned: tuple[Unpinned, ...]
     families: tuple[Family, ...]
     targets: Mapping[str, Node | ImageTarget] = field(init=False, repr=False, compare=False)
     order: Mapping[str, int] = field(init=False, repr=False, compare=False)
@@ -63,6 +89,11 @@ class Plan:
         for name, found in (("targets", targets), ("order", order), ("needs", needs)):
             object.__setattr__(self, name, MappingProxyType(found))
 
+    @property
+    def warnings(self) -> tuple[Diagnostic, ...]:
+        """Every warning, one for each thing that is not pinned and not accepted."""
+        return (*self.remarks, *(each.diagnostic for each in self.unpinned if not each.accepted))
+
     def parent(self, name: str) -> PlannedParent:
         """Return the parent of that name."""
         return next(each for each in self.parents if each.name == name)
@@ -75,6 +106,7 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
     diagnostics.extend(_collisions(graph, groups))
     parents = _parents(graph, lock, diagnostics)
     epochs = _epochs(graph, lock, diagnostics)
+    diagnostics.extend(_platforms(graph, parents))
     if diagnostics:
         raise InvalidInput(diagnostics)
     nodes = tuple(_with_checksums(node, lock) for node in graph.nodes.values())
@@ -89,7 +121,8 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
         parents=parents,
         origins=MappingProxyType(dict(sorted(origins.items()))),
         epochs=MappingProxyType(epochs),
-        warnings=(*catalog.warnings, *_warnings(parents, nodes)),
+        remarks=catalog.warnings,
+        unpinned=_unpinned(parents, nodes, lock),
         families=catalog.families,
     )
 
@@ -142,18 +175,20 @@ def _groups(catalog: Catalog, images: tuple[ImageTarget, ...]) -> dict[str, tupl
 def _collisions(graph: BuildGraph, groups: Mapping[str, tuple[str, ...]]) -> Iterator[Diagnostic]:
     for each in graph.images:
         if each.name in graph.nodes:
-            message = f"the stack `{each.stack}` has the name of a node, `{each.name}`"
-            yield Diagnostic(message=message, location=each.location)
+            message = f"the stack `{each.stack}` has the name of the node `{graph.nodes[each.name].title}`"
+            yield Diagnostic(message=message, location=each.location, hint="rename the stack")
     for name in sorted(groups.keys() & graph.nodes.keys()):
         location = next((each.location for each in graph.images if name in each.groups), None)
-        yield Diagnostic(message=f"the group `{name}` has the name of a node", location=location)
+        message = f"the group `{name}` has the name of the node `{graph.nodes[name].title}`"
+        yield Diagnostic(message=message, location=location, hint="rename the group")
 
 
 def _parents(graph: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> tuple[PlannedParent, ...]:
     declared: dict[str, Parent] = {}
-    locations: dict[str, Location] = {}
-    given = [(node.parent, Location(file=node.recipe.file)) for node in graph.nodes.values() if node.parent]
-    for parent, location in [*given, *((image.parent, image.location) for image in graph.images)]:
+    locations: dict[str, Location | None] = {}
+    given = [node.parent for node in graph.nodes.values() if node.parent]
+    for parent in [*given, *(image.parent for image in graph.images)]:
+        location = parent.location
         if declared.setdefault(parent.name, parent) != parent:
             message = f"the parent `{parent.name}` is `{declared[parent.name].images[0]}` and also `{parent.images[0]}`"
             diagnostics.append(Diagnostic(message=message, location=location, hint="rename one of them"))
@@ -164,11 +199,40 @@ def _parents(graph: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> tu
         variable = variable_name("PARENT", name)
         if variables.setdefault(variable, name) != name:
             message = f"the parents `{variables[variable]}` and `{name}` would both be `{variable}`"
-            diagnostics.append(Diagnostic(message=message, location=locations[name]))
+            diagnostics.append(Diagnostic(message=message, location=locations[name], hint="rename one of them"))
         reason = "`buildsys.lock` has no entry for it"
         locked = lock.parents.get(name) or LockedParent(reference=parent.images[0], digest=None, reason=reason)
-        found.append(PlannedParent(name=name, variable=variable, images=parent.images, locked=locked))
+        found.append(
+            PlannedParent(name=name, variable=variable, images=parent.images, locked=locked, location=locations[name])
+        )
     return tuple(found)
+
+
+def _platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each platform of a stack that the lock does not list for a parent of it."""
+    locked = {parent.name: parent.locked.platforms for parent in parents}
+    for image in graph.images:
+        waiting, seen = [*image.below], set[str]()
+        used = {image.parent.name}
+        while waiting:
+            node = graph.nodes[waiting.pop()]
+            if node.name not in seen:
+                seen.add(node.name)
+                waiting += node.below
+                used |= {node.parent.name} if node.parent else set()
+        for name in sorted(used):
+            known = sorted(locked[name])
+            for platform in image.platforms:
+                if known and not any(_is_platform(each, platform) for each in known):
+                    message = f"`{image.stack}` is for `{platform}`, and its parent `{name}` is not"
+                    hint = f"use a platform of the parent: {', '.join(f'`{each}`' for each in known)}"
+                    yield Diagnostic(message=message, location=image.location, hint=hint)
+
+
+def _is_platform(locked: str, wanted: str) -> bool:
+    """Whether an image of one platform is one of another; 64-bit Arm is version 8 where none is named."""
+    one, other = (text.removesuffix("/v8") if "/arm64" in text else text for text in (locked, wanted))
+    return one == other or one.startswith(f"{other}/")
 
 
 def _epochs(graph: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> dict[str, str]:
@@ -180,8 +244,9 @@ def _epochs(graph: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> dic
                     found[recipe.layer] = lock.epochs[recipe.layer]
                 else:
                     message = f"`buildsys.lock` has no epoch for the layer `{recipe.layer}`"
-                    hint = "add it under `epochs:`, such as the Monday of this week"
-                    diagnostics.append(Diagnostic(message=message, location=Location(file=LOCK_FILE), hint=hint))
+                    hint = "run `buildsys lock`, which adds that of this week"
+                    location = recipe.place("freshness")
+                    diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
     return dict(sorted(found.items()))
 
 
@@ -192,18 +257,66 @@ def epoch_of(plan: Plan, node: Node) -> str | None:
     return plan.epochs.get(node.recipe.layer) or plan.epochs.get(node.build.layer)
 
 
-def _warnings(parents: tuple[PlannedParent, ...], nodes: tuple[Node, ...]) -> list[Diagnostic]:
-    found = []
-    for parent in parents:
-        if parent.locked.digest is None:
-            message = f"the digest of the parent `{parent.name}` is unknown: {parent.locked.reason}"
-            found.append(Diagnostic(message=message, location=Location(file=LOCK_FILE)))
-    for node in nodes:
-        for download in node.downloads:
-            if download.sha256 is None:
-                message = f"the checksum of `{download.url}` is unknown: {download.reason}"
-                found.append(Diagnostic(message=message, location=download.location))
-    return sorted(set(found), key=lambda each: each.message)
+def can_be_locked(address: str) -> bool:
+    """Whether `buildsys lock` can fetch an address for its checksum: a git repository is not a file."""
+    return ".git#" not in address
+
+
+def _unpinned(parents: tuple[PlannedParent, ...], nodes: tuple[Node, ...], lock: Lock) -> tuple[Unpinned, ...]:
+    found = {
+        Unpinned(
+            name=parent.name,
+            is_download=False,
+            reason=parent.locked.reason,
+            location=parent.locked.location or parent.location,
+            lockable=parent.name not in lock.parents,
+            accepted=parent.locked.accepted,
+        )
+        for parent in parents
+        if parent.locked.digest is None
+    }
+    for download in (each for node in nodes for each in node.downloads if each.sha256 is None):
+        locked = lock.downloads.get(download.url)
+        found.add(
+            Unpinned(
+                name=download.url,
+                is_download=True,
+                reason=download.reason,
+                location=download.location,
+                lockable=can_be_locked(download.url),
+                accepted=locked is not None and locked.accepted,
+            )
+        )
+    return tuple(sorted(found, key=lambda each: each.diagnostic.message))
+
+
+def folded(plan: Plan) -> tuple[Diagnostic, ...]:
+    """Return the warnings of a plan, those of things that are not pinned as one for each way to deal with them."""
+    groups: dict[tuple[bool, bool], list[Unpinned]] = {}
+    for each in plan.unpinned:
+        if not each.accepted:
+            groups.setdefault((each.is_download, each.lockable), []).append(each)
+    return (*plan.remarks, *(_fold(group) for _, group in sorted(groups.items())))
+
+
+def _fold(group: list[Unpinned]) -> Diagnostic:
+    first = group[0]
+    hint = f"add `accepted: true` to its entry in `{LOCK_FILE}` to accept that it is unknown"
+    if first.is_download:
+        hint = f"add it to `downloads` in `{LOCK_FILE}`, with `sha256: unknown` and `accepted: true`, to accept that"
+    if first.lockable:
+        hint = "run `buildsys lock`, which looks for what is unknown"
+    if len({each.name for each in group}) == 1:
+        return replace(first.diagnostic, hint=hint)
+    names = list(dict.fromkeys(f"`{each.name}`" for each in group))
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    what = "checksums of" if first.is_download else "digests of"
+    things = "downloads" if first.is_download else "parents"
+    if first.lockable and not first.is_download:
+        message = f"`{LOCK_FILE}` has no entry for {len(names)} parents: {shown}"
+    else:
+        message = f"the {what} {len(names)} {things} are unknown: {shown}; `buildsys plan --verbose` has each reason"
+    return Diagnostic(message=message, location=first.location, hint=hint.replace("its entry", "their entries"))
 
 
 def stale(plan: Plan, today: date) -> tuple[tuple[str, str], ...]:

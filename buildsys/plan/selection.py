@@ -9,6 +9,8 @@ from buildsys.errors import Diagnostic, InvalidInput, did_you_mean
 from buildsys.names import target_name
 from buildsys.plan.plan import Plan
 
+_LISTED = "run `buildsys list` to list all of them"
+
 
 def select(plan: Plan, words: Iterable[str]) -> tuple[str, ...]:
     """Return the bake targets meant, stacks and nodes, each once, sorted by kind and name.
@@ -46,8 +48,13 @@ def _meant(word: str, plan: Plan, stacks: dict[str, str], targets: dict[str, str
 
 
 def _unknown(word: str, known: list[str]) -> Diagnostic:
+    if not word:
+        return Diagnostic(message="a name is empty", hint="remove it, or use `--all`")
+    if len(parts := word.replace(",", " ").split()) > 1:
+        listed = ", ".join(f"`{each}`" for each in parts)
+        return Diagnostic(message=f"`{word}` is not one name", hint=f"give each name on its own: {listed}")
     what = "no stack matches" if any(character in word for character in "*?[") else "no stack, group or node is named"
-    hint = did_you_mean(word, known, "run `buildsys list` to list all of them")
+    hint = did_you_mean(word.rstrip("/").rpartition("/")[2], known, _LISTED)
     return Diagnostic(message=f"{what} `{word}`", hint=hint)
 
 
@@ -56,9 +63,13 @@ def stack_named(plan: Plan, word: str) -> str:
     for stack in plan.stacks:
         if word in (stack.stack, stack.name):
             return stack.name
-    raise InvalidInput([_unknown_stack(word, [stack.stack for stack in plan.stacks])])
+    if members := plan.groups.get(word):
+        titles = {stack.name: stack.stack for stack in plan.stacks}
+        hint = f"name a stack of it, such as `{titles[members[0]]}`"
+        raise InvalidInput([Diagnostic(message=f"`{word}` is a group, expected a stack", hint=hint)])
+    raise InvalidInput([unknown_stack(word, (stack.stack for stack in plan.stacks))])
 
 
-def _unknown_stack(word: str, known: list[str]) -> Diagnostic:
-    hint = did_you_mean(word, known, "run `buildsys list` to list all of them")
-    return Diagnostic(message=f"no stack is named `{word}`", hint=hint)
+def unknown_stack(word: str, known: Iterable[str]) -> Diagnostic:
+    """Return the error that no stack has a name."""
+    return Diagnostic(message=f"no stack is named `{word}`", hint=did_you_mean(word, known, _LISTED))

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from buildsys.errors import Diagnostic, InvalidInput, Location
+from buildsys.errors import Diagnostic, InvalidInput, Location, did_you_mean
 from buildsys.values import dataclass
 
 TEXT_LIMIT = 4 << 20
+# Of a folder, to look for what was meant.
+_MOST_NAMES = 1000
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
 _KINDS = {
@@ -225,12 +228,15 @@ def _too_large(home: Home, name: str, limit: int) -> InvalidInput:
 
 
 def read_named(path: Path, limit: int = TEXT_LIMIT) -> bytes:
-    """Return the bytes of a file that a person names, in or out of a project; symlinks are followed.
-
-    Raises `InvalidInput` as `read_file` does.
-    """
-    home = Home(root=path.parent, shown=str(path.parent))
-    return read_file(Path(os.path.realpath(path)), home, path.name, limit)
+    """Return the bytes of a file that a person names, wherever it is; raises `InvalidInput` as `read_file` does."""
+    real = Path(os.path.realpath(path))
+    if not is_there(real):
+        names: list[str] = []
+        with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+            names = [each.name for each in itertools.islice(entries, _MOST_NAMES)]
+        hint = did_you_mean(path.name, names, "check the path, which is relative to the current folder")
+        raise InvalidInput([Diagnostic(message=f"`{path}` does not exist", hint=hint)])
+    return read_file(real, Home(root=path.parent, shown=str(path.parent)), path.name, limit)
 
 
 def decoded(data: bytes, name: str) -> str:

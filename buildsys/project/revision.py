@@ -119,7 +119,8 @@ def open_revision(root: Path, revision: str, environ: Mapping[str, str]) -> Iter
 
 
 def _commit(repository: Repository, revision: str) -> str:
-    unknown = InvalidInput([Diagnostic(message=f"git has no revision `{revision}`")])
+    hint = "name a branch, tag or commit that `git log` shows, such as `HEAD~1`"
+    unknown = InvalidInput([Diagnostic(message=f"git has no revision `{revision}`", hint=hint)])
     if revision.startswith("-"):
         # Git would take it for an option.
         raise unknown

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
 from buildsys.config.fields import NOTHING, ONE_OR_MORE, TEXT
 from buildsys.config.schema import Record, nullable, parse
 from buildsys.config.shapes import Converted, Dictionary, Reader
@@ -19,18 +18,22 @@ from buildsys.config.source import read
 from buildsys.errors import BuildsysError, Diagnostic, Diagnostics, InvalidInput, Location, Unavailable
 from buildsys.masks import Mask
 from buildsys.names import SETTINGS_FILE
+from buildsys.oci.reference import prefix_problem
 from buildsys.project.files import Home, decoded, lack, read_named
 from buildsys.project.git import find_repository
-from buildsys.project.settings_checks import credentials_of, problem_of, variable_of
+from buildsys.project.settings_checks import Problem, credentials_of, download_problem, problem_of, variable_of
 from buildsys.project.workspace import PRIVATE, Workspace, find_workspace
+from buildsys.switches import cache_switch
+from buildsys.texts import shown
 from buildsys.values import dataclass
 
 _PIP = ("index-url", "extra-index-url", "find-links", "trusted-host")
 _PROXY = ("http", "https", "no")
 _REGISTRIES = ("insecure",)
+_KEYS = {"pip": _PIP, "proxy": _PROXY, "registries": _REGISTRIES}
 _SECTIONS = ("parents", "downloads", "apt", "pip", "conda", "proxy", "registries")
 # What a message of YAML may quote of a file: a misplaced text may be a password.
-_FOUND = re.compile(r"'[^']*' ?|`[^`]*@[^`]*` ?")
+_FOUND = re.compile(r"'[^']{2,}' ?|`[^`]*@[^`]*` ?")
 
 
 _TEXTS = Dictionary(TEXT)
@@ -100,27 +103,26 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     What the environment says goes before the file, see `with_environment`. Raises `InvalidInput`.
     """
     named = environ.get("BUILDSYS_SETTINGS")
-    shown = named or SETTINGS_FILE
-    path = root / shown
+    file = named or SETTINGS_FILE
+    path = root / file
     if named and (problem := lack(path, "a file")):
-        message = f"BUILDSYS_SETTINGS names `{named}`, which {problem}"
-        raise InvalidInput([Diagnostic(message=message)])
+        message = f"`BUILDSYS_SETTINGS` names `{named}`, which {problem}"
+        hint = "name a file by a path from the project's folder, or run `unset BUILDSYS_SETTINGS`"
+        raise InvalidInput([Diagnostic(message=message, hint=hint)])
     own, source = Settings(), None
-    if (text := _settings_text(root, shown)) is not None:
-        own, source = parse_settings(text, shown, path.parent), read(text, shown)
+    if (text := _settings_text(root, file)) is not None:
+        own, source = parse_settings(text, file, path.parent), read(text, file)
     settings = with_environment(own, environ, root)
 
     def is_committed() -> bool:
         return _is_committed(root, path, environ)
 
-    diagnostics = []
+    diagnostics: list[Diagnostic] = []
     for key, given, said in (("ca", settings.ca, own.ca), ("files", settings.files, own.files)):
         if given is not None:
             location = source.location((key,)) if source and given is said else None
-            if problem := lack(given, "a file" if key == "ca" else "a folder"):
-                message = f"`{key}` names `{given}`, which {problem}"
-                diagnostics.append(Diagnostic(message=message, location=location))
-            diagnostics += _path_diagnostics(root, key, given, location, is_committed)
+            wrong = tuple(_path_diagnostics(root, key, given, location, is_committed))
+            diagnostics += wrong or _kind_diagnostics(key, given, location)
     if diagnostics:
         raise InvalidInput(diagnostics)
     return settings
@@ -185,7 +187,7 @@ def with_environment(settings: Settings, environ: Mapping[str, str], folder: Pat
         "proxy": dict(_given(environ, "proxy", _PROXY)),
         "registries": {key: tuple(words.split()) for key, words in _given(environ, "registries", _REGISTRIES)},
     }
-    if diagnostics := [*_wrong_downloads(environ), *_wrong_variables(sections)]:
+    if diagnostics := [*_wrong_downloads(environ), *_wrong_cache(environ), *_wrong_variables(sections)]:
         raise InvalidInput(diagnostics)
     changed: dict[str, Any] = {
         name: MappingProxyType({k: value for k, value in {**getattr(settings, name), **entries}.items() if value})
@@ -208,7 +210,9 @@ def _parents(value: str) -> dict[str, str]:
     pairs = [word.partition("=") for word in value.split()]
     if wrong := ["".join(pair) for pair in pairs if not all(pair)]:
         found = f"`{wrong[0].rstrip('=')}`" if "@" not in wrong[0] else "a word"
-        raise InvalidInput([Diagnostic(message=f"BUILDSYS_PARENTS has {found}, expected `registry=mirror`")])
+        message = f"`BUILDSYS_PARENTS` has {found}, expected `registry=mirror`"
+        hint = "write it as `docker.io=mirror.example.com/hub`, with blanks between several"
+        raise InvalidInput([Diagnostic(message=message, hint=hint)])
     return {registry: mirror for registry, _, mirror in pairs}
 
 
@@ -223,16 +227,40 @@ def _apt(environ: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _wrong_downloads(environ: Mapping[str, str]) -> Iterator[Diagnostic]:
     for name, value in environ.items():
-        if name.startswith("BUILDSYS_DOWNLOADS_") and any(credentials_in(value)):
-            yield Diagnostic(message=f"{name} {IN_HISTORY}", hint=NO_CREDENTIALS)
+        if not name.startswith("BUILDSYS_DOWNLOADS_"):
+            continue
+        if not value:
+            # Bake would take the empty text for the address.
+            yield Diagnostic(message=f"`{name}` is empty, expected an address", hint=f"run `unset {name}`")
+        elif problem := download_problem(value, f"`{name}`"):
+            yield _of_variable(f"`{name}`", problem)
+
+
+def _wrong_cache(environ: Mapping[str, str]) -> Iterator[Diagnostic]:
+    if (switch := cache_switch(environ)) not in ("", "0", "1"):
+        message = f"`{switch}` is not a value of `BUILDSYS_CACHE_WRITE`, expected `0` or `1`"
+        yield Diagnostic(message=message, hint="use `0` to only read the cache")
+    value = environ.get("BUILDSYS_CACHE", "")
+    if not value or re.fullmatch(r"type=gha|type=local,[^,]+", value):
+        return
+    found = f"is `{shown(value)}`" if "@" not in value else "cannot be read"
+    message = f"`BUILDSYS_CACHE` {found}, expected a repository, `type=local,/folder` or `type=gha`"
+    if value.startswith("type="):
+        yield Diagnostic(message=message, hint="name a repository such as `registry.example.com/cache`")
+    elif problem := prefix_problem(value):
+        yield Diagnostic(message=message, hint=problem[1])
+
+
+def _of_variable(name: str, problem: Problem) -> Diagnostic:
+    message = f"{name}: {problem.message}" if name not in problem.message else problem.message
+    return Diagnostic(message=message, hint=problem.hint)
 
 
 def _wrong_variables(sections: Mapping[str, Any]) -> Iterator[Diagnostic]:
     for section, key, _, text in _values(sections):
-        name = variable_of(section, key)
+        name = f"`{variable_of(section, key)}`"
         if text and (problem := problem_of(section, key, text, name)):
-            message = f"{name}: {problem.message}" if name not in problem.message else problem.message
-            yield Diagnostic(message=message, hint=problem.hint)
+            yield _of_variable(name, problem)
 
 
 def parse_settings(text: str, file: str, folder: Path) -> Settings:
@@ -248,6 +276,8 @@ def parse_settings(text: str, file: str, folder: Path) -> Settings:
     reader = Reader(source, diagnostics)
     # Also where the shape of something else is wrong.
     for section, key, index, value in _values(source.data) if isinstance(source.data, dict) else ():
+        if key not in _KEYS.get(section, (key,)):
+            continue
         name = key.rstrip("/") if section == "downloads" else key
         if problem := problem_of(section, name, value, f"`{section}.{name}`"):
             path = (section, key) if problem.of_key else (section, key, index)
@@ -285,10 +315,11 @@ def _path_diagnostics(
     that file. A path in the project must not point outside it; one outside is not taken from a file that is committed.
     """
     real = Path(os.path.realpath(path))
-    named = f"`{key}` names `{path}`"
+    named = _named(key, path, location)
     if root.is_relative_to(real):
         message = f"{named}, which contains the complete project"
-        yield Diagnostic(message=message, location=location, hint="name a folder with only files for builds")
+        hint = "name a file of certificates" if key == "ca" else "name a folder with only files for builds"
+        yield Diagnostic(message=message, location=location, hint=hint)
     elif Path(os.path.normpath(path)).is_relative_to(root):
         if not real.is_relative_to(root):
             message = f"{named}, which points outside the project by a symlink, to `{real}`"
@@ -302,6 +333,17 @@ def _path_diagnostics(
         name = Path(location.file).name
         hint = f"set `{variable}`, or keep the file out of git: `git rm --cached {name}`"
         yield Diagnostic(message=message, location=location, hint=hint)
+
+
+def _kind_diagnostics(key: str, path: Path, location: Location | None) -> Iterator[Diagnostic]:
+    """Yield what is wrong with what there is at a path that `key` of the settings names, as `_path_diagnostics`."""
+    if problem := lack(path, "a file" if key == "ca" else "a folder"):
+        hint = "name a file of certificates" if key == "ca" else "name a folder with files for builds"
+        yield Diagnostic(message=f"{_named(key, path, location)}, which {problem}", location=location, hint=hint)
+
+
+def _named(key: str, path: Path, location: Location | None) -> str:
+    return f"`{key if location else f'BUILDSYS_{key.upper()}'}` names `{path}`"
 
 
 def _is_committed(root: Path, file: Path, environ: Mapping[str, str]) -> bool:

@@ -15,6 +15,10 @@ _CODENAME = re.compile(r"\*|[a-z0-9][a-z0-9.-]*")
 _CONDA_KEY = re.compile(r"[a-z][a-z0-9_]*")
 _ORIGIN = re.compile(r"https?://[^/\s]+")
 _PROXY = re.compile(r"(?:https?|socks[45][ah]?)://[^/?#\s]+/?")
+_DOWNLOAD = re.compile(r"(?:https?|file)://\S+")
+_INDEX = re.compile(r"(?:(?:https?|file)://|/)\S+")
+# https://manpages.debian.org/sources.list: the type, options in brackets, the address, a suite, components.
+_APT_LINE = re.compile(r"\s*(?:#.*|deb(?:-src)?\s+(?:\[[^]]*\]\s+)?[a-z][a-z0-9+-]*:\S+\s+\S.*)")
 # Line ends and control characters of Unicode, and what no file in UTF-8 holds.
 _CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
 _ENCODE = "in a user or password write `/` as `%2F`, `@` as `%40`, `:` as `%3A`"
@@ -49,8 +53,7 @@ def _problems(section: str, key: str, value: str, name: str) -> Iterator[Problem
         yield from _download_problems(value, name)
     elif section == "registries" and not _is_registry(value, alone=True):
         hint = "write host and port alone, as in the names of images, such as `registry.example.com:5000`"
-        shown = f"{name} has `{value}`, which" if "@" not in value else f"{name}"
-        yield Problem(message=f"{shown} is not a registry", hint=hint)
+        yield Problem(message=f"{_found(name, value)} is not a registry", hint=hint)
     elif section == "proxy" and key != "no" and not _PROXY.fullmatch(value):
         yield Problem(
             message=f"{name} is not the address of a proxy",
@@ -58,6 +61,30 @@ def _problems(section: str, key: str, value: str, name: str) -> Iterator[Problem
         )
     elif any(not _is_readable(word) for word in value.split() if "://" in word[1:]):
         yield Problem(message=f"{name} has an address that cannot be read", hint=_ENCODE)
+    else:
+        yield from _form_problems(section, key, value, name)
+
+
+def _form_problems(section: str, key: str, value: str, name: str) -> Iterator[Problem]:
+    """Yield what is wrong with a value of a form that its program reads."""
+    if section == "apt" and not _APT_LINE.fullmatch(value):
+        hint = "write it as `deb http://mirror.example.com/debian bookworm main`"
+        yield Problem(message=f"{_found(name, value)} is not a line of a sources.list", hint=hint)
+    elif section == "pip" and key != "trusted-host" and not _INDEX.fullmatch(value):
+        hint = "begin it with `https://`, `http://` or `file://`, or name a folder by its absolute path"
+        yield Problem(message=f"{_found(name, value)} is not an address", hint=_of_blanks(value) or hint)
+    elif section == "conda" and key == "channel_alias" and not _DOWNLOAD.fullmatch(value):
+        hint = _of_blanks(value) or "begin it with `https://` or `http://`"
+        yield Problem(message=f"{_found(name, value)} is not an address", hint=hint)
+
+
+def _of_blanks(value: str) -> str:
+    return "remove the blanks" if re.search(r"\s", value) else ""
+
+
+def _found(name: str, value: str) -> str:
+    """Return the subject of a message about a value, which it quotes unless it may have credentials."""
+    return f"{name} has `{value}`, which" if not set("@?") & set(value) and "/t/" not in value else name
 
 
 def _key_problems(section: str, key: str) -> Iterator[Problem]:
@@ -84,11 +111,17 @@ def _parent_problems(value: str, name: str) -> Iterator[Problem]:
         yield Problem(message=f"`{value}` cannot be a part of an image's name", hint=hint)
 
 
+def download_problem(value: str, name: str) -> Problem | None:
+    """Return what is wrong with the address that takes the place of a host of downloads."""
+    return next(_download_problems(value, name), None)
+
+
 def _download_problems(value: str, name: str) -> Iterator[Problem]:
     if "@" in value:
         yield Problem(message=f"{name} {IN_HISTORY}", hint=NO_CREDENTIALS)
-    elif "://" not in value or re.search(r"\s", value) or not _is_readable(value):
-        yield Problem(message=f"`{value}` is not an address", hint="begin it with `https://` or `http://`")
+    elif not _DOWNLOAD.fullmatch(value) or not _is_readable(value):
+        message = f"{name} is `{value}`, which is not an address"
+        yield Problem(message=message, hint=_of_blanks(value) or "begin it with `https://`, `http://` or `file:///`")
 
 
 def _is_registry(text: str, *, alone: bool = False) -> bool:

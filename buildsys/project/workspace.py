@@ -304,13 +304,14 @@ def find_workspace(start: Path | None = None) -> Workspace:
         if is_there(each / STACKS_FILE):
             _refuse_bare_repositories(each)
             return Workspace(root=each)
-    raise _no_project(f"no `{STACKS_FILE}` in this folder or above it")
+    raise _no_project(f"no `{STACKS_FILE}` in this folder or above it", folder)
 
 
-def _no_project(message: str) -> InvalidInput:
-    return InvalidInput(
-        [Diagnostic(message=message, hint="change to the project folder, or name it: `buildsys -C DIR …`")]
-    )
+def _no_project(message: str, folder: Path | None = None) -> InvalidInput:
+    hint = "change to the project folder, or name it: `buildsys -C DIR …`"
+    if folder and is_there(folder / "stacks.yml"):
+        hint = f"rename `stacks.yml` to `{STACKS_FILE}`"
+    return InvalidInput([Diagnostic(message=message, hint=hint)])
 
 
 def _refuse_bare_repositories(root: Path) -> None:

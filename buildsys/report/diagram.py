@@ -9,7 +9,6 @@ from buildsys.plan.plan import Plan
 from buildsys.resolve.graph import closure, reduced
 from buildsys.values import dataclass
 
-FORMATS = ("tree", "mermaid", "dot", "json")
 # Mermaid stops at 500 edges and says no more than "syntax error" (mermaid-js/mermaid#5042).
 MOST_MERMAID_EDGES = 500
 _COLOURS = {"build": "#ffd8a8", "changed": "#ffd8a8", "reuse": "#d3f9d8", "added": "#a5d8ff"}
@@ -41,7 +40,7 @@ def view(plan: Plan, words: Mapping[str, str], only: Collection[str] | None = No
 
 
 def drawn(view: View, form: str) -> str:
-    """Return the view as text in one of `FORMATS`."""
+    """Return the view as text: `form` is `tree`, `mermaid`, `dot` or `json`."""
     return {"tree": _tree, "mermaid": _mermaid, "dot": _dot, "json": _json}[form](view)
 
 

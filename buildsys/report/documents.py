@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from buildsys.bake.hcl import Value, evaluate
 from buildsys.bake.targets import BAKE_FILE, defaults, image_target, node_target, public_tag
-from buildsys.config.model import SCHEMA_VERSION, Healthcheck
+from buildsys.config.model import Healthcheck
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action
 from buildsys.plan.keys import Keys
 from buildsys.plan.plan import Plan
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from buildsys.plan.diff import Changed
 
 
+SCHEMA_VERSION = 1
 # Halves of surrogate pairs, as names of files have them that are not UTF-8, and what a runner of CI jobs would obey.
 _ESCAPED = re.compile(r"[\ud800-\udfff]|(?<=#)#(?=\w*\[)")
 
@@ -55,6 +56,7 @@ def plan_document(plan: Plan, keys: Keys | None = None, actions: Mapping[str, Ac
         ],
         "variables": variables,
         "warnings": [warning.message for warning in plan.warnings],
+        "accepted": [each.diagnostic.message for each in plan.unpinned if each.accepted],
         "summary": {
             "nodes": len(plan.nodes),
             "stacks": len(plan.stacks),

@@ -135,10 +135,8 @@ def show_explanation(found: Explanation, screen: Screen) -> None:
         screen.line(line)
 
 
-def show_why(stack: str, layer: str, path: Sequence[tuple[str, str]], screen: Screen) -> None:
+def show_why(path: Sequence[tuple[str, str]], screen: Screen) -> None:
     """Write how a layer comes into a stack."""
-    if not path:
-        screen.line(f"stack `{stack}` has no layer `{layer}`")
     for index, (name, reason) in enumerate(path):
         screen.line(f"{'  ' * index}{name}  {reason}")
 

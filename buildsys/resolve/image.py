@@ -18,7 +18,7 @@ from buildsys.values import dataclass
 class Variable:
     """One variable of an image: `value` if a layer sets it, else the parent's, between what is prepended and appended.
 
-    `layers` are those that change it, in order.
+    `layers` are those that change it, in order. `default` is in the place of the parent's value where that has none.
     """
 
     name: str
@@ -26,12 +26,15 @@ class Variable:
     prepended: tuple[str, ...]
     appended: tuple[str, ...]
     layers: tuple[str, ...]
+    separator: str = ":"
+    default: str | None = None
 
     @property
     def shown(self) -> str:
         """The value as a person reads it; `$NAME` means the parent's."""
-        middle = f"${self.name}" if self.value is None else self.value
-        return ":".join([*self.prepended, *([middle] if middle else []), *self.appended])
+        parent = f"${self.name}" if self.default is None else f"${{{self.name}:-{self.default}}}"
+        middle = parent if self.value is None else self.value
+        return self.separator.join([*self.prepended, *([middle] if middle else []), *self.appended])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,16 +58,25 @@ def merge(
     before: dict[str, list[str]] = {}
     behind: dict[str, list[str]] = {}
     changed_by: dict[str, dict[str, None]] = {}
+    separators: dict[str, tuple[str, str]] = {}
+    defaults: dict[str, tuple[str, str]] = {}
     conflicts = []
     for layer, environments, parameters in layers:
         for environment in environments:
             if not environment.when.holds(parameters):
                 continue
-            for name, text in environment.set.items():
-                value = template.fill(text, parameters)
-                known = values.setdefault(name, (layer, value))
-                if known[1] != value:
-                    conflicts.append(Conflict(variable=name, first=known, second=(layer, value)))
+            parted = {*environment.prepend, *environment.append}
+            for what, kept, given in (
+                ("", values, environment.set),
+                ("default of ", defaults, environment.default),
+                ("separator of ", separators, dict.fromkeys(sorted(parted), environment.separator or ":")),
+            ):
+                for name, text in given.items():
+                    value = template.fill(text, parameters)
+                    known = kept.setdefault(name, (layer, value))
+                    if known[1] != value:
+                        conflicts.append(Conflict(variable=f"{what}{name}", first=known, second=(layer, value)))
+            for name in (*environment.set, *environment.default):
                 changed_by.setdefault(name, {})[layer] = None
             for name, texts in environment.prepend.items():
                 parts = [template.fill(text, parameters) for text in texts]
@@ -80,6 +92,8 @@ def merge(
             prepended=tuple(dict.fromkeys(before.get(name, ()))),
             appended=tuple(dict.fromkeys(behind.get(name, ()))),
             layers=tuple(changed_by[name]),
+            separator=separators[name][1] if name in separators else ":",
+            default=defaults[name][1] if name in defaults else None,
         )
         for name in sorted(changed_by)
     )

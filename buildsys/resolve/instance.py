@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from buildsys.config.model import LayerUse, Parameter, ParameterSource, Recipe
+from buildsys.config.model import LayerUse, ParameterSource, Recipe
 from buildsys.config.parameters import value_problem
 from buildsys.config.template import FILTERS
-from buildsys.errors import Diagnostic, Location, did_you_mean
+from buildsys.errors import Diagnostic, Location, did_you_mean, nearest
 from buildsys.values import dataclass
 
 
@@ -67,6 +67,7 @@ class Values:
         parameter = one.recipe.parameters[name]
         location = one.use.locations.get(name, one.use.location)
         found: tuple[str, str] | None = None
+        before = len(self._diagnostics)
         if key in self._open or len(self._open) == _LONGEST_CHAIN:
             message = (
                 f"`{layer}.{name}` is the end of {_LONGEST_CHAIN} parameters that take their values from each other"
@@ -74,7 +75,8 @@ class Values:
             if key in self._open:
                 loop = " → ".join(f"{each[0]}.{each[1]}" for each in [*self._open, key])
                 message = f"parameters take their values from each other: {loop}"
-            self._diagnostics.append(Diagnostic(message=message, location=location))
+            hint = f"remove `from` of one of them, or set `{name}` in the stack"
+            self._diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
             # That the others have no value follows from this.
             self._known.update(dict.fromkeys([*self._open, key]))
             return None
@@ -86,10 +88,11 @@ class Values:
             found = parameter.default, "default"
         if key in self._known:
             return None
-        if found is None:
+        # What is wrong where the value comes from is said there.
+        if found is None and len(self._diagnostics) == before and name not in _misspelt(one.recipe, one.use):
             self._diagnostics.append(without_value(one.recipe, name, one.use))
-        else:
-            self._diagnostics.extend(value_diagnostics(parameter, found[0], location))
+        elif found is not None and len(self._diagnostics) == before:
+            self._diagnostics.extend(value_diagnostics(one.recipe, name, found[0], location))
         self._known[key] = found
         return found
 
@@ -112,21 +115,35 @@ def unknown(recipe: Recipe, use: LayerUse) -> Iterator[Diagnostic]:
         if name not in recipe.parameters and name != "flavour":
             known_names = [*recipe.parameters, *(["flavour"] if recipe.flavour else [])]
             which = f"`{recipe.layer}`" + (f" (flavour `{recipe.flavour}`)" if recipe.flavour else "")
-            known = ", ".join(f"`{each}`" for each in sorted(recipe.parameters)) or "none"
-            hint = did_you_mean(name, known_names, f"use one of its parameters: {known}")
+            known = ", ".join(f"`{each}`" for each in sorted(recipe.parameters)) or "no parameters"
+            otherwise = f"remove `{name}`, the layer has {known}"
+            hint = did_you_mean(name, known_names, otherwise)
             message = f"layer {which} has no parameter `{name}`"
-            yield Diagnostic(message=message, location=use.locations.get(name, use.location), hint=hint)
+            yield Diagnostic(message=message, location=use.keys.get(name, use.location), hint=hint)
+
+
+def _misspelt(recipe: Recipe, use: LayerUse) -> set[str | None]:
+    """Return the parameters that a stack means with names that are not declared."""
+    unset = [name for name in recipe.parameters if name not in use.parameters]
+    return {nearest(name, unset) for name in use.parameters if name not in recipe.parameters}
 
 
 def without_value(recipe: Recipe, name: str, use: LayerUse) -> Diagnostic:
     """Return the diagnostic that a parameter has no value."""
     source = recipe.parameters[name].source
-    hint = f"it would be taken from `{source.layer}.{source.parameter}`, which is missing" if source else None
+    value = next(iter(recipe.parameters[name].values), "…")
+    hint = f"add `{name}: {value}`"
+    if not use.parameters:
+        short = value if name == "version" else f"{{{name}: {value}}}"
+        hint = f"write `{recipe.layer}: {short}`"
     message = f"layer `{recipe.layer}` needs a value for `{name}`"
+    if source:
+        message = f"{message}: no layer of the stack has `{source.layer}.{source.parameter}`, which it is taken from"
     return Diagnostic(message=message, location=use.location, hint=hint)
 
 
-def value_diagnostics(parameter: Parameter, value: str, location: Location) -> Iterator[Diagnostic]:
-    """Yield a diagnostic for a value that is not allowed."""
-    if problem := value_problem(parameter, value):
-        yield Diagnostic(message=problem, location=location)
+def value_diagnostics(recipe: Recipe, name: str, value: str, location: Location) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for a value that a parameter cannot have."""
+    if problem := value_problem(recipe.parameters[name], value):
+        message, hint = problem
+        yield Diagnostic(message=f"layer `{recipe.layer}`: {message}", location=location, hint=hint)

@@ -21,7 +21,7 @@ class Fetched:
     url: str
     sha256: str | None
     reason: str | None
-    location: Location = field(default=Location(file=""), compare=False)
+    location: Location | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
 from buildsys.config import template
-from buildsys.config.model import OS, Catalog, Kind, ParameterType, Parent, Recipe, Stack
+from buildsys.config.model import OS, Catalog, Kind, LayerUse, ParameterType, Parent, Recipe, Stack
+from buildsys.config.parameters import built_with
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import target_name
 from buildsys.resolve.image import config_of, merge
@@ -61,6 +62,7 @@ class _Builder:
     diagnostics: list[Diagnostic]
     nodes: dict[str, Node] = field(default_factory=dict)
     _used: dict[tuple[str, ...], frozenset[str]] = field(default_factory=dict)
+    _conflicts: set[tuple[str, ...]] = field(default_factory=set)
     _toolchains: dict[tuple[object, ...], tuple[str, BaseImage]] = field(default_factory=dict)
 
     def image(self, stack: Stack, layers: tuple[LayerInstance, ...]) -> ImageTarget | None:
@@ -69,7 +71,7 @@ class _Builder:
         giver = next((each for each in systems if each.recipe.parent), None)
         parent = _filled_parent(giver) if giver else None
         if giver is None or parent is None:
-            hint = "add a layer that provides `os`, such as `debian-os` or `ubuntu-os`"
+            hint = "add a layer that provides `os`, and has a `parent`"
             self.report(f"no layer of `{stack.name}` declares a parent image", stack.location, hint)
             return None
         os = self.resolver.provider(OS, layers)
@@ -85,15 +87,21 @@ class _Builder:
                 artifacts[each.name] = self.artifact(stack, each, os, artifacts)
         environment, conflicts = merge((each.name, each.recipe.environment, each.parameters) for each in layers)
         for conflict in conflicts:
+            # The stacks of a family have the same layers.
+            key = (stack.family or stack.name, conflict.variable, conflict.first[0], conflict.second[0])
+            if key in self._conflicts:
+                continue
+            self._conflicts.add(key)
             self.report(
                 f"`{stack.name}`: the layers `{conflict.first[0]}` and `{conflict.second[0]}` set"
                 f" `{conflict.variable}` to `{conflict.first[1]}` and `{conflict.second[1]}`",
                 stack.location,
+                f"remove `{conflict.variable}` from one of them, or give it the same value",
             )
         config, problems = config_of(layers)
         for problem in problems:
-            self.report(f"`{stack.name}`: {problem}", stack.location)
-        if len(self.diagnostics) > before:
+            self.report(f"`{stack.name}`: {problem}", stack.location, "remove the label from one of them")
+        if len(self.diagnostics) > before or conflicts:
             return None
         accelerated = any(each.recipe.accelerator for each in layers)
         implied = {"gpu" if accelerated else "cpu", *([stack.family] if stack.family else [])}
@@ -130,7 +138,9 @@ class _Builder:
         installer = None
         if each.recipe.dockerfile is None:
             if os is None or os.recipe.dockerfile is None:
-                self.report(f"no layer of `{stack.name}` can install the packages of `{each.name}`", each.location)
+                message = f"no layer of `{stack.name}` can install the packages of `{each.name}`"
+                hint = "add a Dockerfile with `ARG PACKAGES` to the layer that provides `os`, or to this one"
+                self.report(message, each.location, hint)
                 return ""
             installer = os.recipe
         own_parent = _filled_parent(each) == parent and base is None
@@ -171,8 +181,13 @@ class _Builder:
         use, parameters = each.recipe.toolchain, each.parameters
         if use is None:
             if os is None or os.recipe.toolchain is None:
-                message = f"layer `{each.name}` needs the system's toolchain, and no layer names one"
-                self.report(message, each.location, f"add a layer that provides `os` to `{stack.name}`")
+                if os is None:
+                    message = f"layer `{each.name}` needs the toolchain of a system, and `{stack.name}` has none"
+                    self.report(message, each.location, "add a layer that provides `os`, or `toolchain` to the layer")
+                else:
+                    message = f"layer `{os.name}` provides `os`, and has no `toolchain` for artifacts"
+                    hint = "add `toolchain: {layer: …}`, a layer of kind `toolchain`"
+                    self.report(message, os.recipe.place("kind"), hint)
                 return None
             use, parameters = os.recipe.toolchain, os.parameters
         values = {name: template.fill(text, parameters) for name, text in use.parameters.items()}
@@ -181,10 +196,12 @@ class _Builder:
         if known in self._toolchains:
             return self._toolchains[known]
         before = len(self.diagnostics)
-        alone = self.resolver.alone(use.layer, values, Location(file=each.recipe.file), self.diagnostics)
+        giver = each if each.recipe.toolchain is not None or os is None else os
+        alone = self.resolver.alone(_toolchain_use(stack, giver, values, use.parameters), self.diagnostics)
         parent = _filled_parent(alone)
         if parent is None:
-            self.report(f"the toolchain `{use.layer}` declares no parent image", Location(file=alone.recipe.file))
+            hint = "add `parent`, with a `name` and the `images` that it may come from"
+            self.report(f"the toolchain `{use.layer}` has no parent image", alone.recipe.place("kind"), hint)
         if len(self.diagnostics) > before:
             return None
         found = self.node(stack, alone, None, parent=parent), self.base_image(alone)
@@ -261,9 +278,11 @@ class _Builder:
         for name, variants in sorted(each.recipe.downloads.items()):
             chosen = next((one for one in variants if one.when.holds(each.parameters)), None)
             if chosen is None:
-                shown = ", ".join(f"{key} {value}" for key, value in sorted(each.parameters.items()))
+                asked = sorted({key for one in variants for key, _ in one.when.values} & each.parameters.keys())
+                shown = ", ".join(f"`{key}: {each.parameters[key]}`" for key in asked)
                 message = f"layer `{each.name}` has no download `{name}` for {shown}"
-                self.report(message, each.location)
+                hint = "add an entry for it, or one without `when` after the others"
+                self.report(message, each.recipe.place("downloads"), hint)
                 continue
             url = template.fill(chosen.url, each.parameters)
             if any(credentials_in(url)):
@@ -281,21 +300,21 @@ class _Builder:
         """Return the parameters that affect what is built, and not only the image's settings."""
         key = (recipe.layer, recipe.flavour, build.layer, build.flavour)
         if key not in self._used:
-            names = {n for n, p in recipe.parameters.items() if p.argument in build.declared}
-            names |= {n for n in recipe.parameters if n in build.references}
-            conditions = [each.when for each in recipe.packages] + [each.when for each in recipe.arguments]
-            texts = [text for packages in recipe.packages for text in packages.names]
-            texts += [text for each in recipe.arguments for lines in each.lines.values() for text in lines]
-            for variants in recipe.downloads.values():
-                conditions += [one.when for one in variants]
-                texts += [one.url for one in variants]
-            texts += recipe.toolchain.parameters.values() if recipe.toolchain else ()
-            names |= {name for when in conditions for name, _ in when.values}
-            names |= {name for text in texts for name in template.names(text)}
-            if recipe.parent:
-                names |= template.names(recipe.parent.name)
-            self._used[key] = frozenset(names & recipe.parameters.keys())
+            self._used[key] = built_with(recipe, build.declared, build.references)
         return self._used[key]
+
+
+def _toolchain_use(
+    stack: Stack, giver: LayerInstance, values: Mapping[str, str], templates: Mapping[str, str]
+) -> LayerUse:
+    """Return a toolchain as one layer names it, each value where the stack sets the parameter that it is."""
+    location, locations = giver.recipe.place("toolchain"), {}
+    set_at = next((use.locations for use in stack.layers if use.layer == giver.name), {})
+    for name, text in templates.items():
+        used = template.names(text) & set_at.keys()
+        locations[name] = set_at[next(iter(used))] if len(used) == 1 else location
+    assert giver.recipe.toolchain is not None
+    return LayerUse(layer=giver.recipe.toolchain.layer, parameters=values, location=location, locations=locations)
 
 
 def _filled_parent(each: LayerInstance) -> Parent | None:
@@ -303,7 +322,7 @@ def _filled_parent(each: LayerInstance) -> Parent | None:
     if parent is None:
         return None
     images = tuple(template.fill(image, each.parameters) for image in parent.images)
-    return Parent(name=template.fill(parent.name, each.parameters), images=images)
+    return replace(parent, name=template.fill(parent.name, each.parameters), images=images)
 
 
 def _base_image_of_parent(giver: LayerInstance, parent: Parent) -> BaseImage:

@@ -6,13 +6,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
-from packaging.specifiers import SpecifierSet
-from packaging.version import Version
-
 from buildsys import texts
-from buildsys.config import template
+from buildsys.config import constraints, template
 from buildsys.config.model import Catalog, Check, Kind, LayerUse, Recipe, Stack
-from buildsys.errors import Diagnostic, Location, did_you_mean
+from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, which_one
 from buildsys.resolve.graph import Cycle, ordered
 from buildsys.resolve.instance import LayerInstance, RequestedLayer, Values, unknown, value_diagnostics, without_value
 
@@ -26,6 +23,7 @@ class Resolver:
         self._catalog = catalog
         self._orders: dict[frozenset[tuple[str, str]], tuple[str, ...]] = {}
         self._valid: set[tuple[object, ...]] = set()
+        self._reported: set[tuple[str, str]] = set()
         self._providers: dict[str, list[str]] = {}
         for name, layer in sorted(catalog.layers.items()):
             for provided in layer.provides:
@@ -40,19 +38,19 @@ class Resolver:
         instances = self._instances(requested, diagnostics)
         if len(diagnostics) > before:
             return ()
-        names = self._order(stack, instances, diagnostics)
+        names = self._order(instances, diagnostics)
         if len(diagnostics) > before:
             return ()
         found = tuple(instances[name] for name in names)
         diagnostics.extend(self._conflicts(stack, found))
         diagnostics.extend(self._shared_paths(stack, found))
-        diagnostics.extend(_platforms(stack, found))
+        diagnostics.extend(_platforms(stack, found, self._reported))
         diagnostics.extend(_checks(stack, found))
         for each in found:
             # Thousands of stacks share few layers with the same parameters.
             key = (each.name, *each.parameters.items())
             if key not in self._valid:
-                problems = tuple(_text_diagnostics(stack.name, each))
+                problems = (*_text_diagnostics(stack.name, each), *_package_versions(stack.name, each))
                 diagnostics.extend(problems)
                 self._valid |= set() if problems else {key}
         return found if len(diagnostics) == before else ()
@@ -61,13 +59,11 @@ class Resolver:
         """Return the first of some layers that provides a name."""
         return next((each for each in layers if name in self._catalog.layers[each.name].provides), None)
 
-    def alone(
-        self, layer: str, parameters: Mapping[str, str], location: Location, diagnostics: list[Diagnostic]
-    ) -> LayerInstance:
+    def alone(self, use: LayerUse, diagnostics: list[Diagnostic]) -> LayerInstance:
         """Return a layer outside of any stack, as a toolchain is; a parameter that it does not declare is an error."""
+        layer, parameters, location, locations = use.layer, use.parameters, use.location, use.locations
         recipe = self._catalog.layers[layer].recipes[self._catalog.layers[layer].default_flavour]
         before = len(diagnostics)
-        use = LayerUse(layer=layer, parameters=parameters, location=location)
         values, origins = {}, {}
         diagnostics.extend(unknown(recipe, use))
         for name, parameter in recipe.parameters.items():
@@ -76,7 +72,7 @@ class Resolver:
                 diagnostics.append(without_value(recipe, name, use))
             else:
                 values[name], origins[name] = value, origin
-                diagnostics.extend(value_diagnostics(parameter, value, location))
+                diagnostics.extend(value_diagnostics(recipe, name, value, locations.get(name, location)))
         found = LayerInstance(
             recipe=recipe,
             parameters=MappingProxyType(values),
@@ -101,7 +97,7 @@ class Resolver:
         for use in stack.layers:
             if use.layer in listed:
                 message = f"stack `{stack.name}` lists layer `{use.layer}` twice"
-                diagnostics.append(Diagnostic(message=message, location=use.location))
+                diagnostics.append(Diagnostic(message=message, location=use.location, hint=f"remove `{use.layer}`"))
                 continue
             listed.add(use.layer)
             waiting.append((use, "named by the stack"))
@@ -136,11 +132,12 @@ class Resolver:
             return found
         location = use.locations.get("flavour", use.location)
         if not layer.default_flavour:
-            message, hint = f"layer `{use.layer}` has no flavours", None
+            message = f"layer `{use.layer}` has no flavours"
+            hint: str | None = "remove `flavour`"
+            location = use.keys.get("flavour", use.location)
         else:
             message = f"`{flavour}` is not a flavour of `{use.layer}`"
-            known = ", ".join(f"`{each}`" for each in layer.recipes)
-            hint = did_you_mean(flavour, layer.recipes, f"use one of {known}")
+            hint = which_one(flavour, layer.recipes)
         diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
         return None
 
@@ -167,9 +164,7 @@ class Resolver:
             )
         return found
 
-    def _order(
-        self, stack: Stack, instances: Mapping[str, LayerInstance], diagnostics: list[Diagnostic]
-    ) -> tuple[str, ...]:
+    def _order(self, instances: Mapping[str, LayerInstance], diagnostics: list[Diagnostic]) -> tuple[str, ...]:
         shape = frozenset((name, each.recipe.flavour) for name, each in instances.items())
         if known := self._orders.get(shape):
             return known
@@ -181,7 +176,9 @@ class Resolver:
             for need in needs[name]:
                 if each.recipe.kind is Kind.SYSTEM and instances[need].recipe.kind is Kind.ARTIFACT:
                     message = f"the system layer `{name}` cannot be built on the artifact `{need}`"
-                    diagnostics.append(Diagnostic(message=message, location=Location(file=each.recipe.file)))
+                    location = _mention(each.recipe, need)
+                    hint = f"remove `{need}`, or write `kind: artifact` in `{name}`"
+                    diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
 
         def rank(name: str) -> tuple[int, int]:
             recipe = instances[name].recipe
@@ -190,8 +187,10 @@ class Resolver:
         try:
             found = ordered(needs, rank)
         except Cycle as cycle:
-            message = f"layers of `{stack.name}` need each other: {cycle}"
-            diagnostics.append(Diagnostic(message=message, location=stack.location))
+            message = f"layers need each other: {cycle}"
+            name, need = cycle.loop[:2]
+            location = _mention(instances[name].recipe, need)
+            diagnostics.append(Diagnostic(message=message, location=location, hint=f"remove `{need}` from `{name}`"))
             return ()
         self._orders[shape] = found
         return found
@@ -221,7 +220,8 @@ class Resolver:
                 for other in self.present(conflict, names):
                     if other != each.name:
                         message = f"the layers `{each.name}` and `{other}` cannot both be in `{stack.name}`"
-                        yield Diagnostic(message=message, location=each.location)
+                        hint = f"remove one of them: `{each.name}` names `{conflict}` under `conflicts`"
+                        yield Diagnostic(message=message, location=each.location, hint=hint)
         providers: dict[str, list[str]] = {}
         for name in names:
             for provided in self._catalog.layers[name].provides:
@@ -229,7 +229,9 @@ class Resolver:
         for provided, several in sorted(providers.items()):
             if len(several) > 1:
                 listed = " and ".join(f"`{name}`" for name in several)
-                yield Diagnostic(message=f"{listed} both provide `{provided}`", location=stack.location)
+                location = next(each.location for each in instances if each.name == several[-1])
+                message = f"{listed} of `{stack.name}` both provide `{provided}`"
+                yield Diagnostic(message=message, location=location, hint=f"remove `{several[-1]}`, or the other one")
 
 
 def _text_diagnostics(where: str, each: LayerInstance) -> Iterator[Diagnostic]:
@@ -238,9 +240,27 @@ def _text_diagnostics(where: str, each: LayerInstance) -> Iterator[Diagnostic]:
         found = template.fill(written, each.parameters)
         if expected := rule(found):
             message = f"`{where}`: the {what} has more than one line"
+            hint = "give the parameters of the layer values that fit there"
             if "\n" not in found:
-                message = f"`{where}`: the {what} of `{each.name}` becomes `{texts.shown(found)}`, expected {expected}"
-            yield Diagnostic(message=message, location=each.location)
+                message = (
+                    f"`{where}`: the {what} of `{each.name}` becomes `{texts.excerpt(found)}`, expected {expected}"
+                )
+            yield Diagnostic(message=message, location=each.location, hint=hint)
+
+
+def _package_versions(where: str, each: LayerInstance) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each package that a layer wants in two versions, or with a version and without."""
+    versions: dict[str, set[str]] = {}
+    for packages in each.recipe.packages:
+        for text in packages.names if packages.when.holds(each.parameters) else ():
+            for word in template.fill(text, each.parameters).split():
+                name, _, version = word.partition("=")
+                versions.setdefault(name, set()).add(version)
+    for name, found in sorted(versions.items()):
+        if len(found) > 1:
+            listed = " and ".join(f"`{name}={version}`" if version else f"`{name}`" for version in sorted(found))
+            message = f"`{where}`: layer `{each.name}` installs {listed}"
+            yield Diagnostic(message=message, location=each.location, hint="keep one of them")
 
 
 def _texts(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:
@@ -259,6 +279,9 @@ def _texts(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:
             yield from (("package", name, texts.packages) for name in packages.names)
     for downloads in recipe.downloads.values():
         yield from (("`url`", one.url, texts.address) for one in downloads if one.when.holds(each.parameters))
+    for check in recipe.checks:
+        if check.when.holds(each.parameters):
+            yield from ((f"constraint on `{name}`", text, constraints.expected) for name, text in check.needs.items())
     if recipe.parent:
         yield "parent's name", recipe.parent.name, texts.parent
         yield from (("image", image, texts.image) for image in recipe.parent.images)
@@ -282,13 +305,31 @@ def _variables(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:
                 yield from ((name, part, texts.part) for part in parts)
 
 
-def _platforms(stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[Diagnostic]:
-    for each in instances:
-        for platform in stack.platforms:
-            if platform not in each.recipe.platforms:
-                listed = ", ".join(f"`{p}`" for p in each.recipe.platforms)
-                message = f"`{stack.name}` is for `{platform}`, but the layer `{each.name}` is not"
-                yield Diagnostic(message=message, location=each.location, hint=f"use a platform of the layer: {listed}")
+def _platforms(
+    stack: Stack, instances: tuple[LayerInstance, ...], reported: set[tuple[str, str]]
+) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each platform that layers do not have, once for all stacks of a family."""
+    for platform in stack.platforms:
+        without = [each for each in instances if platform not in each.recipe.platforms]
+        key = (stack.family or stack.name, platform)
+        if not without or key in reported:
+            continue
+        reported.add(key)
+        names = ", ".join(f"`{each.name}`" for each in without)
+        known = list(dict.fromkeys(other for each in without for other in each.recipe.platforms))
+        hint = which_one(platform, known)
+        location = stack.platform_locations.get(platform, without[0].location)
+        # Where a stack names none, the layer is what differs from the rest.
+        if len(without) < len(instances):
+            otherwise = f"add `{platform}` to the `platforms` of {names}, or remove it from the stack"
+            near = next((each for each in known if nearest(each, [platform])), known[0])
+            hint = did_you_mean(near, [platform], otherwise)
+            location = without[0].recipe.place("platforms", near)
+        words = "the layer" if len(without) == 1 else "the layers"
+        verb = "is" if len(without) == 1 else "are"
+        who = f"the family `{stack.family}`" if stack.family else f"`{stack.name}`"
+        message = f"{who} is for `{platform}`, but {words} {names} {verb} not"
+        yield Diagnostic(message=message, location=location, hint=hint)
 
 
 def _checks(stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[Diagnostic]:
@@ -299,7 +340,7 @@ def _checks(stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[Diag
                 layer, _, parameter = need.partition(".")
                 value = by_name[layer].parameters.get(parameter) if layer in by_name else None
                 required = template.fill(specifier, each.parameters)
-                if value is not None and not _satisfies(value, required):
+                if value is not None and not constraints.satisfies(value, required):
                     needed = f"needs `{layer}` {parameter} {required}, `{stack.name}` has {value}"
                     yield _check_diagnostic(stack, each, check, needed)
 
@@ -309,11 +350,11 @@ def _check_diagnostic(stack: Stack, each: LayerInstance, check: Check, needed: s
     message = f"layer {which} {needed}"
     locations = next((use.locations for use in stack.layers if use.layer == each.name), {})
     location = next((locations[name] for name in ("version", *locations) if name in locations), each.location)
-    return Diagnostic(message=message, location=location, hint=check.message)
+    hint = f"choose versions that fit: {check.message}" if check.message else "set a version of either that fits"
+    return Diagnostic(message=message, location=location, hint=hint)
 
 
-def _satisfies(value: str, specifier: str) -> bool:
-    try:
-        return SpecifierSet(specifier, prereleases=True).contains(Version(value))
-    except ValueError:
-        return value == specifier
+def _mention(recipe: Recipe, need: str) -> Location:
+    """Return where a layer names one that it needs."""
+    fields = [name for name, item in recipe.places if item == need]
+    return recipe.place(fields[0], need) if fields else recipe.place("requires")

@@ -105,7 +105,7 @@ def _settings(stack: ImageTarget, settings: dict[str, Any]) -> dict[str, Any]:
     labels = {**(settings.get("Labels") or {}), **config.labels, TITLE_LABEL: stack.stack}
     settings["Labels"] = dict(sorted(labels.items()))
     if config.ports:
-        ports = {port if "/" in port else f"{port}/tcp" for port in config.ports}
+        ports = {each for port in config.ports for each in _single_ports(port)}
         settings["ExposedPorts"] = {port: {} for port in sorted({*(settings.get("ExposedPorts") or ()), *ports})}
     if config.workdir:
         settings["WorkingDir"] = config.workdir
@@ -122,6 +122,13 @@ def _settings(stack: ImageTarget, settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in ("Entrypoint", "Cmd") or value}
 
 
+def _single_ports(port: str) -> list[str]:
+    """Return the ports of a range one by one, as an assembly has them."""
+    numbers, _, protocol = port.partition("/")
+    first, _, last = numbers.partition("-")
+    return [f"{number}/{protocol or 'tcp'}" for number in range(int(first), int(last or first) + 1)]
+
+
 def _healthcheck(healthcheck: Healthcheck) -> dict[str, Any]:
     found: dict[str, Any] = {"Test": ["CMD", *healthcheck.command]}
     durations = {
@@ -135,8 +142,8 @@ def _healthcheck(healthcheck: Healthcheck) -> dict[str, Any]:
 
 def value_of(variable: Variable, parent: str) -> str:
     """Return a variable's value where the parent has `parent`, empty if it has none."""
-    middle = variable.value if variable.value is not None else parent
-    return ":".join([*variable.prepended, *([middle] if middle else []), *variable.appended])
+    middle = variable.value if variable.value is not None else parent or variable.default or ""
+    return variable.separator.join([*variable.prepended, *([middle] if middle else []), *variable.appended])
 
 
 def _canonical(value: Mapping[str, Any]) -> bytes:

@@ -9,13 +9,14 @@ from types import MappingProxyType
 from buildsys.bake.hcl import evaluate
 from buildsys.bake.targets import defaults, public_tag
 from buildsys.config.model import Contents
-from buildsys.errors import Diagnostic, InvalidInput
-from buildsys.names import tag_problem
+from buildsys.errors import InvalidInput
 from buildsys.plan.actions import Action, ActionKind, decide, needed
 from buildsys.plan.keys import Keys, keys_of
 from buildsys.plan.plan import Plan
+from buildsys.plan.sources import missing_sources
 from buildsys.project.workspace import Workspace
 from buildsys.run.contexts import contents_of
+from buildsys.run.names import check_tag
 from buildsys.run.store import Existing, Store
 from buildsys.values import dataclass
 
@@ -77,8 +78,13 @@ class Decision:
 
 
 def selection_of(workspace: Workspace, plan: Plan, targets: tuple[str, ...]) -> Selection:
-    """Return targets with the keys of their plan, by the files as they are now."""
+    """Return targets with the keys of their plan, by the files as they are now.
+
+    Raises `InvalidInput` for files that a Dockerfile names and that are missing.
+    """
     contents = contents_of(workspace, plan)
+    if diagnostics := tuple(missing_sources(plan, contents)):
+        raise InvalidInput(diagnostics)
     return Selection(plan=plan, keys=keys_of(plan, contents), contents=contents, targets=targets)
 
 
@@ -162,12 +168,6 @@ def public_tags(plan: Plan, targets: Collection[str], environ: Mapping[str, str]
     check_tag(environ)
     variables = {**defaults(plan), **environ}
     return {stack.name: (evaluate(public_tag(stack), variables),) for stack in plan.stacks if stack.name in targets}
-
-
-def check_tag(environ: Mapping[str, str]) -> None:
-    """Raise `InvalidInput` for a `BUILDSYS_TAG` that no image can have, or that buildsys moves itself."""
-    if "BUILDSYS_TAG" in environ and (problem := tag_problem(environ["BUILDSYS_TAG"])):
-        raise InvalidInput([Diagnostic(message=f"`BUILDSYS_TAG`: {problem}")])
 
 
 def without_cache(decision: Decision) -> Decision:

@@ -12,7 +12,7 @@ from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.interrupt import Stop
 from buildsys.errors import ExitCode, unforeseen
 from buildsys.events.events import Event, ImageLayer, Noted, Outcome, TargetEnded, TargetStarted
-from buildsys.run.scheduler import Schedule
+from buildsys.run.scheduler import Schedule, Task
 from buildsys.values import dataclass
 
 _TICK_SECONDS = 1.0
@@ -81,14 +81,14 @@ Bake = Callable[[tuple[str, ...], Mapping[str, str], Emit], Mapping[str, TargetO
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hooks:
-    """What the executor asks and reports to: `shortage` returns why nothing may be started, empty if it may.
+    """What the executor asks and reports to: `shortage` returns why a task may not be started now.
 
     `explain` returns what a person reads of an error that a bake raised.
     """
 
     emit: Emit
     tick: Callable[[], None]
-    shortage: Callable[[tuple[str, ...]], str]
+    shortage: Callable[[Task], str]
     debug: Callable[[str], DebugInfo]
     explain: Callable[[Exception], str] = lambda error: str(unforeseen(error))
     clock: Callable[[], float] = time.time
@@ -140,16 +140,20 @@ class _Executor:
         if self.stop.requested and not self._stop_noted:
             self._stop_noted = True
             self._note("stop", "running bakes are interrupted; a second signal kills them")
-        while not self.stop.requested and not self.outcome.halted and (targets := self.schedule.take()):
-            if reason := self.hooks.shortage(targets):
-                self.outcome.halted = reason
-                self._note("disk", reason)
-                for target in targets:
-                    self.schedule.give_back(target)
-                break
+        reasons: list[str] = []
+
+        def has_room(task: Task) -> bool:
+            reasons.append(self.hooks.shortage(task))
+            return not reasons[-1]
+
+        while not self.stop.requested and not self.outcome.halted and (targets := self.schedule.take(has_room)):
             for target in targets:
                 self.hooks.emit(TargetStarted(at=self.hooks.clock(), target=target))
             pool.submit(self._work, targets, dict(self.outcome.references))
+        # What has no room waits for what runs; if nothing does, none will come.
+        if reasons and reasons[-1] and not self.schedule.live:
+            self.outcome.halted = reasons[-1]
+            self._note("disk", reasons[-1])
         return bool(self.schedule.live)
 
     def _note(self, about: str, text: str) -> None:

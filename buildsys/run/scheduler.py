@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from buildsys.events.history import History
@@ -107,13 +107,18 @@ class Schedule:
         """Return a task by its name."""
         return self._tasks[name]
 
-    def take(self) -> tuple[str, ...]:
-        """Take what is to be started now as one bake; nothing if the limits leave no room or nothing is ready."""
+    def take(self, has_room: Callable[[Task], bool] = lambda _task: True) -> tuple[str, ...]:
+        """Take what is to be started now as one bake; nothing if the limits leave no room or nothing is ready.
+
+        A task for which there is no room now waits, and others go before it.
+        """
         if len(set(self._batches.values())) >= self._limits.jobs:
             return ()
         room = self._limits.targets - len(self._batches)
-        first = next((name for name in self._ready if self._fits(name)), None)
-        if first is None or room < 1:
+        if room < 1:
+            return ()
+        first = next((name for name in self._ready if self._fits(name) and has_room(self._tasks[name])), None)
+        if first is None:
             return ()
         taken = self._sharing(first)[:room]
         batch = frozenset(taken)

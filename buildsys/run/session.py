@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from buildsys.bake.targets import Publication, flat_definition, linked_nodes
 from buildsys.buildkit.interrupt import Stop
-from buildsys.errors import Bug, InvalidInput, unforeseen
+from buildsys.errors import Bug, Diagnostic, InvalidInput, Location, unforeseen
 from buildsys.events.events import Noted, Outcome, RunBegan, TargetEnded, TargetKind, TargetPlanned
 from buildsys.events.history import History
 from buildsys.events.journal import Journal
@@ -291,10 +291,13 @@ def execute(
     if docker and docker.chosen:
         words += ["--builder", docker.chosen]
 
-    def shortage(targets: tuple[str, ...]) -> str:
-        if disk is None or (push and all(schedule.task(target).kind != NODE for target in targets)):
+    if diagnostics := [*_never_fit(plan, tasks, limits, disk)]:
+        raise InvalidInput(diagnostics)
+
+    def shortage(task: Task) -> str:
+        if disk is None or (push and task.kind != NODE):
             return ""
-        return disk.shortage([schedule.task(name) for name in schedule.live])
+        return disk.shortage([task, *(schedule.task(name) for name in schedule.live)])
 
     def debug(target: str) -> DebugInfo:
         found = plan.targets[target]
@@ -316,6 +319,26 @@ def execute(
     return run(schedule, bake, hooks, session.stop, jobs=limits.jobs, keep_going=session.options.keep_going)
 
 
+def _never_fit(plan: Plan, tasks: tuple[Task, ...], limits: Limits, disk: Disk | None) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each task that needs more than the builder has while nothing else runs."""
+    for task in tasks:
+        target = plan.targets[task.name]
+        location = Location(file=target.build.file) if isinstance(target, Node) else target.location
+        if limits.memory is not None and task.memory > limits.memory:
+            message = (
+                f"`weight.memory` of `{task.name}` is {_gb(task.memory)}, and the builder has {_gb(limits.memory)}"
+            )
+            yield Diagnostic(message=message, location=location, hint="lower it, or use a builder with more memory")
+        if task.disk and disk is not None and disk.shortage([task]):
+            free = f"{_gb(disk.free)} free, and {_gb(disk.floor)} are kept free"
+            message = f"`weight.disk` of `{task.name}` is {_gb(task.disk)}, and the builder's disk has {free}"
+            yield Diagnostic(message=message, location=location, hint="lower it, or run `docker buildx prune`")
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Disk:
     """The disk of a builder: `folder` is on it, None where this machine cannot see it; `floor` in bytes stays free."""
@@ -323,15 +346,20 @@ class Disk:
     folder: Path | None
     floor: int
 
-    def shortage(self, live: Collection[Task]) -> str:
-        """Return why nothing more may be started beside what is live, empty if it may."""
+    @property
+    def free(self) -> int:
+        """The bytes that are free now, 0 where that is not known."""
+        return shutil.disk_usage(self.folder).free if self.folder else 0
+
+    def shortage(self, tasks: Collection[Task]) -> str:
+        """Return why tasks cannot run at once, empty if they can."""
         if self.folder is None:
             return ""
-        free = shutil.disk_usage(self.folder).free
-        left = free - sum(task.disk for task in live)
+        free = self.free
+        left = free - sum(task.disk for task in tasks)
         if left >= self.floor:
             return ""
-        reserved = f" (running tasks may take {(free - left) / 1e9:.1f} GB of it)" if left < free else ""
+        reserved = f" (tasks may take {(free - left) / 1e9:.1f} GB of it)" if left < free else ""
         return (
             f"the builder's disk has {free / 1e9:.1f} GB free{reserved}, and {self.floor / 1e9:.1f} GB are to stay free"
             " (--min-free): nothing more is started"

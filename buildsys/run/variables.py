@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
+
+if TYPE_CHECKING:
+    # A run that builds nothing does not wait for it.
+    from buildsys.project.settings import Settings
 
 # BuildKit's own variable for rules that replace sources (docs of moby/buildkit, "Reproducing the pinned dependencies").
 SOURCE_POLICY = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
@@ -18,7 +23,21 @@ def bake_environment(plan: Plan, workspace: Workspace, environ: Mapping[str, str
     What the caller's environment sets is left to it, except parents: a key covers the one that the lock names. Raises
     `InvalidInput` for an environment that would build something else. The mirrors' folder is written as a side effect.
     """
-    from buildsys.project.mirrors import mirrored_variables, refuse_cache, write_mirrors
+    from buildsys.project.mirrors import write_mirrors
+
+    settings, found = _checked(plan, workspace, environ)
+    write_mirrors(settings, workspace.root)
+    return {name: value for name, value in sorted(found.items()) if name not in environ}
+
+
+def check_environment(plan: Plan, workspace: Workspace, environ: Mapping[str, str]) -> None:
+    """Raise `InvalidInput` for an environment that `bake_environment` refuses, and write nothing."""
+    _checked(plan, workspace, environ)
+
+
+def _checked(plan: Plan, workspace: Workspace, environ: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:
+    """Return the settings and the bake variables that they change, after checks of the caller's environment."""
+    from buildsys.project.mirrors import CONTEXT, mirrored_variables, refuse_cache
     from buildsys.project.settings import read_settings
 
     settings = read_settings(workspace.root, environ)
@@ -29,13 +48,13 @@ def bake_environment(plan: Plan, workspace: Workspace, environ: Mapping[str, str
     found = {**mirrored_variables(settings, origins=origins, parents=remote), **parents}
     if diagnostics := tuple(_other_sources(plan, found, environ)):
         raise InvalidInput(diagnostics)
-    found["BUILDSYS_MIRRORS"] = write_mirrors(settings, workspace.root)
-    given = environ.get("BUILDSYS_MIRRORS", found["BUILDSYS_MIRRORS"])
-    if given != found["BUILDSYS_MIRRORS"]:
-        message = f"BUILDSYS_MIRRORS is `{given}` in the environment, and no key covers the files there"
+    found["BUILDSYS_MIRRORS"] = CONTEXT
+    given = environ.get("BUILDSYS_MIRRORS", CONTEXT)
+    if given != CONTEXT:
+        message = f"`BUILDSYS_MIRRORS` is `{given}` in the environment, and no key covers the files there"
         hint = "run `unset BUILDSYS_MIRRORS`; name mirrors in buildsys.settings.yaml"
         raise InvalidInput([Diagnostic(message=message, hint=hint)])
-    return {name: value for name, value in sorted(found.items()) if name not in environ}
+    return settings, found
 
 
 def _other_sources(plan: Plan, found: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[Diagnostic]:
@@ -46,9 +65,9 @@ def _other_sources(plan: Plan, found: Mapping[str, str], environ: Mapping[str, s
         given = environ.get(name, reference)
         # What has the locked digest is the same image, whichever registry it comes from.
         if given != reference and not (digest and given.endswith(f"@{digest}")):
-            message = f"{name} is `{given}` in the environment, and the lock names `{reference}`"
+            message = f"`{name}` is `{given}` in the environment, and the lock names `{reference}`"
             hint = f"run `unset {name}`; to change the parent for every user, run `buildsys lock --update`"
             yield Diagnostic(message=message, hint=hint)
     if environ.get(SOURCE_POLICY):
-        message = f"{SOURCE_POLICY} is set, and may replace inputs that keys name"
+        message = f"`{SOURCE_POLICY}` is set, and may replace inputs that keys name"
         yield Diagnostic(message=message, hint=f"run `unset {SOURCE_POLICY}`")

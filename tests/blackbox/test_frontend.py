@@ -174,7 +174,7 @@ def test_instruction_that_only_buildkit_would_see_is_found(project: Path, how: s
     (project / FILE).write_bytes(text.encode())
     done = buildsys(project, "plan", "--offline")
     refused(done, f"--> {FILE}:")
-    assert "`FROM evil/x` names neither" in done.stderr or "control character" in done.stderr
+    assert "`FROM evil/x` is neither" in done.stderr or "control character" in done.stderr
 
 
 def test_another_escape_character_is_refused(project: Path) -> None:

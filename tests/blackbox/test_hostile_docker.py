@@ -247,7 +247,7 @@ def test_there_are_at_least_fifty_answers_with_names_of_their_own() -> None:
     assert len([case for case in CASES if not is_long(case)]) >= 50
 
 
-def test_usual_answers_of_docker_end_well(tmp_path: Path) -> None:
+def test_usual_answers_of_docker_succeed(tmp_path: Path) -> None:
     """The control: what the cases differ from is a docker that works."""
     check([Case(name="usual", kind="none", answer=b"", ends=frozenset(DONE))], tmp_path)
 

@@ -84,7 +84,7 @@ def test_group_with_the_name_of_a_node_has_a_place(project: Path) -> None:
     write(project, "layers/other/Dockerfile", "FROM base\nRUN true\n")
     write(project, "layers/other/.dockerignore", "*\n")
     write(project, "stacks.yaml", "stacks:\n  img: {layers: [dist, conf], groups: [dist-debian-12, dist]}\n")
-    refused_plan(project, "--> stacks.yaml:2:3", "the group `dist` has the name of a node")
+    refused_plan(project, "--> stacks.yaml:2:3", "the group `dist` has the name of the node `dist`")
 
 
 def test_variable_of_a_matrix_has_the_form_of_a_name(project: Path) -> None:
@@ -92,7 +92,9 @@ def test_variable_of_a_matrix_has_the_form_of_a_name(project: Path) -> None:
     rows = "    matrix:\n" + "".join(f'    - {{a: [x, y], "{name}": z}}\n' for name in names)
     family = f'  family:\n    description: x\n    name: "{{a}}"\n    layers: [dist, conf]\n{rows}'
     write(project, "stacks.yaml", f"families:\n{family}")
-    refused_plan(project, *(f"--> stacks.yaml:{7 + number}:" for number in range(len(names))), "does not have the form")
+    refused_plan(
+        project, *(f"--> stacks.yaml:{7 + number}:" for number in range(len(names))), "expected lower-case letters"
+    )
 
 
 def with_parameters(project: Path, names: list[str], kind: str = "string") -> None:

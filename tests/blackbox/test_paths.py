@@ -425,7 +425,7 @@ def test_settings_that_no_person_wrote_are_refused_by_their_size(project: Path) 
     with (project / "buildsys.settings.yaml").open("wb") as file:
         file.truncate(5 << 28)
     write(project, "stacks.yaml", "stakcs: {}\n")
-    refused(bounded(project, "plan", "--offline"), "--> stacks.yaml:1:1")
+    refused(bounded(project, "plan", "--offline"), "`buildsys.settings.yaml` is larger than 4 MiB")
     refused(bounded(project, "variables"), "--> stacks.yaml:1:1")
 
 

@@ -256,7 +256,7 @@ def test_value_of_a_parameter_is_validated_for_its_use_in_a_toolchain(project: P
     write(project, "layers/tool/layer.yaml", f'{TOOL}{given}packages: [{{names: ["x={{given}}"]}}]\n')
     write(project, "layers/tool/Dockerfile", "FROM base\nARG PACKAGES\nRUN true\n")
     write(project, DIST, SYSTEM.replace("{layer: tool}", f'{{layer: tool, parameters: {{given: "1;{INJECTED}"}}}}'))
-    refused_at(project, [CONF], "package")
+    refused_at(project, [DIST], "package")
 
 
 @pytest.mark.parametrize("other", ["http://a.example.com/b", "https://a-example.com/b", "https://a.example.com.:/b"])

@@ -26,7 +26,7 @@ def test_parent_that_the_lock_does_not_name_is_refused(
     project: Path, variable: str, words: list[str], value: str
 ) -> None:
     done = buildsys(project, *words, shell={**NOWHERE, variable: value})
-    refused(done, f"{variable} is `{value}` in the environment", f"unset {variable}")
+    refused(done, f"`{variable}` is `{value}` in the environment", f"unset {variable}")
 
 
 @pytest.mark.parametrize("dockerfile", [False, True])
@@ -74,7 +74,7 @@ def test_parent_of_the_digest_that_the_lock_names_is_no_reason_to_refuse(project
 def test_folder_of_mirrors_that_no_key_covers_is_refused(project: Path, words: list[str], folder: str) -> None:
     write(project, "evil/use", "export FROM_THE_SHELL=yes\n")
     done = buildsys(project, *words, shell={**NOWHERE, "BUILDSYS_MIRRORS": folder})
-    refused(done, f"BUILDSYS_MIRRORS is `{folder}`", "unset BUILDSYS_MIRRORS")
+    refused(done, f"`BUILDSYS_MIRRORS` is `{folder}`", "unset BUILDSYS_MIRRORS")
 
 
 def test_what_variables_prints_is_no_reason_to_refuse(project: Path) -> None:

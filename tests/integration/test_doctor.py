@@ -137,7 +137,7 @@ def test_settings_of_docker_that_cannot_be_read_are_reported_and_nothing_is_rais
 
 
 def test_project_that_cannot_be_planned_is_reported_with_the_place_of_its_first_error(project: Path) -> None:
-    write_plan(Workspace(root=project), check=False)
+    write_plan(Workspace(root=project), {}, check=False)
     assert by_name(judge(look(os.environ, directory=project)))["bake file"].state is State.OK
     stacks = project / "stacks.yaml"
     stacks.write_text("registry: buildsys\nstacks:\n  mine:\n    layers: [nowhere]\n", encoding="utf-8")

@@ -133,10 +133,11 @@ def test_a_cycle_is_reported_with_its_whole_loop(data: st.DataObject, project: P
         broken.plan()
     first = loop.index(min(loop))
     shown = " → ".join([*loop[first:], *loop[:first], loop[first]])
-    assert [each.message for each in caught.value.diagnostics()] == [f"layers of `x` need each other: {shown}"]
+    assert [each.message for each in caught.value.diagnostics()] == [f"layers need each other: {shown}"]
     location = caught.value.diagnostics()[0].location
     assert location is not None
-    assert (location.file, location.line) == ("stacks.yaml", len(project.families) + 3)
+    named = broken.tree()[location.file].splitlines()[location.line - 1][location.column - 1 :][: location.length]
+    assert (location.file, named) == (f"layers/{loop[first]}/layer.yaml", f'"{loop[(first + 1) % size]}"')
 
 
 @LAW

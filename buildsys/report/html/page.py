@@ -52,9 +52,12 @@ def write_report(workspace: Workspace, events: Path | None, output: Path | None)
     """
     state = State(workspace.root)
     found = _given(events) if events else _own(state, EVENTS_FILE)
+    if not found and events:
+        hint = f"name a file that a run wrote, such as `{EVENTS_FILE}`"
+        raise InvalidInput([Diagnostic(message=f"`{events}` has no events of a run", hint=hint)])
     if not found:
-        name = events or EVENTS_FILE
-        raise InvalidInput([Diagnostic(message=f"`{name}` holds no events of a run", hint="run `buildsys bake` first")])
+        message = f"there is no run to report: `{EVENTS_FILE}` has no events"
+        raise InvalidInput([Diagnostic(message=message, hint="run `buildsys bake` first")])
     # Only the last run has a known predecessor.
     before = _own(state, f"{STATE_FOLDER}/{BEFORE}") if events is None else ()
     data = page(run_model(found), run_model(before) if before else None).encode()

@@ -153,6 +153,7 @@ def test_unknown_parent_is_resolved_from_the_second_source_and_reports_it() -> N
         before=None,
         after=digest_of(MIRROR),
         note="from source 2, example.org/linux:1: `example.com/linux:1` does not exist",
+        answered=True,
     )
 
 
@@ -222,7 +223,7 @@ def test_pattern_that_means_nothing_is_an_error_with_a_way_out() -> None:
     with pytest.raises(InvalidInput) as caught:
         ask(HELD, Transport(manifests=ALL), update=["linux-1", "linux-9", "x*"])
     assert [(each.message, each.hint) for each in caught.value.diagnostics()] == [
-        ("the lock has no entry `linux-9`", "run `buildsys lock --json` to list all entries"),
+        ("the lock has no entry `linux-9`", "did you mean `linux-1`?"),
         ("the lock has no entry `x*`", "run `buildsys lock --json` to list all entries"),
     ]
 
@@ -323,6 +324,20 @@ def test_text_of_a_lock_is_read_as_it_was(text: str) -> None:
     )
     assert parse_lock(lock_text(lock)) == lock
     assert lock_text(parse_lock(lock_text(lock))) == lock_text(lock)
+
+
+def test_what_the_lock_accepts_stays_accepted_until_it_is_known() -> None:
+    accepted = LockedParent(reference="example.com/linux:1", digest=None, reason="no source has it", accepted=True)
+    lock = Lock(parents={"linux-1": accepted}, downloads={"a.git#1": LockedDownload(sha256=None, accepted=True)})
+    assert parse_lock(lock_text(lock)) == lock
+    kept, _ = resolved(
+        PLAN, lock, update=None, registry=registry(Transport(manifests={})), settings=Settings(), today=WEDNESDAY
+    )
+    assert kept.parents["linux-1"] == accepted
+    has_it = Transport(manifests={"example.com/linux:1": index("one")})
+    found, _ = resolved(PLAN, lock, update=None, registry=registry(has_it), settings=Settings(), today=WEDNESDAY)
+    assert (found.parents["linux-1"].digest, found.parents["linux-1"].accepted) == (digest_of(index("one")), False)
+    assert "accepted" not in lock_text(found)
 
 
 def test_text_of_a_lock_is_sorted_and_exact() -> None:

@@ -60,8 +60,8 @@ def test_braces_in_a_single_stack_are_no_template() -> None:
 
 def test_single_stack_with_a_condition_is_refused_and_not_left_without_the_layer() -> None:
     text = "stacks:\n  a:\n    layers:\n      - system\n      - fast:\n        when: cuda\n"
-    expected = ("stacks.yaml:5:9", "`when` has no meaning in the single stack `a`, which has no rows", None)
-    assert one(tree(text)) == expected
+    expected = ("stacks.yaml:6:15", "`when` has no meaning in the single stack `a`, which has no rows")
+    assert one(tree(text))[:2] == expected
 
 
 def test_stack_with_the_name_of_its_family_is_refused() -> None:
@@ -75,24 +75,24 @@ def test_group_of_a_row_must_be_a_name() -> None:
         "    matrix: [{r: 1, groups: [two words]}]\n"
     )
     message = "`two words` cannot be the name of a group: lower-case letters, digits, single `-` between"
-    assert one(tree(text)) == ("stacks.yaml:6:14", message, None)
+    assert one(tree(text)) == ("stacks.yaml:6:14", message, "rename the group")
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "column", "message"),
     [
-        ("f{x}", "no row of the matrix has the variable `x`"),
-        ("f{r", "a single `{`: a literal brace is written twice"),
-        ("f{r|upper}", "`|upper` is not a filter, expected one of `series`, `major`, `nodots`, `dashes`"),
+        ("f{x}", 14, "no row of the matrix has the variable `x`"),
+        ("f{r", 13, "the `{` has no counterpart"),
+        ("f{r|upper}", 16, "`upper` is not a filter"),
     ],
 )
-def test_name_of_a_family_is_checked(name: str, message: str) -> None:
+def test_name_of_a_family_is_checked(name: str, column: int, message: str) -> None:
     text = (
         f"families:\n  f:\n    description: d\n    name: '{name}'\n    layers: [system: {{release: '{{r}}'}}]\n"
         "    matrix: [{r: 1}]\n"
     )
     location, found, _ = diagnostics(tree(text))[0]
-    assert (location, found) == ("stacks.yaml:4:11", message)
+    assert (location, found) == (f"stacks.yaml:4:{column}", message)
 
 
 def test_unused_variable_is_reported_with_the_nearest_name() -> None:
@@ -137,16 +137,16 @@ def test_deprecation_of_stack_goes_before_that_of_row_and_family() -> None:
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("[fast]", "a layer is a name, or a name with its parameters and an optional `when`"),
+        ("[fast]", "a layer is a name, or a name with its parameters and an optional `when`; found a list"),
         ("{}", "a layer is a name, or a name with its parameters and an optional `when`; found none"),
         (
             "{fast: {}, system: {}}",
             "a layer is a name, or a name with its parameters and an optional `when`; found `fast`, `system`",
         ),
-        ("fast: [a, b]", "`fast`: expected a mapping"),
-        ("fast: []", "`fast`: expected a mapping"),
-        ("fast: {version: {a: b}}", "`version`: expected a text"),
-        ("{fast: 1.0, when: {cuda: {a: b}}}", "`cuda`: expected a text"),
+        ("fast: [a, b]", "`fast`: expected a mapping, found a list"),
+        ("fast: []", "`fast`: expected a mapping, found a list"),
+        ("fast: {version: {a: b}}", "`version`: expected a text, found a mapping"),
+        ("{fast: 1.0, when: {cuda: {a: b}}}", "`cuda`: expected a text, found a mapping"),
     ],
 )
 def test_entry_other_than_a_layer_is_reported(entry: str, message: str) -> None:
@@ -159,11 +159,6 @@ def test_entry_other_than_a_layer_is_reported(entry: str, message: str) -> None:
 def test_unknown_keys_are_reported_with_all_other_diagnostics() -> None:
     files = tree("stacks:\n  a: {layers: [systm], groop: x}\n", fast=FAST.replace("prefix:", "prefx:"))
     assert diagnostics(files) == [
-        (
-            "layers/fast/layer.yaml:1:1",
-            "an artifact needs a `prefix`",
-            "add `prefix`, the path that the artifact owns, such as `/opt/tool`",
-        ),
         ("layers/fast/layer.yaml:4:1", "unknown key `prefx`", "did you mean `prefix`?"),
         ("stacks.yaml:2:16", "the stack `a` has the layer `systm`, which does not exist", "did you mean `system`?"),
         ("stacks.yaml:2:24", "unknown key `groop`", "did you mean `groups`?"),
@@ -171,19 +166,21 @@ def test_unknown_keys_are_reported_with_all_other_diagnostics() -> None:
 
 
 def test_provided_name_is_no_layer_of_a_stack() -> None:
-    assert one(tree("stacks:\n  a: {layers: [os]}\n"))[1] == "the stack `a` has the layer `os`, which does not exist"
+    assert one(tree("stacks:\n  a: {layers: [os]}\n"))[1] == (
+        "the stack `a` has the layer `os`, which only names what a layer provides"
+    )
 
 
 def test_layer_with_a_name_that_another_provides_is_refused() -> None:
     other = "description: d\nkind: system\nlicence: free\npackages: [{names: [x]}]\n"
-    expected = ("layers/os/layer.yaml:1:1", "`os` is a layer and also a name that another layer provides", None)
-    assert one(tree(os=other)) == expected
+    expected = ("layers/system/layer.yaml:4:12", "`os` is a layer, and also a name that `system` provides")
+    assert one(tree(os=other))[:2] == expected
 
 
 def test_toolchain_must_be_one() -> None:
     text = FAST + "toolchain: {layer: system}\n"
     message = "`system` is a layer of kind `system`, expected a toolchain"
-    assert one(tree(fast=text)) == ("layers/fast/layer.yaml:10:20", message, None)
+    assert one(tree(fast=text)) == ("layers/fast/layer.yaml:10:20", message, "use `tools`")
 
 
 def test_unused_parameter_is_reported() -> None:
@@ -191,7 +188,7 @@ def test_unused_parameter_is_reported() -> None:
     assert one(tree(fast=text)) == (
         "layers/fast/layer.yaml:7:3",
         "nothing in this layer uses the parameter `speed`",
-        None,
+        "remove it, or declare `ARG SPEED` in the Dockerfile",
     )
 
 
@@ -201,16 +198,13 @@ def test_unused_parameter_is_reported() -> None:
         ("type: integer, default: 1.0", "`flags` is a whole number, not `1.0`"),
         ("type: boolean, default: yes", "`flags` is `true` or `false`, not `yes`"),
         ("type: folder, default: ../x", "`flags` is a folder inside the project, not `../x`"),
-        ("values: [1.0, 3.10], default: 3.1", "`3.1` is not a value of `flags`, did you mean `3.10`?"),
+        ("values: [1.0, 3.10], default: 3.1", "`3.1` is not a value of `flags`, which has `1.0`, `3.10`"),
         ("pattern: '[0-9]+', default: 1a", "`1a` does not have the form `[0-9]+` that `flags` requires"),
         (
             "pattern: '(', default: a",
             "`(` cannot be a pattern: it is not a regular expression, missing ), unterminated subpattern at position 0",
         ),
-        (
-            "from: system.release|half, default: a",
-            "`|half` is not a filter, expected one of `series`, `major`, `nodots`, `dashes`",
-        ),
+        ("from: system.release|half, default: a", "`half` is not a filter"),
     ],
 )
 def test_parameter_is_checked_against_its_declaration(said: str, message: str) -> None:
@@ -221,12 +215,16 @@ def test_parameter_is_checked_against_its_declaration(said: str, message: str) -
 
 def test_condition_on_an_impossible_value_is_reported() -> None:
     text = FAST.replace("default: 1.0,", "default: 1.0, values: [1.0],") + "tests: [{run: x, when: {version: 2.0}}]\n"
-    assert one(tree(fast=text)) == ("layers/fast/layer.yaml:10:34", "`2.0` is never a value of `version`", None)
+    assert one(tree(fast=text)) == (
+        "layers/fast/layer.yaml:10:34",
+        "`2.0` is never a value of `version`",
+        "did you mean `1.0`?",
+    )
 
 
 def test_text_with_an_unknown_parameter_is_reported_with_the_nearest_name() -> None:
     text = FAST + 'tests: [{run: "fast --version", expect: "{verson}"}]\n'
-    expected = ("layers/fast/layer.yaml:10:41", "`verson` is not a parameter of this layer", "did you mean `version`?")
+    expected = ("layers/fast/layer.yaml:10:43", "`verson` is not a parameter of this layer", "did you mean `version`?")
     assert one(tree(fast=text)) == expected
 
 
@@ -247,7 +245,7 @@ def test_variable_that_a_dockerfile_cannot_hold_is_refused(name: str, value: str
 def test_label_of_several_lines_is_refused() -> None:
     text = FAST + 'labels: {a: "x\\nUSER root"}\n'
     message = "a label has more than one line, which a Dockerfile's `LABEL` cannot hold"
-    assert one(tree(fast=text)) == ("layers/fast/layer.yaml:10:13", message, None)
+    assert one(tree(fast=text)) == ("layers/fast/layer.yaml:10:13", message, "write it on one line")
 
 
 def test_missing_stacks_file_is_reported() -> None:
@@ -318,7 +316,7 @@ def test_weight_with_an_invalid_size_is_reported_at_its_location(size: str) -> N
     with pytest.raises(InvalidInput) as raised:
         load(files)
     assert raised.value.diagnostics()[0].location is not None
-    assert "(MB|GB)" in str(raised.value)
+    assert "expected a size in MB or GB" in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -42,14 +42,24 @@ def test_all_errors_in_a_lock_are_reported_with_their_lines() -> None:
     [
         ("epochs: {}", "1:1", "`version` is missing"),
         ("version: 2", "1:10", "`2`: expected `1`, the version that this buildsys reads"),
-        ("version: 1\nepochs: [a]", "2:9", "`epochs`: expected a mapping"),
+        ("version: 1\nepochs: [a]", "2:9", "`epochs`: expected a mapping, found a list"),
         (
             "version: 1\nparents: {a: {digest: unknown, reason: r}}",
-            "2:14",
-            "the entry `a` needs a `reference`, or `images`",
+            "2:11",
+            "the entry `a` has no `reference`",
         ),
-        ("version: 1\nparents: {a: x}", "2:14", "`a`: expected a mapping"),
-        ("version: 1\ndownloads: {a: {sha256: b, size: 1}}", "2:25", "`b` does not have the form `^[0-9a-f]{64}$`"),
+        ("version: 1\nparents: {a: x}", "2:14", "`a`: expected a mapping, found a text"),
+        (
+            "version: 1\ndownloads: {a: {sha256: b, size: 1}}",
+            "2:25",
+            "`b`: expected 64 hexadecimal digits, or `unknown`",
+        ),
+        ("version: 1\nepochs: {a: 2026-02-30}", "2:13", "`2026-02-30`: expected a day such as `2026-11-23`"),
+        (
+            "version: 1\ndownloads: {a: {sha256: unknown}}",
+            "2:25",
+            "the checksum of `a` is unknown, and that is not `accepted`",
+        ),
     ],
 )
 def test_lock_is_checked_against_its_shape(text: str, location: str, message: str) -> None:

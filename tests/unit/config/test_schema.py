@@ -94,17 +94,16 @@ def test_all_errors_are_located_at_once() -> None:
     )
     assert value is None
     assert sorted(wrong) == [
-        "f:1:1: `title` is missing",
         "f:1:1: unknown key `titlx`",
         "f:2:7: `square` is not one of `round`, `flat` or `long`",
-        "f:3:6: `big`: expected `true` or `false`",
+        "f:3:6: `yes`: expected `true` or `false`",
         "f:4:19: `0` is less than 1",
-        "f:4:26: `y`: expected a mapping",
+        "f:4:26: `y`: expected a mapping, found a list",
         "f:4:40: `many` is not a whole number",
-        "f:4:9: `X` does not have the form `^[a-z]+$`",
-        "f:5:8: `words`: expected a text",
-        "f:6:10: `entries`: expected at least one entry",
-        "f:7:11: `roof` is not `floor`",
+        "f:4:9: `X`: expected the form `^[a-z]+$`",
+        "f:5:8: `words`: expected a text, found a mapping",
+        "f:6:10: `entries` is empty, expected at least one entry",
+        "f:7:11: `roof` is not `floor`, nor a mapping",
     ]
 
 

@@ -6,6 +6,9 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
+import pytest
+
+from buildsys.errors import InvalidInput
 from buildsys.plan.actions import Difference
 from buildsys.plan.diff import Changed, compare, users_of, why_path
 from tests.support.keyed import file, keyed
@@ -144,4 +147,11 @@ def test_path_goes_from_the_line_of_the_stack_to_the_layer() -> None:
     made = planned(files())
     assert why_path(made, "one", "fast") == (("comm", "named by the stack"), ("fast", "required by `comm`"))
     assert why_path(made, "one", "comm") == (("comm", "named by the stack"),)
-    assert why_path(made, "two", "fast") == ()
+
+
+def test_layer_that_the_stack_does_not_have_is_an_error_with_the_nearest_one() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        why_path(planned(files()), "one", "fats")
+    assert [(each.message, each.hint) for each in caught.value.diagnostics()] == [
+        ("`fats` is not a layer of stack `one`", "did you mean `fast`?")
+    ]

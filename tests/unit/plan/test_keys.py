@@ -161,11 +161,11 @@ def test_plan_that_names_a_folder_without_files_is_not_written(tmp_path: Path) -
     workspace = Workspace(root=tmp_path)
     for check in (False, True):
         with pytest.raises(InvalidInput, match="the folder `mine` does not exist"):
-            write_plan(workspace, check=check)
+            write_plan(workspace, {}, check=check)
     assert not (tmp_path / "docker-bake.hcl").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "main.py").write_text("x", encoding="utf-8")
-    assert write_plan(workspace, check=False).written
+    assert write_plan(workspace, {}, check=False).written
 
 
 def test_dollar_in_a_value_is_not_taken_for_the_value_of_the_parent() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from buildsys.errors import InvalidInput
+from buildsys.plan.plan import Plan, folded
+from buildsys.report.documents import plan_document
 from tests.support.trees import FAST, LOCK, diagnostics, planned, stack, tree
 
 GPU = FAST.replace("/opt/fast", "/opt/gpu") + "accelerator: gpu\n"
@@ -51,7 +53,7 @@ def test_two_parents_of_one_name_must_be_one_image() -> None:
     tools = tree()["layers/tools/layer.yaml"].replace('name: "tools-{release}"', 'name: "linux-{release}"')
     assert diagnostics(tree(tools=tools)) == [
         (
-            "layers/tools/layer.yaml:1:1",
+            "layers/tools/layer.yaml:4:16",
             "the parent `linux-1` is `example.com/linux:1` and also `example.com/tools:1`",
             "rename one of them",
         )
@@ -67,14 +69,14 @@ def test_two_parents_that_would_be_one_variable_are_reported() -> None:
 
 def test_stack_with_the_name_of_a_node_is_reported() -> None:
     assert diagnostics(tree("stacks:\n  system-1: {layers: [system]}\n")) == [
-        ("stacks.yaml:2:3", "the stack `system-1` has the name of a node, `system-1`", None)
+        ("stacks.yaml:2:3", "the stack `system-1` has the name of the node `system 1`", "rename the stack")
     ]
 
 
 def test_layers_that_set_one_variable_differently_are_reported() -> None:
     other = GPU.replace("prepend: {PATH: /opt/gpu/bin}", "set: {LANG: de}")
-    assert diagnostics(tree("stacks:\n  one: {layers: [system, gpu]}\n", gpu=other)) == [
-        ("stacks.yaml:2:3", "`one`: the layers `system` and `gpu` set `LANG` to `C.UTF-8` and `de`", None)
+    assert [each[:2] for each in diagnostics(tree("stacks:\n  one: {layers: [system, gpu]}\n", gpu=other))] == [
+        ("stacks.yaml:2:3", "`one`: the layers `system` and `gpu` set `LANG` to `C.UTF-8` and `de`")
     ]
 
 
@@ -89,7 +91,7 @@ def test_epoch_comes_from_the_lock_and_reaches_those_that_its_dockerfile_install
     files = tree(system=tree()["layers/system/layer.yaml"] + "freshness: week\n")
     files["layers/system/Dockerfile"] += "ARG EPOCH\n"
     assert [each[:2] for each in diagnostics(files)] == [
-        ("buildsys.lock:1:1", "`buildsys.lock` has no epoch for the layer `system`")
+        ("layers/system/layer.yaml:11:1", "`buildsys.lock` has no epoch for the layer `system`")
     ]
     files["buildsys.lock"] = LOCK + "epochs: {system: 2026-11-23, other: 2026-01-01}\n"
     assert dict(planned(files).epochs) == {"system": "2026-11-23"}
@@ -114,3 +116,73 @@ def test_labels_have_the_values_of_their_layer() -> None:
     files = tree("stacks:\n  one: {layers: [system, fast]}\n")
     files["layers/fast/layer.yaml"] += "labels: {org.example.fast: 'v{version}'}\n"
     assert planned(files).stacks[0].config.labels["org.example.fast"] == "v1.0"
+
+
+UNKNOWN = """\
+  one: {layers: [system]}
+  two: {layers: [system: {release: 2}]}
+"""
+
+
+def _unpinned(lock: str) -> Plan:
+    return planned(
+        {**tree(f"stacks:\n{UNKNOWN}"), "buildsys.lock": f"version: 1\nepochs: {{system: 2026-11-23}}\n{lock}"}
+    )
+
+
+def _entry(name: str, more: str = "") -> str:
+    return f"  {name}: {{reference: example.com/x, digest: unknown, reason: no source has it{more}}}\n"
+
+
+def test_parents_that_the_lock_does_not_have_are_one_warning_with_a_command() -> None:
+    (warning,) = folded(_unpinned(""))
+    assert warning.message == "`buildsys.lock` has no entry for 2 parents: `linux-1`, `linux-2`"
+    assert warning.hint == "run `buildsys lock`, which looks for what is unknown"
+    assert str(warning.location) == "layers/system/layer.yaml:5:16"
+
+
+def test_parents_of_unknown_digest_are_one_warning_at_the_first_of_them() -> None:
+    made = _unpinned("parents:\n" + _entry("linux-1") + _entry("linux-2"))
+    (warning,) = folded(made)
+    assert warning.message.startswith("the digests of 2 parents are unknown: `linux-1`, `linux-2`; ")
+    assert "`accepted: true`" in (warning.hint or "")
+    assert str(warning.location) == "buildsys.lock:4:47"
+    assert len(made.warnings) == 2
+
+
+def test_one_parent_of_unknown_digest_is_warned_of_with_its_reason() -> None:
+    made = _unpinned("parents:\n" + _entry("linux-1") + _entry("linux-2", ", accepted: true"))
+    assert [each.message for each in folded(made)] == [
+        "the digest of the parent `linux-1` is unknown: no source has it"
+    ]
+
+
+def test_accepted_parent_is_not_warned_of_and_stays_in_the_document() -> None:
+    made = _unpinned("parents:\n" + "".join(_entry(name, ", accepted: true") for name in ("linux-1", "linux-2")))
+    assert folded(made) == made.warnings == ()
+    document = plan_document(made)
+    assert document["warnings"] == []
+    assert document["accepted"] == [
+        f"the digest of the parent `{name}` is unknown: no source has it" for name in ("linux-1", "linux-2")
+    ]
+
+
+def test_accepting_an_unknown_digest_changes_no_reference() -> None:
+    entries = [_entry(name) for name in ("linux-1", "linux-2")]
+    accepted = [each.replace("}", ", accepted: true}") for each in entries]
+    before, after = (_unpinned("parents:\n" + "".join(lines)) for lines in (entries, accepted))
+    assert [each.reference for each in before.parents] == [each.reference for each in after.parents]
+
+
+def test_download_of_unknown_checksum_can_be_accepted_in_the_lock() -> None:
+    fast = FAST + 'downloads: {source: {url: "https://example.com/x.git#1", sha256: unknown, reason: a commit}}\n'
+    files = tree("stacks:\n  one: {layers: [system, fast]}\n", fast=fast)
+    files["layers/fast/Dockerfile"] = (
+        "FROM scratch AS s\nARG SOURCE_URL\nARG SOURCE_SHA256\n" + files["layers/fast/Dockerfile"]
+    )
+    said = [each for each in folded(planned(files)) if "checksum" in each.message]
+    assert [each.message for each in said] == ["the checksum of `https://example.com/x.git#1` is unknown: a commit"]
+    entry = 'downloads: {"https://example.com/x.git#1": {sha256: unknown, accepted: true}}\n'
+    made = planned({**files, "buildsys.lock": files["buildsys.lock"] + entry})
+    assert [each for each in folded(made) if "checksum" in each.message] == []
+    assert [each.name for each in made.unpinned if each.accepted] == ["https://example.com/x.git#1"]

@@ -58,11 +58,23 @@ def test_pattern_is_of_names_in_their_case(plan: Plan) -> None:
 
 def test_one_stack_is_named_as_written_or_as_bake_writes_it(plan: Plan) -> None:
     assert stack_named(plan, "old-1.0") == stack_named(plan, "old-1_0") == "old-1_0"
-    with pytest.raises(InvalidInput, match="no stack is named `quick`"):
+    with pytest.raises(InvalidInput, match="no stack is named `quikc`"):
+        stack_named(plan, "quikc")
+
+
+def test_group_in_place_of_a_stack_is_an_error_with_one_of_its_stacks(plan: Plan) -> None:
+    with pytest.raises(InvalidInput, match="`quick` is a group, expected a stack") as caught:
         stack_named(plan, "quick")
+    hint = caught.value.diagnostics()[0].hint or ""
+    assert stack_named(plan, hint.split("`")[1])
 
 
-def test_all_leaves_deprecated_stacks_out_and_excludes_names(plan: Plan) -> None:
+@pytest.mark.parametrize("word", ["debian12,old-1.0", "debian12, old-1.0", "debian12 old-1.0"])
+def test_several_names_in_one_word_are_an_error_that_separates_them(plan: Plan, word: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        select(plan, [word])
+    assert caught.value.diagnostics()[0].hint == "give each name on its own: `debian12`, `old-1.0`"
+
+
+def test_all_leaves_deprecated_stacks_out(plan: Plan) -> None:
     assert chosen_targets(plan, [], everything=True) == ("debian12", "debian12-x3_1")
-    with pytest.raises(InvalidInput, match="`--all` and names exclude each other"):
-        chosen_targets(plan, ["quick"], everything=True)

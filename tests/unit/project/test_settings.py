@@ -70,11 +70,11 @@ def test_all_errors_are_reported_at_once_each_at_its_location() -> None:
         "buildsys.settings.yaml:1:1: unknown key `parnts`",
         "buildsys.settings.yaml:2:22: `https://mirror.example.com` cannot be a part of an image's name",
         "buildsys.settings.yaml:4:3: `https://example.com/folder` is not where downloads come from",
-        "buildsys.settings.yaml:5:24: `m.example.com` is not an address",
-        "buildsys.settings.yaml:6:6: `apt`: expected a mapping",
+        "buildsys.settings.yaml:5:24: `downloads.https://example.org` is `m.example.com`, which is not an address",
+        "buildsys.settings.yaml:6:6: `apt`: expected a mapping, found a list",
         "buildsys.settings.yaml:7:7: unknown key `index`",
-        "buildsys.settings.yaml:7:31: `trusted-host`: expected a text",
-        "buildsys.settings.yaml:8:5: `ca`: expected a text",
+        "buildsys.settings.yaml:7:31: `trusted-host`: expected a text, found a mapping",
+        "buildsys.settings.yaml:8:5: `ca`: expected a text, found a list",
     ]
 
 
@@ -85,7 +85,7 @@ def test_unknown_key_is_answered_with_the_nearest_one() -> None:
 
 
 def test_file_that_is_a_list_is_one_error() -> None:
-    assert told("- a\n") == ["buildsys.settings.yaml:1:1: expected a mapping"]
+    assert told("- a\n") == ["buildsys.settings.yaml:1:1: expected a mapping, found a list"]
 
 
 def test_environment_wins_setting_by_setting() -> None:
@@ -169,15 +169,15 @@ def test_registry_that_is_not_host_and_port_is_refused_in_its_place(name: str) -
     text = f"registries: {{insecure: [ok.example.com, '{name}']}}\n"
     assert told(text) == [f"buildsys.settings.yaml:1:41: `registries.insecure` has `{name}`, which is not a registry"]
     if " " not in name and name:
-        with pytest.raises(InvalidInput, match="BUILDSYS_REGISTRIES_INSECURE has"):
+        with pytest.raises(InvalidInput, match="`BUILDSYS_REGISTRIES_INSECURE` has"):
             with_environment(Settings(), {"BUILDSYS_REGISTRIES_INSECURE": name}, HOME)
 
 
 def test_values_are_checked_also_where_the_shape_of_another_is_wrong() -> None:
-    assert told("apt: x\nproxy: {http: here}\npip:\nconda: {channel_alias: [a]}\n") == [
-        "buildsys.settings.yaml:1:6: `apt`: expected a mapping",
+    assert told("apt: x\nproxy: {http: here}\npip:\nconda: {channel_alias: ['http://a']}\n") == [
+        "buildsys.settings.yaml:1:6: `apt`: expected a mapping, found a text",
         "buildsys.settings.yaml:2:15: `proxy.http` is not the address of a proxy",
-        "buildsys.settings.yaml:4:24: `channel_alias`: expected a text",
+        "buildsys.settings.yaml:4:24: `channel_alias`: expected a text, found a list",
     ]
 
 

@@ -69,8 +69,8 @@ def test_parameter_without_any_value_is_reported_with_its_possible_sources() -> 
     assert diagnostics(tree("stacks:\n  one: {layers: [system, fast]}\n", fast=taking, gpu=gpu)) == [
         (
             "stacks.yaml:2:26",
-            "layer `fast` needs a value for `version`",
-            "it would be taken from `gpu.version`, which is missing",
+            "layer `fast` needs a value for `version`: no layer of the stack has `gpu.version`, which it is taken from",
+            "write `fast: …`",
         )
     ]
 
@@ -85,7 +85,7 @@ def test_parameters_that_take_from_each_other_are_reported_as_a_loop() -> None:
 
 def test_one_layer_twice_is_reported_at_the_second() -> None:
     assert diagnostics(tree("stacks:\n  one: {layers: [system, fast, fast: 2]}\n")) == [
-        ("stacks.yaml:2:32", "stack `one` lists layer `fast` twice", None)
+        ("stacks.yaml:2:32", "stack `one` lists layer `fast` twice", "remove `fast`")
     ]
 
 
@@ -98,7 +98,7 @@ def test_conflict_and_two_providers_are_reported() -> None:
     )
     files["layers/other/Dockerfile"] = files["layers/system/Dockerfile"]
     assert [message for _, message, _ in diagnostics(files)] == [
-        "`other` and `system` both provide `os`",
+        "`other` and `system` of `one` both provide `os`",
         "the layers `comm` and `fast` cannot both be in `two`",
     ]
 
@@ -141,7 +141,11 @@ def test_version_that_does_not_fit_is_reported_with_the_text_of_the_check() -> N
     comm = artifact("/opt/comm", 'checks: [{needs: {fast.version: ">=2,<3"}, message: only the second}]\n')
     text = "stacks:\n  a: {layers: [system, comm, fast: 2.10]}\n  b: {layers: [system, comm, fast: 3.0]}\n"
     assert diagnostics(tree(text, comm=comm)) == [
-        ("stacks.yaml:3:24", "layer `comm` 1.0 needs `fast` version >=2,<3, `b` has 3.0", "only the second")
+        (
+            "stacks.yaml:3:24",
+            "layer `comm` 1.0 needs `fast` version >=2,<3, `b` has 3.0",
+            "choose versions that fit: only the second",
+        )
     ]
 
 

@@ -49,7 +49,7 @@ def ran(
     *,
     keep_going: bool = True,
     stop: Stop | None = None,
-    room: Callable[[tuple[str, ...]], str] = lambda _: "",
+    room: Callable[[Task], str] = lambda _: "",
     jobs: int = 4,
 ) -> tuple[RunOutcome, list[Event]]:
     events: list[Event] = []
@@ -135,10 +135,27 @@ def test_stop_ends_the_run_and_what_was_interrupted_is_not_reached() -> None:
 
 
 def test_full_disk_stops_starting_and_reports_it() -> None:
-    found, events = ran(Bakes(), room=lambda targets: "the disk is full" if "base" not in targets else "")
+    found, events = ran(Bakes(), room=lambda task: "the disk is full" if task.name != "base" else "")
     assert [event.text for event in events if isinstance(event, Noted)] == ["the disk is full"]
     assert set(found.references) == {"base"}
     assert set(found.not_reached) == {"left", "right", "image", "other"}
+
+
+def test_task_without_room_waits_for_what_runs() -> None:
+    big = [Task(name=name, kind="node", disk=10) for name in ("one", "two")]
+    schedule = Schedule([*big, Task(name="small", kind="node")], Limits(jobs=4, targets=9))
+    events: list[Event] = []
+    hooks = Hooks(
+        emit=events.append,
+        tick=lambda: None,
+        shortage=lambda task: (
+            "full" if task.disk + sum(schedule.task(each).disk for each in schedule.live) > 15 else ""
+        ),
+        debug=lambda _: DebugInfo(),
+    )
+    found = run(schedule, Bakes(), hooks, Stop(), jobs=4, keep_going=False)
+    assert set(found.references) == {"one", "two", "small"}
+    assert not found.halted
 
 
 def test_error_of_the_outside_fails_its_target_and_no_other() -> None:

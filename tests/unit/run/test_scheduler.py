@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -219,13 +221,13 @@ def test_unknown_need_is_an_error_of_the_caller() -> None:
 class ByScanning(Schedule):
     """The rule in its plainest form: whenever something is taken, all tasks are looked at in their order."""
 
-    def take(self) -> tuple[str, ...]:
+    def take(self, has_room: Callable[[Task], bool] = lambda _task: True) -> tuple[str, ...]:
         if len(set(self._batches.values())) >= self._limits.jobs:
             return ()
         order = sorted(self._tasks, key=lambda name: (-self._remaining[name], list(self._tasks).index(name)))
         gone = {*self._batches, *self._ended, *self._blocked, *self.given_back}
         ready = [name for name in order if name not in gone and {*self._tasks[name].needs} <= self.made]
-        first = next((name for name in ready if self._fits(name)), None)
+        first = next((name for name in ready if self._fits(name) and has_room(self._tasks[name])), None)
         room = self._limits.targets - len(self._batches)
         if first is None or room < 1:
             return ()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildsys.config.pattern import LONGEST_VALUE, Pattern, Unsupported, fits
+from buildsys.pattern import LONGEST_VALUE, Pattern, Unsupported, fits
 
 PIECES = st.sampled_from(
     ["a", "b", "1", ".", r"\d", r"\w", r"\S", "[^a]", "[a-c1]", r"[^\d]", "^", "$", r"\A", r"\Z", ""]
