@@ -12,55 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import small_project, write
+from tests.support.command_line import small_project
+from tests.support.docker_stub import put_docker
 from tests.support.forked import Ended, Job, run_all
 
-DOCKER = """\
-#!/bin/sh
-kind=
-for word; do last=$word; done
-case " $* " in
-    *" info "*) kind=info ;;
-    *" --help "*) kind=help ;;
-    *" --print "*) kind=print ;;
-    *rawjson*) kind=bake ;;
-    " image ls "*) kind=list ;;
-    " image inspect "*) kind=image ;;
-    " context "*) kind=context ;;
-    " --version ") kind=client ;;
-    *" inspect "*) kind=builder ;;
-    *) test "$last" != version || kind=version ;;
-esac
-test $kind != bake || exec >&2
-if test "$kind" = "$ODD"; then
-    case $HOW in
-        hang) exec sleep 300 ;;
-        endless) exec yes '{"vertexes": []}' ;;
-        endless-errors) exec yes >&2 ;;
-    esac
-    cat "$HOW"
-    exit $CODE
-fi
-case $kind in
-    info) echo '{"ServerVersion": "28.5.2", "DriverStatus": [["x", "io.containerd.snapshotter.v1"]]}' ;;
-    version) echo 'github.com/docker/buildx v0.29.1 x' ;;
-    client) echo 'Docker version 28.5.2, build x' ;;
-    context) echo unix:///var/run/docker.sock ;;
-    builder) printf 'Name: here\\nDriver: docker\\n' ;;
-    help) echo '      --allow stringArray' ;;
-    print)
-        while test "$1" != --print; do shift; done
-        shift
-        comma=
-        printf '{"target": {'
-        for word; do
-            printf '%s"%s": {"tags": ["x:1"]}' "$comma" "$word"
-            comma=,
-        done
-        echo '}}' ;;
-esac
-exit 0
-"""
 TIMES = '"started": "2026-01-01T00:00:00Z", "completed": "2026-01-01T00:00:01Z"'
 
 
@@ -222,15 +177,14 @@ def is_long(case: Case) -> bool:
 
 
 def check(chosen: Sequence[Case], scratch: Path) -> None:
-    docker = write(scratch, "bin/docker", DOCKER)
-    docker.chmod(0o755)
+    path = put_docker(scratch)
     jobs = []
     for number, case in enumerate(chosen):
         how = case.answer
         if isinstance(how, bytes):
             (scratch / f"answer-{number}").write_bytes(how)
             how = str(scratch / f"answer-{number}")
-        given = {"PATH": f"{docker.parent}:/usr/bin:/bin", "ODD": case.kind, "HOW": how, "CODE": str(case.code)}
+        given = {"PATH": path, "ODD": case.kind, "HOW": how, "CODE": str(case.code)}
         folder = small_project(scratch / f"project-{number}", {"layers/conf/layer.yaml": ARTIFACT_WITH_TEST})
         jobs.append(Job(words=case.words, folder=folder, environment=given, patch=case.patch))
     ended = run_all(jobs, scratch, at_once=4)

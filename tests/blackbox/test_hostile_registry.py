@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command_line import buildsys, refused, small_project
+from tests.support.docker_stub import put_docker
 from tests.support.hostile_answers import Case, cases, representative, trusting
 from tests.support.hostile_runs import faults, leaks, run, serving
 
@@ -48,3 +50,22 @@ def test_credentials_for_a_host_that_the_user_trusts_are_found_by_the_search_for
     with serving(trusting()) as servers:
         run(trusting(), servers, tmp_path)
         assert leaks(servers.other.asked)
+
+
+COMMANDS = (("plan",), ("bake", "--push"))
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_registry_that_refuses_connections_ends_a_command_at_once_and_is_named_where_the_user_wrote_it(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """Before, a run waited for it with retries, and no message said where the address comes from."""
+    stacks = "registry: 127.0.0.1:1/declared\nstacks:\n  img: {layers: [dist, conf]}\n"
+    project, path = small_project(tmp_path / "project", {"stacks.yaml": stacks}), put_docker(tmp_path)
+    declared = buildsys(project, *words, PATH=path)
+    refused(declared, "`127.0.0.1:1` cannot be reached: connection refused", "--> stacks.yaml:1:11", code=5)
+    given = buildsys(project, *words, PATH=path, BUILDSYS_REGISTRY="127.0.0.1:1/given")
+    refused(given, "`127.0.0.1:1` cannot be reached: connection refused", "`BUILDSYS_REGISTRY` names", code=5)
+    for done in (declared, given):
+        assert done.output.count("127.0.0.1:1`") == 1
+        assert "retr" not in done.output

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.command_line import LOCK, SYSTEM, TOOL, small_project, with_download, write
+from tests.support.docker_stub import put_docker
 from tests.support.forked import Ended, Job, run_all
 from tests.support.hostile_answers import Case
 from tests.support.hostile_server import Asked, Host, Reply, answer, hosting
@@ -30,6 +31,14 @@ _WAITS = re.compile(
 AT_WORK, AT_REST = 3, 32
 _HOST = re.compile(r"(?:127\.0\.0\.1|localhost):\d+")
 _OPERATIONS = ("put", "blob", "mount", "tag", "tags", "delete", "verify", "head", "part")
+_WORDS = {
+    "outdated": ("outdated",),
+    "lock": ("lock", "--update"),
+    "bake": ("bake", "--push", "--dry-run"),
+    "push": ("bake", "--push", "--retries", "0"),
+    "warm": ("warm", "--check"),
+    "doctor": ("doctor",),
+}
 _DEBIAN = "docker.io/library/debian:12-slim"
 
 
@@ -83,13 +92,14 @@ def job(number: int, case: Case, servers: Servers, scratch: Path) -> Job:
     for layer, text in (("dist", SYSTEM), ("tool", TOOL)):
         write(own, f"layers/{layer}/layer.yaml", text.replace(_DEBIAN, f"{home}/{name}/debian:12"))
     write(own, "buildsys.lock", LOCK.replace(_DEBIAN, f"{home}/{name}/debian:12"))
-    words = ("outdated",) if case.command == "outdated" else ("lock", "--update")
-    return Job(words=words, folder=own, environment=given)
+    given |= {"PATH": str(scratch / "bin") + ":/usr/bin:/bin", "BUILDSYS_REGISTRY": f"{home}/{name}"}
+    return Job(words=_WORDS[case.command], folder=own, environment=given)
 
 
 def run(cases: Sequence[Case], servers: Servers, scratch: Path) -> list[Ended]:
     """Run the commands of all cases, and return how each ended."""
     small_project(scratch / "project")
+    put_docker(scratch)
     secret = base64.b64encode(SECRETS[0].encode()).decode()
     auths = {servers.home.address: {"auth": secret}}
     write(scratch, "docker/config.json", json.dumps({"auths": auths}))
