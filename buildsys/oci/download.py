@@ -16,7 +16,7 @@ from buildsys.errors import Unavailable
 from buildsys.oci.bounds import Bounds, length_of
 from buildsys.oci.connections import Connections, pieces_of
 from buildsys.oci.http import Garbled, RegistryProblem, Request, Retries, retrying
-from buildsys.texts import excerpt, shown
+from buildsys.texts import shown
 from buildsys.values import dataclass
 
 ATTEMPTS = 3
@@ -80,7 +80,7 @@ def _once(address: str, url: str, connections: Connections) -> Download:
             except (OSError, http.client.HTTPException, RegistryProblem) as error:
                 if isinstance(error, Garbled):
                     raise
-                raise Unreached(excerpt(str(error))) from error
+                raise Unreached(shown(str(error))[:300]) from error
             except ValueError as error:
                 # Its message quotes a part of the address, which may be a part of a password.
                 raise Unreached("the address, or that of a proxy, cannot be read") from error
