@@ -230,12 +230,16 @@ def _too_large(home: Home, name: str, limit: int) -> InvalidInput:
 def read_named(path: Path, limit: int = TEXT_LIMIT) -> bytes:
     """Return the bytes of a file that a person names, wherever it is; raises `InvalidInput` as `read_file` does."""
     real = Path(os.path.realpath(path))
-    if not is_there(real):
+    try:
+        real.lstat()
+    except FileNotFoundError:
         names: list[str] = []
         with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
             names = [each.name for each in itertools.islice(entries, _MOST_NAMES)]
         hint = did_you_mean(path.name, names, "check the path, which is relative to the current folder")
-        raise InvalidInput([Diagnostic(message=f"`{path}` does not exist", hint=hint)])
+        raise InvalidInput([Diagnostic(message=f"`{path}` does not exist", hint=hint)]) from None
+    except OSError as error:
+        raise InvalidInput([Diagnostic(message=f"`{path}` cannot be read: {error.strerror}")]) from error
     return read_file(real, Home(root=path.parent, shown=str(path.parent)), path.name, limit)
 
 

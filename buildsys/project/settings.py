@@ -121,8 +121,8 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     for key, given, said in (("ca", settings.ca, own.ca), ("files", settings.files, own.files)):
         if given is not None:
             location = source.location((key,)) if source and given is said else None
-            wrong = tuple(_path_diagnostics(root, key, given, location, is_committed))
-            diagnostics += wrong or _kind_diagnostics(key, given, location)
+            wrong = tuple(_kind_diagnostics(key, given, location))
+            diagnostics += wrong or _path_diagnostics(root, key, given, location, is_committed)
     if diagnostics:
         raise InvalidInput(diagnostics)
     return settings

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import ARTIFACT, ARTIFACT_DOCKERFILE, answering, git, http_answer, small_project
+from tests.support.command_line import ARTIFACT, ARTIFACT_DOCKERFILE, SYSTEM, answering, git, http_answer, small_project
 from tests.support.file_faults import (
     DISK,
     Fault,
@@ -33,7 +33,7 @@ from tests.support.file_faults import (
 )
 from tests.support.prepared import Conditions, Prepared
 
-DONE, DIFFERS, INVALID, UNAVAILABLE = 0, 3, 4, 5
+DONE, USAGE, DIFFERS, INVALID, UNAVAILABLE = 0, 2, 3, 4, 5
 MEGABYTES = 200
 GIGABYTES = 1 << 30
 EVENT = '{"event": "run", "at": 1.0, "version": 1, "command": "x"}\n'
@@ -230,11 +230,11 @@ SPECIAL = [
     fault(
         "requirements are a folder",
         f"environment requirements.txt {ON}",
-        INVALID,
+        USAGE,
         ("requirements.txt", A_FOLDER),
         folder("requirements.txt"),
     ),
-    fault("requirements are missing", f"environment none.txt {ON}", INVALID, ("none.txt", "No such file")),
+    fault("requirements are missing", f"environment none.txt {ON}", INVALID, ("none.txt", "does not exist")),
     fault(
         "requirements are huge",
         f"environment requirements.txt {ON}",
@@ -304,7 +304,7 @@ SPECIAL = [
     fault(
         "report goes to a folder",
         "report --output {beside}",
-        INVALID,
+        USAGE,
         ("{beside}", A_FOLDER),
         file(".buildsys/events.jsonl", EVENT),
     ),
@@ -809,7 +809,16 @@ FULL = [
         full(),
         disk=DISK,
     ),
-    fault("disk is full for the lock", "lock --update", UNAVAILABLE, ("No space left",), full(), disk=DISK),
+    fault(
+        "disk is full for the lock",
+        "lock",
+        UNAVAILABLE,
+        ("buildsys.lock", "No space left"),
+        file("layers/dist/layer.yaml", f"{SYSTEM}freshness: week\n"),
+        file("layers/dist/Dockerfile", "FROM base\nARG PACKAGES\nARG EPOCH\nRUN true\n"),
+        full(),
+        disk=DISK,
+    ),
     fault("disk is full for schemas", "schema --write", UNAVAILABLE, ("schemas", "No space left"), full(), disk=DISK),
     fault("disk is full for mirrors", "variables", UNAVAILABLE, (".buildsys", "No space left"), full(), disk=DISK),
     fault(
