@@ -54,10 +54,11 @@ def cleaned(address: str) -> str:
 def followed(address: str, location: str) -> str:
     """Return where a `Location` in the answer of `address` leads; raises NoHttpAddress."""
     try:
-        target = urljoin(address, location)
+        target, parts = urljoin(address, location), urlsplit(location)
     except ValueError as error:
         raise NoHttpAddress("it is not an address") from error
-    return cleaned(target)
+    # Without a host, `http:///x` would be a path of the same host.
+    return cleaned(location if parts.scheme and not parts.netloc else target)
 
 
 def credentials_in(text: str) -> Iterator[str]:

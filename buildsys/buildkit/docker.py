@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
+import selectors
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from buildsys.errors import Unavailable
+from buildsys.foreign import object_of
+from buildsys.texts import shown
 from buildsys.values import dataclass
 
-ANSWER_SECONDS = 60.0
+ANSWER_SECONDS = 45.0
+# Of a command, a bake's definition or its metadata, in bytes.
+MOST_OUTPUT = 16 << 20
+_PIECE = 1 << 16
 # Where it is set, a plugin takes itself for called by docker (docker/cli, cli-plugins/metadata).
 _CALLED_BY_DOCKER = "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND"
 _FLAG = re.compile(r"^\s+(?:-\w, )?(--[a-z][a-z-]*)", re.MULTILINE)
@@ -57,9 +63,9 @@ class Answer:
 
     @property
     def last_words(self) -> str:
-        """The last line of stderr that is not empty."""
+        """The last line of stderr that is not empty, at most its first 300 characters."""
         lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
-        return lines[-1] if lines else f"ended with {self.exit_code} without any output"
+        return shown(lines[-1])[:300] if lines else f"ended with {self.exit_code} without any output"
 
 
 def find_docker(builder: str | None, environ: Mapping[str, str]) -> Docker:
@@ -81,14 +87,14 @@ def find_docker(builder: str | None, environ: Mapping[str, str]) -> Docker:
         command=command,
         buildx=buildx,
         buildx_version=version,
-        engine_version=str(information.get("ServerVersion") or ""),
+        engine_version=_text(information, "ServerVersion"),
         builder=name,
         driver=driver,
         containerd_store=has_containerd_store(information),
         bake_flags=frozenset(_FLAG.findall(usage.stdout)),
-        root=str(information.get("DockerRootDir") or ""),
-        memory=int(information.get("MemTotal") or 0),
-        host=str(information.get("Name") or ""),
+        root=_text(information, "DockerRootDir"),
+        memory=memory if type(memory := information.get("MemTotal")) is int and memory > 0 else 0,
+        host=_text(information, "Name"),
         chosen=builder or "",
     )
 
@@ -112,9 +118,12 @@ def buildx_of(
     A plugin works as a command of its own too. Through docker, which first looks at all its plugins, a start took
     0.29 seconds of processor time instead of 0.09 (docker 28.5, buildx 0.29), and a run starts it for each bake.
     """
-    plugins = (information.get("ClientInfo") or {}).get("Plugins") or []
-    for plugin in plugins:
-        path, version = str(plugin.get("Path") or ""), _VERSION.search(str(plugin.get("Version") or ""))
+    client = information.get("ClientInfo")
+    plugins = client.get("Plugins") if isinstance(client, dict) else None
+    for plugin in plugins if isinstance(plugins, list) else ():
+        if not isinstance(plugin, dict):
+            continue
+        path, version = _text(plugin, "Path"), _VERSION.search(_text(plugin, "Version"))
         alone = os.access(path, os.X_OK) and _CALLED_BY_DOCKER not in environ
         if plugin.get("Name") == "buildx" and version and alone:
             return (path,), version[1]
@@ -125,7 +134,9 @@ def buildx_of(
             hint="install the buildx plugin 0.29 or later under `cli-plugins/` of docker's own folder",
         )
     found = _VERSION.search(answer.stdout)
-    return (*command, "buildx"), found[1] if found else answer.stdout.strip()
+    if found is None:
+        raise Unavailable(f"`docker buildx version` prints no version, but {beginning(answer.stdout)}")
+    return (*command, "buildx"), found[1]
 
 
 def inspect_builder(buildx: Sequence[str], builder: str | None) -> tuple[str, str]:
@@ -136,7 +147,7 @@ def inspect_builder(buildx: Sequence[str], builder: str | None) -> tuple[str, st
     if not driver:
         name = f"builder `{builder}`" if builder else "the current builder"
         raise Unavailable(
-            f"{name} cannot be inspected: {fields.get('Error', '').strip() or answer.last_words}",
+            f"{name} cannot be inspected: {shown(fields.get('Error', '').strip())[:300] or answer.last_words}",
             hint="run `docker buildx ls` to list the builders",
         )
     return driver, next(
@@ -147,32 +158,40 @@ def inspect_builder(buildx: Sequence[str], builder: str | None) -> tuple[str, st
 def docker_information(command: Sequence[str]) -> Mapping[str, Any]:
     """Return the answer of `docker info`: about the client always, about the engine if it answers."""
     answer = answer_of((*command, "info", "--format", "{{json .}}"))
-    information = _json(answer.stdout)
-    return information if information.get("ServerVersion") else {"ServerErrors": [answer.last_words], **information}
+    try:
+        information = object_of(answer.stdout, most=MOST_OUTPUT)
+    except ValueError as error:
+        why = answer.last_words if answer.exit_code else f"`docker info` prints {beginning(answer.stdout)}: {error}"
+        return {"ServerErrors": [why]}
+    return information if _text(information, "ServerVersion") else {"ServerErrors": [answer.last_words], **information}
 
 
 def check_engine(information: Mapping[str, Any]) -> None:
     """Raise `Unavailable` if no engine gave its part of this information."""
-    if not information.get("ServerVersion"):
-        reasons = information.get("ServerErrors") or ["no reason given"]
+    if not _text(information, "ServerVersion"):
+        errors = information.get("ServerErrors")
+        reasons = errors if isinstance(errors, list) and errors else ["no reason given"]
         raise Unavailable(
-            f"no docker engine is reachable: {reasons[0]}",
+            f"no docker engine is reachable: {shown(str(reasons[0]))[:300]}",
             hint="start the engine, or point `DOCKER_HOST` to one that runs",
         )
 
 
 def has_containerd_store(information: Mapping[str, Any]) -> bool:
     """Whether the engine that gave this information keeps images in containerd's store."""
-    status = information.get("DriverStatus") or []
-    return any("io.containerd.snapshotter" in str(pair[-1]) for pair in status if pair)
+    status = information.get("DriverStatus")
+    pairs = status if isinstance(status, list) else []
+    return any("io.containerd.snapshotter" in str(pair[-1]) for pair in pairs if pair and isinstance(pair, list))
 
 
-def _json(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
+def _text(information: Mapping[str, Any], name: str) -> str:
+    value = information.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def beginning(output: str) -> str:
+    """Return the beginning of what a command printed, for a message."""
+    return f"`{shown(output.strip()[:80])}`" if output.strip() else "nothing"
 
 
 def answer_of(
@@ -182,29 +201,61 @@ def answer_of(
     folder: Path | None = None,
     seconds: float | None = ANSWER_SECONDS,
 ) -> Answer:
-    """Run a short command to its end; raises `Unavailable` if it cannot start or does not answer in time."""
+    """Run a short command to its end.
+
+    Raises `Unavailable` if it cannot start, prints more than 16 MiB, or does not end in time.
+    """
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env=environment,
             cwd=folder,
-            timeout=seconds,
-            check=False,
         )
-    except subprocess.TimeoutExpired:
-        raise Unavailable(
-            f"`{_brief(command)}` gave no answer in {seconds:g} seconds",
-            hint="check the engine with `docker info`, which should answer at once",
-        ) from None
     except OSError as error:
         raise Unavailable(f"`{_brief(command)}` cannot be started: {error.strerror}") from error
-    return Answer(
-        exit_code=done.returncode,
-        stdout=done.stdout.decode("utf-8", "replace"),
-        stderr=done.stderr.decode("utf-8", "replace"),
+    try:
+        stdout, stderr = _outputs(process, command, seconds)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+    return Answer(exit_code=process.returncode, stdout=stdout, stderr=stderr)
+
+
+def _outputs(process: subprocess.Popen[bytes], command: Sequence[str], seconds: float | None) -> tuple[str, str]:
+    """Return what a process prints until it ends; raises `Unavailable` where that is too much, or takes too long."""
+    until = None if seconds is None else time.monotonic() + seconds
+    late = Unavailable(
+        f"`{_brief(command)}` gave no answer in {seconds or 0:g} seconds",
+        hint="check the engine with `docker info`, which should answer at once",
     )
+    held = bytearray(), bytearray()
+    with selectors.DefaultSelector() as selector:
+        for stream, bytes_of in zip((process.stdout, process.stderr), held, strict=True):
+            assert stream is not None
+            selector.register(stream, selectors.EVENT_READ, bytes_of)
+        while selector.get_map():
+            if until is not None and time.monotonic() > until:
+                raise late
+            for key, _ in selector.select(None if until is None else max(0.0, until - time.monotonic())):
+                piece = os.read(key.fd, _PIECE)
+                key.data.extend(piece)
+                if not piece:
+                    selector.unregister(key.fileobj)
+                if len(key.data) > MOST_OUTPUT:
+                    raise Unavailable(f"`{_brief(command)}` printed more than {MOST_OUTPUT >> 20} MiB")
+    try:
+        process.wait(None if until is None else max(0.0, until - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        raise late from None
+    return held[0].decode("utf-8", "replace"), held[1].decode("utf-8", "replace")
 
 
 def _brief(command: Sequence[str]) -> str:

@@ -27,23 +27,36 @@ def check_paths(definition: Mapping[str, Any], root: Path, *, allowed: Sequence[
     homes = tuple(folder.resolve() for folder in (root, *allowed))
     diagnostics: list[Diagnostic] = []
     for name, target in sorted((definition.get("target") or {}).items()):
-        for what, path in _paths(target):
-            resolved = (root / path).resolve()
-            if not any(resolved.is_relative_to(home) for home in homes):
-                diagnostics.append(
-                    Diagnostic(
-                        message=f"target `{name}` has {what} `{path}`, which lies outside of `{root}`",
-                        hint="move it into the project, or allow its folder by name",
-                    )
+        try:
+            diagnostics += _outside(name, target, root, homes)
+            diagnostics += _asking(name, target)
+        except (AttributeError, TypeError, ValueError, RuntimeError):
+            # A path that cannot be read, or a field of another type, may lead anywhere.
+            diagnostics.append(
+                Diagnostic(
+                    message=f"target `{name}` of the resolved bake file has paths or privileges that cannot be checked",
+                    hint="check `docker buildx version`",
                 )
-        diagnostics += (
-            Diagnostic(
-                message=f"target `{name}` asks for the privilege `{asked}`",
-                hint="remove `entitlements` and `network` from the target: no layer needs them",
             )
-            for asked in _privileges(target)
-        )
     return tuple(sorted(diagnostics, key=lambda diagnostic: diagnostic.message))
+
+
+def _outside(name: str, target: Mapping[str, Any], root: Path, homes: Sequence[Path]) -> Iterator[Diagnostic]:
+    for what, path in _paths(target):
+        resolved = (root / path).resolve()
+        if not any(resolved.is_relative_to(home) for home in homes):
+            yield Diagnostic(
+                message=f"target `{name}` has {what} `{path}`, which lies outside of `{root}`",
+                hint="move it into the project, or allow its folder by name",
+            )
+
+
+def _asking(name: str, target: Mapping[str, Any]) -> Iterator[Diagnostic]:
+    for asked in _privileges(target):
+        yield Diagnostic(
+            message=f"target `{name}` asks for the privilege `{asked}`",
+            hint="remove `entitlements` and `network` from the target: no layer needs them",
+        )
 
 
 def _paths(target: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,8 +29,12 @@ class LocalImage:
 
 
 def local_image(docker: Docker, reference: str) -> LocalImage | None:
-    """Return an image of the engine's own store, or None if it has none of that name, key or digest."""
+    """Return an image of the engine's own store, or None if it has none of that name, key or digest.
+
+    Raises `Unavailable` if the engine does not answer, or with something else.
+    """
     from python_on_whales import DockerClient
+    from python_on_whales.client_config import ParsingError
     from python_on_whales.exceptions import DockerException, NoSuchImage
 
     client = DockerClient(client_call=list(docker.command))
@@ -49,10 +54,13 @@ def local_image(docker: Docker, reference: str) -> LocalImage | None:
         raise Unavailable(
             f"the engine cannot inspect the image `{reference}`: {(error.stderr or '').strip()}"
         ) from error
+    except (ParsingError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise Unavailable(f"`docker image inspect {reference}` prints no description of an image") from error
 
 
 _T = TypeVar("_T")
 _CALLS = 4
+_IDENTITY = re.compile(r"(?:sha256:)?[0-9a-f]{12,64}")
 DockerSnapshot = tuple[Docker, Mapping[str, tuple[str, ...]]]
 
 
@@ -87,7 +95,7 @@ def own_images() -> Mapping[str, tuple[str, ...]]:
     try:
         command = client_command()
         listed = answer_of((*command, "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={KEY_LABEL}"))
-        identities = sorted(set(listed.stdout.split()))
+        identities = sorted({word for word in listed.stdout.split() if _IDENTITY.fullmatch(word)})
         if listed.exit_code or not identities:
             return {}
         shown = "{{index .Config.Labels " + json.dumps(KEY_LABEL) + '}} {{join .RepoTags " "}}'
@@ -114,9 +122,13 @@ def image_sizes(docker: Docker, references: Sequence[str]) -> Mapping[str, tuple
     found: dict[str, tuple[str, int]] = {}
     for part, answer in zip(parts, answers, strict=True):
         lines = [line.split() for line in answer.stdout.splitlines() if line]
-        if answer.exit_code == 0 and len(lines) == len(part):
+        if answer.exit_code == 0 and len(lines) == len(part) and all(map(_is_identity_and_size, lines)):
             found |= {name: (words[0], int(words[1])) for name, words in zip(part, lines, strict=True)}
     return found
+
+
+def _is_identity_and_size(words: Sequence[str]) -> bool:
+    return len(words) == 2 and words[1].isascii() and words[1].isdecimal() and len(words[1]) < 19
 
 
 def pull_image(docker: Docker, reference: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shlex
 import subprocess
 import tempfile
@@ -15,17 +14,20 @@ from types import MappingProxyType
 from typing import IO, Any, Protocol
 
 from buildsys.buildkit.diagnosis import failure_of
-from buildsys.buildkit.docker import Docker, answer_of
+from buildsys.buildkit.docker import MOST_OUTPUT, Docker, answer_of
 from buildsys.buildkit.failure import Failure
 from buildsys.buildkit.images import image_sizes
 from buildsys.buildkit.interrupt import Stop
 from buildsys.buildkit.progress import Line, MaskedProgress, Status, Text
 from buildsys.buildkit.vertices import Snapshot, Steps, exported
 from buildsys.errors import Diagnostic, InvalidInput, Unavailable
+from buildsys.foreign import MOST_BYTES, list_of, object_of
 from buildsys.masks import Mask
 from buildsys.values import dataclass
 
 _PRINT_SECONDS = 300.0
+# BuildKit cuts the output of a step after 2 MiB.
+_MOST_PROGRESS = 1 << 30
 # Beginnings of what a caller's shell must not bring into a bake: what changes how it reads its file or reports, and
 # what goes into images although no key covers it: labels of git, the time of everything (as in buildx 0.29).
 _UNWANTED = ("BUILDKIT_PROGRESS", "BUILDX_BAKE_", "FORCE_COLOR", "BUILDX_GIT_", "SOURCE_DATE_EPOCH")
@@ -187,12 +189,10 @@ class DockerBuilder:
             message = answer.last_words.removeprefix("ERROR: ")
             raise InvalidInput([Diagnostic(message=call.mask.text(f"bake does not accept the definition: {message}"))])
         try:
-            definition = json.loads(answer.stdout)
-        except (ValueError, RecursionError):
-            definition = None
-        if not isinstance(definition, dict):
-            raise Unavailable("`docker buildx bake` printed no definition", hint="check `docker buildx version`")
-        return definition
+            return _definition(answer.stdout)
+        except ValueError as error:
+            message = f"`docker buildx bake` prints no definition that can be read: {error}"
+            raise Unavailable(message, hint="check `docker buildx version`") from error
 
     def sizes(self, references: Sequence[str]) -> Mapping[str, tuple[str, int]]:
         """Return digest and size in bytes of images that it has put into the engine's own store."""
@@ -214,15 +214,26 @@ class DockerBuilder:
             raise Unavailable(f"`{words[0]}` cannot be started: {error.strerror}") from error
 
 
+def _definition(printed: str) -> dict[str, Any]:
+    definition = object_of(printed, most=MOST_OUTPUT)
+    targets = definition.get("target")
+    if not isinstance(targets, dict):
+        raise ValueError("`target` is no object")
+    list_of({"target": [*targets.values()]}, "target", dict)
+    for fields in targets.values():
+        list_of(fields, "tags", str)
+    return definition
+
+
 def _result(
     call: BakeCall, steps: Snapshot, metadata: Mapping[str, Any], exit_code: int, *, interrupted: bool, began: float
 ) -> BakeResult:
     found = exported(steps)
     digests = {each.target: each.digest for each in found if each.target}
     digests |= {
-        target: entry["containerimage.digest"]
+        target: digest
         for target, entry in metadata.items()
-        if isinstance(entry, dict) and "containerimage.digest" in entry
+        if isinstance(entry, dict) and isinstance(digest := entry.get("containerimage.digest"), str)
     }
     failure = failure_of(steps, exit_code, interrupted=interrupted)
     return BakeResult(
@@ -243,8 +254,12 @@ def _read(
     stop: Stop,
     masked: MaskedProgress,
 ) -> None:
-    """Read the child's lines until it ends; on Ctrl-C, request a stop and read on: nothing is lost."""
+    """Read the child's lines until it ends; on Ctrl-C, request a stop and read on: nothing is lost.
+
+    A longer line than any of BuildKit's is taken in pieces. Raises `Unavailable` for output without an end.
+    """
     assert process.stderr is not None
+    size = 0
 
     def keep(line: Line) -> None:
         if raw is not None:
@@ -256,7 +271,10 @@ def _read(
     with process.stderr as stream:
         while True:
             try:
-                for line in stream:
+                while line := stream.readline(MOST_BYTES):
+                    size += len(line)
+                    if size > _MOST_PROGRESS:
+                        raise Unavailable(f"`docker buildx bake` reported more than {_MOST_PROGRESS >> 20} MiB")
                     for each in masked.take(line):
                         keep(each)
                 if rest := masked.rest():
@@ -296,7 +314,7 @@ def _close(file: IO[bytes]) -> None:
 
 def _metadata(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        with path.open("rb") as file:
+            return object_of(file.read(MOST_OUTPUT + 1), most=MOST_OUTPUT)
+    except (OSError, ValueError):
         return {}
-    return value if isinstance(value, dict) else {}

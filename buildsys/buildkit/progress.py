@@ -16,6 +16,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from buildsys.foreign import object_of
 from buildsys.masks import Mask, MaskedStream
 from buildsys.values import dataclass
 
@@ -85,6 +86,10 @@ class Text:
     text: str
 
 
+# What a line that is not a `SolveStatus` raises where it is read as one.
+_ODD = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
+
+
 def parse_line(line: bytes | str) -> Status | Text:
     """Return the event of one line; whatever is not a `SolveStatus` is text, never an error."""
     text = line.decode("utf-8", "replace") if isinstance(line, bytes) else line
@@ -92,14 +97,14 @@ def parse_line(line: bytes | str) -> Status | Text:
     if not text.startswith("{"):
         return Text(text=text)
     try:
-        raw = json.loads(text)
+        raw = object_of(text)
         return Status(
             vertexes=tuple(_vertex(entry) for entry in raw.get("vertexes") or ()),
             statuses=tuple(_status(entry) for entry in raw.get("statuses") or ()),
             logs=tuple(_log(entry) for entry in raw.get("logs") or ()),
             warnings=tuple(_decoded(entry.get("short", "")) for entry in raw.get("warnings") or ()),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except _ODD:
         return Text(text=text)
 
 
@@ -144,7 +149,10 @@ def _seconds(stamp: object) -> float | None:
     # Go writes the zero time as year 1, which means that nothing is known.
     if not isinstance(stamp, str) or stamp.startswith("0001-"):
         return None
-    return datetime.fromisoformat(stamp).timestamp()
+    try:
+        return datetime.fromisoformat(stamp).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 _BRACKET = re.compile(r"\[([^\]]*)\] ?(.*)", re.DOTALL)
@@ -242,10 +250,10 @@ class MaskedProgress:
         if not self._mask:
             return (Line(kept=line, event=parse_line(line)),)
         try:
-            value = json.loads(line.decode("utf-8", "replace"))
+            value = object_of(line.decode("utf-8", "replace"))
             logs = [self._log(entry) for entry in value.get("logs") or ()]
             ended = {str(entry["digest"]) for entry in value.get("vertexes") or () if entry.get("completed")}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except _ODD:
             return (Line(kept=self._mask.data(line), event=parse_line(line)),)
         if last := self._rest(ended):
             return self._line({"logs": logs + last}), self._line({**value, "logs": []})

@@ -24,6 +24,9 @@ from buildsys.values import dataclass
 TAIL = 20
 _TEXT_TAIL = 400
 _LINE_LIMIT = 2000
+_TEXT_LIMIT = 1 << 16
+# A bake of the most targets that are built at once has a tenth of it; after that nothing is folded.
+_MOST_STEPS = 100_000
 _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _CANCELED = "context canceled"
 
@@ -101,7 +104,9 @@ class Steps:
     def add(self, event: Status | Text) -> None:
         """Fold one event."""
         if isinstance(event, Text):
-            self._text.append(event.text)
+            self._text.append(event.text[:_TEXT_LIMIT])
+            return
+        if len(self._seen) > _MOST_STEPS:
             return
         for vertex in event.vertexes:
             self._add_vertex(vertex)

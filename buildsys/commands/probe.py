@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from buildsys.buildkit.docker import (
     answer_of,
+    beginning,
     buildx_of,
     check_engine,
     client_command,
@@ -20,8 +21,8 @@ from buildsys.buildkit.docker import (
 )
 from buildsys.commands.doctor import Facts, Found, ParentFound
 from buildsys.errors import BuildsysError, Differs, InvalidInput
+from buildsys.oci.bounds import Bounds
 from buildsys.oci.client import Registry
-from buildsys.oci.connections import Timeouts
 from buildsys.oci.http import RegistryProblem, Retries, Unauthorized
 from buildsys.oci.reference import Descriptor, Reference, prefix_problem
 from buildsys.project.mirrors import mirrored_reference
@@ -46,7 +47,7 @@ def look(
     with registry_of(
         _settings(directory, environ),
         environ,
-        timeouts=Timeouts(connect=5.0, read=10.0),
+        bounds=Bounds(connect=5.0, answer=10.0),
         retries=Retries(attempts=1),
     ) as client:
         facts = _with_registry(_machine(builder, environ), client, registry)
@@ -76,7 +77,8 @@ def _machine(builder: str | None, environ: Mapping[str, str]) -> Facts:
         return Facts(client=client, git=git)
     version = _CLIENT.match(client.value)
     if version is None:
-        problem = f"`docker` is `{client.value.splitlines()[0]}`, which is not Docker"
+        first, _, _ = client.value.partition("\n")
+        problem = f"`docker` is {beginning(first)}, which is not Docker"
         return Facts(client=Found(problem=problem, fix="install Docker Engine 28 or later with buildx"), git=git)
     information: dict[str, Any] = {}
 

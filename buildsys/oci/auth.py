@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import ssl
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from urllib.parse import urlencode, urlsplit
 
 from buildsys.addresses import NoHttpAddress, cleaned, followed, origin
 from buildsys.oci.credentials import Credential, Credentials
 from buildsys.oci.http import (
+    NAME_INSECURE,
     Client,
     RegistryProblem,
     Request,
@@ -20,12 +23,16 @@ from buildsys.oci.http import (
     Unauthorized,
     UnexpectedAnswer,
     Unreachable,
+    too_slow,
 )
 from buildsys.oci.reference import Reference
 from buildsys.values import dataclass
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CHALLENGE = re.compile(r"(?:^|,\s*)(Basic|Bearer)(?=\s|,|$)", re.IGNORECASE)
+# RFC 6750, section 2.1.
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+_MOST_HOPS = 6
 _PARAMETER = re.compile(r'([A-Za-z_]+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))')
 
 
@@ -59,7 +66,8 @@ class Challenge:
 class Authorizer:
     """Knows the Authorization header for a host and scopes, once a challenge was answered.
 
-    `plain` says whether a registry is asked by plain HTTP, `may_be_plain` whether a host may give tokens by it.
+    `plain` says whether a registry is asked by plain HTTP, `may_be_plain` whether a host may give tokens by it,
+    `is_named` whether the user named a host as insecure.
     """
 
     def __init__(
@@ -69,11 +77,13 @@ class Authorizer:
         send: Callable[[Request], Response],
         plain: Callable[[str], bool],
         may_be_plain: Callable[[str], bool],
+        is_named: Callable[[str], bool],
     ) -> None:
         self._credentials = credentials
         self._send = send
         self._plain = plain
         self._may_be_plain = may_be_plain
+        self._is_named = is_named
         self._challenges: dict[str, Challenge] = {}
         self._known: dict[tuple[str, tuple[str, ...]], str] = {}
         self._lock = threading.Lock()
@@ -115,7 +125,7 @@ class Authorizer:
 
     def _token(self, host: str, scopes: tuple[str, ...], challenge: Challenge, credential: Credential | None) -> str:
         """Fetch an access token (https://distribution.github.io/distribution/spec/auth/)."""
-        realm = self._realm(host, challenge)
+        realm = self._realm(host, challenge, credential)
         # The scope of a challenge remembered for another repository must not leak into this one's token.
         asked = list(scopes or (challenge.scope,))
         fields = [("service", challenge.service)] if challenge.service else []
@@ -133,18 +143,28 @@ class Authorizer:
             basic = (("Authorization", f"Basic {_basic(credential)}"),) if credential else ()
             joint = "&" if "?" in realm else "?"
             request = Request(method="GET", url=f"{realm}{joint}{query}", headers=basic)
-        response = self._send(request)
+        location = urlsplit(realm).netloc
+        with _naming(host if location != host else None):
+            response = self._send(request)
         if response.status in (400, 401, 403):
             raise _unauthorized(host, response, given=credential is not None)
-        location = urlsplit(realm).netloc
-        answer = response.json(location)
+        if response.status != 200:
+            raise UnexpectedAnswer(
+                f"`{location}` returned no token for registry `{host}`: {response.reason()}", host=host
+            )
+        with _naming(host if location != host else None):
+            answer = response.json(location)
         token = answer.get("token") or answer.get("access_token")
-        if not token:
-            raise UnexpectedAnswer(f"`{location}` returned no token for registry `{host}`", host=host)
-        return str(token)
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+            raise UnexpectedAnswer(f"`{location}` returned no token for registry `{host}` that can be used", host=host)
+        return token
 
-    def _realm(self, host: str, challenge: Challenge) -> str:
-        """Return where tokens for a registry are fetched: by http only if the registry has no https."""
+    def _realm(self, host: str, challenge: Challenge, credential: Credential | None) -> str:
+        """Return where tokens for a registry are fetched.
+
+        By http only if the registry has no https, and with credentials only from itself or from what the user named:
+        on loopback, each port may be a different user's.
+        """
         try:
             realm = cleaned(challenge.realm)
             scheme, _, _ = origin(realm)
@@ -152,8 +172,15 @@ class Authorizer:
             raise UnexpectedAnswer(
                 f"registry `{host}` refers for a token to an address that cannot be used: {error}", host=host
             ) from error
-        if scheme != "https" and not (self._plain(host) and self._may_be_plain(urlsplit(realm).netloc)):
+        location = urlsplit(realm).netloc
+        if scheme != "https" and not (self._plain(host) and self._may_be_plain(location)):
             raise UnexpectedAnswer(f"registry `{host}` refers for a token to `{realm}`, which is not https", host=host)
+        if scheme != "https" and credential and location != host.lower() and not self._is_named(location):
+            raise UnexpectedAnswer(
+                f"registry `{host}` refers for a token to `{realm}`, which would get its credentials by plain HTTP",
+                host=host,
+                hint=f"if you trust `{location}`, {NAME_INSECURE}",
+            )
         return realm
 
 
@@ -178,11 +205,18 @@ class Session:
         self._insecure = frozenset(each.lower() for each in insecure)
         self._speaks_tls: dict[str, bool] = {}
         self._authorizer = Authorizer(
-            credentials=credentials, send=client.once, plain=self._is_plain, may_be_plain=self._may_be_plain
+            credentials=credentials,
+            send=client.once,
+            plain=self._is_plain,
+            may_be_plain=self._may_be_plain,
+            is_named=self._is_named,
         )
 
+    def _is_named(self, host: str) -> bool:
+        return host.lower() in self._insecure
+
     def _may_be_plain(self, host: str) -> bool:
-        return self._plain(host) or host.lower() in self._insecure
+        return self._plain(host) or self._is_named(host)
 
     def _is_plain(self, host: str) -> bool:
         if host.lower() not in self._insecure:
@@ -254,12 +288,16 @@ class Session:
         host, url = repository.host, self.url(repository, path)
         own = origin(self.follow(repository, self.url(repository, ""), ""))
         proof = self._authorizer.header(host, scopes)
-        answered = False
-        for _hop in range(6):
+        answered, until = False, time.monotonic() + self._client.patience
+        for _hop in range(_MOST_HOPS):
+            if time.monotonic() > until:
+                raise too_slow(host)
             # Credentials are for the registry alone, by scheme, host and port, not for the store that it redirects to.
             home = origin(url) == own
             sent = (*headers, ("Authorization", proof)) if proof and home else headers
-            response = self._client.once(Request(method=method, url=url, headers=sent, body=body))
+            request = Request(method=method, url=url, headers=sent, body=body)
+            with _naming(None if home else host):
+                response = self._client.once(request)
             if response.status == 401 and home and not answered:
                 answered = True
                 challenge = response.headers.get("www-authenticate", "")
@@ -270,6 +308,8 @@ class Session:
             if not (response.status in _REDIRECTS and location and method in ("GET", "HEAD")):
                 break
             url = self.follow(repository, url, location)
+        else:
+            raise UnexpectedAnswer(f"registry `{host}` redirects more than {_MOST_HOPS - 1} times", host=host)
         if response.status in (401, 403):
             if not home:
                 scheme, name, _ = origin(url)
@@ -278,6 +318,17 @@ class Session:
                 raise Unauthorized(message, host=host, status=response.status)
             raise _unauthorized(host, response, given=self._credentials(host) is not None)
         return response
+
+
+@contextlib.contextmanager
+def _naming(registry: str | None) -> Iterator[None]:
+    """Let a problem at a host that a registry referred to name both; for the registry's own host it is None."""
+    try:
+        yield
+    except RegistryProblem as problem:
+        if registry is not None:
+            problem.refer(registry)
+        raise
 
 
 def _unauthorized(host: str, response: Response, *, given: bool) -> Unauthorized:

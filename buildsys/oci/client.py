@@ -9,8 +9,10 @@ from types import MappingProxyType, TracebackType
 from typing import Protocol, TypeVar
 from urllib.parse import quote
 
+from buildsys.foreign import list_of
 from buildsys.oci.auth import Session
-from buildsys.oci.connections import Connections, Timeouts
+from buildsys.oci.bounds import Bounds
+from buildsys.oci.connections import Connections
 from buildsys.oci.credentials import Credentials, no_credentials
 from buildsys.oci.http import (
     Client,
@@ -31,6 +33,10 @@ from buildsys.oci.reference import MANIFEST_TYPES, Descriptor, Manifest, Referen
 _ACCEPT = ("Accept", ", ".join(MANIFEST_TYPES))
 _BINARY = "application/octet-stream"
 CONCURRENCY = 8
+_MOST_PAGES = 1000
+# An image for each of four platforms, with the 127 layers that an engine takes at most.
+_MOST_PARTS = 520
+_DEEPEST_INDEX = 3
 T = TypeVar("T")
 
 
@@ -76,7 +82,7 @@ class Registry:
         *,
         environ: Mapping[str, str] = MappingProxyType({}),
         credentials: Credentials = no_credentials,
-        timeouts: Timeouts | None = None,
+        bounds: Bounds | None = None,
         retries: Retries | None = None,
         plain: Callable[[str], bool] = loopback,
         insecure: Collection[str] = (),
@@ -86,7 +92,7 @@ class Registry:
         transport: Transport | None = None,
     ) -> None:
         self._client = Client(
-            transport=transport or Connections(environ=environ, timeouts=timeouts, insecure=insecure),
+            transport=transport or Connections(environ=environ, bounds=bounds, insecure=insecure),
             retries=retries or Retries(),
             sleep=sleep,
             now=now,
@@ -156,8 +162,7 @@ class Registry:
         if response.status == 404:
             return False
         _expect(repository.with_digest(digest), response, 200)
-        length = response.headers.get("content-length")
-        return size is None or length is None or int(length) == size
+        return size is None or response.length in (None, size)
 
     def verify(self, reference: Reference) -> tuple[str, ...]:
         """Return what is missing of `reference` as `missing_parts` does."""
@@ -222,15 +227,26 @@ class Registry:
     def tags(self, repository: Reference) -> tuple[str, ...]:
         """Return all tags of a repository, sorted; none if it does not exist."""
         found: set[str] = set()
+        pages = 0
         path: str | None = "tags/list?n=1000"
         while path:
             response = self._ask("GET", repository, path)
             if response.status == 404:
                 break
             _expect(repository, response, 200)
-            found.update(response.json(repository.host).get("tags") or ())
+            try:
+                tags = list_of(response.json(repository.host), "tags", str)
+            except ValueError as error:
+                message = f"registry `{repository.host}` returned no list of tags: {error}"
+                raise UnexpectedAnswer(message, host=repository.host) from error
+            # A page that adds nothing has no use for a next one.
+            more = not found.issuperset(tags) and pages < _MOST_PAGES
+            found.update(tags)
+            pages += 1
             link = response.headers.get("link", "")
             following = link[link.find("<") + 1 : link.find(">")] if 'rel="next"' in link else ""
+            if following and not more:
+                raise UnexpectedAnswer(f"registry `{repository.host}` lists tags without an end", host=repository.host)
             here = self._session.url(repository, path)
             path = self._session.follow(repository, here, following) if following else None
         return tuple(sorted(found))
@@ -270,48 +286,70 @@ class Registry:
 def missing_parts(registry: ImageRegistry, reference: Reference) -> tuple[str, ...]:
     """Return the full names of manifests and blobs of `reference` that are missing or damaged, sorted.
 
-    An index is followed to its manifests. Blobs are looked up, not read; a wrong size counts as damaged.
+    An index is followed to its manifests. Blobs are looked up, not read; a wrong size counts as damaged. So do an
+    image that cannot be read, and one of more parts than any has.
     """
-    return tuple(sorted(set(_missing(registry, reference))))
+    seen: dict[str, None] = {}
+    try:
+        return tuple(sorted(set(_missing(registry, reference, seen, _DEEPEST_INDEX))))
+    except UnreadableManifest:
+        return (str(reference),)
 
 
-def _missing(registry: ImageRegistry, reference: Reference) -> Iterator[str]:
+def _missing(registry: ImageRegistry, reference: Reference, seen: dict[str, None], depth: int) -> Iterator[str]:
     try:
         manifest = registry.manifest(reference)
-    except DigestMismatch:
+    except (DigestMismatch, UnreadableManifest):
         manifest = None
     if manifest is None:
         yield str(reference)
         return
     for child in manifest.manifests:
-        yield from _missing(registry, reference.with_digest(child.digest))
-    blobs = (manifest.config, *manifest.layers) if manifest.config else manifest.layers
-    for blob in dict.fromkeys(blobs):
+        if _is_new(reference, child.digest, seen, depth):
+            yield from _missing(registry, reference.with_digest(child.digest), seen, depth - 1)
+    for blob in (manifest.config, *manifest.layers) if manifest.config else manifest.layers:
         # Layers that must not be distributed live at a URL of their own.
         if "foreign" in blob.media_type or "nondistributable" in blob.media_type:
             continue
-        if not registry.blob_exists(reference, blob.digest, blob.size):
+        if _is_new(reference, blob.digest, seen, depth) and not registry.blob_exists(reference, blob.digest, blob.size):
             yield str(reference.with_digest(blob.digest))
 
 
+def _is_new(reference: Reference, digest: str, seen: dict[str, None], depth: int) -> bool:
+    """Count a part of an image, and return whether it was not seen; raises UnreadableManifest where it has too many."""
+    if digest in seen:
+        return False
+    seen[digest] = None
+    if len(seen) > _MOST_PARTS or depth < 0:
+        raise UnreadableManifest(f"`{reference}` has more parts than an image", host=reference.host)
+    return True
+
+
 def ask_many(
-    references: Iterable[Reference], ask: Callable[[Reference], T | None], concurrency: int = CONCURRENCY
+    references: Iterable[Reference],
+    ask: Callable[[Reference], T | None],
+    concurrency: int = CONCURRENCY,
+    *,
+    ends: Callable[[RegistryProblem], bool] = lambda problem: (
+        isinstance(problem, Unreachable) and not problem.transient
+    ),
 ) -> dict[Reference, T | RegistryProblem | None]:
     """Return the answer for each reference, or its problem, in the order given.
 
-    One question for each distinct reference. A host that takes no connection is given up for all of them.
+    One question for each distinct reference. A host with a problem for which `ends` holds is given up for all of them;
+    without it one that takes no connection.
     """
     wanted = list(dict.fromkeys(references))
-    down: dict[str, Unreachable] = {}
+    ended: dict[str, RegistryProblem] = {}
 
     def look(reference: Reference) -> T | RegistryProblem | None:
-        if reference.host in down:
-            return down[reference.host]
+        if reference.host in ended:
+            return ended[reference.host]
         try:
             return ask(reference)
         except RegistryProblem as problem:
-            if isinstance(problem, Unreachable) and not problem.transient:
-                down[reference.host] = problem
+            if ends(problem):
+                ended[reference.host] = problem
             return problem
 
     if len(wanted) < 2:

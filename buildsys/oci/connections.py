@@ -13,21 +13,13 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import urllib3
 from urllib3 import exceptions
 
-from buildsys.oci.http import ConnectTimeout, Request, Response, Unreachable, loopback
-from buildsys.values import dataclass
+from buildsys.oci.bounds import Bounds
+from buildsys.oci.http import ConnectTimeout, Garbled, Request, Response, Unreachable, loopback
 
 # More than the threads that send at the same time: what does not fit is closed, and urllib3 logs it.
 _KEPT = 64
 # urllib3 closes what is in use when it knows more hosts than this.
 _HOSTS = 1000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Timeouts:
-    """Seconds until a connection is open, and between two pieces of an answer."""
-
-    connect: float = 10.0
-    read: float = 60.0
 
 
 class Connections:
@@ -37,10 +29,10 @@ class Connections:
     """
 
     def __init__(
-        self, *, environ: Mapping[str, str], timeouts: Timeouts | None = None, insecure: Collection[str] = ()
+        self, *, environ: Mapping[str, str], bounds: Bounds | None = None, insecure: Collection[str] = ()
     ) -> None:
-        times = timeouts or Timeouts()
-        self._timeout = urllib3.Timeout(connect=times.connect, read=times.read)
+        self._bounds = bounds or Bounds()
+        self._timeout = urllib3.Timeout(connect=self._bounds.connect, read=self._bounds.answer)
         self._insecure = frozenset(map(_host, insecure))
         self._proxy = proxy_choice(environ)
         self._lock = threading.Lock()
@@ -66,9 +58,9 @@ class Connections:
     def _exchange(self, request: Request) -> Response:
         with self.opened(request) as answer:
             try:
-                body = answer.read(decode_content=False)
+                body = self._bounds.body_of(answer)
             except (ValueError, OverflowError) as error:
-                raise http.client.HTTPException("it states a length that cannot be read") from error
+                raise Garbled("it states a length that cannot be read") from error
             headers = {name.lower(): value for name, value in answer.headers.itermerged()}
             return Response(status=answer.status, headers=headers, body=body)
 
@@ -99,6 +91,8 @@ class Connections:
                 # What was kept with it is no better: each would cost a retry.
                 self._forget(manager)
             raise cause from error
+        except UnicodeError as error:
+            raise OSError("its name is not one of a host") from error
 
     def close(self) -> None:
         """Close all kept connections."""
@@ -115,6 +109,7 @@ class Connections:
         with self._lock:
             if key not in self._managers:
                 self._managers[key] = _new_manager(*key, parts.netloc)
+                self._managers[key].pool_classes_by_scheme = self._bounds.pools()
             return self._managers[key]
 
     def _forget(self, manager: urllib3.PoolManager) -> None:
@@ -151,6 +146,8 @@ def pieces_of(answer: urllib3.BaseHTTPResponse, size: int) -> Iterator[bytes]:
         yield from answer.stream(size, decode_content=False)
     except exceptions.HTTPError as error:
         raise _cause(error) from error
+    except ValueError as error:
+        raise Garbled("a part has no length that can be read") from error
 
 
 def _host(netloc: str) -> str:
@@ -165,6 +162,8 @@ def _cause(error: BaseException) -> Exception:
         return ConnectTimeout(str(error))
     if isinstance(error, exceptions.LocationValueError):
         return OSError(str(error))
+    if isinstance(error, exceptions.InvalidHeader):
+        return Garbled("it states a length that cannot be read")
     if isinstance(error, exceptions.InvalidChunkLength):
         return http.client.HTTPException("a part has no length that can be read")
     if isinstance(error, (OSError, http.client.HTTPException)):

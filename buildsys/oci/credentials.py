@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import field
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from buildsys.errors import BuildsysError
+from buildsys.foreign import object_of
 from buildsys.oci.http import RegistryProblem
 from buildsys.values import dataclass
 
@@ -57,13 +57,13 @@ def docker_credentials(
     def settings() -> Mapping[str, Any]:
         path = config_dir / "config.json"
         try:
-            value = json.loads(reader(path)) if path.exists() else {}
+            return object_of(reader(path)) if path.exists() else {}
         except BuildsysError as error:
             raise CredentialsUnreadable(f"docker's settings cannot be used: {error}", host="") from error
-        except (OSError, ValueError, RecursionError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
-            raise CredentialsUnreadable(f"docker's settings in `{path}` cannot be read: {reason}", host="") from error
-        return _mapping(value)
+        except (OSError, ValueError) as error:
+            # Why JSON cannot be read has no word of it.
+            why = error.strerror if isinstance(error, OSError) else error
+            raise CredentialsUnreadable(f"docker's settings in `{path}` cannot be read: {why}", host="") from error
 
     @cache
     def provide(host: str) -> Credential | None:
@@ -89,7 +89,7 @@ def _entry(entry: Mapping[str, Any]) -> Credential | None:
     username, password = str(entry.get("username", "")), str(entry.get("password", ""))
     if entry.get("auth"):
         try:
-            username, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
+            username, _, password = base64.b64decode(str(entry["auth"])).decode().partition(":")
         except ValueError:
             return None
     token = str(entry.get("identitytoken", ""))
@@ -111,7 +111,7 @@ def _ask(run: Helper, program: str, server: str) -> Credential | None:
             hint=f"try `echo {server} | docker-credential-{program} get`",
         )
     try:
-        answer = json.loads(output)
+        answer = object_of(output)
         username, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError) as error:
         raise CredentialsUnreadable(
@@ -131,6 +131,7 @@ def _run_helper(program: str, server: str) -> tuple[int, str]:
             input=server,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=60,
             check=False,
         )

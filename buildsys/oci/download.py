@@ -5,24 +5,27 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import urllib3
-from urllib3.exceptions import InvalidHeader
-
 from buildsys.addresses import NoHttpAddress, cleaned, followed
 from buildsys.errors import Unavailable
-from buildsys.oci.connections import Connections, Timeouts, pieces_of
-from buildsys.oci.http import RegistryProblem, Request, Retries, retrying
+from buildsys.oci.bounds import Bounds, length_of
+from buildsys.oci.connections import Connections, pieces_of
+from buildsys.oci.http import Garbled, RegistryProblem, Request, Retries, retrying
+from buildsys.texts import shown
 from buildsys.values import dataclass
 
 ATTEMPTS = 3
 _PIECE = 1 << 16
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 10
+# Larger than any archive that is built from; 256 KiB in half a minute is slower than any server that works.
+_MOST_BYTES = 32 << 30
+_BOUNDS = Bounds(connect=15.0, answer=30.0, pace=1 << 18)
 
 
 class Unreached(Unavailable):
@@ -34,7 +37,7 @@ class Unusable(Unavailable):
 
     def __init__(self, message: str, *, transient: bool = False) -> None:
         super().__init__(
-            message, hint="rerun the command, or name a mirror under `downloads`; the lock was not changed"
+            shown(message), hint="rerun the command, or name a mirror under `downloads`; the lock was not changed"
         )
         self.transient = transient
 
@@ -64,40 +67,57 @@ def fetched(
     empty, or if a redirect leads from https to another scheme.
     """
     retries = Retries(attempts=ATTEMPTS, cap=10.0, jitter=0.0)
-    with contextlib.closing(Connections(environ=environ, timeouts=Timeouts(connect=60.0, read=60.0))) as connections:
+    with contextlib.closing(Connections(environ=environ, bounds=_BOUNDS)) as connections:
         return retrying(retries, sleep=sleep)(_once, address, url, connections)
 
 
 def _once(address: str, url: str, connections: Connections) -> Download:
-    digest, size, why, expected = hashlib.sha256(), 0, "", None
-    with contextlib.ExitStack() as stack:
-        opened = _file(url) if url.startswith("file:") else _answer(address, url, connections)
-        try:
-            body = stack.enter_context(opened)
-        except (OSError, http.client.HTTPException, RegistryProblem) as error:
-            # What urllib3 does not accept is a content-length with two values.
-            if isinstance(error.__cause__, InvalidHeader):
-                raise _unreadable_length(address) from error
-            raise Unreached(str(error)) from error
-        except ValueError as error:
-            # Its message quotes a part of the address, which may be a part of a password.
-            raise Unreached("the address, or that of a proxy, cannot be read") from error
-        expected = body.length
-        try:
-            for piece in body.pieces:
-                digest.update(piece)
-                size += len(piece)
-        except http.client.IncompleteRead as error:
-            size, why = size + len(error.partial), "a part is missing"
-        except (OSError, http.client.HTTPException) as error:
-            why = str(error) or type(error).__name__
-    if why or (expected is not None and size != expected):
-        received = f"{size} bytes" if expected is None else f"{size} of {expected} bytes"
+    try:
+        with contextlib.ExitStack() as stack:
+            opened = _file(url) if url.startswith("file:") else _answer(address, url, connections)
+            try:
+                body = stack.enter_context(opened)
+            except (OSError, http.client.HTTPException, RegistryProblem) as error:
+                if isinstance(error, Garbled):
+                    raise
+                raise Unreached(shown(str(error))[:300]) from error
+            except ValueError as error:
+                # Its message quotes a part of the address, which may be a part of a password.
+                raise Unreached("the address, or that of a proxy, cannot be read") from error
+            return _measured(address, body)
+    except Garbled as error:
+        raise Unusable(f"`{address}` cannot be used: {error}") from error
+
+
+def _measured(address: str, body: _Body) -> Download:
+    digest, size, why = hashlib.sha256(), 0, ""
+    _check_size(body.length or 0)
+    try:
+        for piece in body.pieces:
+            digest.update(piece)
+            size += len(piece)
+            _check_size(size)
+    except TimeoutError as error:
+        # It is not asked for again: that would take as long.
+        raise Unusable(f"`{address}` came too slowly: received {size} bytes") from error
+    except http.client.IncompleteRead as error:
+        size, why = size + len(error.partial), "a part is missing"
+    except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, Garbled):
+            raise
+        why = str(error) or type(error).__name__
+    if why or (body.length is not None and size != body.length):
+        received = f"{size} bytes" if body.length is None else f"{size} of {body.length} bytes"
         message = f"`{address}` ended early: received {received}{f' ({why})' if why else ''}, {ATTEMPTS} times"
         raise Unusable(message, transient=True)
     if size == 0:
         raise Unusable(f"`{address}` is empty", transient=True)
     return Download(sha256=digest.hexdigest(), size=size)
+
+
+def _check_size(size: int) -> None:
+    if size > _MOST_BYTES:
+        raise Garbled(f"it has {size} bytes, expected at most {_MOST_BYTES >> 30} GiB")
 
 
 @contextlib.contextmanager
@@ -107,6 +127,8 @@ def _file(url: str) -> Iterator[_Body]:
     if parts.netloc not in ("", "localhost"):
         raise Unreached("a `file:` address names another machine")
     path = Path(unquote(parts.path))
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise Unreached(f"`{path}` is no file")
     with path.open("rb") as file:
         yield _Body(pieces=iter(lambda: file.read(_PIECE), b""), length=path.stat().st_size)
 
@@ -119,10 +141,10 @@ def _answer(address: str, url: str, connections: Connections) -> Iterator[_Body]
             location = answer.headers.get("location")
             if answer.status not in _REDIRECTS or not location:
                 if answer.status >= 400:
-                    raise Unreached(f"HTTP status {answer.status} {answer.reason or ''}".rstrip())
+                    raise Unreached(f"HTTP status {answer.status} {shown(answer.reason or '')[:100]}".rstrip())
                 if answer.status != 200:
                     raise Unusable(f"`{address}` answered with status {answer.status}, expected 200")
-                yield _Body(pieces=pieces_of(answer, _PIECE), length=_length(address, answer.headers))
+                yield _Body(pieces=pieces_of(answer, _PIECE), length=length_of(answer))
                 return
             url = _redirected(address, url, location)
     raise Unreached(f"more than {_MOST_REDIRECTS} redirects")
@@ -136,21 +158,3 @@ def _redirected(address: str, url: str, location: str) -> str:
     if url.lower().startswith("https:") and not target.startswith("https:"):
         raise Unusable(f"`{address}` redirects from https to `{target}`")
     return target
-
-
-def _length(address: str, headers: urllib3.HTTPHeaderDict) -> int | None:
-    """Return the content-length of an answer, None if there is none; raises `Unusable` if it cannot be read."""
-    stated = {value.strip() for value in headers.getlist("content-length")}
-    encodings = {value.strip().lower() for value in headers.getlist("transfer-encoding")}
-    if encodings - {"chunked"}:
-        raise Unusable(f"`{address}` answered in an encoding that is not supported: {', '.join(sorted(encodings))}")
-    if not stated or encodings:
-        return None
-    length = stated.pop()
-    if stated or not length.isdecimal():
-        raise _unreadable_length(address)
-    return int(length)
-
-
-def _unreadable_length(address: str) -> Unusable:
-    return Unusable(f"`{address}` answered with a length that cannot be read")

@@ -6,18 +6,20 @@ import email.utils
 import functools
 import http.client
 import ipaddress
-import json
 import re
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import tenacity
 
-from buildsys.errors import Unavailable
+from buildsys.errors import Location, Unavailable
+from buildsys.foreign import list_of, object_of
 from buildsys.texts import shown
 from buildsys.values import dataclass
 
@@ -27,9 +29,11 @@ T = TypeVar("T")
 _TEMPORARY = frozenset({408, 429, *range(500, 600)} - {501, 505})
 # What a registry may say of a status that is not temporary by itself, such as 400; nothing of rights or absence.
 _TEMPORARY_CODES = frozenset({"BLOB_UPLOAD_INVALID", "TOOMANYREQUESTS", "UNAVAILABLE"})
-_NAME_INSECURE = "name it under `registries: {insecure: [...]}` in `buildsys.settings.yaml`"
+NAME_INSECURE = "name it under `registries: {insecure: [...]}` in `buildsys.settings.yaml`"
 _FINAL = frozenset({401, 403, 404, 405})
 _LENGTH = re.compile(r"[0-9]{1,18}")
+# An answer that takes longer counts against the patience with its host.
+_SLOW = 5.0
 
 
 class RegistryProblem(Unavailable):
@@ -51,6 +55,19 @@ class RegistryProblem(Unavailable):
         self.status = status
         self.retry_after = retry_after
         self.transient = transient
+
+    def name_origin(self, location: Location | None) -> None:
+        """Let the message show where the registry is named: at a place of a file, else by `BUILDSYS_REGISTRY`."""
+        self.location = location
+        if location is None:
+            self.message = f"{self.message} (`BUILDSYS_REGISTRY` names this registry)"
+            self.args = (self.message,)
+
+    def refer(self, registry: str) -> None:
+        """Let the message name the registry that referred to this host, and be a problem of it."""
+        self.host = registry
+        self.message = f"{self.message}; registry `{registry}` refers to it"
+        self.args = (self.message,)
 
 
 class Unauthorized(RegistryProblem):
@@ -111,10 +128,10 @@ class Response:
     def errors(self) -> list[tuple[str, str]]:
         """Return code and message of each error in the body, as the specification of distribution has them."""
         try:
-            errors = json.loads(self.body)["errors"]
-            return [(str(error.get("code") or ""), str(error.get("message") or "")) for error in errors]
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            errors = list_of(object_of(self.body), "errors", dict)
+        except ValueError:
             return []
+        return [(str(error.get("code") or ""), str(error.get("message") or "")) for error in errors]
 
     @property
     def temporary(self) -> bool:
@@ -136,12 +153,11 @@ class Response:
     def json(self, host: str) -> dict[str, Any]:
         """Return the JSON object in the body; raises UnexpectedAnswer in the name of `host`."""
         try:
-            value = json.loads(self.body)
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
-            raise UnexpectedAnswer(f"`{host}` returned no JSON object ({self.status})", host=host)
-        return value
+            return object_of(self.body)
+        except ValueError as error:
+            raise UnexpectedAnswer(
+                f"`{host}` returned no JSON object that can be read ({self.status}): {error}", host=host
+            ) from error
 
 
 class Transport(Protocol):
@@ -158,14 +174,16 @@ class Transport(Protocol):
 class Retries:
     """Number of attempts, and waits between them in seconds; `cap` also bounds what a registry may ask for.
 
-    With `outages` a refused connection is retried too: a run of hours waits for a registry that restarts, while `plan`
-    should report at once that nothing listens there.
+    No attempt begins more than `patience` after the first one, and a host whose slow answers took that long is asked no
+    more. With `outages` there is no such end, and a host that has answered before is also waited for where it takes no
+    connection: a run of hours outlasts a registry that restarts, while `plan` reports at once that nothing listens.
     """
 
     attempts: int = 5
     first: float = 0.5
     cap: float = 60.0
     jitter: float = 0.5
+    patience: float = 30.0
     outages: bool = False
 
 
@@ -177,6 +195,11 @@ class RetryNotice:
     attempt: int
     attempts: int
     wait: float
+
+
+def too_slow(host: str) -> Unreachable:
+    """Return the problem of a host that answers, and for too long."""
+    return Unreachable(f"registry `{host}` cannot be reached: its answers take too long", host=host)
 
 
 class Client:
@@ -193,17 +216,38 @@ class Client:
     ) -> None:
         self._transport = transport
         self._now = now
-        self._outages = retries.outages
+        self._retries = retries
         self._retrying = retrying(retries, sleep=sleep, listener=listener)
+        # By scheme and host.
+        self._answered: set[str] = set()
+        self._slow: defaultdict[str, float] = defaultdict(float)
+        self._given_up: dict[str, RegistryProblem] = {}
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which no further request is sent for one answer."""
+        return self._retries.patience
 
     def once(self, request: Request) -> Response:
-        """Return the answer to one request; raises Unreachable, RateLimited or ServerError."""
+        """Return the answer to one request; raises Unreachable, RateLimited, ServerError or UnexpectedAnswer.
+
+        A host that gave no answer in time is not asked again, whatever else it would be asked for.
+        """
+        base = request.url.partition("/v2/")[0]
         host = urlsplit(request.url).netloc.rpartition("@")[2]
+        if problem := self._given_up.get(base):
+            raise problem
+        began = time.monotonic()
         try:
             response = self._transport.send(request)
             _check_length(request, response)
         except (OSError, http.client.HTTPException) as error:
-            raise _unreachable(host, error, outages=self._outages) from error
+            problem = _without_answer(host, error, outages=self._retries.outages and base in self._answered)
+            if isinstance(error, TimeoutError) and not problem.transient:
+                self._given_up[base] = problem
+            raise problem from error
+        self._answered.add(base)
+        self._judge_time(base, host, time.monotonic() - began)
         if response.status == 429:
             wait = retry_after(response.headers.get("retry-after"), now=self._now())
             said = f", and asked to wait {wait:g} s" if wait is not None else ""
@@ -224,6 +268,13 @@ class Client:
                 transient=response.temporary,
             )
         return response
+
+    def _judge_time(self, base: str, host: str, seconds: float) -> None:
+        if seconds < _SLOW or self._retries.outages:
+            return
+        self._slow[base] += seconds
+        if self._slow[base] > self.patience:
+            self._given_up[base] = too_slow(host)
 
     def repeat(self, action: Callable[[], T]) -> T:
         """Return what `action` returns; it must be safe to repeat from its start."""
@@ -261,7 +312,7 @@ def retrying(
 
     return tenacity.Retrying(
         sleep=sleep,
-        stop=tenacity.stop_after_attempt(retries.attempts),
+        stop=tenacity.stop_any(*_ends(retries)),
         wait=wait,
         retry=tenacity.retry_if_exception(lambda error: getattr(error, "transient", False)),
         before_sleep=notice,
@@ -270,11 +321,21 @@ def retrying(
 
 
 def _check_length(request: Request, response: Response) -> None:
-    """Raise IncompleteRead for a body that is shorter than its content-length: the connection ended early."""
-    if request.method == "HEAD" or response.status in (204, 304) or response.length is None:
+    """Raise IncompleteRead for content that is shorter than its content-length: the connection ended early."""
+    if request.method == "HEAD" or response.status in (204, 304) or response.status >= 400 or response.length is None:
         return
     if (missing := response.length - len(response.body)) > 0 and "transfer-encoding" not in response.headers:
         raise http.client.IncompleteRead(response.body, missing)
+
+
+def _ends(retries: Retries) -> Iterator[tenacity.stop.stop_base]:
+    yield tenacity.stop_after_attempt(retries.attempts)
+    if not retries.outages:
+        yield tenacity.stop_before_delay(retries.patience)
+
+
+class Garbled(http.client.HTTPException):
+    """An answer that is larger than it may be, or not of HTTP; another request would get no better one."""
 
 
 class ConnectTimeout(TimeoutError):
@@ -289,7 +350,7 @@ def retry_after(value: str | None, *, now: float) -> float | None:
         return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
-    except ValueError:
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
 
 
@@ -305,22 +366,24 @@ def loopback(host: str) -> bool:
         return False
 
 
-def _unreachable(host: str, error: Exception, *, outages: bool) -> Unreachable:
+def _without_answer(host: str, error: Exception, *, outages: bool) -> RegistryProblem:
+    if isinstance(error, (Garbled, http.client.LineTooLong, http.client.UnknownProtocol)):
+        return UnexpectedAnswer(f"registry `{host}` gives an answer that cannot be used: {error}", host=host)
     transient, hint = True, None
     if isinstance(error, socket.gaierror):
         words, transient, hint = "its name is unknown", False, "check the name, the network and `NO_PROXY`"
     elif isinstance(error, ssl.SSLCertVerificationError):
         words, transient = f"its certificate is not trusted: {error.verify_message}", False
-        hint = f"set SSL_CERT_FILE to the certificate of its authority, or {_NAME_INSECURE}"
+        hint = f"set SSL_CERT_FILE to the certificate of its authority, or {NAME_INSECURE}"
     elif isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
         words, transient = f"TLS failed: {error.reason or error}", False
-        hint = f"if it speaks plain HTTP, {_NAME_INSECURE}"
+        hint = f"if it speaks plain HTTP, {NAME_INSECURE}"
     elif isinstance(error, ConnectionRefusedError):
         words, transient = "connection refused", outages
     elif isinstance(error, ConnectTimeout):
         words, transient = "no connection in time", outages
     elif isinstance(error, TimeoutError):
-        words = "no answer in time"
+        words, transient = "no answer in time", outages
     elif isinstance(error, http.client.IncompleteRead):
         words = f"the answer ended after {len(error.partial)} bytes"
     else:

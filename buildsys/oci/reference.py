@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from buildsys.errors import Diagnostic, InvalidInput
-from buildsys.texts import excerpt
+from buildsys.foreign import list_of, object_of, texts_of
+from buildsys.texts import excerpt, shown
 from buildsys.values import dataclass
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+_PLATFORM = ("os", "architecture", "variant")
+_MOST_SIZE = 1 << 63
 MANIFEST_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
 
 # The grammar of https://github.com/distribution/reference; a host may also be an IPv6 address in brackets.
@@ -184,14 +186,26 @@ class Descriptor:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Descriptor:
-        """Return the descriptor written as `value`; `platform` becomes `os/architecture[/variant]`."""
+        """Return the descriptor written as `value`; `platform` becomes `os/architecture[/variant]`.
+
+        Raises ValueError for a field that a descriptor cannot have.
+        """
         platform = value.get("platform") or {}
-        parts = [platform.get(key) for key in ("os", "architecture", "variant")]
+        parts = [platform.get(key) for key in _PLATFORM]
+        if not all(isinstance(part, str | None) for part in parts):
+            raise ValueError("a platform has a part that is not a text")
+        kind, digest, size = value.get("mediaType", ""), value.get("digest"), value.get("size")
+        if not isinstance(kind, str):
+            raise ValueError("a media type is no text")
+        if not isinstance(digest, str) or not is_digest(digest):
+            raise ValueError("a digest is none of sha256 or sha512")
+        if type(size) is not int or not 0 <= size < _MOST_SIZE:
+            raise ValueError(f"the size of `{digest}` is no number of bytes")
         return cls(
-            media_type=str(value.get("mediaType", "")),
-            digest=str(value["digest"]),
-            size=int(value["size"]),
-            annotations=_pairs(value.get("annotations")),
+            media_type=kind,
+            digest=digest,
+            size=size,
+            annotations=tuple(sorted(texts_of(value, "annotations").items())),
             platform="/".join(part for part in parts if part) or None,
         )
 
@@ -213,28 +227,27 @@ class Manifest:
 
         `media_type` is the registry's Content-Type; if it is none of the four, that of the document counts.
         """
-        try:
-            value = json.loads(raw)
-        except RecursionError as error:
-            raise ValueError("too many brackets") from error
-        if not isinstance(value, dict) or value.get("schemaVersion") != 2:
+        value = object_of(raw)
+        if value.get("schemaVersion") != 2:
             raise ValueError("no manifest of schema version 2")
         kind = media_type.partition(";")[0].strip()
         if kind not in MANIFEST_TYPES:
             kind = value.get("mediaType") or (OCI_INDEX if "manifests" in value else OCI_MANIFEST)
         if kind not in MANIFEST_TYPES:
-            raise ValueError(f"unknown media type `{kind}`")
+            raise ValueError(f"unknown media type `{shown(str(kind))[:100]}`")
+        if "manifests" in value and "layers" in value:
+            raise ValueError("it is an index and an image in one")
         try:
             return cls(
                 descriptor=Descriptor.of(raw, kind),
                 config=Descriptor.from_json(value["config"]) if "config" in value else None,
-                layers=tuple(map(Descriptor.from_json, value.get("layers") or ())),
-                manifests=tuple(map(Descriptor.from_json, value.get("manifests") or ())),
-                annotations=_pairs(value.get("annotations")),
+                layers=tuple(map(Descriptor.from_json, list_of(value, "layers", dict))),
+                manifests=tuple(map(Descriptor.from_json, list_of(value, "manifests", dict))),
+                annotations=tuple(sorted(texts_of(value, "annotations").items())),
                 raw=raw,
             )
-        except (KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ValueError(f"a manifest that misses a field: {error}") from error
+        except (TypeError, AttributeError) as error:
+            raise ValueError("a field has a value of a wrong type") from error
 
 
 def is_digest(text: str) -> bool:
@@ -250,7 +263,3 @@ def digest_of(raw: bytes, like: str = "sha256:") -> str:
 
 def _wrong(what: str, value: str, expected: re.Pattern[str]) -> str | None:
     return None if expected.fullmatch(value) else f"`{value}` is not a {what}"
-
-
-def _pairs(value: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((str(key), str(text)) for key, text in (value or {}).items()))

@@ -13,7 +13,7 @@ from pathlib import Path
 from buildsys.config.model import LINK, File
 from buildsys.config.source import read
 from buildsys.dockerfile.ignore import ignored
-from buildsys.errors import Diagnostic, Diagnostics, Differs, InvalidInput, Unavailable
+from buildsys.errors import Diagnostic, Diagnostics, Differs, InvalidInput, Location, Unavailable
 from buildsys.names import LAYER_FILE, LOCK_FILE, MIRRORS_FOLDER, OVERLAY_FILE, SETTINGS_FILE, STACKS_FILE, STATE_FOLDER
 from buildsys.oci.reference import registry_prefix
 from buildsys.project.files import TEXT_LIMIT, Entry, Home, decoded, digest_file, is_there, lack, read_file
@@ -358,3 +358,10 @@ def named_prefix(workspace: Workspace, environ: Mapping[str, str]) -> str | None
     """Return the registry and repository prefix that images go to, None if it is not a registry."""
     declared = read(workspace.read(STACKS_FILE) or "", STACKS_FILE).text(("registry",)) or "buildsys"
     return registry_prefix(environ.get("BUILDSYS_REGISTRY") or declared)
+
+
+def prefix_location(workspace: Workspace, environ: Mapping[str, str]) -> Location | None:
+    """Return where `stacks.yaml` names the registry and prefix, None if the environment names them."""
+    if environ.get("BUILDSYS_REGISTRY"):
+        return None
+    return read(workspace.read(STACKS_FILE) or "", STACKS_FILE).location(("registry",))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +12,10 @@ from typing import Any, TypeVar
 from buildsys.errors import Unavailable
 from buildsys.events.events import Retried
 from buildsys.events.journal import Journal
+from buildsys.foreign import list_of, object_of, texts_of
 from buildsys.names import KEY_LABEL, shortened
+from buildsys.oci.bounds import Bounds
 from buildsys.oci.client import CONCURRENCY, ImageRegistry, Registry, ask_many, missing_parts
-from buildsys.oci.connections import Timeouts
 from buildsys.oci.credentials import docker_credentials
 from buildsys.oci.http import (
     DigestMismatch,
@@ -25,18 +25,19 @@ from buildsys.oci.http import (
     UnexpectedAnswer,
     UnreadableManifest,
 )
-from buildsys.oci.reference import OCI_MANIFEST, Descriptor, Manifest, Reference
+from buildsys.oci.reference import OCI_MANIFEST, Descriptor, Manifest, Reference, is_digest
 from buildsys.plan.keys import Fingerprint, Keys
 from buildsys.plan.plan import Plan
 from buildsys.project.files import read_named
 from buildsys.project.settings import Settings, docker_config_dir, read_settings
-from buildsys.project.workspace import Workspace, named_prefix
+from buildsys.project.workspace import Workspace, named_prefix, prefix_location
 from buildsys.resolve.node import ImageTarget
 from buildsys.run.compose import Composed, Part, compose
 from buildsys.values import dataclass
 
 NODES = "nodes"
 INPUTS = "dev.buildsys.inputs"
+_MOST_PLATFORMS = 64
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -100,14 +101,14 @@ class Store:
         wanted |= {stack.name: self.stack(stack.stack, keys.stacks[stack.name].key) for stack in plan.stacks}
         if targets is not None:
             wanted = {name: reference for name, reference in wanted.items() if name in targets}
-        found = ask_many(wanted.values(), self.registry.manifest)
+        found = ask_many(wanted.values(), self.registry.manifest, ends=_ends_look_ups)
         references, foreign = {}, {}
         for target, reference in wanted.items():
             answer = found[reference]
-            if isinstance(answer, DigestMismatch | UnreadableManifest):
+            if isinstance(answer, RegistryProblem):
+                if _ends_look_ups(answer):
+                    raise answer
                 foreign[target] = str(answer)
-            elif isinstance(answer, RegistryProblem):
-                raise answer
             elif answer is not None and (wrong := self.foreign(reference, answer, keys.of(target))):
                 foreign[target] = wrong
             elif answer is not None:
@@ -121,6 +122,8 @@ class Store:
         """
         if not manifest.manifests:
             return _wrong_annotations(reference, dict(manifest.annotations), keyed)
+        if len(manifest.manifests) > _MOST_PLATFORMS:
+            return f"`{reference}` is an index of {len(manifest.manifests)} manifests, expected one for each platform"
         for child in manifest.manifests:
             try:
                 platform = self.registry.manifest(reference.with_digest(child.digest))
@@ -136,11 +139,19 @@ class Store:
         """Return the inputs of the latest results of targets, without those that cannot be read."""
         stacks = {stack.name: stack for stack in plan.stacks}
 
-        def inputs(target: str) -> tuple[str, Mapping[str, str] | None]:
+        def last(target: str) -> Reference:
             name = f"{stacks[target].stack}:last" if target in stacks else f"{NODES}:last-{target}"
-            return target, read_inputs(self.registry.manifest(Reference.parse(f"{self.prefix}/{name}")))
+            return Reference.parse(f"{self.prefix}/{name}")
 
-        return {target: known for target, known in _each(inputs, targets) if known is not None}
+        wanted = {target: last(target) for target in targets}
+        # Nothing but explanations depends on them.
+        found = ask_many(wanted.values(), self.registry.manifest, ends=_ends_look_ups)
+        inputs = {
+            target: read_inputs(answer)
+            for target, reference in wanted.items()
+            if not isinstance(answer := found[reference], RegistryProblem)
+        }
+        return {target: known for target, known in inputs.items() if known is not None}
 
     def verify(self, existing: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
         """Return the missing or damaged parts of targets, blobs too, in the order given; whole ones are left out."""
@@ -152,14 +163,17 @@ class Store:
         return missing_parts(self.registry, reference)
 
     def part(self, reference: str) -> Part:
-        """Return an image as a part of others; raises `Unavailable` for anything but an image of one platform."""
+        """Return an image as a part of others; raises `RegistryProblem` for anything but an image of one platform."""
         parsed = Reference.parse(reference)
         manifest = self.registry.manifest(parsed)
-        config = (
-            _config_of(self.registry.blob(parsed, manifest.config.digest)) if manifest and manifest.config else None
-        )
-        if manifest is None or config is None or len(config["rootfs"]["diff_ids"]) != len(manifest.layers):
-            raise Unavailable(f"`{reference}` is not an image that can be composed")
+        if manifest is None or manifest.config is None:
+            raise UnreadableManifest(f"`{reference}` is not an image that can be composed", host=parsed.host)
+        try:
+            config = _config_of(self.registry.blob(parsed, manifest.config.digest), len(manifest.layers))
+        except ValueError as error:
+            raise UnreadableManifest(
+                f"`{reference}` has a config that cannot be read: {error}", host=parsed.host
+            ) from error
         return Part(layers=manifest.layers, config=config)
 
     def publish(self, stack: ImageTarget, keyed: Fingerprint, nodes: Mapping[str, str]) -> PublishedImage | None:
@@ -210,7 +224,7 @@ class Store:
         """
         moves: list[tuple[str, str, Reference]] = []
         pairs = [(target, tag) for target in sorted(published) for tag in tags.get(target, ())]
-        current = ask_many((Reference.parse(tag) for _, tag in pairs), self.registry.head)
+        current = ask_many((Reference.parse(tag) for _, tag in pairs), self.registry.head, ends=lambda _: True)
         for target, tag in pairs:
             source, wanted = Reference.parse(published[target]), Reference.parse(tag)
             held = current[wanted]
@@ -279,25 +293,36 @@ def _wrong_annotations(reference: Reference, annotations: Mapping[str, str], key
     return ""
 
 
-def _config_of(raw: bytes) -> dict[str, Any] | None:
-    """Return the config of an image, None if it does not list the image's layers."""
-    try:
-        value = json.loads(raw)
-        return value if isinstance(value["rootfs"]["diff_ids"], list) else None
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
+def _config_of(raw: bytes, layers: int) -> dict[str, Any]:
+    """Return the config of an image with a number of layers; raises ValueError for one that cannot be composed."""
+    value = object_of(raw)
+    settings, rootfs, created = (value.get(name) for name in ("config", "rootfs", "created"))
+    if not isinstance(settings, dict | None) or not isinstance(rootfs, dict) or not isinstance(created, str | None):
+        raise ValueError("`config`, `rootfs` or `created` has a value of a wrong type")
+    if len(digests := list_of(rootfs, "diff_ids", str)) != layers or not all(map(is_digest, digests)):
+        raise ValueError("its `diff_ids` are not the digests of its layers")
+    list_of(value, "history", dict)
+    if settings:
+        texts_of(settings, "Labels")
+        if not all("=" in entry for entry in list_of(settings, "Env", str)):
+            raise ValueError("`Env` has an entry without a value")
+        if not isinstance(settings.get("ExposedPorts"), dict | None):
+            raise ValueError("`ExposedPorts` is no object")
+    return value
 
 
 def read_inputs(manifest: Manifest | None) -> Mapping[str, str] | None:
     """Return the inputs in an annotation, None if there are none that can be read."""
     text = dict(manifest.annotations).get(INPUTS) if manifest else None
     try:
-        value = json.loads(text) if text else None
-    except (ValueError, RecursionError):
+        return texts_of({INPUTS: object_of(text)}, INPUTS) if text else None
+    except ValueError:
         return None
-    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
-        return None
-    return value
+
+
+def _ends_look_ups(problem: RegistryProblem) -> bool:
+    """Whether a problem is of the registry, rather than of the one thing that was looked up."""
+    return not isinstance(problem, DigestMismatch | UnreadableManifest)
 
 
 @contextlib.contextmanager
@@ -322,8 +347,15 @@ def open_store(
             hint="set BUILDSYS_REGISTRY or `registry:` in stacks.yaml, such as `registry.example.com/ml`",
         )
     settings, retries = read_settings(workspace.root, environ), Retries(attempts=attempts, outages=outages)
-    with registry_of(settings, environ, retries=retries, listener=listener, sleep=sleep) as registry:
-        yield Store(registry=registry, prefix=prefix)
+    # In a run a registry checks what it is given; a look-up should take no time.
+    bounds = Bounds(answer=60.0) if outages else None
+    with registry_of(settings, environ, retries=retries, bounds=bounds, listener=listener, sleep=sleep) as registry:
+        try:
+            yield Store(registry=registry, prefix=prefix)
+        except RegistryProblem as problem:
+            if problem.host == Reference.parse(f"{prefix}/{NODES}").host:
+                problem.name_origin(prefix_location(workspace, environ))
+            raise
 
 
 def registry_of(
@@ -331,7 +363,7 @@ def registry_of(
     environ: Mapping[str, str],
     *,
     retries: Retries | None = None,
-    timeouts: Timeouts | None = None,
+    bounds: Bounds | None = None,
     sleep: Callable[[float], None] = time.sleep,
     listener: Callable[[RetryNotice], None] = lambda _notice: None,
 ) -> Registry:
@@ -341,7 +373,7 @@ def registry_of(
         credentials=docker_credentials(docker_config_dir(environ), reader=read_named),
         insecure=settings.insecure,
         retries=retries,
-        timeouts=timeouts,
+        bounds=bounds,
         listener=listener,
         sleep=sleep,
     )

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 import pytest
 
+from buildsys.oci.bounds import Bounds
 from buildsys.oci.client import Registry
-from buildsys.oci.connections import Timeouts
 from buildsys.oci.credentials import Credential
 from buildsys.oci.http import NotFound, Retries, ServerError, Unreachable
 from buildsys.oci.reference import OCI_INDEX, OCI_MANIFEST, Descriptor, Reference, digest_of
@@ -208,7 +208,7 @@ class TestConnections:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             reference = Reference.parse(f"127.0.0.1:{silent.getsockname()[1]}/x:1")
             with (
-                Registry(timeouts=Timeouts(connect=1.0, read=0.2), retries=Retries(attempts=1)) as client,
+                Registry(bounds=Bounds(connect=1.0, answer=0.2), retries=Retries(attempts=1)) as client,
                 pytest.raises(Unreachable, match="no answer in time"),
             ):
                 client.head(reference)

@@ -37,7 +37,7 @@ OWNERS: dict[str, set[str]] = {
     "yaml": {"config.source"},
     "python_on_whales": {"buildkit.images"},
     "tenacity": {"oci.http", "run.worker"},
-    "urllib3": {"oci.connections", "oci.download"},
+    "urllib3": {"oci.bounds", "oci.connections"},
     "packaging": {"config.constraints"},
     "rich": {"report.live"},
 }

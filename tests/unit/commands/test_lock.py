@@ -381,13 +381,21 @@ def test_platform_that_is_none_brings_nothing_into_the_lock(platform: str) -> No
     """Before, a registry wrote lines of its own into the lock, or left one that cannot be read."""
     name, _, architecture = platform.partition("/")
     listed = [{"mediaType": "m", "digest": OLD, "size": 1, "platform": {"os": name, "architecture": architecture}}]
-    listed.append({"mediaType": "m", "digest": "x: [", "size": 1, "platform": {"os": "linux", "architecture": "arm64"}})
     listed.append({"mediaType": "m", "digest": OLD, "size": 1, "platform": {"os": "linux", "architecture": "amd64"}})
     body = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed}).encode()
     lock, _ = ask(Lock(), Transport(manifests={**ALL, "example.com/linux:1": body}))
     written = lock_text(replace(lock, epochs={}))
     assert parse_lock(written).parents["linux-1"].platforms == {"linux/amd64": OLD}
     assert parse_lock(written).epochs == {}
+
+
+def test_digest_of_a_platform_that_is_not_a_digest_brings_nothing_into_the_lock() -> None:
+    platform = {"os": "linux", "architecture": "arm64"}
+    listed = [{"mediaType": "m", "digest": "x: [", "size": 1, "platform": platform}]
+    body = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed}).encode()
+    lock, changes = ask(Lock(), Transport(manifests={**ALL, "example.com/linux:1": body}))
+    assert lock.parents["linux-1"].reference == "example.org/linux:1"
+    assert "a digest is none of sha256 or sha512" in changes["linux-1"].note
 
 
 @pytest.mark.parametrize("word", ["\x1b[31mred", "half \ud800", "\x85", "\u202e"])

@@ -7,7 +7,7 @@ import socket
 import ssl
 
 import pytest
-from urllib3 import HTTPConnectionPool, exceptions
+from urllib3 import HTTPConnectionPool, HTTPHeaderDict, exceptions
 from urllib3.connection import HTTPConnection
 
 from buildsys.oci.connections import Connections, proxy_choice
@@ -111,7 +111,9 @@ def test_length_that_http_client_cannot_take_is_a_broken_answer(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     class Answer:
-        def read(self, **_: object) -> bytes:
+        status, headers, length_remaining = 200, HTTPHeaderDict(), None
+
+        def stream(self, *_: object, **__: object) -> bytes:
             raise error
 
         def close(self) -> None:

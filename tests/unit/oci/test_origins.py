@@ -227,10 +227,23 @@ def test_token_may_still_come_from_another_host_by_https(image: Reference, realm
     assert urls(on)[1].startswith(realm)
 
 
-def test_plain_registry_on_loopback_may_still_have_a_plain_realm_there() -> None:
-    on = bench(bearer("http://127.0.0.1:5001/token"), Response(status=200, body=b'{"token": "T"}'), THERE)
-    assert on.registry(CREDENTIAL).head(LOCAL) is not None
-    assert [proof for _, proof in proofs(on)] == ["", BASIC, "Bearer T"]
+def test_plain_realm_gets_credentials_only_where_it_is_the_registry_or_named_insecure() -> None:
+    """Another port of loopback may be a different user's."""
+    plain, token = bearer("http://127.0.0.1:5001/token"), Response(status=200, body=b'{"token": "T"}')
+    on = bench(plain, token, THERE)
+    with pytest.raises(UnexpectedAnswer, match="would get its credentials by plain HTTP"):
+        on.registry(CREDENTIAL).head(LOCAL)
+    assert [proof for _, proof in proofs(on)] == [""]
+    without = bench(plain, token, THERE)
+    assert without.registry().head(LOCAL) is not None
+    assert [proof for _, proof in proofs(without)] == ["", "", "Bearer T"]
+    home = bench(bearer("http://127.0.0.1:5000/token"), token, THERE)
+    assert home.registry(CREDENTIAL).head(LOCAL) is not None
+    assert [proof for _, proof in proofs(home)] == ["", BASIC, "Bearer T"]
+    named = bench(plain, token, THERE)
+    with Registry(transport=named.script, credentials=lambda _: CREDENTIAL, insecure=["127.0.0.1:5001"]) as registry:
+        assert registry.head(LOCAL) is not None
+    assert [proof for _, proof in proofs(named)] == ["", BASIC, "Bearer T"]
 
 
 def test_token_answer_that_redirects_still_takes_the_credentials_nowhere() -> None:

@@ -83,7 +83,7 @@ def test_descriptor_has_a_platform_only_where_it_is_said() -> None:
     found = {
         "mediaType": "m",
         "digest": DIGEST,
-        "size": "7",
+        "size": 7,
         "platform": {"os": "linux", "architecture": "arm", "variant": "v7"},
     }
     assert Descriptor.from_json(found) == Descriptor(media_type="m", digest=DIGEST, size=7, platform="linux/arm/v7")
@@ -113,8 +113,8 @@ def test_digest_covers_the_bytes_as_they_came() -> None:
     [
         ({"schemaVersion": 1}, "no manifest of schema version 2"),
         ({"mediaType": "text/html"}, "unknown media type `text/html`"),
-        ({"layers": [{"digest": DIGEST}]}, "misses a field"),
-        ({"layers": [1]}, "misses a field"),
+        ({"layers": [{"digest": DIGEST}]}, "no number of bytes"),
+        ({"layers": [1]}, "`layers` is no list of objects"),
     ],
 )
 def test_invalid_manifest_is_refused(fields: dict[str, Any], words: str) -> None:
@@ -123,7 +123,7 @@ def test_invalid_manifest_is_refused(fields: dict[str, Any], words: str) -> None
 
 
 def test_annotations_are_sorted_pairs() -> None:
-    assert manifest(annotations={"b": "2", "a": 1}).annotations == (("a", "1"), ("b", "2"))
+    assert manifest(annotations={"b": "2", "a": "1"}).annotations == (("a", "1"), ("b", "2"))
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import pytest
 
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.events.events import Retried, TagsMoved
-from buildsys.oci.http import ServerError, UnexpectedAnswer
-from buildsys.oci.reference import Reference
+from buildsys.oci.http import ServerError, UnexpectedAnswer, UnreadableManifest
+from buildsys.oci.reference import Manifest, Reference
 from buildsys.resolve.node import ImageTarget
-from buildsys.run.store import Store
+from buildsys.run.store import Store, annotations_of
 from tests.support.builder import BROKEN_CONNECTION, FAILING_RUN
 from tests.support.world import World
 
@@ -480,3 +480,37 @@ def test_bug_in_an_advisory_tag_is_noted_and_fails_nothing(world: World, monkeyp
     monkeypatch.setattr(Store, "remember", strange)
     assert world.publish().complete
     assert any(BUG in note for note in world.notes)
+
+
+def test_node_whose_image_cannot_be_read_fails_with_what_needs_it_and_nothing_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotations, manifest = annotations_of(world.selection.keys.of(world.target("c"))), world.registry.manifest
+
+    def hostile(reference: Reference) -> Manifest | None:
+        found = manifest(reference)
+        if found is not None and dict(found.annotations) == annotations:
+            raise UnreadableManifest(f"`{reference}` is not an image that can be read: no JSON", host=reference.host)
+        return found
+
+    monkeypatch.setattr(world.registry, "manifest", hostile)
+    result = world.publish(retries=0)
+    assert (world.outcomes["c"], world.outcomes["two"]) == ("failed", "blocked")
+    assert {world.outcomes[name] for name in ("a", "b", "one")} == {"made"}
+    assert "is not an image that can be read" in result.failures[0].message
+    assert world.exists("one")
+    assert not world.exists("two")
+
+
+def test_images_of_one_node_whose_config_is_no_json_are_assembled_and_the_others_composed(world: World) -> None:
+    world.publish("a", "b", "c", "system")
+    node = world.registry.manifest(world.location("c"))
+    assert node is not None
+    assert node.config is not None
+    for place in world.registry.blobs:
+        if place[1] == node.config.digest:
+            world.registry.blobs[place] = b"<html>"
+    result = world.publish()
+    assert world.baked == ["two"]
+    assert world.outcomes == {"one": "made", "two": "made"}
+    assert result.complete
