@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from enum import IntEnum
+from itertools import islice
 from typing import Self
 
 from buildsys.values import dataclass
@@ -93,19 +94,20 @@ class InvalidInput(BuildsysError):
     exit_code = ExitCode.INVALID
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
-        found = sorted(
-            set(diagnostics),
-            key=lambda m: (
-                (m.location.file, m.location.line, m.location.column) if m.location else ("", 0, 0),
-                m.message,
-            ),
-        )
-        super().__init__("; ".join(m.message for m in found))
-        self._diagnostics = tuple(found)
+        # An alias is read at each of its places, and has one location.
+        found = {_position(each): each for each in sorted(diagnostics, key=lambda m: m.hint or "", reverse=True)}
+        self._diagnostics = tuple(found[key] for key in sorted(found))
+        super().__init__("; ".join(each.message for each in self._diagnostics))
 
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """Return all diagnostics, sorted by file, line and column."""
         return self._diagnostics
+
+
+def _position(found: Diagnostic) -> tuple[str, int, int, str]:
+    """Return what diagnostics are sorted by; two of one position say the same."""
+    at = found.location
+    return (at.file, at.line, at.column, found.message) if at else ("", 0, 0, found.message)
 
 
 class WrongUsage(BuildsysError):
@@ -154,6 +156,8 @@ class Differs(BuildsysError):
 
 
 LONGEST_WORD = 60
+# More are slow to compare with, and too many to read.
+_MOST_KNOWN, _MOST_LISTED = 200, 50
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -161,8 +165,12 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     from difflib import get_close_matches
 
     # A longer one is no typing error, and would take long to compare. A capital is a slip like any other.
-    folded = {each.casefold(): each for each in known}
-    near = [] if len(word) > LONGEST_WORD else get_close_matches(word.casefold(), list(folded), 1)
+    folded = {} if len(word) > LONGEST_WORD else {each.casefold(): each for each in known}
+    word = word.casefold()
+    alike: Iterable[str] = folded
+    if len(folded) > _MOST_KNOWN:
+        alike = islice((each for each in folded if each[:1] == word[:1] or each[-2:] == word[-2:]), _MOST_KNOWN)
+    near = get_close_matches(word, list(alike), 1)
     return folded[near[0]] if near else None
 
 
@@ -180,5 +188,12 @@ def which_one(word: str, known: Iterable[str], otherwise: str | None = None) -> 
 
 def use_one_of(known: Iterable[str]) -> str | None:
     """Return the hint that names what may be used, None where that is nothing."""
-    listed = [f"`{each}`" for each in known]
-    return f"use {'one of ' if len(listed) > 1 else ''}{', '.join(listed)}" if listed else None
+    known = list(known)
+    return f"use {'one of ' if len(known) > 1 else ''}{enumerated(known)}" if known else None
+
+
+def enumerated(words: Iterable[str]) -> str:
+    """Return words in backticks with commas between, the first of very many."""
+    words = iter(words)
+    first = [f"`{each}`" for each in islice(words, _MOST_LISTED)]
+    return ", ".join([*first, "…"] if next(words, None) is not None else first)

@@ -1,7 +1,8 @@
 """The `pattern` of a parameter: a regular expression that takes linear time, whatever it is compared with.
 
 `re` tries every way to divide a text among nested repetitions: `(a+)+` against 40 letters takes hours. Here all ways
-are followed at once, which is why back-references and what looks around are refused.
+are followed at once, which is why back-references and what looks around are refused. RE2 would do the same, but its
+Python package has no wheels for musl, its digits and letters are those of ASCII, and its syntax is not that of `re`.
 """
 
 from __future__ import annotations
@@ -56,8 +57,14 @@ def compiled(text: str) -> Pattern:
 
 @lru_cache(maxsize=10_000)
 def fits(text: str, value: str) -> bool:
-    """Whether a value, which must not be longer than `LONGEST_VALUE`, is what a pattern describes."""
-    return len(value) <= LONGEST_VALUE and compiled(text).matches(value)
+    """Whether a value, which must not be longer than `LONGEST_VALUE`, is what a pattern describes.
+
+    What cannot be a pattern, which is reported where it is declared, fits every value.
+    """
+    try:
+        return len(value) <= LONGEST_VALUE and compiled(text).matches(value)
+    except Unsupported:
+        return True
 
 
 class Pattern:

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Reads mutated projects as the command line does, and reports each that ends in anything but a plan or a message.
 
-A mutant goes through load, plan, keys, the bake file, the settings and the printed error. A finding is a traceback, a
-crash, more than 5 s of processor time or 500 MB, a place that is missing or not in the file, or a message said twice.
+A mutant goes through the checks of `plan`, the keys, the bake file, the settings and the printed error. A finding is
+a traceback, a crash, more than 5 s of processor time or 500 MB, a place that is missing or not in the file, or a
+message said twice.
 Mutants depend on seed and index alone: `--replay SEED:INDEX` writes the files of one, with less in them where
 that gives the same finding. Ends with 1 if there is any finding.
 """
@@ -14,6 +15,7 @@ import collections
 import contextlib
 import faulthandler
 import functools
+import gc
 import io
 import json
 import mmap
@@ -33,20 +35,23 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from buildsys.bake.targets import plan_definition
 from buildsys.cli.boundary import collect_rarely
-from buildsys.commands.plan import make_plan
+from buildsys.commands.plan import usable_plan
 from buildsys.config import catalog, layers
 from buildsys.config.model import Layer
 from buildsys.config.source import Source, read
+from buildsys.dockerfile.ignore import ignored, rule_problems
 from buildsys.errors import BuildsysError, Diagnostic
+from buildsys.masks import Mask
+from buildsys.plan import keys
 from buildsys.plan.keys import keys_of
 from buildsys.project import settings
 from buildsys.project.settings import mask_of, read_settings
 from buildsys.project.workspace import Workspace
 from buildsys.report.console import Screen, show_error
-from buildsys.run.contexts import contents_of
 from fuzz_projects import ROOT, projects
 from mutations import SETTINGS, Files, Mutant, mutant
 
@@ -58,8 +63,10 @@ _SILENCE = 900.0
 _REPORT = ROOT / "docs" / "reliability.md"
 _MARKS = "<!-- written by tools/fuzz.py, do not edit -->", "<!-- end of the mutated input -->"
 # These have no place in a file: something is missing, or said by the environment.
-_PLACELESS = re.compile(r"`(ca|files)` names `.*`, which (is not a f|contains the complete project)")
+_PLACELESS = re.compile(r"`(ca|files)` names `.*`, which (is not a f|contains the complete project)|`BUILDSYS_")
 _MOST_KNOWN = 100
+# What settings may depend on.
+_OF_SETTINGS = {SETTINGS, "mirrors/use"}
 _LONGEST_OUTPUT = 100 * 5_000
 _HEADER = struct.Struct("q")
 
@@ -105,6 +112,7 @@ class Ground:
         for root, files in zip(self.roots, given, strict=True):
             for path, data in files.items():
                 _put(root / path, data)
+        self.masks = {root: mask_of(root, {}) for root in self.roots}
 
     @contextlib.contextmanager
     def of(self, changed: Mutant) -> Iterator[Path]:
@@ -127,21 +135,24 @@ def _put(path: Path, data: bytes | None) -> None:
     path.write_bytes(data)
 
 
-def look(root: Path) -> tuple[str, str]:
-    """Return how a project ends: the kind, and what is found."""
+def look(root: Path, environ: Mapping[str, str] = MappingProxyType({}), mask: Mask | None = None) -> tuple[str, str]:
+    """Return how a project ends in an environment: the kind, and what is found.
+
+    Settings whose `mask` is known were read before.
+    """
     workspace = Workspace(root=root)
     errors: list[BuildsysError] = []
     objection = ""
-    for part in (_plan, _settings):
+    for part in (_plan, _settings) if mask is None else (_plan,):
         try:
-            part(workspace)
+            part(workspace, environ)
         except BuildsysError as error:
             errors.append(error)
         except BaseException as error:
             return "traceback", f"{type(error).__name__} at {_place(error)}"
     try:
         for each in errors:
-            objection = objection or _objection(each, workspace)
+            objection = objection or _objection(each, workspace, mask)
     except BaseException as error:
         return "traceback", f"{type(error).__name__} at {_place(error)} in the printed error"
     if objection:
@@ -150,17 +161,18 @@ def look(root: Path) -> tuple[str, str]:
     return ("refused", "") if errors else ("plan", "")
 
 
-def _plan(workspace: Workspace) -> None:
-    plan = make_plan(workspace.tree())
-    keys_of(plan, contents_of(workspace, plan))
+def _plan(workspace: Workspace, environ: Mapping[str, str]) -> None:
+    plan, contents = usable_plan(workspace, environ)
+    keys_of(plan, contents)
     plan_definition(plan).to_hcl().encode()
 
 
-def _settings(workspace: Workspace) -> None:
+def _settings(workspace: Workspace, environ: Mapping[str, str]) -> None:
+    del environ
     read_settings(workspace.root, {"PATH": os.environ["PATH"]})
 
 
-def _objection(error: BuildsysError, workspace: Workspace) -> str:
+def _objection(error: BuildsysError, workspace: Workspace, mask: Mask | None) -> str:
     """Print an error as the command line does, and return what is wrong with its messages, empty if nothing is."""
     texts: dict[str, str] = {}
     for each in error.diagnostics():
@@ -169,7 +181,7 @@ def _objection(error: BuildsysError, workspace: Workspace) -> str:
             with contextlib.suppress(BuildsysError):
                 texts[each.location.file] = workspace.read(each.location.file) or ""
     screen = io.StringIO()
-    show_error(error, texts, Screen(screen, {}), mask_of(workspace.root, {}))
+    show_error(error, texts, Screen(screen, {}), mask or mask_of(workspace.root, {}))
     screen.getvalue().encode()
     if len(screen.getvalue()) > _LONGEST_OUTPUT:
         return f"long: the printed error has {len(screen.getvalue())} characters"
@@ -211,10 +223,12 @@ def _place(error: BaseException) -> str:
 
 def examine(ground: Ground, seed: int, index: int) -> Ending:
     """Return how the mutant of an index ends."""
-    with ground.of(mutant(ground.given, seed, index)) as root:
+    signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
+    changed = mutant(ground.given, seed, index)
+    with ground.of(changed) as root:
         start = time.process_time()
         signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
-        kind, what = look(root)
+        kind, what = look(root, changed.environ, None if changed.changed.keys() & _OF_SETTINGS else ground.masks[root])
         signal.setitimer(signal.ITIMER_PROF, 0)
         seconds = time.process_time() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
@@ -226,6 +240,9 @@ def examine(ground: Ground, seed: int, index: int) -> Ending:
 def remember_unchanged() -> None:
     """Let what was read before come from memory: most files of a mutant are those of its project."""
     catalog.read = settings.read = functools.lru_cache(maxsize=64)(read)  # type: ignore[attr-defined]
+    rules = functools.lru_cache(maxsize=64)(lambda text, path: tuple(rule_problems(text, path)))
+    catalog.rule_problems = rules  # type: ignore[attr-defined, assignment]
+    catalog.ignored = keys.ignored = functools.lru_cache(maxsize=64)(ignored)  # type: ignore[attr-defined]
     known: dict[tuple[str, ...], Layer | None] = {}
 
     def load_layer(name: str, source: Source, tree: Mapping[str, str], diagnostics: list[Diagnostic]) -> Layer | None:
@@ -280,9 +297,14 @@ def _work(folder: Path, log: Path, seed: int, indexes: range, at: mmap.mmap, wri
         # Then the timer ends the process, whatever it is in.
         faulthandler.register(signal.SIGPROF, stacks, chain=True)
         ground = Ground(folder, projects())
+        gc.freeze()
         for index in indexes:
             at[:] = _HEADER.pack(index)
-            ending = examine(ground, seed, index)
+            try:
+                ending = examine(ground, seed, index)
+            except BaseException:
+                traceback.print_exc(file=stacks)
+                raise
             line = [index, ending.kind, ending.what, ending.seconds, ending.memory]
             os.write(writing, json.dumps(line).encode() + b"\n")
             if ending.memory > MOST_MEMORY:
@@ -293,7 +315,12 @@ def fuzz(seed: int, first: int, count: int | None, seconds: float | None, worker
     """Examine mutants, as many or as long as said."""
     tally, began = Tally(), time.monotonic()
     end = first + (count if count is not None else 1 << 40)
-    with tempfile.TemporaryDirectory(prefix="buildsys-fuzz-") as name, selectors.DefaultSelector() as selector:
+    # In memory where the system has such a place: most of the time would be that of opening files.
+    place = next(filter(os.path.isdir, ["/dev/shm"]), None)
+    with (
+        tempfile.TemporaryDirectory(prefix="buildsys-fuzz-", dir=place) as name,
+        selectors.DefaultSelector() as selector,
+    ):
         folder = Path(name)
         running: dict[int, tuple[Worker, bytearray, str]] = {}
         heard: dict[int, float] = {}
@@ -344,7 +371,8 @@ def _end_of(worker: Worker, at: int) -> Ending | None:
     _, status = os.waitpid(worker.process, 0)
     if os.WIFEXITED(status):
         code = os.WEXITSTATUS(status)
-        return Ending(index=at, kind="crash", what=f"exit code {code}") if code else None
+        last = worker.log.read_text(errors="replace").rstrip().rpartition("\n")[2]
+        return Ending(index=at, kind="crash", what=f"exit code {code}, {last}") if code else None
     number = os.WTERMSIG(status)
     if number == signal.SIGTERM:
         return None
@@ -373,15 +401,15 @@ def replay(seed: int, index: int, folder: Path) -> int:
     ground = Ground(folder, [projects()[found.project]])
     for path, data in found.changed.items():
         _put(ground.roots[0] / path, data)
-    ending = look(ground.roots[0])
+    ending = look(ground.roots[0], found.environ)
     if ending[0] not in ("plan", "refused"):
         for path in found.changed:
-            _reduce(ground.roots[0], path, ending)
+            _reduce(ground.roots[0], path, ending, found.environ)
     print(f"{found.how}: {ending[0]} {ending[1]}\nwritten to {ground.roots[0]}: {', '.join(found.changed)} changed")
     return int(ending[0] not in ("plan", "refused"))
 
 
-def _reduce(root: Path, path: str, ending: tuple[str, str]) -> None:
+def _reduce(root: Path, path: str, ending: tuple[str, str], environ: Mapping[str, str]) -> None:
     """Leave out of a file what does not matter for how its project ends: half of it, then less at a time."""
     if not (root / path).exists():
         return
@@ -390,7 +418,7 @@ def _reduce(root: Path, path: str, ending: tuple[str, str]) -> None:
     while size:
         for first in range(0, len(lines), size):
             _put(root / path, b"".join([*lines[:first], *lines[first + size :]]))
-            if look(root) == ending:
+            if look(root, environ) == ending:
                 del lines[first : first + size]
                 break
         else:

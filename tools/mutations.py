@@ -10,7 +10,7 @@ import pickle
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -25,6 +25,8 @@ _TOKEN = re.compile(rb"\w+|[ \t]+|\n[ ]*|[^\w\s]")
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _SIZES = (*[2] * 24, *[9] * 16, *[40] * 8, 300, 300, 2_000, 20_000)
+# Of lists; the long ones are rare, because most of the time would be theirs.
+_LENGTHS = (*[2] * 12, *[12] * 12, *[120] * 4, 1_000, 20_000)
 # How many changes one mutant has.
 _TIMES = (1, 1, 1, 1, 2, 2, 3, 5)
 
@@ -88,11 +90,12 @@ _YAML = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mutant:
-    """A project, and the files of it that are different; None is one that is removed."""
+    """A project, the files of it that are different, None for one that is removed, and variables of the environment."""
 
     project: int
     changed: Mapping[str, bytes | None]
     how: str
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 def mutant(projects: Sequence[Files], seed: int, index: int) -> Mutant:
@@ -110,7 +113,12 @@ def mutant(projects: Sequence[Files], seed: int, index: int) -> Mutant:
             data = change(rng, path, data)
         changed[path] = None if path != "stacks.yaml" and rng.random() < 0.002 else data
         how.append(f"{kind} of {path}")
-    return Mutant(project=number, changed=changed, how=", ".join(how))
+    environ = {}
+    if rng.random() < 0.02:
+        name = rng.choice(("BUILDSYS_REGISTRY", "BUILDSYS_TAG"))
+        environ[name] = rng.choice(_WORDS) * rng.choice((1, 1, 2, 300))
+        how.append(name)
+    return Mutant(project=number, changed=changed, how=", ".join(how), environ=environ)
 
 
 def _by_bytes(rng: random.Random, path: str, data: bytes) -> bytes:
@@ -204,7 +212,7 @@ def _by_values(rng: random.Random, path: str, data: bytes) -> bytes:
     try:
         _exchange(rng, list(_slots(whole)), raw)
         text = yaml.dump(
-            whole[0],
+            whole[0] if whole else None,
             Dumper=_DUMPER,
             default_flow_style=rng.choice((False, False, True, None)),
             sort_keys=False,
@@ -289,7 +297,7 @@ def _retype(rng: random.Random, slots: Sequence[Slot], slot: Slot, raw: dict[str
     if isinstance(value, dict):
         choices += [list(value), list(value.values())]
     elif isinstance(value, list):
-        choices += [dict.fromkeys(map(str, value)), value[0] if value else None]
+        choices += [dict.fromkeys(map(_text, value)), value[0] if value else None]
     holder[key] = rng.choice(choices)
 
 
@@ -375,10 +383,11 @@ def _product(rng: random.Random, slots: Sequence[Slot], slot: Slot, raw: dict[st
     holders = [holder for holder, _ in slots if isinstance(holder, dict)] or [slot[0]]
     holder = rng.choice(holders)
     for name in rng.sample(sorted(holder), rng.randint(1, min(5, len(holder)))) if isinstance(holder, dict) else ():
-        holder[name] = [f"{number}" for number in range(rng.choice((2, 2, 12, 12, 120, 1_000, 20_000)))]
+        holder[name] = [f"{number}" for number in range(rng.choice(_LENGTHS))]
 
 
 def _text(value: Any) -> str:
+    """Return a text as a copy of limited length; of a list or mapping, which may repeat itself, nothing."""
     return value[:100_000] if isinstance(value, str) else ""
 
 

@@ -58,16 +58,22 @@ def make_plan(
     return plan
 
 
-def write_plan(workspace: Workspace, environ: Mapping[str, str], *, check: bool) -> Planned:
-    """Plan and write the bake file; with `check` write nothing and raise `Differs` if it is not up to date.
-
-    Raises `InvalidInput`, and writes nothing, for what no bake could use.
-    """
+def usable_plan(workspace: Workspace, environ: Mapping[str, str]) -> tuple[Plan, Contents]:
+    """Return the plan of a project and the files of its contexts; raises `InvalidInput` for what no bake could use."""
     plan = make_plan(workspace.tree())
     check_names(plan, environ)
     contents = contents_of(workspace, plan)
     if diagnostics := (*without_files(plan, contents), *missing_sources(plan, contents)):
         raise InvalidInput(diagnostics)
+    return plan, contents
+
+
+def write_plan(workspace: Workspace, environ: Mapping[str, str], *, check: bool) -> Planned:
+    """Plan and write the bake file; with `check` write nothing and raise `Differs` if it is not up to date.
+
+    Raises `InvalidInput`, and writes nothing, for what no bake could use.
+    """
+    plan, contents = usable_plan(workspace, environ)
     text = plan_definition(plan).to_hcl()
     if check:
         workspace.check(BAKE_FILE, text, remedy="buildsys plan")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +13,7 @@ from buildsys.config.hints import dashed
 from buildsys.config.layers import LAYER, load_layer
 from buildsys.config.model import Catalog, Kind, Layer, Recipe, Stack
 from buildsys.config.schema import Record, parse
-from buildsys.config.source import Source, read
+from buildsys.config.source import Path, Source, read
 from buildsys.config.stacks import STACKS, families, load_stacks
 from buildsys.dockerfile.ignore import ignored, rule_problems
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location, did_you_mean, use_one_of, which_one
@@ -145,17 +146,18 @@ def _references(
                     what = f"the family `{stack.family}` has the layer `{use.layer}`"
                 otherwise = f"use `{providers[use.layer][0]}`" if use.layer in providers else None
                 yield _no_layer(what, use.layer, {*layers, *broken}, use.location, otherwise)
+    # What a layer provides is unknown while its file cannot be read.
+    known = None if broken - sources.keys() else {*layers, *broken, *providers}
     for layer in layers.values():
         if layer.name in providers:
             provider, location = providers[layer.name]
             message = f"`{layer.name}` is a layer, and also a name that `{provider}` provides"
             hint = f"remove `{layer.name}` from `provides`, or rename the layer"
             yield Diagnostic(message=message, location=location, hint=hint)
+        mentions = _Mentions(sources[layer.name])
         for recipe in layer.recipes.values():
-            # What a layer provides is unknown while its file cannot be read.
-            known = None if broken - sources.keys() else {*layers, *broken, *providers}
-            yield from _recipe_references(recipe, layers, known, sources[layer.name])
-            yield from _own_needs(layer, recipe, sources[layer.name])
+            yield from _recipe_references(recipe, layers, known, mentions)
+            yield from _own_needs(layer, recipe, mentions)
 
 
 def _provided(source: Source) -> list[str]:
@@ -165,7 +167,7 @@ def _provided(source: Source) -> list[str]:
 
 
 def _recipe_references(
-    recipe: Recipe, layers: Mapping[str, Layer], known: set[str] | None, source: Source
+    recipe: Recipe, layers: Mapping[str, Layer], known: set[str] | None, mentions: _Mentions
 ) -> Iterable[Diagnostic]:
     for word, names in (
         ("requires", recipe.requires),
@@ -177,22 +179,23 @@ def _recipe_references(
         for name in names:
             if known is not None and name not in known:
                 what = f"layer `{recipe.layer}`: `{word}` names `{name}`"
-                yield _no_layer(what, name, known, _mention(source, recipe.flavour, word, name))
-    yield from _parameter_references(recipe, layers, source)
+                yield _no_layer(what, name, known, mentions.layer(recipe.flavour, word, name))
+    yield from _parameter_references(recipe, layers, mentions)
     if recipe.toolchain is None:
         return
     toolchain = recipe.toolchain.layer
-    location = _mention(source, recipe.flavour, "toolchain", toolchain)
     if known is not None and toolchain not in known:
+        location = mentions.layer(recipe.flavour, "toolchain", toolchain)
         yield _no_layer(f"layer `{recipe.layer}` has the toolchain `{toolchain}`", toolchain, known, location)
     elif toolchain in layers:
         other = next(iter(layers[toolchain].recipes.values()))
         if other.kind is not Kind.TOOLCHAIN:
+            location = mentions.layer(recipe.flavour, "toolchain", toolchain)
             message = f"`{toolchain}` is a layer of kind `{other.kind}`, expected a toolchain"
             yield Diagnostic(message=message, location=location, hint=_toolchains(layers))
 
 
-def _parameter_references(recipe: Recipe, layers: Mapping[str, Layer], source: Source) -> Iterable[Diagnostic]:
+def _parameter_references(recipe: Recipe, layers: Mapping[str, Layer], mentions: _Mentions) -> Iterable[Diagnostic]:
     """Yield a diagnostic for each parameter of another layer that no flavour of it has."""
     named = [(each.source.layer, each.source.parameter) for each in recipe.parameters.values() if each.source]
     named += [(need.partition(".")[0], need.partition(".")[2]) for check in recipe.checks for need in check.needs]
@@ -201,21 +204,9 @@ def _parameter_references(recipe: Recipe, layers: Mapping[str, Layer], source: S
         known = {each for layer in meant for one in layer.recipes.values() for each in one.parameters}
         if meant and parameter not in {*known, "flavour"}:
             hint = which_one(parameter, sorted(known), f"declare it in `{name}`")
-            location = _parameter_mention(source, f"{name}.{parameter}", parameter)
+            location = mentions.parameter(f"{name}.{parameter}")
             message = f"layer `{recipe.layer}` names the parameter `{parameter}` of `{name}`, which does not exist"
             yield Diagnostic(message=message, location=location, hint=hint)
-
-
-def _parameter_mention(source: Source, text: str, parameter: str) -> Location:
-    """Return where the parameter of another layer is named, as a value or as a key."""
-    for path in source.values:
-        found = source.text(path)
-        if found is not None and found.partition("|")[0] == text:
-            return source.part_location(path, parameter)
-        if path[-1:] == (text,):
-            key = source.key_location(path)
-            return replace(key, column=key.column + len(text) - len(parameter), length=len(parameter))
-    return Location(file=source.file)
 
 
 def _toolchains(layers: Mapping[str, Layer]) -> str:
@@ -224,7 +215,7 @@ def _toolchains(layers: Mapping[str, Layer]) -> str:
     return use_one_of(found) or "write a layer of kind `toolchain`"
 
 
-def _own_needs(layer: Layer, recipe: Recipe, source: Source) -> Iterable[Diagnostic]:
+def _own_needs(layer: Layer, recipe: Recipe, mentions: _Mentions) -> Iterable[Diagnostic]:
     """Yield a diagnostic for each field in which a layer names itself, or requires what it provides."""
     for word, names, own in (
         ("requires", recipe.requires, {layer.name, *layer.provides}),
@@ -233,26 +224,54 @@ def _own_needs(layer: Layer, recipe: Recipe, source: Source) -> Iterable[Diagnos
     ):
         for name in sorted(own.intersection(names)):
             what = "itself" if name == layer.name else f"`{name}`, which it provides"
-            location = _mention(source, recipe.flavour, word, name)
+            location = mentions.layer(recipe.flavour, word, name)
             message = f"layer `{layer.name}`: `{word}` names {what}"
             yield Diagnostic(message=message, location=location, hint=f"remove `{name}` from `{word}`")
 
 
-def _mention(source: Source, flavour: str, word: str, name: str) -> Location:
-    """Return where a field mentions a name: a flavour's own field goes before the common one."""
-    for path in (("flavours", flavour, word), (word,)):
-        if path not in source.values:
-            continue
-        inside = [each for each in source.values if each[: len(path)] == path]
-        for each in inside:
-            text = source.text(each)
-            if text is not None and text.partition(".")[0] == name:
-                return source.part_location(each, name)
-        for each in inside:
-            if str(each[-1]).partition(".")[0] == name:
-                return replace(source.key_location(each), length=len(name))
-        return source.location(path)
-    return Location(file=source.file)
+class _Mentions:
+    """Where a layer.yaml names other layers and their parameters; each part of the file is looked through once."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._layers: dict[Path, Mapping[str, Location]] = {}
+
+    def layer(self, flavour: str, field: str, name: str) -> Location:
+        """Return where a field names a layer: a flavour's own field goes before the common one."""
+        paths: tuple[Path, ...] = (("flavours", flavour, field), (field,))
+        path = next((each for each in paths if each in self.source.values), None)
+        if path is None:
+            return Location(file=self.source.file)
+        if path not in self._layers:
+            self._layers[path] = self._inside(path)
+        return self._layers[path].get(name) or self.source.location(path)
+
+    def _inside(self, path: Path) -> Mapping[str, Location]:
+        texts, keys = dict[str, Location](), dict[str, Location]()
+        for each, data in self.source.below(path):
+            if isinstance(data, str) and (name := data.partition(".")[0]) not in texts:
+                texts[name] = self.source.part_location(each, name)
+            if (name := str(each[-1]).partition(".")[0]) not in keys:
+                keys[name] = replace(self.source.key_location(each), length=len(name))
+        return {**keys, **texts}
+
+    def parameter(self, text: str) -> Location:
+        """Return where the parameter in `layer.parameter` is named, as a value or as a key."""
+        return self._parameters.get(text) or Location(file=self.source.file)
+
+    @cached_property
+    def _parameters(self) -> Mapping[str, Location]:
+        found: dict[str, Location] = {}
+        for path, data in self.source.below(()):
+            name, _, parameter = data.partition("|")[0].partition(".") if isinstance(data, str) else ("", "", "")
+            if parameter:
+                found.setdefault(f"{name}.{parameter}", self.source.part_location(path, parameter))
+            name, _, parameter = str(path[-1]).partition(".") if path else ("", "", "")
+            if parameter:
+                key = self.source.key_location(path)
+                located = replace(key, column=key.column + len(name) + 1, length=len(parameter))
+                found.setdefault(f"{name}.{parameter}", located)
+        return found
 
 
 def _no_layer(what: str, name: str, known: set[str], location: Location, otherwise: str | None = None) -> Diagnostic:

@@ -69,12 +69,12 @@ def check_excludes(exclude: Matrix, rows: list[Row], path: Path, reader: Reader)
 def check_values(values: Iterable[tuple[str, tuple[str, ...]]], rows: list[Row], path: Path, reader: Reader) -> None:
     """Add a diagnostic for each variable and each value that no row has."""
     for name, wanted in values:
-        known = sorted({row.values[name] for row in rows if name in row.values})
+        known = {row.values[name] for row in rows if name in row.values}
         if not known:
             variables = sorted({key for row in rows for key in row.values})
             hint = which_one(name, variables, f"add `{name}` to the matrix")
             reader.wrong(f"no row of the matrix has the variable `{shown(name)}`", (*path, name), hint, key=True)
         for index, value in enumerate(wanted if known else ()):
             if value not in known:
-                hint = which_one(value, known)
+                hint = which_one(value, sorted(known))
                 reader.wrong(f"no row of the matrix has `{name}: {shown(value)}`", (*path, name, index), hint)

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from buildsys.config import hints, template
 from buildsys.config.model import Parameter, ParameterType, RecipeFields
-from buildsys.errors import did_you_mean, use_one_of
+from buildsys.errors import did_you_mean, enumerated, use_one_of
 from buildsys.names import STATE_FOLDER
 from buildsys.pattern import fits
 from buildsys.texts import composed, shown
@@ -55,7 +55,7 @@ def value_problem(parameter: Parameter, value: str) -> tuple[str, str] | None:
             message, near = f"`{word}` is not a value of `{parameter.name}`", did_you_mean(word, parameter.values)
             if near is None:
                 return message, use_one_of(parameter.values) or ""
-            return f"{message}, which has {', '.join(f'`{each}`' for each in parameter.values)}", near
+            return f"{message}, which has {enumerated(parameter.values)}", near
         if parameter.pattern is not None and not fits(parameter.pattern, word):
             message = f"`{word}` does not have the form `{parameter.pattern}` that `{parameter.name}` requires"
             return message, "write a value of that form, or change `pattern` in the layer"

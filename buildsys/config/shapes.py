@@ -264,9 +264,12 @@ class Many(Shape[tuple[T, ...]]):
         if len(data) < self._least:
             return reader.wrong(f"`{path[-1]}` is empty, expected at least one entry", path, "add an entry")
         read = [self._entry.read(each, (*path, index), reader) for index, each in enumerate(data)]
+        seen: set[str] = set()
         for index, each in enumerate(data if self._once else ()):
-            if each in data[:index] and isinstance(each, str):
-                reader.wrong(f"`{shown(each)}` is listed twice", (*path, index), "remove one of them")
+            if isinstance(each, str):
+                if each in seen:
+                    reader.wrong(f"`{shown(each)}` is listed twice", (*path, index), "remove one of them")
+                seen.add(each)
         values = tuple(each for each in read if not isinstance(each, Wrong))
         return values if len(values) == len(data) else WRONG
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeAlias, Union
@@ -70,8 +70,21 @@ class Source:
                 known = (*known, step)
         return known
 
+    def below(self, path: Path) -> Iterator[tuple[Path, Data]]:
+        """Yield every value at and below a path, which need not exist, in the order of the file."""
+        waiting = [(path, self._at(path))]
+        while waiting:
+            at, data = waiting.pop()
+            yield at, data
+            inner = enumerate(data) if isinstance(data, list) else data.items() if isinstance(data, dict) else ()
+            waiting += reversed([((*at, step), each) for step, each in inner])
+
     def text(self, path: Path) -> str | None:
         """Return the text at `path`; None if there is none or something else."""
+        found = self._at(path)
+        return found if isinstance(found, str) else None
+
+    def _at(self, path: Path) -> Data:
         current: Data = self.data
         for step in path:
             if isinstance(current, dict) and isinstance(step, str):
@@ -80,7 +93,7 @@ class Source:
                 current = current[step]
             else:
                 return None
-        return current if isinstance(current, str) else None
+        return current
 
 
 def read(text: str, file: str) -> Source:
@@ -193,10 +206,10 @@ class _Reader:
             key = self._key(event, path)
             name = key if isinstance(key, str) else ""
             if not isinstance(key, str):
-                self._wrong("the key is not a plain text", location)
+                self._wrong("the key is not a plain text", location, "write one word as the key")
             elif name in found:
                 message = f"`{shown(name)}` is defined twice, first on line {self.keys[(*path, name)].line}"
-                self._wrong(message, location)
+                self._wrong(message, location, f"remove one `{shown(name)}`, or rename it")
             elif name == "<<":
                 hint = "write out the keys that it would merge"
                 self._wrong("the key `<<` would merge, and merge keys are not supported", location, hint)
@@ -221,7 +234,11 @@ class _Reader:
         anchored = self.anchors.get(event.anchor)
         if anchored is None:
             inside = event.anchor in self.anchors
-            self._wrong("the alias contains itself" if inside else "the alias has no anchor", location)
+            message = "the alias contains itself" if inside else "the alias has no anchor"
+            hint = (
+                "write out the value" if inside else "put a text that begins with `*` in quotes, or write out the value"
+            )
+            self._wrong(message, location, hint)
             self._add(path, location)
             return None
         self.aliased += anchored.last - anchored.first
@@ -241,7 +258,7 @@ class _Reader:
         self.values[path] = location
         self.order.append(path)
         if len(path) > DEEPEST:
-            self._wrong(f"the value has more than {DEEPEST} levels", at or location)
+            self._wrong(f"the value has more than {DEEPEST} levels", at or location, "write it with less nesting")
         elif len(self.order) > MOST_VALUES:
             hint = "split the file's content, or leave some of it out"
             self._wrong(f"the file has more than {MOST_VALUES} values", at or location, hint)
@@ -252,7 +269,7 @@ class _Reader:
     def _check_characters(self, event: Any) -> None:
         """Add a diagnostic for what only an escape such as `\\e` can bring into a text, and for what bake changes."""
         if found := control(str(event.value), keep="\n\t"):
-            self._wrong(f"the text has the control character `{found}`", self._location(event))
+            self._wrong(f"the text has the control character `{found}`", self._location(event), "remove it")
         elif changed := recomposed(str(event.value)):
             message = f"the text has {changed[0]}, which bake would read as {changed[1]}"
             hint = f"write {changed[1]}, which is the same in Unicode's normal form C"

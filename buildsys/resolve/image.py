@@ -55,7 +55,7 @@ def merge(
     layer prepends before an earlier one; of equal parts only the first is kept.
     """
     values: dict[str, tuple[str, str]] = {}
-    before: dict[str, list[str]] = {}
+    before: dict[str, list[list[str]]] = {}
     behind: dict[str, list[str]] = {}
     changed_by: dict[str, dict[str, None]] = {}
     separators: dict[str, tuple[str, str]] = {}
@@ -79,8 +79,7 @@ def merge(
             for name in (*environment.set, *environment.default):
                 changed_by.setdefault(name, {})[layer] = None
             for name, texts in environment.prepend.items():
-                parts = [template.fill(text, parameters) for text in texts]
-                before[name] = [*parts, *before.get(name, [])]
+                before.setdefault(name, []).append([template.fill(text, parameters) for text in texts])
                 changed_by.setdefault(name, {})[layer] = None
             for name, texts in environment.append.items():
                 behind.setdefault(name, []).extend(template.fill(text, parameters) for text in texts)
@@ -89,7 +88,7 @@ def merge(
         Variable(
             name=name,
             value=values[name][1] if name in values else None,
-            prepended=tuple(dict.fromkeys(before.get(name, ()))),
+            prepended=tuple(dict.fromkeys(part for parts in reversed(before.get(name, [])) for part in parts)),
             appended=tuple(dict.fromkeys(behind.get(name, ()))),
             layers=tuple(changed_by[name]),
             separator=separators[name][1] if name in separators else ":",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,14 @@ from fuzz_projects import projects
 
 PROJECTS = projects()
 AT = Location(file="stacks.yaml", line=1)
+# A text that is 9 ** 30 words when its aliases are written out.
+BOMB = "- &a0 [x]\n" + "".join(f"- &a{number} [{', '.join([f'*a{number - 1}'] * 9)}]\n" for number in range(1, 30))
+
+
+class _Repeated(BuildsysError):
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Return the same twice."""
+        return super().diagnostics() * 2
 
 
 @pytest.fixture
@@ -40,6 +49,17 @@ def test_projects_are_what_they_should_be_before_they_are_changed(ground: fuzz.G
     assert kinds.count("plan") >= 8
 
 
+def test_environment_is_changed_too() -> None:
+    names = {name for index in range(600) for name in mutations.mutant(PROJECTS, 1, index).environ}
+    assert names == {"BUILDSYS_REGISTRY", "BUILDSYS_TAG"}
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", BOMB], ids=["empty list", "empty mapping", "aliases of aliases"])
+def test_structure_is_changed_whatever_a_file_has(text: str) -> None:
+    found = {mutations._by_structure(random.Random(number), "stacks.yaml", text.encode()) for number in range(200)}
+    assert len(found) > 20
+
+
 def test_files_are_put_back_behind_a_mutant(ground: fuzz.Ground) -> None:
     changed = mutations.Mutant(project=0, changed={"stacks.yaml": b"x", "buildsys.lock": None}, how="")
     with ground.of(changed) as root:
@@ -56,17 +76,17 @@ def test_files_are_put_back_behind_a_mutant(ground: fuzz.Ground) -> None:
         (MemoryError(), "traceback"),
         (BuildsysError("it has no place"), "no place"),
         (InvalidInput([Diagnostic(message="x", location=Location(file="stacks.yaml", line=900))]), "wrong place"),
-        (InvalidInput([Diagnostic(message="x", location=AT), Diagnostic(message="x", location=AT, hint="y")]), "twice"),
+        (_Repeated("x", location=AT), "twice"),
         (InvalidInput([Diagnostic(message="x", location=AT)]), "refused"),
     ],
 )
 def test_each_bad_end_is_a_finding(
     ground: fuzz.Ground, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
 ) -> None:
-    def fail(tree: Mapping[str, str]) -> None:
+    def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(fuzz, "make_plan", fail)
+    monkeypatch.setattr(fuzz, "usable_plan", fail)
     assert fuzz.look(ground.roots[0])[0] == kind
 
 
@@ -80,8 +100,7 @@ def test_finding_is_repeated_with_less_in_its_file(
         if "FAULT" in tree["stacks.yaml"]:
             raise ValueError
 
-    monkeypatch.setattr(fuzz, "make_plan", plan)
-    monkeypatch.setattr(fuzz, "_plan", lambda workspace: plan(workspace.tree()))
+    monkeypatch.setattr(fuzz, "_plan", lambda workspace, _: plan(workspace.tree()))
     assert fuzz.replay(1, 2, tmp_path) == 1
     assert (tmp_path / "0" / "stacks.yaml").read_bytes() == b"FAULT\n"
     assert "ValueError" in capsys.readouterr().out

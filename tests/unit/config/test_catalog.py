@@ -332,3 +332,29 @@ def test_stacks_of_one_name_show_the_other_place_where_there_is_another(rows: st
         f"    layers: [system, fast: '{{v}}']\n    matrix: {rows}\n"
     )
     assert one(tree(text))[1] == words
+
+
+def test_alias_that_is_wrong_in_two_places_is_reported_once() -> None:
+    files = tree("stacks:\n  a: {layers: [system]}\n")
+    files["layers/fast/layer.yaml"] += "healthcheck: &one {nothing: x, command: [a]}\nparent: *one\n"
+    found = [message for _, message, _ in diagnostics(files) if message == "unknown key `nothing`"]
+    assert len(found) == 1
+
+
+def test_condition_on_a_parameter_whose_pattern_is_wrong_is_no_second_error() -> None:
+    files = tree("stacks:\n  a: {layers: [system]}\n")
+    layer = "description: d\nkind: system\nlicence: MIT\nparameters: {p: {description: d, default: x, pattern: '*'}}\n"
+    files["layers/other/layer.yaml"] = f"{layer}packages: [{{names: [a], when: {{p: [x]}}}}]\n"
+    location, message, _ = one(files)
+    assert message.startswith("`*` cannot be a pattern")
+    assert location.startswith("layers/other/layer.yaml:4:")
+
+
+def test_each_unknown_name_of_a_long_list_has_its_place() -> None:
+    files = tree("stacks:\n  a: {layers: [system]}\n")
+    names = [f"name-{number}" for number in range(500)]
+    layer = f"description: d\nkind: system\nlicence: MIT\nrequires: [{', '.join(names)}]\n"
+    files["layers/other/layer.yaml"] = layer
+    places = {location for location, _, _ in diagnostics(files)}
+    line = layer.split("\n")[3]
+    assert places == {f"layers/other/layer.yaml:4:{line.index(name) + 1}" for name in names}
