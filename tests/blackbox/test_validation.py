@@ -58,6 +58,19 @@ BEFORE = "FROM toolchain AS x\n"
         (LAYER, f"{ARTIFACT}tests: [cmd]\n", "6:9", ("write `{run: cmd}`",)),
         ("layers/dist/layer.yaml", f"{SYSTEM}packages: [parallel]\n", "7:12", ("write `{names: [parallel]}`",)),
         ("layers/dist/layer.yaml", f"{SYSTEM}packages: [{{names: [git, git]}}]\n", "7:26", ("`git` is listed twice",)),
+        (
+            "layers/dist/layer.yaml",
+            f"{SYSTEM}packages:\n- {{names: [git=1]}}\n- {{names: [x, git=2]}}\n",
+            "9:11",
+            ("`git=1` and `git=2`",),
+        ),
+        (STACKS, f'registry: ""\n{STACK}', "1:11", ("is empty", "expected a registry and a path")),
+        (STACKS, f"registry: [a]\n{STACK}", "1:11", ("expected a text",)),
+        (STACKS, f"registry: ghcr.io/x:tag\n{STACK}", "1:11", ("has `x:tag`",)),
+        (STACKS, f"registry: ghcr.io/x/\n{STACK}", "1:11", ("write `ghcr.io/x`",)),
+        (STACKS, f"registry: ../x\n{STACK}", "1:11", ("has `..`", "not a registry")),
+        (STACKS, f"registry: ghcr.io:99999/x\n{STACK}", "1:11", ("has `ghcr.io:99999`", "not a registry")),
+        (STACKS, f"registry: me:pw@ghcr.io/x\n{STACK}", "1:11", ("has an `@`", "no credentials")),
         (LAYER, f"{ARTIFACT}environment: {{append: {{CFLAGS: -Ia}}}}\n", "6:32", ("`CFLAGS`", "add `separator:")),
         (LAYER, f"{ARTIFACT}environment: {{set: {{A: {LONG}}}}}\n", "6:24", ("at most 65535 bytes",)),
         (LAYER, f"{ARTIFACT}tests: [{{run: '{LONG}'}}]\n", "6:15", ("at most 131071 bytes",)),
@@ -87,6 +100,18 @@ def test_error_is_reported_at_its_place(
 ) -> None:
     project = small_project(tmp_path, {file: text})
     refused(buildsys(project, "plan", "--offline"), f"--> {file}:{place}\n", *words)
+
+
+def test_arguments_that_no_process_can_hold_together_are_refused(tmp_path: Path) -> None:
+    names = [f"A{number}" for number in range(20)]
+    lines = "".join(f"    {name}: [{'x' * 110_000}]\n" for name in names)
+    arguments = "".join(f"ARG {name}\n" for name in names)
+    files = {
+        LAYER: f"{ARTIFACT}arguments:\n- lines:\n{lines}",
+        DOCKERFILE: ARTIFACT_DOCKERFILE.replace("COPY conf", f"{arguments}COPY conf"),
+    }
+    done = buildsys(small_project(tmp_path, files), "plan", "--offline")
+    refused(done, f"--> {LAYER}:", "the arguments of `conf on tool` have 2200090 bytes", "expected at most")
 
 
 @pytest.mark.parametrize(
@@ -204,6 +229,23 @@ def test_requirement_that_no_build_sees_is_reported(tmp_path: Path, line: str, w
     project = small_project(tmp_path, {"requirements.txt": f"idna==3.7\n{line}  # why\n"})
     done = buildsys(project, "environment", "requirements.txt", "--on", "img", BUILDSYS_REGISTRY="127.0.0.1:9/x")
     refused(done, "requirements.txt:2:", word)
+
+
+def test_lines_for_pip_in_a_conda_environment_are_checked_too(tmp_path: Path) -> None:
+    text = "dependencies:\n- python=3.12\n- pip:\n  - idna==3.7\n  - -r base.txt\n  - ./wheels/x.whl\n"
+    project = small_project(tmp_path, {"environment.yml": text})
+    done = buildsys(project, "environment", "environment.yml", "--on", "img", BUILDSYS_REGISTRY="127.0.0.1:9/x")
+    refused(done, "--> environment.yml:5:5\n", "base.txt", "--> environment.yml:6:5\n", "./wheels/x.whl")
+
+
+def test_parent_of_one_platform_under_a_stack_of_two_is_a_warning(tmp_path: Path) -> None:
+    layers = {"layers/dist/layer.yaml": f"{SYSTEM}platforms: [linux/amd64, linux/arm64]\n"}
+    stacks = "stacks:\n  img: {layers: [dist], platforms: [linux/amd64, linux/arm64]}\n"
+    project = small_project(tmp_path, {STACKS: stacks, **layers})
+    done = buildsys(project, "plan", "--offline")
+    assert done.code == 0, done.output
+    assert "lists no platforms of the parent `debian-12`" in done.stderr
+    assert "`linux/amd64` and `linux/arm64`" in done.stderr
 
 
 def test_platform_that_the_parent_lacks_is_reported(tmp_path: Path) -> None:
