@@ -123,7 +123,7 @@ def prefix_problem(text: str) -> tuple[str, str] | None:
     if not slash and _is_registry(first):
         return "names a registry without a path for images", _write(f"{text}/images")
     host, repository = (first, path) if _is_registry(first) else (_HUB, text)
-    if not _is_host(host):
+    if not _can_be_asked(host):
         return f"has `{excerpt(host)}`, which is not a registry", _EXAMPLE
     if repository != repository.lower():
         return f"has capitals in `{excerpt(repository)}`, expected lower case", _write(
@@ -147,7 +147,7 @@ def _write(text: str) -> str:
     return f"write `{text}`" if prefix_problem(text) is None else _EXAMPLE
 
 
-def _is_host(host: str) -> bool:
+def _can_be_asked(host: str) -> bool:
     """Whether a text is a host with or without a port that exists."""
     port = host.rpartition(":")[2]
     return bool(_HOST.fullmatch(host)) and not (port.isdecimal() and not 0 < int(port) <= _LAST_PORT)
