@@ -222,7 +222,7 @@ def _platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) -> Iterato
 
 
 def _unknown_platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) -> Iterator[Diagnostic]:
-    """Yield a warning for each parent that must have several platforms, and of which the lock lists none.
+    """Yield a warning for each parent that must have several platforms if the lock lists none for it.
 
     `buildsys lock` lists those of an index, so it is one image, or was built on this machine.
     """
