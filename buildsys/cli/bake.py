@@ -126,13 +126,6 @@ def bake(
 ) -> None:
     """Build images in parallel, each unit of work once."""
     _check_bake(context)
-    snapshot = None
-    if not push:
-        from buildsys.buildkit.images import ask_docker
-
-        snapshot = ask_docker(builder, os.environ)
-    # Imported while docker answers.
-    from buildsys.cli.run import Talk, execute, find, local_run, publishing_run
     from buildsys.project.mirrors import refuse_cache
     from buildsys.project.settings import read_settings
     from buildsys.project.workspace import find_workspace
@@ -156,6 +149,14 @@ def bake(
         _make_fresh(workspace)
     plan, targets = _chosen(workspace, tuple(names or ()), everything=everything, failed=failed)
     _check_overrides(plan, overrides or ())
+    snapshot = None
+    if not push:
+        from buildsys.buildkit.images import ask_docker
+
+        snapshot = ask_docker(builder, os.environ)
+    # Imported while docker answers.
+    from buildsys.cli.run import Talk, execute, find, local_run, publishing_run
+
     if dry_run:
         _dry_run(workspace, plan, targets, options, snapshot)
         return

@@ -87,6 +87,7 @@ def run_image_tests(
     from buildsys.cli.screens import output
     from buildsys.commands.image_tests import declared_tests, run_tests
     from buildsys.commands.plan import chosen_targets, make_plan
+    from buildsys.project.settings import read_settings
     from buildsys.project.workspace import find_workspace
     from buildsys.report import tables
     from buildsys.run.decision import public_tags
@@ -94,6 +95,7 @@ def run_image_tests(
 
     usage.exclusive(context, "--all", "names")
     workspace = find_workspace(context.obj)
+    read_settings(workspace.root, os.environ)
     plan = make_plan(workspace.tree(), overlay=True)
     check_names(plan, os.environ)
     targets = chosen_targets(plan, tuple(names or ()), everything=everything)

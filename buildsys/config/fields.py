@@ -140,7 +140,8 @@ PACKAGES = Many(
             what="the package",
             advice="write each package as an entry of its own, a version as `name=version`",
         )
-    )
+    ),
+    once=True,
 )
 LINES = Dictionary(
     Many(TEMPLATE, or_one=True),

@@ -155,6 +155,9 @@ def _places(scope: Scope) -> Mapping[tuple[str, str], Location]:
     for name in ("freshness", "toolchain", "kind", "downloads", "packages"):
         if getattr(scope.said, name):
             found[name, ""] = scope.location((name,), key=True)
+    for name in ("memory", "disk"):
+        if getattr(scope.said.weight, name):
+            found["weight", name] = scope.location(("weight", name))
     return MappingProxyType(found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import http.client
 import re
 import ssl
 import threading
@@ -29,6 +30,8 @@ from buildsys.oci.reference import Reference
 from buildsys.values import dataclass
 
 _REDIRECTS = (301, 302, 303, 307, 308)
+# How a plain request ends at what speaks only TLS, where it gets no answer.
+_NO_ANSWER = (ConnectionError, http.client.BadStatusLine)
 _CHALLENGE = re.compile(r"(?:^|,\s*)(Basic|Bearer)(?=\s|,|$)", re.IGNORECASE)
 # RFC 6750, section 2.1.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
@@ -187,8 +190,9 @@ class Authorizer:
 class Session:
     """Sends requests about repositories with the credentials that their registry asks for.
 
-    Registries for which `plain` holds are asked by plain HTTP. Those in `insecure` are asked by HTTPS, or by plain HTTP
-    where they do not speak TLS, as docker does it. No other registry gets credentials by plain HTTP.
+    Registries for which `plain` holds are asked by plain HTTP, or by HTTPS where they speak only TLS. Those in
+    `insecure` are asked by HTTPS, or by plain HTTP where they do not speak TLS, as docker does it. No other registry
+    gets credentials by plain HTTP.
     """
 
     def __init__(
@@ -220,7 +224,7 @@ class Session:
 
     def _is_plain(self, host: str) -> bool:
         if host.lower() not in self._insecure:
-            return self._plain(host)
+            return self._plain(host) and not self._speaks_tls.get(host, False)
         if host not in self._speaks_tls:
             self._speaks_tls[host] = self._finds_tls(host)
         return not self._speaks_tls[host]
@@ -231,7 +235,8 @@ class Session:
         except Unreachable as problem:
             # Without a port, the two schemes have different ones.
             no_listener = isinstance(problem.__cause__, ConnectionRefusedError) and ":" not in host
-            if no_listener or isinstance(problem.__cause__, ssl.SSLError):
+            is_refused = isinstance(problem.__cause__, ssl.SSLCertVerificationError)
+            if no_listener or (isinstance(problem.__cause__, ssl.SSLError) and not is_refused):
                 return False
             raise
         except RegistryProblem:
@@ -268,8 +273,38 @@ class Session:
     ) -> Response:
         """Return the answer of `once`, with retries while the problem is transient."""
         return self._client.repeat(
-            lambda: self.once(method, repository, path, scopes=scopes, headers=headers, body=body)
+            lambda: self._by_either(
+                repository.host,
+                lambda: self.once(method, repository, path, scopes=scopes, headers=headers, body=body),
+            )
         )
+
+    def _by_either(self, host: str, ask: Callable[[], Response]) -> Response:
+        """Return what `ask` returns, by HTTPS from a registry that should be plain and speaks only TLS.
+
+        Docker tries HTTPS first there. Nearly all are plain, and what speaks only TLS answers plain HTTP by 400 or not
+        at all. Once found, TLS is never given up.
+        """
+        if host.lower() in self._insecure or host in self._speaks_tls or not self._plain(host):
+            return ask()
+        try:
+            response = ask()
+        except Unreachable as problem:
+            if not isinstance(problem.__cause__, _NO_ANSWER) or isinstance(problem.__cause__, ConnectionRefusedError):
+                raise
+            if not self._turns_out_tls(host):
+                raise
+            return ask()
+        return ask() if response.status == 400 and self._turns_out_tls(host) else response
+
+    def _turns_out_tls(self, host: str) -> bool:
+        try:
+            self._speaks_tls[host] = self._finds_tls(host)
+        except Unreachable as problem:
+            if isinstance(problem.__cause__, ssl.SSLCertVerificationError):
+                raise
+            self._speaks_tls[host] = False
+        return self._speaks_tls[host]
 
     def once(
         self,

@@ -118,13 +118,14 @@ def prefix_problem(text: str) -> tuple[str, str] | None:
         return f"has the scheme `{excerpt(scheme)}://`, expected none in names of images", _write(rest.rstrip("/"))
     if text != "".join(text.split()):
         return "has blanks, expected a registry and a path", _write("".join(text.split()))
-    if text.endswith("/"):
-        return "ends in `/`, expected a registry and a path", _write(text.rstrip("/"))
+    if not text or text.endswith("/"):
+        found = "ends in `/`" if text else "is empty"
+        return f"{found}, expected a registry and a path", _write(text.rstrip("/")) if text else _EXAMPLE
     first, slash, path = text.partition("/")
     if not slash and _is_registry(first):
         return "names a registry without a path for images", _write(f"{text}/images")
     host, repository = (first, path) if _is_registry(first) else (_HUB, text)
-    if not _HOST.fullmatch(host):
+    if not _can_be_asked(host):
         return f"has `{excerpt(host)}`, which is not a registry", _EXAMPLE
     if repository != repository.lower():
         return f"has capitals in `{excerpt(repository)}`, expected lower case", _write(
@@ -140,11 +141,18 @@ def prefix_problem(text: str) -> tuple[str, str] | None:
     return None
 
 
+_LAST_PORT = 65535
 _EXAMPLE = "write a registry and a path, such as `registry.example.com/images`"
 
 
 def _write(text: str) -> str:
     return f"write `{text}`" if prefix_problem(text) is None else _EXAMPLE
+
+
+def _can_be_asked(host: str) -> bool:
+    """Whether a text is a host with or without a port that exists."""
+    port = host.rpartition(":")[2]
+    return bool(_HOST.fullmatch(host)) and not (port.isdecimal() and not 0 < int(port) <= _LAST_PORT)
 
 
 def _is_registry(first: str) -> bool:

@@ -121,7 +121,7 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
         parents=parents,
         origins=MappingProxyType(dict(sorted(origins.items()))),
         epochs=MappingProxyType(epochs),
-        remarks=catalog.warnings,
+        remarks=(*catalog.warnings, *_unknown_platforms(graph, parents)),
         unpinned=_unpinned(parents, nodes, lock),
         families=catalog.families,
     )
@@ -212,21 +212,41 @@ def _platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) -> Iterato
     """Yield a diagnostic for each platform of a stack that the lock does not list for a parent of it."""
     locked = {parent.name: parent.locked.platforms for parent in parents}
     for image in graph.images:
-        waiting, seen = [*image.below], set[str]()
-        used = {image.parent.name}
-        while waiting:
-            node = graph.nodes[waiting.pop()]
-            if node.name not in seen:
-                seen.add(node.name)
-                waiting += node.below
-                used |= {node.parent.name} if node.parent else set()
-        for name in sorted(used):
+        for name in _parents_of(graph, image):
             known = sorted(locked[name])
             for platform in image.platforms:
                 if known and not any(_is_platform(each, platform) for each in known):
                     message = f"`{image.stack}` is for `{platform}`, and its parent `{name}` is not"
                     hint = f"use a platform of the parent: {', '.join(f'`{each}`' for each in known)}"
                     yield Diagnostic(message=message, location=image.location, hint=hint)
+
+
+def _unknown_platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) -> Iterator[Diagnostic]:
+    """Yield a warning for each parent that must have several platforms if the lock lists none for it.
+
+    `buildsys lock` lists those of an index, so it is one image, or was built on this machine.
+    """
+    unknown = {parent.name: parent for parent in parents if parent.locked.digest and not parent.locked.platforms}
+    for image in graph.images:
+        for name in _parents_of(graph, image) if unknown and len(image.platforms) > 1 else ():
+            if parent := unknown.pop(name, None):
+                listed = " and ".join(f"`{each}`" for each in image.platforms)
+                message = f"the lock lists no platforms of the parent `{name}`, and `{image.stack}` is for {listed}"
+                hint = f"compare them with `docker buildx imagetools inspect {parent.reference}`"
+                yield Diagnostic(message=message, location=parent.locked.location or image.location, hint=hint)
+
+
+def _parents_of(graph: BuildGraph, image: ImageTarget) -> tuple[str, ...]:
+    """Return the names of all parents that an image is built from, sorted."""
+    waiting, seen = [*image.below], set[str]()
+    used = {image.parent.name}
+    while waiting:
+        node = graph.nodes[waiting.pop()]
+        if node.name not in seen:
+            seen.add(node.name)
+            waiting += node.below
+            used |= {node.parent.name} if node.parent else set()
+    return tuple(sorted(used))
 
 
 def _is_platform(locked: str, wanted: str) -> bool:

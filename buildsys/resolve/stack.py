@@ -251,16 +251,18 @@ def _text_diagnostics(where: str, each: LayerInstance) -> Iterator[Diagnostic]:
 def _package_versions(where: str, each: LayerInstance) -> Iterator[Diagnostic]:
     """Yield a diagnostic for each package that a layer wants in two versions, or with a version and without."""
     versions: dict[str, set[str]] = {}
+    places: dict[str, Location] = {}
     for packages in each.recipe.packages:
         for text in packages.names if packages.when.holds(each.parameters) else ():
             for word in template.fill(text, each.parameters).split():
                 name, _, version = word.partition("=")
                 versions.setdefault(name, set()).add(version)
+                places[name] = packages.location
     for name, found in sorted(versions.items()):
         if len(found) > 1:
             listed = " and ".join(f"`{name}={version}`" if version else f"`{name}`" for version in sorted(found))
             message = f"`{where}`: layer `{each.name}` installs {listed}"
-            yield Diagnostic(message=message, location=each.location, hint="keep one of them")
+            yield Diagnostic(message=message, location=places[name], hint="keep one of them")
 
 
 def _texts(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:

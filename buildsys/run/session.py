@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from buildsys.bake.targets import Publication, flat_definition, linked_nodes
 from buildsys.buildkit.interrupt import Stop
-from buildsys.errors import Bug, Diagnostic, InvalidInput, Location, unforeseen
+from buildsys.errors import Bug, Diagnostic, InvalidInput, unforeseen
 from buildsys.events.events import Noted, Outcome, RunBegan, TargetEnded, TargetKind, TargetPlanned
 from buildsys.events.history import History
 from buildsys.events.journal import Journal
@@ -291,8 +291,9 @@ def execute(
     if docker and docker.chosen:
         words += ["--builder", docker.chosen]
 
-    if diagnostics := [*_never_fit(plan, tasks, limits, disk)]:
-        raise InvalidInput(diagnostics)
+    # Nodes of one layer have one weight.
+    if never := {each.location: each for each in _never_fit(plan, tasks, limits, disk)}:
+        raise InvalidInput(tuple(never.values()))
 
     def shortage(task: Task) -> str:
         if disk is None or (push and task.kind != NODE):
@@ -323,15 +324,18 @@ def _never_fit(plan: Plan, tasks: tuple[Task, ...], limits: Limits, disk: Disk |
     """Yield a diagnostic for each task that needs more than the builder has while nothing else runs."""
     for task in tasks:
         target = plan.targets[task.name]
-        location = Location(file=target.build.file) if isinstance(target, Node) else target.location
+        if not isinstance(target, Node):
+            continue
         if limits.memory is not None and task.memory > limits.memory:
             message = (
                 f"`weight.memory` of `{task.name}` is {_gb(task.memory)}, and the builder has {_gb(limits.memory)}"
             )
+            location = target.build.place("weight", "memory")
             yield Diagnostic(message=message, location=location, hint="lower it, or use a builder with more memory")
         if task.disk and disk is not None and disk.shortage([task]):
             free = f"{_gb(disk.free)} free, and {_gb(disk.floor)} are kept free"
             message = f"`weight.disk` of `{task.name}` is {_gb(task.disk)}, and the builder's disk has {free}"
+            location = target.build.place("weight", "disk")
             yield Diagnostic(message=message, location=location, hint="lower it, or run `docker buildx prune`")
 
 

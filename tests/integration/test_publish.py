@@ -291,10 +291,23 @@ STARTS = {
     },
 }
 
+# Joined by another separator, and to what the parent lacks.
+PARTS = """\
+environment:
+- prepend: {{PATH: /opt/{name}/bin}}
+- append: {{CFLAGS: -I/opt/{name}}}
+  separator: " "
+  default: {{CFLAGS: -O2}}
+- prepend: {{MANPATH: /opt/{name}/man}}
+  default: {{MANPATH: /usr/share/man}}"""
+
 
 def test_image_that_was_composed_runs_and_is_what_buildkit_assembles(small: Small) -> None:
     said = "\n".join(f"{field}: {json.dumps(value)}" for field, value in STARTS.items())
     small.edit("layers/conda/layer.yaml", "prefix: /opt/conda", f"prefix: /opt/conda\n{said}")
+    for name in ("conda", "mpi"):
+        path = f"environment: {{prepend: {{PATH: /opt/{name}/bin}}}}"
+        small.edit(f"layers/{name}/layer.yaml", path, PARTS.format(name=name))
     # The engine keeps its cache, from which it assembles the same blobs below.
     done = small.call("bake", "--all", "--push")
     assert done.code == 0, done.stdout + done.stderr
@@ -337,6 +350,9 @@ def test_image_that_was_composed_runs_and_is_what_buildkit_assembles(small: Smal
         "StartPeriod": 1_500_000_000,
         "Retries": 4,
     }
+    variables = dict(each.partition("=")[::2] for each in config["config"]["Env"])
+    assert variables["CFLAGS"] == "-O2 -I/opt/mpi -I/opt/conda"
+    assert variables["MANPATH"] == "/opt/conda/man:/opt/mpi/man:/usr/share/man"
     assert (config["config"]["User"], config["config"]["Labels"]["org.example.release"]) == ("1", "1 of $HOME")
     alone = run("docker", "run", "--rm", tag, environment=small.environment)
     assert alone.stdout == word.removeprefix("SAID=") + "\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import string
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -14,6 +14,7 @@ from buildsys.dockerfile.parser import Dockerfile
 from buildsys.errors import InvalidInput
 from buildsys.names import TITLE_LABEL, variable_name
 from buildsys.plan.plan import Plan
+from buildsys.texts import package
 from tests.support.bake_text import bare, environment, label
 from tests.support.hostile_text import near, texts, word
 
@@ -89,6 +90,9 @@ def hostile_texts(name: str, seed: int, count: int) -> list[str]:
     if name == "title":
         # What a target's name cannot have becomes `_` there, and two nodes of one name are refused.
         found = [f"{number}{text}" for number, text in enumerate(found)]
+    if name == "packages":
+        # Two versions of one package are refused, and which one of them is not of interest here.
+        found = [text if package(text) else f"p{number}{text}" for number, text in enumerate(found)]
     return [text[:_LONGEST_KEY] for text in found] if name in _KEYS else found
 
 
@@ -108,6 +112,12 @@ class _File:
         self.lines.append(line)
         if entry:
             self.entries[len(self.lines)] = entry
+
+
+def _joined(form: str, words: Iterable[str]) -> list[str]:
+    """Return instructions that have many words each: a Dockerfile may have 2,000 instructions."""
+    listed = list(words)
+    return [form.format(" ".join(listed[start : start + 50])) for start in range(0, len(listed), 50)]
 
 
 class HostileProject:
@@ -177,9 +187,9 @@ class HostileProject:
         stacks, numbers = self._file("stacks.yaml"), self.accepted(name)
         declared = {
             "packages": ["ARG PACKAGES"],
-            "url": [f"ARG P{n}_URL\nARG P{n}_SHA256" for n in numbers],
-            "folder": [f"COPY --from=p{n} / /" for n in numbers],
-        }.get(name, [f"ARG P{n}" for n in numbers])
+            "url": _joined("ARG {}", (f"P{n}_URL P{n}_SHA256" for n in numbers)),
+            "folder": _joined("RUN {} true", (f"--mount=from=p{n}" for n in numbers)),
+        }.get(name, _joined("ARG {}", (f"P{n}" for n in numbers)))
         self._file(f"layers/{_layer_name(name)}/Dockerfile").lines.extend(["FROM base", *declared, "RUN true"])
         if name in ("argument", "folder"):
             file = self._layer(name, _PARENT, "parameters:")
@@ -348,4 +358,8 @@ def _layer_name(field: str) -> str:
 
 
 def _said(text: str, keyword: str) -> list[str]:
-    return [each.arguments for each in Dockerfile.parse(text, "x").instructions if each.keyword == keyword]
+    # An instruction is one line, and 2,000 instructions are read of a file.
+    lines = text.split("\n")
+    files = ("\n".join(lines[start : start + 1_000]) for start in range(0, len(lines), 1_000))
+    found = (each for file in files for each in Dockerfile.parse(file, "x").instructions)
+    return [each.arguments for each in found if each.keyword == keyword]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import http.client
+import ssl
 
 import pytest
 
@@ -260,6 +262,40 @@ def test_token_for_one_host_is_still_not_sent_to_another() -> None:
     registry.head(IMAGE)
     registry.head(other)
     assert [proof for _, proof in proofs(on)] == ["", BASIC, "Bearer T", ""]
+
+
+# A registry on loopback that speaks only TLS.
+
+WRONG_SCHEME = Response(status=400, body=b"Client sent an HTTP request to an HTTPS server.")
+NO_TLS = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]")
+NO_TLS.reason = "WRONG_VERSION_NUMBER"
+
+
+@pytest.mark.parametrize("plain", [WRONG_SCHEME, ConnectionResetError("reset"), http.client.BadStatusLine("\x15\x03")])
+def test_credentials_for_what_speaks_only_tls_are_never_sent_by_plain_http(plain: Response | Exception) -> None:
+    on = bench(plain, ASKS, ASKS, THERE, THERE)
+    registry = on.registry(CREDENTIAL)
+    assert registry.head(LOCAL) is not None
+    assert registry.head(LOCAL) is not None
+    assert [url.partition("://")[0] for url in urls(on)] == ["http", "https", "https", "https", "https"]
+    assert [proof for _, proof in proofs(on)] == ["", "", "", BASIC, BASIC]
+
+
+def test_plain_registry_that_refuses_a_request_stays_plain() -> None:
+    on = bench(WRONG_SCHEME, NO_TLS, *[WRONG_SCHEME] * 4)
+    registry = on.registry()
+    for _ in range(2):
+        with pytest.raises(UnexpectedAnswer, match="400"):
+            registry.head(LOCAL)
+    first, probe, *others = [url.partition("://")[0] for url in urls(on)]
+    assert (first, probe, {*others}) == ("http", "https", {"http"})
+
+
+def test_registry_elsewhere_is_asked_by_https_alone() -> None:
+    on = bench(*[WRONG_SCHEME] * 4)
+    with pytest.raises(UnexpectedAnswer, match="400"):
+        on.registry().head(IMAGE)
+    assert {url.partition("://")[0] for url in urls(on)} == {"https"}
 
 
 # Answers that end early.
