@@ -48,7 +48,7 @@ BEFORE = "FROM toolchain AS x\n"
         (STACKS, f"registry: ghcr.io\n{STACK}", "1:11", ("without a path", "write `ghcr.io/images`")),
         (STACKS, f"stacks:\n  {'a' * 101}: {{layers: [dist]}}\n", "2:3", ("at most 100 characters",)),
         (STACKS, f"{FAMILY}    exclude:\n      - {{python: 3.1}}\n", "9:18", ("`python: 3.1`", "did you mean `3.1")),
-        (STACKS, f"{FAMILY}    exclude:\n      - {{pyhton: 3.11}}\n", "9:10", ("`pyhton`", "did you mean `python`")),
+        (STACKS, f"{FAMILY}    exclude:\n      - {{pythn: 3.11}}\n", "9:10", ("`pythn`", "did you mean `python`")),
         (STACKS, f"{FAMILY}    exclude:\n      - {{variant: [cpu, gpu]}}\n", "9:7", ("excludes every row",)),
         (STACKS, FAMILY.replace("[dist]", "[dist, {conf: , when: {variant: cpuu}}]"), "5:45", ("did you mean `cpu`",)),
         (LAYER, f"{ARTIFACT}checks: [{{needs: {{dist.v: '>=11 <13'}}}}]\n", "6:27", ("constraint", "`>=11,<13`")),

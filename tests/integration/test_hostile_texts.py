@@ -104,7 +104,7 @@ def check(fields: tuple[str, ...], folder: Path, *, seed: int, count: int, size:
         tried.update({name: len(texts) for name, texts in project.texts.items()})
         equal.update(name for name, _ in read)
         for (name, number), message in project.refused.items():
-            reasons = (*REASONS, "variable") if name in ("set", "prepend", "append") else REASONS
+            reasons = (*REASONS, "variable", "option of a program") if name in ("set", "prepend", "append") else REASONS
             assert name not in FREE or any(reason in message for reason in reasons), (
                 project.texts[name][number],
                 message,
