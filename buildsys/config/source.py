@@ -209,7 +209,7 @@ class _Reader:
                 self._wrong("the key is not a plain text", location, "write one word as the key")
             elif name in found:
                 message = f"`{shown(name)}` is defined twice, first on line {self.keys[(*path, name)].line}"
-                self._wrong(message, location, f"remove one `{shown(name)}`, or rename it")
+                self._wrong(message, location, "remove one of them, or rename it")
             elif name == "<<":
                 hint = "write out the keys that it would merge"
                 self._wrong("the key `<<` would merge, and merge keys are not supported", location, hint)

@@ -194,6 +194,6 @@ def test_errors_beyond_a_hundred_are_counted(tmp_path: Path) -> None:
 def test_each_error_of_a_lock_is_said_once(tmp_path: Path) -> None:
     project = small_project(tmp_path, {"buildsys.lock": LOCK.replace("sha256:", "sha256;")})
     done = buildsys(project, "plan")
-    refused(done, "does not have the form")
+    refused(done, "expected `sha256:` and 64 hexadecimal digits")
     places = re.findall(r"--> (\S+)", done.stderr)
     assert len(places) == len({*places}) == 2
