@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 # What no name of a release or flavour has: a text with one of these is meant to be a range.
 _OF_RANGES = re.compile(r"[<>=!~,\s]")
@@ -23,12 +23,12 @@ def satisfies(value: str, constraint: str) -> bool:
     versions = _range(constraint)
     try:
         return value == constraint if versions is None else versions.contains(Version(value))
-    except InvalidVersion:
+    except ValueError:
         return value == constraint
 
 
 def _range(text: str) -> SpecifierSet | None:
     try:
         return SpecifierSet(text, prereleases=True)
-    except InvalidSpecifier:
+    except ValueError:
         return None

@@ -33,8 +33,10 @@ def with_parameter(pattern: str, value: str) -> str:
 
 def chain(length: int, end: str = "default: a") -> str:
     """Return a layer whose parameters take their values from one another."""
-    each = [f"p{n}: {{description: x, label: true, from: conf.p{n + 1}}}" for n in range(length)]
-    return "\n  ".join([f"{ARTIFACT}parameters:", *each, f"p{length}: {{description: x, label: true, {end}}}\n"])
+    each = [f"p{n}: {{description: x, from: conf.p{n + 1}}}" for n in range(length)]
+    used = ", ".join(f"V{n}: '{{p{n}}}'" for n in range(length + 1))
+    head = f"{ARTIFACT}environment: {{set: {{{used}}}}}\nparameters:"
+    return "\n  ".join([head, *each, f"p{length}: {{description: x, {end}}}\n"])
 
 
 def matrix(*lengths: int) -> str:
@@ -80,8 +82,13 @@ def matrix(*lengths: int) -> str:
         (CONF, with_parameter("(" * 900 + ")" * 900, ""), f"{CONF}:6:", "too many levels"),
         (CONF, with_parameter("[[:alpha:]]", "a"), f"{CONF}:6:", "nested set"),
         (CONF, f"{ARTIFACT}user: '{'9' * 5_000}'\n", f"{CONF}:6:7", "a name or a number"),
-        ("layers/conf/Dockerfile", f"FROM scratch\nCOPY --from={'9' * 5_000} a /\n", "Dockerfile:2:", "names neither"),
-        ("layers/conf/Dockerfile", "FROM scratch\nCOPY --from=١ a /\n", "Dockerfile:2:13", "names neither"),
+        (
+            "layers/conf/Dockerfile",
+            f"FROM scratch\nCOPY --from={'9' * 5_000} a /\n",
+            "Dockerfile:2:",
+            "is neither a stage",
+        ),
+        ("layers/conf/Dockerfile", "FROM scratch\nCOPY --from=١ a /\n", "Dockerfile:2:13", "is neither a stage"),
         ("layers/conf/Dockerfile", "FROM scratch\n" + "RUN true\n" * 30_000, "Dockerfile:2001:", "2000 instructions"),
         ("layers/conf/Dockerfile", "FROM scratch\n" + "".join(f"X{n} a\n" for n in range(1_900)), ":2:1", "X0"),
         ("layers/conf/Dockerfile", "FROM scratch\nCOPY " + "[" * 60_000 + "\n", "Dockerfile:2:", "an artifact"),
@@ -119,7 +126,7 @@ def test_file_without_stacks_is_refused_and_the_bake_file_stays(tmp_path: Path, 
 
 def test_empty_layer_file_names_everything_that_it_needs(tmp_path: Path) -> None:
     project = small_project(tmp_path, {CONF: ""})
-    refused(buildsys(project, "plan"), "`description` is missing", "`licence` is missing", "`kind` is missing")
+    refused(buildsys(project, "plan"), "the layer `conf` is empty", "`description: …`, `kind: …` and `licence: …`")
 
 
 @pytest.mark.parametrize("name", ["stacks.yaml", "buildsys.lock", CONF, "layers/conf/Dockerfile"])

@@ -113,7 +113,7 @@ def test_every_command_is_tested_on_a_full_disk(project: Path) -> None:
 @pytest.mark.parametrize("words", PRINTING)
 def test_result_that_no_disk_takes_is_an_error(project: Path, printing: dict[str, str], words: str) -> None:
     with stand_ins.registry() as prefix:
-        given = {**printing, "BUILDSYS_REGISTRY": prefix}
+        given = {**printing, "BUILDSYS_REGISTRY": prefix, "BUILDSYS_PARENTS": f"docker.io={prefix.partition('/')[0]}"}
         done = run(project, "sh", "-c", f'exec "$@" {words} >/dev/full', "sh", *COMMAND, shell=given)
     ended_well(done, UNAVAILABLE)
     assert "error: the output cannot be written: No space left on device" in done.stderr
@@ -156,12 +156,15 @@ def obeyed(text: str) -> list[str]:
 COMMANDS = "first\n::error::no\n  ::add-mask::e\n##[error]no\nx ##vso[task.complete]no"
 
 
-@pytest.mark.parametrize("progress", ["auto", "plain", "docker"])
-@pytest.mark.parametrize("option", ["--quiet", "--verbose"])
+@pytest.mark.parametrize(
+    "options",
+    ["--quiet", "--progress auto", "--progress plain", "--progress docker"]
+    + [f"--verbose --progress {progress}" for progress in ("auto", "plain", "docker")],
+)
 def test_output_of_a_build_is_no_command_to_the_runner_of_a_job(
-    project: Path, shell: dict[str, str], progress: str, option: str
+    project: Path, shell: dict[str, str], options: str
 ) -> None:
-    done = buildsys(project, *BAKE, "--progress", progress, option, shell={**shell, "WHY": COMMANDS})
+    done = buildsys(project, *BAKE, *options.split(), shell={**shell, "WHY": COMMANDS})
     ended_well(done)
     assert "error::no" in done.output
     assert obeyed(done.output) == []
