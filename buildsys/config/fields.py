@@ -125,7 +125,14 @@ _VARIABLE = Text(
     rule=texts.variable, what="the name of a variable", repair=hints.variable, advice="rename the variable"
 )
 VARIABLES = Dictionary(_VALUE, key=_VARIABLE)
-_PART = Text(template=Template(rule=texts.part, what="a part of a variable", holder="an image", advice=_ONE_LINE))
+_PART = Text(
+    template=Template(
+        rule=texts.part,
+        what="a part of a variable",
+        holder="an image",
+        advice="write it on one line, or remove it where it is empty",
+    )
+)
 PARTS = Dictionary(Many(_PART, or_one=True), key=_VARIABLE)
 SEPARATOR = Text(rule=texts.separator)
 DEFAULTS = Dictionary(Text(template=Template(rule=texts.default, what="the default")), key=_VARIABLE)

@@ -118,20 +118,14 @@ def test_all_errors_of_all_files_are_reported_at_once(small: Path) -> None:
     (small / "layers" / "tools" / "layer.yaml").unlink()
     done = ask("plan", cwd=small)
     assert [line for line in done.stderr.splitlines() if line.startswith(("error", "  -->"))] == [
-        "error: `licence` is missing",
-        "  --> layers/fast/layer.yaml:1:1",
         "error: unknown key `license`",
         "  --> layers/fast/layer.yaml:3:1",
-        "error: layer `gpu` has the toolchain `tools`, which does not exist",
-        "  --> layers/gpu/layer.yaml:18:24",
-        "error: layer `system` has the toolchain `tools`, which does not exist",
-        "  --> layers/system/layer.yaml:6:20",
         "error: the layer `tools` has no `layer.yaml`",
         "  --> layers/tools/layer.yaml:1:1",
         "error: the stack `without` has the layer `zip-tool`, which does not exist",
         "  --> stacks.yaml:3:30",
     ]
-    assert done.stderr.endswith("\n6 errors\n")
+    assert done.stderr.endswith("\n3 errors\n")
 
 
 def test_unknown_stack_is_reported_with_the_nearest_name(small: Path) -> None:
@@ -149,7 +143,7 @@ def test_folder_without_project_is_reported_with_a_hint(tmp_path: Path) -> None:
             "hint: change to the project folder, or name it: `buildsys -C DIR …`\n"
         ),
     )
-    assert "error: `nowhere` is not a folder\n" in ask("-C", "nowhere", "list", cwd=tmp_path).stderr
+    assert "error: `nowhere` does not exist\n" in ask("-C", "nowhere", "list", cwd=tmp_path).stderr
 
 
 def test_project_is_found_from_a_folder_inside_it(small: Path) -> None:
@@ -174,7 +168,8 @@ def test_other_project_is_named_by_an_option(small: Path) -> None:
 def test_wrong_usage_exits_with_2_and_a_message_on_stderr(words: list[str]) -> None:
     done = run(BUILDSYS, *words)
     assert (done.code, done.stdout) == (2, "")
-    assert "Error" in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "hint: " in done.stderr
 
 
 def test_list_document_has_the_documented_fields() -> None:
