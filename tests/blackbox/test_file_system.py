@@ -762,7 +762,9 @@ RIGHTS = [
         ("{beside}/home/.docker/config.json", NO_RIGHTS),
         file("{beside}/home/.docker/config.json", "{}"),
         mode("../home", 0),
-        conditions=Conditions(rights=False, environ={"HOME": "{beside}/home", "BUILDSYS_REGISTRY": "{asking}"}),
+        conditions=Conditions(
+            rights=False, environ={"HOME": "{beside}/home", "DOCKER_CONFIG": "", "BUILDSYS_REGISTRY": "{asking}"}
+        ),
     ),
     fault(
         "requirements are unreadable",
