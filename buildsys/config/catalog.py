@@ -82,7 +82,9 @@ def load(tree: Mapping[str, str]) -> Catalog:
 
 def _registry(prefix: str, source: Source) -> Iterable[Diagnostic]:
     if found := prefix_problem(prefix):
-        message = f"`registry` is `{excerpt(prefix)}` and {found[0]}"
+        # What has an `@` may be a password.
+        shown = "" if "@" in prefix else f"is `{excerpt(prefix)}` and "
+        message = f"`registry` {shown}{found[0]}"
         yield Diagnostic(message=message, location=source.location(("registry",)), hint=found[1])
 
 

@@ -258,6 +258,13 @@ def test_platform_that_the_parent_lacks_is_reported(tmp_path: Path) -> None:
     refused(buildsys(project, "plan", "--offline"), "linux/arm64", "parent `debian-12`", "stacks.yaml:2:3")
 
 
+def test_password_in_the_registry_is_not_in_the_message(tmp_path: Path) -> None:
+    project = small_project(tmp_path, {"stacks.yaml": f"registry: robot:hidden@example.com/x\n{STACK}"})
+    done = buildsys(project, "plan", "--offline")
+    refused(done, "stacks.yaml:1:11", "`registry` has an `@`, expected no credentials")
+    assert "robot:hidden" not in done.stderr.splitlines()[0]
+
+
 def test_layer_file_with_another_ending_is_named(tmp_path: Path) -> None:
     project = small_project(tmp_path)
     write(project, "layers/other/layer.yml", ARTIFACT)
