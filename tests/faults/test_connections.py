@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from buildsys.oci.client import Registry
-from buildsys.oci.http import Retries
+from buildsys.oci.http import Retries, RetryNotice, Unreachable
 from buildsys.oci.reference import OCI_MANIFEST, Reference
 from tests.faults.proxy import Proxy, between
 
@@ -58,8 +58,22 @@ def test_one_retry_is_enough_after_an_outage(proxy: Proxy) -> None:
 def test_connection_refused_for_a_moment_is_waited_for(proxy: Proxy) -> None:
     """A registry that restarts refuses connections for seconds, which must not end a bake of hours."""
     wanted = Reference.parse(f"{proxy.address}/x/one:latest")
-    proxy.down_for(1)
-    while not proxy.is_down:
-        pass
     with Registry(retries=Retries(attempts=5, first=0.5, jitter=0, outages=True)) as registry:
         assert registry.head(wanted) is None
+        proxy.down()
+        back = threading.Timer(1, proxy.up)
+        back.start()
+        assert registry.head(wanted) is None
+        back.join()
+
+
+def test_registry_that_never_answered_is_not_waited_for(proxy: Proxy) -> None:
+    wanted = Reference.parse(f"{proxy.address}/x/one:latest")
+    notices: list[RetryNotice] = []
+    proxy.down()
+    with (
+        Registry(retries=Retries(attempts=5, first=0.5, jitter=0, outages=True), listener=notices.append) as registry,
+        pytest.raises(Unreachable),
+    ):
+        registry.head(wanted)
+    assert notices == []
