@@ -91,9 +91,10 @@ def size(text: str) -> str | None:
 
 
 def duration(text: str) -> str | None:
-    """Return a duration with a unit as docker has it; one without is in seconds."""
+    """Return a duration with a unit as docker has it, None for another unit; one without is in seconds."""
     found = re.fullmatch(r"(\d+) ?([a-z]*?)s?", text, re.IGNORECASE)
-    return found and f"{found[1]}{_UNITS.get(found[2].lower(), 's')}"
+    unit = found and _UNITS.get(found[2].lower())
+    return f"{found[1]}{unit}" if found and unit else None
 
 
 def checksum(text: str) -> str:

@@ -354,7 +354,9 @@ REFUSED_BY_DOCKER = [
 
 @pytest.mark.parametrize("number", range(len(REFUSED_BY_DOCKER)))
 def test_setting_that_docker_cannot_read_is_refused(project: Path, number: int) -> None:
-    refused_at(project, flavours_of(project, REFUSED_BY_DOCKER[number : number + 1]))
+    done = refused_at(project, flavours_of(project, REFUSED_BY_DOCKER[number : number + 1]))
+    # A hint does not turn hours into seconds.
+    assert "9999999s" not in done.output
 
 
 def test_instruction_of_many_words_that_is_longer_than_a_line_is_refused(project: Path) -> None:
