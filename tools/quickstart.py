@@ -38,7 +38,7 @@ def main() -> int:
         "  buildsys show debian12-cuda13.0        # what is in one, and where each value comes from\n"
         "  buildsys bake quickstart               # again: nothing is left to do\n"
         "  docker run --rm ${BUILDSYS_REGISTRY:-buildsys}/debian12 mpirun --version\n"
-        '  eval "$(buildsys variables)"; docker buildx bake quickstart    # the same without buildsys'
+        '  eval "$(buildsys variables)"; docker buildx bake -f docker-bake.hcl quickstart   # the same without buildsys'
         + ("\n  make engine-stop                       # end the private engine" if ground.private else "")
     )
     return 0

@@ -131,7 +131,7 @@ def unreadable(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
             message = f"the line has {size} bytes, BuildKit reads at most {LONGEST_LINE}"
             hint = "put the text into a file, and copy that"
             yield Diagnostic(message=message, location=Location(file=file, line=number), hint=hint)
-    began = False
+    began, early = False, list[Diagnostic]()
     for read in dockerfile.reads:
         word, arguments = read.instruction.keyword, read.instruction.arguments
         location = _location(dockerfile, read, 0, word)
@@ -147,7 +147,7 @@ def unreadable(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
             yield Diagnostic(message=f"`{word}` is not an instruction", location=location, hint=hint)
         elif not began and word != "ARG":
             message = f"`{word}` is before the first `FROM`"
-            yield Diagnostic(message=message, location=location, hint="move it below the first `FROM`")
+            early.append(Diagnostic(message=message, location=location, hint="move it below the first `FROM`"))
         if word == "ONBUILD":
             message = "`ONBUILD` would act in builds of other projects, and an image that is composed does not have it"
             hint = "write the instruction into the layer that needs it"
@@ -161,7 +161,9 @@ def unreadable(dockerfile: Dockerfile) -> Iterator[Diagnostic]:
         if read.unended is not None:
             message, hint = f"the heredoc `{read.unended}` has no end", f"end it with a line `{read.unended}`"
             yield Diagnostic(message=message, location=location, hint=hint)
-    if not began:
+    if began:
+        yield from early
+    else:
         hint = "begin with `FROM base`, or in an artifact with `FROM toolchain AS build`"
         yield Diagnostic(message="the file has no `FROM`", location=Location(file=file), hint=hint)
 

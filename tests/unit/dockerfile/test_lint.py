@@ -175,3 +175,8 @@ def test_no_text_raises_and_every_instruction_has_its_lines(text: str) -> None:
     lines = [number for each in instructions for number in (each.line, each.end_line)]
     assert lines == sorted(lines)
     assert all(1 <= number <= text.count("\n") + 1 for number in lines)
+
+
+def test_file_without_a_stage_is_one_error() -> None:
+    assert messages("RUN true\nUSER me\n") == ["the file has no `FROM`"]
+    assert messages("RUN true\nFROM base\n", "base") == ["`RUN` is before the first `FROM`"]
