@@ -1147,7 +1147,7 @@ FAULTS = [*SPECIAL, *LINKS, *RIGHTS, *FULL, *ODD, *STREAMS]
 @pytest.fixture(scope="session")
 def prepared() -> Iterator[Prepared]:
     """The process that all commands are forked from."""
-    found = Prepared()
+    found = Prepared(mounts=True)
     yield found
     found.close()
 
@@ -1220,7 +1220,7 @@ def test_fault_of_a_file_is_a_message_with_its_path_and_loses_nothing(
     assert done.code == fault.code, f"{done}"
     missing = [word for each in fault.says if (word := filled(each, place)) not in done.stderr]
     assert not missing, f"{missing} not in: {done}"
-    assert done.megabytes < MEGABYTES
+    assert done.memory < MEGABYTES << 20
     changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
     unexpected = {
         name for name in changed if name.split("/")[0] not in {".buildsys", "schemas"} and name not in fault.changes
