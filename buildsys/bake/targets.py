@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from buildsys.bake.assembly import assembly
 from buildsys.bake.definition import ONLY_CACHED, Definition, Function, Group, Target, Variable
 from buildsys.bake.hcl import Expression, Heredoc, Template, Value, quoted
-from buildsys.names import MIRRORS_FOLDER, TITLE_LABEL
+from buildsys.names import MIRRORS_FOLDER, TITLE_LABEL, architecture
 from buildsys.plan.plan import Plan, epoch_of, origin_variable
 from buildsys.resolve.node import ImageTarget, Node
 from buildsys.values import dataclass
@@ -134,7 +134,7 @@ def node_target(plan: Plan, node: Node, copies: Copies = NO_COPIES) -> Target:
         dockerfile=node.dockerfile.rpartition("/")[2],
         contexts=contexts,
         args=dict(sorted(_arguments(plan, node), key=lambda pair: pair[0])),
-        platforms=node.platforms,
+        platforms=(node.platform,),
         cache_from=_cache_from(node.name, *node.below),
         cache_to=_cache_to(node.name, "max"),
         output=ONLY_CACHED,
@@ -153,15 +153,21 @@ def image_target(plan: Plan, image: ImageTarget, labels: Mapping[str, str]) -> T
         dockerfile_inline=Heredoc(assembly(image)),
         tags=(public_tag(image),),
         labels={TITLE_LABEL: image.stack, **labels},
-        platforms=image.platforms,
+        platforms=(image.platform,),
         cache_from=_cache_from(image.name, *image.below),
         cache_to=_cache_to(image.name, "min"),
     )
 
 
 def public_tag(image: ImageTarget) -> Template:
-    """Return the public name of a stack's image."""
-    return Template((Expression("BUILDSYS_REGISTRY"), f"/{image.stack}:", Expression("BUILDSYS_TAG")))
+    """Return the public name of a stack's image; that of one of several platforms ends in its architecture."""
+    end = f"-{architecture(image.platform)}" if image.is_part else ""
+    return Template((*index_tag(image.stack).parts, *((end,) if end else ())))
+
+
+def index_tag(stack: str) -> Template:
+    """Return the public name of what is published for a stack."""
+    return Template((Expression("BUILDSYS_REGISTRY"), f"/{stack}:", Expression("BUILDSYS_TAG")))
 
 
 def published(target: Target, publication: Publication) -> Target:

@@ -38,11 +38,12 @@ from buildsys.project.state import State
 from buildsys.project.workspace import PRIVATE, Workspace, files_of, write_whole
 from buildsys.run.contexts import copy_context
 from buildsys.run.decision import selection_of
+from buildsys.run.index import annotations_of, wrong_image
 from buildsys.run.names import check_names
 from buildsys.run.publish import publish
 from buildsys.run.session import Session
 from buildsys.run.step_events import StepEvents
-from buildsys.run.store import Store, annotations_of, incoming_tag
+from buildsys.run.store import Store, incoming_tag
 from buildsys.run.variables import bake_environment
 from buildsys.values import dataclass
 
@@ -215,7 +216,7 @@ def dockerfile_image(session: Session, store: Store, request: Request) -> Custom
     key = own.key(keys.of(stack.name).key)
     wanted = Reference.parse(f"{store.prefix}/{stack.stack}{CUSTOM_SUFFIX}:key-{key.key}")
     found = store.registry.manifest(wanted)
-    if found is not None and (why := store.foreign(wanted, found, key)):
+    if found is not None and (why := wrong_image(str(wanted), found, key)):
         session.note("registry", f"rebuilding {TARGET}: {why}")
         found = None
     if found is not None:

@@ -21,7 +21,7 @@ from buildsys.resolve.node import ImageTarget, Node
 from buildsys.values import dataclass
 
 # A change of how keys are computed from inputs gets a new number, and so rebuilds everything.
-DEFINITION = "1"
+DEFINITION = "2"
 ABSENT = "none"
 _JSON = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 
@@ -41,10 +41,11 @@ class Fingerprint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Keys:
-    """The keys of a plan: of nodes and of images, by target."""
+    """The keys of a plan: of nodes and of images, by target, and of what is published for a stack, by stack."""
 
     nodes: Mapping[str, Fingerprint]
     stacks: Mapping[str, Fingerprint]
+    indexes: Mapping[str, Fingerprint]
 
     def of(self, target: str) -> Fingerprint:
         """Return the key of a node or image."""
@@ -68,7 +69,16 @@ def keys_of(plan: Plan, contents: Contents) -> Keys:
         inputs = {**seen[location], **dict(_node_inputs(plan, node, nodes, contents))}
         nodes[node.name] = keyed(inputs)
     stacks = {image.name: keyed(dict(_image_inputs(plan, image, nodes))) for image in plan.stacks}
-    return Keys(nodes=MappingProxyType(nodes), stacks=MappingProxyType(stacks))
+    indexes = {
+        stack: index_key(stack, {each.platform: stacks[each.name] for each in parts})
+        for stack, parts in plan.indexes.items()
+    }
+    return Keys(nodes=MappingProxyType(nodes), stacks=MappingProxyType(stacks), indexes=MappingProxyType(indexes))
+
+
+def index_key(name: str, platforms: Mapping[str, Fingerprint]) -> Fingerprint:
+    """Return the key of an index of images, by platform."""
+    return keyed({"name": name, **{f"image {platform}": each.key for platform, each in platforms.items()}})
 
 
 def folders_of(plan: Plan) -> tuple[str, ...]:
@@ -122,7 +132,7 @@ def _node_inputs(
     plan: Plan, node: Node, nodes: Mapping[str, Fingerprint], contents: Contents
 ) -> Iterator[tuple[str, str]]:
     yield "layer", node.recipe.layer
-    yield "platforms", " ".join(node.platforms)
+    yield "platform", node.platform
     yield "base", nodes[node.base].key if node.base else _parent(plan, node.parent.name if node.parent else "")
     for context, need in node.needs:
         yield f"context {context}", nodes[need].key if need else ABSENT
@@ -224,7 +234,7 @@ def _parent(plan: Plan, name: str) -> str:
 
 def _image_inputs(plan: Plan, image: ImageTarget, nodes: Mapping[str, Fingerprint]) -> Iterator[tuple[str, str]]:
     yield "name", image.stack
-    yield "platforms", " ".join(image.platforms)
+    yield "platform", image.platform
     yield "base", nodes[image.base].key if image.base else _parent(plan, image.parent.name)
     yield "order of artifacts", " ".join(layer for layer, _ in image.artifacts)
     for layer, node in image.artifacts:

@@ -7,7 +7,7 @@ from dataclasses import field, replace
 from types import MappingProxyType
 
 from buildsys.bake.hcl import evaluate
-from buildsys.bake.targets import defaults, public_tag
+from buildsys.bake.targets import defaults, index_tag, public_tag
 from buildsys.config.model import Contents
 from buildsys.errors import InvalidInput
 from buildsys.plan.actions import Action, ActionKind, decide, needed
@@ -35,16 +35,19 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """What a run will do about a selection: `tags` maps the stacks asked for to their public tags.
+    """What a run will do about a selection: `tags` maps the images asked for to the public tags of their stacks.
 
-    `existing` maps target to the reference of what exists under its key. `foreign` maps target to why what is under its
-    key cannot be used, `damaged` to what is missing of it in the registry.
+    `existing` maps target to the reference of what exists under its key, `indexes` stack to that of its index. `seen`
+    is what each public tag named when this was decided, None for one that did not exist. `foreign` maps target to why
+    what is under its key cannot be used, `damaged` to what is missing of it in the registry.
     """
 
     selection: Selection
     existing: Mapping[str, str]
     actions: Mapping[str, Action]
     tags: Mapping[str, tuple[str, ...]]
+    indexes: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    seen: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
     foreign: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     damaged: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -107,7 +110,8 @@ def decide_published(
     damaged |= store.verify(below.references) if verify else {}
     existing |= {target: each for target, each in below.references.items() if target not in damaged}
     foreign = {**asked.foreign, **below.foreign}
-    return decide_from_registry(selection, store, existing, environ, foreign=foreign, damaged=damaged)
+    found = Existing(references=existing, foreign=foreign, indexes=asked.indexes)
+    return decide_from_registry(selection, store, found, environ, damaged=damaged)
 
 
 def exists_below(selection: Selection, store: Store, existing: Mapping[str, str]) -> Existing:
@@ -122,22 +126,24 @@ def exists_below(selection: Selection, store: Store, existing: Mapping[str, str]
 def decide_from_registry(
     selection: Selection,
     store: Store,
-    existing: Mapping[str, str],
+    found: Existing,
     environ: Mapping[str, str],
     *,
-    foreign: Mapping[str, str] = _NOTHING,
     damaged: Mapping[str, tuple[str, ...]],
 ) -> Decision:
     """Return the decision for what exists, with reasons from what was published before."""
     plan, keys, targets = selection.plan, selection.keys, selection.targets
+    existing = found.references
     first = decide(plan, keys, existing, {}, targets)
     built = [name for name, action in first.items() if action.word is ActionKind.BUILD]
+    lost = {image.stack for image in plan.stacks if image.name in damaged}
     return Decision(
         selection=selection,
         existing=existing,
-        actions=decide(plan, keys, existing, store.previous(plan, built), targets, foreign=foreign),
-        tags=public_tags(plan, targets, {**environ, "BUILDSYS_REGISTRY": store.prefix}),
-        foreign={name: why for name, why in foreign.items() if name in built},
+        actions=decide(plan, keys, existing, store.previous(plan, built), targets, foreign=found.foreign),
+        tags=index_tags(plan, targets, {**environ, "BUILDSYS_REGISTRY": store.prefix}),
+        indexes={stack: each for stack, each in found.indexes.items() if stack not in lost},
+        foreign={name: why for name, why in found.foreign.items() if name in built},
         damaged=damaged,
     )
 
@@ -164,10 +170,22 @@ def decide_local(
 
 
 def public_tags(plan: Plan, targets: Collection[str], environ: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
-    """Return the public tags of the stacks among some targets, with all variables replaced by their values."""
+    """Return the names of the images among some targets in an engine's store, with all variables replaced."""
     check_tag(environ)
     variables = {**defaults(plan), **environ}
-    return {stack.name: (evaluate(public_tag(stack), variables),) for stack in plan.stacks if stack.name in targets}
+    return {image.name: (evaluate(public_tag(image), variables),) for image in plan.stacks if image.name in targets}
+
+
+def index_tags(plan: Plan, targets: Collection[str], environ: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+    """Return the public tags of the stacks whose images are all among some targets, by target."""
+    check_tag(environ)
+    variables = {**defaults(plan), **environ}
+    return {
+        image.name: (evaluate(index_tag(stack), variables),)
+        for stack, images in plan.indexes.items()
+        if all(image.name in targets for image in images)
+        for image in images
+    }
 
 
 def without_cache(decision: Decision) -> Decision:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from buildsys.bake.targets import Publication
 from buildsys.buildkit.failure import Failure, FailureKind
+from buildsys.errors import BuildsysError
 from buildsys.events.events import ImageLayer, TagsMoved
 from buildsys.events.history import History
 from buildsys.events.journal import history_of
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Reference
 from buildsys.plan.plan import Plan
+from buildsys.project.revision import Origin
 from buildsys.resolve.node import ImageTarget
 from buildsys.run.decision import Decision, decide_from_registry, decide_published, exists_below
 from buildsys.run.executor import Emit, RunOutcome, TargetOutcome
+from buildsys.run.index import annotations_of, move_tags, run_annotations, tagged
 from buildsys.run.scheduler import tasks_of
 from buildsys.run.session import (
     Publishing,
@@ -28,7 +32,7 @@ from buildsys.run.session import (
     report_limits,
     report_targets,
 )
-from buildsys.run.store import Store, annotations_of, can_compose, incoming_tag
+from buildsys.run.store import Existing, Store, can_compose, incoming_tag
 from buildsys.run.variables import bake_environment
 from buildsys.values import dataclass
 
@@ -47,11 +51,13 @@ _NOT_THE_REGISTRY = frozenset(
 class Published:
     """How a run ended: `references` are those of the targets that were built, `moved` the public tags.
 
-    `missing` maps each target that was asked for and does not exist to the deepest target that it lacks.
+    `indexes` maps stack to the reference of its index, `missing` each target that was asked for and does not exist to
+    the deepest target that it lacks.
     """
 
     decision: Decision
     references: Mapping[str, str]
+    indexes: Mapping[str, str]
     missing: Mapping[str, str]
     failures: tuple[Failure, ...]
     moved: tuple[str, ...] = ()
@@ -62,8 +68,10 @@ class Published:
         return not self.missing and not self.failures
 
     def reference(self, target: str) -> str | None:
-        """Return where a target is now, None if it does not exist."""
-        return self.references.get(target) or self.decision.existing.get(target)
+        """Return where a target is now, an image in its index, None if it does not exist."""
+        found = self.decision.plan.targets[target]
+        index = self.indexes.get(found.stack) if isinstance(found, ImageTarget) else None
+        return index or self.references.get(target) or self.decision.existing.get(target)
 
 
 def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...], *, tag: bool = True) -> Published:
@@ -76,6 +84,9 @@ def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...]
     options = session.options
     environment = bake_environment(plan, session.workspace, session.environ)
     first = decide_published(session.workspace, store, plan, targets, session.environ, verify=options.verify)
+    if tag:
+        tags = tagged(store.registry, (each for own in first.tags.values() for each in own))
+        first = replace(first, seen=tags)
     assembled = frozenset(stack.name for stack in plan.stacks if not can_compose(stack))
     work = _Attempt(session=session, store=store, decision=first, assembled=assembled)
     references: dict[str, str] = {}
@@ -100,13 +111,14 @@ def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...]
         fill_caches(session, store, first, environment)
     existing = {**work.decision.existing, **references}
     missing = _missing(work.decision, {name: existing[name] for name in existing if name not in outcome.failures})
-    return Published(
-        decision=work.decision,
+    published = Published(
+        decision=replace(work.decision, seen=first.seen),
         references=references,
+        indexes=work.indexes,
         missing=missing,
         failures=tuple(outcome.failures.values()),
-        moved=_move_tags(session, store, work.decision, existing, missing) if tag else (),
     )
+    return replace(published, moved=_move_tags(session, store, published)) if tag else published
 
 
 def _report(session: Session, store: Store, decision: Decision, builder: Builder | None) -> None:
@@ -115,6 +127,13 @@ def _report(session: Session, store: Store, decision: Decision, builder: Builder
     _report_damage(session, decision)
     for target, why in decision.foreign.items():
         session.note("registry", f"rebuilding {target}: {why}")
+    changed = [each.difference for each in decision.actions.values() if each.difference]
+    if older := next((each for each in changed if each.name == "definition"), None):
+        session.note(
+            "registry",
+            f"this registry was filled with definition {older.before} of keys, and this buildsys has {older.after}: "
+            "every node is rebuilt once (see CHANGELOG.md); what is published stays as it is",
+        )
     report_limits(session, decision, linked=session.options.linked)
 
 
@@ -151,15 +170,19 @@ def _needs(plan: Plan, target: str) -> tuple[str, ...]:
     return tuple(ordered)
 
 
-def _move_tags(
-    session: Session, store: Store, decision: Decision, existing: Mapping[str, str], missing: Mapping[str, str]
-) -> tuple[str, ...]:
+def _move_tags(session: Session, store: Store, published: Published) -> tuple[str, ...]:
     """Move the public tags, all of them or none; return those that moved."""
-    whole = {target: existing[target] for target in decision.tags if target not in missing and target in existing}
+    decision, missing = published.decision, published.missing
+    found = {target: decision.plan.targets[target] for target in decision.tags if target not in missing}
+    whole = {
+        target: published.indexes[each.stack]
+        for target, each in found.items()
+        if isinstance(each, ImageTarget) and each.stack in published.indexes
+    }
     moved: tuple[str, ...] = ()
-    failed: Mapping[str, RegistryProblem] = {}
+    failed: Mapping[str, BuildsysError] = {}
     if not session.stop.requested and (session.options.partial_tags or not missing):
-        moved, failed = store.move_tags(whole, decision.tags)
+        moved, failed = move_tags(store.registry, whole, decision.tags, decision.seen)
     event = TagsMoved(at=session.context.clock(), tags=moved, missing=tuple(missing), failed=tuple(failed))
     session.journal.emit(event)
     for problem in failed.values():
@@ -169,13 +192,25 @@ def _move_tags(
 
 @dataclass(kw_only=True, slots=True)
 class _Attempt:
-    """Carries out one decision: nodes and `assembled` stacks are baked, other stacks composed at the registry."""
+    """Carries out one decision: nodes and `assembled` stacks are baked, other stacks composed at the registry.
+
+    When the last image of a stack is there, the index of all its images is written; `indexes` are those that exist.
+    """
 
     session: Session
     store: Store
     decision: Decision
     assembled: frozenset[str]
+    indexes: dict[str, str] = field(default_factory=dict)
+    _images: dict[str, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _worker: BakeWorker | None = None
+    _from: Origin | None = None
+
+    def __post_init__(self) -> None:
+        """Take over what exists."""
+        self.indexes |= self.decision.indexes
+        self._images |= {name: each for name, each in self.decision.existing.items() if name in self._stacks}
 
     @property
     def composed(self) -> frozenset[str]:
@@ -199,7 +234,40 @@ class _Attempt:
                 self._worker = stack.enter_context(opened)
                 if linked:
                     self._worker.prefetch_base_images(decision.nodes_to_build)
-            return execute(self.session, decision.plan, tasks, self._bake, self._worker, push=True)
+            outcome = execute(self.session, decision.plan, tasks, self._bake, self._worker, push=True)
+        if not self.session.stop.requested:
+            self._write_indexes(outcome)
+        return outcome
+
+    def _write_indexes(self, outcome: RunOutcome) -> None:
+        """Write the indexes of stacks whose images all existed."""
+        chosen = dict.fromkeys(
+            self._stacks[name].stack for name in self.decision.selection.targets if name in self._stacks
+        )
+        for stack in chosen:
+            try:
+                self._write_index(stack)
+            except Exception as problem:
+                target = self.decision.plan.indexes[stack][-1].name
+                message = self.session.explain(problem)
+                outcome.failures[target] = Failure(kind=FailureKind.PUSH, message=message, target=target)
+
+    def _write_index(self, stack: str) -> None:
+        """Write the index of a stack if it is missing and all its images exist."""
+        plan = self.decision.plan
+        parts = plan.indexes[stack]
+        with self._lock:
+            images = dict(self._images)
+        if stack in self.indexes or any(each.name not in images for each in parts):
+            return
+        annotations = run_annotations(
+            plan,
+            parts[0],
+            self._origin(),
+            self.session.environ.get("BUILDSYS_TAG", ""),
+            self.session.context.clock(),
+        )
+        self.indexes[stack] = self.store.put_index(plan, self.decision.keys, stack, images, annotations)
 
     def repair(self, references: Mapping[str, str], outcome: RunOutcome) -> _Attempt | None:
         """Return the attempt that builds what the registry has lost; None where it has everything.
@@ -217,7 +285,8 @@ class _Attempt:
         below = exists_below(decision.selection, self.store, existing).references
         lost |= self.store.verify(below)
         existing |= {name: each for name, each in below.items() if name not in lost}
-        repaired = decide_from_registry(decision.selection, self.store, existing, session.environ, damaged=lost)
+        found = Existing(references=existing, foreign={}, indexes=self.indexes)
+        repaired = decide_from_registry(decision.selection, self.store, found, session.environ, damaged=lost)
         _report_damage(session, repaired)
         assembled = self.assembled if lost else self.assembled | refused
         return _Attempt(session=session, store=self.store, decision=repaired, assembled=assembled)
@@ -235,8 +304,7 @@ class _Attempt:
 
     def _location(self, target: str) -> Reference:
         """Return where a target is under its key."""
-        key, found = self.decision.keys.of(target).key, self.decision.plan.targets[target]
-        return self.store.stack(found.stack, key) if isinstance(found, ImageTarget) else self.store.node(key)
+        return self.store.location(self.decision.plan.targets[target], self.decision.keys)
 
     def _incoming(self, target: str) -> Reference:
         return self._location(target).with_tag(incoming_tag(target))
@@ -247,20 +315,44 @@ class _Attempt:
 
     def _bake(self, targets: tuple[str, ...], references: Mapping[str, str], emit: Emit) -> Mapping[str, TargetOutcome]:
         composed = self.composed
-        outcomes = {target: self._compose(target, references) for target in targets if target in composed}
+        outcomes: dict[str, TargetOutcome] = {
+            target: self._compose(target, references) for target in targets if target in composed
+        }
         rest = tuple(target for target in targets if target not in composed)
         if rest:
             assert self._worker is not None
             outcomes |= self._worker.bake(rest, references, emit)
         done = {name: outcome.reference for name, outcome in outcomes.items() if outcome.failure is None}
+        for name in done.keys() & self._stacks.keys():
+            outcomes[name] = self._in_index(name, outcomes[name])
         try:
-            self.store.remember(self.decision.plan, done)
+            self.store.remember(done)
         except RegistryProblem:
             # Nothing but explanations is read from these tags.
             pass
         except Exception as error:
             self.session.note("registry", self.session.explain(error))
         return outcomes
+
+    def _origin(self) -> Origin:
+        with self._lock:
+            if self._from is None:
+                session, contents = self.session, self.decision.selection.contents
+                workspace = session.workspace
+                self._from = session.context.origin(workspace.root, session.environ, workspace.tree(), contents)
+            return self._from
+
+    def _in_index(self, target: str, outcome: TargetOutcome) -> TargetOutcome:
+        """Return the outcome of an image that exists: where it is the last of its stack, in the index."""
+        stack = self._stacks[target].stack
+        with self._lock:
+            self._images[target] = outcome.reference
+        try:
+            self._write_index(stack)
+        except Exception as problem:
+            failure = Failure(kind=FailureKind.PUSH, message=self.session.explain(problem), target=target)
+            return replace(outcome, failure=failure)
+        return replace(outcome, reference=self.indexes.get(stack, outcome.reference))
 
     def _compose(self, target: str, references: Mapping[str, str]) -> TargetOutcome:
         decision, clock = self.decision, self.session.context.clock

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, TextIO
 
 from buildsys.bake.targets import Publication, flat_definition, linked_nodes
 from buildsys.buildkit.interrupt import Stop
+from buildsys.config.model import Contents
 from buildsys.errors import Bug, Diagnostic, InvalidInput, unforeseen
 from buildsys.events.events import Noted, Outcome, RunBegan, TargetEnded, TargetKind, TargetPlanned
 from buildsys.events.history import History
 from buildsys.events.journal import Journal
 from buildsys.plan.limits import excess
 from buildsys.plan.plan import Plan
+from buildsys.project.revision import Origin
 from buildsys.project.settings import mask_of
 from buildsys.project.workspace import Workspace, write_whole
 from buildsys.resolve.node import Node
@@ -49,12 +51,19 @@ _START_SECONDS = 0.5
 _LOCAL_DRIVERS = ("docker", "docker-container")
 
 
+FindOrigin = Callable[[Path, Mapping[str, str], Mapping[str, str], Contents], Origin]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunContext:
-    """The process that a run is part of: its environment, its clock, where BuildKit's own progress is printed."""
+    """The process that a run is part of: its environment, its clock, where BuildKit's own progress is printed.
+
+    `origin` returns where the project's sources are from, as `origin_of` does.
+    """
 
     environ: Mapping[str, str]
     clock: Callable[[], float] = time.time
+    origin: FindOrigin = lambda *_: Origin()
     progress: TextIO | None = None
 
 
@@ -153,7 +162,7 @@ def report_targets(session: Session, decision: Decision, history: History, *, re
             TargetPlanned(
                 at=clock(),
                 name=name,
-                title=target.title if isinstance(target, Node) else target.stack,
+                title=target.title,
                 kind=TargetKind.NODE if node else TargetKind.IMAGE,
                 layer=node.recipe.layer if node else "",
                 action=action.word,

@@ -3,43 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import field
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 from buildsys.errors import Unavailable
 from buildsys.events.events import Retried
 from buildsys.events.journal import Journal
 from buildsys.foreign import list_of, object_of, texts_of
-from buildsys.names import KEY_LABEL, shortened
+from buildsys.names import shortened
 from buildsys.oci.bounds import Bounds
-from buildsys.oci.client import CONCURRENCY, ImageRegistry, Registry, ask_many, missing_parts
+from buildsys.oci.client import ImageRegistry, Registry, ask_many, in_threads, missing_parts
 from buildsys.oci.credentials import docker_credentials
 from buildsys.oci.http import (
     DigestMismatch,
+    NotFound,
     RegistryProblem,
     Retries,
     RetryNotice,
     UnexpectedAnswer,
     UnreadableManifest,
 )
-from buildsys.oci.reference import OCI_MANIFEST, Descriptor, Manifest, Reference, is_digest
+from buildsys.oci.reference import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest, Reference, is_digest
 from buildsys.plan.keys import Fingerprint, Keys
 from buildsys.plan.plan import Plan
 from buildsys.project.files import read_named
 from buildsys.project.settings import Settings, docker_config_dir, read_settings
 from buildsys.project.workspace import Workspace, named_prefix, prefix_location
-from buildsys.resolve.node import ImageTarget
+from buildsys.resolve.node import ImageTarget, Node
 from buildsys.run.compose import Composed, Part, compose
+from buildsys.run.index import INPUTS, annotations_of, index_of, wrong_image, wrong_index
 from buildsys.values import dataclass
 
 NODES = "nodes"
-INPUTS = "dev.buildsys.inputs"
-_MOST_PLATFORMS = 64
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,19 +51,24 @@ class PublishedImage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Existing:
-    """What is under the keys of targets: `references` with digests, and `foreign`: why content is not a result."""
+    """What is under the keys of targets: `references` with digests, and `foreign`: why content is not a result.
+
+    The reference of an image is that of the index of its stack if there is one; `indexes` has these, by stack.
+    """
 
     references: Mapping[str, str]
     foreign: Mapping[str, str]
+    indexes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Store:
-    """A repository prefix of a registry, such as `registry.example.com/ml`.
+    """A repository prefix of a registry, such as `registry.example.com/ml`; docs/registry.md lists all references.
 
-    A node is `<prefix>/nodes:<key>`, a stack `<prefix>/<stack>:key-<key>`. An advisory tag, `last-<node>` or `last`,
-    moves to the latest result of a name; only explanations are read from it. An engine pushes to `incoming-<target>`,
-    and the image gets the tag of its key after a check.
+    A node is `<prefix>/nodes:<key>`, the image of a stack for one platform `<prefix>/<stack>:platform-<key>`, and the
+    index of these `<prefix>/<stack>:key-<key>`. An advisory tag, `last-<target>`, moves to the latest result of a name;
+    only explanations are read from it. An engine pushes to `incoming-<target>`, and the image gets the tag of its key
+    after a check.
     """
 
     registry: ImageRegistry
@@ -74,9 +78,18 @@ class Store:
         """Return the reference of the node with this key."""
         return Reference.parse(f"{self.prefix}/{NODES}:{key}")
 
-    def stack(self, stack: str, key: str) -> Reference:
-        """Return the reference of the stack with this key."""
+    def image(self, stack: str, key: str) -> Reference:
+        """Return the reference of a stack's image for one platform."""
+        return Reference.parse(f"{self.prefix}/{stack}:platform-{key}")
+
+    def index(self, stack: str, key: str) -> Reference:
+        """Return the reference of what is published for a stack."""
         return Reference.parse(f"{self.prefix}/{stack}:key-{key}")
+
+    def location(self, target: Node | ImageTarget, keys: Keys) -> Reference:
+        """Return where a node or image is under its key."""
+        key = keys.of(target.name).key
+        return self.image(target.stack, key) if isinstance(target, ImageTarget) else self.node(key)
 
     def accept(self, pushed: Reference, key_reference: Reference, keyed: Fingerprint) -> Reference:
         """Put a pushed image under the tag of its key; return its reference there, with the digest.
@@ -86,7 +99,7 @@ class Store:
         manifest = self.registry.manifest(pushed)
         wrong = f"`{pushed}` was pushed, and the registry does not have it" if manifest is None else ""
         if manifest is not None:
-            wrong = self.foreign(pushed, manifest, keyed)
+            wrong = wrong_image(str(pushed), manifest, keyed)
         if manifest is None or wrong:
             raise UnexpectedAnswer(wrong, host=pushed.host)
         self.registry.put_manifest(key_reference, manifest.raw, manifest.descriptor.media_type)
@@ -95,55 +108,45 @@ class Store:
     def existing(self, plan: Plan, keys: Keys, targets: Collection[str] | None = None) -> Existing:
         """Return what exists under its key, of all or of some targets.
 
-        One request each, concurrent. Raises the first problem of the registry, by name; 404 is none.
+        One request each, concurrent; where a stack has no index, one more for each of its images. Raises the first
+        problem of the registry, by name; 404 is none.
         """
-        wanted = {node.name: self.node(keys.nodes[node.name].key) for node in plan.nodes}
-        wanted |= {stack.name: self.stack(stack.stack, keys.stacks[stack.name].key) for stack in plan.stacks}
-        if targets is not None:
-            wanted = {name: reference for name, reference in wanted.items() if name in targets}
-        found = ask_many(wanted.values(), self.registry.manifest, ends=_ends_look_ups)
-        references, foreign = {}, {}
-        for target, reference in wanted.items():
-            answer = found[reference]
-            if isinstance(answer, RegistryProblem):
-                if _ends_look_ups(answer):
-                    raise answer
-                foreign[target] = str(answer)
-            elif answer is not None and (wrong := self.foreign(reference, answer, keys.of(target))):
-                foreign[target] = wrong
-            elif answer is not None:
-                references[target] = str(reference.with_digest(answer.descriptor.digest))
-        return Existing(references=MappingProxyType(references), foreign=MappingProxyType(foreign))
+        chosen = [each for name, each in plan.targets.items() if targets is None or name in targets]
+        images = [each for each in chosen if isinstance(each, ImageTarget)]
+        nodes = {each.name: self.location(each, keys) for each in chosen if isinstance(each, Node)}
+        stacks = {each.stack: self.index(each.stack, keys.indexes[each.stack].key) for each in images}
+        found = self._look_up([*nodes.values(), *stacks.values()])
+        references, indexes, foreign = dict[str, str](), dict[str, str](), dict[str, str]()
+        for stack, reference in stacks.items():
+            parts = {each.platform: keys.of(each.name) for each in plan.indexes[stack]}
+            check = functools.partial(wrong_index, str(reference), keyed=keys.indexes[stack], parts=parts)
+            right, wrong = _judged(reference, found[reference], check)
+            indexes |= {stack: right} if right else {}
+            foreign |= {each.name: wrong for each in plan.indexes[stack] if wrong}
+        alone = {each.name: self.location(each, keys) for each in images if each.stack not in indexes}
+        found = {**found, **self._look_up(alone.values())}
+        for name, reference in {**nodes, **alone}.items():
+            check = functools.partial(wrong_image, str(reference), keyed=keys.of(name))
+            right, wrong = _judged(reference, found[reference], check)
+            references |= {name: right} if right else {}
+            foreign |= {name: wrong} if wrong else {}
+        references |= {each.name: indexes[each.stack] for each in images if each.stack in indexes}
+        return Existing(
+            references=MappingProxyType(references),
+            foreign=MappingProxyType({name: why for name, why in foreign.items() if name not in references}),
+            indexes=MappingProxyType(indexes),
+        )
 
-    def foreign(self, reference: Reference, manifest: Manifest, keyed: Fingerprint) -> str:
-        """Return why the content of a key is not the result for it, empty if it is.
-
-        Each manifest, of an index each of its manifests, carries its key and the inputs that give this key.
-        """
-        if not manifest.manifests:
-            return _wrong_annotations(reference, dict(manifest.annotations), keyed)
-        if len(manifest.manifests) > _MOST_PLATFORMS:
-            return f"`{reference}` is an index of {len(manifest.manifests)} manifests, expected one for each platform"
-        for child in manifest.manifests:
-            try:
-                platform = self.registry.manifest(reference.with_digest(child.digest))
-            except (DigestMismatch, UnreadableManifest) as problem:
-                return str(problem)
-            if platform is None:
-                return f"`{reference}` is an index without its manifest {child.digest}"
-            if wrong := _wrong_annotations(reference, dict(platform.annotations), keyed):
-                return wrong
-        return ""
+    def _look_up(self, references: Iterable[Reference]) -> Mapping[Reference, Manifest | RegistryProblem | None]:
+        found = ask_many(references, self.registry.manifest, ends=_ends_look_ups)
+        for answer in found.values():
+            if isinstance(answer, RegistryProblem) and _ends_look_ups(answer):
+                raise answer
+        return found
 
     def previous(self, plan: Plan, targets: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
         """Return the inputs of the latest results of targets, without those that cannot be read."""
-        stacks = {stack.name: stack for stack in plan.stacks}
-
-        def last(target: str) -> Reference:
-            name = f"{stacks[target].stack}:last" if target in stacks else f"{NODES}:last-{target}"
-            return Reference.parse(f"{self.prefix}/{name}")
-
-        wanted = {target: last(target) for target in targets}
+        wanted = {name: self._last(plan.targets[name]) for name in targets}
         # Nothing but explanations depends on them.
         found = ask_many(wanted.values(), self.registry.manifest, ends=_ends_look_ups)
         inputs = {
@@ -155,7 +158,7 @@ class Store:
 
     def verify(self, existing: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
         """Return the missing or damaged parts of targets, blobs too, in the order given; whole ones are left out."""
-        parts = _each(lambda reference: self.missing(Reference.parse(reference)), existing.values())
+        parts = in_threads(lambda reference: self.missing(Reference.parse(reference)), existing.values())
         return {target: missing for target, missing in zip(existing, parts, strict=True) if missing}
 
     def missing(self, reference: Reference) -> tuple[str, ...]:
@@ -189,7 +192,7 @@ class Store:
         annotations = annotations_of(keyed)
         parts = [self.part(reference) for reference in (nodes[base], *artifacts)]
         image = compose(stack, parts[0], parts[1:], annotations)
-        target = self.stack(stack.stack, keyed.key)
+        target = self.image(stack.stack, keyed.key)
         if not self._blobs(target, image):
             return None
         self.registry.put_blob(target, image.config)
@@ -208,68 +211,60 @@ class Store:
                 return False
         return True
 
-    def remember(self, plan: Plan, published: Mapping[str, str]) -> None:
+    def _last(self, target: Node | ImageTarget) -> Reference:
+        repository = target.stack if isinstance(target, ImageTarget) else NODES
+        return Reference.parse(f"{self.prefix}/{repository}:{last_tag(target.name)}")
+
+    def remember(self, published: Mapping[str, str]) -> None:
         """Move the advisory tags to results: target to reference with digest."""
-        stacks = {stack.name for stack in plan.stacks}
-        moves = [(reference, "last" if name in stacks else f"last-{name}") for name, reference in published.items()]
-        _each(lambda move: self.registry.tag(Reference.parse(move[0]), move[1]), sorted(moves))
+        moves = [(reference, last_tag(name)) for name, reference in published.items()]
+        in_threads(lambda move: self.registry.tag(Reference.parse(move[0]), move[1]), sorted(moves))
 
-    def move_tags(
-        self, published: Mapping[str, str], tags: Mapping[str, tuple[str, ...]]
-    ) -> tuple[tuple[str, ...], Mapping[str, RegistryProblem]]:
-        """Give public tags to stacks that exist; return the tags that moved, and the first problem of each stack.
+    def put_index(
+        self, plan: Plan, keys: Keys, stack: str, images: Mapping[str, str], annotations: Mapping[str, str]
+    ) -> str:
+        """Put the index of a stack's images, target to reference with digest, under its key; return its reference.
 
-        Nothing moves before all tags were looked up: the first problem of that, by stack, is raised. A tag that is
-        right is not changed. One that fails does not stop the others: each of them is of a whole image.
+        One that was put there meanwhile is used as it is. Raises `RegistryProblem`, also for an image that is missing.
         """
-        moves: list[tuple[str, str, Reference]] = []
-        pairs = [(target, tag) for target in sorted(published) for tag in tags.get(target, ())]
-        current = ask_many((Reference.parse(tag) for _, tag in pairs), self.registry.head, ends=lambda _: True)
-        for target, tag in pairs:
-            source, wanted = Reference.parse(published[target]), Reference.parse(tag)
-            held = current[wanted]
-            if isinstance(held, RegistryProblem):
-                raise held
-            if held is not None and held.digest == source.digest:
-                continue
-            if wanted.name != source.name:
-                raise Unavailable(f"`{tag}` is in another repository than `{source.name}`")
-            moves.append((target, tag, source))
-
-        def move(each: tuple[str, str, Reference]) -> RegistryProblem | None:
-            _, tag, source = each
-            try:
-                self.registry.tag(source, Reference.parse(tag).target)
-            except RegistryProblem as problem:
-                return problem
-            return None
-
-        moved = []
-        failed: dict[str, RegistryProblem] = {}
-        for (target, tag, _), problem in zip(moves, _each(move, moves), strict=True):
-            if problem is None:
-                moved.append(tag)
-            else:
-                failed.setdefault(target, problem)
-        return tuple(moved), failed
+        keyed = keys.indexes[stack]
+        target, parts = self.index(stack, keyed.key), plan.indexes[stack]
+        by_platform = {each.platform: keys.of(each.name) for each in parts}
+        held = self.registry.manifest(target)
+        if held is not None and not wrong_index(str(target), held, keyed, by_platform):
+            return str(target.with_digest(held.descriptor.digest))
+        found = {}
+        for each in parts:
+            reference = Reference.parse(images[each.name])
+            descriptor = self.registry.head(reference)
+            if descriptor is None:
+                raise NotFound(f"`{reference}` does not exist, so no index can name it", host=reference.host)
+            found[each.platform] = descriptor, by_platform[each.platform]
+        raw = index_of(found, {**annotations, **annotations_of(keyed)})
+        return str(target.with_digest(self.registry.put_manifest(target, raw, OCI_INDEX).digest))
 
 
-def _each(action: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Return the results of an action on several threads, in the order of the items.
-
-    Of several errors the first by this order is raised, when nothing runs any more; what has not begun then does not.
-    """
-    with ThreadPoolExecutor(max_workers=CONCURRENCY) as pool:
-        return list(pool.map(action, items))
+def _judged(
+    reference: Reference, answer: Manifest | RegistryProblem | None, check: Callable[[Manifest], str]
+) -> tuple[str, str]:
+    """Return what is under a key as a reference with its digest, or why it is not the result; empty texts for none."""
+    if answer is None:
+        return "", ""
+    wrong = str(answer) if isinstance(answer, RegistryProblem) else check(answer)
+    return (
+        ("", wrong)
+        if isinstance(answer, RegistryProblem) or wrong
+        else (str(reference.with_digest(answer.descriptor.digest)), "")
+    )
 
 
 def can_compose(stack: ImageTarget) -> bool:
     """Return whether a manifest over the blobs of nodes is enough for a stack; else an engine assembles it.
 
-    A stack whose base is a parent image has blobs of another registry; WORKDIR creates its folder, which is a layer;
-    several platforms need an index. All other settings of an image are in its config alone.
+    A stack whose base is a parent image has blobs of another registry; WORKDIR creates its folder, which is a layer.
+    All other settings of an image are in its config alone.
     """
-    return stack.base is not None and not stack.config.workdir and len(stack.platforms) == 1
+    return stack.base is not None and not stack.config.workdir
 
 
 def incoming_tag(target: str) -> str:
@@ -277,20 +272,9 @@ def incoming_tag(target: str) -> str:
     return f"incoming-{shortened(target)}"
 
 
-def annotations_of(keyed: Fingerprint) -> Mapping[str, str]:
-    """Return the annotations by which a manifest carries its key."""
-    return {INPUTS: keyed.text, KEY_LABEL: keyed.key}
-
-
-def _wrong_annotations(reference: Reference, annotations: Mapping[str, str], keyed: Fingerprint) -> str:
-    found = annotations.get(KEY_LABEL)
-    if found is None:
-        return f"`{reference}` does not name the key it was built for"
-    if found != keyed.key:
-        return f"`{reference}` was built for another key, {found[:12]}"
-    if annotations.get(INPUTS) != keyed.text:
-        return f"`{reference}` was built from other inputs than its key's"
-    return ""
+def last_tag(target: str) -> str:
+    """Return the tag of the latest result of a target's name."""
+    return f"last-{shortened(target)}"
 
 
 def _config_of(raw: bytes, layers: int) -> dict[str, Any]:

@@ -233,7 +233,7 @@ def epoch(old: Sources, pick: random.Random) -> tuple[Sources, set[str]]:
 
 def platform(old: Sources, pick: random.Random) -> tuple[Sources, set[str]]:
     node: Node = one_of(pick, old.plan.nodes)
-    return old.with_node(node, platforms=("linux/arm64",)), {node.name}
+    return old.with_node(node, platform="linux/arm64"), {node.name}
 
 
 def file_of_a_folder_that_is_given(old: Sources, _: random.Random) -> tuple[Sources, set[str]]:

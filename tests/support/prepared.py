@@ -174,7 +174,7 @@ class Pool:
 
     @contextlib.contextmanager
     def one(self) -> Iterator[Prepared]:
-        """Yield a process that nobody else uses."""
+        """Yield a process, and use it for no other command meanwhile."""
         taken = Prepared() if self._free.empty() else self._free.get()
         yield taken
         # After an error of its own it is not used again.
@@ -197,7 +197,7 @@ def _pipe(path: Path) -> int:
 
 
 def _read(opened: int) -> str:
-    """Return all that was written to a file or pipe, and close it."""
+    """Return everything that was written to a file or pipe, and close it."""
     text = b""
     with contextlib.suppress(BlockingIOError):
         while piece := os.read(opened, _PIPE_SIZE):

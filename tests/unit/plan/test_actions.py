@@ -149,8 +149,8 @@ def reason_after(target: str, **inputs: str) -> str:
 
 
 def test_other_inputs_are_shown_by_their_names() -> None:
-    assert reason_after(SYSTEM, platforms="linux/arm64") == "platforms: linux/arm64 → linux/amd64"
-    assert reason_after(SYSTEM, definition="0") == "definition: 0 → 1"
+    assert reason_after(SYSTEM, platform="linux/arm64") == "platform: linux/arm64 → linux/amd64"
+    assert reason_after(SYSTEM, definition="0") == "the definition of keys changed: 0 → 2"
     assert reason_after("one", order_of_artifacts="a b") == "order of artifacts: a b → fast"
     assert reason_after(FAST_NODE, context_comm="a" * 64) == "context comm changed: aaaaaaaa → nothing"
 

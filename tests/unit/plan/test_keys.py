@@ -32,9 +32,9 @@ def test_inputs_of_a_system_are_its_dockerfile_packages_and_the_digest_below() -
     assert found == {
         "argument PACKAGES": "base-files zip",
         "base": f"sha256:{SHA}",
-        "definition": "1",
+        "definition": "2",
         "layer": "system",
-        "platforms": "linux/amd64",
+        "platform": "linux/amd64",
     }
     assert list(keys.nodes["system-1"].inputs) == sorted(keys.nodes["system-1"].inputs)
     assert keys.nodes.keys() == {node.name for node in made.nodes}
@@ -48,9 +48,9 @@ def test_inputs_of_an_artifact_are_its_toolchain_and_arguments_and_nothing_of_th
         "argument FLAGS": "",
         "argument VERSION": "1.0",
         "base": keys.nodes["tools-1"].key,
-        "definition": "1",
+        "definition": "2",
         "layer": "fast",
-        "platforms": "linux/amd64",
+        "platform": "linux/amd64",
     }
 
 
@@ -59,10 +59,10 @@ def test_inputs_of_a_stack_are_its_nodes_and_settings() -> None:
     assert dict(keys.stacks["one"].inputs) == {
         "artifact fast": keys.nodes["fast-1_0-tools-1"].key,
         "base": keys.nodes["system-1"].key,
-        "definition": "1",
+        "definition": "2",
         "name": "one",
         "order of artifacts": "fast",
-        "platforms": "linux/amd64",
+        "platform": "linux/amd64",
         "ports": "",
         "user": "",
         "variable LANG": "C.UTF-8",

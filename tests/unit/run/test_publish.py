@@ -14,7 +14,8 @@ from buildsys.events.events import Retried, TagsMoved
 from buildsys.oci.http import ServerError, UnexpectedAnswer, UnreadableManifest
 from buildsys.oci.reference import Manifest, Reference
 from buildsys.resolve.node import ImageTarget
-from buildsys.run.store import Store, annotations_of
+from buildsys.run.index import annotations_of
+from buildsys.run.store import Store
 from tests.support.builder import BROKEN_CONNECTION, FAILING_RUN
 from tests.support.world import World
 
@@ -80,14 +81,15 @@ def test_pushed_image_is_staged_then_gets_its_key_and_public_tags_come_last(worl
     written = world.registry.written
     node = [written.index(f"nodes:{tag}") for tag in ("incoming-b-with-a", key, "last-b-with-a")]
     assert node == sorted(node)
-    assert written[-3:] == [f"one:{world.location('one').target}", "one:last", "one:latest"]
+    image, index = world.location("one").target, world.index("one").target
+    assert written[-4:] == [f"one:{image}", f"one:{index}", "one:last-one", "one:latest"]
     assert written.count("one:latest") == 1
 
 
 def test_public_tags_wait_for_every_image_that_was_asked_for(world: World) -> None:
     world.publish()
     assert world.registry.written[-2:] == ["one:latest", "two:latest"]
-    assert world.registry.written.index(f"two:{world.location('two').target}") < len(world.registry.written) - 2
+    assert world.registry.written.index(f"two:{world.index('two').target}") < len(world.registry.written) - 2
 
 
 def test_failing_run_blocks_what_needs_it_and_nothing_else(world: World) -> None:

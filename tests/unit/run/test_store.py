@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import pytest
 
-from buildsys.errors import Unavailable
+from buildsys.errors import BuildsysError, Unavailable
 from buildsys.names import KEY_LABEL
 from buildsys.oci.client import ImageRegistry
 from buildsys.oci.http import NotFound, RegistryProblem, ServerError, UnexpectedAnswer, UnreadableManifest
 from buildsys.oci.reference import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest, Reference, digest_of
 from buildsys.plan.keys import Keys
 from buildsys.plan.keys import keyed as key_of
-from buildsys.run.store import INPUTS, Store, annotations_of, incoming_tag
+from buildsys.run.index import INPUTS, annotations_of, move_tags, tagged
+from buildsys.run.store import Store, incoming_tag
 from tests.support import trees
 from tests.support.keyed import keyed
 
@@ -181,24 +183,12 @@ def test_accepted_is_what_was_pushed_and_not_what_another_run_staged_since() -> 
     assert memory.tags("nodes")[KEYED.key] == pushed.digest
 
 
-def test_index_is_accepted_by_the_annotations_of_its_manifests_and_not_by_its_own() -> None:
+def test_index_is_not_accepted_for_a_node_or_image() -> None:
     memory = Memory()
-    mine, theirs = incoming(memory, MINE), incoming(memory, {}, "b")
-    good = memory.index(PLACE.with_tag("staged"), {}, mine)
-    assert store(memory).accept(good, PLACE, KEYED) == good
-    bad = memory.index(PLACE.with_tag("staged"), MINE, mine, theirs)
-    with pytest.raises(UnexpectedAnswer, match="does not name the key"):
-        store(memory).accept(bad, PLACE, KEYED)
-    assert memory.tags("nodes")[KEYED.key] == good.digest
-
-
-def test_index_that_lacks_a_manifest_is_not_accepted() -> None:
-    memory = Memory()
-    child = incoming(memory, MINE)
-    pushed = memory.index(PLACE.with_tag("staged"), {}, child)
-    del memory.manifests[child]
-    with pytest.raises(UnexpectedAnswer, match="without its manifest"):
+    pushed = memory.index(PLACE.with_tag("staged"), MINE, incoming(memory, MINE))
+    with pytest.raises(UnexpectedAnswer, match="is an index, expected one image"):
         store(memory).accept(pushed, PLACE, KEYED)
+    assert KEYED.key not in memory.tags("nodes")
 
 
 def test_staging_tag_is_a_tag_whatever_the_name() -> None:
@@ -213,7 +203,7 @@ SYSTEM, FAST = (next(n.name for n in PLAN.nodes if n.recipe.layer == layer) for 
 
 def place(target: str, keys: Keys = KEYS) -> Reference:
     key = keys.of(target).key
-    return store(Memory()).stack("one", key) if target == "one" else store(Memory()).node(key)
+    return store(Memory()).image("one", key) if target == "one" else store(Memory()).node(key)
 
 
 def done(memory: Memory, *targets: str) -> dict[str, str]:
@@ -368,11 +358,11 @@ def test_node_other_than_a_single_image_cannot_be_composed() -> None:
 
 def test_latest_results_are_remembered_by_name_and_read_back() -> None:
     memory = Memory()
-    store(memory).remember(PLAN, done(memory, SYSTEM, FAST, "one"))
+    store(memory).remember(done(memory, SYSTEM, FAST, "one"))
     assert set(memory.tags("nodes")) >= {f"last-{SYSTEM}", f"last-{FAST}"}
-    assert "last" in memory.tags("one")
-    previous = store(memory).previous(PLAN, [FAST, "one", "tools"])
-    assert previous == {FAST: KEYS.of(FAST).inputs, "one": KEYS.of("one").inputs}
+    assert "last-one" in memory.tags("one")
+    previous = store(memory).previous(PLAN, [FAST, "one", SYSTEM])
+    assert previous == {name: KEYS.of(name).inputs for name in (FAST, "one", SYSTEM)}
 
 
 @pytest.mark.parametrize("text", ["", "no json", "[]", '{"a": 1}'])
@@ -389,22 +379,30 @@ def tags(*names: str) -> dict[str, tuple[str, ...]]:
     return {"one": tuple(f"{PREFIX}/one:{name}" for name in names)}
 
 
+def moving(
+    memory: Memory, published: dict[str, str], names: dict[str, tuple[str, ...]]
+) -> tuple[tuple[str, ...], Mapping[str, BuildsysError]]:
+    """Move tags in a run that began now."""
+    seen = tagged(port(memory), [each for own in names.values() for each in own])
+    return move_tags(port(memory), published, names, seen)
+
+
 def test_tags_move_once_and_those_that_are_right_stay() -> None:
     memory = Memory()
     published = done(memory, "one")
-    moved, failed = store(memory).move_tags(published, tags("b", "a"))
+    moved, failed = moving(memory, published, tags("b", "a"))
     assert (moved, failed) == (tags("b", "a")["one"], {})
     assert {memory.tags("one")[name] for name in "ab"} == {Reference.parse(published["one"]).digest}
-    assert store(memory).move_tags(published, tags("a", "b")) == ((), {})
+    assert moving(memory, published, tags("a", "b")) == ((), {})
 
 
 def test_tag_of_a_missing_image_does_not_move() -> None:
     memory = Memory()
     published = done(memory, "one")
-    store(memory).move_tags(published, tags("a"))
+    moving(memory, published, tags("a"))
     before = memory.tags("one")["a"]
     gone = {"one": str(place("one").with_digest(digest_of(b"gone")))}
-    moved, failed = store(memory).move_tags(gone, tags("a"))
+    moved, failed = moving(memory, gone, tags("a"))
     assert (moved, list(failed)) == ((), ["one"])
     assert memory.tags("one")["a"] == before
 
@@ -417,7 +415,7 @@ def test_one_tag_that_fails_does_not_keep_the_others() -> None:
             return super().put_manifest(reference, raw, media_type)
 
     memory = Refusing()
-    moved, failed = store(memory).move_tags(done(memory, "one"), tags("a", "b", "c"))
+    moved, failed = moving(memory, done(memory, "one"), tags("a", "b", "c"))
     assert (moved, failed) == ((f"{PREFIX}/one:a", f"{PREFIX}/one:c"), {"one": DOWN})
 
 
@@ -426,7 +424,7 @@ def test_no_tag_moves_before_all_were_looked_up(names: tuple[str, ...]) -> None:
     memory = Memory(broken={"broken": DOWN})
     published = done(memory, "one")
     with pytest.raises(ServerError):
-        store(memory).move_tags(published, tags(*names))
+        moving(memory, published, tags(*names))
     assert "a" not in memory.tags("one")
 
 
@@ -434,5 +432,91 @@ def test_no_tag_moves_if_one_is_in_another_repository() -> None:
     memory = Memory()
     published = done(memory, "one")
     with pytest.raises(Unavailable, match="is in another repository"):
-        store(memory).move_tags(published, {"one": (f"{PREFIX}/one:a", f"{PREFIX}/other:a")})
+        moving(memory, published, {"one": (f"{PREFIX}/one:a", f"{PREFIX}/other:a")})
     assert "a" not in memory.tags("one")
+
+
+@pytest.mark.parametrize("before", [None, "first"])
+def test_tag_that_another_run_moved_meanwhile_stays_and_the_others_move(before: str | None) -> None:
+    memory = Memory()
+    published = done(memory, "one")
+    if before:
+        memory.push(place("one").with_tag("a"), before, {})
+    seen = tagged(port(memory), tags("a", "b")["one"])
+    theirs = memory.push(place("one").with_tag("a"), "theirs", {})
+    moved, failed = move_tags(port(memory), published, tags("a", "b"), seen)
+    assert moved == (f"{PREFIX}/one:b",)
+    assert "was moved to" in str(failed["one"])
+    assert failed["one"].exit_code == 1
+    assert memory.tags("one")["a"] == theirs.digest
+
+
+def test_tag_that_another_run_moved_to_the_same_image_is_right() -> None:
+    memory = Memory()
+    published = done(memory, "one")
+    seen = tagged(port(memory), tags("a")["one"])
+    memory.tag(Reference.parse(published["one"]), "a")
+    assert move_tags(port(memory), published, tags("a"), seen) == ((), {})
+
+
+# Indexes.
+
+
+def index(memory: Memory, images: dict[str, str], **annotations: str) -> str:
+    return store(memory).put_index(PLAN, KEYS, "one", images, annotations)
+
+
+def test_stack_exists_by_its_index_and_without_one_by_its_image() -> None:
+    memory = Memory()
+    alone = done(memory, "one")
+    found = store(memory).existing(PLAN, KEYS, ["one"])
+    assert (found.references, found.indexes) == (alone, {})
+    reference = index(memory, alone, created="now")
+    found = store(memory).existing(PLAN, KEYS, ["one"])
+    assert (found.references, found.indexes) == ({"one": reference}, {"one": reference})
+    assert Reference.parse(reference).with_digest("").name == place("one").name
+    assert store(memory).verify({"one": reference}) == {}
+
+
+def test_index_that_exists_is_used_as_it_is() -> None:
+    memory = Memory()
+    images = done(memory, "one")
+    assert index(memory, images, created="first") == index(memory, images, created="second")
+
+
+def test_index_names_platform_and_key_of_its_image_and_data_of_its_run() -> None:
+    memory = Memory()
+    raw = json.loads(memory.manifests[Reference.parse(index(memory, done(memory, "one"), created="now"))])
+    (child,) = raw["manifests"]
+    assert child["platform"] == {"architecture": "amd64", "os": "linux"}
+    assert child["annotations"] == {KEY_LABEL: KEYS.of("one").key}
+    assert raw["annotations"] == {**annotations_of(KEYS.indexes["one"]), "created": "now"}
+
+
+def test_index_of_an_image_that_missing_is_not_written() -> None:
+    memory = Memory()
+    gone = str(place("one").with_digest(digest_of(b"gone")))
+    with pytest.raises(NotFound):
+        index(memory, {"one": gone})
+    assert memory.tags("one") == {}
+
+
+@pytest.mark.parametrize("annotations", WRONG)
+def test_index_of_a_stranger_is_named_and_replaced(annotations: dict[str, str]) -> None:
+    memory = Memory()
+    images = done(memory, "one")
+    place_of_index = store(memory).index("one", KEYS.indexes["one"].key)
+    theirs = memory.index(place_of_index, annotations, Reference.parse(images["one"]))
+    found = store(memory).existing(PLAN, KEYS, ["one"])
+    assert found.indexes == {}
+    assert found.references == images
+    assert index(memory, images) != str(theirs)
+    assert store(memory).existing(PLAN, KEYS, ["one"]).indexes
+
+
+def test_index_of_other_images_is_not_that_of_the_key() -> None:
+    memory = Memory()
+    images = done(memory, "one")
+    right = dict(annotations_of(KEYS.indexes["one"]))
+    memory.index(store(memory).index("one", KEYS.indexes["one"].key), right, Reference.parse(images["one"]))
+    assert store(memory).existing(PLAN, KEYS, ["one"]).indexes == {}

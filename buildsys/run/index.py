@@ -1,0 +1,173 @@
+"""What is published for a stack: the index of its images with data of the run, and when its public tags move."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from buildsys.errors import BuildsysError, Unavailable
+from buildsys.names import KEY_LABEL
+from buildsys.oci.client import ImageRegistry, ask_many, in_threads
+from buildsys.oci.http import RegistryProblem
+from buildsys.oci.reference import OCI_INDEX, Descriptor, Manifest, Reference
+from buildsys.plan.keys import Fingerprint
+from buildsys.plan.plan import Plan
+from buildsys.project.revision import Origin
+from buildsys.resolve.node import ImageTarget
+
+INPUTS = "dev.buildsys.inputs"
+# https://github.com/opencontainers/image-spec/blob/main/annotations.md
+_STANDARD = "org.opencontainers.image"
+# https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/
+_SPDX = re.compile(r"[A-Za-z0-9.+-]+( (AND|OR|WITH) [A-Za-z0-9.+-]+)*")
+
+
+class TagMoved(BuildsysError):
+    """A public tag that a different run moved during this one; it is not moved back."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="run the command again if this checkout is the newer one")
+
+
+def index_of(parts: Mapping[str, tuple[Descriptor, Fingerprint]], annotations: Mapping[str, str]) -> bytes:
+    """Return the index of images by platform, each with its key."""
+    manifests = []
+    for platform, (descriptor, keyed) in parts.items():
+        system, _, rest = platform.partition("/")
+        architecture, _, variant = rest.partition("/")
+        manifests.append(
+            {
+                "mediaType": descriptor.media_type,
+                "digest": descriptor.digest,
+                "size": descriptor.size,
+                "platform": {"architecture": architecture, "os": system, **({"variant": variant} if variant else {})},
+                "annotations": {KEY_LABEL: keyed.key},
+            }
+        )
+    value = {
+        "schemaVersion": 2,
+        "mediaType": OCI_INDEX,
+        "manifests": manifests,
+        "annotations": dict(sorted(annotations.items())),
+    }
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def annotations_of(keyed: Fingerprint) -> Mapping[str, str]:
+    """Return the annotations by which a manifest carries its key."""
+    return {INPUTS: keyed.text, KEY_LABEL: keyed.key}
+
+
+def run_annotations(plan: Plan, image: ImageTarget, origin: Origin, version: str, seconds: float) -> Mapping[str, str]:
+    """Return what an index says of an image, and of the run that wrote it at a time in seconds since 1970."""
+    parent = plan.parent(image.parent.name).locked
+    found = {
+        "created": datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "title": image.stack,
+        "description": image.description,
+        "licenses": _licences(image),
+        "base.name": parent.reference,
+        "base.digest": parent.digest or "",
+        "source": origin.source,
+        "revision": origin.revision,
+        "version": version,
+    }
+    return {f"{_STANDARD}.{name}": value for name, value in found.items() if value}
+
+
+def _licences(image: ImageTarget) -> str:
+    """Return an SPDX expression; a licence that is described in words gets a name by its layer."""
+    found = {
+        each.recipe.licence if _SPDX.fullmatch(each.recipe.licence) else f"LicenseRef-{each.name}"
+        for each in image.layers
+    }
+    return " AND ".join(f"({each})" if " OR " in each else each for each in sorted(found))
+
+
+def wrong_index(reference: str, index: Manifest, keyed: Fingerprint, parts: Mapping[str, Fingerprint]) -> str:
+    """Return why what is under the key of a stack is not its index, empty if it is; `parts` are keys by platform."""
+    if not index.manifests:
+        return f"`{reference}` is one image, expected an index"
+    if wrong := _wrong_annotations(reference, dict(index.annotations), keyed):
+        return wrong
+    found = {each.platform or "": dict(each.annotations).get(KEY_LABEL) for each in index.manifests}
+    if found != {platform: each.key for platform, each in parts.items()} or len(found) != len(index.manifests):
+        return f"`{reference}` is an index of other images than those of its key"
+    return ""
+
+
+def wrong_image(reference: str, manifest: Manifest, keyed: Fingerprint) -> str:
+    """Return why what is under the key of a node or image is not the result for it, empty if it is."""
+    if manifest.manifests:
+        return f"`{reference}` is an index, expected one image"
+    return _wrong_annotations(reference, dict(manifest.annotations), keyed)
+
+
+def _wrong_annotations(reference: str, annotations: Mapping[str, str], keyed: Fingerprint) -> str:
+    """Return why a manifest is not the result for a key, empty if it is."""
+    found = annotations.get(KEY_LABEL)
+    if found is None:
+        return f"`{reference}` does not name the key it was built for"
+    if found != keyed.key:
+        return f"`{reference}` was built for another key, {found[:12]}"
+    if annotations.get(INPUTS) != keyed.text:
+        return f"`{reference}` was built from other inputs than its key's"
+    return ""
+
+
+def tagged(registry: ImageRegistry, tags: Iterable[str]) -> Mapping[str, str | None]:
+    """Return the digest that each of some tags names, None for one that does not exist.
+
+    Raises the first problem, by tag.
+    """
+    wanted = sorted({*tags})
+    found = ask_many(map(Reference.parse, wanted), registry.head, ends=lambda _: True)
+    held: dict[str, str | None] = {}
+    for tag in wanted:
+        answer = found[Reference.parse(tag)]
+        if isinstance(answer, RegistryProblem):
+            raise answer
+        held[tag] = answer.digest if answer else None
+    return held
+
+
+def move_tags(
+    registry: ImageRegistry,
+    published: Mapping[str, str],
+    tags: Mapping[str, tuple[str, ...]],
+    seen: Mapping[str, str | None],
+) -> tuple[tuple[str, ...], Mapping[str, BuildsysError]]:
+    """Give public tags to stacks that exist; return the tags that moved, and the first problem of each stack.
+
+    `seen` is what each tag named when the run began: one that names something else by now was moved by a different
+    run, and stays. A tag that is right is not changed. One that fails does not stop the others: each of them is of
+    a whole image.
+    """
+    pairs = {tag: target for target in sorted(published) for tag in tags.get(target, ())}
+    sources = {tag: Reference.parse(published[target]) for tag, target in pairs.items()}
+    for tag, source in sources.items():
+        if Reference.parse(tag).name != source.name:
+            raise Unavailable(f"`{tag}` is in another repository than `{source.name}`")
+    moves = [tag for tag, source in sources.items() if seen.get(tag) != source.digest]
+    held = tagged(registry, moves)
+
+    def move(tag: str) -> BuildsysError | None:
+        if held[tag] != seen.get(tag):
+            return TagMoved(f"`{tag}` was moved to {held[tag] or 'nothing'} while this run built, and stays there")
+        try:
+            registry.tag(sources[tag], Reference.parse(tag).target)
+        except RegistryProblem as problem:
+            return problem
+        return None
+
+    moves = [tag for tag in moves if held[tag] != sources[tag].digest]
+    moved = []
+    failed: dict[str, BuildsysError] = {}
+    for tag, problem in zip(moves, in_threads(move, moves), strict=True):
+        if problem is None:
+            moved.append(tag)
+        else:
+            failed.setdefault(pairs[tag], problem)
+    return tuple(moved), failed
