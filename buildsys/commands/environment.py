@@ -27,7 +27,7 @@ from buildsys.dockerfile.sources import context_sources
 from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.names import CUSTOM_SUFFIX, STATE_FOLDER, tag_problem
 from buildsys.oci.reference import Reference
-from buildsys.plan.keys import Fingerprint, context_files, readable_inputs
+from buildsys.plan.keys import Fingerprint, context_files, index_key, readable_inputs
 from buildsys.plan.keys import keyed as keyed_by
 from buildsys.plan.plan import Plan
 from buildsys.plan.selection import unknown_stack
@@ -38,7 +38,7 @@ from buildsys.project.state import State
 from buildsys.project.workspace import PRIVATE, Workspace, files_of, write_whole
 from buildsys.run.contexts import copy_context
 from buildsys.run.decision import selection_of
-from buildsys.run.index import annotations_of, wrong_image
+from buildsys.run.index import annotations_of, run_annotations, wrong_index
 from buildsys.run.names import check_names
 from buildsys.run.publish import publish
 from buildsys.run.session import Session
@@ -103,15 +103,15 @@ def environment_image(session: Session, store: Store, request: Request) -> Custo
         overlay=True,
         change=lambda catalog: _with_environment(catalog, request.stack, layer, folder, digest),
     )
-    target = plan.stacks[0].name
+    targets = tuple(image.name for image in plan.stacks)
     check_names(plan, session.environ)
     if request.tag:
         context = replace(session.context, environ={**session.environ, "BUILDSYS_TAG": request.tag})
         session = replace(session, context=context)
-    result = publish(session, store, plan, (target,))
+    result = publish(session, store, plan, targets)
     return CustomImage(
-        reference=result.reference(target),
-        built=target in result.references,
+        reference=result.reference(targets[0]) if result.complete else None,
+        built=not result.references.keys().isdisjoint(targets),
         moved=result.moved,
         failures=result.failures,
     )
@@ -143,6 +143,10 @@ def _stack(catalog: Catalog, name: str) -> Stack:
     if found is None:
         raise InvalidInput([unknown_stack(name, (stack.name for stack in catalog.stacks))])
     return found
+
+
+def _of_one_platform(stack: Stack) -> Stack:
+    return replace(stack, platforms=stack.platforms[:1])
 
 
 def _real(workspace: Workspace, file: Path) -> Path:
@@ -189,7 +193,8 @@ def _foreign_lines(file: Path, text: str, name: str) -> Iterator[Diagnostic]:
 def dockerfile_image(session: Session, store: Store, request: Request) -> CustomImage:
     """Return the image of a user's own Dockerfile, which says `FROM base`, on a stack.
 
-    Its folder is the build context. The key covers the stack's key and every file that the Dockerfile can read.
+    Its folder is the build context. The key covers the stack's key and every file that the Dockerfile can read. It is
+    for the first platform of the stack.
     """
     workspace = session.workspace
     real = _real(workspace, request.file)
@@ -200,7 +205,7 @@ def dockerfile_image(session: Session, store: Store, request: Request) -> Custom
     plan = make_plan(
         workspace.tree(),
         overlay=True,
-        change=lambda catalog: replace(catalog, stacks=(_stack(catalog, request.stack),)),
+        change=lambda catalog: replace(catalog, stacks=(_of_one_platform(_stack(catalog, request.stack)),)),
     )
     # What is refused is refused before anything is built.
     check_names(plan, session.environ)
@@ -214,15 +219,21 @@ def dockerfile_image(session: Session, store: Store, request: Request) -> Custom
     stack = plan.stacks[0]
     keys = selection_of(workspace, plan, (stack.name,)).keys
     key = own.key(keys.of(stack.name).key)
-    wanted = Reference.parse(f"{store.prefix}/{stack.stack}{CUSTOM_SUFFIX}:key-{key.key}")
+    index = index_key(f"{stack.stack}{CUSTOM_SUFFIX}", {stack.platform: key})
+    wanted = store.index(f"{stack.stack}{CUSTOM_SUFFIX}", index.key)
     found = store.registry.manifest(wanted)
-    if found is not None and (why := wrong_image(str(wanted), found, key)):
+    if found is not None and (why := wrong_index(str(wanted), found, index, {stack.platform: key})):
         session.note("registry", f"rebuilding {TARGET}: {why}")
         found = None
     if found is not None:
         image = CustomImage(reference=str(wanted.with_digest(found.descriptor.digest)), built=False)
     else:
-        image = own.build(session, store, plan, wanted, key)
+        image = own.build(session, store, plan, key)
+        if image.reference is not None:
+            origin = session.context.origin(workspace.root, session.environ, workspace.tree(), {})
+            annotations = run_annotations(plan, stack, origin, request.tag or "", session.context.clock())
+            part = {stack.platform: (image.reference, key)}
+            image = replace(image, reference=store.put_index(wanted, index, part, annotations))
     if image.reference is None or not request.tag:
         return image
     store.registry.tag(Reference.parse(image.reference), request.tag)
@@ -252,9 +263,10 @@ class _OwnDockerfile:
         """Return the key of its image on a stack with a key."""
         return keyed_by({"stack": stack, **dict(readable_inputs(self.path.name, self.files))})
 
-    def build(self, session: Session, store: Store, plan: Plan, wanted: Reference, key: Fingerprint) -> CustomImage:
-        """Publish the image on the one stack of a plan, which is published first where it does not exist."""
+    def build(self, session: Session, store: Store, plan: Plan, key: Fingerprint) -> CustomImage:
+        """Publish the image on the one image of a plan, which is published first where it does not exist."""
         stack = plan.stacks[0].name
+        wanted = store.image(f"{plan.stacks[0].stack}{CUSTOM_SUFFIX}", key.key)
         folder = session.journal.run.work()
         try:
             # Before minutes go by: what is built must be what the key names.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
@@ -159,6 +159,7 @@ def _references(
         mentions = _Mentions(sources[layer.name])
         for recipe in layer.recipes.values():
             yield from _recipe_references(recipe, layers, known, mentions)
+            yield from _toolchain_reference(recipe, layers, (broken, providers.keys()), mentions)
             yield from _own_needs(layer, recipe, mentions)
 
 
@@ -183,12 +184,24 @@ def _recipe_references(
                 what = f"layer `{recipe.layer}`: `{word}` names `{name}`"
                 yield _no_layer(what, name, known, mentions.layer(recipe.flavour, word, name))
     yield from _parameter_references(recipe, layers, mentions)
+
+
+def _toolchain_reference(
+    recipe: Recipe, layers: Mapping[str, Layer], others: tuple[set[str], Collection[str]], mentions: _Mentions
+) -> Iterable[Diagnostic]:
+    """Yield a diagnostic for a toolchain that is no layer of that kind.
+
+    `others` are the layers that could not be read, and the names that layers provide, which are none.
+    """
+    broken, provided = others
     if recipe.toolchain is None:
         return
     toolchain = recipe.toolchain.layer
-    if known is not None and toolchain not in known:
+    if toolchain not in {*layers, *broken}:
         location = mentions.layer(recipe.flavour, "toolchain", toolchain)
-        yield _no_layer(f"layer `{recipe.layer}` has the toolchain `{toolchain}`", toolchain, known, location)
+        what = f"layer `{recipe.layer}` has the toolchain `{toolchain}`"
+        otherwise = _toolchains(layers) if toolchain in provided else None
+        yield _no_layer(what, toolchain, {*layers, *broken}, location, otherwise)
     elif toolchain in layers:
         other = next(iter(layers[toolchain].recipes.values()))
         if other.kind is not Kind.TOOLCHAIN:

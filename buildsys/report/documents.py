@@ -41,7 +41,12 @@ def plan_document(plan: Plan, keys: Keys | None = None, actions: Mapping[str, Ac
         "bake_file": BAKE_FILE,
         "nodes": [{**_node(plan, node, variables), **_decided(node.name, keys, actions)} for node in plan.nodes],
         "stacks": [
-            {**_planned_stack(plan, stack, variables), **_decided(stack.name, keys, actions)} for stack in plan.stacks
+            {
+                **_planned_stack(plan, stack, variables),
+                **_decided(stack.name, keys, actions),
+                **({"index_key": keys.indexes[stack.stack].key} if keys else {}),
+            }
+            for stack in plan.stacks
         ],
         "groups": {name: list(members) for name, members in plan.groups.items()},
         "parents": [

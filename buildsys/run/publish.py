@@ -267,7 +267,9 @@ class _Attempt:
             self.session.environ.get("BUILDSYS_TAG", ""),
             self.session.context.clock(),
         )
-        self.indexes[stack] = self.store.put_index(plan, self.decision.keys, stack, images, annotations)
+        keys = self.decision.keys
+        keyed, found = keys.indexes[stack], {each.platform: (images[each.name], keys.of(each.name)) for each in parts}
+        self.indexes[stack] = self.store.put_index(self.store.index(stack, keyed.key), keyed, found, annotations)
 
     def repair(self, references: Mapping[str, str], outcome: RunOutcome) -> _Attempt | None:
         """Return the attempt that builds what the registry has lost; None where it has everything.

@@ -221,25 +221,28 @@ class Store:
         in_threads(lambda move: self.registry.tag(Reference.parse(move[0]), move[1]), sorted(moves))
 
     def put_index(
-        self, plan: Plan, keys: Keys, stack: str, images: Mapping[str, str], annotations: Mapping[str, str]
+        self,
+        target: Reference,
+        keyed: Fingerprint,
+        images: Mapping[str, tuple[str, Fingerprint]],
+        annotations: Mapping[str, str],
     ) -> str:
-        """Put the index of a stack's images, target to reference with digest, under its key; return its reference.
+        """Put an index under its key, and return its reference; `images` are references with digests, by platform.
 
         One that was put there meanwhile is used as it is. Raises `RegistryProblem`, also for an image that is missing.
         """
-        keyed = keys.indexes[stack]
-        target, parts = self.index(stack, keyed.key), plan.indexes[stack]
-        by_platform = {each.platform: keys.of(each.name) for each in parts}
         held = self.registry.manifest(target)
-        if held is not None and not wrong_index(str(target), held, keyed, by_platform):
+        if held is not None and not wrong_index(
+            str(target), held, keyed, {name: key for name, (_, key) in images.items()}
+        ):
             return str(target.with_digest(held.descriptor.digest))
         found = {}
-        for each in parts:
-            reference = Reference.parse(images[each.name])
+        for platform, (image, key) in images.items():
+            reference = Reference.parse(image)
             descriptor = self.registry.head(reference)
             if descriptor is None:
                 raise NotFound(f"`{reference}` does not exist, so no index can name it", host=reference.host)
-            found[each.platform] = descriptor, by_platform[each.platform]
+            found[platform] = descriptor, key
         raw = index_of(found, {**annotations, **annotations_of(keyed)})
         return str(target.with_digest(self.registry.put_manifest(target, raw, OCI_INDEX).digest))
 

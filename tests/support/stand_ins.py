@@ -8,12 +8,14 @@ import http.server
 import json
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.support.command_line import buildsys, program
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+KEY = "dev.buildsys.key"
 DOCKER = """\
 import json, os, sys, time
 
@@ -106,21 +108,25 @@ def _digest(data: bytes) -> str:
 
 
 def publish(project: Path, prefix: str, stack: str) -> None:
-    """Put an image without layers under the key of a stack."""
-    done = buildsys(project, "explain", stack, "--json", BUILDSYS_REGISTRY=prefix)
+    """Put the index of an image without layers under the key of a stack of one platform."""
+    done = buildsys(project, "plan", "--json", BUILDSYS_REGISTRY=prefix)
     assert done.code == 0, done.output
-    found = json.loads(done.stdout)
-    inputs = json.dumps(dict(sorted(found["inputs"].items())), ensure_ascii=True, separators=(",", ":"))
+    found = next(each for each in json.loads(done.stdout)["stacks"] if each["name"] == stack)
     config = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": _digest(b"{}"), "size": 2}
-    value = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": config,
-        "layers": [],
-        "annotations": {"dev.buildsys.key": found["key"], "dev.buildsys.inputs": inputs},
-    }
+    image = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []}
+    child = _put(prefix, stack, f"platform-{found['key']}", image)
+    platform = {"os": "linux", "architecture": "amd64"}
+    descriptor = {"mediaType": MANIFEST, **child, "platform": platform, "annotations": {KEY: found["key"]}}
+    inputs = {"definition": "2", "image linux/amd64": found["key"], "name": stack}
+    annotations = {KEY: found["index_key"], "dev.buildsys.inputs": json.dumps(inputs, separators=(",", ":"))}
+    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor], "annotations": annotations}
+    _put(prefix, stack, f"key-{found['index_key']}", index)
+
+
+def _put(prefix: str, repository: str, tag: str, value: Mapping[str, object]) -> dict[str, object]:
     host, _, path = prefix.partition("/")
-    url = f"http://{host}/v2/{path}/{stack}/manifests/key-{found['key']}"
-    request = urllib.request.Request(url, json.dumps(value).encode(), {"Content-Type": MANIFEST}, method="PUT")
+    data, kind = json.dumps(value).encode(), str(value["mediaType"])
+    url = f"http://{host}/v2/{path}/{repository}/manifests/{tag}"
+    request = urllib.request.Request(url, data, {"Content-Type": kind}, method="PUT")
     with urllib.request.urlopen(request, timeout=30):
-        pass
+        return {"digest": _digest(data), "size": len(data)}

@@ -463,7 +463,9 @@ def test_tag_that_another_run_moved_to_the_same_image_is_right() -> None:
 
 
 def index(memory: Memory, images: dict[str, str], **annotations: str) -> str:
-    return store(memory).put_index(PLAN, KEYS, "one", images, annotations)
+    keyed = KEYS.indexes["one"]
+    found = {"linux/amd64": (images["one"], KEYS.of("one"))}
+    return store(memory).put_index(store(memory).index("one", keyed.key), keyed, found, annotations)
 
 
 def test_stack_exists_by_its_index_and_without_one_by_its_image() -> None:
