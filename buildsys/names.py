@@ -71,6 +71,12 @@ CUSTOM_SUFFIX = "-custom"
 """What the repository of users' own Dockerfiles on a stack has behind the stack's name."""
 
 
+def download_arguments(name: str) -> tuple[str, str]:
+    """Return the arguments of a download: its address and its checksum."""
+    word = name.upper().replace("-", "_")
+    return f"{word}_URL", f"{word}_SHA256"
+
+
 def target_name(name: str) -> str:
     """Return the name of a bake target; two names may become one, which is for the caller to refuse."""
     return _NOT_IN_TARGET.sub("_", name)
