@@ -53,9 +53,10 @@ PLATFORM_ARGUMENTS = frozenset(
 )
 # `BUILDKIT_SYNTAX` brings in a foreign frontend; a proxy sees, and may change, what a build fetches.
 _SWITCH = re.compile(r"BUILDKIT_.*|.*_PROXY", re.IGNORECASE)
-MIRRORS_FOLDER = "mirrors"
 STATE_FOLDER = ".buildsys"
 LAYER_FILE = "layer.yaml"
+# What no build reads of a layer, at the top of its folder: it is for people, and for tests.
+UNBUILT = (LAYER_FILE, "README.md", "tests")
 SETTINGS_FILE = "buildsys.settings.yaml"
 STACKS_FILE = "stacks.yaml"
 LOCK_FILE = "buildsys.lock"

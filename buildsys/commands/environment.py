@@ -34,10 +34,11 @@ from buildsys.plan.keys import keyed as keyed_by
 from buildsys.plan.plan import Plan
 from buildsys.plan.selection import unknown_stack
 from buildsys.plan.sources import missing, moving_diagnostic
+from buildsys.project.contexts import files_of
 from buildsys.project.files import Home, decoded, is_there, read_file, read_named
 from buildsys.project.settings import mask_of
 from buildsys.project.state import State
-from buildsys.project.workspace import PRIVATE, Workspace, files_of, write_whole
+from buildsys.project.workspace import PRIVATE, Workspace, write_whole
 from buildsys.run.contexts import copy_context
 from buildsys.run.decision import selection_of
 from buildsys.run.names import check_names

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from buildsys.addresses import credentials_in
 from buildsys.config.model import Contents, File
 from buildsys.dockerfile.remote import Fetch, moving
 from buildsys.dockerfile.sources import ContextSource
-from buildsys.errors import Diagnostic, Location, did_you_mean
-from buildsys.names import download_arguments
-from buildsys.plan.keys import left_out, rules_of, way
+from buildsys.errors import Diagnostic, Location, did_you_mean, enumerated
+from buildsys.names import UNBUILT, download_arguments
+from buildsys.plan.keys import layer_files, left_out, rules_of, way
 from buildsys.plan.plan import Plan
 from buildsys.resolve.node import Node
 from buildsys.texts import excerpt
@@ -23,7 +23,9 @@ def source_problems(plan: Plan, contents: Contents) -> Iterator[Diagnostic]:
     for node in plan.nodes:
         folders, arguments = dict(node.folders), dict(node.arguments)
         own = [each for each in node.build.sources if not each.context]
-        yield from missing(own, arguments, contents.get(node.folder, {}), node.folder, node.dockerfile)
+        files = contents.get(node.folder, {})
+        built = layer_files(posixpath.basename(node.dockerfile), files)
+        yield from missing(own, arguments, built, node.folder, node.dockerfile, unbuilt={*files} - {*built})
         for name, folder in folders.items():
             given = [each for each in node.build.sources if each.context == name]
             yield from missing(given, arguments, contents.get(folder, {}), folder, node.dockerfile, own=False)
@@ -80,10 +82,12 @@ def missing(
     dockerfile: str,
     *,
     own: bool = True,
+    unbuilt: Collection[str] = (),
 ) -> Iterator[Diagnostic]:
     """Yield a diagnostic for each source that is not among the files of a folder, or that its rules exclude.
 
-    `own` says that the folder is the Dockerfile's own context, whose rules may be in a file of its name.
+    `own` says that the folder is the Dockerfile's own context, whose rules may be in a file of its name. `unbuilt` are
+    files that are there and in no build.
     """
     name = posixpath.basename(dockerfile) if own else ""
     is_left_out = left_out(name, files)
@@ -100,6 +104,10 @@ def missing(
             rules = f"{folder}/{next(each for each in rules_of(name) if each in files)}".strip("/")
             message = f"`{source.keyword}` needs `{where}`, which `{rules}` excludes"
             yield Diagnostic(message=message, location=location, hint=f"add the line `!{path}` to `{rules}`")
+        elif any(each == steps[-1] or each.startswith(f"{steps[-1]}/") for each in unbuilt):
+            message = f"`{source.keyword}` needs `{where}`, and no build reads {enumerated(UNBUILT)} of a layer"
+            hint = f"move what the build needs to another name, such as `{folder}/files`"
+            yield Diagnostic(message=message, location=location, hint=hint)
         else:
             message = f"`{source.keyword}` needs `{where}`, which does not exist"
             yield Diagnostic(message=message, location=location, hint=did_you_mean(path, files))

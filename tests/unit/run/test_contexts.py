@@ -11,7 +11,7 @@ import pytest
 from buildsys.config.model import File
 from buildsys.errors import InvalidInput
 from buildsys.project.files import Home
-from buildsys.project.workspace import files_of
+from buildsys.project.contexts import files_of
 from buildsys.run.contexts import copy_context
 
 
