@@ -87,7 +87,7 @@ def missing(
     """Yield a diagnostic for each source that is not among the files of a folder, or that its rules exclude.
 
     `own` says that the folder is the Dockerfile's own context, whose rules may be in a file of its name. `unbuilt` are
-    files that are there and in no build.
+    existing files that are in no build.
     """
     name = posixpath.basename(dockerfile) if own else ""
     is_left_out = left_out(name, files)

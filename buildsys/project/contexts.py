@@ -17,7 +17,7 @@ from buildsys.texts import shown
 CONTEXT_LIMIT = 2_000_000_000
 """Bytes of a folder that builds read: each run copies and hashes it, and the engine keeps another copy."""
 # Of the parts of a folder that is too large.
-_MOST_NAMED = 3
+_LARGEST = 3
 
 
 def files_of(home: Home, folder: str, diagnostics: list[Diagnostic]) -> dict[str, File]:
@@ -77,7 +77,7 @@ def _too_large(home: Home, folder: str, entries: Iterable[Entry]) -> Iterator[Di
             top = entry.name.partition("/")[0]
             sizes[top] = sizes.get(top, 0) + entry.status.st_size
     if (size := sum(sizes.values())) > CONTEXT_LIMIT:
-        largest = sorted(sizes, key=lambda each: -sizes[each])[:_MOST_NAMED]
+        largest = sorted(sizes, key=lambda each: -sizes[each])[:_LARGEST]
         named = ", ".join(f"`{shown(each)}` {_gb(sizes[each])}" for each in largest)
         message = (
             f"`{home.show(folder)}` has {_gb(size)} that builds read, expected at most {_gb(CONTEXT_LIMIT)}: {named}"

@@ -11,7 +11,7 @@ from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.masks import Mask
 from buildsys.names import STATE_FOLDER
 from buildsys.oci.reference import split_host
-from buildsys.project.files import read_named
+from buildsys.project.files import is_there, read_named
 from buildsys.project.settings import Settings
 from buildsys.project.settings_checks import variable_of
 from buildsys.project.state import State
@@ -136,12 +136,16 @@ def write_mirrors(settings: Settings, root: Path) -> str:
 
     Raises `InvalidInput` for symlinks in the folder, or which leave the folder of files that the settings name.
     """
+    state = State(root)
     if not settings.reaches_builds:
+        if is_there(root / CONTEXT):
+            # What an earlier setting put there may be a credential.
+            with state.locked():
+                state.fill(CONTEXT, {})
         return ""
     ca = None
     if settings.ca is not None:
         ca = read_named(settings.ca)
-    state = State(root)
     mask = Mask(each for _, _, each in settings.credentials())
     # No other user of this machine reads credentials; in a RUN they are root's, and apt reads its own as another user.
     files = mirror_files(settings, ca=ca)
