@@ -16,6 +16,8 @@ from buildsys.values import dataclass
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SCP = re.compile(r"(?:[A-Za-z0-9_-]+@)?[A-Za-z0-9.-]+:")
+# Go reads it as an address with a scheme, which git over ssh has not.
+_NO_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/(?!/)")
 # What no address begins with, whatever a variable behind it holds.
 _PATH = re.compile(r"[^:@$]*/")
 _VARIABLE = re.compile(
@@ -72,7 +74,7 @@ def moving(path: str, checksum: str, definitions: Iterable[Definition], argument
 
 def is_address(path: str) -> bool:
     """Whether BuildKit fetches what ADD names, in place of reading it from the context."""
-    return bool(_SCHEME.match(path) or _SCP.match(path))
+    return bool(_SCHEME.match(path) or (_SCP.match(path) and not _NO_ADDRESS.match(path)))
 
 
 def is_git(address: str) -> bool:

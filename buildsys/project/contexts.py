@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -34,13 +35,18 @@ def files_of(home: Home, folder: str, diagnostics: list[Diagnostic]) -> dict[str
         name = f"{folder}/{entry.name}" if folder else entry.name
         try:
             if entry.is_link:
-                found[entry.name] = File(content=f"{LINK}{entry.path.readlink()}")
+                found[entry.name] = File(content=f"{LINK}{_target(entry)}")
             elif not entry.is_folder:
                 found[entry.name] = _file(home, name, entry.path)
         except InvalidInput as error:
             if not is_excluded(entry.name):
                 diagnostics.extend(error.diagnostics())
     return found
+
+
+def _target(entry: Entry) -> str:
+    """Return where a symlink leads, as it is written: `Path` would turn `./a//b` into `a/b`, and git would not."""
+    return os.readlink(entry.path)  # noqa: PTH115
 
 
 def _is_unbuilt(folder: str, name: str) -> bool:
@@ -55,7 +61,7 @@ def _untransferable(home: Home, folder: str, entries: Iterable[Entry]) -> Iterat
     Measured with buildx 0.29: the build ends with `string field contains invalid UTF-8`, without the name.
     """
     for entry in entries:
-        texts = [entry.name, str(entry.path.readlink())] if entry.is_link else [entry.name]
+        texts = [entry.name, _target(entry)] if entry.is_link else [entry.name]
         if any(not _is_utf8(each) for each in texts):
             name = shown(f"{folder}/{entry.name}".strip("/"))
             message = f"the name `{name}` is not UTF-8, and BuildKit transfers no other"

@@ -11,7 +11,6 @@ from buildsys.project.mirrors import CONTEXT, mirror_files, mirrored_reference, 
 from buildsys.project.settings import Settings
 
 
-
 def script(settings: Settings, ca: bytes | None = None) -> list[str]:
     return mirror_files(settings, ca=ca)["use"].decode().splitlines()
 

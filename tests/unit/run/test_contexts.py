@@ -10,8 +10,8 @@ import pytest
 
 from buildsys.config.model import File
 from buildsys.errors import InvalidInput
-from buildsys.project.files import Home
 from buildsys.project.contexts import files_of
+from buildsys.project.files import Home
 from buildsys.run.contexts import copy_context
 
 
