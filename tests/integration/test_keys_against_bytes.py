@@ -189,14 +189,13 @@ def bake(project: Path, registry: str) -> Mapping[str, Baked]:
     assert done.code == 0, done.output
     lines = (project / ".buildsys/events.jsonl").read_text("utf-8").splitlines()
     ended = {each["target"]: each for each in map(json.loads, lines) if each["event"] == "end"}
-    found = {}
-    for name in NAMES.values():
-        target = next(each for each in ended if each.split("-")[0] == name)
-        said = buildsys(project, "explain", target, "--offline", "--json")
-        assert said.code == 0, said.output
-        files = files_of(ended[target]["reference"])
-        found[name] = Baked(key=json.loads(said.stdout)["key"], files=files)
-    return found
+    planned = buildsys(project, "plan", "--offline", "--json")
+    assert planned.code == 0, planned.output
+    nodes = {each["layer"]: each for each in json.loads(planned.stdout)["nodes"]}
+    return {
+        name: Baked(key=nodes[name]["key"], files=files_of(ended[nodes[name]["name"]]["reference"]))
+        for name in NAMES.values()
+    }
 
 
 def files_of(reference: str) -> Mapping[str, tuple[Any, ...]]:
