@@ -133,11 +133,8 @@ class Way:
         if project != self.project:
             variables = self.variables(project)
             registry = bootstrap_debian.LocalRegistry(self.window.host)
-            named = variables.get("BUILDSYS_MIRRORS", "").strip("'")
-            if not named:
-                # The rivals have no target that is inline.
-                named = "idle-mirrors"
-                _write(project, {f"{named}/use": ":\n"})
+            # The rivals have no target that is inline.
+            named = variables.get("BUILDSYS_MIRRORS") or "mirrors"
             mirrors = push_folder(registry, "bench/mirrors", project / named)
             _write(self.project, rival_files(plan, files, self.registry, mirrors, self.index))
         return plan
