@@ -1,4 +1,4 @@
-"""What a build takes from elsewhere is fixed by the sources, and the lock that says so loses nothing (M7, M8, M14)."""
+"""What a build takes from elsewhere is fixed by the sources, and the lock loses no entry (M7, M8, M14)."""
 
 from __future__ import annotations
 
@@ -317,7 +317,7 @@ FRESH = "kind: {kind}\nfreshness: week\n"
 
 @pytest.fixture
 def aging(project: Path) -> Path:
-    """A project with two layers whose packages age, of which the lock has none yet."""
+    """A project with two layers whose packages age, with old epochs in its lock."""
     for name, kind in (("dist", "system"), ("tool", "toolchain")):
         path = project / f"layers/{name}/layer.yaml"
         path.write_text(path.read_text("utf-8").replace(f"kind: {kind}\n", FRESH.format(kind=kind)), encoding="utf-8")

@@ -480,7 +480,7 @@ def test_platform_of_an_image_is_an_input_of_it_alone(old: Sources, pick: random
 
 
 # Which law shows that a row of the tables in docs/keys.md counts, and changes nothing that is not built from it. A row
-# without a law, and a law's row that is gone, fail.
+# without a law fails, and so does a law without a row.
 LAWS: Mapping[str, Mapping[str, tuple[Callable[..., Any], ...]]] = {
     "Inputs of a node": {
         "definition": (test_number_of_the_definition_is_an_input_of_every_key,),
@@ -506,7 +506,7 @@ LAWS: Mapping[str, Mapping[str, tuple[Callable[..., Any], ...]]] = {
         "definition": (test_number_of_the_definition_is_an_input_of_every_key,),
         "platforms": (test_platform_of_an_image_is_an_input_of_it_alone,),
         "name": (test_name_of_a_stack_is_an_input_of_it_and_of_no_node,),
-        # Keys of nodes: every change of an input changes all that is built from it.
+        # Keys of nodes: every change of an input changes everything that is built from it.
         "base": INPUTS,
         "artifact LAYER": INPUTS,
         "order of artifacts": (test_order_of_artifacts_changes_the_image_alone,),

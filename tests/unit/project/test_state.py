@@ -115,7 +115,7 @@ def test_copy_replaces_what_has_its_name_and_writes_through_no_link(tmp_path: Pa
     assert (outside / "deep/file").read_text() == "outside"
 
 
-def test_name_that_another_process_holds_is_waited_for_and_not_for_ever(tmp_path: Path) -> None:
+def test_name_that_another_process_holds_is_waited_for_with_a_limit(tmp_path: Path) -> None:
     waited: list[str] = []
     state = State(tmp_path)
     with state.reserved(".buildsys/name", 0.0, lambda: waited.append("first")):
