@@ -55,9 +55,10 @@ PLATFORM_ARGUMENTS = frozenset(
 # `BUILDKIT_SYNTAX` brings in a foreign frontend; a proxy sees, and may change, what a build fetches.
 _SWITCH = re.compile(r"BUILDKIT_.*|.*_PROXY", re.IGNORECASE)
 DEFAULT_PLATFORM = "linux/amd64"
-MIRRORS_FOLDER = "mirrors"
 STATE_FOLDER = ".buildsys"
 LAYER_FILE = "layer.yaml"
+# What no build reads of a layer, at the top of its folder: it is for people, and for tests.
+UNBUILT = (LAYER_FILE, "README.md", "tests")
 SETTINGS_FILE = "buildsys.settings.yaml"
 STACKS_FILE = "stacks.yaml"
 LOCK_FILE = "buildsys.lock"
@@ -71,6 +72,12 @@ TITLE_LABEL = "org.opencontainers.image.title"
 MOST_SYMLINKS = 40
 CUSTOM_SUFFIX = "-custom"
 """What the repository of users' own Dockerfiles on a stack has behind the stack's name."""
+
+
+def download_arguments(name: str) -> tuple[str, str]:
+    """Return the arguments of a download: its address and its checksum."""
+    word = name.upper().replace("-", "_")
+    return f"{word}_URL", f"{word}_SHA256"
 
 
 def target_name(name: str) -> str:

@@ -147,12 +147,19 @@ def lock(
         list[str] | None, typer.Argument(help="With --update: parents, layers or patterns to update.")
     ] = None,
     update: Annotated[bool, typer.Option("--update", help="Update entries; toolchains only if named.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 3 if a reference has no entry.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Keep existing entries, use no network.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Write nothing; exit 3 if an entry is missing, or a checksum is not that of its file."
+        ),
+    ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Keep existing entries, use no network; --check then compares no files.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Pin mutable inputs in buildsys.lock: parent images, unknown checksums, epochs of packages."""
-    from buildsys.cli.screens import output
+    from buildsys.cli.screens import diagnostics, output
     from buildsys.commands import query
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
@@ -161,11 +168,19 @@ def lock(
     usage.exclusive(context, "--update", "--check")
     chosen = tuple(names or ()) if update else None
     workspace = find_workspace(context.obj)
-    changes = query.lock(workspace, os.environ, update=chosen, offline=offline, check=check, today=date.today())
+    changes = query.lock(
+        workspace,
+        os.environ,
+        update=chosen,
+        offline=offline,
+        check=check,
+        today=date.today(),
+        on_wait=lambda: diagnostics().line(query.WAITING),
+    )
     if json:
         typer.echo(documents.text({"entries": documents.lock_document(changes)}))
-    elif not check:
-        tables.show_lock(changes, output())
+    elif changes or not check:
+        tables.show_lock(changes, output(), nothing="no other checksum differs" if check else "nothing moved")
 
 
 def outdated(context: typer.Context, json: Json = False) -> None:

@@ -16,6 +16,7 @@ from buildsys.oci.client import Registry
 from buildsys.oci.download import Unreached, fetched
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Reference
+from buildsys.plan.downloads import Checked
 from buildsys.plan.plan import Plan, PlannedParent, can_be_locked, stale
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import Settings
@@ -168,6 +169,26 @@ def _download(
     except Unreached as error:
         return held, f"{'kept as it is' if held else 'unknown'}: {error}", False
     return LockedDownload(sha256=found.sha256, size=found.size), "", True
+
+
+def compared(
+    plan: Plan, lock: Lock, written: Collection[Checked], settings: Settings, environ: Mapping[str, str]
+) -> tuple[Change, ...]:
+    """Return what each address gives now, beside the checksum that a layer or the lock has for it.
+
+    `written` are the checksums of layers. An address that cannot be reached keeps its checksum, with a note. Raises
+    `Unavailable` where none can be reached.
+    """
+    sums = {each.address: each.sha256 for each in written if "{" not in each.address}
+    unknown = {d.url for n in plan.nodes for d in n.downloads if d.sha256 is None}
+    sums |= {url: each.sha256 for url, each in lock.downloads.items() if url in unknown and each.sha256}
+    changes = []
+    for address, held in sorted(sums.items()):
+        found, note, answered = _download(address, LockedDownload(sha256=held), settings, environ, offline=False)
+        after = found.sha256 if found else held
+        changes.append(Change(name=address, before=held, after=after, note=note, answered=answered))
+    check_answers(changes)
+    return tuple(changes)
 
 
 def check_answers(changes: Collection[Change]) -> None:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from buildsys.config.model import LINK, Contents, File
 from buildsys.dockerfile.ignore import ignored, rule_problems
 from buildsys.errors import Diagnostic, InvalidInput, Location
-from buildsys.names import MOST_SYMLINKS
+from buildsys.names import MOST_SYMLINKS, UNBUILT
 from buildsys.plan.plan import Plan, epoch_of
 from buildsys.resolve.image import Variable, healthcheck_text, words_json
 from buildsys.resolve.node import ImageTarget, Node
@@ -65,7 +65,7 @@ def keys_of(plan: Plan, contents: Contents) -> Keys:
         location = (node.folder, node.dockerfile)
         if location not in seen:
             name = node.dockerfile.removeprefix(f"{node.folder}/")
-            seen[location] = dict(readable_inputs(name, contents.get(node.folder, {})))
+            seen[location] = dict(readable_inputs(name, layer_files(name, contents.get(node.folder, {}))))
         inputs = {**seen[location], **dict(_node_inputs(plan, node, nodes, contents))}
         nodes[node.name] = keyed(inputs)
     stacks = {image.name: keyed(dict(_image_inputs(plan, image, nodes))) for image in plan.stacks}
@@ -153,6 +153,12 @@ def readable_inputs(name: str, files: Mapping[str, File]) -> Iterator[tuple[str,
     yield "dockerfile", files.get(way(name, files)[-1], files[name]).content
     for path, file in _not_ignored(name, files):
         yield f"file {path}", _file(file)
+
+
+def layer_files(dockerfile: str, files: Mapping[str, File]) -> Mapping[str, File]:
+    """Return what a build may read of a layer's folder: not its description and its tests, whatever the rules say."""
+    kept = way(dockerfile, files)
+    return {path: file for path, file in files.items() if path.partition("/")[0] not in UNBUILT or path in kept}
 
 
 def context_files(dockerfile: str, files: Mapping[str, File]) -> Iterator[tuple[str, File]]:

@@ -12,6 +12,7 @@ from buildsys.config.lockfile import Lock, LockedParent
 from buildsys.config.model import Catalog, Family, Parent
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import LOCK_FILE, target_name, variable_name
+from buildsys.plan.downloads import checked_downloads, shared_checksums
 from buildsys.resolve.node import BuildGraph, ImageTarget, Node
 from buildsys.values import dataclass
 
@@ -113,6 +114,7 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
     parents = _parents(graph, lock, diagnostics)
     epochs = _epochs(graph, lock, diagnostics)
     diagnostics.extend(_platforms(graph, parents))
+    diagnostics.extend(shared_checksums(checked_downloads(catalog, graph.nodes.values())))
     if diagnostics:
         raise InvalidInput(diagnostics)
     nodes = tuple(_with_checksums(node, lock) for node in graph.nodes.values())

@@ -11,17 +11,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from buildsys.bake.targets import Copies
 from buildsys.config.model import LINK, Contents, File
 from buildsys.errors import Diagnostic, InvalidInput, Location, Unavailable
-from buildsys.plan.keys import at_their_stacks, context_files, folders_of
+from buildsys.plan.keys import at_their_stacks, context_files, folders_of, layer_files
 from buildsys.plan.plan import Plan
 from buildsys.project.files import Home, open_file
+from buildsys.project.state import State
 from buildsys.project.workspace import Workspace
 from buildsys.resolve.node import Node
+from buildsys.run.variables import MIRRORS
 
 _PIECE = 1 << 20
 
@@ -40,7 +43,7 @@ def copy_contexts(workspace: Workspace, nodes: Iterable[Node], contents: Content
             for name, folder in node.folders
         }
         name = node.dockerfile.rpartition("/")[2]
-        files = dict(context_files(name, contents.get(node.folder, {})))
+        files = dict(context_files(name, layer_files(name, contents.get(node.folder, {}))))
         copy = copy_context(home, node.folder, files, top, beside=given.values())
         context[node.name] = copy.relative_to(workspace.root).as_posix()
         folders[node.name] = {each: path.relative_to(workspace.root).as_posix() for each, path in given.items()}
@@ -96,6 +99,40 @@ def _copy_file(home: Home, name: str, source: Path, copy: Path, file: File) -> N
         raise InvalidInput(
             [Diagnostic(message=message, location=Location(file=home.show(name)), hint="run the command again")]
         )
+
+
+def copy_mirrors(workspace: Workspace, environment: Mapping[str, str], top: Path) -> Mapping[str, str]:
+    """Return the bake variables of a run, with a copy of the mirrors' folder below `top` in place of the project's.
+
+    The next command on this machine may replace that one while builds of this run read it. Modes are kept: only their
+    owner reads files that may have credentials.
+    """
+    name = environment.get(MIRRORS, "")
+    if not name:
+        return environment
+    folder = workspace.root / name
+    try:
+        with State(workspace.root).locked():
+            listed = sorted(
+                (path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns)
+                for path in folder.rglob("*")
+                for status in (path.lstat(),)
+            )
+            # By what the transfer compares, so that a later run need not transfer it again.
+            copy = top / hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+            top.mkdir(exist_ok=True)
+            shutil.copytree(folder, copy, symlinks=True, copy_function=_link_or_copy)
+    except OSError as error:
+        raise Unavailable(f"`{error.filename or top}` cannot be written: {error.strerror}") from error
+    return {**environment, MIRRORS: copy.relative_to(workspace.root).as_posix()}
+
+
+def _link_or_copy(source: str, copy: str) -> None:
+    """Give a file a second name: the folder is filled with new files, and never written into. Not all disks can."""
+    try:
+        os.link(source, copy, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, copy, follow_symlinks=False)
 
 
 def contents_of(workspace: Workspace, plan: Plan, folders: Iterable[str] | None = None) -> Contents:

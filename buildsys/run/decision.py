@@ -13,7 +13,7 @@ from buildsys.errors import InvalidInput
 from buildsys.plan.actions import Action, ActionKind, decide, needed
 from buildsys.plan.keys import Keys, keys_of
 from buildsys.plan.plan import Plan
-from buildsys.plan.sources import missing_sources
+from buildsys.plan.sources import source_problems
 from buildsys.project.workspace import Workspace
 from buildsys.run.contexts import contents_of
 from buildsys.run.names import check_tag
@@ -83,10 +83,10 @@ class Decision:
 def selection_of(workspace: Workspace, plan: Plan, targets: tuple[str, ...]) -> Selection:
     """Return targets with the keys of their plan, by the files as they are now.
 
-    Raises `InvalidInput` for files that a Dockerfile names and that are missing.
+    Raises `InvalidInput` for files that a Dockerfile names and that are missing, and for addresses that may change.
     """
     contents = contents_of(workspace, plan)
-    if diagnostics := tuple(missing_sources(plan, contents)):
+    if diagnostics := tuple(source_problems(plan, contents)):
         raise InvalidInput(diagnostics)
     return Selection(plan=plan, keys=keys_of(plan, contents), contents=contents, targets=targets)
 

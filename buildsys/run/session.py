@@ -26,7 +26,7 @@ from buildsys.project.revision import Origin
 from buildsys.project.settings import mask_of
 from buildsys.project.workspace import Workspace, write_whole
 from buildsys.resolve.node import Node
-from buildsys.run.contexts import copy_contexts
+from buildsys.run.contexts import copy_contexts, copy_mirrors
 from buildsys.run.decision import Decision
 from buildsys.run.executor import Bake, DebugInfo, Hooks, RunOutcome, run
 from buildsys.run.scheduler import NODE, Limits, Schedule, Task
@@ -212,27 +212,27 @@ def open_worker(
 ) -> Iterator[BakeWorker]:
     """Yield what bakes the targets of a run; its folder is the run's own, so that two runs do not meet in it.
 
-    The contexts of all nodes that are built are copied into it, where they are linked also of those that they link to.
-    Raises `InvalidInput` for a file that has changed since its key was computed.
+    The contexts of all nodes that are built are copied into it, where they are linked also of those that they link to,
+    and the folder of mirrors. Raises `InvalidInput` for a file that has changed since its key was computed.
     """
     from buildsys.buildkit.invocation import BakeCall
     from buildsys.run.worker import BakeWorker
 
     workspace, options, plan = session.workspace, session.options, decision.plan
-    call = BakeCall(
-        root=workspace.root,
-        overrides=options.overrides,
-        environment=environment,
-        load=options.load,
-        no_cache=options.no_cache,
-        mask=mask_of(workspace.root, session.environ),
-    )
     names = {*decision.nodes_to_build}
     if publishing.linked:
         names |= {*linked_nodes(plan, decision.selection.targets, {})}
     nodes = [node for node in plan.nodes if node.name in names]
     folder = session.journal.run.work()
     try:
+        call = BakeCall(
+            root=workspace.root,
+            overrides=options.overrides,
+            environment=copy_mirrors(workspace, environment, folder / "contexts"),
+            load=options.load,
+            no_cache=options.no_cache,
+            mask=mask_of(workspace.root, session.environ),
+        )
         yield BakeWorker(
             plan=plan,
             builder=builder,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from buildsys.project.settings import Settings
 
 # BuildKit's own variable for rules that replace sources (docs of moby/buildkit, "Reproducing the pinned dependencies").
+MIRRORS = "BUILDSYS_MIRRORS"
 SOURCE_POLICY = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 
 
@@ -26,8 +27,8 @@ def bake_environment(plan: Plan, workspace: Workspace, environ: Mapping[str, str
     from buildsys.project.mirrors import write_mirrors
 
     settings, found = _checked(plan, workspace, environ)
-    write_mirrors(settings, workspace.root)
-    return {name: value for name, value in sorted(found.items()) if name not in environ}
+    kept = {name: value for name, value in sorted(found.items()) if name not in environ}
+    return {**kept, MIRRORS: write_mirrors(settings, workspace.root)}
 
 
 def check_environment(plan: Plan, workspace: Workspace, environ: Mapping[str, str]) -> None:
@@ -48,11 +49,10 @@ def _checked(plan: Plan, workspace: Workspace, environ: Mapping[str, str]) -> tu
     found = {**mirrored_variables(settings, origins=origins, parents=remote), **parents}
     if diagnostics := tuple(_other_sources(plan, found, environ)):
         raise InvalidInput(diagnostics)
-    found["BUILDSYS_MIRRORS"] = CONTEXT
-    given = environ.get("BUILDSYS_MIRRORS", CONTEXT)
-    if given != CONTEXT:
-        message = f"`BUILDSYS_MIRRORS` is `{given}` in the environment, and no key covers the files there"
-        hint = "run `unset BUILDSYS_MIRRORS`; name mirrors in buildsys.settings.yaml"
+    given = environ.get(MIRRORS, "")
+    if given not in ("", CONTEXT):
+        message = f"`{MIRRORS}` is `{given}` in the environment, and no key covers the files there"
+        hint = f"run `unset {MIRRORS}`; name mirrors in buildsys.settings.yaml"
         raise InvalidInput([Diagnostic(message=message, hint=hint)])
     return settings, found
 
