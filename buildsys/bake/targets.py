@@ -133,7 +133,7 @@ def node_target(plan: Plan, node: Node, copies: Copies = NO_COPIES) -> Target:
         context=copies.context.get(node.name, node.folder),
         dockerfile=node.dockerfile.rpartition("/")[2],
         contexts=contexts,
-        args=dict(sorted(_arguments(plan, node), key=lambda pair: pair[0])),
+        args=dict(sorted([*_arguments(plan, node), *image_time(plan).items()], key=lambda pair: pair[0])),
         platforms=node.platforms,
         cache_from=_cache_from(node.name, *node.below),
         cache_to=_cache_to(node.name, "max"),
@@ -151,6 +151,7 @@ def image_target(plan: Plan, image: ImageTarget, labels: Mapping[str, str]) -> T
         description=image.description,
         contexts=contexts,
         dockerfile_inline=Heredoc(assembly(image)),
+        args=image_time(plan),
         tags=(public_tag(image),),
         labels={TITLE_LABEL: image.stack, **labels},
         platforms=image.platforms,
@@ -164,6 +165,11 @@ def public_tag(image: ImageTarget) -> Template:
     return Template((Expression("BUILDSYS_REGISTRY"), f"/{image.stack}:", Expression("BUILDSYS_TAG")))
 
 
+def image_time(plan: Plan) -> dict[str, Value]:
+    """Return the argument with which BuildKit sets the time of an image, and of its files where it rewrites them."""
+    return {"SOURCE_DATE_EPOCH": str(plan.timestamp)}
+
+
 def published(target: Target, publication: Publication) -> Target:
     """Return a target that is pushed, with its annotations."""
     return replace(
@@ -171,7 +177,7 @@ def published(target: Target, publication: Publication) -> Target:
         tags=(publication.name,),
         annotations=tuple(f"manifest:{name}={text}" for name, text in publication.annotations.items()),
         # Layers stay in the builder's cache; its image store has no use for what is published.
-        output=("type=image,push=true,store=false,oci-mediatypes=true",),
+        output=("type=image,push=true,store=false,oci-mediatypes=true,rewrite-timestamp=true",),
     )
 
 

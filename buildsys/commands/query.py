@@ -141,12 +141,16 @@ def lock(
     offline: bool,
     check: bool,
     today: date,
+    timestamp: int | None = None,
+    adds_timestamp: bool = True,
 ) -> tuple[Change, ...]:
     """Write the lock with what is missing, or with what `update` moves; with `check` write nothing.
 
-    Raises `Differs` with `check` if a reference has no entry, `Unavailable` if nothing that is asked answers.
+    `timestamp`, in seconds since 1970, replaces that of the lock; a missing one becomes the beginning of `today` where
+    `adds_timestamp` is set. Raises `Differs` with `check` if a reference has no entry, `Unavailable` if nothing that is
+    asked answers.
     """
-    from buildsys.commands.lock import check_answers, missing_entries, resolved
+    from buildsys.commands.lock import check_answers, missing_entries, next_timestamp, resolved
     from buildsys.project.settings import mask_of, read_settings
     from buildsys.run.store import registry_of
 
@@ -163,10 +167,21 @@ def lock(
             count = f"{len(missing)} {'entry' if len(missing) == 1 else 'entries'}"
             raise Differs(f"`{LOCK_FILE}` lacks {count}", difference=listed, hint="run `buildsys lock`")
         return ()
+    if timestamp is None:
+        timestamp = held.timestamp
+    if timestamp is None and adds_timestamp:
+        timestamp = next_timestamp(None, today)
     settings = read_settings(workspace.root, environ)
     with nullcontext() if offline else registry_of(settings, environ) as registry:
         found, changes = resolved(
-            plan, held, update=update, registry=registry, settings=settings, today=today, environ=environ
+            plan,
+            held,
+            update=update,
+            registry=registry,
+            settings=settings,
+            today=today,
+            timestamp=timestamp,
+            environ=environ,
         )
     changes = _masked(changes, mask_of(workspace.root, environ))
     check_answers(changes)
@@ -187,7 +202,7 @@ def _with_all_epochs(held: Lock, tree: Mapping[str, str], today: date) -> Lock:
         for layer in load(tree).layers.values()
         if any(recipe.freshness for recipe in layer.recipes.values())
     }
-    return Lock(parents=held.parents, epochs={**fresh, **held.epochs}, downloads=held.downloads)
+    return replace(held, epochs={**fresh, **held.epochs})
 
 
 def moved_upstream(workspace: Workspace, environ: Mapping[str, str], today: date) -> tuple[Change, ...]:

@@ -40,6 +40,8 @@ FROM base
 ARG RELEASE
 ARG VERSION
 ARG PACKAGES
+# Programs that record a time use this one: accounts in /etc/shadow, compiled Python.
+ARG SOURCE_DATE_EPOCH
 RUN --mount=type=bind,from=mirrors,target=/run/mirrors \
     --mount=type=bind,from=keyrings,source=/keyrings,target=/run/keyrings <<END
 set -eu
@@ -57,6 +59,9 @@ apt-get install --yes --no-install-recommends $PACKAGES
 apt-get clean
 ln -sfn "cuda-$VERSION" /usr/local/cuda
 # A source that is left would move CUDA with the packages of the system.
-rm -rf /etc/apt/sources.list.d/nvidia.list /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old \
-    /var/cache/ldconfig/aux-cache /var/lib/dpkg/*-old /var/log/*
+rm -f /etc/apt/sources.list.d/nvidia.list
+# Files that differ between two runs, or that an image does not need; docs/layers.md lists them.
+rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/cache/fontconfig/* /var/cache/man/* \
+    /var/cache/ldconfig/aux-cache /var/lib/dpkg/*-old /var/log/* \
+    /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid-
 END

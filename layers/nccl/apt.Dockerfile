@@ -40,6 +40,8 @@ END
 FROM base
 ARG RELEASE
 ARG PACKAGES
+# Programs that record a time use this one: accounts in /etc/shadow, compiled Python.
+ARG SOURCE_DATE_EPOCH
 RUN --mount=type=bind,from=mirrors,target=/run/mirrors \
     --mount=type=bind,from=keyrings,source=/keyrings,target=/run/keyrings <<END
 set -eu
@@ -59,6 +61,9 @@ apt-get update -o APT::Update::Error-Mode=any -o Acquire::Retries=3
 apt-get install --yes --no-install-recommends --allow-downgrades --allow-change-held-packages $PACKAGES
 apt-get clean
 # A source that is left would move NCCL with the packages of the system.
-rm -rf /etc/apt/sources.list.d/nvidia.list /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old \
-    /var/cache/ldconfig/aux-cache /var/lib/dpkg/*-old /var/log/*
+rm -f /etc/apt/sources.list.d/nvidia.list
+# Files that differ between two runs, or that an image does not need; docs/layers.md lists them.
+rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/cache/fontconfig/* /var/cache/man/* \
+    /var/cache/ldconfig/aux-cache /var/lib/dpkg/*-old /var/log/* \
+    /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid-
 END
