@@ -40,9 +40,12 @@ from machine_apt import Failure
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 _MINICONDA = "miniconda/Miniconda3-py312_25.1.1-2-Linux-x86_64.sh"
-_FAMILY = "debian"
-# Compiled against each other, which no stack of the project is on Debian.
-_STACK = {"debian12-ucx": {"layers": [{"debian-os": {"release": 12}}, {"ucx": {"version": "1.13.1"}}, {"openmpi": {"version": "4.1.4"}}]}}
+# The family, and a stack for Open MPI that is compiled against UCX, which the project has on Ubuntu only.
+_TARGETS = ("debian", "debian12-ucx")
+_STACK = """\
+stacks:
+  debian12-ucx: {layers: [debian-os: {release: 12}, ucx: {version: 1.13.1}, openmpi: {version: 4.1.4}]}
+"""
 _SERVED = ("https://download.open-mpi.org", "https://github.com", "https://repo.anaconda.com")
 _LEAST_MINUTES = 70
 
@@ -89,10 +92,8 @@ def write_project(folder: Path, sources: Path, address: str) -> None:
     edit("openmpi", openmpi)
     edit("ucx", ucx)
     edit("miniconda", miniconda)
-    stacks = yaml.load((folder / "stacks.yaml").read_text(encoding="utf-8"), yaml.BaseLoader)
-    stacks["families"] = {_FAMILY: stacks["families"][_FAMILY]}
-    stacks["stacks"] = _STACK
-    (folder / "stacks.yaml").write_text(yaml.safe_dump(stacks, sort_keys=False), encoding="utf-8")
+    with (folder / "stacks.yaml").open("a", encoding="utf-8") as stacks:
+        stacks.write(_STACK)
     settings = {"downloads": dict.fromkeys(_SERVED, address)}
     (folder / "buildsys.settings.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
 
@@ -122,7 +123,7 @@ def engine(name: str, overlay: Path) -> dict[str, str]:
 
 def bake(project: Path, environment: dict[str, str]) -> None:
     """Publish all images of the project; raises `Failure` if one is missing."""
-    command = [sys.executable, "-m", "buildsys", "-C", str(project), "bake", "--push", "--all", "--keep-going"]
+    command = [sys.executable, "-m", "buildsys", "-C", str(project), "bake", "--push", "--keep-going", *_TARGETS]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("BUILDSYS_")}
     child = {**inherited, **environment, "PYTHONPATH": str(ROOT)}
     if subprocess.run(command, env=child, check=False, stdout=sys.stderr).returncode:
