@@ -62,14 +62,14 @@ def resolved(
     registry: Registry | None,
     settings: Settings,
     today: date,
-    timestamp: int | None,
+    timestamp: int | None = None,
     environ: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Lock, tuple[Change, ...]]:
     """Return the lock with missing entries added, those that `update` names renewed, and unused ones dropped.
 
     `update` are patterns of parents, layers and addresses; None renews nothing, an empty collection everything but
     toolchains, which are renewed only by name. Without a registry, and where none can be reached, an entry stays as it
-    is, and its change reports it. `timestamp`, in seconds since 1970, becomes that of the lock. `environ` names the proxies of downloads. Raises `InvalidInput` for a pattern without
+    is, and its change reports it. `timestamp`, in seconds since 1970, replaces that of the lock, None keeps it. `environ` names the proxies of downloads. Raises `InvalidInput` for a pattern without
     a match, `Unavailable` for a download that is incomplete.
     """
     toolchains = {n.parent.name for n in plan.nodes if n.parent and n.recipe.kind is Kind.TOOLCHAIN}
@@ -100,8 +100,10 @@ def resolved(
         for layer, epoch in held_epochs.items()
     }
     changes += [Change(name=layer, before=held_epochs[layer], after=epoch) for layer, epoch in epochs.items()]
-    times = [None if each is None else timestamp_text(each) for each in (lock.timestamp, timestamp)]
-    changes.append(Change(name="timestamp", before=times[0], after=times[1]))
+    timestamp = lock.timestamp if timestamp is None else timestamp
+    if timestamp is not None:
+        held_time = None if lock.timestamp is None else timestamp_text(lock.timestamp)
+        changes.append(Change(name="timestamp", before=held_time, after=timestamp_text(timestamp)))
     downloads = {}
     for address in addresses:
         old = lock.downloads.get(address)

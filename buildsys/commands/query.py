@@ -167,9 +167,7 @@ def lock(
             count = f"{len(missing)} {'entry' if len(missing) == 1 else 'entries'}"
             raise Differs(f"`{LOCK_FILE}` lacks {count}", difference=listed, hint="run `buildsys lock`")
         return ()
-    if timestamp is None:
-        timestamp = held.timestamp
-    if timestamp is None and adds_timestamp:
+    if timestamp is None and held.timestamp is None and adds_timestamp:
         timestamp = next_timestamp(None, today)
     settings = read_settings(workspace.root, environ)
     with nullcontext() if offline else registry_of(settings, environ) as registry:

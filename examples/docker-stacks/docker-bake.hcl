@@ -176,8 +176,9 @@ target "foundation-os-debian-13" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "ca-certificates locales netbase openssl python3 sudo tini wget"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "ca-certificates locales netbase openssl python3 sudo tini wget"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["foundation-os-debian-13"])
@@ -195,8 +196,9 @@ target "foundation-os-ubuntu-24_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "ca-certificates locales netbase openssl sudo tini wget"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "ca-certificates locales netbase openssl sudo tini wget"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["foundation-os-ubuntu-24_04"])
@@ -211,6 +213,9 @@ target "toolchain-conda-2_8_1" {
   dockerfile  = "Dockerfile"
   contexts = {
     base = "docker-image://${BUILDSYS_PARENT_MICROMAMBA_2_8_1}"
+  }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-conda-2_8_1"])
@@ -228,7 +233,8 @@ target "toolchain-debian-13" {
     mirrors = "target:mirrors"
   }
   args = {
-    PACKAGES = "ca-certificates python3 python3-venv"
+    PACKAGES          = "ca-certificates python3 python3-venv"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-debian-13"])
@@ -246,8 +252,9 @@ target "base-packages-on-foundation-os-debian-13" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "fonts-liberation pandoc"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "fonts-liberation pandoc"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["base-packages-on-foundation-os-debian-13", "foundation-os-debian-13"])
@@ -265,8 +272,9 @@ target "base-packages-on-foundation-os-ubuntu-24_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "fonts-liberation pandoc"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "fonts-liberation pandoc"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["base-packages-on-foundation-os-ubuntu-24_04", "foundation-os-ubuntu-24_04"])
@@ -284,11 +292,12 @@ target "julia-1_12_1" {
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH        = "2026-11-01"
-    JULIA_SHA256 = "7d2add9ee74ee2f12b5c268bc194794cc52ea440f8687fbab29db6afefbf69b7"
-    JULIA_URL    = "${BUILDSYS_DOWNLOADS_JULIALANG_S3_JULIALANG_ORG}/bin/linux/x64/1.12/julia-1.12.1-linux-x86_64.tar.gz"
-    NB_GID       = "100"
-    NB_UID       = "1000"
+    EPOCH             = "2026-11-01"
+    JULIA_SHA256      = "7d2add9ee74ee2f12b5c268bc194794cc52ea440f8687fbab29db6afefbf69b7"
+    JULIA_URL         = "${BUILDSYS_DOWNLOADS_JULIALANG_S3_JULIALANG_ORG}/bin/linux/x64/1.12/julia-1.12.1-linux-x86_64.tar.gz"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["julia-1_12_1", "toolchain-conda-2_8_1"])
@@ -305,8 +314,9 @@ target "notebook-user-on-foundation-os-debian-13" {
     base = "target:foundation-os-debian-13"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-foundation-os-debian-13", "foundation-os-debian-13"])
@@ -323,8 +333,9 @@ target "notebook-user-on-foundation-os-ubuntu-24_04" {
     base = "target:foundation-os-ubuntu-24_04"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-foundation-os-ubuntu-24_04", "foundation-os-ubuntu-24_04"])
@@ -344,9 +355,10 @@ target "python-conda" {
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["python-conda", "toolchain-conda-2_8_1"])
@@ -366,9 +378,10 @@ target "python-wheels-debian-13" {
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["python-wheels-debian-13", "toolchain-debian-13"])
@@ -385,12 +398,13 @@ target "spark-4_0_1" {
     toolchain = "target:toolchain-conda-2_8_1"
   }
   args = {
-    DERBY_SHA256 = "764e4c133f860a8876e835ef2306efecad27a742d27f05bc4bce669432c6b397"
-    DERBY_URL    = "${BUILDSYS_DOWNLOADS_REPO1_MAVEN_ORG}/maven2/org/apache/derby/derby/10.17.1.0/derby-10.17.1.0.jar"
-    NB_GID       = "100"
-    NB_UID       = "1000"
-    SPARK_SHA256 = ""
-    SPARK_URL    = "${BUILDSYS_DOWNLOADS_ARCHIVE_APACHE_ORG}/dist/spark/spark-4.0.1/spark-4.0.1-bin-hadoop3.tgz"
+    DERBY_SHA256      = "764e4c133f860a8876e835ef2306efecad27a742d27f05bc4bce669432c6b397"
+    DERBY_URL         = "${BUILDSYS_DOWNLOADS_REPO1_MAVEN_ORG}/maven2/org/apache/derby/derby/10.17.1.0/derby-10.17.1.0.jar"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
+    SPARK_SHA256      = ""
+    SPARK_URL         = "${BUILDSYS_DOWNLOADS_ARCHIVE_APACHE_ORG}/dist/spark/spark-4.0.1/spark-4.0.1-bin-hadoop3.tgz"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-4_0_1", "toolchain-conda-2_8_1"])
@@ -411,9 +425,10 @@ target "jupyter-conda-with-python-conda" {
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["jupyter-conda-with-python-conda", "toolchain-conda-2_8_1", "python-conda"])
@@ -434,9 +449,10 @@ target "jupyter-wheels-debian-13-with-python-wheels" {
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["jupyter-wheels-debian-13-with-python-wheels", "toolchain-debian-13", "python-wheels-debian-13"])
@@ -454,8 +470,9 @@ target "minimal-packages-on-base-packages-on-foundation-os-debian-13" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "curl git less nano-tiny openssh-client texlive-fonts-recommended texlive-plain-generic texlive-xetex tzdata unzip vim-tiny xclip"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "curl git less nano-tiny openssh-client texlive-fonts-recommended texlive-plain-generic texlive-xetex tzdata unzip vim-tiny xclip"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["minimal-packages-on-base-packages-on-foundation-os-debian-13", "base-packages-on-foundation-os-debian-13"])
@@ -473,8 +490,9 @@ target "minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "curl git less nano-tiny openssh-client texlive-fonts-recommended texlive-plain-generic texlive-xetex tzdata unzip vim-tiny xclip"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "curl git less nano-tiny openssh-client texlive-fonts-recommended texlive-plain-generic texlive-xetex tzdata unzip vim-tiny xclip"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "base-packages-on-foundation-os-ubuntu-24_04"])
@@ -491,8 +509,9 @@ target "notebook-user-on-base-packages-on-foundation-os-debian-13" {
     base = "target:base-packages-on-foundation-os-debian-13"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-base-packages-on-foundation-os-debian-13", "base-packages-on-foundation-os-debian-13"])
@@ -509,8 +528,9 @@ target "notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04" {
     base = "target:base-packages-on-foundation-os-ubuntu-24_04"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "base-packages-on-foundation-os-ubuntu-24_04"])
@@ -526,6 +546,9 @@ target "start-scripts-on-notebook-user-on-foundation-os-debian-13" {
   contexts = {
     base = "target:notebook-user-on-foundation-os-debian-13"
   }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-foundation-os-debian-13", "notebook-user-on-foundation-os-debian-13"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-foundation-os-debian-13", "max")
@@ -539,6 +562,9 @@ target "start-scripts-on-notebook-user-on-foundation-os-ubuntu-24_04" {
   dockerfile  = "Dockerfile"
   contexts = {
     base = "target:notebook-user-on-foundation-os-ubuntu-24_04"
+  }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-foundation-os-ubuntu-24_04", "notebook-user-on-foundation-os-ubuntu-24_04"])
@@ -554,6 +580,9 @@ target "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-d
   contexts = {
     base = "target:minimal-packages-on-base-packages-on-foundation-os-debian-13"
   }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "minimal-packages-on-base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "max")
@@ -567,6 +596,9 @@ target "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-u
   dockerfile  = "Dockerfile"
   contexts = {
     base = "target:minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"
+  }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
@@ -590,9 +622,10 @@ target "pluto-with-jupyter-conda-with-python-conda-with-python-conda" {
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["pluto-with-jupyter-conda-with-python-conda-with-python-conda", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda"])
@@ -616,9 +649,10 @@ target "r-environments_conda_r-with-jupyter-conda-with-python-conda-with-python-
     mirrors      = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-environments_conda_r-with-jupyter-conda-with-python-conda-with-python-conda", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda"])
@@ -640,9 +674,10 @@ target "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda" {
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda"])
@@ -664,9 +699,10 @@ target "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda"])
@@ -688,9 +724,10 @@ target "scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wheels", "toolchain-debian-13", "jupyter-wheels-debian-13-with-python-wheels", "python-wheels-debian-13"])
@@ -706,6 +743,9 @@ target "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-
   contexts = {
     base = "target:notebook-user-on-base-packages-on-foundation-os-debian-13"
   }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13", "notebook-user-on-base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13", "max")
@@ -719,6 +759,9 @@ target "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-
   dockerfile  = "Dockerfile"
   contexts = {
     base = "target:notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"
+  }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"])
@@ -735,8 +778,9 @@ target "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-o
     base = "target:minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
@@ -753,8 +797,9 @@ target "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-o
     base = "target:minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
@@ -781,6 +826,7 @@ target "pytorch-cpu-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda
     BUILD              = "cpu"
     NB_GID             = "100"
     NB_UID             = "1000"
+    SOURCE_DATE_EPOCH  = "1795392000"
     TORCHAUDIO_SHA256  = ""
     TORCHAUDIO_URL     = "${BUILDSYS_DOWNLOADS_DOWNLOAD_PYTORCH_ORG}/whl/cpu/torchaudio-2.9.1%2Bcpu-cp313-cp313-manylinux_2_28_x86_64.whl"
     TORCHVISION_SHA256 = ""
@@ -815,6 +861,7 @@ target "pytorch-cuda12-2_9_1-with-jupyter-conda-with-python-conda-with-python-co
     BUILD              = "cu128"
     NB_GID             = "100"
     NB_UID             = "1000"
+    SOURCE_DATE_EPOCH  = "1795392000"
     TORCHAUDIO_SHA256  = ""
     TORCHAUDIO_URL     = "${BUILDSYS_DOWNLOADS_DOWNLOAD_PYTORCH_ORG}/whl/cu128/torchaudio-2.9.1%2Bcu128-cp313-cp313-manylinux_2_28_x86_64.whl"
     TORCHVISION_SHA256 = ""
@@ -845,8 +892,9 @@ target "pytorch-cuda13-with-jupyter-conda-with-python-conda-with-python-conda-wi
     mirrors   = "target:mirrors"
   }
   args = {
-    NB_GID = "100"
-    NB_UID = "1000"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["pytorch-cuda13-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-fd726711", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
@@ -870,9 +918,10 @@ target "r-environments_conda_datascience-with-jupyter-conda-with-python-conda-wi
     mirrors      = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-environments_conda_datascience-with-jupyter-conda-with-python-conda-with-python-conda-wit-e4836d8a", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
@@ -890,8 +939,9 @@ target "r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-f
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "fonts-dejavu gcc gfortran r-cran-rodbc unixodbc unixodbc-dev"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "fonts-dejavu gcc gfortran r-cran-rodbc unixodbc unixodbc-dev"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-5938c8fa", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
@@ -909,8 +959,9 @@ target "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "build-essential cm-super dvipng ffmpeg"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "build-essential cm-super dvipng ffmpeg"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
@@ -928,8 +979,9 @@ target "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "build-essential cm-super dvipng ffmpeg"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "build-essential cm-super dvipng ffmpeg"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
@@ -946,7 +998,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-fou
     base = "target:start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13", "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13"])
@@ -963,7 +1016,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-fou
     base = "target:start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"])
@@ -986,9 +1040,10 @@ target "spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-j-5aa6785e", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640"])
@@ -1011,8 +1066,9 @@ target "tensorflow-cpu-with-jupyter-conda-with-python-conda-with-python-conda-wi
     mirrors   = "target:mirrors"
   }
   args = {
-    NB_GID = "100"
-    NB_UID = "1000"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorflow-cpu-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-9da62f28", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
@@ -1035,8 +1091,9 @@ target "tensorflow-cuda-with-jupyter-conda-with-python-conda-with-python-conda-w
     mirrors   = "target:mirrors"
   }
   args = {
-    NB_GID = "100"
-    NB_UID = "1000"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorflow-cuda-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-wit-a8cd4cec", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
@@ -1059,8 +1116,9 @@ target "tensorflow-debian-debian-13-with-jupyter-wheels-debian-13-with-python-wh
     mirrors   = "target:mirrors"
   }
   args = {
-    NB_GID = "100"
-    NB_UID = "1000"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorflow-debian-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wh-c9a883f4", "toolchain-debian-13", "jupyter-wheels-debian-13-with-python-wheels", "python-wheels-debian-13", "scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wheels"])
@@ -1077,8 +1135,9 @@ target "notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-b
     base = "target:r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-5938c8fa"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fou-2ad58360", "r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-5938c8fa"])
@@ -1095,8 +1154,9 @@ target "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-
     base = "target:scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-6adb6656", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"])
@@ -1113,8 +1173,9 @@ target "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-
     base = "target:scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-e9dcd495", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
@@ -1138,9 +1199,10 @@ target "pluto-with-jupyter-conda-with-python-conda-with-python-conda-with-r-envi
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["pluto-with-jupyter-conda-with-python-conda-with-python-conda-with-r-environments_conda_data-18df24d8", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "r-environments_conda_datascience-with-jupyter-conda-with-python-conda-with-python-conda-wit-e4836d8a", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
@@ -1164,9 +1226,10 @@ target "r-environments_conda_r-for-spark-with-jupyter-conda-with-python-conda-wi
     mirrors      = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-environments_conda_r-for-spark-with-jupyter-conda-with-python-conda-with-python-conda-wit-f74266da", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640", "spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-j-5aa6785e"])
@@ -1184,8 +1247,9 @@ target "r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "fonts-dejavu gcc gfortran"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "fonts-dejavu gcc gfortran"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"])
@@ -1203,8 +1267,9 @@ target "spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "ca-certificates-java openjdk-21-jre-headless"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "ca-certificates-java openjdk-21-jre-headless"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-o-55831967", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"])
@@ -1220,6 +1285,9 @@ target "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-o
   contexts = {
     base = "target:notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"
   }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--7b6795f1", "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--7b6795f1", "max")
@@ -1233,6 +1301,9 @@ target "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-o
   dockerfile  = "Dockerfile"
   contexts = {
     base = "target:notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"
+  }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--f4bde3ee", "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
@@ -1249,8 +1320,9 @@ target "notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-min
     base = "target:r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-ba-3e19515e", "r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7"])
@@ -1267,8 +1339,9 @@ target "notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on
     base = "target:spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-o-55831967"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-o-b3f9c563", "spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-o-55831967"])
@@ -1285,7 +1358,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-
     base = "target:start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--7b6795f1"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-7d24092e", "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--7b6795f1"])
@@ -1302,7 +1376,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-
     base = "target:start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--f4bde3ee"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-a9e13751", "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--f4bde3ee"])
@@ -1320,8 +1395,9 @@ target "spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mi
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "ca-certificates-java openjdk-21-jre-headless"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "ca-certificates-java openjdk-21-jre-headless"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-b-520df691", "r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7"])
@@ -1337,6 +1413,9 @@ target "start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-mini
   contexts = {
     base = "target:notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fou-2ad58360"
   }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-bas-ed3bae46", "notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fou-2ad58360"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-bas-ed3bae46", "max")
@@ -1351,6 +1430,9 @@ target "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-
   contexts = {
     base = "target:notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-e9dcd495"
   }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-0abbb323", "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-e9dcd495"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-0abbb323", "max")
@@ -1364,6 +1446,9 @@ target "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-
   dockerfile  = "Dockerfile"
   contexts = {
     base = "target:notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-6adb6656"
+  }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-2d1a5a37", "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-6adb6656"])
@@ -1380,8 +1465,9 @@ target "notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minim
     base = "target:spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-b-520df691"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mini-b172c275", "spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-b-520df691"])
@@ -1398,7 +1484,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-minima
     base = "target:start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-bas-ed3bae46"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minim-3f03cba9", "start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-bas-ed3bae46"])
@@ -1415,7 +1502,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-mi
     base = "target:start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-0abbb323"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11", "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-0abbb323"])
@@ -1432,7 +1520,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-mi
     base = "target:start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-2d1a5a37"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b", "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-2d1a5a37"])
@@ -1448,6 +1537,9 @@ target "start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minima
   contexts = {
     base = "target:notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-ba-3e19515e"
   }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minim-f08e0932", "notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-ba-3e19515e"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minim-f08e0932", "max")
@@ -1461,6 +1553,9 @@ target "start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-mi
   dockerfile  = "Dockerfile"
   contexts = {
     base = "target:notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-o-b3f9c563"
+  }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-m-ad88e048", "notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-o-b3f9c563"])
@@ -1477,7 +1572,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-scipy-
     base = "target:start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minim-f08e0932"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-ec8a7b5c", "start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minim-f08e0932"])
@@ -1494,7 +1590,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-sc
     base = "target:start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-m-ad88e048"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-min-6c37d4e8", "start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-m-ad88e048"])
@@ -1510,6 +1607,9 @@ target "start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-
   contexts = {
     base = "target:notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mini-b172c275"
   }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-61d10b26", "notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mini-b172c275"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-61d10b26", "max")
@@ -1524,6 +1624,9 @@ target "tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user
   contexts = {
     base = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"
   }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--27cad58a", "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"])
   cache-to   = cache_to("tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--27cad58a", "max")
@@ -1537,6 +1640,9 @@ target "tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user
   dockerfile  = "Dockerfile"
   contexts = {
     base = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11"
+  }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--5e7d6e68", "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11"])
@@ -1553,7 +1659,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-
     base = "target:start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-61d10b26"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-p-db3a087b", "start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-61d10b26"])
@@ -1570,7 +1677,8 @@ target "spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-sp
     base = "target:server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-min-6c37d4e8"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-sci-5165fc02", "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-min-6c37d4e8"])
@@ -1587,7 +1695,8 @@ target "spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-sp
     base = "target:server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-p-db3a087b"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-p-cc9b2fbf", "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-p-db3a087b"])
@@ -1638,6 +1747,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/all-spark-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "all-spark-notebook"
@@ -1678,6 +1790,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/base-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "base-notebook"
@@ -1718,6 +1833,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/base-notebook-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "base-notebook-debian"
@@ -1769,6 +1887,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/datascience-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "datascience-notebook"
@@ -1803,6 +1924,9 @@ WORKDIR /home/jovyan
 USER 1000
 ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/docker-stacks-foundation:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "docker-stacks-foundation"
@@ -1837,6 +1961,9 @@ WORKDIR /home/jovyan
 USER 1000
 ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/docker-stacks-foundation-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "docker-stacks-foundation-debian"
@@ -1884,6 +2011,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/julia-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "julia-notebook"
@@ -1924,6 +2054,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/minimal-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "minimal-notebook"
@@ -1964,6 +2097,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/minimal-notebook-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "minimal-notebook-debian"
@@ -2013,6 +2149,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/pyspark-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "pyspark-notebook"
@@ -2057,6 +2196,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/pytorch-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "pytorch-notebook"
@@ -2104,6 +2246,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/pytorch-notebook-cuda12:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "pytorch-notebook-cuda12"
@@ -2151,6 +2296,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/pytorch-notebook-cuda13:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "pytorch-notebook-cuda13"
@@ -2193,6 +2341,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/r-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "r-notebook"
@@ -2235,6 +2386,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/scipy-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "scipy-notebook"
@@ -2277,6 +2431,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/scipy-notebook-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "scipy-notebook-debian"
@@ -2321,6 +2478,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/tensorflow-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "tensorflow-notebook"
@@ -2368,6 +2528,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/tensorflow-notebook-cuda:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "tensorflow-notebook-cuda"
@@ -2412,6 +2575,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/tensorflow-notebook-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "tensorflow-notebook-debian"
