@@ -85,8 +85,9 @@ target "system-1" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "base-files zip"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "base-files zip"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["system-1"])
@@ -104,8 +105,9 @@ target "system-1-gpu-11_2-linux-1" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "base-files zip"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "base-files zip"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["system-1-gpu-11_2-linux-1"])
@@ -122,7 +124,8 @@ target "tools-1" {
     base = "docker-image://${BUILDSYS_PARENT_TOOLS_1}"
   }
   args = {
-    PACKAGES = "compiler"
+    PACKAGES          = "compiler"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tools-1"])
@@ -139,7 +142,8 @@ target "collect-2_8-tools-1" {
     toolchain = "target:tools-1"
   }
   args = {
-    VERSION = "2.8"
+    SOURCE_DATE_EPOCH = "315619200"
+    VERSION           = "2.8"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["collect-2_8-tools-1", "tools-1"])
@@ -156,7 +160,8 @@ target "gpu-files-11_2" {
     toolchain = "target:tools-1"
   }
   args = {
-    PINS = "gpu==11.2\ngpu-tools==11.2"
+    PINS              = "gpu==11.2\ngpu-tools==11.2"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["gpu-files-11_2", "tools-1"])
@@ -174,8 +179,9 @@ target "zip-tools-on-system-1-gpu-11_2-linux-1" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "zip-tools"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "zip-tools"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["zip-tools-on-system-1-gpu-11_2-linux-1", "system-1-gpu-11_2-linux-1"])
@@ -198,6 +204,9 @@ COPY --link --from=gpu / /
 COPY --link --from=collect / /
 ENV LANG="C.UTF-8"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
   tags = ["${BUILDSYS_REGISTRY}/files:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "files"
@@ -220,6 +229,9 @@ FROM base
 COPY --link --from=collect / /
 ENV LANG="C.UTF-8"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
   tags = ["${BUILDSYS_REGISTRY}/parent:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "parent"

@@ -117,8 +117,9 @@ target "system-1" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "base-files zip"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "base-files zip"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["system-1"])
@@ -136,8 +137,9 @@ target "system-1-gpu-10_1-linux-1" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "base-files zip"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "base-files zip"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["system-1-gpu-10_1-linux-1"])
@@ -155,8 +157,9 @@ target "system-1-gpu-11_2-linux-1" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "base-files zip"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "base-files zip"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["system-1-gpu-11_2-linux-1"])
@@ -174,8 +177,9 @@ target "system-2-gpu-11_2-linux-2" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "base-files new-zip zip"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "base-files new-zip zip"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["system-2-gpu-11_2-linux-2"])
@@ -192,7 +196,8 @@ target "tools-1" {
     base = "docker-image://${BUILDSYS_PARENT_TOOLS_1}"
   }
   args = {
-    PACKAGES = "compiler"
+    PACKAGES          = "compiler"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tools-1"])
@@ -209,7 +214,8 @@ target "tools-2" {
     base = "docker-image://${BUILDSYS_PARENT_TOOLS_2}"
   }
   args = {
-    PACKAGES = "compiler"
+    PACKAGES          = "compiler"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tools-2"])
@@ -227,10 +233,11 @@ target "comm-2_0-tools-1" {
     fast      = "docker-image://scratch"
   }
   args = {
-    FLAGS         = ""
-    SOURCE_SHA256 = ""
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOADS_EXAMPLE_COM}/comm/2.0.tar"
-    VERSION       = "2.0"
+    FLAGS             = ""
+    SOURCE_DATE_EPOCH = "315619200"
+    SOURCE_SHA256     = ""
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOADS_EXAMPLE_COM}/comm/2.0.tar"
+    VERSION           = "2.0"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["comm-2_0-tools-1", "tools-1"])
@@ -248,10 +255,11 @@ target "comm-2_0-tools-2" {
     fast      = "docker-image://scratch"
   }
   args = {
-    FLAGS         = ""
-    SOURCE_SHA256 = ""
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOADS_EXAMPLE_COM}/comm/2.0.tar"
-    VERSION       = "2.0"
+    FLAGS             = ""
+    SOURCE_DATE_EPOCH = "315619200"
+    SOURCE_SHA256     = ""
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOADS_EXAMPLE_COM}/comm/2.0.tar"
+    VERSION           = "2.0"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["comm-2_0-tools-2", "tools-2"])
@@ -274,6 +282,9 @@ COPY --link --from=comm / /
 ENV LANG="C.UTF-8"
 ENV PATH="/opt/comm/bin$${PATH:+:$${PATH}}"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
   tags = ["${BUILDSYS_REGISTRY}/image1:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "image1"
@@ -297,6 +308,9 @@ COPY --link --from=comm / /
 ENV LANG="C.UTF-8"
 ENV PATH="/opt/comm/bin$${PATH:+:$${PATH}}"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
   tags = ["${BUILDSYS_REGISTRY}/image1-gpu10.1:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "image1-gpu10.1"
@@ -320,6 +334,9 @@ COPY --link --from=comm / /
 ENV LANG="C.UTF-8"
 ENV PATH="/opt/comm/bin$${PATH:+:$${PATH}}"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
   tags = ["${BUILDSYS_REGISTRY}/image1-gpu11.2:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "image1-gpu11.2"
@@ -343,6 +360,9 @@ COPY --link --from=comm / /
 ENV LANG="C.UTF-8"
 ENV PATH="/opt/comm/bin$${PATH:+:$${PATH}}"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
   tags = ["${BUILDSYS_REGISTRY}/image2-gpu11.2:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "image2-gpu11.2"
