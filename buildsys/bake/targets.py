@@ -29,6 +29,8 @@ Do not edit: change those and run it again.
 It stands alone:  docker buildx bake           every image that is not deprecated
                   docker buildx bake gpu       a group
                   docker buildx bake --list targets"""
+# With this, bake's own option `--load` keeps the output as it is.
+_LOADED = ("type=docker,rewrite-timestamp=true",)
 _HEAD_OF_RUN = "Written by `buildsys bake` for one run."
 
 
@@ -78,11 +80,13 @@ def run_definition(
     publications: Mapping[str, Publication] | None = None,
     labels: Mapping[str, Mapping[str, str]] = NO_LABELS,
     copies: Copies = NO_COPIES,
+    loads: bool = False,
 ) -> Definition:
     """Return `targets` and what they link to; the contexts of nodes are their copies if there are any.
 
     A node in `references` is taken from there, with its digest; any other node is a target. What is in
-    `publications` is pushed; any other stack gets its public names and, by target, `labels`.
+    `publications` is pushed; any other stack gets its public names and, by target, `labels`. `loads`: it is loaded from
+    a builder that can rewrite times.
     """
     found = [_MIRRORS]
     for each in _in_order(plan, {*targets, *linked_nodes(plan, targets, references)}):
@@ -90,6 +94,7 @@ def run_definition(
             target = node_target(plan, each, copies)
         else:
             target = image_target(plan, each, labels.get(each.name, {}))
+            target = replace(target, output=_LOADED) if loads else target
         contexts = {name: _linked(value, references) for name, value in target.contexts.items()}
         target = replace(target, contexts=contexts, comment="", description=None)
         publication = (publications or {}).get(each.name)
