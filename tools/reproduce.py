@@ -24,6 +24,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,7 @@ from published_bytes import Published, Scan, differences, read_published
 
 from engine_instance import say
 from machine_apt import Failure
+from machine_settings import write_settings
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -47,26 +49,35 @@ stacks:
   debian12-ucx: {layers: [debian-os: {release: 12}, ucx: {version: 1.13.1}, openmpi: {version: 4.1.4}]}
 """
 _SERVED = ("https://download.open-mpi.org", "https://github.com", "https://repo.anaconda.com")
+_OPENMPI, _UCX = "openmpi_4.1.4.orig.tar.xz", "ucx-1.13.1.tar"
 _LEAST_MINUTES = 70
 
 
-def stand_ins(sources: Path) -> dict[str, str]:
-    """Write the Miniconda stand-in beside the source archives; return the checksum of each file by its layer."""
+def stand_ins(sources: Path, site: Path) -> dict[str, str]:
+    """Write what is served to `site`; return the checksum of each file by its layer."""
     from tests.integration.standins.miniconda import write_installer
 
-    found = {"miniconda": write_installer(sources / _MINICONDA)}
-    for layer, name in (("openmpi", "openmpi_4.1.4.orig.tar.xz"), ("ucx", "ucx_1.13.1.orig.tar.xz")):
-        found[layer] = hashlib.sha256((sources / name).read_bytes()).hexdigest()
-    return found
+    found = {"miniconda": write_installer(site / _MINICONDA)}
+    shutil.copy(sources / _OPENMPI, site / _OPENMPI)
+    # Debian has renamed a folder that UCX needs to be configured.
+    with tarfile.open(sources / "ucx_1.13.1.orig.tar.xz") as old, tarfile.open(site / _UCX, "w") as new:
+        for entry in old:
+            entry.name = re.sub(r"^([^/]+)/debian\.upstream\b", r"\1/debian", entry.name)
+            new.addfile(entry, old.extractfile(entry) if entry.isreg() else None)
+    return found | {
+        layer: hashlib.sha256((site / name).read_bytes()).hexdigest()
+        for layer, name in (("openmpi", _OPENMPI), ("ucx", _UCX))
+    }
 
 
-def write_project(folder: Path, sources: Path, address: str) -> None:
-    """Copy the project with layers that expect the files in `sources`, and settings that fetch them from `address`."""
+def write_project(folder: Path, sources: Path, site: Path) -> None:
+    """Copy the project with layers that expect files of `site`, and settings that fetch them from there."""
+    site.mkdir()
     for name in ("environments", "layers", "schemas"):
         shutil.copytree(ROOT / name, folder / name)
     for name in ("stacks.yaml", "buildsys.lock"):
         shutil.copy(ROOT / name, folder / name)
-    sums = stand_ins(sources)
+    sums = stand_ins(sources, site)
 
     def edit(layer: str, change: Any) -> None:
         file = folder / "layers" / layer / "layer.yaml"
@@ -77,11 +88,11 @@ def write_project(folder: Path, sources: Path, address: str) -> None:
     def openmpi(value: Any) -> None:
         for each in value["flavours"]["source"]["downloads"]["source"]:
             if each["when"]["version"] == "4.1.4":
-                each |= {"url": f"{_SERVED[0]}/openmpi_4.1.4.orig.tar.xz", "sha256": sums["openmpi"]}
+                each |= {"url": f"{_SERVED[0]}/{_OPENMPI}", "sha256": sums["openmpi"]}
 
     def ucx(value: Any) -> None:
         value["parameters"]["version"]["values"].append("1.13.1")
-        url = f"{_SERVED[1]}/ucx_1.13.1.orig.tar.xz"
+        url = f"{_SERVED[1]}/{_UCX}"
         value["downloads"]["source"].append({"when": {"version": "1.13.1"}, "url": url, "sha256": sums["ucx"]})
 
     def miniconda(value: Any) -> None:
@@ -94,8 +105,11 @@ def write_project(folder: Path, sources: Path, address: str) -> None:
     edit("miniconda", miniconda)
     with (folder / "stacks.yaml").open("a", encoding="utf-8") as stacks:
         stacks.write(_STACK)
-    settings = {"downloads": dict.fromkeys(_SERVED, address)}
-    (folder / "buildsys.settings.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    settings = folder / "buildsys.settings.yaml"
+    write_settings(folder)
+    known = yaml.safe_load(settings.read_text(encoding="utf-8")) if settings.exists() else {}
+    known |= {"downloads": dict.fromkeys(_SERVED, serve(site))}
+    settings.write_text(yaml.safe_dump(known), encoding="utf-8")
 
 
 def serve(folder: Path) -> str:
@@ -147,13 +161,14 @@ def main(words: Sequence[str]) -> int:
     os.umask(int(arguments.umask, 8))
     if socket.gethostname() != arguments.hostname:
         return in_own_namespace(arguments.hostname, words)
-    began = time.time()
+    revision = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty"]
+    began, head = time.time(), subprocess.run(revision, capture_output=True, text=True, check=True).stdout.strip()
     folder = arguments.folder / f"reproduce-{arguments.name}"
     shutil.rmtree(folder, ignore_errors=True)
     project = folder / "project"
     project.mkdir(parents=True)
     environment = engine(arguments.name, project / "buildsys.lock.local")
-    write_project(project, arguments.sources, serve(arguments.sources))
+    write_project(project, arguments.sources, folder / "site")
     bake(project, environment)
     baked = time.time()
     timestamp = yaml.load((project / "buildsys.lock").read_text(encoding="utf-8"), yaml.BaseLoader)["timestamp"]
@@ -162,7 +177,7 @@ def main(words: Sequence[str]) -> int:
     registry = environment["BUILDSYS_REGISTRY"].partition("/")[0]
     published = read_published(registry, scan)
     record = {
-        "revision": subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip(),
+        "revision": head,
         "began": began,
         "seconds": round(baked - began),
         "hostname": socket.gethostname(),
