@@ -1706,7 +1706,7 @@ target "spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-sp
 }
 
 target "all-spark-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base         = "target:spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-p-cc9b2fbf"
     python       = "target:python-conda"
@@ -1761,7 +1761,7 @@ EOT
 }
 
 target "base-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"
     python  = "target:python-conda"
@@ -1804,7 +1804,7 @@ EOT
 }
 
 target "base-notebook-debian" {
-  description = "the same on Debian, with environments of wheels that are locked to the last hash"
+  description = "the same on Debian, with environments of wheels, all locked by hash"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13"
     python  = "target:python-wheels-debian-13"
@@ -1847,7 +1847,7 @@ EOT
 }
 
 target "datascience-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-ec8a7b5c"
     python  = "target:python-conda"
@@ -1901,7 +1901,7 @@ EOT
 }
 
 target "docker-stacks-foundation" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base   = "target:start-scripts-on-notebook-user-on-foundation-os-ubuntu-24_04"
     python = "target:python-conda"
@@ -1938,7 +1938,7 @@ EOT
 }
 
 target "docker-stacks-foundation-debian" {
-  description = "the same on Debian, with environments of wheels that are locked to the last hash"
+  description = "the same on Debian, with environments of wheels, all locked by hash"
   contexts = {
     base   = "target:start-scripts-on-notebook-user-on-foundation-os-debian-13"
     python = "target:python-wheels-debian-13"
@@ -1975,7 +1975,7 @@ EOT
 }
 
 target "julia-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-7d24092e"
     python  = "target:python-conda"
@@ -2025,7 +2025,7 @@ EOT
 }
 
 target "minimal-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-7d24092e"
     python  = "target:python-conda"
@@ -2068,7 +2068,7 @@ EOT
 }
 
 target "minimal-notebook-debian" {
-  description = "the same on Debian, with environments of wheels that are locked to the last hash"
+  description = "the same on Debian, with environments of wheels, all locked by hash"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-a9e13751"
     python  = "target:python-wheels-debian-13"
@@ -2111,7 +2111,7 @@ EOT
 }
 
 target "pyspark-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base         = "target:spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-sci-5165fc02"
     python       = "target:python-conda"
@@ -2163,7 +2163,7 @@ EOT
 }
 
 target "pytorch-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"
     python  = "target:python-conda"
@@ -2210,7 +2210,7 @@ EOT
 }
 
 target "pytorch-notebook-cuda12" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"
     python  = "target:python-conda"
@@ -2260,7 +2260,7 @@ EOT
 }
 
 target "pytorch-notebook-cuda13" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"
     python  = "target:python-conda"
@@ -2310,7 +2310,7 @@ EOT
 }
 
 target "r-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minim-3f03cba9"
     python  = "target:python-conda"
@@ -2355,7 +2355,7 @@ EOT
 }
 
 target "scipy-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"
     python  = "target:python-conda"
@@ -2400,7 +2400,7 @@ EOT
 }
 
 target "scipy-notebook-debian" {
-  description = "the same on Debian, with environments of wheels that are locked to the last hash"
+  description = "the same on Debian, with environments of wheels, all locked by hash"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11"
     python  = "target:python-wheels-debian-13"
@@ -2445,7 +2445,7 @@ EOT
 }
 
 target "tensorflow-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base       = "target:tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--27cad58a"
     python     = "target:python-conda"
@@ -2492,7 +2492,7 @@ EOT
 }
 
 target "tensorflow-notebook-cuda" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base       = "target:tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--27cad58a"
     python     = "target:python-conda"
@@ -2542,7 +2542,7 @@ EOT
 }
 
 target "tensorflow-notebook-debian" {
-  description = "the same on Debian, with environments of wheels that are locked to the last hash"
+  description = "the same on Debian, with environments of wheels, all locked by hash"
   contexts = {
     base       = "target:tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--5e7d6e68"
     python     = "target:python-wheels-debian-13"
