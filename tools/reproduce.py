@@ -33,14 +33,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from published_bytes import Published, Scan, differences, read_published
-
 from engine_instance import say
 from machine_apt import Failure
 from machine_settings import write_settings
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
+from tests.support.published_bytes import Published, Scan, differences, read_published  # noqa: E402
+
 _MINICONDA = "miniconda/Miniconda3-py312_25.1.1-2-Linux-x86_64.sh"
 # The family, and a stack for Open MPI that is compiled against UCX, which the project has on Ubuntu only.
 _TARGETS = ("debian", "debian12-ucx")
@@ -174,8 +174,8 @@ def main(words: Sequence[str]) -> int:
     timestamp = yaml.load((project / "buildsys.lock").read_text(encoding="utf-8"), yaml.BaseLoader)["timestamp"]
     latest = datetime.fromisoformat(timestamp).timestamp()
     scan = Scan(needles=needles(began, environment, project, arguments.hostname), seconds=(began, baked), latest=latest)
-    registry = environment["BUILDSYS_REGISTRY"].partition("/")[0]
-    published = read_published(registry, scan)
+    host, _, prefix = environment["BUILDSYS_REGISTRY"].partition("/")
+    published = read_published(host, scan, f"{prefix}/")
     record = {
         "revision": head,
         "began": began,

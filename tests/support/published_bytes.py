@@ -22,6 +22,7 @@ _TYPES = ", ".join(
     )
 )
 _SECONDS = re.compile(rb"(?<!\d)1[0-9]{9}(?!\d)")
+_MOST = 1000
 # Repositories of base images, which were not built by the run.
 _FOREIGN = ("bootstrap/",)
 
@@ -65,27 +66,35 @@ class Published:
         return cls(manifests=value["manifests"], layers=value["layers"], findings=value["findings"])
 
 
-def read_published(host: str, scan: Scan) -> Published:
-    """Return everything that the registry at `host` holds, except base images."""
+def read_published(host: str, scan: Scan, prefix: str = "") -> Published:
+    """Return what the registry at `host` holds below a prefix of its repositories, except layers of base images."""
     found = Published()
     foreign: set[str] = set()
-    for repository in _json(host, "_catalog?n=1000")["repositories"]:
+    for repository in (each for each in _repositories(host) if each.startswith((prefix, *_FOREIGN))):
         for tag in sorted(_json(host, f"{repository}/tags/list").get("tags") or ()):
             manifest = _manifest(host, repository, tag)
             if repository.startswith(_FOREIGN):
                 foreign |= {layer["digest"] for layer in manifest["layers"]}
             else:
-                found.manifests[f"{repository}:{tag}"] = manifest
+                found.manifests[f"{repository.removeprefix(prefix)}:{tag}"] = manifest
     for name, manifest in found.manifests.items():
         for each in manifest["layers"]:
             digest = each["digest"]
             if digest not in found.layers and digest not in foreign:
                 found.layers[digest] = {}
-                with _open(host, f"{name.rpartition(':')[0]}/blobs/{digest}") as blob:
+                with _open(host, f"{prefix}{name.rpartition(':')[0]}/blobs/{digest}") as blob:
                     for path, problem, value in _entries(blob, scan):
                         found.layers[digest][path] = value
                         found.findings += [f"{name} {path}: {problem}"] if problem else []
     return found
+
+
+def _repositories(host: str) -> Iterator[str]:
+    """Yield the names of all repositories; docker-registry 2.8 gives at most 1000 at once."""
+    some = _json(host, f"_catalog?n={_MOST}")["repositories"]
+    while some:
+        yield from some
+        some = _json(host, f"_catalog?n={_MOST}&last={some[-1]}")["repositories"] if len(some) == _MOST else []
 
 
 def _manifest(host: str, repository: str, reference: str) -> dict[str, Any]:
