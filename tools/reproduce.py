@@ -6,9 +6,9 @@ Two runs show that images are reproducible: with other host names and umasks, an
     python3 tools/reproduce.py --name one --hostname host-one --umask 022 --sources DIR --out one.json
     python3 tools/reproduce.py --name two --hostname host-two --umask 077 --sources DIR --out two.json --against one.json
 
-`--sources` has what no mirror of Debian's packages serves at the addresses of the layers: the source archives of Open
-MPI 4.1.4 and UCX 1.13.1 that Debian 12 has (`apt-get source --download-only openmpi ucx`). A stand-in for the Miniconda
-installer is written beside them. It needs root, for the engine and for a host name of its own.
+`--sources` has the source archives of Open MPI 4.1.4 and UCX 1.13.1 that Debian 12 has, from
+`apt-get source --download-only openmpi ucx`; a stand-in replaces the Miniconda installer. The tool needs root, for the
+engine and for its own host name. It keeps the engine; `private_engine.py wipe --name NAME` removes it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from engine_instance import say
 from machine_apt import Failure
 from machine_settings import write_settings

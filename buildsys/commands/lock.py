@@ -69,8 +69,9 @@ def resolved(
 
     `update` are patterns of parents, layers and addresses; None renews nothing, an empty collection everything but
     toolchains, which are renewed only by name. Without a registry, and where none can be reached, an entry stays as it
-    is, and its change reports it. `timestamp`, in seconds since 1970, replaces that of the lock, None keeps it. `environ` names the proxies of downloads. Raises `InvalidInput` for a pattern without
-    a match, `Unavailable` for a download that is incomplete.
+    is, and its change reports it. `timestamp`, in seconds since 1970, replaces that of the lock, None keeps it.
+    `environ` names the proxies of downloads. Raises `InvalidInput` for a pattern without a match, `Unavailable` for a
+    download that is incomplete.
     """
     toolchains = {n.parent.name for n in plan.nodes if n.parent and n.recipe.kind is Kind.TOOLCHAIN}
     unknown = {d.url for n in plan.nodes for d in n.downloads if d.sha256 is None}

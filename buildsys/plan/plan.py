@@ -62,8 +62,8 @@ class Plan:
     """The whole decision as data. Nodes are in build order; stacks, groups and parents are sorted by name.
 
     `origins` maps the bake variable of each host that downloads come from to its address. `unpinned` is sorted by name.
-    `timestamp`, in seconds since 1970, is the time of everything that is built. `targets` has all nodes and then all images by name, `order` the position of each in it, `needs` the nodes that each
-    is built on.
+    `timestamp`, in seconds since 1970, is the time of everything that is built. `targets` has all nodes and then all
+    images by name, `order` the position of each in it, `needs` the nodes that each is built on.
     """
 
     registry: str

@@ -47,7 +47,9 @@ def project(real_project: Path) -> Path:
     write(real_project, "layers/other/layer.yaml", OTHER)
     write(real_project, "layers/other/Dockerfile", OTHER_DOCKERFILE)
     write(real_project, "layers/other/.dockerignore", "*\n")
-    write(real_project, "stacks.yaml", "stacks:\n  img: {layers: [dist, conf]}\n  work: {layers: [dist, conf, other]}\n")
+    write(
+        real_project, "stacks.yaml", "stacks:\n  img: {layers: [dist, conf]}\n  work: {layers: [dist, conf, other]}\n"
+    )
     return real_project
 
 

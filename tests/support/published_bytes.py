@@ -1,4 +1,4 @@
-"""What a registry on loopback holds: manifests by tag, files of layers by path, and bytes that should not be in them."""
+"""What a registry on loopback holds: manifests by tag, files of layers by path, and bytes that no image should have."""
 
 from __future__ import annotations
 
@@ -104,8 +104,16 @@ def _manifest(host: str, repository: str, reference: str) -> dict[str, Any]:
     digest, value = f"sha256:{hashlib.sha256(data).hexdigest()}", json.loads(data)
     if "manifests" in value:
         children = [_manifest(host, repository, each["digest"]) for each in value["manifests"]]
-        return {"digest": digest, "layers": [each for child in children for each in child["layers"]], "children": children}
-    return {"digest": digest, "layers": value["layers"], "config": _json(host, f"{repository}/blobs/{value['config']['digest']}")}
+        return {
+            "digest": digest,
+            "layers": [each for child in children for each in child["layers"]],
+            "children": children,
+        }
+    return {
+        "digest": digest,
+        "layers": value["layers"],
+        "config": _json(host, f"{repository}/blobs/{value['config']['digest']}"),
+    }
 
 
 def _entries(blob: IO[bytes], scan: Scan) -> Iterator[tuple[str, str, str]]:
@@ -114,9 +122,21 @@ def _entries(blob: IO[bytes], scan: Scan) -> Iterator[tuple[str, str, str]]:
         for entry in archive:
             file = archive.extractfile(entry) if entry.isreg() else None
             data = file.read() if file else b""
-            attributes = [entry.type.decode(), oct(entry.mode), entry.uid, entry.gid, entry.mtime, entry.linkname, entry.pax_headers]
+            attributes = [
+                entry.type.decode(),
+                oct(entry.mode),
+                entry.uid,
+                entry.gid,
+                entry.mtime,
+                entry.linkname,
+                entry.pax_headers,
+            ]
             content = hashlib.sha256(data).hexdigest()[:16]
-            yield entry.name, "; ".join(scan.problems(entry, data)), f"{json.dumps(attributes, sort_keys=True)} {content}"
+            yield (
+                entry.name,
+                "; ".join(scan.problems(entry, data)),
+                f"{json.dumps(attributes, sort_keys=True)} {content}",
+            )
 
 
 def differences(old: Published, new: Published) -> Iterator[str]:
@@ -139,7 +159,9 @@ def _files(old: Published, new: Published, one: Mapping[str, Any], other: Mappin
     for before, after in zip(*layers, strict=False):
         if before != after:
             files = old.layers.get(before, {}), new.layers.get(after, {})
-            names = sorted(path for path in files[0].keys() | files[1].keys() if files[0].get(path) != files[1].get(path))
+            names = sorted(
+                path for path in files[0].keys() | files[1].keys() if files[0].get(path) != files[1].get(path)
+            )
             yield from (f"{path}: {files[0].get(path)} and {files[1].get(path)}" for path in names)
             if not names:
                 yield f"{before} and {after} have equal files"
