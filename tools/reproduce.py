@@ -3,8 +3,8 @@
 
 Two runs show that images are reproducible: with other host names and umasks, and at least 70 minutes apart.
 
-    python3 tools/reproduce.py --name one --hostname host-one --umask 022 --sources SRC --out one.json
-    python3 tools/reproduce.py --name two --hostname host-two --umask 077 --sources SRC --out two.json --against one.json
+    python3 tools/reproduce.py --name one --hostname host-one --umask 022 --sources SRC --out 1.json
+    python3 tools/reproduce.py --name two --hostname host-two --umask 077 --sources SRC --out 2.json --against 1.json
 
 `--sources` has the source archives of Open MPI 4.1.4 and UCX 1.13.1 that Debian 12 has, from
 `apt-get source --download-only openmpi ucx`; a stand-in replaces the Miniconda installer. The tool needs root, for the

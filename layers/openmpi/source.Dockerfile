@@ -36,7 +36,7 @@ make install DESTDIR=/artifact
 rm -rf /artifact/opt/openmpi/share/man
 find /artifact -name '*.la' -delete
 # Static libraries record owner and time of each object unless they are rewritten.
-find /artifact -name '*.a' -exec objcopy --enable-deterministic-archives {} ';'
+find /artifact -name '*.a' -exec objcopy -D {} ';'
 cd /
 rm -rf /source
 END
