@@ -51,7 +51,7 @@ stacks:
 """
 _SERVED = ("https://download.open-mpi.org", "https://github.com", "https://repo.anaconda.com")
 _OPENMPI, _UCX = "openmpi_4.1.4.orig.tar.xz", "ucx-1.13.1.tar"
-_LEAST_MINUTES = 70
+_LEAST_MINUTES, _ATTEMPTS = 70, 3
 
 
 def stand_ins(sources: Path, site: Path) -> dict[str, str]:
@@ -71,13 +71,13 @@ def stand_ins(sources: Path, site: Path) -> dict[str, str]:
     }
 
 
-def write_project(folder: Path, sources: Path, site: Path) -> None:
-    """Copy the project with layers that expect files of `site`, and settings that fetch them from there."""
+def write_project(tree: Path, folder: Path, sources: Path, site: Path) -> None:
+    """Copy the project of `tree` with layers that expect files of `site`."""
     site.mkdir()
     for name in ("environments", "layers", "schemas"):
-        shutil.copytree(ROOT / name, folder / name)
+        shutil.copytree(tree / name, folder / name)
     for name in ("stacks.yaml", "buildsys.lock"):
-        shutil.copy(ROOT / name, folder / name)
+        shutil.copy(tree / name, folder / name)
     sums = stand_ins(sources, site)
 
     def edit(layer: str, change: Any) -> None:
@@ -106,7 +106,12 @@ def write_project(folder: Path, sources: Path, site: Path) -> None:
     edit("miniconda", miniconda)
     with (folder / "stacks.yaml").open("a", encoding="utf-8") as stacks:
         stacks.write(_STACK)
+
+
+def fetch_from(site: Path, folder: Path) -> None:
+    """Write settings of a project that fetch from a server of `site` what layers download."""
     settings = folder / "buildsys.settings.yaml"
+    settings.unlink(missing_ok=True)
     write_settings(folder)
     known = yaml.safe_load(settings.read_text(encoding="utf-8")) if settings.exists() else {}
     known |= {"downloads": dict.fromkeys(_SERVED, serve(site))}
@@ -125,11 +130,19 @@ def serve(folder: Path) -> str:
     return f"http://127.0.0.1:{server.server_port}"
 
 
-def engine(name: str, overlay: Path) -> dict[str, str]:
-    """Start an empty engine and registry with Debian's base images; return the environment that uses them."""
+def engine(name: str, overlay: Path, *, resume: bool) -> dict[str, str]:
+    """Start an engine and registry with Debian's base images; return the environment that uses them.
+
+    They are emptied unless a run is resumed.
+    """
     tool = [sys.executable, str(Path(__file__).with_name("private_engine.py"))]
-    for words in (["wipe"], ["start"], ["bootstrap", "debian:12", "debian:13", "--overlay", str(overlay)]):
-        subprocess.run([*tool, *words, "--name", name], check=True, stdout=sys.stderr)
+    for words in (
+        [] if resume else ["wipe"],
+        ["start"],
+        ["bootstrap", "debian:12", "debian:13", "--overlay", str(overlay)],
+    ):
+        if words:
+            subprocess.run([*tool, *words, "--name", name], check=True, stdout=sys.stderr)
     done = subprocess.run([*tool, "status", "--json", "--name", name], check=True, capture_output=True, text=True)
     status = json.loads(done.stdout)
     path = f"{Path(status['home']) / 'bin'}{os.pathsep}{os.environ['PATH']}"
@@ -141,8 +154,11 @@ def bake(project: Path, environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "buildsys", "-C", str(project), "bake", "--push", "--keep-going", *_TARGETS]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("BUILDSYS_")}
     child = {**inherited, **environment, "PYTHONPATH": str(ROOT)}
-    if subprocess.run(command, env=child, check=False, stdout=sys.stderr).returncode:
-        raise Failure("not everything was baked", "the messages above have the reason of each target")
+    # Downloads of hundreds of megabytes fail now and then; what exists is not rebuilt.
+    for _ in range(_ATTEMPTS):
+        if not subprocess.run(command, env=child, check=False, stdout=sys.stderr).returncode:
+            return
+    raise Failure("not everything was baked", "the messages above have the reasons; `--resume` continues")
 
 
 def needles(began: float, environment: dict[str, str], project: Path, hostname: str) -> dict[str, bytes]:
@@ -162,14 +178,16 @@ def main(words: Sequence[str]) -> int:
     os.umask(int(arguments.umask, 8))
     if socket.gethostname() != arguments.hostname:
         return in_own_namespace(arguments.hostname, words)
-    revision = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty"]
+    revision = ["git", "-C", str(arguments.tree), "describe", "--always", "--abbrev=40", "--dirty"]
     began, head = time.time(), subprocess.run(revision, capture_output=True, text=True, check=True).stdout.strip()
     folder = arguments.folder / f"reproduce-{arguments.name}"
-    shutil.rmtree(folder, ignore_errors=True)
-    project = folder / "project"
-    project.mkdir(parents=True)
-    environment = engine(arguments.name, project / "buildsys.lock.local")
-    write_project(project, arguments.sources, folder / "site")
+    project, site = folder / "project", folder / "site"
+    if not arguments.resume:
+        shutil.rmtree(folder, ignore_errors=True)
+        project.mkdir(parents=True)
+        write_project(arguments.tree, project, arguments.sources, site)
+    environment = engine(arguments.name, project / "buildsys.lock.local", resume=arguments.resume)
+    fetch_from(site, project)
     bake(project, environment)
     baked = time.time()
     timestamp = yaml.load((project / "buildsys.lock").read_text(encoding="utf-8"), yaml.BaseLoader)["timestamp"]
@@ -222,6 +240,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--umask", default="022", help="in octal digits")
     parser.add_argument("--sources", type=Path, required=True, help="the folder with the source archives")
     parser.add_argument("--folder", type=Path, default=Path("/tmp"), help="where the copy of the project is written")
+    parser.add_argument("--tree", type=Path, default=ROOT, help="the checkout whose layers are baked")
+    parser.add_argument("--resume", action="store_true", help="build what a run of this name did not finish")
     parser.add_argument("--out", type=Path, required=True, help="the record that is written")
     parser.add_argument("--against", type=Path, help="the record of another run to compare with")
     arguments = parser.parse_args(words)
