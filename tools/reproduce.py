@@ -168,7 +168,7 @@ def needles(began: float, environment: dict[str, str], project: Path, hostname: 
     found = {f"date {day.strftime(form)}": day.strftime(form).encode() for day in days for form in forms}
     for name in {hostname, socket.gethostname()}:
         found[f"host name {name}"] = name.encode()
-    paths = (str(project), environment["HOME_OF_ENGINE"], "/source/", "/tmp/.tmp", "/artifact/")
+    paths = (str(project), environment["HOME_OF_ENGINE"])
     return found | {f"path {path}": path.encode() for path in paths}
 
 
@@ -192,7 +192,12 @@ def main(words: Sequence[str]) -> int:
     baked = time.time()
     timestamp = yaml.load((project / "buildsys.lock").read_text(encoding="utf-8"), yaml.BaseLoader)["timestamp"]
     latest = datetime.fromisoformat(timestamp).timestamp()
-    scan = Scan(needles=needles(began, environment, project, arguments.hostname), seconds=(began, baked), latest=latest)
+    scan = Scan(
+        needles=needles(began, environment, project, arguments.hostname),
+        compiled={f"path {path}": path.encode() for path in ("/source/", "/artifact/", "/tmp/.tmp")},
+        seconds=(began, baked),
+        latest=latest,
+    )
     host, _, prefix = environment["BUILDSYS_REGISTRY"].partition("/")
     published = read_published(host, scan, f"{prefix}/")
     record = {
