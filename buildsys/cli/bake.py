@@ -333,6 +333,8 @@ def _make_fresh(workspace: "Workspace") -> None:
         offline=True,
         check=False,
         today=date.today(),
+        # A new timestamp would rebuild everything, not only packages.
+        adds_timestamp=False,
         on_wait=lambda: diagnostics().line(query.WAITING),
     )
     moved = [change for change in changes if change.name in layers]

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from buildsys.bake.definition import Definition, Target
-from buildsys.bake.targets import Publication, published
+from buildsys.bake.targets import Publication, image_time, published
 from buildsys.buildkit.entitlements import check_paths
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.invocation import BakeCall, BakeResult
@@ -343,6 +343,7 @@ def _bake(session: Session, dockerfile: Path, base: str, publication: Publicatio
         context=dockerfile.parent.relative_to(root).as_posix(),
         dockerfile=dockerfile.name,
         contexts={BASE: f"docker-image://{base}"},
+        args=image_time(plan),
     )
     file = dockerfile.parent.parent / "custom.json"
     write_whole(file, Definition(targets=(published(target, publication),)).to_json().encode())

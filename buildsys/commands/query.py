@@ -147,17 +147,20 @@ def lock(
     offline: bool,
     check: bool,
     today: date,
+    timestamp: int | None = None,
+    adds_timestamp: bool = True,
     on_wait: Callable[[], None] = lambda: None,
 ) -> tuple[Change, ...]:
     """Write the lock with what is missing, or with what `update` moves; with `check` write nothing.
 
-    `on_wait` is called once where another process is writing it, which is waited for. Raises `Differs` with `check` if
-    a reference has no entry or an address gives another file than its checksum says, `Unavailable` if nothing that is
-    asked answers.
+    `timestamp`, in seconds since 1970, replaces that of the lock; a missing one becomes the beginning of `today` where
+    `adds_timestamp` is set. `on_wait` is called once where another process is writing it, which is waited for. Raises
+    `Differs` with `check` if a reference has no entry or an address gives another file than its checksum says,
+    `Unavailable` if nothing that is asked answers.
     """
     if check:
         return _check_lock(workspace, environ, offline=offline, today=today)
-    from buildsys.commands.lock import check_answers, resolved
+    from buildsys.commands.lock import check_answers, next_timestamp, resolved
     from buildsys.project.settings import mask_of, read_settings
     from buildsys.project.state import State
     from buildsys.run.store import registry_of
@@ -165,10 +168,19 @@ def lock(
     # What another process writes meanwhile would be lost: each reads the lock, and asks for minutes.
     with State(workspace.root).reserved(_LOCKING, _LONGEST_WAIT, on_wait):
         held, plan = _lock_and_plan(workspace, today)
+        if timestamp is None and held.timestamp is None and adds_timestamp:
+            timestamp = next_timestamp(None, today)
         settings = read_settings(workspace.root, environ)
         with nullcontext() if offline else registry_of(settings, environ) as registry:
             found, changes = resolved(
-                plan, held, update=update, registry=registry, settings=settings, today=today, environ=environ
+                plan,
+                held,
+                update=update,
+                registry=registry,
+                settings=settings,
+                today=today,
+                timestamp=timestamp,
+                environ=environ,
             )
         changes = _masked(changes, mask_of(workspace.root, environ))
         check_answers(changes)
@@ -232,7 +244,7 @@ def _with_all_epochs(held: Lock, tree: Mapping[str, str], today: date) -> Lock:
         for layer in load(tree).layers.values()
         if any(recipe.freshness for recipe in layer.recipes.values())
     }
-    return Lock(parents=held.parents, epochs={**fresh, **held.epochs}, downloads=held.downloads)
+    return replace(held, epochs={**fresh, **held.epochs})
 
 
 def moved_upstream(workspace: Workspace, environ: Mapping[str, str], today: date) -> tuple[Change, ...]:

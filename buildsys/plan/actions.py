@@ -103,6 +103,7 @@ _ORDER = (
     "argument",
     "download",
     "epoch",
+    "timestamp",
     "platform",
     "order",
     "variable",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from buildsys.config.lockfile import timestamp_text
 from buildsys.config.model import LINK, Contents, File
 from buildsys.dockerfile.ignore import ignored, rule_problems
 from buildsys.errors import Diagnostic, InvalidInput, Location
@@ -132,6 +133,7 @@ def _node_inputs(
     plan: Plan, node: Node, nodes: Mapping[str, Fingerprint], contents: Contents
 ) -> Iterator[tuple[str, str]]:
     yield "layer", node.recipe.layer
+    yield "timestamp", timestamp_text(plan.timestamp)
     yield "platform", node.platform
     yield "base", nodes[node.base].key if node.base else _parent(plan, node.parent.name if node.parent else "")
     for context, need in node.needs:
@@ -240,6 +242,7 @@ def _parent(plan: Plan, name: str) -> str:
 
 def _image_inputs(plan: Plan, image: ImageTarget, nodes: Mapping[str, Fingerprint]) -> Iterator[tuple[str, str]]:
     yield "name", image.stack
+    yield "timestamp", timestamp_text(plan.timestamp)
     yield "platform", image.platform
     yield "base", nodes[image.base].key if image.base else _parent(plan, image.parent.name)
     yield "order of artifacts", " ".join(layer for layer, _ in image.artifacts)

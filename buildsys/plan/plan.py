@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from buildsys.config.lockfile import Lock, LockedParent
+from buildsys.config.lockfile import DEFAULT_TIMESTAMP, Lock, LockedParent, epoch_parts
 from buildsys.config.model import Catalog, Family, Parent
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import LOCK_FILE, target_name, variable_name
@@ -65,8 +65,8 @@ class Plan:
     `stacks` are the images of all stacks, one for each platform; `indexes` maps stack to those that are published as
     its index, in the order of its platforms.
     `origins` maps the bake variable of each host that downloads come from to its address. `unpinned` is sorted by name.
-    `targets` has all nodes and then all images by name, `order` the position of each in it, `needs` the nodes that each
-    is built on.
+    `timestamp`, in seconds since 1970, is the time of everything that is built. `targets` has all nodes and then all
+    images by name, `order` the position of each in it, `needs` the nodes that each is built on.
     """
 
     registry: str
@@ -76,6 +76,7 @@ class Plan:
     parents: tuple[PlannedParent, ...]
     origins: Mapping[str, str]
     epochs: Mapping[str, str]
+    timestamp: int
     remarks: tuple[Diagnostic, ...]
     unpinned: tuple[Unpinned, ...]
     families: tuple[Family, ...]
@@ -129,6 +130,7 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
         parents=parents,
         origins=MappingProxyType(dict(sorted(origins.items()))),
         epochs=MappingProxyType(epochs),
+        timestamp=DEFAULT_TIMESTAMP if lock.timestamp is None else lock.timestamp,
         remarks=(*catalog.warnings, *_unknown_platforms(graph, parents)),
         unpinned=_unpinned(parents, nodes, lock),
         families=catalog.families,
@@ -366,7 +368,7 @@ def stale(plan: Plan, today: date) -> tuple[tuple[str, str], ...]:
     """Return layer and epoch of the packages that are older than their layers allow."""
     freshness = {r.layer: r.freshness for n in plan.nodes for r in (n.recipe, n.build) if r.freshness}
     return tuple(
-        (layer, day)
-        for layer, day in plan.epochs.items()
-        if date.fromisoformat(day) + timedelta(days=_FRESH_DAYS[freshness[layer] or "month"]) <= today
+        (layer, epoch)
+        for layer, epoch in plan.epochs.items()
+        if epoch_parts(epoch)[0] + timedelta(days=_FRESH_DAYS[freshness[layer] or "month"]) <= today
     )

@@ -30,6 +30,10 @@ from buildsys.run.session import (
 from buildsys.run.store import open_store
 from buildsys.run.variables import bake_environment
 
+# BuildKit 0.25 refuses to unpack what it rewrites: `exporter option "rewrite-timestamp" conflicts with "unpack"`.
+_NOT_REWRITTEN = (
+    "this builder cannot rewrite the times of files that it loads, so local images differ from published ones in them"
+)
 # The images of the engine's own store that carry a key, as key to names.
 Images = Mapping[str, tuple[str, ...]]
 
@@ -49,6 +53,8 @@ def bake_locally(session: Session, plan: Plan, targets: tuple[str, ...], images:
     decision, problem = decision_for(session.workspace, selection, loaded, session.options, session.environ)
     if problem:
         session.note("registry", problem)
+    if builder.docker.driver == "docker" and any(stack.name in decision.built for stack in plan.stacks):
+        session.note("timestamps", _NOT_REWRITTEN)
     # What --set changes is no longer what the key says.
     keyed = () if session.options.overrides else plan.stacks
     labels = {stack.name: {KEY_LABEL: decision.keys.of(stack.name).key} for stack in keyed}

@@ -166,6 +166,7 @@ class BakeWorker:
             publications=self.publications,
             labels=self.labels,
             copies=self.copies,
+            loads=self.call.load and self.builder.docker.driver != "docker",
         )
         file = self.folder / f"{next(self._numbers)}-{targets[0]}.json"
         write_whole(file, definition.to_json().encode())

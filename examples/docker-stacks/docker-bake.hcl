@@ -177,8 +177,9 @@ target "foundation-os-debian-13" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "ca-certificates locales netbase openssl python3 sudo tini wget"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "ca-certificates locales netbase openssl python3 sudo tini wget"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["foundation-os-debian-13"])
@@ -196,8 +197,9 @@ target "foundation-os-ubuntu-24_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "ca-certificates locales netbase openssl sudo tini wget"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "ca-certificates locales netbase openssl sudo tini wget"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["foundation-os-ubuntu-24_04"])
@@ -212,6 +214,9 @@ target "toolchain-conda-2_8_1" {
   dockerfile  = "Dockerfile"
   contexts = {
     base = "docker-image://${BUILDSYS_PARENT_MICROMAMBA_2_8_1}"
+  }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-conda-2_8_1"])
@@ -229,7 +234,8 @@ target "toolchain-debian-13" {
     mirrors = "target:mirrors"
   }
   args = {
-    PACKAGES = "ca-certificates python3 python3-venv"
+    PACKAGES          = "ca-certificates python3 python3-venv"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-debian-13"])
@@ -247,8 +253,9 @@ target "base-packages-on-foundation-os-debian-13" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "fonts-liberation pandoc"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "fonts-liberation pandoc"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["base-packages-on-foundation-os-debian-13", "foundation-os-debian-13"])
@@ -266,8 +273,9 @@ target "base-packages-on-foundation-os-ubuntu-24_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "fonts-liberation pandoc"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "fonts-liberation pandoc"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["base-packages-on-foundation-os-ubuntu-24_04", "foundation-os-ubuntu-24_04"])
@@ -285,11 +293,12 @@ target "julia-1_12_1" {
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH        = "2026-11-01"
-    JULIA_SHA256 = "7d2add9ee74ee2f12b5c268bc194794cc52ea440f8687fbab29db6afefbf69b7"
-    JULIA_URL    = "${BUILDSYS_DOWNLOADS_JULIALANG_S3_JULIALANG_ORG}/bin/linux/x64/1.12/julia-1.12.1-linux-x86_64.tar.gz"
-    NB_GID       = "100"
-    NB_UID       = "1000"
+    EPOCH             = "2026-11-01"
+    JULIA_SHA256      = "7d2add9ee74ee2f12b5c268bc194794cc52ea440f8687fbab29db6afefbf69b7"
+    JULIA_URL         = "${BUILDSYS_DOWNLOADS_JULIALANG_S3_JULIALANG_ORG}/bin/linux/x64/1.12/julia-1.12.1-linux-x86_64.tar.gz"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["julia-1_12_1", "toolchain-conda-2_8_1"])
@@ -306,8 +315,9 @@ target "notebook-user-on-foundation-os-debian-13" {
     base = "target:foundation-os-debian-13"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-foundation-os-debian-13", "foundation-os-debian-13"])
@@ -324,8 +334,9 @@ target "notebook-user-on-foundation-os-ubuntu-24_04" {
     base = "target:foundation-os-ubuntu-24_04"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-foundation-os-ubuntu-24_04", "foundation-os-ubuntu-24_04"])
@@ -345,9 +356,10 @@ target "python-conda" {
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["python-conda", "toolchain-conda-2_8_1"])
@@ -367,9 +379,10 @@ target "python-wheels-debian-13" {
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["python-wheels-debian-13", "toolchain-debian-13"])
@@ -386,12 +399,13 @@ target "spark-4_0_1" {
     toolchain = "target:toolchain-conda-2_8_1"
   }
   args = {
-    DERBY_SHA256 = "764e4c133f860a8876e835ef2306efecad27a742d27f05bc4bce669432c6b397"
-    DERBY_URL    = "${BUILDSYS_DOWNLOADS_REPO1_MAVEN_ORG}/maven2/org/apache/derby/derby/10.17.1.0/derby-10.17.1.0.jar"
-    NB_GID       = "100"
-    NB_UID       = "1000"
-    SPARK_SHA256 = ""
-    SPARK_URL    = "${BUILDSYS_DOWNLOADS_ARCHIVE_APACHE_ORG}/dist/spark/spark-4.0.1/spark-4.0.1-bin-hadoop3.tgz"
+    DERBY_SHA256      = "764e4c133f860a8876e835ef2306efecad27a742d27f05bc4bce669432c6b397"
+    DERBY_URL         = "${BUILDSYS_DOWNLOADS_REPO1_MAVEN_ORG}/maven2/org/apache/derby/derby/10.17.1.0/derby-10.17.1.0.jar"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
+    SPARK_SHA256      = ""
+    SPARK_URL         = "${BUILDSYS_DOWNLOADS_ARCHIVE_APACHE_ORG}/dist/spark/spark-4.0.1/spark-4.0.1-bin-hadoop3.tgz"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-4_0_1", "toolchain-conda-2_8_1"])
@@ -412,9 +426,10 @@ target "jupyter-conda-with-python-conda" {
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["jupyter-conda-with-python-conda", "toolchain-conda-2_8_1", "python-conda"])
@@ -435,9 +450,10 @@ target "jupyter-wheels-debian-13-with-python-wheels" {
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["jupyter-wheels-debian-13-with-python-wheels", "toolchain-debian-13", "python-wheels-debian-13"])
@@ -455,8 +471,9 @@ target "minimal-packages-on-base-packages-on-foundation-os-debian-13" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "curl git less nano-tiny openssh-client texlive-fonts-recommended texlive-plain-generic texlive-xetex tzdata unzip vim-tiny xclip"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "curl git less nano-tiny openssh-client texlive-fonts-recommended texlive-plain-generic texlive-xetex tzdata unzip vim-tiny xclip"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["minimal-packages-on-base-packages-on-foundation-os-debian-13", "base-packages-on-foundation-os-debian-13"])
@@ -474,8 +491,9 @@ target "minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "curl git less nano-tiny openssh-client texlive-fonts-recommended texlive-plain-generic texlive-xetex tzdata unzip vim-tiny xclip"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "curl git less nano-tiny openssh-client texlive-fonts-recommended texlive-plain-generic texlive-xetex tzdata unzip vim-tiny xclip"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "base-packages-on-foundation-os-ubuntu-24_04"])
@@ -492,8 +510,9 @@ target "notebook-user-on-base-packages-on-foundation-os-debian-13" {
     base = "target:base-packages-on-foundation-os-debian-13"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-base-packages-on-foundation-os-debian-13", "base-packages-on-foundation-os-debian-13"])
@@ -510,8 +529,9 @@ target "notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04" {
     base = "target:base-packages-on-foundation-os-ubuntu-24_04"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "base-packages-on-foundation-os-ubuntu-24_04"])
@@ -527,6 +547,9 @@ target "start-scripts-on-notebook-user-on-foundation-os-debian-13" {
   contexts = {
     base = "target:notebook-user-on-foundation-os-debian-13"
   }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-foundation-os-debian-13", "notebook-user-on-foundation-os-debian-13"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-foundation-os-debian-13", "max")
@@ -540,6 +563,9 @@ target "start-scripts-on-notebook-user-on-foundation-os-ubuntu-24_04" {
   dockerfile  = "Dockerfile"
   contexts = {
     base = "target:notebook-user-on-foundation-os-ubuntu-24_04"
+  }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-foundation-os-ubuntu-24_04", "notebook-user-on-foundation-os-ubuntu-24_04"])
@@ -555,6 +581,9 @@ target "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-d
   contexts = {
     base = "target:minimal-packages-on-base-packages-on-foundation-os-debian-13"
   }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "minimal-packages-on-base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "max")
@@ -568,6 +597,9 @@ target "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-u
   dockerfile  = "Dockerfile"
   contexts = {
     base = "target:minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"
+  }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
@@ -591,9 +623,10 @@ target "pluto-with-jupyter-conda-with-python-conda-with-python-conda" {
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["pluto-with-jupyter-conda-with-python-conda-with-python-conda", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda"])
@@ -617,9 +650,10 @@ target "r-environments_conda_r-with-jupyter-conda-with-python-conda-with-python-
     mirrors      = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-environments_conda_r-with-jupyter-conda-with-python-conda-with-python-conda", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda"])
@@ -641,9 +675,10 @@ target "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda" {
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda"])
@@ -665,9 +700,10 @@ target "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda"])
@@ -689,9 +725,10 @@ target "scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wheels", "toolchain-debian-13", "jupyter-wheels-debian-13-with-python-wheels", "python-wheels-debian-13"])
@@ -707,6 +744,9 @@ target "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-
   contexts = {
     base = "target:notebook-user-on-base-packages-on-foundation-os-debian-13"
   }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13", "notebook-user-on-base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13", "max")
@@ -720,6 +760,9 @@ target "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-
   dockerfile  = "Dockerfile"
   contexts = {
     base = "target:notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"
+  }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"])
@@ -736,8 +779,9 @@ target "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-o
     base = "target:minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
@@ -754,8 +798,9 @@ target "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-o
     base = "target:minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
@@ -782,6 +827,7 @@ target "pytorch-cpu-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda
     BUILD              = "cpu"
     NB_GID             = "100"
     NB_UID             = "1000"
+    SOURCE_DATE_EPOCH  = "1795392000"
     TORCHAUDIO_SHA256  = ""
     TORCHAUDIO_URL     = "${BUILDSYS_DOWNLOADS_DOWNLOAD_PYTORCH_ORG}/whl/cpu/torchaudio-2.9.1%2Bcpu-cp313-cp313-manylinux_2_28_x86_64.whl"
     TORCHVISION_SHA256 = ""
@@ -816,6 +862,7 @@ target "pytorch-cuda12-2_9_1-with-jupyter-conda-with-python-conda-with-python-co
     BUILD              = "cu128"
     NB_GID             = "100"
     NB_UID             = "1000"
+    SOURCE_DATE_EPOCH  = "1795392000"
     TORCHAUDIO_SHA256  = ""
     TORCHAUDIO_URL     = "${BUILDSYS_DOWNLOADS_DOWNLOAD_PYTORCH_ORG}/whl/cu128/torchaudio-2.9.1%2Bcu128-cp313-cp313-manylinux_2_28_x86_64.whl"
     TORCHVISION_SHA256 = ""
@@ -846,8 +893,9 @@ target "pytorch-cuda13-with-jupyter-conda-with-python-conda-with-python-conda-wi
     mirrors   = "target:mirrors"
   }
   args = {
-    NB_GID = "100"
-    NB_UID = "1000"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["pytorch-cuda13-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-fd726711", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
@@ -871,9 +919,10 @@ target "r-environments_conda_datascience-with-jupyter-conda-with-python-conda-wi
     mirrors      = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-environments_conda_datascience-with-jupyter-conda-with-python-conda-with-python-conda-wit-e4836d8a", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
@@ -891,8 +940,9 @@ target "r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-f
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "fonts-dejavu gcc gfortran r-cran-rodbc unixodbc unixodbc-dev"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "fonts-dejavu gcc gfortran r-cran-rodbc unixodbc unixodbc-dev"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-5938c8fa", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
@@ -910,8 +960,9 @@ target "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "build-essential cm-super dvipng ffmpeg"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "build-essential cm-super dvipng ffmpeg"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
@@ -929,8 +980,9 @@ target "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "build-essential cm-super dvipng ffmpeg"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "build-essential cm-super dvipng ffmpeg"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
@@ -947,7 +999,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-fou
     base = "target:start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13", "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13"])
@@ -964,7 +1017,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-fou
     base = "target:start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"])
@@ -987,9 +1041,10 @@ target "spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-j-5aa6785e", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640"])
@@ -1012,8 +1067,9 @@ target "tensorflow-cpu-with-jupyter-conda-with-python-conda-with-python-conda-wi
     mirrors   = "target:mirrors"
   }
   args = {
-    NB_GID = "100"
-    NB_UID = "1000"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorflow-cpu-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-9da62f28", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
@@ -1036,8 +1092,9 @@ target "tensorflow-cuda-with-jupyter-conda-with-python-conda-with-python-conda-w
     mirrors   = "target:mirrors"
   }
   args = {
-    NB_GID = "100"
-    NB_UID = "1000"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorflow-cuda-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-wit-a8cd4cec", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
@@ -1060,8 +1117,9 @@ target "tensorflow-debian-debian-13-with-jupyter-wheels-debian-13-with-python-wh
     mirrors   = "target:mirrors"
   }
   args = {
-    NB_GID = "100"
-    NB_UID = "1000"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorflow-debian-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wh-c9a883f4", "toolchain-debian-13", "jupyter-wheels-debian-13-with-python-wheels", "python-wheels-debian-13", "scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wheels"])
@@ -1078,8 +1136,9 @@ target "notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-b
     base = "target:r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-5938c8fa"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fou-2ad58360", "r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-5938c8fa"])
@@ -1096,8 +1155,9 @@ target "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-
     base = "target:scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-6adb6656", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"])
@@ -1114,8 +1174,9 @@ target "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-
     base = "target:scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-e9dcd495", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
@@ -1139,9 +1200,10 @@ target "pluto-with-jupyter-conda-with-python-conda-with-python-conda-with-r-envi
     mirrors   = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["pluto-with-jupyter-conda-with-python-conda-with-python-conda-with-r-environments_conda_data-18df24d8", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "r-environments_conda_datascience-with-jupyter-conda-with-python-conda-with-python-conda-wit-e4836d8a", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
@@ -1165,9 +1227,10 @@ target "r-environments_conda_r-for-spark-with-jupyter-conda-with-python-conda-wi
     mirrors      = "target:mirrors"
   }
   args = {
-    EPOCH  = "2026-11-01"
-    NB_GID = "100"
-    NB_UID = "1000"
+    EPOCH             = "2026-11-01"
+    NB_GID            = "100"
+    NB_UID            = "1000"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-environments_conda_r-for-spark-with-jupyter-conda-with-python-conda-with-python-conda-wit-f74266da", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640", "spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-j-5aa6785e"])
@@ -1185,8 +1248,9 @@ target "r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "fonts-dejavu gcc gfortran"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "fonts-dejavu gcc gfortran"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"])
@@ -1204,8 +1268,9 @@ target "spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "ca-certificates-java openjdk-21-jre-headless"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "ca-certificates-java openjdk-21-jre-headless"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-o-55831967", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"])
@@ -1221,6 +1286,9 @@ target "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-o
   contexts = {
     base = "target:notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"
   }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--7b6795f1", "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--7b6795f1", "max")
@@ -1234,6 +1302,9 @@ target "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-o
   dockerfile  = "Dockerfile"
   contexts = {
     base = "target:notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"
+  }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--f4bde3ee", "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
@@ -1250,8 +1321,9 @@ target "notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-min
     base = "target:r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-ba-3e19515e", "r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7"])
@@ -1268,8 +1340,9 @@ target "notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on
     base = "target:spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-o-55831967"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-o-b3f9c563", "spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-o-55831967"])
@@ -1286,7 +1359,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-
     base = "target:start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--7b6795f1"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-7d24092e", "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--7b6795f1"])
@@ -1303,7 +1377,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-
     base = "target:start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--f4bde3ee"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-a9e13751", "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--f4bde3ee"])
@@ -1321,8 +1396,9 @@ target "spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mi
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "ca-certificates-java openjdk-21-jre-headless"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "ca-certificates-java openjdk-21-jre-headless"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-b-520df691", "r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7"])
@@ -1338,6 +1414,9 @@ target "start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-mini
   contexts = {
     base = "target:notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fou-2ad58360"
   }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-bas-ed3bae46", "notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fou-2ad58360"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-bas-ed3bae46", "max")
@@ -1352,6 +1431,9 @@ target "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-
   contexts = {
     base = "target:notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-e9dcd495"
   }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-0abbb323", "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-e9dcd495"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-0abbb323", "max")
@@ -1365,6 +1447,9 @@ target "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-
   dockerfile  = "Dockerfile"
   contexts = {
     base = "target:notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-6adb6656"
+  }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-2d1a5a37", "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-6adb6656"])
@@ -1381,8 +1466,9 @@ target "notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minim
     base = "target:spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-b-520df691"
   }
   args = {
-    GID = "100"
-    UID = "1000"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
+    UID               = "1000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mini-b172c275", "spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-b-520df691"])
@@ -1399,7 +1485,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-minima
     base = "target:start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-bas-ed3bae46"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minim-3f03cba9", "start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-bas-ed3bae46"])
@@ -1416,7 +1503,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-mi
     base = "target:start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-0abbb323"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11", "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-0abbb323"])
@@ -1433,7 +1521,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-mi
     base = "target:start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-2d1a5a37"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b", "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-2d1a5a37"])
@@ -1449,6 +1538,9 @@ target "start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minima
   contexts = {
     base = "target:notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-ba-3e19515e"
   }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minim-f08e0932", "notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-ba-3e19515e"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minim-f08e0932", "max")
@@ -1462,6 +1554,9 @@ target "start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-mi
   dockerfile  = "Dockerfile"
   contexts = {
     base = "target:notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-o-b3f9c563"
+  }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-m-ad88e048", "notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-o-b3f9c563"])
@@ -1478,7 +1573,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-scipy-
     base = "target:start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minim-f08e0932"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-ec8a7b5c", "start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minim-f08e0932"])
@@ -1495,7 +1591,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-sc
     base = "target:start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-m-ad88e048"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-min-6c37d4e8", "start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-m-ad88e048"])
@@ -1511,6 +1608,9 @@ target "start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-
   contexts = {
     base = "target:notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mini-b172c275"
   }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-61d10b26", "notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mini-b172c275"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-61d10b26", "max")
@@ -1525,6 +1625,9 @@ target "tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user
   contexts = {
     base = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"
   }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--27cad58a", "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"])
   cache-to   = cache_to("tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--27cad58a", "max")
@@ -1538,6 +1641,9 @@ target "tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user
   dockerfile  = "Dockerfile"
   contexts = {
     base = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11"
+  }
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--5e7d6e68", "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11"])
@@ -1554,7 +1660,8 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-
     base = "target:start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-61d10b26"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-p-db3a087b", "start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-61d10b26"])
@@ -1571,7 +1678,8 @@ target "spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-sp
     base = "target:server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-min-6c37d4e8"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-sci-5165fc02", "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-min-6c37d4e8"])
@@ -1588,7 +1696,8 @@ target "spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-sp
     base = "target:server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-p-db3a087b"
   }
   args = {
-    GID = "100"
+    GID               = "100"
+    SOURCE_DATE_EPOCH = "1795392000"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-p-cc9b2fbf", "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-p-db3a087b"])
@@ -1598,7 +1707,7 @@ target "spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-sp
 }
 
 target "all-spark-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base         = "target:spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-p-cc9b2fbf"
     python       = "target:python-conda"
@@ -1639,6 +1748,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/all-spark-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "all-spark-notebook"
@@ -1650,7 +1762,7 @@ EOT
 }
 
 target "base-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"
     python  = "target:python-conda"
@@ -1679,6 +1791,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/base-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "base-notebook"
@@ -1690,7 +1805,7 @@ EOT
 }
 
 target "base-notebook-debian" {
-  description = "the same on Debian, with environments of wheels that are locked to the last hash"
+  description = "the same on Debian, with environments of wheels, all locked by hash"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13"
     python  = "target:python-wheels-debian-13"
@@ -1719,6 +1834,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/base-notebook-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "base-notebook-debian"
@@ -1730,7 +1848,7 @@ EOT
 }
 
 target "datascience-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-ec8a7b5c"
     python  = "target:python-conda"
@@ -1770,6 +1888,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/datascience-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "datascience-notebook"
@@ -1781,7 +1902,7 @@ EOT
 }
 
 target "docker-stacks-foundation" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base   = "target:start-scripts-on-notebook-user-on-foundation-os-ubuntu-24_04"
     python = "target:python-conda"
@@ -1804,6 +1925,9 @@ WORKDIR /home/jovyan
 USER 1000
 ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/docker-stacks-foundation:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "docker-stacks-foundation"
@@ -1815,7 +1939,7 @@ EOT
 }
 
 target "docker-stacks-foundation-debian" {
-  description = "the same on Debian, with environments of wheels that are locked to the last hash"
+  description = "the same on Debian, with environments of wheels, all locked by hash"
   contexts = {
     base   = "target:start-scripts-on-notebook-user-on-foundation-os-debian-13"
     python = "target:python-wheels-debian-13"
@@ -1838,6 +1962,9 @@ WORKDIR /home/jovyan
 USER 1000
 ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/docker-stacks-foundation-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "docker-stacks-foundation-debian"
@@ -1849,7 +1976,7 @@ EOT
 }
 
 target "julia-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-7d24092e"
     python  = "target:python-conda"
@@ -1885,6 +2012,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/julia-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "julia-notebook"
@@ -1896,7 +2026,7 @@ EOT
 }
 
 target "minimal-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-7d24092e"
     python  = "target:python-conda"
@@ -1925,6 +2055,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/minimal-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "minimal-notebook"
@@ -1936,7 +2069,7 @@ EOT
 }
 
 target "minimal-notebook-debian" {
-  description = "the same on Debian, with environments of wheels that are locked to the last hash"
+  description = "the same on Debian, with environments of wheels, all locked by hash"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-a9e13751"
     python  = "target:python-wheels-debian-13"
@@ -1965,6 +2098,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/minimal-notebook-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "minimal-notebook-debian"
@@ -1976,7 +2112,7 @@ EOT
 }
 
 target "pyspark-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base         = "target:spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-sci-5165fc02"
     python       = "target:python-conda"
@@ -2014,6 +2150,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/pyspark-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "pyspark-notebook"
@@ -2025,7 +2164,7 @@ EOT
 }
 
 target "pytorch-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"
     python  = "target:python-conda"
@@ -2058,6 +2197,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/pytorch-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "pytorch-notebook"
@@ -2069,7 +2211,7 @@ EOT
 }
 
 target "pytorch-notebook-cuda12" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"
     python  = "target:python-conda"
@@ -2105,6 +2247,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/pytorch-notebook-cuda12:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "pytorch-notebook-cuda12"
@@ -2116,7 +2261,7 @@ EOT
 }
 
 target "pytorch-notebook-cuda13" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"
     python  = "target:python-conda"
@@ -2152,6 +2297,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/pytorch-notebook-cuda13:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "pytorch-notebook-cuda13"
@@ -2163,7 +2311,7 @@ EOT
 }
 
 target "r-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minim-3f03cba9"
     python  = "target:python-conda"
@@ -2194,6 +2342,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/r-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "r-notebook"
@@ -2205,7 +2356,7 @@ EOT
 }
 
 target "scipy-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"
     python  = "target:python-conda"
@@ -2236,6 +2387,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/scipy-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "scipy-notebook"
@@ -2247,7 +2401,7 @@ EOT
 }
 
 target "scipy-notebook-debian" {
-  description = "the same on Debian, with environments of wheels that are locked to the last hash"
+  description = "the same on Debian, with environments of wheels, all locked by hash"
   contexts = {
     base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11"
     python  = "target:python-wheels-debian-13"
@@ -2278,6 +2432,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/scipy-notebook-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "scipy-notebook-debian"
@@ -2289,7 +2446,7 @@ EOT
 }
 
 target "tensorflow-notebook" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base       = "target:tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--27cad58a"
     python     = "target:python-conda"
@@ -2322,6 +2479,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/tensorflow-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "tensorflow-notebook"
@@ -2333,7 +2493,7 @@ EOT
 }
 
 target "tensorflow-notebook-cuda" {
-  description = "the Jupyter images on Ubuntu, with environments of conda, as they are upstream"
+  description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
     base       = "target:tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--27cad58a"
     python     = "target:python-conda"
@@ -2369,6 +2529,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/tensorflow-notebook-cuda:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "tensorflow-notebook-cuda"
@@ -2380,7 +2543,7 @@ EOT
 }
 
 target "tensorflow-notebook-debian" {
-  description = "the same on Debian, with environments of wheels that are locked to the last hash"
+  description = "the same on Debian, with environments of wheels, all locked by hash"
   contexts = {
     base       = "target:tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--5e7d6e68"
     python     = "target:python-wheels-debian-13"
@@ -2413,6 +2576,9 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
   tags = ["${BUILDSYS_REGISTRY}/tensorflow-notebook-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "tensorflow-notebook-debian"

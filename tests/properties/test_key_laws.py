@@ -479,6 +479,15 @@ def test_platform_of_an_image_is_an_input_of_it_alone(old: Sources, pick: random
     assert {name for name in before if before[name] != after[name]} == {image.name}
 
 
+@KEY_LAW
+@given(old=sources())
+def test_timestamp_is_an_input_of_every_key(old: Sources) -> None:
+    before = old.keys()
+    after = replace(old, plan=replace(old.plan, timestamp=old.plan.timestamp + 1)).keys()
+    assert before.keys() == after.keys()
+    assert not {*before.values()} & {*after.values()}
+
+
 # Which law shows that a row of the tables in docs/keys.md counts, and changes nothing that is not built from it. A row
 # without a law fails, and so does a law without a row.
 LAWS: Mapping[str, Mapping[str, tuple[Callable[..., Any], ...]]] = {
@@ -498,6 +507,7 @@ LAWS: Mapping[str, Mapping[str, tuple[Callable[..., Any], ...]]] = {
         "folder CONTEXT PATH": (file_of_a_folder_that_is_given,),
         "argument NAME": (parameter_value, packages, pins),
         "epoch": (epoch,),
+        "timestamp": (test_timestamp_is_an_input_of_every_key,),
         "download NAME": (checksum, address_without_a_checksum),
         "base": (parent_digest,),
         "context NAME": (artifact_that_it_is_made_with,),
@@ -505,6 +515,7 @@ LAWS: Mapping[str, Mapping[str, tuple[Callable[..., Any], ...]]] = {
     "Inputs of a stack": {
         "definition": (test_number_of_the_definition_is_an_input_of_every_key,),
         "platform": (test_platform_of_an_image_is_an_input_of_it_alone,),
+        "timestamp": (test_timestamp_is_an_input_of_every_key,),
         "name": (test_name_of_a_stack_is_an_input_of_it_and_of_no_node,),
         # Keys of nodes: every change of an input changes everything that is built from it.
         "base": INPUTS,

@@ -86,8 +86,9 @@ target "system-1" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "base-files zip"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "base-files zip"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["system-1"])
@@ -105,8 +106,9 @@ target "system-1-gpu-11_2-linux-1" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "base-files zip"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "base-files zip"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["system-1-gpu-11_2-linux-1"])
@@ -123,7 +125,8 @@ target "tools-1" {
     base = "docker-image://${BUILDSYS_PARENT_TOOLS_1}"
   }
   args = {
-    PACKAGES = "compiler"
+    PACKAGES          = "compiler"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tools-1"])
@@ -140,7 +143,8 @@ target "collect-2_8-tools-1" {
     toolchain = "target:tools-1"
   }
   args = {
-    VERSION = "2.8"
+    SOURCE_DATE_EPOCH = "315619200"
+    VERSION           = "2.8"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["collect-2_8-tools-1", "tools-1"])
@@ -157,7 +161,8 @@ target "gpu-files-11_2" {
     toolchain = "target:tools-1"
   }
   args = {
-    PINS = "gpu==11.2\ngpu-tools==11.2"
+    PINS              = "gpu==11.2\ngpu-tools==11.2"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["gpu-files-11_2", "tools-1"])
@@ -175,8 +180,9 @@ target "zip-tools-on-system-1-gpu-11_2-linux-1" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "zip-tools"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "zip-tools"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["zip-tools-on-system-1-gpu-11_2-linux-1", "system-1-gpu-11_2-linux-1"])
@@ -199,6 +205,9 @@ COPY --link --from=gpu / /
 COPY --link --from=collect / /
 ENV LANG="C.UTF-8"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
   tags = ["${BUILDSYS_REGISTRY}/files:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "files"
@@ -221,6 +230,9 @@ FROM base
 COPY --link --from=collect / /
 ENV LANG="C.UTF-8"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
   tags = ["${BUILDSYS_REGISTRY}/parent:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "parent"

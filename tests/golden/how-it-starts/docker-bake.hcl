@@ -76,7 +76,8 @@ target "system" {
     mirrors = "target:mirrors"
   }
   args = {
-    PACKAGES = "base-files"
+    PACKAGES          = "base-files"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["system"])
@@ -96,6 +97,9 @@ FROM base
 ENTRYPOINT ["tini", "--"]
 CMD ["sh", "-c", "echo \"$${HOME} $HOME %%{x}\""]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
   tags = ["${BUILDSYS_REGISTRY}/bare:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "bare"
@@ -120,6 +124,9 @@ ENTRYPOINT ["tini", "--"]
 CMD ["serve", "--port=8080", "it's \"here\""]
 HEALTHCHECK --interval=60s --retries=3 CMD ["check", "localhost:8080"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
   tags = ["${BUILDSYS_REGISTRY}/serves:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "serves"
@@ -142,6 +149,9 @@ LABEL "org.example.port"="80"
 USER 1000
 ENTRYPOINT ["env", "PORT=80"]
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
   tags = ["${BUILDSYS_REGISTRY}/waits:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "waits"

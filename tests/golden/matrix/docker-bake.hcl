@@ -118,8 +118,9 @@ target "system-1" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "base-files zip"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "base-files zip"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["system-1"])
@@ -137,8 +138,9 @@ target "system-1-gpu-10_1-linux-1" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "base-files zip"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "base-files zip"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["system-1-gpu-10_1-linux-1"])
@@ -156,8 +158,9 @@ target "system-1-gpu-11_2-linux-1" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "base-files zip"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "base-files zip"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["system-1-gpu-11_2-linux-1"])
@@ -175,8 +178,9 @@ target "system-2-gpu-11_2-linux-2" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "base-files new-zip zip"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "base-files new-zip zip"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["system-2-gpu-11_2-linux-2"])
@@ -193,7 +197,8 @@ target "tools-1" {
     base = "docker-image://${BUILDSYS_PARENT_TOOLS_1}"
   }
   args = {
-    PACKAGES = "compiler"
+    PACKAGES          = "compiler"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tools-1"])
@@ -210,7 +215,8 @@ target "tools-2" {
     base = "docker-image://${BUILDSYS_PARENT_TOOLS_2}"
   }
   args = {
-    PACKAGES = "compiler"
+    PACKAGES          = "compiler"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tools-2"])
@@ -228,10 +234,11 @@ target "comm-2_0-tools-1" {
     fast      = "docker-image://scratch"
   }
   args = {
-    FLAGS         = ""
-    SOURCE_SHA256 = ""
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOADS_EXAMPLE_COM}/comm/2.0.tar"
-    VERSION       = "2.0"
+    FLAGS             = ""
+    SOURCE_DATE_EPOCH = "315619200"
+    SOURCE_SHA256     = ""
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOADS_EXAMPLE_COM}/comm/2.0.tar"
+    VERSION           = "2.0"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["comm-2_0-tools-1", "tools-1"])
@@ -249,10 +256,11 @@ target "comm-2_0-tools-2" {
     fast      = "docker-image://scratch"
   }
   args = {
-    FLAGS         = ""
-    SOURCE_SHA256 = ""
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOADS_EXAMPLE_COM}/comm/2.0.tar"
-    VERSION       = "2.0"
+    FLAGS             = ""
+    SOURCE_DATE_EPOCH = "315619200"
+    SOURCE_SHA256     = ""
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOADS_EXAMPLE_COM}/comm/2.0.tar"
+    VERSION           = "2.0"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["comm-2_0-tools-2", "tools-2"])
@@ -275,6 +283,9 @@ COPY --link --from=comm / /
 ENV LANG="C.UTF-8"
 ENV PATH="/opt/comm/bin$${PATH:+:$${PATH}}"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
   tags = ["${BUILDSYS_REGISTRY}/image1:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "image1"
@@ -298,6 +309,9 @@ COPY --link --from=comm / /
 ENV LANG="C.UTF-8"
 ENV PATH="/opt/comm/bin$${PATH:+:$${PATH}}"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
   tags = ["${BUILDSYS_REGISTRY}/image1-gpu10.1:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "image1-gpu10.1"
@@ -321,6 +335,9 @@ COPY --link --from=comm / /
 ENV LANG="C.UTF-8"
 ENV PATH="/opt/comm/bin$${PATH:+:$${PATH}}"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
   tags = ["${BUILDSYS_REGISTRY}/image1-gpu11.2:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "image1-gpu11.2"
@@ -344,6 +361,9 @@ COPY --link --from=comm / /
 ENV LANG="C.UTF-8"
 ENV PATH="/opt/comm/bin$${PATH:+:$${PATH}}"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
   tags = ["${BUILDSYS_REGISTRY}/image2-gpu11.2:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "image2-gpu11.2"

@@ -76,8 +76,9 @@ target "system-1" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "base-files zip"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "base-files zip"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["system-1"])
@@ -96,6 +97,9 @@ target "small" {
 FROM base
 ENV LANG="C.UTF-8"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
   tags = ["${BUILDSYS_REGISTRY}/small:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "small"

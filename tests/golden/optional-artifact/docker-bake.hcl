@@ -86,8 +86,9 @@ target "system-1" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "base-files zip"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "base-files zip"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["system-1"])
@@ -104,7 +105,8 @@ target "tools-1" {
     base = "docker-image://${BUILDSYS_PARENT_TOOLS_1}"
   }
   args = {
-    PACKAGES = "compiler"
+    PACKAGES          = "compiler"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tools-1"])
@@ -122,10 +124,11 @@ target "comm-1_0-tools-1-e55b9624" {
     fast      = "docker-image://scratch"
   }
   args = {
-    FLAGS         = "--quick --note=$${HOME} 5%%{x}"
-    SOURCE_SHA256 = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOADS_EXAMPLE_COM}/comm/1.0.tar"
-    VERSION       = "1.0"
+    FLAGS             = "--quick --note=$${HOME} 5%%{x}"
+    SOURCE_DATE_EPOCH = "315619200"
+    SOURCE_SHA256     = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOADS_EXAMPLE_COM}/comm/1.0.tar"
+    VERSION           = "1.0"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["comm-1_0-tools-1-e55b9624", "tools-1"])
@@ -142,10 +145,11 @@ target "fast-1_0-tools-1" {
     toolchain = "target:tools-1"
   }
   args = {
-    FLAGS         = ""
-    SOURCE_SHA256 = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOADS_EXAMPLE_COM}/fast/1.0.tar"
-    VERSION       = "1.0"
+    FLAGS             = ""
+    SOURCE_DATE_EPOCH = "315619200"
+    SOURCE_SHA256     = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOADS_EXAMPLE_COM}/fast/1.0.tar"
+    VERSION           = "1.0"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["fast-1_0-tools-1", "tools-1"])
@@ -163,8 +167,9 @@ target "zip-tools-on-system-1" {
     mirrors = "target:mirrors"
   }
   args = {
-    EPOCH    = "2026-11-23"
-    PACKAGES = "zip-tools"
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "zip-tools"
+    SOURCE_DATE_EPOCH = "315619200"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["zip-tools-on-system-1", "system-1"])
@@ -182,10 +187,11 @@ target "comm-1_0-tools-1-with-fast-1_0" {
     fast      = "target:fast-1_0-tools-1"
   }
   args = {
-    FLAGS         = ""
-    SOURCE_SHA256 = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-    SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOADS_EXAMPLE_COM}/comm/1.0.tar"
-    VERSION       = "1.0"
+    FLAGS             = ""
+    SOURCE_DATE_EPOCH = "315619200"
+    SOURCE_SHA256     = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+    SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOADS_EXAMPLE_COM}/comm/1.0.tar"
+    VERSION           = "1.0"
   }
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["comm-1_0-tools-1-with-fast-1_0", "tools-1", "fast-1_0-tools-1"])
@@ -209,6 +215,9 @@ COPY --link --from=comm / /
 ENV LANG="C.UTF-8"
 ENV PATH="/opt/comm/bin:/opt/fast/bin$${PATH:+:$${PATH}}"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
   tags = ["${BUILDSYS_REGISTRY}/with-fast:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "with-fast"
@@ -232,6 +241,9 @@ COPY --link --from=comm / /
 ENV LANG="C.UTF-8"
 ENV PATH="/opt/comm/bin$${PATH:+:$${PATH}}"
 EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
   tags = ["${BUILDSYS_REGISTRY}/without:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "without"

@@ -35,6 +35,7 @@ def test_inputs_of_a_system_are_its_dockerfile_packages_and_the_digest_below() -
         "definition": "2",
         "layer": "system",
         "platform": "linux/amd64",
+        "timestamp": "1980-01-02T00:00:00Z",
     }
     assert list(keys.nodes["system-1"].inputs) == sorted(keys.nodes["system-1"].inputs)
     assert keys.nodes.keys() == {node.name for node in made.nodes}
@@ -51,6 +52,7 @@ def test_inputs_of_an_artifact_are_its_toolchain_and_arguments_and_nothing_of_th
         "definition": "2",
         "layer": "fast",
         "platform": "linux/amd64",
+        "timestamp": "1980-01-02T00:00:00Z",
     }
 
 
@@ -64,6 +66,7 @@ def test_inputs_of_a_stack_are_its_nodes_and_settings() -> None:
         "order of artifacts": "fast",
         "platform": "linux/amd64",
         "ports": "",
+        "timestamp": "1980-01-02T00:00:00Z",
         "user": "",
         "variable LANG": "C.UTF-8",
         "variable PATH": "/opt/fast/bin:$PATH",
@@ -79,6 +82,15 @@ def test_key_is_the_sha256_of_its_inputs_as_sorted_json() -> None:
     assert "é" in listed
     text = f"{{{listed}}}".replace("é", "\\u00e9")
     assert found.key == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_timestamp_of_the_lock_is_in_every_key() -> None:
+    files = small()
+    _, before = keyed(files)
+    _, after = keyed({**files, "buildsys.lock": files["buildsys.lock"] + "timestamp: 2026-11-23T00:00:00Z\n"})
+    for one, other in ((before.nodes, after.nodes), (before.stacks, after.stacks)):
+        assert {each.inputs["timestamp"] for each in other.values()} == {"2026-11-23T00:00:00Z"}
+        assert not {each.key for each in one.values()} & {each.key for each in other.values()}
 
 
 def test_parent_without_a_digest_counts_by_its_name() -> None:
