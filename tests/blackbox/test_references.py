@@ -368,11 +368,7 @@ class Waiting:
 def asking(aging: Path) -> Iterator[tuple[Waiting, subprocess.Popen[str]]]:
     """A `buildsys lock` that has read the lock, and waits for a registry."""
     registry = Waiting()
-    write(
-        aging,
-        "buildsys.settings.yaml",
-        f"parents: {{docker.io: {registry.host}/x}}\nregistries: {{insecure: ['{registry.host}']}}\n",
-    )
+    write(aging, "buildsys.settings.yaml", f"parents: {{docker.io: {registry.host}/x}}\n")
     shutil.rmtree(aging / ".buildsys", ignore_errors=True)
     process = start(aging, "lock", "--update", "dist", "debian-12")
     try:
