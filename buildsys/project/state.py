@@ -9,7 +9,7 @@ import secrets
 import shlex
 import shutil
 import stat
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import IO
@@ -123,15 +123,12 @@ class State:
         name: str,
         files: Mapping[str, bytes],
         *,
-        is_secret: Callable[[bytes], bool] = lambda _: False,
         kept: Collection[str] = (),
     ) -> Path:
         """Make a folder hold these files, by path relative to it, what is `kept`, and nothing else; return its path.
 
-        Modes are those that git would give, whatever the umask: they go into images. What `is_secret` only its owner
-        may read.
+        Modes are those that git would give, whatever the umask: they go into images.
         """
-        secret = {each for each, data in files.items() if is_secret(data)}
         inside: dict[str, set[str]] = {"": {*kept}}
         for each in files:
             parts = each.split("/")
@@ -143,7 +140,7 @@ class State:
             at = f"{name}/{below}".rstrip("/")
             folder = self.folder(at)
             with written(folder):
-                folder.chmod(0o700 if secret else 0o755)
+                folder.chmod(0o755)
                 for other in sorted({each.name for each in folder.iterdir()} - wanted):
                     _remove(self._find(f"{at}/{other}"))
         for each, data in files.items():
@@ -151,7 +148,7 @@ class State:
             with written(path):
                 if not (path.exists() and path.stat().st_size == len(data) and path.read_bytes() == data):
                     write_whole(path, data)
-                path.chmod(0o600 if each in secret else 0o644)
+                path.chmod(0o644)
         return self.root / name
 
     def copy(self, source: Path, name: str) -> None:

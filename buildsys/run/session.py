@@ -28,6 +28,7 @@ from buildsys.run.contexts import copy_contexts
 from buildsys.run.decision import Decision
 from buildsys.run.executor import Bake, DebugInfo, Hooks, RunOutcome, run
 from buildsys.run.scheduler import NODE, Limits, Schedule, Task
+from buildsys.run.secrets import secret_values
 from buildsys.values import dataclass
 
 if TYPE_CHECKING:
@@ -204,24 +205,24 @@ def open_worker(
     """Yield what bakes the targets of a run; its folder is the run's own, so that two runs do not meet in it.
 
     The contexts of all nodes that are built are copied into it, where they are linked also of those that they link to.
-    Raises `InvalidInput` for a file that has changed since its key was computed.
+    Raises `InvalidInput` for a file that has changed since its key was computed, and for secrets without a value.
     """
     from buildsys.buildkit.invocation import BakeCall
     from buildsys.run.worker import BakeWorker
 
     workspace, options, plan = session.workspace, session.options, decision.plan
-    call = BakeCall(
-        root=workspace.root,
-        overrides=options.overrides,
-        environment=environment,
-        load=options.load,
-        no_cache=options.no_cache,
-        mask=mask_of(workspace.root, session.environ),
-    )
     names = {*decision.nodes_to_build}
     if publishing.linked:
         names |= {*linked_nodes(plan, decision.selection.targets, {})}
     nodes = [node for node in plan.nodes if node.name in names]
+    call = BakeCall(
+        root=workspace.root,
+        overrides=options.overrides,
+        environment={**environment, **secret_values(nodes, {**session.environ, **environment})},
+        load=options.load,
+        no_cache=options.no_cache,
+        mask=mask_of(workspace.root, session.environ),
+    )
     folder = session.journal.run.work()
     try:
         yield BakeWorker(

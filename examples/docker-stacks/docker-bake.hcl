@@ -179,6 +179,7 @@ target "foundation-os-debian-13" {
     EPOCH    = "2026-11-23"
     PACKAGES = "ca-certificates locales netbase openssl python3 sudo tini wget"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["foundation-os-debian-13"])
   cache-to   = cache_to("foundation-os-debian-13", "max")
@@ -198,6 +199,7 @@ target "foundation-os-ubuntu-24_04" {
     EPOCH    = "2026-11-23"
     PACKAGES = "ca-certificates locales netbase openssl sudo tini wget"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("foundation-os-ubuntu-24_04", "max")
@@ -230,6 +232,7 @@ target "toolchain-debian-13" {
   args = {
     PACKAGES = "ca-certificates python3 python3-venv"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-debian-13"])
   cache-to   = cache_to("toolchain-debian-13", "max")
@@ -249,6 +252,7 @@ target "base-packages-on-foundation-os-debian-13" {
     EPOCH    = "2026-11-23"
     PACKAGES = "fonts-liberation pandoc"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["base-packages-on-foundation-os-debian-13", "foundation-os-debian-13"])
   cache-to   = cache_to("base-packages-on-foundation-os-debian-13", "max")
@@ -268,6 +272,7 @@ target "base-packages-on-foundation-os-ubuntu-24_04" {
     EPOCH    = "2026-11-23"
     PACKAGES = "fonts-liberation pandoc"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["base-packages-on-foundation-os-ubuntu-24_04", "foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("base-packages-on-foundation-os-ubuntu-24_04", "max")
@@ -290,6 +295,7 @@ target "julia-1_12_1" {
     NB_GID       = "100"
     NB_UID       = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["julia-1_12_1", "toolchain-conda-2_8_1"])
   cache-to   = cache_to("julia-1_12_1", "max")
@@ -308,6 +314,7 @@ target "notebook-user-on-foundation-os-debian-13" {
     GID = "100"
     UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-foundation-os-debian-13", "foundation-os-debian-13"])
   cache-to   = cache_to("notebook-user-on-foundation-os-debian-13", "max")
@@ -326,6 +333,7 @@ target "notebook-user-on-foundation-os-ubuntu-24_04" {
     GID = "100"
     UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-foundation-os-ubuntu-24_04", "foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("notebook-user-on-foundation-os-ubuntu-24_04", "max")
@@ -348,6 +356,7 @@ target "python-conda" {
     NB_GID = "100"
     NB_UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["python-conda", "toolchain-conda-2_8_1"])
   cache-to   = cache_to("python-conda", "max")
@@ -370,6 +379,7 @@ target "python-wheels-debian-13" {
     NB_GID = "100"
     NB_UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["python-wheels-debian-13", "toolchain-debian-13"])
   cache-to   = cache_to("python-wheels-debian-13", "max")
@@ -415,6 +425,7 @@ target "jupyter-conda-with-python-conda" {
     NB_GID = "100"
     NB_UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["jupyter-conda-with-python-conda", "toolchain-conda-2_8_1", "python-conda"])
   cache-to   = cache_to("jupyter-conda-with-python-conda", "max")
@@ -438,6 +449,7 @@ target "jupyter-wheels-debian-13-with-python-wheels" {
     NB_GID = "100"
     NB_UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["jupyter-wheels-debian-13-with-python-wheels", "toolchain-debian-13", "python-wheels-debian-13"])
   cache-to   = cache_to("jupyter-wheels-debian-13-with-python-wheels", "max")
@@ -457,6 +469,7 @@ target "minimal-packages-on-base-packages-on-foundation-os-debian-13" {
     EPOCH    = "2026-11-23"
     PACKAGES = "curl git less nano-tiny openssh-client texlive-fonts-recommended texlive-plain-generic texlive-xetex tzdata unzip vim-tiny xclip"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["minimal-packages-on-base-packages-on-foundation-os-debian-13", "base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("minimal-packages-on-base-packages-on-foundation-os-debian-13", "max")
@@ -476,6 +489,7 @@ target "minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04" {
     EPOCH    = "2026-11-23"
     PACKAGES = "curl git less nano-tiny openssh-client texlive-fonts-recommended texlive-plain-generic texlive-xetex tzdata unzip vim-tiny xclip"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "max")
@@ -494,6 +508,7 @@ target "notebook-user-on-base-packages-on-foundation-os-debian-13" {
     GID = "100"
     UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-base-packages-on-foundation-os-debian-13", "base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("notebook-user-on-base-packages-on-foundation-os-debian-13", "max")
@@ -512,6 +527,7 @@ target "notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04" {
     GID = "100"
     UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "max")
@@ -526,6 +542,7 @@ target "start-scripts-on-notebook-user-on-foundation-os-debian-13" {
   contexts = {
     base = "target:notebook-user-on-foundation-os-debian-13"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-foundation-os-debian-13", "notebook-user-on-foundation-os-debian-13"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-foundation-os-debian-13", "max")
@@ -540,6 +557,7 @@ target "start-scripts-on-notebook-user-on-foundation-os-ubuntu-24_04" {
   contexts = {
     base = "target:notebook-user-on-foundation-os-ubuntu-24_04"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-foundation-os-ubuntu-24_04", "notebook-user-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-foundation-os-ubuntu-24_04", "max")
@@ -554,6 +572,7 @@ target "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-d
   contexts = {
     base = "target:minimal-packages-on-base-packages-on-foundation-os-debian-13"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "minimal-packages-on-base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "max")
@@ -568,6 +587,7 @@ target "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-u
   contexts = {
     base = "target:minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "max")
@@ -594,6 +614,7 @@ target "pluto-with-jupyter-conda-with-python-conda-with-python-conda" {
     NB_GID = "100"
     NB_UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["pluto-with-jupyter-conda-with-python-conda-with-python-conda", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda"])
   cache-to   = cache_to("pluto-with-jupyter-conda-with-python-conda-with-python-conda", "max")
@@ -620,6 +641,7 @@ target "r-environments_conda_r-with-jupyter-conda-with-python-conda-with-python-
     NB_GID = "100"
     NB_UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-environments_conda_r-with-jupyter-conda-with-python-conda-with-python-conda", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda"])
   cache-to   = cache_to("r-environments_conda_r-with-jupyter-conda-with-python-conda-with-python-conda", "max")
@@ -644,6 +666,7 @@ target "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda" {
     NB_GID = "100"
     NB_UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda"])
   cache-to   = cache_to("scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda", "max")
@@ -668,6 +691,7 @@ target "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4
     NB_GID = "100"
     NB_UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda"])
   cache-to   = cache_to("scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640", "max")
@@ -692,6 +716,7 @@ target "scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-
     NB_GID = "100"
     NB_UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wheels", "toolchain-debian-13", "jupyter-wheels-debian-13-with-python-wheels", "python-wheels-debian-13"])
   cache-to   = cache_to("scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wheels", "max")
@@ -706,6 +731,7 @@ target "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-
   contexts = {
     base = "target:notebook-user-on-base-packages-on-foundation-os-debian-13"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13", "notebook-user-on-base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13", "max")
@@ -720,6 +746,7 @@ target "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-
   contexts = {
     base = "target:notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "max")
@@ -738,6 +765,7 @@ target "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-o
     GID = "100"
     UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "max")
@@ -756,6 +784,7 @@ target "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-o
     GID = "100"
     UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "max")
@@ -790,6 +819,7 @@ target "pytorch-cpu-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda
     VERSION            = "2.9.1"
     VISION             = "0.24.1"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["pytorch-cpu-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-w-154e546b", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
   cache-to   = cache_to("pytorch-cpu-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-w-154e546b", "max")
@@ -824,6 +854,7 @@ target "pytorch-cuda12-2_9_1-with-jupyter-conda-with-python-conda-with-python-co
     VERSION            = "2.9.1"
     VISION             = "0.24.1"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["pytorch-cuda12-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-cond-ed7bdb4d", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
   cache-to   = cache_to("pytorch-cuda12-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-cond-ed7bdb4d", "max")
@@ -848,6 +879,7 @@ target "pytorch-cuda13-with-jupyter-conda-with-python-conda-with-python-conda-wi
     NB_GID = "100"
     NB_UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["pytorch-cuda13-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-fd726711", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
   cache-to   = cache_to("pytorch-cuda13-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-fd726711", "max")
@@ -874,6 +906,7 @@ target "r-environments_conda_datascience-with-jupyter-conda-with-python-conda-wi
     NB_GID = "100"
     NB_UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-environments_conda_datascience-with-jupyter-conda-with-python-conda-with-python-conda-wit-e4836d8a", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
   cache-to   = cache_to("r-environments_conda_datascience-with-jupyter-conda-with-python-conda-with-python-conda-wit-e4836d8a", "max")
@@ -893,6 +926,7 @@ target "r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-f
     EPOCH    = "2026-11-23"
     PACKAGES = "fonts-dejavu gcc gfortran r-cran-rodbc unixodbc unixodbc-dev"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-5938c8fa", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-5938c8fa", "max")
@@ -912,6 +946,7 @@ target "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-
     EPOCH    = "2026-11-23"
     PACKAGES = "build-essential cm-super dvipng ffmpeg"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "max")
@@ -931,6 +966,7 @@ target "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-
     EPOCH    = "2026-11-23"
     PACKAGES = "build-essential cm-super dvipng ffmpeg"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e", "max")
@@ -948,6 +984,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-fou
   args = {
     GID = "100"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13", "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13", "max")
@@ -965,6 +1002,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-fou
   args = {
     GID = "100"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "max")
@@ -990,6 +1028,7 @@ target "spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with
     NB_GID = "100"
     NB_UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-j-5aa6785e", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640"])
   cache-to   = cache_to("spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-j-5aa6785e", "max")
@@ -1014,6 +1053,7 @@ target "tensorflow-cpu-with-jupyter-conda-with-python-conda-with-python-conda-wi
     NB_GID = "100"
     NB_UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorflow-cpu-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-9da62f28", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
   cache-to   = cache_to("tensorflow-cpu-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-9da62f28", "max")
@@ -1038,6 +1078,7 @@ target "tensorflow-cuda-with-jupyter-conda-with-python-conda-with-python-conda-w
     NB_GID = "100"
     NB_UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorflow-cuda-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-wit-a8cd4cec", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
   cache-to   = cache_to("tensorflow-cuda-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-wit-a8cd4cec", "max")
@@ -1062,6 +1103,7 @@ target "tensorflow-debian-debian-13-with-jupyter-wheels-debian-13-with-python-wh
     NB_GID = "100"
     NB_UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorflow-debian-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wh-c9a883f4", "toolchain-debian-13", "jupyter-wheels-debian-13-with-python-wheels", "python-wheels-debian-13", "scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wheels"])
   cache-to   = cache_to("tensorflow-debian-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wh-c9a883f4", "max")
@@ -1080,6 +1122,7 @@ target "notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-b
     GID = "100"
     UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fou-2ad58360", "r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-5938c8fa"])
   cache-to   = cache_to("notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fou-2ad58360", "max")
@@ -1098,6 +1141,7 @@ target "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-
     GID = "100"
     UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-6adb6656", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"])
   cache-to   = cache_to("notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-6adb6656", "max")
@@ -1116,6 +1160,7 @@ target "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-
     GID = "100"
     UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-e9dcd495", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-e9dcd495", "max")
@@ -1142,6 +1187,7 @@ target "pluto-with-jupyter-conda-with-python-conda-with-python-conda-with-r-envi
     NB_GID = "100"
     NB_UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["pluto-with-jupyter-conda-with-python-conda-with-python-conda-with-r-environments_conda_data-18df24d8", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "r-environments_conda_datascience-with-jupyter-conda-with-python-conda-with-python-conda-wit-e4836d8a", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
   cache-to   = cache_to("pluto-with-jupyter-conda-with-python-conda-with-python-conda-with-r-environments_conda_data-18df24d8", "max")
@@ -1168,6 +1214,7 @@ target "r-environments_conda_r-for-spark-with-jupyter-conda-with-python-conda-wi
     NB_GID = "100"
     NB_UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-environments_conda_r-for-spark-with-jupyter-conda-with-python-conda-with-python-conda-wit-f74266da", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640", "spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-j-5aa6785e"])
   cache-to   = cache_to("r-environments_conda_r-for-spark-with-jupyter-conda-with-python-conda-with-python-conda-wit-f74266da", "max")
@@ -1187,6 +1234,7 @@ target "r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-
     EPOCH    = "2026-11-23"
     PACKAGES = "fonts-dejavu gcc gfortran"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"])
   cache-to   = cache_to("r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7", "max")
@@ -1206,6 +1254,7 @@ target "spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages
     EPOCH    = "2026-11-23"
     PACKAGES = "ca-certificates-java openjdk-21-jre-headless"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-o-55831967", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"])
   cache-to   = cache_to("spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-o-55831967", "max")
@@ -1220,6 +1269,7 @@ target "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-o
   contexts = {
     base = "target:notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--7b6795f1", "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--7b6795f1", "max")
@@ -1234,6 +1284,7 @@ target "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-o
   contexts = {
     base = "target:notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--f4bde3ee", "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--f4bde3ee", "max")
@@ -1252,6 +1303,7 @@ target "notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-min
     GID = "100"
     UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-ba-3e19515e", "r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7"])
   cache-to   = cache_to("notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-ba-3e19515e", "max")
@@ -1270,6 +1322,7 @@ target "notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on
     GID = "100"
     UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-o-b3f9c563", "spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-o-55831967"])
   cache-to   = cache_to("notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-o-b3f9c563", "max")
@@ -1287,6 +1340,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-
   args = {
     GID = "100"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-7d24092e", "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--7b6795f1"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-7d24092e", "max")
@@ -1304,6 +1358,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-
   args = {
     GID = "100"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-a9e13751", "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--f4bde3ee"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-a9e13751", "max")
@@ -1323,6 +1378,7 @@ target "spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mi
     EPOCH    = "2026-11-23"
     PACKAGES = "ca-certificates-java openjdk-21-jre-headless"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-b-520df691", "r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7"])
   cache-to   = cache_to("spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-b-520df691", "max")
@@ -1337,6 +1393,7 @@ target "start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-mini
   contexts = {
     base = "target:notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fou-2ad58360"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-bas-ed3bae46", "notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fou-2ad58360"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-bas-ed3bae46", "max")
@@ -1351,6 +1408,7 @@ target "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-
   contexts = {
     base = "target:notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-e9dcd495"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-0abbb323", "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-e9dcd495"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-0abbb323", "max")
@@ -1365,6 +1423,7 @@ target "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-
   contexts = {
     base = "target:notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-6adb6656"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-2d1a5a37", "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-6adb6656"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-2d1a5a37", "max")
@@ -1383,6 +1442,7 @@ target "notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minim
     GID = "100"
     UID = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mini-b172c275", "spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-b-520df691"])
   cache-to   = cache_to("notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mini-b172c275", "max")
@@ -1400,6 +1460,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-minima
   args = {
     GID = "100"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minim-3f03cba9", "start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-bas-ed3bae46"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minim-3f03cba9", "max")
@@ -1417,6 +1478,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-mi
   args = {
     GID = "100"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11", "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-0abbb323"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11", "max")
@@ -1434,6 +1496,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-mi
   args = {
     GID = "100"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b", "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-2d1a5a37"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b", "max")
@@ -1448,6 +1511,7 @@ target "start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minima
   contexts = {
     base = "target:notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-ba-3e19515e"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minim-f08e0932", "notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-ba-3e19515e"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minim-f08e0932", "max")
@@ -1462,6 +1526,7 @@ target "start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-mi
   contexts = {
     base = "target:notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-o-b3f9c563"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-m-ad88e048", "notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-o-b3f9c563"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-m-ad88e048", "max")
@@ -1479,6 +1544,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-scipy-
   args = {
     GID = "100"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-ec8a7b5c", "start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minim-f08e0932"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-ec8a7b5c", "max")
@@ -1496,6 +1562,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-sc
   args = {
     GID = "100"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-min-6c37d4e8", "start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-m-ad88e048"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-min-6c37d4e8", "max")
@@ -1510,6 +1577,7 @@ target "start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-
   contexts = {
     base = "target:notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mini-b172c275"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-61d10b26", "notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mini-b172c275"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-61d10b26", "max")
@@ -1524,6 +1592,7 @@ target "tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user
   contexts = {
     base = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--27cad58a", "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"])
   cache-to   = cache_to("tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--27cad58a", "max")
@@ -1538,6 +1607,7 @@ target "tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user
   contexts = {
     base = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--5e7d6e68", "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11"])
   cache-to   = cache_to("tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--5e7d6e68", "max")
@@ -1555,6 +1625,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-
   args = {
     GID = "100"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-p-db3a087b", "start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-61d10b26"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-p-db3a087b", "max")
@@ -1572,6 +1643,7 @@ target "spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-sp
   args = {
     GID = "100"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-sci-5165fc02", "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-min-6c37d4e8"])
   cache-to   = cache_to("spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-sci-5165fc02", "max")
@@ -1589,6 +1661,7 @@ target "spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-sp
   args = {
     GID = "100"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-p-cc9b2fbf", "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-p-db3a087b"])
   cache-to   = cache_to("spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-p-cc9b2fbf", "max")
@@ -1638,7 +1711,8 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/all-spark-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/all-spark-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "all-spark-notebook"
   }
@@ -1678,7 +1752,8 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/base-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/base-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "base-notebook"
   }
@@ -1718,7 +1793,8 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/base-notebook-debian:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/base-notebook-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "base-notebook-debian"
   }
@@ -1769,7 +1845,8 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/datascience-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/datascience-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "datascience-notebook"
   }
@@ -1803,7 +1880,8 @@ WORKDIR /home/jovyan
 USER 1000
 ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/docker-stacks-foundation:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/docker-stacks-foundation:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "docker-stacks-foundation"
   }
@@ -1837,7 +1915,8 @@ WORKDIR /home/jovyan
 USER 1000
 ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/docker-stacks-foundation-debian:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/docker-stacks-foundation-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "docker-stacks-foundation-debian"
   }
@@ -1884,7 +1963,8 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/julia-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/julia-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "julia-notebook"
   }
@@ -1924,7 +2004,8 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/minimal-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/minimal-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "minimal-notebook"
   }
@@ -1964,7 +2045,8 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/minimal-notebook-debian:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/minimal-notebook-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "minimal-notebook-debian"
   }
@@ -2013,7 +2095,8 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/pyspark-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/pyspark-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "pyspark-notebook"
   }
@@ -2057,7 +2140,8 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/pytorch-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/pytorch-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "pytorch-notebook"
   }
@@ -2104,7 +2188,8 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/pytorch-notebook-cuda12:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/pytorch-notebook-cuda12:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "pytorch-notebook-cuda12"
   }
@@ -2151,7 +2236,8 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/pytorch-notebook-cuda13:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/pytorch-notebook-cuda13:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "pytorch-notebook-cuda13"
   }
@@ -2193,7 +2279,8 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/r-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/r-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "r-notebook"
   }
@@ -2235,7 +2322,8 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/scipy-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/scipy-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "scipy-notebook"
   }
@@ -2277,7 +2365,8 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/scipy-notebook-debian:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/scipy-notebook-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "scipy-notebook-debian"
   }
@@ -2321,7 +2410,8 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/tensorflow-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/tensorflow-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "tensorflow-notebook"
   }
@@ -2368,7 +2458,8 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/tensorflow-notebook-cuda:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/tensorflow-notebook-cuda:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "tensorflow-notebook-cuda"
   }
@@ -2412,7 +2503,8 @@ ENTRYPOINT ["tini", "-g", "--", "start.sh"]
 CMD ["start-notebook.py"]
 HEALTHCHECK --interval=3s --timeout=5s --start-period=5s --retries=3 CMD ["/etc/jupyter/docker_healthcheck.py"]
 EOT
-  tags = ["${BUILDSYS_REGISTRY}/tensorflow-notebook-debian:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/tensorflow-notebook-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "tensorflow-notebook-debian"
   }

@@ -11,7 +11,7 @@ ADD --checksum=${LEARNING_KEYRING_SHA256:+sha256:$LEARNING_KEYRING_SHA256} ${LEA
 FROM base AS keyrings
 ARG CUDA_FINGERPRINT
 ARG LEARNING_FINGERPRINT
-RUN --mount=type=bind,from=mirrors,target=/run/mirrors --mount=type=bind,from=download,target=/download <<END
+RUN --mount=type=bind,from=mirrors,target=/run/mirrors --mount=type=secret,id=mirrors --mount=type=bind,from=download,target=/download <<END
 set -eu
 . /run/mirrors/use
 export DEBIAN_FRONTEND=noninteractive
@@ -40,7 +40,7 @@ END
 FROM base
 ARG RELEASE
 ARG PACKAGES
-RUN --mount=type=bind,from=mirrors,target=/run/mirrors \
+RUN --mount=type=bind,from=mirrors,target=/run/mirrors --mount=type=secret,id=mirrors \
     --mount=type=bind,from=keyrings,source=/keyrings,target=/run/keyrings <<END
 set -eu
 . /run/mirrors/use
