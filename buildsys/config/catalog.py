@@ -90,7 +90,7 @@ def _registry(prefix: str, source: Source) -> Iterable[Diagnostic]:
 
 
 def _secrets(layers: Mapping[str, Layer]) -> Iterable[Diagnostic]:
-    """Yield a diagnostic for each secret whose variable is that of another one."""
+    """Yield a diagnostic for each secret that has the variable of a different one."""
     first: dict[str, str] = {}
     secrets = {
         (each.id, each.location): each for one in layers.values() for r in one.recipes.values() for each in r.secrets

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,16 +48,19 @@ def source_problems(sources: Mapping[str, SecretSource]) -> Iterator[tuple[str, 
             yield problem, path, "remove it; credentials of mirrors belong to `pip`, `proxy`, `apt` and `conda`"
         elif (source.file is None) == (source.env is None):
             hint = f"write `{name}: {{file: <path>}}` or `{name}: {{env: <variable>}}`"
-            yield f"`secrets.{name}` has {'neither' if source.file is None else 'both'} `file` and `env`", path, hint
+            found = "neither `file` nor `env`" if source.file is None else "both `file` and `env`"
+            yield f"`secrets.{name}` has {found}", path, hint
         elif source.env is not None and not _VARIABLE.fullmatch(source.env):
             message = f"`secrets.{name}.env` is not the name of a variable"
             yield message, (*path, "env"), "name the variable that has the value, not the value"
 
 
-def committed_problem(name: str, source: SecretSource, location: Location) -> Iterator[Diagnostic]:
+def committed_problem(
+    name: str, source: SecretSource, location: Location, is_committed: Callable[[], bool]
+) -> Iterator[Diagnostic]:
     """Yield an error for a variable of the machine that a committed file would give to the RUN steps of a project."""
     variable = secret_variable(name)
-    if source.env is not None and source.env != variable:
+    if source.env not in (None, variable) and is_committed():
         message = f"`secrets.{name}.env` names `{source.env}`, in a file that is committed to git"
         hint = f"set `{variable}`, or keep the file out of git: `git rm --cached {Path(location.file).name}`"
         yield Diagnostic(message=message, location=location, hint=hint)
@@ -107,7 +110,7 @@ def _value(source: SecretSource, environ: Mapping[str, str], word: str) -> str |
 def parse_options(words: Iterable[str], environ: Mapping[str, str]) -> Mapping[str, SecretSource]:
     """Return the sources that options `--secret` name, in the syntax of buildx, by id; raises `WrongUsage`.
 
-    An option may hold a value by mistake, so nothing of it but names is quoted.
+    A person may write the value itself there, so nothing but names is quoted.
     """
     return dict(_option(word, environ) for word in words)
 
@@ -120,7 +123,7 @@ def _option(word: str, environ: Mapping[str, str]) -> tuple[str, SecretSource]:
     fields = {key.strip().lower(): value for key, _, value in (part.partition("=") for part in parts)}
     if unknown := [key for key in fields if key not in ("id", "type", "src", "source", "env")]:
         named = f"`{shown(unknown[0])}`" if _VARIABLE.fullmatch(unknown[0]) else "something"
-        raise WrongUsage(f"`--secret` has {named} besides `id`, `src` and `env`", hint=f"write {_OPTION}")
+        raise WrongUsage(f"`--secret` has {named}, expected `id`, and `src` or `env`", hint=f"write {_OPTION}")
     name, file, env = fields.get("id", ""), fields.get("src") or fields.get("source"), fields.get("env")
     if not re.fullmatch(_FORM, name):
         raise WrongUsage("`--secret` has no id of a secret", hint=f"write {_OPTION}")

@@ -132,8 +132,8 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         if secret.file is not None:
             wrong = tuple(_kind_diagnostics(key, secret.file, location))
             diagnostics += wrong or _path_diagnostics(root, key, secret.file, location, is_committed)
-        elif location and is_committed():
-            diagnostics += committed_problem(name, secret, location)
+        elif location:
+            diagnostics += committed_problem(name, secret, location, is_committed)
     if diagnostics:
         raise InvalidInput(diagnostics)
     return settings
