@@ -260,7 +260,7 @@ def test_option_that_names_no_secret_is_refused_without_its_value(
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (f"secrets: {{token: {TOKEN}}}\n", ("secrets",)),
+        (f"secrets: {{token: {TOKEN}}}\n", ("`token`",)),
         (f"secrets: {{token: {{value: {TOKEN}}}}}\n", ("`value`",)),
         ("secrets: {token: {file: nowhere}}\n", ("nowhere", "does not exist")),
         ("secrets: {token: {file: /etc/hostname, env: HOME}}\n", ("both",)),

@@ -21,7 +21,7 @@ _TYPES = ", ".join(
     )
 )
 _DOCKER = """
-import os, shutil, sys, time
+import json, os, shutil, subprocess, sys, time
 words = sys.argv[1:]
 folder = {folder!r}
 name = str(time.monotonic_ns())
@@ -30,6 +30,12 @@ with open(os.path.join(folder, name), "w") as file:
 for number, word in enumerate(words):
     if word in ("--file", "-f"):
         shutil.copy(words[number + 1], os.path.join(folder, name + ".bake"))
+if "info" in words:
+    # Without the path of the plugin, buildx is called through this docker too.
+    answer = json.loads(subprocess.run([{docker!r}, *words], stdout=subprocess.PIPE, check=True).stdout)
+    answer["ClientInfo"]["Plugins"] = []
+    print(json.dumps(answer))
+    sys.exit()
 os.execv({docker!r}, [{docker!r}, *words])
 """
 
