@@ -293,6 +293,7 @@ def test_secret_changes_no_key_and_no_bake_file(project: Path) -> None:
     for value in ("", "one-secret", "two-secret"):
         shell = {"BUILDSYS_SECRET_TOKEN": value}
         document = buildsys(project, "plan", "--offline", "--json", shell=shell)
+        assert document.code == 0, document.output
         texts.add(document.stdout)
         texts.add((project / BAKE).read_text(encoding="utf-8"))
     assert len(texts) == 2
