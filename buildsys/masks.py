@@ -16,6 +16,10 @@ T = TypeVar("T")
 MASKED = b"***"
 # A shorter one would match in every second word.
 _SHORTEST = 4
+# Of a secret with several lines, a shorter line such as `{` says nothing.
+_SHORTEST_LINE = 8
+# `base64` breaks its lines after 76 characters.
+_BASE64_LINE = 57
 # The passwords of users whose name is the token (https://docs.github.com, "x-oauth-basic").
 _NO_PASSWORD = ("", "x-oauth-basic")
 
@@ -23,18 +27,19 @@ _NO_PASSWORD = ("", "x-oauth-basic")
 class Mask:
     """Replaces credentials in every form in which programs print them."""
 
-    def __init__(self, credentials: Iterable[str] = ()) -> None:
+    def __init__(self, credentials: Iterable[str] = (), secrets: Iterable[str] = ()) -> None:
         # No usable address has anything but UTF-8.
         known = [each.encode("utf-8", "replace").decode() for each in credentials]
         forms = {form.encode() for each in known for form in _forms(each)}
+        forms |= {form for each in secrets for form in _secret_forms(each)}
         # The longest first: a regular expression takes the first that fits.
         self.forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
         self._pattern = re.compile(b"|".join(map(re.escape, self.forms))) if forms else None
 
     @classmethod
-    def of_texts(cls, texts: Iterable[str], others: Iterable[str] = ()) -> Mask:
-        """Return the mask of the credentials in the addresses of some texts, and of others."""
-        return cls(dict.fromkeys([*(each for text in texts for each in credentials_in(text)), *others]))
+    def of_texts(cls, texts: Iterable[str], others: Iterable[str] = (), secrets: Iterable[str] = ()) -> Mask:
+        """Return the mask of the credentials in the addresses of some texts, of others, and of secrets."""
+        return cls(dict.fromkeys([*(each for text in texts for each in credentials_in(text)), *others]), secrets)
 
     def __bool__(self) -> bool:
         return bool(self.forms)
@@ -116,6 +121,31 @@ def _forms(credentials: str) -> Iterator[str]:
         yield from (code, code.replace("+", "-").replace("/", "_"))
     if len(credentials) < _SHORTEST:
         yield f"//{credentials}@"
+
+
+def _secret_forms(value: str) -> Iterator[bytes]:
+    """Yield how the value of a secret may be printed: whole, line by line, quoted, encoded.
+
+    What is encoded as base64 is found at any place of a longer text, without its first and last characters.
+    """
+    lines = [line.strip() for line in value.splitlines()]
+    several = len([line for line in lines if line]) > 1
+    for text in dict.fromkeys([value.strip(), *lines]):
+        if len(text) >= (_SHORTEST_LINE if several else _SHORTEST):
+            for form in dict.fromkeys((text, quote(text, safe="", errors="surrogateescape"), *_quoted(text))):
+                yield form.encode("utf-8", "surrogateescape")
+    data = value.strip().encode("utf-8", "surrogateescape")
+    if len(data) < _SHORTEST_LINE:
+        return
+    for before in range(3):
+        code = base64.b64encode(b"\0" * before + data)
+        # Four characters are three bytes: those of a piece that has bytes of something else are left out.
+        core = code[4 if before else 0 : len(code) - (4 if (before + len(data)) % 3 else 0)]
+        yield from (core, core.replace(b"+", b"-").replace(b"/", b"_"))
+    if len(data) > _BASE64_LINE:
+        for start in range(0, len(data) - _SHORTEST_LINE, _BASE64_LINE):
+            line = data[start : start + _BASE64_LINE]
+            yield base64.b64encode(line[: len(line) // 3 * 3])
 
 
 def _quoted(text: str) -> Iterator[str]:

@@ -55,6 +55,12 @@ PLATFORM_ARGUMENTS = frozenset(
 # `BUILDKIT_SYNTAX` brings in a foreign frontend; a proxy sees, and may change, what a build fetches.
 _SWITCH = re.compile(r"BUILDKIT_.*|.*_PROXY", re.IGNORECASE)
 DEFAULT_PLATFORM = "linux/amd64"
+# Of a secret; its variable is unique in a project, see `secret_variable`.
+SECRET_ID = r"[A-Za-z]([A-Za-z0-9_.-]*[A-Za-z0-9])?"
+MIRRORS_SECRET = "mirrors"
+"""The secret with which RUN steps get the credentials of mirrors and proxies; empty where there are none."""
+# BuildKit sends these to the servers of git and of downloads by itself (moby/buildkit, `source/git`, `source/http`).
+_BUILDKIT_SECRET = re.compile(r"(GIT|HTTP)_AUTH_(TOKEN|HEADER).*")
 STATE_FOLDER = ".buildsys"
 LAYER_FILE = "layer.yaml"
 # What no build reads of a layer, at the top of its folder: it is for people, and for tests.
@@ -141,6 +147,18 @@ def argument_problem(argument: str) -> str | None:
     if argument in PLATFORM_ARGUMENTS:
         return f"the argument `{argument}` is set by BuildKit"
     return f"the argument `{argument}` is set by buildsys" if argument in OWN_ARGUMENTS else None
+
+
+def secret_problem(name: str) -> str | None:
+    """Return why a layer cannot declare a secret of this id, or None."""
+    if name == MIRRORS_SECRET:
+        return f"the secret `{name}` is reserved for credentials of mirrors, and every RUN may mount it"
+    return f"the secret `{name}` is reserved for BuildKit" if _BUILDKIT_SECRET.fullmatch(name) else None
+
+
+def secret_variable(name: str) -> str:
+    """Return the variable of the environment that has the value of a secret."""
+    return variable_name("SECRET", name)
 
 
 def tag_problem(tag: str) -> str | None:

@@ -31,6 +31,7 @@ class Target:
     contexts: Mapping[str, Value] = field(default_factory=dict)
     dockerfile_inline: Value = None
     args: Mapping[str, Value] = field(default_factory=dict)
+    secret: tuple[str, ...] | None = None
     tags: tuple[Value, ...] | None = None
     labels: Mapping[str, Value] = field(default_factory=dict)
     annotations: tuple[str, ...] | None = None

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from buildsys.bake.assembly import assembly
 from buildsys.bake.definition import ONLY_CACHED, Definition, Function, Group, Target, Variable
 from buildsys.bake.hcl import Expression, Heredoc, Template, Value, quoted
+from buildsys.bake.secrets import secret_references, with_secrets
 from buildsys.names import TITLE_LABEL, architecture
 from buildsys.plan.plan import Plan, epoch_of, origin_variable
 from buildsys.resolve.node import ImageTarget, Node
@@ -65,10 +66,12 @@ def plan_definition(plan: Plan, labels: Mapping[str, Mapping[str, str]] = NO_LAB
         variables=variables(plan),
         functions=_FUNCTIONS,
         groups=tuple(Group(name=name, targets=members) for name, members in plan.groups.items()),
-        targets=(
-            _MIRRORS,
-            *(node_target(plan, node) for node in plan.nodes),
-            *(image_target(plan, image, labels.get(image.name, {})) for image in plan.stacks),
+        targets=with_secrets(
+            (
+                _MIRRORS,
+                *(node_target(plan, node) for node in plan.nodes),
+                *(image_target(plan, image, labels.get(image.name, {})) for image in plan.stacks),
+            )
         ),
     )
 
@@ -100,7 +103,8 @@ def run_definition(
         target = replace(target, contexts=contexts, comment="", description=None)
         publication = (publications or {}).get(each.name)
         found.append(target if publication is None else published(target, publication))
-    return Definition(comment=_HEAD_OF_RUN, variables=variables(plan), functions=_FUNCTIONS, targets=tuple(found))
+    targets_ = with_secrets(found)
+    return Definition(comment=_HEAD_OF_RUN, variables=variables(plan), functions=_FUNCTIONS, targets=targets_)
 
 
 def flat_definition(plan: Plan, targets: Collection[str], labels: Mapping[str, Mapping[str, str]]) -> Definition:
@@ -140,6 +144,7 @@ def node_target(plan: Plan, node: Node, copies: Copies = NO_COPIES) -> Target:
         dockerfile=node.dockerfile.rpartition("/")[2],
         contexts=contexts,
         args=dict(sorted([*_arguments(plan, node), *image_time(plan).items()], key=lambda pair: pair[0])),
+        secret=secret_references(node.build.mounted),
         platforms=(node.platform,),
         cache_from=_cache_from(node.name, *node.below),
         cache_to=_cache_to(node.name, "max"),

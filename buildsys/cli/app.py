@@ -78,6 +78,7 @@ def plan(
 
     from buildsys.cli.screens import diagnostics, output
     from buildsys.commands import plan, query
+    from buildsys.names import secret_variable
     from buildsys.plan.plan import folded, stale
     from buildsys.project.settings import read_settings
     from buildsys.project.variables import misspelt
@@ -96,7 +97,8 @@ def plan(
         typer.echo(documents.text(documents.plan_document(planned.plan, found.keys, found.actions)))
         return
     talk = diagnostics()
-    wrong = misspelt(os.environ, [*planned.plan.origins, *(each.variable for each in planned.plan.parents)])
+    secrets = {secret_variable(each) for node in planned.plan.nodes for each in node.build.mounted}
+    wrong = misspelt(os.environ, [*planned.plan.origins, *(each.variable for each in planned.plan.parents), *secrets])
     warnings = planned.plan.warnings if verbose else folded(planned.plan)
     for warning in (*warnings, *plan.files_beside(workspace), *wrong):
         console.show_diagnostic(warning, {}, talk, word="warning")
@@ -148,17 +150,24 @@ def show(
 
 
 @app.command(epilog=usage.exit_codes())
-def variables(context: typer.Context) -> None:
+def variables(
+    context: typer.Context,
+    credentials: Annotated[
+        bool, typer.Option("--credentials", help="Print only the script with the credentials of mirrors.")
+    ] = False,
+) -> None:
     """Print shell exports that make plain `docker buildx bake` use this machine's mirrors and parents.
 
-    Rerun it after the lock has moved a parent: `buildsys bake` refuses the old value.
+    Rerun it after the lock has moved a parent: `buildsys bake` refuses the old value. Credentials of mirrors are not
+    printed: the shell that evaluates the exports asks for them.
     """
     import shlex
+    import sys
 
     from buildsys.commands.plan import make_plan
     from buildsys.project.settings import read_settings
     from buildsys.project.workspace import find_workspace
-    from buildsys.run.variables import bake_environment
+    from buildsys.run.variables import MIRRORS_VARIABLE, bake_environment
 
     workspace = find_workspace(context.obj)
     plan = make_plan(workspace.tree(), overlay=True)
@@ -167,11 +176,21 @@ def variables(context: typer.Context) -> None:
     ours = {"BUILDSYS_MIRRORS", *plan.origins, *(parent.variable for parent in plan.parents)}
     given = {name: value for name, value in os.environ.items() if name not in ours}
     found = bake_environment(plan, workspace, given)
+    secret = found.pop(MIRRORS_VARIABLE)
+    if credentials:
+        typer.echo(secret, nl=False)
+        return
     # What an earlier call exported would override the lock of today.
     for name in sorted(parent.variable for parent in plan.parents if parent.variable not in found):
         typer.echo(f"unset {name}")
     for name, value in found.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
+    if secret:
+        own = [sys.argv[0]] if Path(sys.argv[0]).name == "buildsys" else [sys.executable, "-m", "buildsys"]
+        ask = shlex.join([*own, "-C", str(workspace.root), "variables", "--credentials"])
+        typer.echo(f'export {MIRRORS_VARIABLE}="$({ask})"')
+    elif MIRRORS_VARIABLE in os.environ:
+        typer.echo(f"unset {MIRRORS_VARIABLE}")
 
 
 @app.command(epilog=usage.exit_codes(ExitCode.DIFFERS))

@@ -3,7 +3,7 @@
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from fnmatch import fnmatchcase
@@ -18,6 +18,7 @@ from buildsys.errors import Diagnostic, ExitCode, InvalidInput, WrongUsage, did_
 if TYPE_CHECKING:
     from buildsys.buildkit.images import DockerSnapshot
     from buildsys.plan.plan import Plan
+    from buildsys.project.settings import Settings
     from buildsys.project.workspace import Workspace
     from buildsys.run.session import RunOptions
 
@@ -75,6 +76,12 @@ EventsFile = Annotated[
         help="Also write all events to this file, as JSON lines.",
     ),
 ]
+Secrets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--secret", metavar="id=ID,src=FILE", help="The value of a secret: `id=ID,src=FILE` or `id=ID,env=NAME`."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the summary.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also print each RUN step and each reused target.")]
 
@@ -96,6 +103,7 @@ def bake(
         list[str] | None,
         typer.Option("--set", help="Override a value of a target, as `docker buildx bake --set` does."),
     ] = None,
+    secret: Secrets = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, without running it.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="With --push: check every blob of existing images.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Refresh packages first, by updating their epochs.")] = False,
@@ -131,7 +139,8 @@ def bake(
     from buildsys.project.workspace import find_workspace
 
     workspace = find_workspace(context.obj)
-    refuse_cache(read_settings(workspace.root, os.environ), os.environ, overrides or ())
+    settings = read_settings(workspace.root, os.environ)
+    refuse_cache(settings, os.environ, overrides or ())
     options = _options(
         no_cache=no_cache,
         load=load and not push,
@@ -149,6 +158,7 @@ def bake(
         _make_fresh(workspace)
     plan, targets = _chosen(workspace, tuple(names or ()), everything=everything, failed=failed)
     _check_overrides(plan, overrides or ())
+    secrets = _secrets(settings, secret or (), plan)
     snapshot = None
     if not push:
         from buildsys.buildkit.images import ask_docker
@@ -158,17 +168,20 @@ def bake(
     from buildsys.cli.run import Talk, execute, find, local_run, publishing_run
 
     if dry_run:
-        _dry_run(workspace, plan, targets, options, snapshot)
+        _dry_run(workspace, plan, targets, options, snapshot, secrets)
         return
     talk = Talk(quiet=quiet, verbose=verbose, progress=progress, events=events)
     if snapshot is None:
         run = publishing_run(plan, targets, load=load)
-        code = execute(workspace, options, talk, run, lambda: find(builder))
+        code = execute(workspace, options, talk, run, lambda: find(builder), secrets=secrets)
     else:
         from buildsys.buildkit.invocation import DockerBuilder
 
         run = local_run(plan, targets, snapshot)
-        code = execute(workspace, options, talk, run, lambda: DockerBuilder(docker=snapshot()[0], environ=os.environ))
+        found = snapshot
+        code = execute(
+            workspace, options, talk, run, lambda: DockerBuilder(docker=found()[0], environ=os.environ), secrets=secrets
+        )
     if code:
         raise typer.Exit(code)
 
@@ -187,6 +200,7 @@ def warm(
     max_targets: MaxTargets = None,
     retries: RetriesOption = RETRIES,
     min_free: MinFree = MIN_FREE_GB,
+    secret: Secrets = None,
     events: EventsFile = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -203,8 +217,9 @@ def warm(
 
     _check_warm(context)
     workspace = find_workspace(context.obj)
+    settings = read_settings(workspace.root, os.environ)
     if not check:
-        refuse_cache(read_settings(workspace.root, os.environ), os.environ)
+        refuse_cache(settings, os.environ)
     plan, chosen = _chosen(workspace, tuple(names or ()), everything=everything, failed=False)
     targets = warm.targets_of(plan, chosen, stacks=stacks)
     options = _options(
@@ -215,16 +230,17 @@ def warm(
         min_free=int(min_free * 1e9),
         linked=bool(os.environ.get(warm.CACHE)),
     )
-    code = 0
+    code, secrets = 0, dict[str, str]()
     if not check:
+        secrets = _secrets(settings, secret or (), plan)
         talk = Talk(quiet=quiet, verbose=verbose, events=events)
         run = publishing_run(plan, targets, tag=False)
-        code = execute(workspace, options, talk, run, lambda: find(builder))
+        code = execute(workspace, options, talk, run, lambda: find(builder), secrets=secrets)
     if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
         raise typer.Exit(code)
     with open_store(workspace, os.environ) as store:
         warmth = warm.look(workspace, store, plan, targets, os.environ)
-    mask = mask_of(workspace.root, os.environ)
+    mask = mask_of(workspace.root, {**os.environ, **secrets})
     dead = {node: mask.text(why) for node, why in warmth.dead.items()}
     show_warmth(replace(warmth, dead=dead, unprobed=mask.text(warmth.unprobed)), output())
     if code or not warmth.complete:
@@ -256,6 +272,15 @@ def _options(**given: object) -> "RunOptions":
 
     words = [Path(sys.argv[0]).name, *sys.argv[1:]]
     return RunOptions(command=shlex.join(words), **given)  # type: ignore[arg-type]
+
+
+def _secrets(settings: "Settings", given: Sequence[str], plan: "Plan") -> dict[str, str]:
+    """Return the variables of all secrets of a project that have a value on this machine."""
+    from buildsys.project.secrets import check_known, parse_options, values
+
+    options = parse_options(given, os.environ)
+    check_known(options, {each.id for node in plan.nodes for each in node.build.secrets})
+    return values(os.environ, settings.secrets, options)
 
 
 def _keep_going(given: bool | None) -> bool:
@@ -294,7 +319,7 @@ def _check_warm(context: typer.Context) -> None:
     usage.exclusive(context, "--quiet", "--verbose")
     for option in (
         *("--builder", "--keep-going", "--jobs", "--max-targets", "--retries"),
-        *("--min-free", "--events", "--quiet", "--verbose"),
+        *("--min-free", "--secret", "--events", "--quiet", "--verbose"),
     ):
         usage.exclusive(context, "--check", option, hint=f"remove `{option}`: `--check` builds nothing")
 
@@ -347,15 +372,17 @@ def _dry_run(
     targets: tuple[str, ...],
     options: "RunOptions",
     snapshot: "Callable[[], DockerSnapshot] | None",
+    secrets: "Mapping[str, str]",
 ) -> None:
     from buildsys.cli.screens import output
     from buildsys.report import tables
     from buildsys.run.decision import decide_published, selection_of
     from buildsys.run.local import decision_for
+    from buildsys.run.secrets import secret_values
     from buildsys.run.store import open_store
     from buildsys.run.variables import check_environment
 
-    check_environment(plan, workspace, os.environ)
+    variables = check_environment(plan, workspace, os.environ)
     if snapshot is None:
         with open_store(workspace, os.environ) as store:
             decision = decide_published(workspace, store, plan, targets, os.environ, verify=options.verify)
@@ -363,6 +390,8 @@ def _dry_run(
         docker, images = snapshot()
         loaded = images if docker.driver == "docker" else {}
         decision, _ = decision_for(workspace, selection_of(workspace, plan, targets), loaded, options, os.environ)
+    nodes = [node for node in plan.nodes if node.name in decision.nodes_to_build]
+    secret_values(nodes, {**os.environ, **secrets, **variables})
     tables.show_actions(decision.plan, decision.actions, output())
 
 

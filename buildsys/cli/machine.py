@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from buildsys.cli import usage
-from buildsys.cli.bake import MIN_FREE_GB, RETRIES
+from buildsys.cli.bake import MIN_FREE_GB, RETRIES, Secrets
 from buildsys.errors import ExitCode
 
 Names = Annotated[list[str] | None, typer.Argument(help="Stacks, groups, nodes or patterns.")]
@@ -30,6 +30,7 @@ def environment(
     ] = None,
     dockerfile: Annotated[bool, typer.Option("--dockerfile", help="FILE is a Dockerfile with `FROM base`.")] = False,
     builder: Annotated[str | None, typer.Option(help="The buildx builder; default is the current one.")] = None,
+    secret: Secrets = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the reference.")] = False,
 ) -> None:
     """Print the image of an environment on a stack; build it if it does not exist."""
@@ -38,6 +39,7 @@ def environment(
     from buildsys.cli.screens import diagnostics
     from buildsys.commands import environment
     from buildsys.events.journal import open_journal
+    from buildsys.project import secrets
     from buildsys.project.mirrors import refuse_cache
     from buildsys.project.settings import mask_of, read_settings
     from buildsys.project.workspace import find_workspace
@@ -47,20 +49,23 @@ def environment(
     from buildsys.run.store import open_store
 
     workspace = find_workspace(context.obj)
-    refuse_cache(read_settings(workspace.root, os.environ), os.environ)
+    settings = read_settings(workspace.root, os.environ)
+    refuse_cache(settings, os.environ)
+    given = secrets.parse_options(secret or (), os.environ)
+    environ = {**os.environ, **secrets.values(os.environ, settings.secrets, given)}
     request = environment.Request(file=file, stack=on, tag=tag)
-    environment.check(workspace, request, dockerfile=dockerfile)
+    secrets.check_known(given, environment.check(workspace, request, dockerfile=dockerfile))
     talk = diagnostics()
     shown = listener(talk.stream, quiet=quiet, verbose=False, environ=os.environ, clock=time.time)
     image_of = environment.dockerfile_image if dockerfile else environment.environment_image
     with (
         open_store(workspace, os.environ) as store,
-        open_journal(workspace, shown, mask_of(workspace.root, os.environ)) as journal,
+        open_journal(workspace, shown, mask_of(workspace.root, environ)) as journal,
         Stop().on_signals() as stop,
     ):
         session = Session(
             workspace=workspace,
-            context=RunContext(environ=os.environ),
+            context=RunContext(environ=environ),
             options=RunOptions(retries=RETRIES, min_free=int(MIN_FREE_GB * 1e9)),
             journal=journal,
             stop=stop,

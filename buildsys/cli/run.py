@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,9 +51,14 @@ def execute(
     talk: Talk,
     run: Run,
     find_builder: Callable[[], Builder],
+    *,
+    secrets: Mapping[str, str],
 ) -> int:
-    """Do a run, write summary and page, and return the exit code; an error is raised after the summary."""
-    context = RunContext(environ=os.environ, origin=origin_of, progress=sys.stderr)
+    """Do a run, write summary and page, and return the exit code; an error is raised after the summary.
+
+    `secrets` are variables with values of secrets, which count as a part of the environment.
+    """
+    context = RunContext(environ={**os.environ, **secrets}, origin=origin_of, progress=sys.stderr)
     environ = {**os.environ, "TERM": "dumb"} if talk.progress == "plain" else os.environ
     quiet = talk.quiet or talk.progress == "docker"
     shown = listener(sys.stderr, quiet=quiet, verbose=talk.verbose, environ=environ, clock=context.clock)

@@ -6,12 +6,13 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 from buildsys.bake.definition import Definition, Target
+from buildsys.bake.secrets import secret_references
 from buildsys.bake.targets import Publication, image_time, published
 from buildsys.buildkit.entitlements import check_paths
 from buildsys.buildkit.failure import Failure, FailureKind
@@ -23,11 +24,12 @@ from buildsys.config.catalog import load
 from buildsys.config.model import Catalog, File, LayerUse, Stack
 from buildsys.config.source import read
 from buildsys.dockerfile.lint import frontend_problems
+from buildsys.dockerfile.mounts import SecretMount, secret_mounts
 from buildsys.dockerfile.parser import Dockerfile
 from buildsys.dockerfile.remote import moving
 from buildsys.dockerfile.sources import context_sources, filled_name
 from buildsys.errors import Diagnostic, InvalidInput, Location
-from buildsys.names import CUSTOM_SUFFIX, STATE_FOLDER, tag_problem
+from buildsys.names import CUSTOM_SUFFIX, MIRRORS_SECRET, STATE_FOLDER, secret_variable, tag_problem
 from buildsys.oci.reference import Reference, is_digest
 from buildsys.plan.keys import Fingerprint, context_files, index_key, readable_inputs
 from buildsys.plan.keys import keyed as keyed_by
@@ -44,6 +46,7 @@ from buildsys.run.decision import selection_of
 from buildsys.run.index import annotations_of, run_annotations, wrong_index
 from buildsys.run.names import check_names
 from buildsys.run.publish import publish
+from buildsys.run.secrets import missing as missing_secret
 from buildsys.run.session import Session
 from buildsys.run.step_events import StepEvents
 from buildsys.run.store import Store, incoming_tag
@@ -76,14 +79,22 @@ class Request:
     tag: str | None = None
 
 
-def check(workspace: Workspace, request: Request, *, dockerfile: bool) -> None:
-    """Raise `InvalidInput` for a request that cannot be met, before any registry or engine is asked."""
+def check(workspace: Workspace, request: Request, *, dockerfile: bool) -> frozenset[str]:
+    """Return the secrets that its build may mount, those of all layers of the project too.
+
+    Raises `InvalidInput` for a request that cannot be met, before any registry or engine is asked.
+    """
     if request.tag is not None and (problem := tag_problem(request.tag)):
         raise InvalidInput([Diagnostic(message=f"`--tag`: {problem}", hint="use a tag such as `2026-11`")])
     data = _read(_real(workspace, request.file), request.file)
+    text = decoded(data, str(request.file))
     if not dockerfile:
-        _kind(request.file, decoded(data, str(request.file)))
-    _stack(load(workspace.tree()), request.stack)
+        _kind(request.file, text)
+    catalog = load(workspace.tree())
+    _stack(catalog, request.stack)
+    recipes = (recipe for layer in catalog.layers.values() for recipe in layer.recipes.values())
+    own = secret_mounts(Dockerfile.parse(text, str(request.file))) if dockerfile else ()
+    return frozenset({*(each.id for recipe in recipes for each in recipe.secrets), *(each.id for each in own)})
 
 
 def environment_image(session: Session, store: Store, request: Request) -> CustomImage:
@@ -214,7 +225,7 @@ def dockerfile_image(session: Session, store: Store, request: Request) -> Custom
     # What is refused is refused before anything is built.
     check_names(plan, session.environ)
     bake_environment(plan, workspace, session.environ)
-    own = _OwnDockerfile.read(real)
+    own = _OwnDockerfile.read(real, secret_mounts(dockerfile))
     folder = str(request.file.parent)
     given = context_sources(dockerfile)
     own_sources = [each for each in given if not each.context]
@@ -286,9 +297,10 @@ class _OwnDockerfile:
     path: Path
     home: Home
     files: Mapping[str, File]
+    secrets: tuple[SecretMount, ...]
 
     @classmethod
-    def read(cls, path: Path) -> _OwnDockerfile:
+    def read(cls, path: Path, secrets: tuple[SecretMount, ...]) -> _OwnDockerfile:
         """Return the Dockerfile at a path; raises `InvalidInput` for files that it must not be able to read."""
         home = Home(root=path.parent, shown=str(path.parent), word=f"`{path.parent}`")
         diagnostics: list[Diagnostic] = []
@@ -296,14 +308,23 @@ class _OwnDockerfile:
         diagnostics = diagnostics or list(_private(path, files))
         if diagnostics:
             raise InvalidInput(diagnostics)
-        return cls(path=path, home=home, files=files)
+        return cls(path=path, home=home, files=files, secrets=secrets)
 
     def key(self, stack: str) -> Fingerprint:
         """Return the key of its image on a stack with a key."""
         return keyed_by({"stack": stack, **dict(readable_inputs(self.path.name, self.files))})
 
     def build(self, session: Session, store: Store, plan: Plan, key: Fingerprint) -> CustomImage:
-        """Publish the image on the one image of a plan, which is published first where it does not exist."""
+        """Publish the image on the one image of a plan, which is published first where it does not exist.
+
+        Raises `InvalidInput` for a secret that a RUN needs and that has no value.
+        """
+        needed = dict.fromkeys(each.id for each in self.secrets if each.required and each.id != MIRRORS_SECRET)
+        absent = [
+            missing_secret(each, f"`{self.path}`") for each in needed if not session.environ.get(secret_variable(each))
+        ]
+        if absent:
+            raise InvalidInput(absent)
         stack = plan.stacks[0].name
         wanted = store.image(f"{plan.stacks[0].stack}{CUSTOM_SUFFIX}", key.key)
         folder = session.journal.run.work()
@@ -315,7 +336,8 @@ class _OwnDockerfile:
             if reference is None:
                 return CustomImage(reference=None, built=False, failures=base.failures)
             publication = Publication(name=str(wanted.with_tag(incoming_tag(TARGET))), annotations=annotations_of(key))
-            result = _bake(session, copy / self.path.name, reference, publication, plan)
+            ids = frozenset(each.id for each in self.secrets)
+            result = _bake(session, copy / self.path.name, reference, publication, plan, secrets=ids)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         failure, digest = result.failure, result.digests.get(TARGET)
@@ -336,7 +358,9 @@ def _private(dockerfile: Path, files: Mapping[str, File]) -> Iterator[Diagnostic
         yield Diagnostic(message=message, hint=hint)
 
 
-def _bake(session: Session, dockerfile: Path, base: str, publication: Publication, plan: Plan) -> BakeResult:
+def _bake(
+    session: Session, dockerfile: Path, base: str, publication: Publication, plan: Plan, *, secrets: Collection[str]
+) -> BakeResult:
     root, builder = session.workspace.root, session.find_builder()
     target = Target(
         name=TARGET,
@@ -344,14 +368,16 @@ def _bake(session: Session, dockerfile: Path, base: str, publication: Publicatio
         dockerfile=dockerfile.name,
         contexts={BASE: f"docker-image://{base}"},
         args=image_time(plan),
+        secret=secret_references(secrets),
     )
+    values = {name: session.environ.get(name, "") for name in map(secret_variable, secrets)}
     file = dockerfile.parent.parent / "custom.json"
     write_whole(file, Definition(targets=(published(target, publication),)).to_json().encode())
     call = BakeCall(
         root=root,
         files=(file.relative_to(root).as_posix(),),
         targets=(TARGET,),
-        environment=bake_environment(plan, session.workspace, session.environ),
+        environment={**values, **bake_environment(plan, session.workspace, session.environ)},
         mask=mask_of(root, session.environ),
     )
     if diagnostics := check_paths(builder.print(call), root):

@@ -28,7 +28,7 @@ from buildsys.errors import (
     use_one_of,
     which_one,
 )
-from buildsys.names import LAYER_FILE, STACKS_FILE, UNBUILT, layer_problem
+from buildsys.names import LAYER_FILE, STACKS_FILE, UNBUILT, layer_problem, secret_variable
 from buildsys.oci.reference import prefix_problem
 from buildsys.texts import excerpt
 
@@ -80,6 +80,7 @@ def load(tree: Mapping[str, str]) -> Catalog:
     if shape and source:
         diagnostics.extend(_registry(shape.registry, source))
     diagnostics.extend(_references(layers, sources, broken, stacks))
+    diagnostics.extend(_secrets(layers))
     if diagnostics or shape is None:
         raise InvalidInput(diagnostics)
     return Catalog(
@@ -97,6 +98,19 @@ def _registry(prefix: str, source: Source) -> Iterable[Diagnostic]:
         shown = "" if "@" in prefix else f"is `{excerpt(prefix)}` and "
         message = f"`registry` {shown}{found[0]}"
         yield Diagnostic(message=message, location=source.location(("registry",)), hint=found[1])
+
+
+def _secrets(layers: Mapping[str, Layer]) -> Iterable[Diagnostic]:
+    """Yield a diagnostic for each secret that has the variable of a different one."""
+    first: dict[str, str] = {}
+    secrets = {
+        (each.id, each.location): each for one in layers.values() for r in one.recipes.values() for each in r.secrets
+    }
+    for secret in secrets.values():
+        variable = secret_variable(secret.id)
+        if (other := first.setdefault(variable, secret.id)) != secret.id:
+            message = f"the secrets `{secret.id}` and `{other}` would both be the variable `{variable}`"
+            yield Diagnostic(message=message, location=secret.location, hint="rename one of them")
 
 
 def _ignore_rules(tree: Mapping[str, str]) -> Iterable[Diagnostic]:

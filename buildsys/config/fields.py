@@ -10,6 +10,7 @@ from buildsys import texts
 from buildsys.config import constraints, hints
 from buildsys.config.shapes import Converted, Dictionary, Many, Shape, Template, Text
 from buildsys.names import NAME as NAME_FORM
+from buildsys.names import SECRET_ID as SECRET_FORM
 
 # How other tools call fields of a layer, or the other file.
 MEANT: Mapping[str, str] = MappingProxyType(
@@ -31,6 +32,12 @@ NAME = Text(
     like="lower-case letters, digits and single `-` between",
     repair=hints.dashed,
     advice=_LIKE_NAME,
+)
+SECRET_ID = Text(
+    form=f"^{SECRET_FORM}$",
+    rule=texts.short,
+    like="letters, digits, `_`, `-` and `.`, a letter first",
+    advice="write it like `license-server.token`",
 )
 PARAMETER_NAME = Text(
     form=r"^[a-z][a-z0-9]*([_-][a-z0-9]+)*$",

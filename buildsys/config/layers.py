@@ -18,7 +18,7 @@ from buildsys.config.schema import Record, nullable, optional, parse, required
 from buildsys.config.scope import Scope
 from buildsys.config.shapes import Dictionary, Nullable
 from buildsys.config.source import Path, Source
-from buildsys.dockerfile import lint
+from buildsys.dockerfile import lint, mounts
 from buildsys.dockerfile.parser import Dockerfile
 from buildsys.dockerfile.sources import context_sources
 from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, which_one
@@ -30,6 +30,7 @@ from buildsys.names import (
     download_arguments,
     is_switch,
     layer_problem,
+    secret_problem,
 )
 from buildsys.texts import excerpt, shown
 from buildsys.values import dataclass
@@ -93,6 +94,7 @@ def load_layer(name: str, source: Source, tree: Mapping[str, str], diagnostics: 
         hint = which_one(default, file.flavours, "remove `default_flavour`")
         location = source.location(("default_flavour",))
         diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
+    diagnostics.extend(_unmounted_by_all(file, recipes.values(), source))
     if len(diagnostics) > before:
         return None
     return Layer(
@@ -123,6 +125,8 @@ def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None], n
     contexts = _contexts(scope, said.kind)
     if dockerfile:
         _check_dockerfile(scope, said.kind, dockerfile, contexts)
+    mounted = frozenset(each.id for each in mounts.secret_mounts(dockerfile)) if dockerfile else frozenset()
+    _check_secrets(scope, mounted)
     _check_unused(scope, dockerfile)
     if len(scope.diagnostics) > before:
         return None
@@ -134,6 +138,7 @@ def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None], n
         "platforms": said.platforms or ("linux/amd64",),
         "places": _places(scope),
         "dockerfile": None,
+        "secrets": tuple(each for each in said.secrets if each.id in mounted),
     }
     if dockerfile:
         added |= {
@@ -141,6 +146,8 @@ def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None], n
             "declared": frozenset(dockerfile.declared),
             "references": frozenset(each.name for each in dockerfile.references),
             "added_layers": dockerfile.added_layers,
+            "mounted": mounted,
+            "uncredentialed": mounts.without_credentials(dockerfile),
             "sources": context_sources(dockerfile),
         }
     return Recipe(**{**values, **added})
@@ -172,6 +179,36 @@ def _check_kind(name: str, scope: Scope, kind: Kind) -> None:
     if kind is not Kind.ARTIFACT and scope.said.prefix is not None:
         message = f"a {kind} layer has no `prefix`, only an artifact owns a path"
         scope.wrong(message, ("prefix",), "remove `prefix`, or write `kind: artifact`", key=True)
+
+
+def _check_secrets(scope: Scope, mounted: Collection[str]) -> None:
+    """Add a diagnostic for each secret that cannot have its id, or that no RUN mounts."""
+    seen = set[str]()
+    for index, secret in enumerate(scope.said.secrets):
+        path = ("secrets", index, "id")
+        if problem := secret_problem(secret.id):
+            scope.wrong(problem, path, "remove the entry")
+        elif secret.id in seen:
+            scope.wrong(f"the secret `{secret.id}` is declared twice", path, "remove one of the entries")
+        # A common secret may be there for another flavour.
+        elif secret.id not in mounted and (not scope.flavour or scope.in_flavour("secrets")):
+            scope.wrong(*_unmounted(secret.id, path))
+        seen.add(secret.id)
+
+
+def _unmounted_by_all(file: LayerFile, recipes: Collection[Recipe], source: Source) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each common secret that the RUN steps of no flavour mount."""
+    # Where a flavour is wrong, what it mounts is unknown.
+    known = file.flavours and len(recipes) == len(file.flavours)
+    for index, secret in enumerate(file.secrets if known else ()):
+        if not any(secret.id in each.mounted for each in recipes):
+            message, path, hint = _unmounted(secret.id, ("secrets", index, "id"))
+            yield Diagnostic(message=message, location=source.location(path), hint=hint)
+
+
+def _unmounted(secret: str, path: Path) -> tuple[str, Path, str]:
+    hint = f"write `RUN --mount=type=secret,id={secret},required=true …`, or remove the entry"
+    return f"no RUN mounts the secret `{secret}`", path, hint
 
 
 def _check_parts(scope: Scope) -> None:
@@ -234,6 +271,8 @@ def _check_dockerfile(scope: Scope, kind: Kind, dockerfile: Dockerfile, contexts
     if kind is Kind.ARTIFACT and scope.said.prefix is not None:
         scope.diagnostics.extend(lint.artifact_problems(dockerfile, scope.said.prefix))
     _check_declared(scope, dockerfile)
+    secrets = {each.id: each.location for each in scope.said.secrets}
+    scope.diagnostics.extend(mounts.secret_problems(dockerfile, secrets, scope.source.file))
     declared = dockerfile.declared
     scope.used.update(name for name, each in scope.parameters.items() if each.argument in declared)
     scope.used.update(each.name for each in dockerfile.references)

@@ -71,10 +71,7 @@ def _source(text: str) -> ParameterSource:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parameter:
-    """A declared input of a layer.
-
-    `source` gives its value if none is set.
-    """
+    """A declared input of a layer."""
 
     name: str = key_name()
     description: str = required(fields.TEXT, "purpose of the parameter")
@@ -107,10 +104,7 @@ class Packages:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arguments:
-    """Lines for arguments of the Dockerfile.
-
-    An argument gets the lines of all whose condition holds.
-    """
+    """Lines for arguments of the Dockerfile."""
 
     lines: Mapping[str, tuple[str, ...]] = required(
         fields.LINES, "lines by argument; those of matching entries are joined"
@@ -131,6 +125,15 @@ class Download:
     reason: str | None = nullable(fields.TEXT, None, "why the checksum is unknown")
     when: When = _condition()
     location: Location | None = location_of("sha256")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Secret:
+    """A value that RUN steps mount; it is in no key."""
+
+    id: str = required(fields.SECRET_ID, "mounted by `RUN --mount=type=secret,id=<id>,required=true`")
+    description: str = required(fields.LINE, "one line: what it is for, and who has it")
+    location: Location = location_of("id")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,10 +162,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageTest:
-    """A command that is run in every image that has the layer.
-
-    It must end with 0 and print `expect` somewhere.
-    """
+    """A command that is run in every image that has the layer."""
 
     run: str = required(fields.SCRIPT, "shell command that must exit with 0")
     expect: str | None = nullable(fields.TEMPLATE, None, "text that the output must contain")
@@ -171,10 +171,9 @@ class ImageTest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Healthcheck:
-    """How docker checks a container.
+    """How docker checks a container."""
 
-    Durations are in milliseconds; None leaves docker's default.
-    """
+    # Durations are in milliseconds; None leaves docker's default.
 
     command: tuple[str, ...] = required(fields.COMMAND, "a list of words, run without a shell")
     interval: int | None = nullable(fields.DURATION, None, "time between two checks, such as `30s`")
@@ -187,10 +186,7 @@ class Healthcheck:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parent:
-    """The image that a chain of system layers starts from.
-
-    `location` is that of the name.
-    """
+    """The image that a chain of system layers starts from."""
 
     name: str = required(fields.PARENT_NAME, "name of the image in the lock, such as `debian-{release}`")
     images: tuple[str, ...] = required(fields.IMAGES, "sources of the same image, tried in order")
@@ -260,6 +256,9 @@ class RecipeFields:
         fields.NOTHING,
         "files to download; the first entry whose condition matches is used",
     )
+    secrets: tuple[Secret, ...] = nullable(
+        Many(Record(Secret, "SecretFields")), (), "values that RUN steps mount, given on each machine; in no key"
+    )
     environment: tuple[Environment, ...] = nullable(
         Many(Record(Environment, "EnvironmentFields", otherwise="put variables below `set`"), or_one=True),
         (),
@@ -296,7 +295,8 @@ class Recipe(RecipeFields):
     """One way to have a layer: all fields of layer.yaml for one flavour, `flavour` empty if there is one way.
 
     `declared`, `references` and `sources` are what the Dockerfile declares, names and copies or mounts, `added_layers`
-    how many layers it adds to its base; `places` are the locations of fields and of the names in them.
+    how many layers it adds to its base; `mounted` are the ids of secrets that it mounts, `uncredentialed` the RUN steps
+    that mount the mirrors alone; `places` are the locations of fields and of the names in them.
     """
 
     layer: str
@@ -308,6 +308,8 @@ class Recipe(RecipeFields):
     declared: frozenset[str] = frozenset()
     references: frozenset[str] = frozenset()
     added_layers: int = 0
+    mounted: frozenset[str] = frozenset()
+    uncredentialed: tuple[Location, ...] = field(default=(), compare=False)
     places: Mapping[tuple[str, str], Location] = field(default_factory=dict, compare=False)
     sources: tuple[ContextSource, ...] = ()
 

@@ -54,7 +54,10 @@ def problems(dockerfile: Dockerfile, contexts: Mapping[str, str], flavour: str =
     for each in dockerfile.arguments:
         if _SECRET.search(each.name) and not _PUBLIC.search(each.name):
             message = f"`ARG {each.name}` looks like a secret, and arguments stay readable in the image's history"
-            hint = "pass it with `RUN --mount=type=secret`; rename a public value, such as `GPG_FINGERPRINT`"
+            hint = (
+                "declare it under `secrets` in layer.yaml, and mount it by `RUN --mount=type=secret`; rename a public "
+                "value, such as `GPG_FINGERPRINT`"
+            )
             found.append(Diagnostic(message=message, location=argument_location(dockerfile, each), hint=hint))
     return _in_order(found)
 

@@ -17,10 +17,11 @@ from buildsys.config.shapes import Converted, Dictionary, Reader
 from buildsys.config.source import read
 from buildsys.errors import BuildsysError, Diagnostic, Diagnostics, InvalidInput, Location, Unavailable
 from buildsys.masks import Mask
-from buildsys.names import SETTINGS_FILE
+from buildsys.names import SETTINGS_FILE, secret_variable
 from buildsys.oci.reference import prefix_problem
 from buildsys.project.files import Home, decoded, lack, read_named
 from buildsys.project.git import find_repository
+from buildsys.project.secrets import SOURCES, SecretSource, committed_problem, source_problems
 from buildsys.project.settings_checks import Problem, credentials_of, download_problem, problem_of, variable_of
 from buildsys.project.workspace import PRIVATE, Workspace, find_workspace
 from buildsys.switches import cache_switch
@@ -33,9 +34,11 @@ _REGISTRIES = ("insecure",)
 _KEYS = {"pip": _PIP, "proxy": _PROXY, "registries": _REGISTRIES}
 _SECTIONS = ("parents", "downloads", "apt", "pip", "conda", "proxy", "registries")
 # What a message of YAML may quote of a file: a misplaced text may be a password.
+_HINTS = {"ca": "name a file of certificates", "files": "name a folder with only files for builds"}
 _FOUND = re.compile(r"'[^']{2,}' ?|`[^`]*@[^`]*` ?")
 
 
+_SECRET = secret_variable("")
 _TEXTS = Dictionary(TEXT)
 _PATH = Converted(TEXT, lambda text: Path(text) if text else None)
 Value: TypeAlias = tuple[str, str, int, str]
@@ -50,7 +53,7 @@ class Settings:
     codename or `*` to the lines of a sources.list, `pip` an option of pip to its values, `conda` a setting
     such as `channel_alias` to its value, `proxy` one of `http`,
     `https`, `no` to its value, `registries` has under `insecure` those whose certificates are not verified. `ca` is a
-    file of certificates, `files` a folder that builds see at `/run/mirrors/files`.
+    file of certificates, `files` a folder that builds see at `/run/mirrors/files`, `secrets` says where values are.
     """
 
     parents: Mapping[str, str] = nullable(_TEXTS, NOTHING)
@@ -62,6 +65,7 @@ class Settings:
     registries: Mapping[str, tuple[str, ...]] = nullable(Dictionary(ONE_OR_MORE, only=_REGISTRIES), NOTHING)
     ca: Path | None = nullable(_PATH, None)
     files: Path | None = nullable(_PATH, None)
+    secrets: Mapping[str, SecretSource] = nullable(SOURCES, NOTHING)
 
     @property
     def reaches_builds(self) -> bool:
@@ -123,6 +127,13 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
             location = source.location((key,)) if source and given is said else None
             wrong = tuple(_kind_diagnostics(key, given, location))
             diagnostics += wrong or _path_diagnostics(root, key, given, location, is_committed)
+    for name, secret in own.secrets.items():
+        location, key = source.location(("secrets", name)) if source else None, f"secrets.{name}.file"
+        if secret.file is not None:
+            wrong = tuple(_kind_diagnostics(key, secret.file, location))
+            diagnostics += wrong or _path_diagnostics(root, key, secret.file, location, is_committed)
+        elif location:
+            diagnostics += committed_problem(name, secret, location, is_committed)
     if diagnostics:
         raise InvalidInput(diagnostics)
     return settings
@@ -141,10 +152,12 @@ def mask_of(root: Path, environ: Mapping[str, str]) -> Mask:
         data = read(text, SETTINGS_FILE).data
     except InvalidInput:
         data = None
-    texts, tokens = [text], list[str]()
+    texts, tokens, secrets = [text], list[str](), list[str]()
     for section, key, _, value in _values(data) if isinstance(data, dict) else ():
         tokens += credentials_of(section, key, value)
     for name, value in environ.items():
+        if name.startswith(_SECRET):
+            secrets.append(value)
         if name.startswith("BUILDSYS_"):
             texts.append(value)
         elif name.lower().endswith("_proxy"):
@@ -153,7 +166,7 @@ def mask_of(root: Path, environ: Mapping[str, str]) -> Mask:
     # Docker gives the proxies of its own settings to every RUN.
     with contextlib.suppress(InvalidInput):
         texts.append((Home(root=docker_config_dir(environ)).read("config.json") or b"").decode("utf-8", "replace"))
-    return Mask.of_texts(texts, tokens)
+    return Mask.of_texts(texts, tokens, secrets)
 
 
 def docker_config_dir(environ: Mapping[str, str]) -> Path:
@@ -282,6 +295,8 @@ def parse_settings(text: str, file: str, folder: Path) -> Settings:
         if problem := problem_of(section, name, value, f"`{section}.{name}`"):
             path = (section, key) if problem.of_key else (section, key, index)
             reader.wrong(problem.message, path, problem.hint, key=problem.of_key)
+    for message, place, hint in source_problems(settings.secrets) if settings else ():
+        reader.wrong(message, place, hint)
     if diagnostics or settings is None:
         raise InvalidInput(diagnostics)
     downloads = {origin.rstrip("/"): mirror.rstrip("/") for origin, mirror in settings.downloads.items()}
@@ -290,6 +305,7 @@ def parse_settings(text: str, file: str, folder: Path) -> Settings:
         downloads=MappingProxyType(downloads),
         ca=folder / settings.ca if settings.ca else None,
         files=folder / settings.files if settings.files else None,
+        secrets=MappingProxyType({name: each.below(folder) for name, each in settings.secrets.items()}),
     )
 
 
@@ -318,7 +334,7 @@ def _path_diagnostics(
     named = _named(key, path, location)
     if root.is_relative_to(real):
         message = f"{named}, which contains the complete project"
-        hint = "name a file of certificates" if key == "ca" else "name a folder with only files for builds"
+        hint = _HINTS.get(key, "name the file that has the value")
         yield Diagnostic(message=message, location=location, hint=hint)
     elif Path(os.path.normpath(path)).is_relative_to(root):
         if not real.is_relative_to(root):
@@ -329,7 +345,8 @@ def _path_diagnostics(
             yield Diagnostic(message=message, location=location, hint="name a path with only files for builds")
     elif location is not None and is_committed():
         message = f"{named}, outside of the project, in a file that is committed to git"
-        variable = f"BUILDSYS_{key.upper()}"
+        secret = key.removeprefix("secrets.").removesuffix(".file")
+        variable = secret_variable(secret) if secret != key else f"BUILDSYS_{key.upper()}"
         name = Path(location.file).name
         hint = f"set `{variable}`, or keep the file out of git: `git rm --cached {name}`"
         yield Diagnostic(message=message, location=location, hint=hint)
@@ -337,8 +354,8 @@ def _path_diagnostics(
 
 def _kind_diagnostics(key: str, path: Path, location: Location | None) -> Iterator[Diagnostic]:
     """Yield what is wrong with what there is at a path that `key` of the settings names, as `_path_diagnostics`."""
-    if problem := lack(path, "a file" if key == "ca" else "a folder"):
-        hint = "name a file of certificates" if key == "ca" else "name a folder with files for builds"
+    if problem := lack(path, "a folder" if key == "files" else "a file"):
+        hint = _HINTS.get(key, "name the file that has the value")
         yield Diagnostic(message=f"{_named(key, path, location)}, which {problem}", location=location, hint=hint)
 
 

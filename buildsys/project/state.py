@@ -149,15 +149,12 @@ class State:
         name: str,
         files: Mapping[str, bytes],
         *,
-        is_secret: Callable[[bytes], bool] = lambda _: False,
         kept: Collection[str] = (),
     ) -> Path:
         """Make a folder hold these files, by path relative to it, what is `kept`, and nothing else; return its path.
 
-        Modes are those that git would give, whatever the umask: they go into images. What `is_secret` only its owner
-        may read.
+        Modes are those that git would give, whatever the umask: they go into images.
         """
-        secret = {each for each, data in files.items() if is_secret(data)}
         inside: dict[str, set[str]] = {"": {*kept}}
         for each in files:
             parts = each.split("/")
@@ -169,7 +166,7 @@ class State:
             at = f"{name}/{below}".rstrip("/")
             folder = self.folder(at)
             with written(folder):
-                folder.chmod(0o700 if secret else 0o755)
+                folder.chmod(0o755)
                 for other in sorted({each.name for each in folder.iterdir()} - wanted):
                     _remove(self._find(f"{at}/{other}"))
         for each, data in files.items():
@@ -177,7 +174,7 @@ class State:
             with written(path):
                 if not (path.exists() and path.stat().st_size == len(data) and path.read_bytes() == data):
                     write_whole(path, data)
-                path.chmod(0o600 if each in secret else 0o644)
+                path.chmod(0o644)
         return self.root / name
 
     def copy(self, source: Path, name: str) -> None:

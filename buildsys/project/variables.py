@@ -9,7 +9,7 @@ from buildsys.errors import Diagnostic, nearest
 
 _PREFIX = "BUILDSYS_"
 # For plain bake, which takes them by the names that the bake file gives them.
-_OF_A_PLAN = ("BUILDSYS_PARENT_", "BUILDSYS_DOWNLOADS_")
+_OF_A_PLAN = ("BUILDSYS_PARENT_", "BUILDSYS_DOWNLOADS_", "BUILDSYS_SECRET_")
 # The tests and tools of buildsys itself.
 _OF_TESTS = frozenset({"OVERLAY", "ENGINE_HOME", "BROWSER", "FAULTS_ENGINE", "WRITE_TABLE"})
 
@@ -37,6 +37,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
         "BUILDSYS_FILES": "`files`: a folder that builds see at `/run/mirrors/files`.",
         "BUILDSYS_DOWNLOADS_<HOST>": "`downloads` of one host: an address. `buildsys variables` prints it.",
         "BUILDSYS_PARENT_<NAME>": "The base image of plain bake. `buildsys bake` refuses any but the locked one.",
+        "BUILDSYS_SECRET_<ID>": "The value of the secret `<id>` of a layer, in capitals, with `_` for `-` and `.`.",
         "BUILDSYS_DEBUG": "Any text prints the traceback of a bug of buildsys.",
         "BUILDSYS_MIRRORS": "The folder of mirrors of plain bake; empty for none. `buildsys variables` prints it.",
     }

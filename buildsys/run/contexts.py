@@ -104,8 +104,7 @@ def _copy_file(home: Home, name: str, source: Path, copy: Path, file: File) -> N
 def copy_mirrors(workspace: Workspace, environment: Mapping[str, str], top: Path) -> Mapping[str, str]:
     """Return the bake variables of a run, with a copy of the mirrors' folder below `top` in place of the project's.
 
-    The next command on this machine may replace that one while builds of this run read it. Modes are kept: only their
-    owner reads files that may have credentials.
+    The next command on this machine may replace that one while builds of this run read it. Modes are kept.
     """
     name = environment.get(MIRRORS, "")
     if not name:

@@ -30,6 +30,7 @@ from buildsys.run.contexts import copy_contexts, copy_mirrors
 from buildsys.run.decision import Decision
 from buildsys.run.executor import Bake, DebugInfo, Hooks, RunOutcome, run
 from buildsys.run.scheduler import NODE, Limits, Schedule, Task
+from buildsys.run.secrets import secret_values
 from buildsys.values import dataclass
 
 if TYPE_CHECKING:
@@ -213,7 +214,8 @@ def open_worker(
     """Yield what bakes the targets of a run; its folder is the run's own, so that two runs do not meet in it.
 
     The contexts of all nodes that are built are copied into it, where they are linked also of those that they link to,
-    and the folder of mirrors. Raises `InvalidInput` for a file that has changed since its key was computed.
+    and the folder of mirrors. Raises `InvalidInput` for a file that has changed since its key was computed, and for
+    secrets without a value.
     """
     from buildsys.buildkit.invocation import BakeCall
     from buildsys.run.worker import BakeWorker
@@ -223,12 +225,13 @@ def open_worker(
     if publishing.linked:
         names |= {*linked_nodes(plan, decision.selection.targets, {})}
     nodes = [node for node in plan.nodes if node.name in names]
+    secrets = secret_values(nodes, {**session.environ, **environment})
     folder = session.journal.run.work()
     try:
         call = BakeCall(
             root=workspace.root,
             overrides=options.overrides,
-            environment=copy_mirrors(workspace, environment, folder / "contexts"),
+            environment={**copy_mirrors(workspace, environment, folder / "contexts"), **secrets},
             load=options.load,
             no_cache=options.no_cache,
             mask=mask_of(workspace.root, session.environ),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from buildsys.errors import Diagnostic, InvalidInput
+from buildsys.names import MIRRORS_SECRET, secret_variable
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     # A run that builds nothing does not wait for it.
     from buildsys.project.settings import Settings
 
+MIRRORS_VARIABLE = secret_variable(MIRRORS_SECRET)
 # BuildKit's own variable for rules that replace sources (docs of moby/buildkit, "Reproducing the pinned dependencies").
 MIRRORS = "BUILDSYS_MIRRORS"
 SOURCE_POLICY = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
@@ -21,24 +23,25 @@ SOURCE_POLICY = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 def bake_environment(plan: Plan, workspace: Workspace, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the bake variables that differ on this machine: mirrors, and parents that were bootstrapped here.
 
-    What the caller's environment sets is left to it, except parents: a key covers the one that the lock names. Raises
-    `InvalidInput` for an environment that would build something else. The mirrors' folder is written as a side effect.
+    What the caller's environment sets is left to it, except parents: a key covers the one that the lock names; and the
+    credentials of mirrors, which are those of the settings. Raises `InvalidInput` for an environment that would build
+    something else. The mirrors' folder is written as a side effect.
     """
     from buildsys.project.mirrors import write_mirrors
 
     settings, found = _checked(plan, workspace, environ)
-    kept = {name: value for name, value in sorted(found.items()) if name not in environ}
+    kept = {name: value for name, value in sorted(found.items()) if name not in environ or name == MIRRORS_VARIABLE}
     return {**kept, MIRRORS: write_mirrors(settings, workspace.root)}
 
 
-def check_environment(plan: Plan, workspace: Workspace, environ: Mapping[str, str]) -> None:
-    """Raise `InvalidInput` for an environment that `bake_environment` refuses, and write nothing."""
-    _checked(plan, workspace, environ)
+def check_environment(plan: Plan, workspace: Workspace, environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what `bake_environment` adds to any environment; write nothing. Raises `InvalidInput` as that does."""
+    return _checked(plan, workspace, environ)[1]
 
 
 def _checked(plan: Plan, workspace: Workspace, environ: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:
     """Return the settings and the bake variables that they change, after checks of the caller's environment."""
-    from buildsys.project.mirrors import CONTEXT, mirrored_variables, refuse_cache
+    from buildsys.project.mirrors import CONTEXT, mirrored_variables, mirrors_secret, refuse_cache
     from buildsys.project.settings import read_settings
 
     settings = read_settings(workspace.root, environ)
@@ -49,6 +52,7 @@ def _checked(plan: Plan, workspace: Workspace, environ: Mapping[str, str]) -> tu
     found = {**mirrored_variables(settings, origins=origins, parents=remote), **parents}
     if diagnostics := tuple(_other_sources(plan, found, environ)):
         raise InvalidInput(diagnostics)
+    found[MIRRORS_VARIABLE] = mirrors_secret(settings)
     given = environ.get(MIRRORS, "")
     if given not in ("", CONTEXT):
         message = f"`{MIRRORS}` is `{given}` in the environment, and no key covers the files there"

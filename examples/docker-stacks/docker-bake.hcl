@@ -181,6 +181,7 @@ target "foundation-os-debian-13" {
     PACKAGES          = "ca-certificates locales netbase openssl python3 sudo tini wget"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["foundation-os-debian-13"])
   cache-to   = cache_to("foundation-os-debian-13", "max")
@@ -201,6 +202,7 @@ target "foundation-os-ubuntu-24_04" {
     PACKAGES          = "ca-certificates locales netbase openssl sudo tini wget"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("foundation-os-ubuntu-24_04", "max")
@@ -237,6 +239,7 @@ target "toolchain-debian-13" {
     PACKAGES          = "ca-certificates python3 python3-venv"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-debian-13"])
   cache-to   = cache_to("toolchain-debian-13", "max")
@@ -257,6 +260,7 @@ target "base-packages-on-foundation-os-debian-13" {
     PACKAGES          = "fonts-liberation pandoc"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["base-packages-on-foundation-os-debian-13", "foundation-os-debian-13"])
   cache-to   = cache_to("base-packages-on-foundation-os-debian-13", "max")
@@ -277,6 +281,7 @@ target "base-packages-on-foundation-os-ubuntu-24_04" {
     PACKAGES          = "fonts-liberation pandoc"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["base-packages-on-foundation-os-ubuntu-24_04", "foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("base-packages-on-foundation-os-ubuntu-24_04", "max")
@@ -300,6 +305,7 @@ target "julia-1_12_1" {
     NB_UID            = "1000"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["julia-1_12_1", "toolchain-conda-2_8_1"])
   cache-to   = cache_to("julia-1_12_1", "max")
@@ -319,6 +325,7 @@ target "notebook-user-on-foundation-os-debian-13" {
     SOURCE_DATE_EPOCH = "1795392000"
     UID               = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-foundation-os-debian-13", "foundation-os-debian-13"])
   cache-to   = cache_to("notebook-user-on-foundation-os-debian-13", "max")
@@ -338,6 +345,7 @@ target "notebook-user-on-foundation-os-ubuntu-24_04" {
     SOURCE_DATE_EPOCH = "1795392000"
     UID               = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-foundation-os-ubuntu-24_04", "foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("notebook-user-on-foundation-os-ubuntu-24_04", "max")
@@ -361,6 +369,7 @@ target "python-conda" {
     NB_UID            = "1000"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["python-conda", "toolchain-conda-2_8_1"])
   cache-to   = cache_to("python-conda", "max")
@@ -384,6 +393,7 @@ target "python-wheels-debian-13" {
     NB_UID            = "1000"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["python-wheels-debian-13", "toolchain-debian-13"])
   cache-to   = cache_to("python-wheels-debian-13", "max")
@@ -431,6 +441,7 @@ target "jupyter-conda-with-python-conda" {
     NB_UID            = "1000"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["jupyter-conda-with-python-conda", "toolchain-conda-2_8_1", "python-conda"])
   cache-to   = cache_to("jupyter-conda-with-python-conda", "max")
@@ -455,6 +466,7 @@ target "jupyter-wheels-debian-13-with-python-wheels" {
     NB_UID            = "1000"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["jupyter-wheels-debian-13-with-python-wheels", "toolchain-debian-13", "python-wheels-debian-13"])
   cache-to   = cache_to("jupyter-wheels-debian-13-with-python-wheels", "max")
@@ -475,6 +487,7 @@ target "minimal-packages-on-base-packages-on-foundation-os-debian-13" {
     PACKAGES          = "curl git less nano-tiny openssh-client texlive-fonts-recommended texlive-plain-generic texlive-xetex tzdata unzip vim-tiny xclip"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["minimal-packages-on-base-packages-on-foundation-os-debian-13", "base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("minimal-packages-on-base-packages-on-foundation-os-debian-13", "max")
@@ -495,6 +508,7 @@ target "minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04" {
     PACKAGES          = "curl git less nano-tiny openssh-client texlive-fonts-recommended texlive-plain-generic texlive-xetex tzdata unzip vim-tiny xclip"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "max")
@@ -514,6 +528,7 @@ target "notebook-user-on-base-packages-on-foundation-os-debian-13" {
     SOURCE_DATE_EPOCH = "1795392000"
     UID               = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-base-packages-on-foundation-os-debian-13", "base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("notebook-user-on-base-packages-on-foundation-os-debian-13", "max")
@@ -533,6 +548,7 @@ target "notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04" {
     SOURCE_DATE_EPOCH = "1795392000"
     UID               = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "max")
@@ -550,6 +566,7 @@ target "start-scripts-on-notebook-user-on-foundation-os-debian-13" {
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-foundation-os-debian-13", "notebook-user-on-foundation-os-debian-13"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-foundation-os-debian-13", "max")
@@ -567,6 +584,7 @@ target "start-scripts-on-notebook-user-on-foundation-os-ubuntu-24_04" {
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-foundation-os-ubuntu-24_04", "notebook-user-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-foundation-os-ubuntu-24_04", "max")
@@ -584,6 +602,7 @@ target "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-d
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "minimal-packages-on-base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "max")
@@ -601,6 +620,7 @@ target "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-u
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "max")
@@ -628,6 +648,7 @@ target "pluto-with-jupyter-conda-with-python-conda-with-python-conda" {
     NB_UID            = "1000"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["pluto-with-jupyter-conda-with-python-conda-with-python-conda", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda"])
   cache-to   = cache_to("pluto-with-jupyter-conda-with-python-conda-with-python-conda", "max")
@@ -655,6 +676,7 @@ target "r-environments_conda_r-with-jupyter-conda-with-python-conda-with-python-
     NB_UID            = "1000"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-environments_conda_r-with-jupyter-conda-with-python-conda-with-python-conda", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda"])
   cache-to   = cache_to("r-environments_conda_r-with-jupyter-conda-with-python-conda-with-python-conda", "max")
@@ -680,6 +702,7 @@ target "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda" {
     NB_UID            = "1000"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda"])
   cache-to   = cache_to("scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda", "max")
@@ -705,6 +728,7 @@ target "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4
     NB_UID            = "1000"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda"])
   cache-to   = cache_to("scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640", "max")
@@ -730,6 +754,7 @@ target "scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-
     NB_UID            = "1000"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wheels", "toolchain-debian-13", "jupyter-wheels-debian-13-with-python-wheels", "python-wheels-debian-13"])
   cache-to   = cache_to("scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wheels", "max")
@@ -747,6 +772,7 @@ target "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13", "notebook-user-on-base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13", "max")
@@ -764,6 +790,7 @@ target "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "max")
@@ -783,6 +810,7 @@ target "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-o
     SOURCE_DATE_EPOCH = "1795392000"
     UID               = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "max")
@@ -802,6 +830,7 @@ target "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-o
     SOURCE_DATE_EPOCH = "1795392000"
     UID               = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "max")
@@ -837,6 +866,7 @@ target "pytorch-cpu-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda
     VERSION            = "2.9.1"
     VISION             = "0.24.1"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["pytorch-cpu-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-w-154e546b", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
   cache-to   = cache_to("pytorch-cpu-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-w-154e546b", "max")
@@ -872,6 +902,7 @@ target "pytorch-cuda12-2_9_1-with-jupyter-conda-with-python-conda-with-python-co
     VERSION            = "2.9.1"
     VISION             = "0.24.1"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["pytorch-cuda12-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-cond-ed7bdb4d", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
   cache-to   = cache_to("pytorch-cuda12-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-cond-ed7bdb4d", "max")
@@ -897,6 +928,7 @@ target "pytorch-cuda13-with-jupyter-conda-with-python-conda-with-python-conda-wi
     NB_UID            = "1000"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["pytorch-cuda13-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-fd726711", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
   cache-to   = cache_to("pytorch-cuda13-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-fd726711", "max")
@@ -924,6 +956,7 @@ target "r-environments_conda_datascience-with-jupyter-conda-with-python-conda-wi
     NB_UID            = "1000"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-environments_conda_datascience-with-jupyter-conda-with-python-conda-with-python-conda-wit-e4836d8a", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
   cache-to   = cache_to("r-environments_conda_datascience-with-jupyter-conda-with-python-conda-with-python-conda-wit-e4836d8a", "max")
@@ -944,6 +977,7 @@ target "r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-f
     PACKAGES          = "fonts-dejavu gcc gfortran r-cran-rodbc unixodbc unixodbc-dev"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-5938c8fa", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-5938c8fa", "max")
@@ -964,6 +998,7 @@ target "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-
     PACKAGES          = "build-essential cm-super dvipng ffmpeg"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "max")
@@ -984,6 +1019,7 @@ target "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-
     PACKAGES          = "build-essential cm-super dvipng ffmpeg"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e", "max")
@@ -1002,6 +1038,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-fou
     GID               = "100"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13", "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13", "max")
@@ -1020,6 +1057,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-fou
     GID               = "100"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "max")
@@ -1046,6 +1084,7 @@ target "spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with
     NB_UID            = "1000"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-j-5aa6785e", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640"])
   cache-to   = cache_to("spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-j-5aa6785e", "max")
@@ -1071,6 +1110,7 @@ target "tensorflow-cpu-with-jupyter-conda-with-python-conda-with-python-conda-wi
     NB_UID            = "1000"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorflow-cpu-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-9da62f28", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
   cache-to   = cache_to("tensorflow-cpu-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-9da62f28", "max")
@@ -1096,6 +1136,7 @@ target "tensorflow-cuda-with-jupyter-conda-with-python-conda-with-python-conda-w
     NB_UID            = "1000"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorflow-cuda-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-wit-a8cd4cec", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
   cache-to   = cache_to("tensorflow-cuda-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-wit-a8cd4cec", "max")
@@ -1121,6 +1162,7 @@ target "tensorflow-debian-debian-13-with-jupyter-wheels-debian-13-with-python-wh
     NB_UID            = "1000"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorflow-debian-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wh-c9a883f4", "toolchain-debian-13", "jupyter-wheels-debian-13-with-python-wheels", "python-wheels-debian-13", "scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wheels"])
   cache-to   = cache_to("tensorflow-debian-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wh-c9a883f4", "max")
@@ -1140,6 +1182,7 @@ target "notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-b
     SOURCE_DATE_EPOCH = "1795392000"
     UID               = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fou-2ad58360", "r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-5938c8fa"])
   cache-to   = cache_to("notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fou-2ad58360", "max")
@@ -1159,6 +1202,7 @@ target "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-
     SOURCE_DATE_EPOCH = "1795392000"
     UID               = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-6adb6656", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"])
   cache-to   = cache_to("notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-6adb6656", "max")
@@ -1178,6 +1222,7 @@ target "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-
     SOURCE_DATE_EPOCH = "1795392000"
     UID               = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-e9dcd495", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-e9dcd495", "max")
@@ -1205,6 +1250,7 @@ target "pluto-with-jupyter-conda-with-python-conda-with-python-conda-with-r-envi
     NB_UID            = "1000"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["pluto-with-jupyter-conda-with-python-conda-with-python-conda-with-r-environments_conda_data-18df24d8", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "r-environments_conda_datascience-with-jupyter-conda-with-python-conda-with-python-conda-wit-e4836d8a", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
   cache-to   = cache_to("pluto-with-jupyter-conda-with-python-conda-with-python-conda-with-r-environments_conda_data-18df24d8", "max")
@@ -1232,6 +1278,7 @@ target "r-environments_conda_r-for-spark-with-jupyter-conda-with-python-conda-wi
     NB_UID            = "1000"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-environments_conda_r-for-spark-with-jupyter-conda-with-python-conda-with-python-conda-wit-f74266da", "toolchain-conda-2_8_1", "jupyter-conda-with-python-conda", "python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640", "spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-j-5aa6785e"])
   cache-to   = cache_to("r-environments_conda_r-for-spark-with-jupyter-conda-with-python-conda-with-python-conda-wit-f74266da", "max")
@@ -1252,6 +1299,7 @@ target "r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-
     PACKAGES          = "fonts-dejavu gcc gfortran"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"])
   cache-to   = cache_to("r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7", "max")
@@ -1272,6 +1320,7 @@ target "spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages
     PACKAGES          = "ca-certificates-java openjdk-21-jre-headless"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-o-55831967", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"])
   cache-to   = cache_to("spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-o-55831967", "max")
@@ -1289,6 +1338,7 @@ target "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-o
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--7b6795f1", "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--7b6795f1", "max")
@@ -1306,6 +1356,7 @@ target "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-o
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--f4bde3ee", "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--f4bde3ee", "max")
@@ -1325,6 +1376,7 @@ target "notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-min
     SOURCE_DATE_EPOCH = "1795392000"
     UID               = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-ba-3e19515e", "r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7"])
   cache-to   = cache_to("notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-ba-3e19515e", "max")
@@ -1344,6 +1396,7 @@ target "notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on
     SOURCE_DATE_EPOCH = "1795392000"
     UID               = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-o-b3f9c563", "spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-o-55831967"])
   cache-to   = cache_to("notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-o-b3f9c563", "max")
@@ -1362,6 +1415,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-
     GID               = "100"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-7d24092e", "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--7b6795f1"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-7d24092e", "max")
@@ -1380,6 +1434,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-
     GID               = "100"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-a9e13751", "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--f4bde3ee"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-a9e13751", "max")
@@ -1400,6 +1455,7 @@ target "spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mi
     PACKAGES          = "ca-certificates-java openjdk-21-jre-headless"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-b-520df691", "r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7"])
   cache-to   = cache_to("spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-b-520df691", "max")
@@ -1417,6 +1473,7 @@ target "start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-mini
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-bas-ed3bae46", "notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fou-2ad58360"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-bas-ed3bae46", "max")
@@ -1434,6 +1491,7 @@ target "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-0abbb323", "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-e9dcd495"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-0abbb323", "max")
@@ -1451,6 +1509,7 @@ target "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-2d1a5a37", "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-6adb6656"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-2d1a5a37", "max")
@@ -1470,6 +1529,7 @@ target "notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minim
     SOURCE_DATE_EPOCH = "1795392000"
     UID               = "1000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mini-b172c275", "spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-b-520df691"])
   cache-to   = cache_to("notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mini-b172c275", "max")
@@ -1488,6 +1548,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-minima
     GID               = "100"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minim-3f03cba9", "start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-bas-ed3bae46"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minim-3f03cba9", "max")
@@ -1506,6 +1567,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-mi
     GID               = "100"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11", "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-0abbb323"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11", "max")
@@ -1524,6 +1586,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-mi
     GID               = "100"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b", "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-2d1a5a37"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b", "max")
@@ -1541,6 +1604,7 @@ target "start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minima
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minim-f08e0932", "notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-ba-3e19515e"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minim-f08e0932", "max")
@@ -1558,6 +1622,7 @@ target "start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-mi
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-m-ad88e048", "notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-o-b3f9c563"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-m-ad88e048", "max")
@@ -1576,6 +1641,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-scipy-
     GID               = "100"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-ec8a7b5c", "start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minim-f08e0932"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-ec8a7b5c", "max")
@@ -1594,6 +1660,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-sc
     GID               = "100"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-min-6c37d4e8", "start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-m-ad88e048"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-min-6c37d4e8", "max")
@@ -1611,6 +1678,7 @@ target "start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-61d10b26", "notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mini-b172c275"])
   cache-to   = cache_to("start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-61d10b26", "max")
@@ -1628,6 +1696,7 @@ target "tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--27cad58a", "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"])
   cache-to   = cache_to("tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--27cad58a", "max")
@@ -1645,6 +1714,7 @@ target "tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--5e7d6e68", "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11"])
   cache-to   = cache_to("tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--5e7d6e68", "max")
@@ -1663,6 +1733,7 @@ target "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-
     GID               = "100"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-p-db3a087b", "start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-61d10b26"])
   cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-p-db3a087b", "max")
@@ -1681,6 +1752,7 @@ target "spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-sp
     GID               = "100"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-sci-5165fc02", "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-min-6c37d4e8"])
   cache-to   = cache_to("spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-sci-5165fc02", "max")
@@ -1699,6 +1771,7 @@ target "spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-sp
     GID               = "100"
     SOURCE_DATE_EPOCH = "1795392000"
   }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-p-cc9b2fbf", "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-p-db3a087b"])
   cache-to   = cache_to("spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-p-cc9b2fbf", "max")
@@ -1751,7 +1824,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/all-spark-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/all-spark-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "all-spark-notebook"
   }
@@ -1794,7 +1868,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/base-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/base-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "base-notebook"
   }
@@ -1837,7 +1912,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/base-notebook-debian:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/base-notebook-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "base-notebook-debian"
   }
@@ -1891,7 +1967,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/datascience-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/datascience-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "datascience-notebook"
   }
@@ -1928,7 +2005,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/docker-stacks-foundation:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/docker-stacks-foundation:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "docker-stacks-foundation"
   }
@@ -1965,7 +2043,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/docker-stacks-foundation-debian:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/docker-stacks-foundation-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "docker-stacks-foundation-debian"
   }
@@ -2015,7 +2094,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/julia-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/julia-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "julia-notebook"
   }
@@ -2058,7 +2138,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/minimal-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/minimal-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "minimal-notebook"
   }
@@ -2101,7 +2182,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/minimal-notebook-debian:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/minimal-notebook-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "minimal-notebook-debian"
   }
@@ -2153,7 +2235,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/pyspark-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/pyspark-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "pyspark-notebook"
   }
@@ -2200,7 +2283,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/pytorch-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/pytorch-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "pytorch-notebook"
   }
@@ -2250,7 +2334,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/pytorch-notebook-cuda12:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/pytorch-notebook-cuda12:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "pytorch-notebook-cuda12"
   }
@@ -2300,7 +2385,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/pytorch-notebook-cuda13:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/pytorch-notebook-cuda13:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "pytorch-notebook-cuda13"
   }
@@ -2345,7 +2431,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/r-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/r-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "r-notebook"
   }
@@ -2390,7 +2477,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/scipy-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/scipy-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "scipy-notebook"
   }
@@ -2435,7 +2523,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/scipy-notebook-debian:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/scipy-notebook-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "scipy-notebook-debian"
   }
@@ -2482,7 +2571,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/tensorflow-notebook:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/tensorflow-notebook:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "tensorflow-notebook"
   }
@@ -2532,7 +2622,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/tensorflow-notebook-cuda:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/tensorflow-notebook-cuda:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "tensorflow-notebook-cuda"
   }
@@ -2579,7 +2670,8 @@ EOT
   args = {
     SOURCE_DATE_EPOCH = "1795392000"
   }
-  tags = ["${BUILDSYS_REGISTRY}/tensorflow-notebook-debian:${BUILDSYS_TAG}"]
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/tensorflow-notebook-debian:${BUILDSYS_TAG}"]
   labels = {
     "org.opencontainers.image.title" = "tensorflow-notebook-debian"
   }

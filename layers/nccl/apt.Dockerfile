@@ -11,7 +11,7 @@ ADD --checksum=${LEARNING_KEYRING_SHA256:+sha256:$LEARNING_KEYRING_SHA256} ${LEA
 FROM base AS keyrings
 ARG CUDA_FINGERPRINT
 ARG LEARNING_FINGERPRINT
-RUN --mount=type=bind,from=mirrors,target=/run/mirrors --mount=type=bind,from=download,target=/download <<END
+RUN --mount=type=bind,from=mirrors,target=/run/mirrors --mount=type=secret,id=mirrors --mount=type=bind,from=download,target=/download <<END
 set -eu
 . /run/mirrors/use
 export DEBIAN_FRONTEND=noninteractive
@@ -42,7 +42,7 @@ ARG RELEASE
 ARG PACKAGES
 # Programs that record a time use this one: accounts in /etc/shadow, compiled Python.
 ARG SOURCE_DATE_EPOCH
-RUN --mount=type=bind,from=mirrors,target=/run/mirrors \
+RUN --mount=type=bind,from=mirrors,target=/run/mirrors --mount=type=secret,id=mirrors \
     --mount=type=bind,from=keyrings,source=/keyrings,target=/run/keyrings <<END
 set -eu
 . /run/mirrors/use

@@ -1,6 +1,6 @@
 FROM toolchain AS build
 ARG REQUIREMENTS
-RUN --mount=type=bind,from=mirrors,target=/run/mirrors <<END
+RUN --mount=type=bind,from=mirrors,target=/run/mirrors --mount=type=secret,id=mirrors <<END
 set -eu
 . /run/mirrors/use
 printf '%s\n' "$REQUIREMENTS" >/tmp/requirements.txt

@@ -6,7 +6,9 @@ import base64
 import binascii
 import json
 import re
+import shlex
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +32,18 @@ MIRROR = f"https://robot:{SECRET}@pypi.example.com/simple"
 PROXY = f"http://robot:{SECRET}@proxy.example.com:3128"
 CACHE = "registry.example.com/cache"
 SETTINGS = "buildsys.settings.yaml"
-# Each says where credentials are, and how a message calls that.
-PLACES = {
-    f'pip: {{index-url: "{MIRROR}"}}\n': "pip.index-url",
-    f'pip: {{extra-index-url: [https://a.example.com/s, "{MIRROR}"]}}\n': "pip.extra-index-url",
-    f'proxy: {{https: "{PROXY}"}}\n': "proxy.https",
-    f'apt: {{bookworm: "deb https://robot:{SECRET}@deb.example.com/debian bookworm main"}}\n': "apt.bookworm",
-    f'conda: {{channel_alias: "https://robot:{SECRET}@conda.example.com"}}\n': "conda.channel_alias",
-    f'conda: {{channel_alias: "https://conda.example.com/t/{SECRET}/main"}}\n': "conda.channel_alias",
-    f'pip: {{index-url: "https://{SECRET}@pypi.example.com/simple"}}\n': "pip.index-url",
-    f'pip: {{index-url: "https://pypi.example.com/simple?private_token={SECRET}"}}\n': "pip.index-url",
-    f'conda: {{repodata_token: "{SECRET}"}}\n': "conda.repodata_token",
-}
+# Where credentials are.
+PLACES = (
+    f'pip: {{index-url: "{MIRROR}"}}\n',
+    f'pip: {{extra-index-url: [https://a.example.com/s, "{MIRROR}"]}}\n',
+    f'proxy: {{https: "{PROXY}"}}\n',
+    f'apt: {{bookworm: "deb https://robot:{SECRET}@deb.example.com/debian bookworm main"}}\n',
+    f'conda: {{channel_alias: "https://robot:{SECRET}@conda.example.com"}}\n',
+    f'conda: {{channel_alias: "https://conda.example.com/t/{SECRET}/main"}}\n',
+    f'pip: {{index-url: "https://{SECRET}@pypi.example.com/simple"}}\n',
+    f'pip: {{index-url: "https://pypi.example.com/simple?private_token={SECRET}"}}\n',
+    f'conda: {{repodata_token: "{SECRET}"}}\n',
+)
 # A machine without docker: what is refused is refused before anything starts.
 NOWHERE: dict[str, Any] = {"PATH": "/nonexistent"}
 
@@ -56,11 +58,33 @@ def hidden(text: str) -> None:
 
 
 @pytest.mark.parametrize("settings", PLACES)
-def test_cache_beside_credentials_is_refused(project: Path, settings: str) -> None:
+def test_credentials_are_in_no_file_that_a_cache_could_hold(project: Path, settings: str) -> None:
+    mirrors = project / ".buildsys" / "mirrors"
+    # Files of an earlier version may exist.
+    for name in ("use", "pip.conf", "apt/bookworm.list"):
+        write(mirrors, name, SECRET).chmod(0o600)
     write(project, SETTINGS, settings)
     done = buildsys(project, "variables", BUILDSYS_CACHE=CACHE)
-    refused(done, "BUILDSYS_CACHE", PLACES[settings], "BUILDSYS_CACHE_WRITE=0")
+    assert done.code == 0, done.output
     hidden(done.output)
+    assert [name for name, text in kept(project / ".buildsys").items() if SECRET in text] == []
+    script = buildsys(project, "variables", "--credentials")
+    assert SECRET in script.stdout
+    assert f'export BUILDSYS_SECRET_MIRRORS="$({shlex.quote(sys.executable)} -m buildsys' in done.stdout
+
+
+def test_without_credentials_the_shell_is_asked_for_none(project: Path) -> None:
+    write(project, SETTINGS, 'proxy: {http: "http://proxy.example.com:3128"}\n')
+    assert "BUILDSYS_SECRET_MIRRORS" not in buildsys(project, "variables").stdout
+    done = buildsys(project, "variables", BUILDSYS_SECRET_MIRRORS="export http_proxy=x")
+    assert "unset BUILDSYS_SECRET_MIRRORS" in done.stdout
+    assert buildsys(project, "variables", "--credentials").stdout == ""
+
+
+def private_files(project: Path) -> None:
+    """Let the settings give builds a folder with a private file."""
+    write(project, "mine/netrc", f"machine a login robot password {SECRET}\n")
+    write(project, SETTINGS, "files: mine\n")
 
 
 @pytest.mark.parametrize(
@@ -91,12 +115,12 @@ def test_cache_beside_public_files_is_allowed(project: Path) -> None:
         ("environment", "Dockerfile", "--on", "img", "--dockerfile"),
     ],
 )
-def test_no_command_that_bakes_begins_with_a_cache_beside_credentials(project: Path, words: tuple[str, ...]) -> None:
-    write(project, SETTINGS, f'proxy: {{http: "{PROXY}"}}\n')
+def test_no_command_that_bakes_begins_with_a_cache_beside_private_files(project: Path, words: tuple[str, ...]) -> None:
+    private_files(project)
     write(project, "requirements.txt", "six==1.17.0\n")
     write(project, "Dockerfile", "FROM base\n")
     done = buildsys(project, *words, BUILDSYS_CACHE=CACHE, BUILDSYS_REGISTRY="127.0.0.1:1/x", **NOWHERE)
-    refused(done, "BUILDSYS_CACHE", "proxy.http")
+    refused(done, "BUILDSYS_CACHE", "`files`", "BUILDSYS_CACHE_WRITE=0")
     hidden(done.output)
     assert not (project / ".buildsys").exists()
 
@@ -105,7 +129,7 @@ def test_no_command_that_bakes_begins_with_a_cache_beside_credentials(project: P
     ("cache", "write_it"), [("type=local,/tmp/cache", ""), ("type=gha", "1"), ("127.0.0.1:5000/cache", "false")]
 )
 def test_every_kind_of_cache_that_is_written_is_refused(project: Path, cache: str, write_it: str) -> None:
-    write(project, SETTINGS, f'proxy: {{http: "{PROXY}"}}\n')
+    private_files(project)
     given: dict[str, Any] = {"BUILDSYS_CACHE_WRITE": write_it} if write_it else {}
     refused(buildsys(project, "variables", BUILDSYS_CACHE=cache, **given), "BUILDSYS_CACHE")
 
@@ -119,20 +143,26 @@ def test_every_kind_of_cache_that_is_written_is_refused(project: Path, cache: st
         ("BUILDSYS_APT_TRIXIE", f"deb https://robot:{SECRET}@b.example.com trixie main"),
     ],
 )
-def test_credentials_in_the_environment_are_refused_beside_a_cache_by_their_name(
-    project: Path, name: str, value: str
-) -> None:
+def test_credentials_in_the_environment_are_in_no_file_either(project: Path, name: str, value: str) -> None:
     given: dict[str, Any] = {name: value}
     done = buildsys(project, "variables", BUILDSYS_CACHE=CACHE, **given)
-    refused(done, "BUILDSYS_CACHE", name)
+    assert done.code == 0, done.output
     hidden(done.output)
+    assert [file for file, text in kept(project / ".buildsys").items() if SECRET in text] == []
+    assert SECRET in buildsys(project, "variables", "--credentials", **given).stdout
 
 
-def test_cache_given_by_an_override_is_refused_beside_credentials(project: Path) -> None:
-    write(project, SETTINGS, f'proxy: {{http: "{PROXY}"}}\n')
+def test_private_files_named_by_the_environment_are_refused_beside_a_cache_by_its_variable(project: Path) -> None:
+    private_files(project)
+    done = buildsys(project, "variables", BUILDSYS_CACHE=CACHE, BUILDSYS_FILES="mine")
+    refused(done, "BUILDSYS_CACHE", "BUILDSYS_FILES")
+
+
+def test_cache_given_by_an_override_is_refused_beside_private_files(project: Path) -> None:
+    private_files(project)
     override = "*.cache-to=type=registry,ref=registry.example.com/cache,mode=max"
     done = buildsys(project, "bake", "img", "--set", override, **NOWHERE)
-    refused(done, "--set", "proxy.http")
+    refused(done, "--set", "`files`")
     hidden(done.output)
 
 
@@ -316,18 +346,13 @@ def test_settings_that_are_not_text_are_a_message(project: Path) -> None:
 # Files.
 
 
-def test_files_with_credentials_are_this_users_alone_and_their_folder_too(project: Path) -> None:
+def test_files_of_mirrors_can_be_read_by_all_users_of_a_run_and_have_no_credentials(project: Path) -> None:
     write(project, SETTINGS, f'pip: {{index-url: "{MIRROR}"}}\napt: {{bookworm: deb https://a.example.com x main}}\n')
-    mirrors = project / ".buildsys" / "mirrors"
-    # Files of an earlier version may exist.
-    for path in (mirrors / "use", mirrors / "pip.conf"):
-        write(mirrors, path.name, "old")
     assert buildsys(project, "variables").code == 0
-    private = [mirrors, *(path for path in mirrors.rglob("*") if path.is_file() and SECRET in path.read_text())]
-    assert {path.name for path in private} == {"mirrors", "use", "pip.conf"}
-    assert [stat.S_IMODE(path.stat().st_mode) & 0o077 for path in private] == [0, 0, 0]
+    files = [path for path in (project / ".buildsys" / "mirrors").rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {"use", "bookworm.conf", "bookworm.list"}
     # apt reads its configuration as a user of its own.
-    assert stat.S_IMODE((mirrors / "apt" / "bookworm.conf").stat().st_mode) == 0o644
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o644}
 
 
 # What a bake prints. This docker fails as one does whose RUN prints its proxy, in pieces.
@@ -373,10 +398,10 @@ elif "bake" in words and "rawjson" in words:
 
 
 def kept(folder: Path) -> dict[str, str]:
-    """Return the text of every file below a folder except the mirrors' folder, with all base64 in it decoded."""
+    """Return the text of every file below a folder, with all base64 in it decoded."""
     found = {}
     for path in folder.rglob("*"):
-        if path.is_file() and "mirrors" not in path.parts:
+        if path.is_file():
             text = path.read_bytes().decode("utf-8", "replace")
             codes = re.findall(r'"(?:data|short)":"([^"]+)"', text.replace('": "', '":"'))
             found[path.name] = text + "".join(map(decoded, codes))
@@ -499,7 +524,8 @@ def test_proxy_gets_its_password_and_the_server_behind_a_redirect_does_not(proje
 def test_real_run_that_prints_its_proxy_leaves_the_password_nowhere(real_project: Path, registry: str) -> None:
     dockerfile = (
         "FROM base\nARG PACKAGES\n"
-        "RUN --mount=type=bind,from=mirrors,target=/run/mirrors . /run/mirrors/use && env && ls -ln /run/mirrors/ "
+        "RUN --mount=type=bind,from=mirrors,target=/run/mirrors --mount=type=secret,id=mirrors "
+        ". /run/mirrors/use && env && ls -ln /run/mirrors/ "
         '&& printf %s "${http_proxy%SECRET*}" && sleep 0.3 && echo "${http_proxy#*REAL-}" '
         f"&& echo {BASIC} && head -c 3000 /dev/zero | tr '\\\\0' x && exit 7\n"
     )

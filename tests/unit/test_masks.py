@@ -113,3 +113,43 @@ def test_address_that_is_none_of_http_is_refused_without_being_quoted(address: s
     with pytest.raises(ValueError, match="not an http or https address") as caught:
         origin(address)
     assert "s3cret" not in str(caught.value)
+
+
+# Secrets.
+
+KEY = "-----BEGIN KEY-----\nbm90LWEtcmVhbC1rZXk\nc2Vjb25kLWxpbmUtb2Yta2V5\n{\n-----END KEY-----\n"
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
+@pytest.mark.parametrize("behind", ["", "\n", "xy", "xyz"])
+def test_secret_is_masked_in_base64_wherever_it_begins(before: str, behind: str) -> None:
+    secret = "not-a-real-secret-42"
+    code = base64.b64encode(f"{before}{secret}{behind}".encode())
+    found = Mask(secrets=[secret]).data(code)
+    assert b"***" in found
+    # What may remain is a part of the first and of the last three characters.
+    assert len(found) <= 12 + len(before) * 2 + len(behind) * 2
+
+
+def test_each_line_of_a_secret_is_masked_and_a_line_that_says_nothing_is_not() -> None:
+    mask = Mask(secrets=[KEY])
+    assert mask.text(f"x {KEY.splitlines()[1]} y") == "x *** y"
+    assert mask.text("{") == "{"
+    assert mask.text(KEY).split() == ["***"]
+
+
+def test_secret_is_masked_as_programs_quote_it_and_encode_it() -> None:
+    secret = 'a "quoted"/secret\''
+    mask = Mask(secrets=[secret])
+    for text in (json.dumps(secret), quote(secret, safe=""), repr(secret), f"TOKEN={secret}"):
+        assert "secret" not in mask.text(text)
+
+
+def test_base64_that_a_program_breaks_into_lines_is_masked() -> None:
+    lines = base64.encodebytes((KEY * 3).encode()).decode().split()
+    assert len(lines) > 2
+    assert all(Mask(secrets=[KEY * 3]).text(line).startswith("***") for line in lines[:-1])
+
+
+def test_secret_that_is_too_short_to_be_found_is_not_masked() -> None:
+    assert Mask(secrets=["abc", ""]).text("abcdef") == "abcdef"

@@ -7,7 +7,14 @@ from types import MappingProxyType
 
 import pytest
 
-from buildsys.project.mirrors import CONTEXT, mirror_files, mirrored_reference, mirrored_variables, write_mirrors
+from buildsys.project.mirrors import (
+    CONTEXT,
+    mirror_files,
+    mirrored_reference,
+    mirrored_variables,
+    mirrors_secret,
+    write_mirrors,
+)
 from buildsys.project.settings import Settings
 
 
@@ -76,8 +83,47 @@ def test_proxies_are_set_in_both_cases() -> None:
 
 
 def test_value_with_signs_of_the_shell_stays_a_value() -> None:
-    lines = script(Settings(proxy={"http": "http://me:a$(b)'c@p:1"}))
-    assert lines[1] == """export http_proxy='http://me:a$(b)'"'"'c@p:1'"""
+    lines = script(Settings(proxy={"no": "a$(b)'c"}))
+    assert lines[1] == """export no_proxy='a$(b)'"'"'c'"""
+
+
+PRIVATE = {
+    "proxy": {"http": "http://me:hush@p:1", "no": "a"},
+    "conda": {"channel_alias": "https://c/t/hush/x"},
+    "pip": {"index-url": ("https://me:hush@m/simple",), "trusted-host": ("m",)},
+    "apt": {"bookworm": ("deb https://me:hush@m x y",), "*": ("deb http://m x y",)},
+}
+
+
+@pytest.mark.parametrize("section", PRIVATE)
+def test_credentials_are_in_the_secret_and_in_no_file(section: str) -> None:
+    settings = Settings(**{section: PRIVATE[section]})  # type: ignore[arg-type]
+    files = mirror_files(settings)
+    assert not [name for name, data in files.items() if b"hush" in data]
+    assert "hush" in mirrors_secret(settings)
+    assert b". /run/secrets/mirrors" in files["use"]
+
+
+def test_only_what_has_credentials_is_in_the_secret() -> None:
+    found = [line for line in mirrors_secret(Settings(**PRIVATE)).splitlines() if "export" in line]  # type: ignore[arg-type]
+    assert [line.split("=")[0] for line in found] == [
+        f"export {name}" for name in ("UV_DEFAULT_INDEX", "CONDA_CHANNEL_ALIAS", "http_proxy", "HTTP_PROXY")
+    ]
+    files = mirror_files(Settings(**PRIVATE))  # type: ignore[arg-type]
+    assert "apt/any.list" in files
+    assert not {"pip.conf", "apt/bookworm.list"} & files.keys()
+    assert b'"/dev/shm/buildsys-apt-bookworm.list"' in files["apt/bookworm.conf"]
+
+
+def test_without_credentials_the_secret_is_empty_and_the_script_asks_for_none() -> None:
+    settings = Settings(proxy={"http": "http://p:1"}, pip={"index-url": ("https://m/simple",)})
+    assert mirrors_secret(settings) == ""
+    assert b"secrets" not in mirror_files(settings)["use"]
+
+
+def test_a_new_password_changes_no_file() -> None:
+    one, two = (Settings(proxy={"http": f"http://me:{each}@p:1"}) for each in ("hush", "whisper"))
+    assert mirror_files(one) == mirror_files(two)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ ARG SOURCE_DATE_EPOCH
 RUN --mount=type=bind,from=scripts,target=/scripts \
     --mount=type=bind,from=packages,target=/packages \
     --mount=type=bind,from=download,target=/download \
-    --mount=type=bind,from=mirrors,target=/run/mirrors \
+    --mount=type=bind,from=mirrors,target=/run/mirrors --mount=type=secret,id=mirrors \
     . /run/mirrors/use && sh /scripts/add /download/*.whl
 
 FROM scratch
