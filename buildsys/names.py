@@ -15,6 +15,7 @@ _NOT_IN_TARGET = re.compile(r"[^a-zA-Z0-9_-]")
 _REPOSITORY = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
 _NOT_IN_VARIABLE = re.compile(r"[^A-Z0-9]+")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_OWN_TAGS = ("incoming-", "inventory-", "key-", "last-", "platform-")
 LONGEST_TARGET = LONGEST_NAME
 NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
 """The form of the names of layers, flavours, families and groups."""
@@ -53,9 +54,11 @@ PLATFORM_ARGUMENTS = frozenset(
 )
 # `BUILDKIT_SYNTAX` brings in a foreign frontend; a proxy sees, and may change, what a build fetches.
 _SWITCH = re.compile(r"BUILDKIT_.*|.*_PROXY", re.IGNORECASE)
-MIRRORS_FOLDER = "mirrors"
+DEFAULT_PLATFORM = "linux/amd64"
 STATE_FOLDER = ".buildsys"
 LAYER_FILE = "layer.yaml"
+# What no build reads of a layer, at the top of its folder: it is for people, and for tests.
+UNBUILT = (LAYER_FILE, "README.md", "tests")
 SETTINGS_FILE = "buildsys.settings.yaml"
 STACKS_FILE = "stacks.yaml"
 LOCK_FILE = "buildsys.lock"
@@ -71,9 +74,20 @@ CUSTOM_SUFFIX = "-custom"
 """What the repository of users' own Dockerfiles on a stack has behind the stack's name."""
 
 
+def download_arguments(name: str) -> tuple[str, str]:
+    """Return the arguments of a download: its address and its checksum."""
+    word = name.upper().replace("-", "_")
+    return f"{word}_URL", f"{word}_SHA256"
+
+
 def target_name(name: str) -> str:
     """Return the name of a bake target; two names may become one, which is for the caller to refuse."""
     return _NOT_IN_TARGET.sub("_", name)
+
+
+def architecture(platform: str) -> str:
+    """Return what the names of targets and local tags say of a platform: `arm64` of `linux/arm64`."""
+    return platform.removeprefix("linux/").replace("/", "-")
 
 
 def reference_problem(name: str) -> str | None:
@@ -133,8 +147,9 @@ def tag_problem(tag: str) -> str | None:
     """Return why a tag cannot be a public one of an image, or None."""
     if not _TAG.fullmatch(tag):
         return f"`{excerpt(tag)}` is not a tag: letters, digits, `_`, `.` and `-`, 128 at most, no `.` or `-` first"
-    if tag == "last" or tag.startswith(("last-", "key-", "incoming-")):
-        return f"the tag `{tag}` is reserved: `last`, `last-…`, `key-…` and `incoming-…` are moved by buildsys alone"
+    if tag == "last" or tag.startswith(_OWN_TAGS):
+        own = ", ".join(f"`{each}…`" for each in _OWN_TAGS)
+        return f"the tag `{tag}` is reserved: `last` and {own} are moved by buildsys alone"
     return None
 
 

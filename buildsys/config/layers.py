@@ -27,6 +27,7 @@ from buildsys.names import (
     PLATFORM_ARGUMENTS,
     argument_problem,
     context_problem,
+    download_arguments,
     is_switch,
     layer_problem,
 )
@@ -313,17 +314,11 @@ def _inputs(scope: Scope, declared: Collection[str]) -> Iterator[tuple[str, str,
         ):
             yield parameter.argument, f"the parameter `{name}`", ("parameters", name)
     for name in scope.said.downloads:
-        for argument in _download_arguments(name):
+        for argument in download_arguments(name):
             yield argument, f"the download `{name}`", ("downloads", name)
     for index, arguments in enumerate(scope.said.arguments):
         for name in arguments.lines:
             yield name, f"the lines of `{name}`", ("arguments", index, "lines", name)
-
-
-def _download_arguments(name: str) -> tuple[str, str]:
-    """Return the arguments of a download: its address and its checksum."""
-    word = name.upper().replace("-", "_")
-    return f"{word}_URL", f"{word}_SHA256"
 
 
 def _check_declared(scope: Scope, dockerfile: Dockerfile) -> None:
@@ -331,7 +326,7 @@ def _check_declared(scope: Scope, dockerfile: Dockerfile) -> None:
     declared = dockerfile.declared
     known = {argument for argument, _, _ in _inputs(scope, declared)} | OWN_ARGUMENTS | PLATFORM_ARGUMENTS
     for name in scope.said.downloads:
-        missing = [f"`ARG {each}`" for each in _download_arguments(name) if each not in declared]
+        missing = [f"`ARG {each}`" for each in download_arguments(name) if each not in declared]
         if missing:
             message = f"`{dockerfile.file}` does not have {' and '.join(missing)} for the download `{name}`"
             hint = "declare them in the stage that fetches the file"

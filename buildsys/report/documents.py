@@ -41,7 +41,12 @@ def plan_document(plan: Plan, keys: Keys | None = None, actions: Mapping[str, Ac
         "bake_file": BAKE_FILE,
         "nodes": [{**_node(plan, node, variables), **_decided(node.name, keys, actions)} for node in plan.nodes],
         "stacks": [
-            {**_planned_stack(plan, stack, variables), **_decided(stack.name, keys, actions)} for stack in plan.stacks
+            {
+                **_planned_stack(plan, stack, variables),
+                **_decided(stack.name, keys, actions),
+                **({"index_key": keys.indexes[stack.stack].key} if keys else {}),
+            }
+            for stack in plan.stacks
         ],
         "groups": {name: list(members) for name, members in plan.groups.items()},
         "parents": [
@@ -59,8 +64,8 @@ def plan_document(plan: Plan, keys: Keys | None = None, actions: Mapping[str, Ac
         "accepted": [each.diagnostic.message for each in plan.unpinned if each.accepted],
         "summary": {
             "nodes": len(plan.nodes),
-            "stacks": len(plan.stacks),
-            "deprecated": sum(stack.deprecated is not None for stack in plan.stacks),
+            "stacks": len(plan.indexes),
+            "deprecated": sum(parts[0].deprecated is not None for parts in plan.indexes.values()),
             **_counts(actions or {}),
         },
     }
@@ -99,7 +104,7 @@ def _node(plan: Plan, node: Node, variables: Mapping[str, str]) -> dict[str, Any
         "args": _evaluated(target.args, variables),
         "contexts": _evaluated(target.contexts, variables),
         "packages": list(node.packages),
-        "platforms": list(node.platforms),
+        "platforms": [node.platform],
     }
 
 
@@ -117,7 +122,7 @@ def _planned_stack(plan: Plan, stack: ImageTarget, variables: Mapping[str, str])
         "tags": [evaluate(public_tag(stack), variables)],
         "contexts": _evaluated(target.contexts, variables),
         "dockerfile": evaluate(target.dockerfile_inline, variables),
-        "platforms": list(stack.platforms),
+        "platforms": [stack.platform],
         "deprecated": stack.deprecated,
     }
 
@@ -126,7 +131,7 @@ def list_document(plan: Plan) -> dict[str, Any]:
     """Return what `list --json` prints."""
     variables = defaults(plan)
     return {
-        "stacks": [stack_document(plan, stack, variables) for stack in plan.stacks],
+        "stacks": [stack_document(plan, parts[0], variables) for parts in plan.indexes.values()],
         "groups": {name: list(members) for name, members in plan.groups.items()},
         "families": [{"name": family.name, "description": family.description} for family in plan.families],
     }
@@ -146,7 +151,7 @@ def stack_document(plan: Plan, stack: ImageTarget, variables: Mapping[str, str])
         "deprecated": stack.deprecated,
         "parent_image": parent.images[0],
         "parent": parent.reference,
-        "platforms": list(stack.platforms),
+        "platforms": [each.platform for each in plan.indexes[stack.stack]],
         "layers": [
             {
                 "name": each.name,

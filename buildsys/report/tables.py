@@ -24,12 +24,12 @@ def show_plan(plan: Plan, *, state: str, screen: Screen) -> None:
     """Write one line per target in build order, and the count."""
     rows = [("node", node.title, node.name) for node in plan.nodes]
     for stack in plan.stacks:
-        rows.append(("image", stack.stack, _of_what(stack) + (" · deprecated" if stack.deprecated else "")))
+        rows.append(("image", stack.title, _of_what(stack) + (" · deprecated" if stack.deprecated else "")))
     for line in columns(rows):
         screen.line(line)
-    deprecated = sum(stack.deprecated is not None for stack in plan.stacks)
+    deprecated = sum(parts[0].deprecated is not None for parts in plan.indexes.values())
     note = f" ({deprecated} deprecated)" if deprecated else ""
-    screen.line(f"{format_count(len(plan.nodes), 'node')}, {format_count(len(plan.stacks), 'image')}{note}. {state}")
+    screen.line(f"{format_count(len(plan.nodes), 'node')}, {format_count(len(plan.indexes), 'image')}{note}. {state}")
 
 
 def _of_what(stack: ImageTarget) -> str:
@@ -42,7 +42,7 @@ def show_list(plan: Plan, screen: Screen) -> None:
     """Write the stacks by family, and the groups."""
     families = [(family.name, family.description) for family in plan.families]
     for name, description in [*families, (None, "single stacks")]:
-        stacks = [stack for stack in plan.stacks if stack.family == name]
+        stacks = [parts[0] for parts in plan.indexes.values() if parts[0].family == name]
         if not stacks:
             continue
         screen.line(screen.styled(name or "single stacks", "bold") + (f"  {description}" if name else ""))
@@ -67,7 +67,7 @@ def show_stack(plan: Plan, target: str, screen: Screen) -> None:
     if parent.locked.digest is None:
         screen.line(f"          not pinned: {parent.locked.reason}")
     screen.line(f"groups    {' '.join(stack.groups)}")
-    screen.line(f"platforms {' '.join(stack.platforms)}")
+    screen.line(f"platforms {' '.join(each.platform for each in plan.indexes[stack.stack])}")
     screen.line(f"declared  {stack.location}")
     screen.line("layers")
     nodes = dict(stack.artifacts)
@@ -93,7 +93,7 @@ def show_stack(plan: Plan, target: str, screen: Screen) -> None:
 def show_actions(plan: Plan, actions: Mapping[str, Action], screen: Screen) -> None:
     """Write the action for each target that is needed, and its reason; then the counts."""
     titles = {node.name: node.title for node in plan.nodes}
-    images = {stack.name: stack.stack for stack in plan.stacks}
+    images = {stack.name: stack.title for stack in plan.stacks}
     rows = []
     for name, action in actions.items():
         if action.word == SKIP:

@@ -1,0 +1,104 @@
+"""Which address has which checksum, over all layers and stacks, and whether one checksum belongs to two files.
+
+A builder that holds a file under a checksum takes that file and never asks the address (BuildKit 0.25), so version 2.0
+with the checksum of 1.0 is 1.0 wherever 1.0 was built before, and a failure elsewhere.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from urllib.parse import urlsplit
+
+from buildsys.addresses import credentials_in
+from buildsys.config import template
+from buildsys.config.model import Catalog, Download, ParameterType, Recipe
+from buildsys.errors import Diagnostic, Location
+from buildsys.resolve.node import Node
+from buildsys.values import dataclass
+
+# Of one entry, for which a person writes one checksum.
+_MOST_VALUES = 1_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """An address with the checksum that a person wrote for it, and where."""
+
+    address: str
+    sha256: str
+    location: Location | None
+
+
+def checked_downloads(catalog: Catalog, nodes: Iterable[Node]) -> tuple[Checked, ...]:
+    """Return each address that has a checksum in a layer, with all values that its parameters may have."""
+    found: dict[tuple[str, str | None, Location | None], Checked] = {}
+
+    def add(address: str, sha256: str | None, location: Location | None) -> None:
+        if sha256 is not None:
+            found.setdefault((address, sha256, location), Checked(address=address, sha256=sha256, location=location))
+
+    for recipe in (each for layer in catalog.layers.values() for each in layer.recipes.values()):
+        for variants in recipe.downloads.values():
+            for number, download in enumerate(variants):
+                for address in _addresses(download, variants[:number], recipe):
+                    add(address, download.sha256, download.location)
+    for fetched in itertools.chain.from_iterable(node.downloads for node in nodes):
+        add(fetched.url, fetched.sha256, fetched.location)
+    return tuple(sorted(found.values(), key=_place))
+
+
+def shared_checksums(downloads: Iterable[Checked]) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each address whose checksum is written for another file too, at the later of the two."""
+    first: dict[str, Checked] = {}
+    reported = set()
+    for each in downloads:
+        if any(credentials_in(each.address)):
+            continue
+        other = first.setdefault(each.sha256, each)
+        if _is_same_file(other.address, each.address) or (each.location, each.sha256) in reported:
+            continue
+        reported.add((each.location, each.sha256))
+        message = f"`{each.address}` and `{other.address}` have one checksum, and builders would take one file for both"
+        hint = "write the checksum of its own file, or one address for both"
+        yield Diagnostic(message=message, location=each.location, hint=hint)
+
+
+def _is_same_file(one: str, two: str) -> bool:
+    """Whether two addresses are of one file: equal, or on two hosts where one's path is the end of the other's."""
+    if one == two:
+        return True
+    parts = urlsplit(one), urlsplit(two)
+    if parts[0].netloc == parts[1].netloc or parts[0].query != parts[1].query:
+        return False
+    short, long = sorted((each.path for each in parts), key=len)
+    return long.endswith(f"/{short.lstrip('/')}")
+
+
+def _place(each: Checked) -> tuple[str, int, int, str]:
+    at = each.location
+    return (at.file, at.line, at.column, each.address) if at else ("", 0, 0, each.address)
+
+
+def _addresses(download: Download, before: Sequence[Download], recipe: Recipe) -> Iterator[str]:
+    """Yield the addresses of an entry, one for each choice of values that no entry before it takes.
+
+    A name whose values are not known stays.
+    """
+    when = dict(download.when.values)
+    used = {name for each in (download, *before) for name, _ in each.when.values}
+    names = sorted(template.names(download.url) | used)
+    values = [when.get(name) or _values(recipe, name) or (f"{{{name}}}",) for name in names]
+    for chosen in itertools.islice(itertools.product(*values), _MOST_VALUES):
+        given = dict(zip(names, chosen, strict=True))
+        if not any(each.when.holds(given) for each in before):
+            yield template.fill(download.url, given)
+
+
+def _values(recipe: Recipe, name: str) -> tuple[str, ...]:
+    parameter = recipe.parameters.get(name)
+    if name == "flavour":
+        return (recipe.flavour,)
+    if parameter is None or parameter.type is ParameterType.BOOLEAN:
+        return ("true", "false") if parameter else ()
+    return parameter.values or ((parameter.default,) if parameter.default is not None else ())
