@@ -1,8 +1,9 @@
-"""How things are called in bake, in a Dockerfile and in a registry, and which names are taken."""
+"""How things are called in bake, in a Dockerfile, in a registry and in an image, and which names are taken."""
 
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -15,7 +16,6 @@ _NOT_IN_TARGET = re.compile(r"[^a-zA-Z0-9_-]")
 _REPOSITORY = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
 _NOT_IN_VARIABLE = re.compile(r"[^A-Z0-9]+")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_OWN_TAGS = ("incoming-", "inventory-", "key-", "last-", "platform-")
 LONGEST_TARGET = LONGEST_NAME
 NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
 """The form of the names of layers, flavours, families and groups."""
@@ -54,11 +54,9 @@ PLATFORM_ARGUMENTS = frozenset(
 )
 # `BUILDKIT_SYNTAX` brings in a foreign frontend; a proxy sees, and may change, what a build fetches.
 _SWITCH = re.compile(r"BUILDKIT_.*|.*_PROXY", re.IGNORECASE)
-DEFAULT_PLATFORM = "linux/amd64"
+MIRRORS_FOLDER = "mirrors"
 STATE_FOLDER = ".buildsys"
 LAYER_FILE = "layer.yaml"
-# What no build reads of a layer, at the top of its folder: it is for people, and for tests.
-UNBUILT = (LAYER_FILE, "README.md", "tests")
 SETTINGS_FILE = "buildsys.settings.yaml"
 STACKS_FILE = "stacks.yaml"
 LOCK_FILE = "buildsys.lock"
@@ -70,24 +68,32 @@ KEY_LABEL = "dev.buildsys.key"
 TITLE_LABEL = "org.opencontainers.image.title"
 # As many as Linux follows in one path (path_resolution(7)).
 MOST_SYMLINKS = 40
+# What Linux systems have as symlinks: `COPY --link` replaces one by a folder, in which nothing of the system is.
+_SYSTEM_LINKS: Mapping[str, str] = MappingProxyType(
+    {
+        **{f"/{name}": f"/usr/{name}" for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32")},
+        **{"/usr/tmp": "/var/tmp", "/usr/local/man": "/usr/local/share/man"},
+        **{"/var/run": "/run", "/var/lock": "/run/lock", "/etc/mtab": "/proc/mounts"},
+    }
+)
+# What a container, a build or another engine than docker mounts over, so that nothing in an image is found there.
+_MOUNTED = ("/proc", "/sys", "/dev", "/run", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
+# Anyone may write there; the folder that an artifact brings has other permissions.
+_TEMPORARY = ("/tmp", "/var/tmp")
+_SYSTEM_FOLDERS = frozenset(
+    {"/boot", "/etc", "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/usr", "/var"}
+    | {f"/usr/{name}" for name in ("bin", "games", "include", "lib", "lib32", "lib64", "libexec", "libx32", "local")}
+    | {f"/usr/{name}" for name in ("sbin", "share", "src")}
+    | {f"/var/{name}" for name in ("backups", "cache", "lib", "local", "log", "mail", "opt", "spool")}
+)
+_MULTIARCH = re.compile(r"/usr/lib/[a-z0-9_]+-linux-[a-z0-9]+")
 CUSTOM_SUFFIX = "-custom"
 """What the repository of users' own Dockerfiles on a stack has behind the stack's name."""
-
-
-def download_arguments(name: str) -> tuple[str, str]:
-    """Return the arguments of a download: its address and its checksum."""
-    word = name.upper().replace("-", "_")
-    return f"{word}_URL", f"{word}_SHA256"
 
 
 def target_name(name: str) -> str:
     """Return the name of a bake target; two names may become one, which is for the caller to refuse."""
     return _NOT_IN_TARGET.sub("_", name)
-
-
-def architecture(platform: str) -> str:
-    """Return what the names of targets and local tags say of a platform: `arm64` of `linux/arm64`."""
-    return platform.removeprefix("linux/").replace("/", "-")
 
 
 def reference_problem(name: str) -> str | None:
@@ -143,13 +149,37 @@ def argument_problem(argument: str) -> str | None:
     return f"the argument `{argument}` is set by buildsys" if argument in OWN_ARGUMENTS else None
 
 
+def prefix_problem(prefix: str, layer: str) -> tuple[str, str] | None:
+    """Return why an artifact cannot own an absolute path, and what to do, or None."""
+    own = f"choose a folder of its own, such as `/opt/{layer}`"
+    normal = f"/{posixpath.normpath(prefix).lstrip('/')}"
+    if normal != prefix:
+        better = own if normal == "/" or prefix_problem(normal, layer) else f"write `{normal}`"
+        return f"`{excerpt(prefix)}` has `.`, `..` or an empty part", better
+    for link, target in _SYSTEM_LINKS.items():
+        if prefix == link:
+            return f"`{link}` is a symlink in most systems, and would be replaced", own
+        if prefix.startswith(f"{link}/"):
+            better = f"{target}{prefix.removeprefix(link)}"
+            hint = own if prefix_problem(better, layer) else f"write `{better}`"
+            return f"`{link}` is a symlink in most systems, and `{excerpt(prefix)}` would replace it", hint
+    for folder in _MOUNTED:
+        if prefix == folder or prefix.startswith(f"{folder}/"):
+            return f"`{folder}` is mounted over when a container starts", own
+    for folder in _TEMPORARY:
+        if prefix == folder or prefix.startswith(f"{folder}/"):
+            return f"`{folder}` is writable by everyone, and an artifact would change that", own
+    if prefix in _SYSTEM_FOLDERS or _MULTIARCH.fullmatch(prefix):
+        return f"`{prefix}` is a folder of the system, which no artifact can own as a whole", own
+    return None
+
+
 def tag_problem(tag: str) -> str | None:
     """Return why a tag cannot be a public one of an image, or None."""
     if not _TAG.fullmatch(tag):
         return f"`{excerpt(tag)}` is not a tag: letters, digits, `_`, `.` and `-`, 128 at most, no `.` or `-` first"
-    if tag == "last" or tag.startswith(_OWN_TAGS):
-        own = ", ".join(f"`{each}…`" for each in _OWN_TAGS)
-        return f"the tag `{tag}` is reserved: `last` and {own} are moved by buildsys alone"
+    if tag == "last" or tag.startswith(("last-", "key-", "incoming-")):
+        return f"the tag `{tag}` is reserved: `last`, `last-…`, `key-…` and `incoming-…` are moved by buildsys alone"
     return None
 
 

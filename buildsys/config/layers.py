@@ -27,11 +27,11 @@ from buildsys.names import (
     PLATFORM_ARGUMENTS,
     argument_problem,
     context_problem,
-    download_arguments,
     is_switch,
     layer_problem,
+    prefix_problem,
 )
-from buildsys.texts import excerpt, shown
+from buildsys.texts import excerpt, program, shown
 from buildsys.values import dataclass
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -172,10 +172,16 @@ def _check_kind(name: str, scope: Scope, kind: Kind) -> None:
     if kind is not Kind.ARTIFACT and scope.said.prefix is not None:
         message = f"a {kind} layer has no `prefix`, only an artifact owns a path"
         scope.wrong(message, ("prefix",), "remove `prefix`, or write `kind: artifact`", key=True)
+    elif scope.said.prefix is not None and (problem := prefix_problem(scope.said.prefix, name)):
+        scope.wrong(problem[0], ("prefix",), problem[1])
 
 
 def _check_parts(scope: Scope) -> None:
-    """Add a diagnostic for options of a program that would be joined as folders of a path are."""
+    """Add a diagnostic for options that would be joined as folders of a path are, and for a program without a name."""
+    healthcheck = scope.said.healthcheck.command if scope.said.healthcheck else ()
+    for path, words in ((("entrypoint",), scope.said.entrypoint), (("healthcheck", "command"), healthcheck)):
+        if words and (expected := program(words[0])):
+            scope.wrong(f"the first word of `{path[0]}` is empty, expected {expected}", (*path, 0), "remove it")
     for index, environment in enumerate(scope.said.environment):
         for field, given in (("prepend", environment.prepend), ("append", environment.append)):
             for name, parts in given.items():
@@ -314,11 +320,17 @@ def _inputs(scope: Scope, declared: Collection[str]) -> Iterator[tuple[str, str,
         ):
             yield parameter.argument, f"the parameter `{name}`", ("parameters", name)
     for name in scope.said.downloads:
-        for argument in download_arguments(name):
+        for argument in _download_arguments(name):
             yield argument, f"the download `{name}`", ("downloads", name)
     for index, arguments in enumerate(scope.said.arguments):
         for name in arguments.lines:
             yield name, f"the lines of `{name}`", ("arguments", index, "lines", name)
+
+
+def _download_arguments(name: str) -> tuple[str, str]:
+    """Return the arguments of a download: its address and its checksum."""
+    word = name.upper().replace("-", "_")
+    return f"{word}_URL", f"{word}_SHA256"
 
 
 def _check_declared(scope: Scope, dockerfile: Dockerfile) -> None:
@@ -326,7 +338,7 @@ def _check_declared(scope: Scope, dockerfile: Dockerfile) -> None:
     declared = dockerfile.declared
     known = {argument for argument, _, _ in _inputs(scope, declared)} | OWN_ARGUMENTS | PLATFORM_ARGUMENTS
     for name in scope.said.downloads:
-        missing = [f"`ARG {each}`" for each in download_arguments(name) if each not in declared]
+        missing = [f"`ARG {each}`" for each in _download_arguments(name) if each not in declared]
         if missing:
             message = f"`{dockerfile.file}` does not have {' and '.join(missing)} for the download `{name}`"
             hint = "declare them in the stage that fetches the file"
