@@ -53,8 +53,7 @@ def measure(stacks: int, folder: Path) -> dict[str, Any]:
     from buildsys.oci.client import Registry
     from buildsys.plan.keys import folders_of, keys_of
     from buildsys.project.workspace import Workspace
-    from buildsys.run.index import annotations_of
-    from buildsys.run.store import Store, incoming_tag
+    from buildsys.run.store import Store, annotations_of, incoming_tag
 
     for path, text in project(stacks).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)

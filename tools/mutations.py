@@ -25,8 +25,6 @@ _TOKEN = re.compile(rb"\w+|[ \t]+|\n[ ]*|[^\w\s]")
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _SIZES = (*[2] * 24, *[9] * 16, *[40] * 8, 300, 300, 2_000, 20_000)
-# A longer value is above any limit, and to write it as YAML would take seconds.
-_LONGEST = 8_000_000
 # Of lists; the long ones are rare, because most of the time would be theirs.
 _LENGTHS = (*[2] * 12, *[12] * 12, *[120] * 4, 1_000, 20_000)
 # How many changes one mutant has.
@@ -332,7 +330,7 @@ def _hostile_value(rng: random.Random, slots: Sequence[Slot], slot: Slot, raw: d
             holder[key] = "PLACE0"
             raw["PLACE0"] = rng.choice(_YAML)
         case 1:
-            holder[key] = (rng.choice(_WORDS) * rng.choice(_SIZES))[:_LONGEST]
+            holder[key] = rng.choice(_WORDS) * rng.choice(_SIZES)
         case 2:
             other, there = rng.choice(slots)
             holder[key] = rng.choice((f"{_text(holder[key])}{rng.choice(_WORDS)}", str(there), _text(other[there])))

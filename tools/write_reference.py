@@ -26,7 +26,7 @@ VARIABLES_NOTE = (
     "",
     "- An empty `BUILDSYS_REGISTRY`, `BUILDSYS_CACHE`, `BUILDSYS_CACHE_WRITE` or `BUILDSYS_SETTINGS` counts as unset.",
     "- An empty variable of a setting takes away what the settings file has.",
-    "- `BUILDSYS_TAG`, `BUILDSYS_PARENT_<NAME>` and `BUILDSYS_DOWNLOADS_<HOST>` must not be empty: "
+    "- `BUILDSYS_TAG`, `BUILDSYS_MIRRORS`, `BUILDSYS_PARENT_<NAME>` and `BUILDSYS_DOWNLOADS_<HOST>` must not be empty: "
     "plain bake would use the empty text.",
     "- Any other variable whose name begins with `BUILDSYS_` is reported with a warning.",
 )

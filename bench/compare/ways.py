@@ -133,9 +133,7 @@ class Way:
         if project != self.project:
             variables = self.variables(project)
             registry = bootstrap_debian.LocalRegistry(self.window.host)
-            # The rivals have no target that is inline.
-            named = variables.get("BUILDSYS_MIRRORS") or "mirrors"
-            mirrors = push_folder(registry, "bench/mirrors", project / named)
+            mirrors = push_folder(registry, "bench/mirrors", project / variables.get("BUILDSYS_MIRRORS", "mirrors"))
             _write(self.project, rival_files(plan, files, self.registry, mirrors, self.index))
         return plan
 

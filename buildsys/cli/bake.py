@@ -326,17 +326,7 @@ def _make_fresh(workspace: "Workspace") -> None:
     from buildsys.report import tables
 
     layers = tuple(plan.make_plan(workspace.tree()).epochs)
-    changes = query.lock(
-        workspace,
-        os.environ,
-        update=layers,
-        offline=True,
-        check=False,
-        today=date.today(),
-        # A new timestamp would rebuild everything, not only packages.
-        adds_timestamp=False,
-        on_wait=lambda: diagnostics().line(query.WAITING),
-    )
+    changes = query.lock(workspace, os.environ, update=layers, offline=True, check=False, today=date.today())
     moved = [change for change in changes if change.name in layers]
     tables.show_lock(moved, diagnostics(), nothing="all packages are fresh")
 

@@ -1,13 +1,13 @@
 """The commands that ask: why something is built, what changed since, what the graph looks like; and the lock."""
 
 import os
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Annotated
 
 import typer
 
 from buildsys.cli import usage
-from buildsys.errors import ExitCode, WrongUsage
+from buildsys.errors import ExitCode
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 FORMATS = ("tree", "mermaid", "dot", "json")
@@ -144,56 +144,28 @@ def graph(
 def lock(
     context: typer.Context,
     names: Annotated[
-        list[str] | None,
-        typer.Argument(help="With --update: parents, layers or patterns to update. With --timestamp alone: the time."),
+        list[str] | None, typer.Argument(help="With --update: parents, layers or patterns to update.")
     ] = None,
     update: Annotated[bool, typer.Option("--update", help="Update entries; toolchains only if named.")] = False,
-    timestamp: Annotated[
-        bool, typer.Option("--timestamp", help="Move the timestamp of all images to today, or to the time given.")
-    ] = False,
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check", help="Write nothing; exit 3 if an entry is missing, or a checksum is not that of its file."
-        ),
-    ] = False,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Keep existing entries, use no network; --check then compares no files.")
-    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 3 if a reference has no entry.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Keep existing entries, use no network.")] = False,
     json: Json = False,
 ) -> None:
-    """Pin mutable inputs in buildsys.lock: parent images, unknown checksums, epochs of packages, the timestamp."""
-    from buildsys.cli.screens import diagnostics, output
+    """Pin mutable inputs in buildsys.lock: parent images, unknown checksums, epochs of packages."""
+    from buildsys.cli.screens import output
     from buildsys.commands import query
-    from buildsys.commands.lock import next_timestamp
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
 
-    if not timestamp:
-        usage.needs(context, "names", "--update")
-    elif not update and len(names or ()) > 1:
-        hint = "give one time, such as `buildsys lock --timestamp 2026-11-23T00:00:00Z`"
-        raise WrongUsage(f"`--timestamp` takes one time, found {len(names or ())}", hint=hint)
-    for option in ("--update", "--timestamp"):
-        usage.exclusive(context, option, "--check")
-    # East of Greenwich, the local day may begin hours before that of the timestamp.
-    chosen, today = tuple(names or ()) if update else None, datetime.now(UTC).date()
-    time = names[0] if names and not update else None
+    usage.needs(context, "names", "--update")
+    usage.exclusive(context, "--update", "--check")
+    chosen = tuple(names or ()) if update else None
     workspace = find_workspace(context.obj)
-    changes = query.lock(
-        workspace,
-        os.environ,
-        update=chosen,
-        offline=offline,
-        check=check,
-        today=today,
-        timestamp=next_timestamp(time, today) if timestamp else None,
-        on_wait=lambda: diagnostics().line(query.WAITING),
-    )
+    changes = query.lock(workspace, os.environ, update=chosen, offline=offline, check=check, today=date.today())
     if json:
         typer.echo(documents.text({"entries": documents.lock_document(changes)}))
-    elif changes or not check:
-        tables.show_lock(changes, output(), nothing="no other checksum differs" if check else "nothing moved")
+    elif not check:
+        tables.show_lock(changes, output())
 
 
 def outdated(context: typer.Context, json: Json = False) -> None:

@@ -15,7 +15,6 @@ from buildsys.cli.screens import output
 from buildsys.errors import BuildsysError, unforeseen
 from buildsys.events.journal import Journal, open_journal
 from buildsys.plan.plan import Plan
-from buildsys.project.revision import origin_of
 from buildsys.project.settings import mask_of
 from buildsys.project.workspace import Workspace
 from buildsys.report.live import listener
@@ -53,7 +52,7 @@ def execute(
     find_builder: Callable[[], Builder],
 ) -> int:
     """Do a run, write summary and page, and return the exit code; an error is raised after the summary."""
-    context = RunContext(environ=os.environ, origin=origin_of, progress=sys.stderr)
+    context = RunContext(environ=os.environ, progress=sys.stderr)
     environ = {**os.environ, "TERM": "dumb"} if talk.progress == "plain" else os.environ
     quiet = talk.quiet or talk.progress == "docker"
     shown = listener(sys.stderr, quiet=quiet, verbose=talk.verbose, environ=environ, clock=context.clock)

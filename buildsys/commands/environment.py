@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -12,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from buildsys.bake.definition import Definition, Target
-from buildsys.bake.targets import Publication, image_time, published
+from buildsys.bake.targets import Publication, published
 from buildsys.buildkit.entitlements import check_paths
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.invocation import BakeCall, BakeResult
@@ -24,35 +23,31 @@ from buildsys.config.model import Catalog, File, LayerUse, Stack
 from buildsys.config.source import read
 from buildsys.dockerfile.lint import frontend_problems
 from buildsys.dockerfile.parser import Dockerfile
-from buildsys.dockerfile.remote import moving
-from buildsys.dockerfile.sources import context_sources, filled_name
-from buildsys.errors import Diagnostic, InvalidInput, Location
+from buildsys.dockerfile.sources import context_sources
+from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.names import CUSTOM_SUFFIX, STATE_FOLDER, tag_problem
-from buildsys.oci.reference import Reference, is_digest
-from buildsys.plan.keys import Fingerprint, context_files, index_key, readable_inputs
+from buildsys.oci.reference import Reference
+from buildsys.plan.keys import Fingerprint, context_files, readable_inputs
 from buildsys.plan.keys import keyed as keyed_by
 from buildsys.plan.plan import Plan
 from buildsys.plan.selection import unknown_stack
-from buildsys.plan.sources import missing, moving_diagnostic
-from buildsys.project.contexts import files_of
+from buildsys.plan.sources import missing
 from buildsys.project.files import Home, decoded, is_there, read_file, read_named
 from buildsys.project.settings import mask_of
 from buildsys.project.state import State
-from buildsys.project.workspace import PRIVATE, Workspace, write_whole
+from buildsys.project.workspace import PRIVATE, Workspace, files_of, write_whole
 from buildsys.run.contexts import copy_context
 from buildsys.run.decision import selection_of
-from buildsys.run.index import annotations_of, run_annotations, wrong_index
 from buildsys.run.names import check_names
 from buildsys.run.publish import publish
 from buildsys.run.session import Session
 from buildsys.run.step_events import StepEvents
-from buildsys.run.store import Store, incoming_tag
+from buildsys.run.store import Store, annotations_of, incoming_tag
 from buildsys.run.variables import bake_environment
 from buildsys.values import dataclass
 
 ENVIRONMENTS = f"{STATE_FOLDER}/environments"
 TARGET = "custom"
-BASE = "base"
 # Of a file with the packages of an environment: a lock file may be long.
 _LIMIT = 64 << 20
 
@@ -107,15 +102,15 @@ def environment_image(session: Session, store: Store, request: Request) -> Custo
         overlay=True,
         change=lambda catalog: _with_environment(catalog, request.stack, layer, folder, digest),
     )
-    targets = tuple(image.name for image in plan.stacks)
+    target = plan.stacks[0].name
     check_names(plan, session.environ)
     if request.tag:
         context = replace(session.context, environ={**session.environ, "BUILDSYS_TAG": request.tag})
         session = replace(session, context=context)
-    result = publish(session, store, plan, targets)
+    result = publish(session, store, plan, (target,))
     return CustomImage(
-        reference=result.reference(targets[0]) if result.complete else None,
-        built=not result.references.keys().isdisjoint(targets),
+        reference=result.reference(target),
+        built=target in result.references,
         moved=result.moved,
         failures=result.failures,
     )
@@ -147,10 +142,6 @@ def _stack(catalog: Catalog, name: str) -> Stack:
     if found is None:
         raise InvalidInput([unknown_stack(name, (stack.name for stack in catalog.stacks))])
     return found
-
-
-def _of_one_platform(stack: Stack) -> Stack:
-    return replace(stack, platforms=stack.platforms[:1])
 
 
 def _real(workspace: Workspace, file: Path) -> Path:
@@ -197,8 +188,7 @@ def _foreign_lines(file: Path, text: str, name: str) -> Iterator[Diagnostic]:
 def dockerfile_image(session: Session, store: Store, request: Request) -> CustomImage:
     """Return the image of a user's own Dockerfile, which says `FROM base`, on a stack.
 
-    Its folder is the build context. The key covers the stack's key and every file that the Dockerfile can read. It is
-    for the first platform of the stack.
+    Its folder is the build context. The key covers the stack's key and every file that the Dockerfile can read.
     """
     workspace = session.workspace
     real = _real(workspace, request.file)
@@ -209,7 +199,7 @@ def dockerfile_image(session: Session, store: Store, request: Request) -> Custom
     plan = make_plan(
         workspace.tree(),
         overlay=True,
-        change=lambda catalog: replace(catalog, stacks=(_of_one_platform(_stack(catalog, request.stack)),)),
+        change=lambda catalog: replace(catalog, stacks=(_stack(catalog, request.stack),)),
     )
     # What is refused is refused before anything is built.
     check_names(plan, session.environ)
@@ -218,65 +208,24 @@ def dockerfile_image(session: Session, store: Store, request: Request) -> Custom
     folder = str(request.file.parent)
     given = context_sources(dockerfile)
     own_sources = [each for each in given if not each.context]
-    found = (*_moving(dockerfile, plan), *missing(own_sources, {}, own.files, folder, str(request.file)))
-    if found:
-        raise InvalidInput(found)
+    if diagnostics := tuple(missing(own_sources, {}, own.files, folder, str(request.file))):
+        raise InvalidInput(diagnostics)
     stack = plan.stacks[0]
     keys = selection_of(workspace, plan, (stack.name,)).keys
     key = own.key(keys.of(stack.name).key)
-    index = index_key(f"{stack.stack}{CUSTOM_SUFFIX}", {stack.platform: key})
-    wanted = store.index(f"{stack.stack}{CUSTOM_SUFFIX}", index.key)
-    existing = store.registry.manifest(wanted)
-    if existing is not None and (why := wrong_index(str(wanted), existing, index, {stack.platform: key})):
+    wanted = Reference.parse(f"{store.prefix}/{stack.stack}{CUSTOM_SUFFIX}:key-{key.key}")
+    found = store.registry.manifest(wanted)
+    if found is not None and (why := store.foreign(wanted, found, key)):
         session.note("registry", f"rebuilding {TARGET}: {why}")
-        existing = None
-    if existing is not None:
-        image = CustomImage(reference=str(wanted.with_digest(existing.descriptor.digest)), built=False)
+        found = None
+    if found is not None:
+        image = CustomImage(reference=str(wanted.with_digest(found.descriptor.digest)), built=False)
     else:
-        image = own.build(session, store, plan, key)
-        if image.reference is not None:
-            origin = session.context.origin(workspace.root, session.environ, workspace.tree(), {})
-            annotations = run_annotations(plan, stack, origin, request.tag or "", session.context.clock())
-            part = {stack.platform: (image.reference, key)}
-            image = replace(image, reference=store.put_index(wanted, index, part, annotations))
+        image = own.build(session, store, plan, wanted, key)
     if image.reference is None or not request.tag:
         return image
     store.registry.tag(Reference.parse(image.reference), request.tag)
     return replace(image, moved=(f"{wanted.name}:{request.tag}",))
-
-
-def _moving(dockerfile: Dockerfile, plan: Plan) -> Iterator[Diagnostic]:
-    """Yield a diagnostic for each image, and each address of ADD, that a user's own Dockerfile names and may change.
-
-    Its key covers its text, so only what has a digest, a checksum or a full commit there is in the key.
-    """
-    stages = {stage.name for stage in dockerfile.stages if stage.name}
-    for one in dockerfile.references:
-        name = filled_name(dockerfile, one.name) if one.how == "FROM" else one.name
-        if name not in (BASE, "scratch", *stages) and not is_digest((name or "").partition("@")[2]):
-            said = {"FROM": f"FROM {one.name}", "--from": f"--from={one.name}", "mount": f"from={one.name}"}[one.how]
-            message = f"`{said}` has no digest, and what a tag names changes"
-            location = Location(file=dockerfile.file, line=one.line, column=one.column, length=len(one.name))
-            yield Diagnostic(message=message, location=location, hint=_with_digest(name or one.name, plan))
-    for source in context_sources(dockerfile):
-        found = moving(source.path, source.checksum, source.definitions, {}) if source.keyword == "ADD" else None
-        if found:
-            hint = "write `ADD --checksum=sha256:…`, with the checksum of the file"
-            if found.is_git:
-                hint = "write the full commit behind `#`, 40 hexadecimal digits"
-            elif found.address is None:
-                hint = "write the address itself with `--checksum`; for a file of the folder, begin with `./`"
-            yield moving_diagnostic(source, found, dockerfile.file, hint)
-
-
-def _with_digest(name: str, plan: Plan) -> str:
-    """Return the hint how to name an image by its digest, by that of the lock where a parent is this image."""
-    with contextlib.suppress(InvalidInput):
-        image = Reference.parse(name)
-        for parent in plan.parents:
-            if parent.locked.digest and Reference.parse(parent.locked.reference) == image:
-                return f"write `{name}@{parent.locked.digest}`, which the lock has, or `{BASE}` for the stack"
-    return f"write `{BASE}` for the stack, or add `@sha256:…`, which `docker buildx imagetools inspect` prints"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -302,10 +251,9 @@ class _OwnDockerfile:
         """Return the key of its image on a stack with a key."""
         return keyed_by({"stack": stack, **dict(readable_inputs(self.path.name, self.files))})
 
-    def build(self, session: Session, store: Store, plan: Plan, key: Fingerprint) -> CustomImage:
-        """Publish the image on the one image of a plan, which is published first where it does not exist."""
+    def build(self, session: Session, store: Store, plan: Plan, wanted: Reference, key: Fingerprint) -> CustomImage:
+        """Publish the image on the one stack of a plan, which is published first where it does not exist."""
         stack = plan.stacks[0].name
-        wanted = store.image(f"{plan.stacks[0].stack}{CUSTOM_SUFFIX}", key.key)
         folder = session.journal.run.work()
         try:
             # Before minutes go by: what is built must be what the key names.
@@ -342,8 +290,7 @@ def _bake(session: Session, dockerfile: Path, base: str, publication: Publicatio
         name=TARGET,
         context=dockerfile.parent.relative_to(root).as_posix(),
         dockerfile=dockerfile.name,
-        contexts={BASE: f"docker-image://{base}"},
-        args=image_time(plan),
+        contexts={"base": f"docker-image://{base}"},
     )
     file = dockerfile.parent.parent / "custom.json"
     write_whole(file, Definition(targets=(published(target, publication),)).to_json().encode())

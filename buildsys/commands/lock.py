@@ -9,27 +9,16 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 
 from buildsys.config.fields import PLATFORM
-from buildsys.config.lockfile import (
-    DIGEST,
-    Lock,
-    LockedDownload,
-    LockedParent,
-    epoch_parts,
-    timestamp_of,
-    timestamp_problem,
-    timestamp_text,
-)
+from buildsys.config.lockfile import DIGEST, Lock, LockedDownload, LockedParent
 from buildsys.config.model import Kind
-from buildsys.errors import Diagnostic, InvalidInput, Unavailable, WrongUsage, did_you_mean
+from buildsys.errors import Diagnostic, InvalidInput, Unavailable, did_you_mean
 from buildsys.oci.client import Registry
 from buildsys.oci.download import Unreached, fetched
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Reference
-from buildsys.plan.downloads import Checked
 from buildsys.plan.plan import Plan, PlannedParent, can_be_locked, stale
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import Settings
-from buildsys.texts import shown
 from buildsys.values import dataclass
 
 _MOST_NAMED = 3
@@ -63,16 +52,14 @@ def resolved(
     registry: Registry | None,
     settings: Settings,
     today: date,
-    timestamp: int | None = None,
     environ: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Lock, tuple[Change, ...]]:
     """Return the lock with missing entries added, those that `update` names renewed, and unused ones dropped.
 
     `update` are patterns of parents, layers and addresses; None renews nothing, an empty collection everything but
     toolchains, which are renewed only by name. Without a registry, and where none can be reached, an entry stays as it
-    is, and its change reports it. `timestamp`, in seconds since 1970, replaces that of the lock, None keeps it.
-    `environ` names the proxies of downloads. Raises `InvalidInput` for a pattern without a match, `Unavailable` for a
-    download that is incomplete.
+    is, and its change reports it. `environ` names the proxies of downloads. Raises `InvalidInput` for a pattern without
+    a match, `Unavailable` for a download that is incomplete.
     """
     toolchains = {n.parent.name for n in plan.nodes if n.parent and n.recipe.kind is Kind.TOOLCHAIN}
     unknown = {d.url for n in plan.nodes for d in n.downloads if d.sha256 is None}
@@ -96,16 +83,10 @@ def resolved(
         parents[parent.name] = entry
         held = before.digest if before else None
         changes.append(Change(name=parent.name, before=held, after=entry.digest, note=note, answered=answered))
-    held_epochs = {layer: lock.epochs.get(layer) for layer in layers}
-    epochs = {
-        layer: _next_epoch(epoch, today) if epoch is None or renews(layer) else epoch
-        for layer, epoch in held_epochs.items()
-    }
-    changes += [Change(name=layer, before=held_epochs[layer], after=epoch) for layer, epoch in epochs.items()]
-    timestamp = lock.timestamp if timestamp is None else timestamp
-    if timestamp is not None:
-        held_time = None if lock.timestamp is None else timestamp_text(lock.timestamp)
-        changes.append(Change(name="timestamp", before=held_time, after=timestamp_text(timestamp)))
+    monday = (today - timedelta(days=today.weekday())).isoformat()
+    days = {layer: lock.epochs.get(layer) for layer in layers}
+    epochs = {layer: monday if day is None or renews(layer) else day for layer, day in days.items()}
+    changes += [Change(name=layer, before=days[layer], after=day) for layer, day in epochs.items()]
     downloads = {}
     for address in addresses:
         old = lock.downloads.get(address)
@@ -117,38 +98,9 @@ def resolved(
         sums = [each.sha256 if each else None for each in (old, new)]
         changes.append(Change(name=address, before=sums[0], after=sums[1], note=note, answered=answered))
     return (
-        Lock(
-            timestamp=timestamp,
-            parents=MappingProxyType(parents),
-            epochs=MappingProxyType(epochs),
-            downloads=MappingProxyType(downloads),
-        ),
+        Lock(parents=MappingProxyType(parents), epochs=MappingProxyType(epochs), downloads=MappingProxyType(downloads)),
         tuple(changes),
     )
-
-
-def _next_epoch(held: str | None, today: date) -> str:
-    """Return the Monday of this week, or the epoch of the lock if that is later, such as this week's second."""
-    monday = (today - timedelta(days=today.weekday())).isoformat()
-    return monday if held is None else max(held, monday, key=epoch_parts)
-
-
-def next_timestamp(text: str | None, today: date) -> int:
-    """Return the seconds since 1970 of a time as the lock has it, by default the midnight with which `today` begins.
-
-    Raises `WrongUsage` for a time that has not come yet: files of a build would be older than it, and keep the time
-    of the build.
-    """
-    latest = timestamp_of(f"{today.isoformat()}T00:00:00Z")
-    if text is None:
-        return latest
-    problem = timestamp_problem(text)
-    if problem is None and timestamp_of(text) > latest:
-        problem = f"a time that has passed, at the latest {timestamp_text(latest)}"
-    if problem is not None:
-        message = f"`{shown(text)}` is not a timestamp, expected {problem}"
-        raise WrongUsage(message, hint=f"use `{timestamp_text(latest)}`")
-    return timestamp_of(text)
 
 
 def _check_patterns(patterns: Collection[str], known: list[str]) -> None:
@@ -216,26 +168,6 @@ def _download(
     except Unreached as error:
         return held, f"{'kept as it is' if held else 'unknown'}: {error}", False
     return LockedDownload(sha256=found.sha256, size=found.size), "", True
-
-
-def compared(
-    plan: Plan, lock: Lock, written: Collection[Checked], settings: Settings, environ: Mapping[str, str]
-) -> tuple[Change, ...]:
-    """Return what each address gives now, beside the checksum that a layer or the lock has for it.
-
-    `written` are the checksums of layers. An address that cannot be reached keeps its checksum, with a note. Raises
-    `Unavailable` where none can be reached.
-    """
-    sums = {each.address: each.sha256 for each in written if "{" not in each.address}
-    unknown = {d.url for n in plan.nodes for d in n.downloads if d.sha256 is None}
-    sums |= {url: each.sha256 for url, each in lock.downloads.items() if url in unknown and each.sha256}
-    changes = []
-    for address, held in sorted(sums.items()):
-        found, note, answered = _download(address, LockedDownload(sha256=held), settings, environ, offline=False)
-        after = found.sha256 if found else held
-        changes.append(Change(name=address, before=held, after=after, note=note, answered=answered))
-    check_answers(changes)
-    return tuple(changes)
 
 
 def check_answers(changes: Collection[Change]) -> None:

@@ -16,7 +16,7 @@ from buildsys.plan.limits import too_long
 from buildsys.plan.plan import Plan
 from buildsys.plan.plan import plan as plan_of
 from buildsys.plan.selection import select, stack_named
-from buildsys.plan.sources import source_problems
+from buildsys.plan.sources import missing_sources
 from buildsys.project.files import is_there
 from buildsys.project.workspace import Workspace
 from buildsys.resolve.nodes import resolve
@@ -63,7 +63,7 @@ def usable_plan(workspace: Workspace, environ: Mapping[str, str]) -> tuple[Plan,
     plan = make_plan(workspace.tree())
     check_names(plan, environ)
     contents = contents_of(workspace, plan)
-    if diagnostics := (*without_files(plan, contents), *source_problems(plan, contents)):
+    if diagnostics := (*without_files(plan, contents), *missing_sources(plan, contents)):
         raise InvalidInput(diagnostics)
     return plan, contents
 

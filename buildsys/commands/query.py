@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import date
@@ -12,10 +12,9 @@ from buildsys.commands.plan import make_plan
 from buildsys.config.lockfile import Lock, lock_text, parse_lock
 from buildsys.config.model import Contents
 from buildsys.errors import Diagnostic, Differs, InvalidInput
-from buildsys.names import LOCK_FILE, OVERLAY_FILE, STATE_FOLDER
+from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.plan.actions import Action, ActionKind, decide
 from buildsys.plan.diff import Changed, ChangeKind, compare, users_of
-from buildsys.plan.downloads import checked_downloads
 from buildsys.plan.keys import Keys, folders_of, keys_of
 from buildsys.plan.plan import Plan
 from buildsys.plan.selection import select
@@ -23,11 +22,6 @@ from buildsys.project.workspace import Workspace, named_prefix
 from buildsys.run.contexts import contents_of
 from buildsys.run.names import check_names
 from buildsys.values import dataclass
-
-# Downloads of many gigabytes take as long.
-_LONGEST_WAIT = 900.0
-WAITING = f"waiting for another `buildsys lock` in this project, at most {_LONGEST_WAIT / 60:.0f} minutes"
-_LOCKING = f"{STATE_FOLDER}/locking"
 
 if TYPE_CHECKING:
     from buildsys.commands.lock import Change
@@ -147,88 +141,37 @@ def lock(
     offline: bool,
     check: bool,
     today: date,
-    timestamp: int | None = None,
-    adds_timestamp: bool = True,
-    on_wait: Callable[[], None] = lambda: None,
 ) -> tuple[Change, ...]:
     """Write the lock with what is missing, or with what `update` moves; with `check` write nothing.
 
-    `timestamp`, in seconds since 1970, replaces that of the lock; a missing one becomes the beginning of `today` where
-    `adds_timestamp` is set. `on_wait` is called once where another process is writing it, which is waited for. Raises
-    `Differs` with `check` if a reference has no entry or an address gives another file than its checksum says,
-    `Unavailable` if nothing that is asked answers.
+    Raises `Differs` with `check` if a reference has no entry, `Unavailable` if nothing that is asked answers.
     """
-    if check:
-        return _check_lock(workspace, environ, offline=offline, today=today)
-    from buildsys.commands.lock import check_answers, next_timestamp, resolved
+    from buildsys.commands.lock import check_answers, missing_entries, resolved
     from buildsys.project.settings import mask_of, read_settings
-    from buildsys.project.state import State
     from buildsys.run.store import registry_of
 
-    # What another process writes meanwhile would be lost: each reads the lock, and asks for minutes.
-    with State(workspace.root).reserved(_LOCKING, _LONGEST_WAIT, on_wait):
-        held, plan = _lock_and_plan(workspace, today)
-        if timestamp is None and held.timestamp is None and adds_timestamp:
-            timestamp = next_timestamp(None, today)
-        settings = read_settings(workspace.root, environ)
-        with nullcontext() if offline else registry_of(settings, environ) as registry:
-            found, changes = resolved(
-                plan,
-                held,
-                update=update,
-                registry=registry,
-                settings=settings,
-                today=today,
-                timestamp=timestamp,
-                environ=environ,
-            )
-        changes = _masked(changes, mask_of(workspace.root, environ))
-        check_answers(changes)
-        workspace.write(LOCK_FILE, lock_text(found))
-    return changes
-
-
-def _check_lock(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, today: date) -> tuple[Change, ...]:
-    """Return which addresses could not be compared with their checksums; raises `Differs` for everything wrong."""
-    from buildsys.commands.lock import compared, missing_entries
-    from buildsys.project.settings import mask_of, read_settings
-
-    held, plan = _lock_and_plan(workspace, today)
-    missing = [*missing_entries(plan, held), *(layer for layer in plan.epochs if layer not in held.epochs)]
-    if missing:
-        listed = "\n".join(f"+ {name}" for name in missing)
-        count = f"{len(missing)} {'entry' if len(missing) == 1 else 'entries'}"
-        raise Differs(f"`{LOCK_FILE}` lacks {count}", difference=listed, hint="run `buildsys lock`")
-    if offline:
-        return ()
-    from buildsys.config.catalog import load
-
-    written = checked_downloads(load(workspace.tree()), plan.nodes)
-    changes = compared(plan, held, written, read_settings(workspace.root, environ), environ)
-    changes = _masked(changes, mask_of(workspace.root, environ))
-    if wrong := [each for each in changes if each.after != each.before]:
-        at = {each.address: each.location for each in written}
-        lines = [
-            f"- {each.name} {each.before} ({at.get(each.name) or LOCK_FILE})\n+ {each.name} {each.after}"
-            for each in wrong
-        ]
-        count = "1 address gives" if len(wrong) == 1 else f"{len(wrong)} addresses give"
-        message = f"{count} another file than the checksum says"
-        hint = "write the new checksum if the file is right; `buildsys lock --update ADDRESS` does it in the lock"
-        raise Differs(message, difference="\n".join(lines), hint=hint)
-    return tuple(each for each in changes if each.note)
-
-
-def _lock_and_plan(workspace: Workspace, today: date) -> tuple[Lock, Plan]:
-    """Return the lock as it is, and the plan with every epoch and without what the lock says of downloads.
-
-    An epoch that is missing would be an error in the plan; here it is the question. So are downloads: what the lock
-    knows of them would look like a checksum that the layer declares.
-    """
     tree = dict(workspace.tree())
     held = parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock()
+    # An epoch that is missing would be an error in the plan; here it is the question. So are downloads: what the
+    # lock knows of them would look like a checksum that the layer declares.
     tree[LOCK_FILE] = lock_text(replace(_with_all_epochs(held, tree, today), downloads={}))
-    return held, make_plan(tree)
+    plan = make_plan(tree)
+    if check:
+        missing = [*missing_entries(plan, held), *(layer for layer in plan.epochs if layer not in held.epochs)]
+        if missing:
+            listed = "\n".join(f"+ {name}" for name in missing)
+            count = f"{len(missing)} {'entry' if len(missing) == 1 else 'entries'}"
+            raise Differs(f"`{LOCK_FILE}` lacks {count}", difference=listed, hint="run `buildsys lock`")
+        return ()
+    settings = read_settings(workspace.root, environ)
+    with nullcontext() if offline else registry_of(settings, environ) as registry:
+        found, changes = resolved(
+            plan, held, update=update, registry=registry, settings=settings, today=today, environ=environ
+        )
+    changes = _masked(changes, mask_of(workspace.root, environ))
+    check_answers(changes)
+    workspace.write(LOCK_FILE, lock_text(found))
+    return changes
 
 
 def _masked(changes: tuple[Change, ...], mask: Mask) -> tuple[Change, ...]:
@@ -244,7 +187,7 @@ def _with_all_epochs(held: Lock, tree: Mapping[str, str], today: date) -> Lock:
         for layer in load(tree).layers.values()
         if any(recipe.freshness for recipe in layer.recipes.values())
     }
-    return replace(held, epochs={**fresh, **held.epochs})
+    return Lock(parents=held.parents, epochs={**fresh, **held.epochs}, downloads=held.downloads)
 
 
 def moved_upstream(workspace: Workspace, environ: Mapping[str, str], today: date) -> tuple[Change, ...]:

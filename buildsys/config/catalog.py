@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -18,17 +16,8 @@ from buildsys.config.schema import Record, parse
 from buildsys.config.source import Path, Source, read
 from buildsys.config.stacks import STACKS, families, load_stacks
 from buildsys.dockerfile.ignore import ignored, rule_problems
-from buildsys.errors import (
-    Diagnostic,
-    Diagnostics,
-    InvalidInput,
-    Location,
-    did_you_mean,
-    enumerated,
-    use_one_of,
-    which_one,
-)
-from buildsys.names import LAYER_FILE, STACKS_FILE, UNBUILT, layer_problem
+from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location, did_you_mean, use_one_of, which_one
+from buildsys.names import LAYER_FILE, STACKS_FILE, layer_problem
 from buildsys.oci.reference import prefix_problem
 from buildsys.texts import excerpt
 
@@ -87,7 +76,7 @@ def load(tree: Mapping[str, str]) -> Catalog:
         layers=MappingProxyType(layers),
         families=families(shape),
         stacks=stacks,
-        warnings=tuple(_copied_by_plain_bake(layers, tree)),
+        warnings=tuple(_readable_metadata(layers, tree)),
     )
 
 
@@ -113,29 +102,15 @@ def _read(text: str, path: str, diagnostics: list[Diagnostic]) -> Source | None:
         return None
 
 
-def _copied_by_plain_bake(layers: Mapping[str, Layer], tree: Mapping[str, str]) -> Iterable[Diagnostic]:
-    """Yield a warning for each layer whose whole folder is copied: plain bake also copies what is in no build here."""
+def _readable_metadata(layers: Mapping[str, Layer], tree: Mapping[str, str]) -> Iterable[Diagnostic]:
+    """Yield a warning for each layer whose layer.yaml is in its build context: every edit changes the key."""
     for layer in layers.values():
         folder = layer.file.rpartition("/")[0]
-        is_ignored = ignored(tree.get(f"{folder}/.dockerignore", ""))
-        there = {each.removeprefix(f"{folder}/").partition("/")[0] for each in tree if each.startswith(f"{folder}/")}
-        sources = [each for recipe in layer.recipes.values() for each in recipe.sources if not each.context]
-        copied = [
-            name
-            for name in UNBUILT
-            if name in there and not is_ignored(name) and any(_takes(each.path, name) for each in sources)
-        ]
-        if copied:
-            named = enumerated(copied)
-            message = f"plain `docker buildx bake` also copies {named} of `{folder}`, which `buildsys bake` does not"
-            hint = f"add {'a line' if len(copied) == 1 else 'lines'} {named} to `{folder}/.dockerignore`"
+        builds = any(recipe.dockerfile for recipe in layer.recipes.values())
+        if builds and not ignored(tree.get(f"{folder}/.dockerignore", ""))(LAYER_FILE):
+            message = f"`{layer.file}` is in the build context, so any edit of it rebuilds the layer"
+            hint = f"add a line `layer.yaml`, or `*`, to `{folder}/.dockerignore`"
             yield Diagnostic(message=message, location=Location(file=layer.file), hint=hint)
-
-
-def _takes(path: str, name: str) -> bool:
-    """Whether a source that is the whole folder, or a pattern, has a name at its top."""
-    first = posixpath.normpath(f"/{path}").strip("/").partition("/")[0]
-    return not first or (first != name and fnmatchcase(name, first))
 
 
 def _without_recipe(tree: Mapping[str, str]) -> Iterable[tuple[str, Diagnostic]]:
@@ -184,7 +159,6 @@ def _references(
         mentions = _Mentions(sources[layer.name])
         for recipe in layer.recipes.values():
             yield from _recipe_references(recipe, layers, known, mentions)
-            yield from _toolchain_reference(recipe, layers, (broken, providers.keys()), mentions)
             yield from _own_needs(layer, recipe, mentions)
 
 
@@ -209,24 +183,12 @@ def _recipe_references(
                 what = f"layer `{recipe.layer}`: `{word}` names `{name}`"
                 yield _no_layer(what, name, known, mentions.layer(recipe.flavour, word, name))
     yield from _parameter_references(recipe, layers, mentions)
-
-
-def _toolchain_reference(
-    recipe: Recipe, layers: Mapping[str, Layer], others: tuple[set[str], Collection[str]], mentions: _Mentions
-) -> Iterable[Diagnostic]:
-    """Yield a diagnostic for a toolchain that is no layer of that kind.
-
-    `others` are the layers that could not be read, and the names that layers provide, which are none.
-    """
-    broken, provided = others
     if recipe.toolchain is None:
         return
     toolchain = recipe.toolchain.layer
-    if toolchain not in {*layers, *broken}:
+    if known is not None and toolchain not in known:
         location = mentions.layer(recipe.flavour, "toolchain", toolchain)
-        what = f"layer `{recipe.layer}` has the toolchain `{toolchain}`"
-        otherwise = _toolchains(layers) if toolchain in provided else None
-        yield _no_layer(what, toolchain, {*layers, *broken}, location, otherwise)
+        yield _no_layer(f"layer `{recipe.layer}` has the toolchain `{toolchain}`", toolchain, known, location)
     elif toolchain in layers:
         other = next(iter(layers[toolchain].recipes.values()))
         if other.kind is not Kind.TOOLCHAIN:

@@ -1,11 +1,11 @@
-"""What `buildsys.lock` says: the timestamp of the project, digests of parent images, epochs, checksums of downloads."""
+"""What `buildsys.lock` says: the digests of parent images and the freshness epochs."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 from types import MappingProxyType
 
 from buildsys import texts
@@ -73,40 +73,11 @@ class LockedDownload:
     accepted: bool = optional(Boolean(), False)
 
 
-def epoch_parts(epoch: str) -> tuple[date, int]:
-    """Return the day of an epoch and its counter, which is 1 where none is written; epochs are ordered by these.
-
-    Raises `ValueError` for a day that does not exist.
-    """
-    day, _, counter = epoch.partition(".")
-    return date.fromisoformat(day), int(counter or 1)
-
-
-def timestamp_text(seconds: int) -> str:
-    """Return a time in seconds since 1970 as it is written in the lock."""
-    return datetime.fromtimestamp(seconds, UTC).strftime(_TIME)
-
-
-def timestamp_of(text: str) -> int:
-    """Return the seconds since 1970 of a time as it is written in the lock; raises `ValueError` for any other text."""
-    return int(datetime.strptime(text, _TIME).replace(tzinfo=UTC).timestamp())
-
-
-def timestamp_problem(text: str) -> str | None:
-    """Return what is wrong with a timestamp, None if it is fine."""
+def _day_problem(day: str) -> str | None:
     try:
-        seconds = timestamp_of(text)
+        date.fromisoformat(day)
     except ValueError:
-        return _LIKE_TIME
-    # Wherever a clock is west of UTC, 1980 begins later, and zip archives hold no earlier day.
-    return None if seconds >= FIRST_TIMESTAMP else f"a time from {timestamp_text(FIRST_TIMESTAMP)} on"
-
-
-def _epoch_problem(epoch: str) -> str | None:
-    try:
-        epoch_parts(epoch)
-    except ValueError:
-        return _LIKE_EPOCH
+        return _LIKE_DAY
     return None
 
 
@@ -114,26 +85,11 @@ def _version_problem(version: str) -> str | None:
     return None if version == "1" else "`1`, the version that this buildsys reads"
 
 
-# The first day that a zip archive can hold is 1980-01-01, in local time.
-FIRST_TIMESTAMP = 315619200
-# The timestamp of a project whose lock has none: 1980-01-02T00:00:00Z.
-DEFAULT_TIMESTAMP = FIRST_TIMESTAMP
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
-_LIKE_TIME = "a time in UTC such as `2026-11-23T00:00:00Z`"
-_TIMESTAMP: Shape[int] = Converted(
-    Text(
-        form=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$",
-        like=_LIKE_TIME,
-        rule=timestamp_problem,
-        advice="run `buildsys lock --timestamp`, which sets today",
-    ),
-    timestamp_of,
-)
-_LIKE_EPOCH = "a day such as `2026-11-23`, or with a counter from 2 on, `2026-11-23.2`"
-_EPOCH = Text(
-    form=r"^\d{4}-\d{2}-\d{2}(\.([2-9]|[1-9]\d{1,5}))?$",
-    like=_LIKE_EPOCH,
-    rule=_epoch_problem,
+_LIKE_DAY = "a day such as `2026-11-23`"
+_DAY = Text(
+    form=r"^\d{4}-\d{2}-\d{2}$",
+    like=_LIKE_DAY,
+    rule=_day_problem,
     advice="write the year, the month and the day, or remove the entry and run `buildsys lock`",
 )
 
@@ -149,15 +105,14 @@ _VERSION = _Version(rule=_version_problem, repair=lambda _: "1")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lock:
-    """The lock of a project; `epochs` maps a layer with `freshness` to its last refresh: a day, and maybe a counter.
+    """The lock of a project; `epochs` maps a layer with `freshness` to the day of its last refresh.
 
-    `timestamp` is in seconds since 1970, None where the lock has none. `downloads` maps address to what it gave.
+    `downloads` maps address to what it gave.
     """
 
     version: str = required(_VERSION, default="1")
-    timestamp: int | None = nullable(_TIMESTAMP, None)
     parents: Mapping[str, LockedParent] = nullable(Dictionary(Record(LockedParent, "LockedParent")), NOTHING)
-    epochs: Mapping[str, str] = nullable(Dictionary(_EPOCH), NOTHING)
+    epochs: Mapping[str, str] = nullable(Dictionary(_DAY), NOTHING)
     downloads: Mapping[str, LockedDownload] = nullable(Dictionary(Record(LockedDownload, "LockedDownload")), NOTHING)
 
 
@@ -197,7 +152,6 @@ def parse_lock(text: str, file: str = LOCK_FILE) -> Lock:
 def overlaid(lock: Lock, overlay: Lock) -> Lock:
     """Return the lock with the entries of an overlay in place of its own."""
     return Lock(
-        timestamp=overlay.timestamp or lock.timestamp,
         parents=MappingProxyType({**lock.parents, **overlay.parents}),
         epochs=MappingProxyType({**lock.epochs, **overlay.epochs}),
         downloads=MappingProxyType({**lock.downloads, **overlay.downloads}),
@@ -207,8 +161,7 @@ def overlaid(lock: Lock, overlay: Lock) -> Lock:
 def lock_text(lock: Lock) -> str:
     """Return the lock as the text of its file: everything sorted by name, the same bytes for the same lock."""
     lines = ["# Written by `buildsys lock`; a person may edit it, the command keeps what it finds.", "version: 1"]
-    lines += [f"timestamp: {timestamp_text(lock.timestamp)}"] if lock.timestamp is not None else []
-    lines += _section("epochs", [f"  {layer}: {epoch}" for layer, epoch in sorted(lock.epochs.items())])
+    lines += _section("epochs", [f"  {layer}: {day}" for layer, day in sorted(lock.epochs.items())])
     parents = []
     for name, parent in sorted(lock.parents.items()):
         parents += [f"  {name}:", f"    reference: {parent.reference}", f"    digest: {parent.digest or 'unknown'}"]

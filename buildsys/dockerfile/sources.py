@@ -1,4 +1,4 @@
-"""Which files of its contexts a Dockerfile copies or mounts by name, and which addresses it adds."""
+"""Which files of its contexts a Dockerfile copies or mounts by name."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 
 from buildsys.dockerfile.parser import HEREDOC, Dockerfile, Read, plain_words
-from buildsys.dockerfile.remote import Definition, expanded, is_address
 from buildsys.values import dataclass
 
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 # What BuildKit takes for a pattern, which may match nothing, and what it reads in a way of its own.
 _PATTERN = re.compile(r"[*?\[\\]")
+_REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://|git@|[^/]+\.[^/]+/.*\.git(?:#|\Z)")
 _FIELD = re.compile(r"(?:\A|,)([A-Za-z]+)=([^,]*)")
 
 
@@ -19,8 +19,7 @@ _FIELD = re.compile(r"(?:\A|,)([A-Za-z]+)=([^,]*)")
 class ContextSource:
     """A path below a context, which may have variables; `context` is empty for that of the Dockerfile itself.
 
-    `known` are the arguments whose values its variables have there. A source of ADD may be an address: `checksum` is
-    that of the instruction, and `definitions` are what the names in both mean there.
+    `known` are the arguments whose values its variables have there.
     """
 
     keyword: str
@@ -29,8 +28,6 @@ class ContextSource:
     known: frozenset[str]
     line: int
     column: int
-    checksum: str = ""
-    definitions: tuple[Definition, ...] = ()
 
     def filled(self, arguments: Mapping[str, str]) -> str | None:
         """Return the path with the values of arguments; None where it is a pattern, an address, or not known here."""
@@ -38,7 +35,7 @@ class ContextSource:
         if not names <= (self.known & arguments.keys()):
             return None
         path = _VARIABLE.sub(lambda found: arguments[found[1] or found[2]], self.path)
-        if "$" in path or _PATTERN.search(path) or is_address(path):
+        if "$" in path or _PATTERN.search(path) or _REMOTE.match(path):
             return None
         return path
 
@@ -48,11 +45,9 @@ def context_sources(dockerfile: Dockerfile) -> tuple[ContextSource, ...]:
     stages = {stage.name.lower() for stage in dockerfile.stages if stage.name}
     set_there = {name for read in dockerfile.reads if read.instruction.keyword == "ENV" for name in _names(read)}
     declared: set[str] = set()
-    scopes = _Scopes()
     found = []
     for read in dockerfile.reads:
         keyword = read.instruction.keyword
-        scopes.take(read)
         if keyword == "FROM":
             declared = set()
         elif keyword == "ARG":
@@ -68,57 +63,9 @@ def context_sources(dockerfile: Dockerfile) -> tuple[ContextSource, ...]:
                         known=frozenset(declared),
                         line=line,
                         column=column,
-                        checksum=dict(read.instruction.flags).get("checksum", "") if keyword == "ADD" else "",
-                        definitions=tuple(scopes.here) if keyword == "ADD" else (),
                     )
                 )
     return tuple(found)
-
-
-def filled_name(dockerfile: Dockerfile, name: str) -> str | None:
-    """Return what a FROM names, with the arguments before all stages in it; None where one of them is not known."""
-    scopes = _Scopes()
-    for read in dockerfile.reads:
-        if read.instruction.keyword == "FROM":
-            break
-        scopes.take(read)
-    return expanded(name, scopes.before, {})
-
-
-class _Scopes:
-    """What the names of variables mean at the current instruction: `here`, and before the first FROM.
-
-    A stage has the definitions of the stage that it is built from; an ARG there may repeat one from before all stages.
-    """
-
-    def __init__(self) -> None:
-        self.before: list[Definition] = []
-        self.here = self.before
-        self._stages: dict[str, list[Definition]] = {}
-
-    def take(self, read: Read) -> None:
-        """Take the next instruction."""
-        keyword = read.instruction.keyword
-        if keyword == "FROM":
-            said = read.instruction.arguments.split()
-            self.here = list(self._stages.get(said[0].lower() if said else "", ()))
-            if len(said) == 3:
-                self._stages[said[2].lower()] = self.here
-        elif keyword in ("ARG", "ENV"):
-            self.here += self._definitions(read, is_argument=keyword == "ARG")
-
-    def _definitions(self, read: Read, *, is_argument: bool) -> Iterator[Definition]:
-        said = plain_words(read.source.text[read.rest :])
-        if not is_argument and said and "=" not in said[0]:
-            # `ENV NAME value` is the old form of one variable.
-            yield Definition(name=said[0], text=" ".join(said[1:]), is_argument=False)
-            return
-        for word in said:
-            name, equals, text = word.partition("=")
-            given = text if equals else None
-            if is_argument and not equals and self.here is not self.before:
-                given = next((each.text for each in reversed(self.before) if each.name == name), None)
-            yield Definition(name=name, text=given, is_argument=is_argument)
 
 
 def _names(read: Read) -> Iterator[str]:

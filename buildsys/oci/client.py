@@ -38,7 +38,6 @@ _MOST_PAGES = 1000
 _MOST_PARTS = 520
 _DEEPEST_INDEX = 3
 T = TypeVar("T")
-Q = TypeVar("Q")
 
 
 class ImageRegistry(Protocol):
@@ -357,15 +356,6 @@ def ask_many(
         return {reference: look(reference) for reference in wanted}
     with ThreadPoolExecutor(max_workers=min(concurrency, len(wanted))) as pool:
         return dict(zip(wanted, pool.map(look, wanted), strict=True))
-
-
-def in_threads(action: Callable[[Q], T], items: Iterable[Q]) -> list[T]:
-    """Return the results of an action on several threads, in the order of the items.
-
-    Of several errors the first by this order is raised, when nothing runs any more; what has not begun then does not.
-    """
-    with ThreadPoolExecutor(max_workers=CONCURRENCY) as pool:
-        return list(pool.map(action, items))
 
 
 def _scope(reference: Reference, actions: str) -> str:

@@ -103,8 +103,7 @@ _ORDER = (
     "argument",
     "download",
     "epoch",
-    "timestamp",
-    "platform",
+    "platforms",
     "order",
     "variable",
 )
@@ -162,8 +161,6 @@ def format_difference(difference: Difference) -> str:
     listed = " ".join([*added, *removed])
     if difference.name == "argument PACKAGES" and listed:
         return f"packages {listed}"
-    if difference.name == "definition":
-        return f"the definition of keys changed: {short(difference.before)} → {short(difference.after)}"
     if difference.name == "epoch":
         return f"packages are refreshed: {short(difference.before)} → {short(difference.after)}"
     if max(len(before.split()), len(after.split())) > _MANY_WORDS and listed:

@@ -64,7 +64,7 @@ def _fingerprints(keys: Keys) -> Mapping[str, Fingerprint]:
 
 def _title(plan: Plan, name: str) -> tuple[str, str]:
     target = plan.targets[name]
-    return (target.title, "node" if isinstance(target, Node) else "image")
+    return (target.title, "node") if isinstance(target, Node) else (target.stack, "image")
 
 
 def _cause(
@@ -90,7 +90,7 @@ def users_of(plan: Plan, name: str) -> tuple[str, ...]:
     for node in plan.nodes:
         if not using.isdisjoint(plan.needs[node.name]):
             using.add(node.name)
-    return tuple(dict.fromkeys(image.stack for image in plan.stacks if not using.isdisjoint(image.below)))
+    return tuple(image.stack for image in plan.stacks if not using.isdisjoint(image.below))
 
 
 def why_path(plan: Plan, stack: str, layer: str) -> tuple[tuple[str, str], ...]:

@@ -11,18 +11,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from buildsys.config.lockfile import timestamp_text
 from buildsys.config.model import LINK, Contents, File
 from buildsys.dockerfile.ignore import ignored, rule_problems
 from buildsys.errors import Diagnostic, InvalidInput, Location
-from buildsys.names import MOST_SYMLINKS, UNBUILT
+from buildsys.names import MOST_SYMLINKS
 from buildsys.plan.plan import Plan, epoch_of
 from buildsys.resolve.image import Variable, healthcheck_text, words_json
 from buildsys.resolve.node import ImageTarget, Node
 from buildsys.values import dataclass
 
 # A change of how keys are computed from inputs gets a new number, and so rebuilds everything.
-DEFINITION = "2"
+DEFINITION = "1"
 ABSENT = "none"
 _JSON = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 
@@ -42,11 +41,10 @@ class Fingerprint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Keys:
-    """The keys of a plan: of nodes and of images, by target, and of what is published for a stack, by stack."""
+    """The keys of a plan: of nodes and of images, by target."""
 
     nodes: Mapping[str, Fingerprint]
     stacks: Mapping[str, Fingerprint]
-    indexes: Mapping[str, Fingerprint]
 
     def of(self, target: str) -> Fingerprint:
         """Return the key of a node or image."""
@@ -66,20 +64,11 @@ def keys_of(plan: Plan, contents: Contents) -> Keys:
         location = (node.folder, node.dockerfile)
         if location not in seen:
             name = node.dockerfile.removeprefix(f"{node.folder}/")
-            seen[location] = dict(readable_inputs(name, layer_files(name, contents.get(node.folder, {}))))
+            seen[location] = dict(readable_inputs(name, contents.get(node.folder, {})))
         inputs = {**seen[location], **dict(_node_inputs(plan, node, nodes, contents))}
         nodes[node.name] = keyed(inputs)
     stacks = {image.name: keyed(dict(_image_inputs(plan, image, nodes))) for image in plan.stacks}
-    indexes = {
-        stack: index_key(stack, {each.platform: stacks[each.name] for each in parts})
-        for stack, parts in plan.indexes.items()
-    }
-    return Keys(nodes=MappingProxyType(nodes), stacks=MappingProxyType(stacks), indexes=MappingProxyType(indexes))
-
-
-def index_key(name: str, platforms: Mapping[str, Fingerprint]) -> Fingerprint:
-    """Return the key of an index of images, by platform."""
-    return keyed({"name": name, **{f"image {platform}": each.key for platform, each in platforms.items()}})
+    return Keys(nodes=MappingProxyType(nodes), stacks=MappingProxyType(stacks))
 
 
 def folders_of(plan: Plan) -> tuple[str, ...]:
@@ -133,8 +122,7 @@ def _node_inputs(
     plan: Plan, node: Node, nodes: Mapping[str, Fingerprint], contents: Contents
 ) -> Iterator[tuple[str, str]]:
     yield "layer", node.recipe.layer
-    yield "timestamp", timestamp_text(plan.timestamp)
-    yield "platform", node.platform
+    yield "platforms", " ".join(node.platforms)
     yield "base", nodes[node.base].key if node.base else _parent(plan, node.parent.name if node.parent else "")
     for context, need in node.needs:
         yield f"context {context}", nodes[need].key if need else ABSENT
@@ -155,12 +143,6 @@ def readable_inputs(name: str, files: Mapping[str, File]) -> Iterator[tuple[str,
     yield "dockerfile", files.get(way(name, files)[-1], files[name]).content
     for path, file in _not_ignored(name, files):
         yield f"file {path}", _file(file)
-
-
-def layer_files(dockerfile: str, files: Mapping[str, File]) -> Mapping[str, File]:
-    """Return what a build may read of a layer's folder: not its description and its tests, whatever the rules say."""
-    kept = way(dockerfile, files)
-    return {path: file for path, file in files.items() if path.partition("/")[0] not in UNBUILT or path in kept}
 
 
 def context_files(dockerfile: str, files: Mapping[str, File]) -> Iterator[tuple[str, File]]:
@@ -242,8 +224,7 @@ def _parent(plan: Plan, name: str) -> str:
 
 def _image_inputs(plan: Plan, image: ImageTarget, nodes: Mapping[str, Fingerprint]) -> Iterator[tuple[str, str]]:
     yield "name", image.stack
-    yield "timestamp", timestamp_text(plan.timestamp)
-    yield "platform", image.platform
+    yield "platforms", " ".join(image.platforms)
     yield "base", nodes[image.base].key if image.base else _parent(plan, image.parent.name)
     yield "order of artifacts", " ".join(layer for layer, _ in image.artifacts)
     for layer, node in image.artifacts:

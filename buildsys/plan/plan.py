@@ -8,11 +8,10 @@ from datetime import date, timedelta
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from buildsys.config.lockfile import DEFAULT_TIMESTAMP, Lock, LockedParent, epoch_parts
-from buildsys.config.model import Catalog, Family, Parent
+from buildsys.config.lockfile import Lock, LockedParent
+from buildsys.config.model import Catalog, Family, Kind, Parent
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
-from buildsys.names import LOCK_FILE, target_name, variable_name
-from buildsys.plan.downloads import checked_downloads, shared_checksums
+from buildsys.names import LOCK_FILE, variable_name
 from buildsys.resolve.node import BuildGraph, ImageTarget, Node
 from buildsys.values import dataclass
 
@@ -62,11 +61,9 @@ class Unpinned:
 class Plan:
     """The whole decision as data. Nodes are in build order; stacks, groups and parents are sorted by name.
 
-    `stacks` are the images of all stacks, one for each platform; `indexes` maps stack to those that are published as
-    its index, in the order of its platforms.
     `origins` maps the bake variable of each host that downloads come from to its address. `unpinned` is sorted by name.
-    `timestamp`, in seconds since 1970, is the time of everything that is built. `targets` has all nodes and then all
-    images by name, `order` the position of each in it, `needs` the nodes that each is built on.
+    `targets` has all nodes and then all images by name, `order` the position of each in it, `needs` the nodes that each
+    is built on.
     """
 
     registry: str
@@ -76,11 +73,9 @@ class Plan:
     parents: tuple[PlannedParent, ...]
     origins: Mapping[str, str]
     epochs: Mapping[str, str]
-    timestamp: int
     remarks: tuple[Diagnostic, ...]
     unpinned: tuple[Unpinned, ...]
     families: tuple[Family, ...]
-    indexes: Mapping[str, tuple[ImageTarget, ...]] = field(init=False, repr=False, compare=False)
     targets: Mapping[str, Node | ImageTarget] = field(init=False, repr=False, compare=False)
     order: Mapping[str, int] = field(init=False, repr=False, compare=False)
     needs: Mapping[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)
@@ -91,10 +86,7 @@ class Plan:
         targets |= {stack.name: stack for stack in self.stacks}
         needs = {name: target.below for name, target in targets.items()}
         order = {name: number for number, name in enumerate(targets)}
-        indexes: dict[str, tuple[ImageTarget, ...]] = {}
-        for image in self.stacks:
-            indexes[image.stack] = (*indexes.get(image.stack, ()), image)
-        for name, found in (("indexes", indexes), ("targets", targets), ("order", order), ("needs", needs)):
+        for name, found in (("targets", targets), ("order", order), ("needs", needs)):
             object.__setattr__(self, name, MappingProxyType(found))
 
     @property
@@ -115,7 +107,6 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
     parents = _parents(graph, lock, diagnostics)
     epochs = _epochs(graph, lock, diagnostics)
     diagnostics.extend(_platforms(graph, parents))
-    diagnostics.extend(shared_checksums(checked_downloads(catalog, graph.nodes.values())))
     if diagnostics:
         raise InvalidInput(diagnostics)
     nodes = tuple(_with_checksums(node, lock) for node in graph.nodes.values())
@@ -130,8 +121,7 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
         parents=parents,
         origins=MappingProxyType(dict(sorted(origins.items()))),
         epochs=MappingProxyType(epochs),
-        timestamp=DEFAULT_TIMESTAMP if lock.timestamp is None else lock.timestamp,
-        remarks=(*catalog.warnings, *_unknown_platforms(graph, parents)),
+        remarks=(*catalog.warnings, *_unknown_platforms(graph, parents), *_two_orders(graph.images)),
         unpinned=_unpinned(parents, nodes, lock),
         families=catalog.families,
     )
@@ -172,31 +162,18 @@ def _origin(url: str) -> str:
 
 
 def _groups(catalog: Catalog, images: tuple[ImageTarget, ...]) -> dict[str, tuple[str, ...]]:
-    """Return the groups, also one for each stack of several platforms.
-
-    A deprecated stack is only in those that it names itself.
-    """
+    """Return the groups; a deprecated stack is only in those that it names itself."""
     found: dict[str, list[str]] = {name: [] for name in ("default", "cpu", "gpu")}
     found.update({family.name: [] for family in catalog.families})
     for each in images:
         for group in {"default", *each.groups}:
             if each.deprecated is None or group not in ("default", "cpu", "gpu", each.family):
                 found.setdefault(group, []).append(each.name)
-        if each.is_part:
-            found.setdefault(target_name(each.stack), []).append(each.name)
     return {name: tuple(sorted(members)) for name, members in sorted(found.items())}
 
 
 def _collisions(graph: BuildGraph, groups: Mapping[str, tuple[str, ...]]) -> Iterator[Diagnostic]:
-    images: dict[str, ImageTarget] = {}
     for each in graph.images:
-        if (first := images.setdefault(each.name, each)) is not each:
-            message = f"`{first.title}` and `{each.title}` would both be the bake target `{each.name}`"
-            yield Diagnostic(message=message, location=each.location, hint="rename one of the stacks")
-        name = target_name(each.stack)
-        if each.is_part and {*groups.get(name, ())} != {part.name for part in graph.images if part.stack == each.stack}:
-            message = f"the stack `{each.stack}` has several platforms, which bake groups under the name of a group"
-            yield Diagnostic(message=message, location=each.location, hint="rename the stack")
         if each.name in graph.nodes:
             message = f"the stack `{each.stack}` has the name of the node `{graph.nodes[each.name].title}`"
             yield Diagnostic(message=message, location=each.location, hint="rename the stack")
@@ -237,10 +214,11 @@ def _platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) -> Iterato
     for image in graph.images:
         for name in _parents_of(graph, image):
             known = sorted(locked[name])
-            if known and not any(_is_platform(each, image.platform) for each in known):
-                message = f"`{image.stack}` is for `{image.platform}`, and its parent `{name}` is not"
-                hint = f"use a platform of the parent: {', '.join(f'`{each}`' for each in known)}"
-                yield Diagnostic(message=message, location=image.location, hint=hint)
+            for platform in image.platforms:
+                if known and not any(_is_platform(each, platform) for each in known):
+                    message = f"`{image.stack}` is for `{platform}`, and its parent `{name}` is not"
+                    hint = f"use a platform of the parent: {', '.join(f'`{each}`' for each in known)}"
+                    yield Diagnostic(message=message, location=image.location, hint=hint)
 
 
 def _unknown_platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) -> Iterator[Diagnostic]:
@@ -249,16 +227,39 @@ def _unknown_platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) ->
     `buildsys lock` lists those of an index, so it is one image, or was built on this machine.
     """
     unknown = {parent.name: parent for parent in parents if parent.locked.digest and not parent.locked.platforms}
-    platforms: dict[str, list[str]] = {}
     for image in graph.images:
-        platforms.setdefault(image.stack, []).append(image.platform)
-    for image in graph.images:
-        for name in _parents_of(graph, image) if unknown and image.is_part else ():
+        for name in _parents_of(graph, image) if unknown and len(image.platforms) > 1 else ():
             if parent := unknown.pop(name, None):
-                listed = " and ".join(f"`{each}`" for each in platforms[image.stack])
+                listed = " and ".join(f"`{each}`" for each in image.platforms)
                 message = f"the lock lists no platforms of the parent `{name}`, and `{image.stack}` is for {listed}"
                 hint = f"compare them with `docker buildx imagetools inspect {parent.reference}`"
                 yield Diagnostic(message=message, location=parent.locked.location or image.location, hint=hint)
+
+
+def _two_orders(images: tuple[ImageTarget, ...]) -> Iterator[Diagnostic]:
+    """Yield a warning for each pair of system layers that stacks on one parent order differently, and build twice."""
+    first: dict[tuple[object, ...], ImageTarget] = {}
+    seen, reported = set[tuple[object, ...]](), set[frozenset[str]]()
+    for image in images:
+        built = [each for each in image.layers if each.recipe.kind is Kind.SYSTEM and each.recipe.makes_node]
+        chain = [(each.name, *sorted(each.parameters.items())) for each in built]
+        if (known := (image.parent.name, *chain)) in seen:
+            continue
+        seen.add(known)
+        for index, later in enumerate(chain):
+            for earlier in chain[:index]:
+                first.setdefault((image.parent.name, earlier, later), image)
+                other = first.get((image.parent.name, later, earlier))
+                names = frozenset({built[index].name, str(earlier[0])})
+                if other is None or names in reported:
+                    continue
+                reported.add(names)
+                message = (
+                    f"`{image.stack}` builds `{built[index].name}` on `{earlier[0]}`, and `{other.stack}` the other way"
+                    " round, so they share neither"
+                )
+                hint = "list them in one order, or give one of the layers an `after`"
+                yield Diagnostic(message=message, location=built[index].location, hint=hint)
 
 
 def _parents_of(graph: BuildGraph, image: ImageTarget) -> tuple[str, ...]:
@@ -368,7 +369,7 @@ def stale(plan: Plan, today: date) -> tuple[tuple[str, str], ...]:
     """Return layer and epoch of the packages that are older than their layers allow."""
     freshness = {r.layer: r.freshness for n in plan.nodes for r in (n.recipe, n.build) if r.freshness}
     return tuple(
-        (layer, epoch)
-        for layer, epoch in plan.epochs.items()
-        if epoch_parts(epoch)[0] + timedelta(days=_FRESH_DAYS[freshness[layer] or "month"]) <= today
+        (layer, day)
+        for layer, day in plan.epochs.items()
+        if date.fromisoformat(day) + timedelta(days=_FRESH_DAYS[freshness[layer] or "month"]) <= today
     )

@@ -19,11 +19,11 @@ def select(plan: Plan, words: Iterable[str]) -> tuple[str, ...]:
     `?` or `[…]` over the names of stacks. No words mean the group `default`. Raises `InvalidInput` with the nearest
     match for each word that means nothing.
     """
-    stacks = {stack: tuple(each.name for each in parts) for stack, parts in plan.indexes.items()}
+    stacks = {stack.stack: stack.name for stack in plan.stacks}
     targets = {
-        **{name: (name,) for names in stacks.values() for name in names},
+        **{name: name for name in stacks.values()},
         **stacks,
-        **{node.name: (node.name,) for node in plan.nodes},
+        **{node.name: node.name for node in plan.nodes},
     }
     found: dict[str, None] = {}
     diagnostics = []
@@ -37,14 +37,14 @@ def select(plan: Plan, words: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _meant(word: str, plan: Plan, stacks: dict[str, tuple[str, ...]], targets: dict[str, tuple[str, ...]]) -> list[str]:
+def _meant(word: str, plan: Plan, stacks: dict[str, str], targets: dict[str, str]) -> list[str]:
     if word in targets:
-        return [*targets[word]]
+        return [targets[word]]
     if word in plan.groups:
         return list(plan.groups[word])
     if any(character in word for character in "*?["):
-        return [target for name, targets in stacks.items() if fnmatchcase(name, word) for target in targets]
-    return [*targets.get(target_name(word), plan.groups.get(target_name(word), ()))]
+        return [target for name, target in stacks.items() if fnmatchcase(name, word)]
+    return [name] if (name := target_name(word)) in targets else []
 
 
 def _unknown(word: str, known: list[str]) -> Diagnostic:
@@ -59,9 +59,9 @@ def _unknown(word: str, known: list[str]) -> Diagnostic:
 
 
 def stack_named(plan: Plan, word: str) -> str:
-    """Return the target of one stack, of several platforms the first; raises `InvalidInput` if the word means none."""
+    """Return the target of one stack; raises `InvalidInput` if the word means none."""
     for stack in plan.stacks:
-        if word in (stack.stack, stack.name, target_name(stack.stack)):
+        if word in (stack.stack, stack.name):
             return stack.name
     if members := plan.groups.get(word):
         titles = {stack.name: stack.stack for stack in plan.stacks}

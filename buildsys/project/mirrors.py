@@ -11,13 +11,20 @@ from buildsys.errors import Diagnostic, InvalidInput
 from buildsys.masks import Mask
 from buildsys.names import STATE_FOLDER
 from buildsys.oci.reference import split_host
-from buildsys.project.files import is_there, read_named
+from buildsys.project.files import read_named
 from buildsys.project.settings import Settings
 from buildsys.project.settings_checks import variable_of
 from buildsys.project.state import State
 from buildsys.switches import writes_caches
 
 CONTEXT = f"{STATE_FOLDER}/mirrors"
+# The bytes of `mirrors/use` as this project has it: equal bytes find each other's caches.
+IDLE = b"""\
+# Sourced by every RUN that talks to a package source; it says which mirrors, proxy and certificates to use.
+# This one says nothing: the sources of the parent image are used. `buildsys bake` puts another in its place
+# where `buildsys.settings.yaml` names mirrors; nothing of it stays in an image.
+:
+"""
 _INSIDE = "/run/mirrors"
 # Every name under which a program that a layer runs looks for a bundle of certificates.
 _CA_VARIABLES = (
@@ -132,23 +139,19 @@ def _apt_files(settings: Settings, *, has_ca: bool) -> dict[str, bytes]:
 
 
 def write_mirrors(settings: Settings, root: Path) -> str:
-    """Write the context folder of a project and return its path below `root`; where builds need none, return "".
+    """Write the context folder of a project and return its path below `root`.
 
-    Raises `InvalidInput` for symlinks in the folder, or which leave the folder of files that the settings name.
+    Where builds need none it holds the script that does nothing, and not what the project has in `mirrors/`: that is
+    for plain bake, and no key covers it. Raises `InvalidInput` for symlinks in the folder, or which leave the folder of
+    files that the settings name.
     """
-    state = State(root)
-    if not settings.reaches_builds:
-        if is_there(root / CONTEXT):
-            # What an earlier setting put there may be a credential.
-            with state.locked():
-                state.fill(CONTEXT, {})
-        return ""
     ca = None
     if settings.ca is not None:
         ca = read_named(settings.ca)
+    state = State(root)
     mask = Mask(each for _, _, each in settings.credentials())
     # No other user of this machine reads credentials; in a RUN they are root's, and apt reads its own as another user.
-    files = mirror_files(settings, ca=ca)
+    files = mirror_files(settings, ca=ca) if settings.reaches_builds else {"use": IDLE}
     kept = () if settings.files is None else ("files",)
     # Two commands may do so at once, and a build of another may be reading.
     with state.locked():

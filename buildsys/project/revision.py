@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
 
-from buildsys.config.model import Contents, File
-from buildsys.errors import BuildsysError, Diagnostic, InvalidInput, Unavailable
+from buildsys.config.model import File
+from buildsys.errors import Diagnostic, InvalidInput, Unavailable
 from buildsys.names import MOST_SYMLINKS
 from buildsys.project.git import Entry, Objects, Repository, find_repository
 from buildsys.project.workspace import ROOT_FILES
 from buildsys.values import dataclass
 
 _EXECUTABLE, _SYMLINK = "100755", "120000"
-# `user@host:path`, see git-clone(1).
-_SCP = re.compile(r"(?:[^@/:]+@)?([A-Za-z0-9.-]+):(?!/)(.+)")
 
 
 class ShallowClone(Unavailable):
@@ -102,45 +98,6 @@ class Revision:
             executable=entry.mode == _EXECUTABLE,
             rules=None if rules is None else rules.decode("utf-8", "replace"),
         )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Origin:
-    """Where the project's sources are from: an address, and the commit that they equal; empty where unknown."""
-
-    source: str = ""
-    revision: str = ""
-
-
-def origin_of(root: Path, environ: Mapping[str, str], tree: Mapping[str, str], contents: Contents) -> Origin:
-    """Return where sources are from, given as a workspace reads them; nothing where git has no answer.
-
-    With a change that is not committed they are those of no revision.
-    """
-    try:
-        repository = find_repository(root, environ)
-        address = repository.ask("config", "--get", "remote.origin.url").decode(errors="replace").strip()
-    except BuildsysError:
-        address = ""
-    try:
-        with open_revision(root, "HEAD", environ) as head:
-            equal = head.tree() == tree and head.contents(contents) == contents
-            revision = _commit(repository, "HEAD") if equal else ""
-    except BuildsysError:
-        revision = ""
-    return Origin(source=_public_address(address), revision=revision)
-
-
-def _public_address(address: str) -> str:
-    """Return a remote's address as a URL that anybody may read, without credentials; empty for a path."""
-    if match := _SCP.fullmatch(address):
-        return f"https://{match[1]}/{match[2]}"
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https", "ssh", "git") or not parts.hostname:
-        return ""
-    scheme = parts.scheme if parts.scheme in ("http", "https") else "https"
-    port = f":{parts.port}" if parts.port and scheme == parts.scheme else ""
-    return f"{scheme}://{parts.hostname}{port}{parts.path}"
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ import secrets
 import shlex
 import shutil
 import stat
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
@@ -25,8 +24,6 @@ from buildsys.values import dataclass
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _PIECE = 1 << 20
-# In seconds, between two looks at a lock that another process has.
-_POLL = 0.1
 # What is in them is looked at when they are filled, and a run begins with an empty folder of its own.
 _FILLED = (f"{STATE_FOLDER}/mirrors", f"{STATE_FOLDER}/environments", f"{STATE_FOLDER}/runs")
 
@@ -117,29 +114,6 @@ class State:
             # Where a file system has no locks, two runs at once are not kept apart, and each is right by itself.
             with contextlib.suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(file)
-
-    @contextlib.contextmanager
-    def reserved(self, name: str, longest: float, on_wait: Callable[[], None]) -> Iterator[None]:
-        """Keep other processes from what they do under this name too, however long it takes; a dead one holds nothing.
-
-        `on_wait` is called once where it must be waited for. Raises `Unavailable` after `longest` seconds.
-        """
-        path = self.file(name)
-        with written(path):
-            file = os.open(path, _FLAGS, 0o644)
-        try:
-            waited = 0.0
-            while not _try_lock(file):
-                if not waited:
-                    on_wait()
-                if waited >= longest:
-                    message = f"another process has held `{name}` for {longest:.0f} seconds"
-                    raise Unavailable(message, hint="wait until it ends, and run the command again")
-                time.sleep(_POLL)
-                waited += _POLL
             yield
         finally:
             os.close(file)
@@ -241,17 +215,6 @@ class State:
             hint = f"remove it: `rm {'-r ' if found == stat.S_IFDIR else ''}{shlex.quote(shown)}`"
             raise Home(root=self.root).wrong(shown, message, hint)
         return path
-
-
-def _try_lock(file: int) -> bool:
-    """Take a lock unless another process has it; where a file system has no locks, there is nothing to wait for."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def append_to(path: Path) -> IO[bytes]:

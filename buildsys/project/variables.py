@@ -38,7 +38,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
         "BUILDSYS_DOWNLOADS_<HOST>": "`downloads` of one host: an address. `buildsys variables` prints it.",
         "BUILDSYS_PARENT_<NAME>": "The base image of plain bake. `buildsys bake` refuses any but the locked one.",
         "BUILDSYS_DEBUG": "Any text prints the traceback of a bug of buildsys.",
-        "BUILDSYS_MIRRORS": "The folder of mirrors of plain bake; empty for none. `buildsys variables` prints it.",
+        "BUILDSYS_MIRRORS": "The folder of mirrors of plain bake. `buildsys variables` prints it.",
     }
 )
 """Each variable that buildsys reads and what it says; `<…>` is any name."""

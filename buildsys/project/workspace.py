@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import os
@@ -9,13 +10,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from buildsys.config.model import File
+from buildsys.config.model import LINK, File
 from buildsys.config.source import read
+from buildsys.dockerfile.ignore import ignored
 from buildsys.errors import Diagnostic, Diagnostics, Differs, InvalidInput, Location, Unavailable
-from buildsys.names import LAYER_FILE, LOCK_FILE, OVERLAY_FILE, SETTINGS_FILE, STACKS_FILE, STATE_FOLDER
+from buildsys.names import LAYER_FILE, LOCK_FILE, MIRRORS_FOLDER, OVERLAY_FILE, SETTINGS_FILE, STACKS_FILE, STATE_FOLDER
 from buildsys.oci.reference import registry_prefix
-from buildsys.project.contexts import exclusion_of, files_of, is_needed
-from buildsys.project.files import TEXT_LIMIT, Entry, Home, decoded, is_there, lack, read_file
+from buildsys.project.files import TEXT_LIMIT, Entry, Home, decoded, digest_file, is_there, lack, read_file
 from buildsys.values import dataclass
 
 ROOT_FILES = (STACKS_FILE, LOCK_FILE, OVERLAY_FILE)
@@ -63,14 +64,19 @@ class Workspace:
     def contents(self, folders: Iterable[str]) -> Mapping[str, Mapping[str, File]]:
         """Return the files of folders below the root, by path relative to each; a folder that is missing is empty.
 
-        Raises `InvalidInput` for symlinks that leave the project, anything but files, what cannot be read, and what is
-        too large or has a name that BuildKit does not transfer.
+        Raises `InvalidInput` for symlinks that leave the project, anything but files, and what cannot be read,
+        there and in the folder of mirrors, which every build may read.
         """
         diagnostics = Diagnostics()
         home = self.home
         found = {folder: files_of(home, folder, diagnostics) for folder in folders}
+        for _ in home.walk(MIRRORS_FOLDER, diagnostics):
+            pass
         if diagnostics:
             raise InvalidInput(diagnostics)
+        mirrors = self.root / MIRRORS_FOLDER
+        if is_there(mirrors) and (problem := lack(mirrors, "a folder")):
+            raise home.wrong(MIRRORS_FOLDER, f"`{MIRRORS_FOLDER}` {problem}", "put a folder there, or remove it")
         return found
 
     def folder(self, name: str) -> Path | None:
@@ -121,12 +127,71 @@ class Workspace:
         raise Differs(message, difference="".join(lines), hint=f"run `{remedy}` and commit the result")
 
 
+def files_of(home: Home, folder: str, diagnostics: list[Diagnostic]) -> dict[str, File]:
+    """Return the files of a folder by path relative to it, after adding everything that is wrong."""
+    found = {}
+    is_excluded = _exclusion(home, folder)
+    for entry in home.walk(folder, diagnostics, is_excluded):
+        name = f"{folder}/{entry.name}" if folder else entry.name
+        try:
+            if entry.is_link:
+                found[entry.name] = File(content=f"{LINK}{entry.path.readlink()}")
+            elif not entry.is_folder:
+                found[entry.name] = _file(home, name, entry.path)
+        except InvalidInput as error:
+            if not is_excluded(entry.name):
+                diagnostics.extend(error.diagnostics())
+    return found
+
+
+def _exclusion(home: Home, folder: str) -> Callable[[str], bool]:
+    """Return whether no Dockerfile of a context reads a path in it, by all files of rules at its top.
+
+    Rules are read when first asked for. What buildsys itself reads is never excluded, nor is a folder, whose path ends
+    with `/`, where a rule may take back something in it.
+    """
+
+    @functools.cache
+    def rules() -> tuple[str, ...]:
+        found = []
+        with contextlib.suppress(OSError, InvalidInput):
+            for path in sorted(home.find(folder).iterdir()):
+                if path.name.endswith(".dockerignore"):
+                    found.append(read_file(path, home, f"{folder}/{path.name}").decode("utf-8", "replace"))
+        return tuple(found)
+
+    def is_excluded(path: str) -> bool:
+        inside = path.rstrip("/")
+        if not inside or ("/" not in path and _is_needed(path)) or not rules():
+            return False
+        return all(ignored(text)(inside) and not (path.endswith("/") and "!" in text) for text in rules())
+
+    return is_excluded
+
+
+def _is_needed(name: str) -> bool:
+    """Whether a file at the top of a layer is read whatever the rules say."""
+    return name == LAYER_FILE or name.endswith(".dockerignore") or "Dockerfile" in name
+
+
+def _file(home: Home, name: str, path: Path) -> File:
+    rules = None
+    if name.endswith(".dockerignore"):
+        rules = read_file(path, home, name).decode("utf-8", "replace")
+    status, digest = digest_file(path, home, name)
+    return File(
+        content=f"sha256:{digest}",
+        executable=bool(status.st_mode & 0o100),
+        rules=rules,
+    )
+
+
 def _layer_exclusion(home: Home) -> Callable[[str], bool]:
     """Return whether no Dockerfile of its layer reads a path, which is relative to `layers/`."""
 
     @functools.cache
     def exclusion(layer: str) -> Callable[[str], bool]:
-        return exclusion_of(home, f"layers/{layer}")
+        return _exclusion(home, f"layers/{layer}")
 
     def is_excluded(path: str) -> bool:
         layer, _, inside = path.partition("/")
@@ -175,7 +240,7 @@ def _linked(home: Home, name: str) -> Path | None:
 def _text(home: Home, name: str, path: Path) -> str | None:
     """Return the text of a file; None of one that is not needed and is large or not a text."""
     folder, _, own = name.rpartition("/")
-    needed = not folder or is_needed(own)
+    needed = not folder or _is_needed(own)
     if not needed and path.lstat().st_size > TEXT_LIMIT:
         return None
     data = read_file(path, home, name)

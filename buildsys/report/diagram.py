@@ -30,7 +30,7 @@ def view(plan: Plan, words: Mapping[str, str], only: Collection[str] | None = No
     if only is not None:
         kept = closure(needs, only)
         needs = {name: below for name, below in needs.items() if name in kept}
-    titles = {node.name: node.title for node in plan.nodes} | {stack.name: stack.title for stack in plan.stacks}
+    titles = {node.name: node.title for node in plan.nodes} | {stack.name: stack.stack for stack in plan.stacks}
     return View(
         needs=reduced(needs),
         titles={name: titles[name] for name in needs},

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 SCHEMA_VERSION = 1
+_SINGLE_SETTINGS = ("user", "workdir", "entrypoint", "command", "healthcheck")
 # Halves of surrogate pairs, as names of files have them that are not UTF-8, and what a runner of CI jobs would obey.
 _ESCAPED = re.compile(r"[\ud800-\udfff]|(?<=#)#(?=\w*\[)")
 
@@ -41,12 +42,7 @@ def plan_document(plan: Plan, keys: Keys | None = None, actions: Mapping[str, Ac
         "bake_file": BAKE_FILE,
         "nodes": [{**_node(plan, node, variables), **_decided(node.name, keys, actions)} for node in plan.nodes],
         "stacks": [
-            {
-                **_planned_stack(plan, stack, variables),
-                **_decided(stack.name, keys, actions),
-                **({"index_key": keys.indexes[stack.stack].key} if keys else {}),
-            }
-            for stack in plan.stacks
+            {**_planned_stack(plan, stack, variables), **_decided(stack.name, keys, actions)} for stack in plan.stacks
         ],
         "groups": {name: list(members) for name, members in plan.groups.items()},
         "parents": [
@@ -64,8 +60,8 @@ def plan_document(plan: Plan, keys: Keys | None = None, actions: Mapping[str, Ac
         "accepted": [each.diagnostic.message for each in plan.unpinned if each.accepted],
         "summary": {
             "nodes": len(plan.nodes),
-            "stacks": len(plan.indexes),
-            "deprecated": sum(parts[0].deprecated is not None for parts in plan.indexes.values()),
+            "stacks": len(plan.stacks),
+            "deprecated": sum(stack.deprecated is not None for stack in plan.stacks),
             **_counts(actions or {}),
         },
     }
@@ -104,7 +100,7 @@ def _node(plan: Plan, node: Node, variables: Mapping[str, str]) -> dict[str, Any
         "args": _evaluated(target.args, variables),
         "contexts": _evaluated(target.contexts, variables),
         "packages": list(node.packages),
-        "platforms": [node.platform],
+        "platforms": list(node.platforms),
     }
 
 
@@ -122,7 +118,7 @@ def _planned_stack(plan: Plan, stack: ImageTarget, variables: Mapping[str, str])
         "tags": [evaluate(public_tag(stack), variables)],
         "contexts": _evaluated(target.contexts, variables),
         "dockerfile": evaluate(target.dockerfile_inline, variables),
-        "platforms": [stack.platform],
+        "platforms": list(stack.platforms),
         "deprecated": stack.deprecated,
     }
 
@@ -131,7 +127,7 @@ def list_document(plan: Plan) -> dict[str, Any]:
     """Return what `list --json` prints."""
     variables = defaults(plan)
     return {
-        "stacks": [stack_document(plan, parts[0], variables) for parts in plan.indexes.values()],
+        "stacks": [stack_document(plan, stack, variables) for stack in plan.stacks],
         "groups": {name: list(members) for name, members in plan.groups.items()},
         "families": [{"name": family.name, "description": family.description} for family in plan.families],
     }
@@ -151,7 +147,7 @@ def stack_document(plan: Plan, stack: ImageTarget, variables: Mapping[str, str])
         "deprecated": stack.deprecated,
         "parent_image": parent.images[0],
         "parent": parent.reference,
-        "platforms": [each.platform for each in plan.indexes[stack.stack]],
+        "platforms": list(stack.platforms),
         "layers": [
             {
                 "name": each.name,
@@ -170,6 +166,12 @@ def stack_document(plan: Plan, stack: ImageTarget, variables: Mapping[str, str])
         "command": _words(config.command),
         "healthcheck": _healthcheck(config.healthcheck),
         "labels": dict(config.labels),
+        "settings_from": {
+            "environment": {variable.name: list(variable.layers) for variable in stack.environment},
+            "ports": {port: config.sources[f"port {port}"] for port in config.ports},
+            "labels": {key: config.sources[f"label {key}"] for key in config.labels},
+            **{name: config.sources.get(name) for name in _SINGLE_SETTINGS},
+        },
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from buildsys.config.model import Kind
@@ -10,6 +10,7 @@ from buildsys.plan.actions import BUILD, REUSE, SKIP, Action, Difference, format
 from buildsys.plan.plan import Plan
 from buildsys.report.console import Screen, columns
 from buildsys.report.text import format_count
+from buildsys.resolve.image import healthcheck_text, words_json
 from buildsys.resolve.node import ImageTarget
 
 if TYPE_CHECKING:
@@ -24,12 +25,12 @@ def show_plan(plan: Plan, *, state: str, screen: Screen) -> None:
     """Write one line per target in build order, and the count."""
     rows = [("node", node.title, node.name) for node in plan.nodes]
     for stack in plan.stacks:
-        rows.append(("image", stack.title, _of_what(stack) + (" · deprecated" if stack.deprecated else "")))
+        rows.append(("image", stack.stack, _of_what(stack) + (" · deprecated" if stack.deprecated else "")))
     for line in columns(rows):
         screen.line(line)
-    deprecated = sum(parts[0].deprecated is not None for parts in plan.indexes.values())
+    deprecated = sum(stack.deprecated is not None for stack in plan.stacks)
     note = f" ({deprecated} deprecated)" if deprecated else ""
-    screen.line(f"{format_count(len(plan.nodes), 'node')}, {format_count(len(plan.indexes), 'image')}{note}. {state}")
+    screen.line(f"{format_count(len(plan.nodes), 'node')}, {format_count(len(plan.stacks), 'image')}{note}. {state}")
 
 
 def _of_what(stack: ImageTarget) -> str:
@@ -42,7 +43,7 @@ def show_list(plan: Plan, screen: Screen) -> None:
     """Write the stacks by family, and the groups."""
     families = [(family.name, family.description) for family in plan.families]
     for name, description in [*families, (None, "single stacks")]:
-        stacks = [parts[0] for parts in plan.indexes.values() if parts[0].family == name]
+        stacks = [stack for stack in plan.stacks if stack.family == name]
         if not stacks:
             continue
         screen.line(screen.styled(name or "single stacks", "bold") + (f"  {description}" if name else ""))
@@ -57,7 +58,7 @@ def show_list(plan: Plan, screen: Screen) -> None:
 
 
 def show_stack(plan: Plan, target: str, screen: Screen) -> None:
-    """Write a stack's layers with their parameters and the origin of each, and the merged environment."""
+    """Write a stack's layers with their parameters and the origin of each, and the merged settings of its image."""
     stack = next(each for each in plan.stacks if each.name == target)
     parent = plan.parent(stack.parent.name)
     screen.line(f"{screen.styled(stack.stack, 'bold')}  {stack.description}")
@@ -67,7 +68,7 @@ def show_stack(plan: Plan, target: str, screen: Screen) -> None:
     if parent.locked.digest is None:
         screen.line(f"          not pinned: {parent.locked.reason}")
     screen.line(f"groups    {' '.join(stack.groups)}")
-    screen.line(f"platforms {' '.join(each.platform for each in plan.indexes[stack.stack])}")
+    screen.line(f"platforms {' '.join(stack.platforms)}")
     screen.line(f"declared  {stack.location}")
     screen.line("layers")
     nodes = dict(stack.artifacts)
@@ -88,12 +89,36 @@ def show_stack(plan: Plan, target: str, screen: Screen) -> None:
     screen.line("environment")
     for line in columns((v.name, v.shown, f"from {', '.join(v.layers)}") for v in stack.environment):
         screen.line(line)
+    if rows := list(_settings(stack)):
+        screen.line("settings")
+        for line in columns(rows):
+            screen.line(line)
+
+
+def _settings(stack: ImageTarget) -> Iterator[tuple[str, str, str]]:
+    """Yield each setting of an image that a layer gives: what it is, its value, and the layer."""
+    config = stack.config
+    probe = config.healthcheck
+    values = (
+        ("entrypoint", None if config.entrypoint is None else words_json(config.entrypoint)),
+        ("command", None if config.command is None else words_json(config.command)),
+        ("user", config.user),
+        ("workdir", config.workdir),
+        ("healthcheck", healthcheck_text(probe) if probe else None),
+        *((f"port {port}", port) for port in config.ports),
+        *((f"label {key}", value) for key, value in config.labels.items()),
+    )
+    for name, value in values:
+        if value is not None:
+            what, _, key = name.partition(" ")
+            text = f"{key}={value}" if what == "label" else value
+            yield what, text, f"from {config.sources[name]}"
 
 
 def show_actions(plan: Plan, actions: Mapping[str, Action], screen: Screen) -> None:
     """Write the action for each target that is needed, and its reason; then the counts."""
     titles = {node.name: node.title for node in plan.nodes}
-    images = {stack.name: stack.title for stack in plan.stacks}
+    images = {stack.name: stack.stack for stack in plan.stacks}
     rows = []
     for name, action in actions.items():
         if action.word == SKIP:

@@ -7,7 +7,7 @@ from dataclasses import field
 
 from buildsys.config.model import Parent, Recipe
 from buildsys.errors import Location
-from buildsys.names import DEFAULT_PLATFORM, architecture, short_hash, shortened, target_name
+from buildsys.names import short_hash, shortened, target_name
 from buildsys.resolve.image import ImageConfig, Variable
 from buildsys.resolve.instance import LayerInstance
 from buildsys.values import dataclass
@@ -26,7 +26,7 @@ class Fetched:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
-    """One layer with its parameters fixed, in one place, for one platform: built once however many stacks use it.
+    """One layer with its parameters fixed, in one place: built once however many stacks use it.
 
     `base` is the node it starts from (system and toolchain: the one below; artifact: its toolchain), or None where
     that is `parent` itself. `needs` maps each further context to the node bound to it, None if the stack has none.
@@ -48,7 +48,7 @@ class Node:
     dockerfile: str = ""
     folder: str = ""
     installer: Recipe | None = None
-    platform: str = DEFAULT_PLATFORM
+    platforms: tuple[str, ...] = ()
 
     @property
     def below(self) -> tuple[str, ...]:
@@ -64,12 +64,10 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageTarget:
-    """The image of a stack for one platform: an assembly of nodes with the image's settings.
+    """The image of a stack: an assembly of nodes with the image's settings. `name` is its target, `stack` its stack.
 
-    `name` is its target: the stack, and the architecture too where the image is one of several (`is_part`) that are
-    published as the index of `stack`. `base` is the last system node, None where the image starts from `parent` itself.
-    `artifacts` are the layer and node of each artifact, in the order in which they are joined. `groups` holds the
-    implied ones too.
+    `base` is the last system node, None where the image starts from `parent` itself. `artifacts` are the layer and node
+    of each artifact, in the order in which they are joined. `groups` holds the implied ones too.
     """
 
     name: str
@@ -77,8 +75,7 @@ class ImageTarget:
     description: str
     family: str | None
     groups: tuple[str, ...]
-    platform: str
-    is_part: bool
+    platforms: tuple[str, ...]
     deprecated: str | None
     location: Location
     layers: tuple[LayerInstance, ...]
@@ -87,11 +84,6 @@ class ImageTarget:
     artifacts: tuple[tuple[str, str], ...]
     environment: tuple[Variable, ...]
     config: ImageConfig
-
-    @property
-    def title(self) -> str:
-        """The image in words: its stack, and its architecture where that has several."""
-        return f"{self.stack} for {architecture(self.platform)}" if self.is_part else self.stack
 
     @property
     def below(self) -> tuple[str, ...]:
@@ -127,13 +119,11 @@ def base_image_words(below: LayerInstance) -> str:
     return f"{system} {below.parameters.get('release', '')}".strip()
 
 
-def node_name(
-    each: LayerInstance, location: str, used: frozenset[str], base_image: BaseImage, platform: str = DEFAULT_PLATFORM
-) -> str:
-    """Return the target name: layer, flavour, labels, location, a hash of what none of these shows, the architecture.
+def node_name(each: LayerInstance, location: str, used: frozenset[str], base_image: BaseImage) -> str:
+    """Return the target name: layer, flavour, labels, location, and a hash of what none of these shows.
 
     `used` are the parameters that affect what is built. The name depends only on the node itself, so that another
-    stack never changes it; so the architecture that most images have is left out.
+    stack never changes it.
     """
     words = [each.name, *_labels(each, used)]
     hidden = sorted(
@@ -146,24 +136,16 @@ def node_name(
     if hidden:
         # The location may end in the hash of another node; hashed too, it keeps this node's hash distinct.
         words.append(short_hash("\n".join([location, *hidden])))
-    if platform != DEFAULT_PLATFORM:
-        words.append(architecture(platform))
     return shortened(target_name("-".join(words)))
 
 
-def without_architecture(name: str, platform: str) -> str:
-    """Return a node's name without the architecture at its end."""
-    return name if platform == DEFAULT_PLATFORM else name.removesuffix(f"-{architecture(platform)}")
-
-
-def node_title(each: LayerInstance, base_image: BaseImage, platform: str = DEFAULT_PLATFORM) -> str:
+def node_title(each: LayerInstance, base_image: BaseImage) -> str:
     """Return the node in words, such as `openmpi 4.1.4 on debian 12`."""
     words = [each.name]
     flavour = each.parameters.get("flavour")
     words += [f"({flavour})"] if flavour else []
     words += [value for name, value in each.parameters.items() if _is_label(each, name)]
     words += ["on", base_image.words] if base_image.words else []
-    words += [f"for {architecture(platform)}"] if platform != DEFAULT_PLATFORM else []
     return " ".join(words)
 
 

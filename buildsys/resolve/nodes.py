@@ -11,7 +11,7 @@ from buildsys.config import template
 from buildsys.config.model import OS, Catalog, Kind, LayerUse, ParameterType, Parent, Recipe, Stack
 from buildsys.config.parameters import built_with
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
-from buildsys.names import architecture, target_name
+from buildsys.names import target_name
 from buildsys.resolve.image import config_of, merge
 from buildsys.resolve.instance import LayerInstance
 from buildsys.resolve.node import (
@@ -24,26 +24,21 @@ from buildsys.resolve.node import (
     base_image_words,
     node_name,
     node_title,
-    without_architecture,
 )
 from buildsys.resolve.stack import Resolver
 from buildsys.values import dataclass
 
 
 def resolve(catalog: Catalog) -> BuildGraph:
-    """Return the nodes and images of a catalog, each for one platform.
-
-    Raises `InvalidInput` with every diagnostic of every stack.
-    """
+    """Return the nodes and images of a catalog; raises `InvalidInput` with every diagnostic of every stack."""
     diagnostics = Diagnostics()
     resolver = Resolver(catalog)
     builder = _Builder(resolver=resolver, diagnostics=diagnostics)
     images = []
     for stack in catalog.stacks:
         layers = resolver.layers(stack, diagnostics)
-        for platform in stack.platforms if layers else ():
-            if image := builder.image(replace(stack, platforms=(platform,)), layers, is_part=len(stack.platforms) > 1):
-                images.append(image)
+        if layers and (image := builder.image(stack, layers)):
+            images.append(image)
     if diagnostics:
         raise InvalidInput(diagnostics)
     return BuildGraph(nodes=MappingProxyType(_in_build_order(builder.nodes)), images=tuple(images))
@@ -70,8 +65,7 @@ class _Builder:
     _conflicts: set[tuple[str, ...]] = field(default_factory=set)
     _toolchains: dict[tuple[object, ...], tuple[str, BaseImage]] = field(default_factory=dict)
 
-    def image(self, stack: Stack, layers: tuple[LayerInstance, ...], *, is_part: bool) -> ImageTarget | None:
-        """Add the nodes of a stack of one platform, and return its image; `is_part` of one of several platforms."""
+    def image(self, stack: Stack, layers: tuple[LayerInstance, ...]) -> ImageTarget | None:
         before = len(self.diagnostics)
         systems = [each for each in layers if each.recipe.kind is Kind.SYSTEM]
         giver = next((each for each in systems if each.recipe.parent), None)
@@ -91,7 +85,9 @@ class _Builder:
         for each in layers:
             if each.recipe.kind is Kind.ARTIFACT:
                 artifacts[each.name] = self.artifact(stack, each, os, artifacts)
-        environment, conflicts = merge((each.name, each.recipe.environment, each.parameters) for each in layers)
+        # As people write a stack: the later line wins, whatever must be built first.
+        listed = sorted(layers, key=lambda each: each.position)
+        environment, conflicts = merge((each.name, each.recipe.environment, each.parameters) for each in listed)
         for conflict in conflicts:
             # The stacks of a family have the same layers.
             key = (stack.family or stack.name, conflict.variable, conflict.first[0], conflict.second[0])
@@ -104,22 +100,20 @@ class _Builder:
                 stack.location,
                 f"remove `{conflict.variable}` from one of them, or give it the same value",
             )
-        config, problems = config_of(layers)
+        config, problems = config_of(listed)
         for problem in problems:
             self.report(f"`{stack.name}`: {problem}", stack.location, "remove the label from one of them")
         if len(self.diagnostics) > before or conflicts:
             return None
         accelerated = any(each.recipe.accelerator for each in layers)
         implied = {"gpu" if accelerated else "cpu", *([stack.family] if stack.family else [])}
-        platform = stack.platforms[0]
         return ImageTarget(
-            name=target_name(f"{stack.name}-{architecture(platform)}" if is_part else stack.name),
+            name=target_name(stack.name),
             stack=stack.name,
             description=stack.description,
             family=stack.family,
             groups=tuple(sorted({*stack.groups, *implied})),
-            platform=platform,
-            is_part=is_part,
+            platforms=stack.platforms,
             deprecated=stack.deprecated,
             location=stack.location,
             layers=layers,
@@ -152,8 +146,7 @@ class _Builder:
                 return ""
             installer = os.recipe
         own_parent = _filled_parent(each) == parent and base is None
-        below = without_architecture(base, stack.platforms[0]) if base else ""
-        location = "" if own_parent else (f"on-{below}" if base else parent.name)
+        location = "" if own_parent else (f"on-{base}" if base else parent.name)
         return self.node(
             stack,
             each,
@@ -174,8 +167,8 @@ class _Builder:
         names = sorted({*each.recipe.requires, *each.recipe.after})
         needs = tuple((name, artifacts.get(name)) for name in names if name in each.recipe.references and name != OS)
         fixed, beside = each.recipe.toolchain is not None, ""
-        location = "" if fixed else without_architecture(toolchain, stack.platforms[0]).removeprefix("toolchain-")
-        for node in sorted(without_architecture(node, stack.platforms[0]) for _, node in needs if node):
+        location = "" if fixed else toolchain.removeprefix("toolchain-")
+        for node in sorted(node for _, node in needs if node):
             beside = f"{beside}-with-{node if fixed else node.removesuffix(f'-{location}')}"
         return self.node(
             stack,
@@ -244,12 +237,11 @@ class _Builder:
             for name, parameter in sorted(recipe.parameters.items())
             if parameter.type is ParameterType.FOLDER and name in build.references
         )
-        platform = stack.platforms[0]
-        name = node_name(each, location, used, base_image, platform)
+        name = node_name(each, location, used, base_image)
         assert build.dockerfile is not None
         found = Node(
             name=name,
-            title=node_title(each, base_image, platform),
+            title=node_title(each, base_image),
             recipe=recipe,
             parameters=MappingProxyType(
                 {key: value for key, value in each.parameters.items() if key in used or key == "flavour"}
@@ -264,14 +256,21 @@ class _Builder:
             dockerfile=build.dockerfile,
             folder=build.folder,
             installer=installer,
-            platform=platform,
+            platforms=stack.platforms,
         )
         self.keep(found, stack)
         return name
 
     def keep(self, node: Node, stack: Stack) -> None:
-        """Add a node; one name must mean one unit of work."""
-        known = self.nodes.setdefault(node.name, node)
+        """Add a node, or widen the platforms of the one with its name; one name must mean one unit of work."""
+        known = self.nodes.get(node.name)
+        if known is None:
+            self.nodes[node.name] = node
+            return
+        if node.platforms != known.platforms:
+            platforms = tuple(sorted({*known.platforms, *node.platforms}))
+            known, node = replace(known, platforms=platforms), replace(node, platforms=platforms)
+            self.nodes[node.name] = known
         if node != known and replace(node, title=known.title) != known:
             message = f"two different units of work would be the bake target `{node.name}`, one in `{stack.name}`"
             hint = "mark the parameter in which they differ with `label: true`"

@@ -4,10 +4,10 @@ RUN --mount=type=bind,from=mirrors,target=/run/mirrors <<END
 set -eu
 . /run/mirrors/use
 printf '%s\n' "$REQUIREMENTS" >/tmp/requirements.txt
-# Some have hundreds of megabytes; a proxy that scans them first answers late.
+# Some of these are hundreds of megabytes: a proxy that looks at them first answers late.
 python3 -m pip download --quiet --timeout 180 --no-cache-dir --no-deps --require-hashes --only-binary :all: \
     --dest /tmp/wheels --requirement /tmp/requirements.txt
-# One toolkit out of parts in separate folders: nvidia/cuda_runtime, nvidia/cudnn, nvidia/cu13.
+# One toolkit out of parts that lie each in a folder of its own: nvidia/cuda_runtime, nvidia/cudnn, nvidia/cu13.
 toolkit=/artifact/usr/local/cuda
 mkdir -p "$toolkit/licences" "$toolkit/lib64"
 for wheel in /tmp/wheels/*.whl; do
@@ -27,7 +27,7 @@ done
 ln -s lib64 "$toolkit/lib"
 find "$toolkit" -name '*.py' -delete
 rm -rf "$toolkit/.metadata"
-# Wheels have only the names for the loader; the linker needs names without a version.
+# A wheel has only the names that the loader looks for; the linker looks for names without a version.
 for library in "$toolkit"/lib64/lib*.so.*; do
     name=$(basename "$library")
     ln -sf "$name" "$toolkit/lib64/${name%%.so.*}.so"

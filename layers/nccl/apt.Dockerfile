@@ -4,10 +4,10 @@ ARG CUDA_KEYRING_SHA256
 ADD --checksum=sha256:${CUDA_KEYRING_SHA256} ${CUDA_KEYRING_URL} /cuda-keyring.deb
 ARG LEARNING_KEYRING_URL
 ARG LEARNING_KEYRING_SHA256
-# No checksum of this key is published; its fingerprint is checked below.
+# Nobody publishes a checksum of this key, so there is none to check; its fingerprint is checked below.
 ADD --checksum=${LEARNING_KEYRING_SHA256:+sha256:$LEARNING_KEYRING_SHA256} ${LEARNING_KEYRING_URL} /learning.asc
 
-# In a separate stage, so that gnupg does not stay in the image.
+# Apart from the image, so that gnupg does not stay in it.
 FROM base AS keyrings
 ARG CUDA_FINGERPRINT
 ARG LEARNING_FINGERPRINT
@@ -19,7 +19,7 @@ rm -f /etc/apt/sources.list.d/cuda*.list /etc/apt/sources.list.d/nvidia-ml*.list
 apt-get update -o APT::Update::Error-Mode=any -o Acquire::Retries=3
 apt-get install --yes --no-install-recommends gnupg
 dpkg-deb --extract /download/cuda-keyring.deb /unpacked
-# Write a file with exactly one key, the expected one.
+# One file with exactly one key, the one that is expected.
 keyring() {
     export GNUPGHOME="/tmp/gnupg-$1"
     mkdir -m 0700 "$GNUPGHOME"
@@ -40,16 +40,14 @@ END
 FROM base
 ARG RELEASE
 ARG PACKAGES
-# Programs that record a time use this one: accounts in /etc/shadow, compiled Python.
-ARG SOURCE_DATE_EPOCH
 RUN --mount=type=bind,from=mirrors,target=/run/mirrors \
     --mount=type=bind,from=keyrings,source=/keyrings,target=/run/keyrings <<END
 set -eu
 . /run/mirrors/use
 export DEBIAN_FRONTEND=noninteractive
-# NVIDIA's package source in images from before April 2022 trusts a key that has been replaced.
+# NVIDIA's own source of packages in images from before April 2022 trusts a key that has been replaced since.
 rm -f /etc/apt/sources.list.d/cuda*.list /etc/apt/sources.list.d/nvidia-ml*.list
-# Without TLS: an image may have no certificates yet; apt checks signatures.
+# Without TLS: an image may have no certificates yet, and it is the signatures that count.
 repositories=http://developer.download.nvidia.com/compute
 system="ubuntu${RELEASE%.*}${RELEASE#*.}/x86_64"
 {
@@ -57,13 +55,10 @@ system="ubuntu${RELEASE%.*}${RELEASE#*.}/x86_64"
     echo "deb [signed-by=/run/keyrings/learning.gpg] $repositories/machine-learning/repos/$system /"
 } >/etc/apt/sources.list.d/nvidia.list
 apt-get update -o APT::Update::Error-Mode=any -o Acquire::Retries=3
-# A CUDA image holds its release back, which may be later.
+# A CUDA image holds back the release that it has, which may be a later one.
 apt-get install --yes --no-install-recommends --allow-downgrades --allow-change-held-packages $PACKAGES
 apt-get clean
-# With this source, updates of system packages would move NCCL.
-rm -f /etc/apt/sources.list.d/nvidia.list
-# Files that differ between two runs, or that an image does not need; docs/layers.md lists them.
-rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/cache/fontconfig/* /var/cache/man/* \
-    /var/cache/ldconfig/aux-cache /var/lib/dpkg/*-old /var/log/* \
-    /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid-
+# A source that is left would move NCCL with the packages of the system.
+rm -rf /etc/apt/sources.list.d/nvidia.list /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old \
+    /var/cache/ldconfig/aux-cache /var/lib/dpkg/*-old /var/log/*
 END

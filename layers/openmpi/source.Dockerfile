@@ -4,12 +4,10 @@ ARG SOURCE_SHA256
 ADD --checksum=sha256:${SOURCE_SHA256} ${SOURCE_URL} /source.tar
 
 FROM toolchain AS build
-# Empty unless the stack has the layer `ucx`.
+# Empty unless the stack has UCX.
 COPY --from=ucx / /
 ARG VERSION
 ARG FLAGS
-# Compilers and archivers record this time in place of the current one.
-ARG SOURCE_DATE_EPOCH
 RUN --mount=type=bind,from=download,target=/download <<END
 set -eu
 mkdir /source
@@ -18,7 +16,7 @@ tar --extract --strip-components=1 --file /download/source.tar
 if [ ! -x configure ]; then
     ./autogen.pl
 fi
-# Since 5.0, the option that passes the prefix to daemons on other hosts has another name.
+# The option by which mpirun tells its daemons on other hosts where they are has a name of its own since 5.0.
 case "$VERSION" in
 5.*) prefix=--enable-prte-prefix-by-default ;;
 *) prefix=--enable-orterun-prefix-by-default ;;
@@ -27,16 +25,12 @@ ucx=
 if [ -d /opt/ucx ]; then
     ucx=--with-ucx=/opt/ucx
 fi
-# `ompi_info` shows who configured and built it, and where; the date is SOURCE_DATE_EPOCH.
-export USER=buildsys HOSTNAME=buildsys
 # shellcheck disable=SC2086
 ./configure --prefix=/opt/openmpi "$prefix" $ucx $FLAGS
 make -j "$(nproc)"
 make install DESTDIR=/artifact
 rm -rf /artifact/opt/openmpi/share/man
 find /artifact -name '*.la' -delete
-# Static libraries record owner and time of each object unless they are rewritten.
-find /artifact -name '*.a' -exec objcopy -D {} ';'
 cd /
 rm -rf /source
 END

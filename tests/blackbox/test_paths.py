@@ -193,7 +193,7 @@ def test_hidden_folder_and_symlinks_to_symlinks_are_no_way_out(project: Path, ho
     of_nobody(done, "--> layers/conf/.cache/one", "--> layers/conf/.cache/two", "--> layers/conf/.cache/three")
 
 
-@pytest.mark.parametrize("name", ["layers", "layers/conf"])
+@pytest.mark.parametrize("name", ["layers", "layers/conf", "mirrors"])
 def test_folder_that_buildsys_itself_names_is_refused_as_a_symlink_out_of_the_project(
     project: Path, home: Path, name: str
 ) -> None:
@@ -201,6 +201,12 @@ def test_folder_that_buildsys_itself_names_is_refused_as_a_symlink_out_of_the_pr
     write(home, "layer.yaml", WORD)
     link(project / name, home)
     of_nobody(buildsys(project, "plan", "--offline"), f"the symlink `{name}`", "outside the project")
+
+
+def test_folder_of_mirrors_outside_is_refused_before_the_registry_is_asked(project: Path, home: Path) -> None:
+    link(project / "mirrors", home)
+    done = buildsys(project, "bake", "--push", "--retries", "0", BUILDSYS_REGISTRY=NOWHERE)
+    of_nobody(done, "the symlink `mirrors`")
 
 
 @pytest.mark.parametrize("to", [".git", ".buildsys/mirrors", "", "../project", "layers/../.git"])
@@ -359,7 +365,7 @@ def test_symlink_to_a_device_among_the_files_of_the_root_is_named(project: Path,
     refused(bounded(project, "plan", "--offline"), f"--> {name}", "outside the project")
 
 
-@pytest.mark.parametrize("name", ["layers/conf/pipe", "layers/conf/deep/pipe", "environments/keys/pipe"])
+@pytest.mark.parametrize("name", ["layers/conf/pipe", "layers/conf/deep/pipe", "environments/keys/pipe", "mirrors/p"])
 @pytest.mark.parametrize("kind", ["a named pipe", "a socket"])
 def test_path_that_is_not_a_file_is_refused_with_its_path(
     folders: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
@@ -395,6 +401,7 @@ def test_named_pipe_in_the_place_of_a_file_that_is_read_is_refused(project: Path
         ("environments/keys", "../environments/keys/x"),
         ("buildsys.lock", "buildsys.lock"),
         ("docker-bake.hcl", "./docker-bake.hcl"),
+        ("mirrors", "mirrors"),
     ],
 )
 def test_symlink_that_points_to_itself_is_an_error_at_its_location(folders: Path, name: str, to: str) -> None:
@@ -434,7 +441,7 @@ def test_sparse_file_does_not_take_its_size_in_memory(folders: Path) -> None:
     "name",
     [
         *("layers/conf/conf", "layers/conf/deep", "layers/conf", "layers", "layers/conf/layer.yaml"),
-        *("environments/keys/a", "environments/keys", "environments", "stacks.yaml", "buildsys.lock"),
+        *("environments/keys/a", "environments/keys", "environments", "stacks.yaml", "buildsys.lock", "mirrors"),
     ],
 )
 def test_unreadable_file_is_an_error_and_not_omitted(folders: Path, name: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import time
@@ -345,52 +344,3 @@ def test_copies_of_contexts_are_removed_after_a_run(real_project: Path, registry
     push(real_project, registry)
     (folder,) = (real_project / ".buildsys" / "runs").iterdir()
     assert {path.name for path in folder.iterdir()} == {"events.jsonl", "lock", "logs", "report.html"}
-
-
-# --- Plain bake, and the folder of mirrors that no project needs.
-
-SAID = "RUN --mount=type=bind,from=mirrors,target=/run/mirrors . /run/mirrors/use; echo ${MARK:-none} >/said\n"
-
-
-def plain_bake(project: Path, registry: str, **given: str) -> str:
-    """Bake the committed file with docker alone, and return what the image says."""
-    assert buildsys(project, "plan", "--offline").code == 0
-    said = buildsys(project, "variables")
-    pattern = r"^export (BUILDSYS_PARENT_\w+)='?([^'\n]*)'?$"
-    variables = {**dict(re.findall(pattern, said.stdout, re.MULTILINE)), "BUILDSYS_REGISTRY": registry, **given}
-    words = ("docker", "buildx", "bake", "-f", "docker-bake.hcl", "img", "--load")
-    done = run(project, *words, seconds=300, shell=variables)
-    assert done.code == 0, done.output
-    try:
-        shown = run(project, "docker", "run", "--rm", f"{registry}/img", "cat", "/said")
-        assert shown.code == 0, shown.output
-        return shown.stdout.strip()
-    finally:
-        run(project, "docker", "rmi", f"{registry}/img")
-
-
-def test_plain_bake_needs_no_folder_of_mirrors_and_takes_the_one_that_is_named(
-    real_project: Path, registry: str
-) -> None:
-    shutil.rmtree(real_project / "mirrors")
-    write(real_project, "layers/dist/Dockerfile", f"FROM base\nARG PACKAGES\n{SAID}")
-    assert plain_bake(real_project, registry) == "none"
-    write(real_project, "named/use", "export MARK=named\n")
-    assert plain_bake(real_project, registry, BUILDSYS_MIRRORS="named") == "named"
-    assert plain_bake(real_project, registry, BUILDSYS_MIRRORS="") == "none"
-
-
-def test_description_and_tests_of_a_layer_are_in_no_image(real_project: Path, registry: str) -> None:
-    folder = artifact(real_project, "odd")
-    (folder / ".dockerignore").unlink()
-    write(real_project, "stacks.yaml", "stacks:\n  img: {layers: [dist, odd]}\n")
-    write(folder, "README.md", "x\n")
-    write(folder, "tests/data", "x\n")
-    write(folder, "more/tests/data", "x\n")
-    push(real_project, registry)
-    assert sorted(listing(registry, "img", "/opt/odd")) == ["conf", "more", "more/tests", "more/tests/data"]
-    write(folder, "README.md", "y\n")
-    write(folder, "tests/data", "y\n")
-    write(folder, "layer.yaml", f"# said\n{(folder / 'layer.yaml').read_text('utf-8')}")
-    done = buildsys(real_project, "bake", "--all", "--push", BUILDSYS_REGISTRY=registry)
-    assert (done.code, "nothing to do" in done.output or "0 RUN steps" in done.output) == (0, True), done.output

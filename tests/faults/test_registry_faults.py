@@ -22,8 +22,7 @@ NODE_READ = ("GET", r"/x/nodes/manifests/sha256:")
 NODE_CONFIG = ("GET", r"/x/nodes/blobs/sha256:")
 UPLOAD_BEGINS = ("POST", r"/x/nodes/blobs/uploads/")
 UPLOAD = ("PUT", r"/x/nodes/blobs/uploads/")
-COMPOSED = ("PUT", r"/x/(one|four)/manifests/platform-")
-INDEXED = ("PUT", r"/x/\w+/manifests/key-")
+COMPOSED = ("PUT", r"/x/(one|four)/manifests/key-")
 ASSEMBLED = ("PUT", r"/x/(two|three)/manifests/incoming-")
 MOUNT = ("POST", r"/x/one/blobs/uploads/\?mount=")
 PUBLIC_TAG = ("PUT", r"/x/\w+/manifests/latest$")
@@ -81,7 +80,6 @@ CASES = [
         codes=(FAILED, UNAVAILABLE),
     ),
     case("503-compose", "503 for 3 composed images", rule(COMPOSED, answers(503), times=3)),
-    case("503-index", "503 for 3 indexes", rule(INDEXED, answers(503), times=3)),
     case("503-assemble", "503 for 12 assembled images", rule(ASSEMBLED, answers(503), times=12)),
     case("503-tag", "503 for 3 public tags", rule(PUBLIC_TAG, answers(503), times=3)),
     case(

@@ -102,9 +102,7 @@ class Witness:
         found = self.manifest(repository, tag)
         assert found is not None, f"{repository}:{tag}"
         texts: dict[str, str] = {}
-        for child in found.document.get("manifests", ()):
-            texts |= self.files(repository, child["digest"], pattern)
-        for blob in found.document.get("layers", ()):
+        for blob in found.document["layers"]:
             if blob["size"] > _OWN_LAYER:
                 continue
             _, body, _ = self._get(f"/v2/{repository}/blobs/{blob['digest']}")

@@ -146,7 +146,7 @@ class Project:
         document = json.loads(done.stdout)
         both = [*document["nodes"], *document["stacks"]]
         return Planned(
-            keys={each["name"]: each.get("index_key", each["key"]) for each in both},
+            keys={each["name"]: each["key"] for each in both},
             build=frozenset(each["name"] for each in both if each["action"] == "build"),
         )
 

@@ -22,7 +22,7 @@ from buildsys.bake.hcl import Expression, Template
 from buildsys.bake.targets import Publication, plan_definition, run_definition
 from buildsys.plan.keys import keys_of
 from buildsys.plan.plan import Plan
-from buildsys.run.index import annotations_of
+from buildsys.run.store import annotations_of
 from tests.support.hostile_project import FREE, IMAGES, INPUTS, SETTINGS, STACKS, VALUES, WORDS, projects
 from tests.support.hostile_text import texts
 from tests.support.keyed import contents_of

@@ -138,10 +138,10 @@ def test_real_packages_come_through_the_settings_of_this_machine(
     docker: Docker, tmp_path: Path, debian: str, tag: str
 ) -> None:
     folder = write_mirrors(read_settings(ROOT, os.environ), tmp_path)
-    if not folder:
+    if folder is None:
         folder = "mirrors"
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "use").write_text(":\n", encoding="utf-8")
+        (tmp_path / folder / "use").write_bytes((ROOT / "mirrors" / "use").read_bytes())
     dockerfile = (
         "FROM base\n"
         f"{MOUNT} && set -e && apt-get update \\\n"

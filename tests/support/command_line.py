@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import socket
 import ssl
 import struct
@@ -23,10 +22,6 @@ from types import MappingProxyType
 ROOT = Path(__file__).parents[2]
 # What a caller's shell must not bring into a test.
 _FOREIGN = ("BUILDSYS_", "BUILDX_", "GIT_")
-# Variables that Python, the C library or typer read once, when they start.
-_READ_AT_START = re.compile(
-    "PYTHON|PY_COLORS|LC_|LANG|LD_|MALLOC|TZ$|FORCE_COLOR|NO_COLOR|TERMINAL_WIDTH|GITHUB_|_TYPER|TYPER_"
-)
 
 SYSTEM = """\
 description: the system
@@ -158,15 +153,8 @@ def buildsys(
     shell: Mapping[str, str] = MappingProxyType({}),
     **given: str,
 ) -> Run:
-    """Run buildsys of this checkout in a folder, as `run` does, mostly as a fork of a process that has loaded it."""
-    environ = {**shell, **given}
-    if any(_READ_AT_START.match(name) for name in environ):
-        return run(folder, *COMMAND, *words, seconds=seconds, shell=shell, **given)
-    from tests.support.prepared import POOL, Conditions
-
-    with POOL.one() as process:
-        done = process.run(folder, [str(word) for word in words], Conditions(environ=environ), seconds=seconds)
-    return Run(code=done.code, stdout=done.stdout, stderr=done.stderr)
+    """Run buildsys of this checkout in a folder, as `run` does."""
+    return run(folder, *COMMAND, *words, seconds=seconds, shell=shell, **given)
 
 
 COMMAND = (sys.executable, "-P", "-m", "buildsys")

@@ -7,7 +7,6 @@ import functools
 import http.server
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -94,13 +93,6 @@ def start_own_engine(name: str, overlay: Path, *parents: str) -> OwnEngine | str
 def stop_own_engine(name: str) -> None:
     """End a private engine and remove what it holds."""
     run(sys.executable, PRIVATE_ENGINE, "wipe", "--name", name)
-
-
-def registry_program() -> str | None:
-    """Return the program of a registry: one on PATH, or that of the private engine; None if there is none."""
-    status = run(sys.executable, PRIVATE_ENGINE, "status", "--json")
-    own = Path(json.loads(status.stdout)["home"]) / "root/usr/bin/docker-registry" if status.code == 0 else None
-    return shutil.which("docker-registry") or (str(own) if own and own.is_file() else None)
 
 
 def executed(rawjson: str) -> list[str]:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from tests.support.command_line import LOCK, SYSTEM, TOOL, small_project, with_download, write
 from tests.support.docker_stub import put_docker
+from tests.support.forked import Ended, Job, run_all
 from tests.support.hostile_answers import Case
 from tests.support.hostile_server import Asked, Host, Reply, answer, hosting
-from tests.support.prepared import Conditions, Ended, Job, run_all
 
 SECONDS, MEMORY = 60.0, 200_000_000
 CODES = range(6)
@@ -78,32 +78,23 @@ def job(number: int, case: Case, servers: Servers, scratch: Path) -> Job:
     if case.command in _OPERATIONS:
         words: tuple[str, ...] = (case.command, f"{home}/{name}/img:1")
         return Job(
-            words=words,
-            folder=folder,
-            conditions=Conditions(environ=given, patch=case.patch),
-            call="tests.support.hostile_calls:operate",
+            words=words, folder=folder, environment=given, call="tests.support.hostile_calls:operate", patch=case.patch
         )
     if case.command == "plan" and not case.trusting:
-        return Job(
-            words=("plan",),
-            folder=folder,
-            conditions=Conditions(environ={**given, "BUILDSYS_REGISTRY": f"{home}/{name}"}),
-        )
+        return Job(words=("plan",), folder=folder, environment={**given, "BUILDSYS_REGISTRY": f"{home}/{name}"})
     own = scratch / name
     shutil.copytree(folder, own)
     if case.trusting:
         write(own, "buildsys.settings.yaml", f"registries: {{insecure: ['{servers.other.address}']}}\n")
-        return Job(
-            words=("plan",), folder=own, conditions=Conditions(environ={**given, "BUILDSYS_REGISTRY": f"{home}/{name}"})
-        )
+        return Job(words=("plan",), folder=own, environment={**given, "BUILDSYS_REGISTRY": f"{home}/{name}"})
     if case.command == "download":
         with_download(own, f"http://{home}/download/{name}/x.tar")
-        return Job(words=("lock",), folder=own, conditions=Conditions(environ=given, patch=case.patch))
+        return Job(words=("lock",), folder=own, environment=given, patch=case.patch)
     for layer, text in (("dist", SYSTEM), ("tool", TOOL)):
         write(own, f"layers/{layer}/layer.yaml", text.replace(_DEBIAN, f"{home}/{name}/debian:12"))
     write(own, "buildsys.lock", LOCK.replace(_DEBIAN, f"{home}/{name}/debian:12"))
     given |= {"PATH": str(scratch / "bin") + ":/usr/bin:/bin", "BUILDSYS_REGISTRY": f"{home}/{name}"}
-    return Job(words=_WORDS[case.command], folder=own, conditions=Conditions(environ=given))
+    return Job(words=_WORDS[case.command], folder=own, environment=given)
 
 
 def run(cases: Sequence[Case], servers: Servers, scratch: Path) -> list[Ended]:
@@ -117,17 +108,18 @@ def run(cases: Sequence[Case], servers: Servers, scratch: Path) -> list[Ended]:
     waits = [number for number, each in enumerate(cases) if _WAITS.search(each.name)]
     works = sorted({*range(len(jobs))} - {*waits})
     with ThreadPoolExecutor(max_workers=2) as pool:
-        rest = pool.submit(_run, jobs, waits, AT_REST)
-        ended = _run(jobs, works, AT_WORK) | rest.result()
+        rest = pool.submit(_run, jobs, waits, scratch / "rest", AT_REST)
+        ended = _run(jobs, works, scratch / "work", AT_WORK) | rest.result()
     # On a machine with other work an answer may come too late: the few that end wrong for it have a second run.
     wrong = [number for number, each in enumerate(cases) if [*faults(each, ended[number], servers)]]
     if len(wrong) < _FEW:
-        ended |= _run(jobs, wrong, 1)
+        ended |= _run(jobs, wrong, scratch / "again", 1)
     return [ended[number] for number in range(len(jobs))]
 
 
-def _run(jobs: Sequence[Job], chosen: Sequence[int], at_once: int) -> dict[int, Ended]:
-    return dict(zip(chosen, run_all([jobs[number] for number in chosen], at_once), strict=True))
+def _run(jobs: Sequence[Job], chosen: Sequence[int], scratch: Path, at_once: int) -> dict[int, Ended]:
+    scratch.mkdir()
+    return dict(zip(chosen, run_all([jobs[number] for number in chosen], scratch, at_once), strict=True))
 
 
 def faults(case: Case, ended: Ended, servers: Servers) -> Iterator[str]:

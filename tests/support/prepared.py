@@ -1,47 +1,170 @@
-"""Runs commands of buildsys as forks of processes that have loaded it (`server`), under conditions of the caller.
+"""Runs the command line many times out of one prepared Python, as a user without rights or where no disk takes more.
 
+The prepared process holds the libraries and forks for each command what then is `python -m buildsys`. It has a mount
+namespace of its own where the system allows that: `/proc/PID/root` shows a test the disks that are mounted in it.
 Imports nothing of buildsys.
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
-import fcntl
 import json
-import os
-import selectors
-import signal
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from queue import SimpleQueue
 from types import MappingProxyType
 from typing import Any
 
-from tests.support.command_line import ROOT, environment
+from tests.support.command_line import environment
 
-# As the end of all waiting on a machine with other work, and of processor time.
-_SECONDS, _CPU_SECONDS = 120, 60
-# Of what a fault may take, a part of the machine is enough: then Python raises MemoryError.
-_ADDRESSES = 4 << 30
-_PIPE_SIZE = 1 << 20
+SECONDS = 60
+_SERVER = r"""
+import base64, ctypes, fcntl, json, os, resource, runpy, signal, sys, traceback
+import networkx, packaging.specifiers, packaging.version, pydantic, typer, typer.main, urllib3, yaml
+pydantic.BaseModel, pydantic.TypeAdapter
+
+libc = ctypes.CDLL(None, use_errno=True)
+NEW_MOUNTS, NEW_USER, PRIVATE, READ_ONLY, REMOUNT = 0x20000, 0x10000000, 1 << 18 | 1 << 14, 1, 32
+
+def mount(source, folder, kind, flags, options=None):
+    words = [each.encode() if each else None for each in (source, folder, kind)]
+    if libc.mount(*words, flags, options.encode() if options else None):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+def alone():
+    uid, gid = os.getuid(), os.getgid()
+    if libc.unshare(NEW_MOUNTS if uid == 0 else NEW_MOUNTS | NEW_USER):
+        return False
+    if uid:
+        for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+            with open(f"/proc/self/{name}", "w") as file:
+                file.write(text)
+    mount(None, "/", None, PRIVATE)
+    return True
+
+def without_rights():
+    header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    if libc.capset(header, none):
+        raise OSError(ctypes.get_errno(), "capset")
+
+def place(number, what, pipe):
+    if what == "closed":
+        os.close(number)
+    elif what == "gone":
+        reading, writing = os.pipe()
+        os.close(reading)
+        os.dup2(writing, number)
+    else:
+        os.dup2(os.open(what, os.O_RDWR) if what else pipe, number)
+
+def command(asked, pipes):
+    os.chdir(asked["folder"])
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    for number, pipe in enumerate(pipes):
+        place(number, asked["streams"][number], pipe)
+    os.closerange(3, pipes[1])
+    os.closerange(pipes[2] + 1, 64)
+    # A command that reads without end fails, and does not take the memory of this machine.
+    resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+    for name, limit in asked["limits"].items():
+        resource.setrlimit(getattr(resource, name), (limit, limit))
+    for folder in asked["removed"]:
+        os.rmdir(folder)
+    if asked["plain_user"]:
+        without_rights()
+    signal.alarm(asked["seconds"])
+    # What Python does with its streams when it starts; as on most desktops, what UTF-8 does not have is an error.
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            stream = open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False)
+        except OSError:
+            stream = None
+        setattr(sys, name, stream)
+    sys.argv[:] = ["buildsys", *map(os.fsdecode, map(base64.b64decode, asked["words"]))]
+    sys.path.insert(0, os.environ["PYTHONPATH"])
+    code = 0
+    try:
+        runpy.run_module("buildsys", run_name="__main__", alter_sys=True)
+    except SystemExit as ending:
+        code = ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream and stream.flush()
+        except OSError:
+            # Python reports it at its end, and ends with this code.
+            code = 120
+    os._exit(code)
+
+def run(asked):
+    ends = [os.pipe(), os.pipe()]
+    for reading, writing in ends:
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 1 << 20)
+        os.set_blocking(reading, False)
+    child = os.fork()
+    if not child:
+        try:
+            command(asked, (os.open(os.devnull, os.O_RDONLY), ends[0][1], ends[1][1]))
+        except BaseException:
+            os.write(ends[1][1], traceback.format_exc().encode())
+        finally:
+            os._exit(99)
+    for _, writing in ends:
+        os.close(writing)
+    _, status, usage = os.wait4(child, 0)
+    texts = []
+    for reading, _ in ends:
+        text = b""
+        while True:
+            try:
+                piece = os.read(reading, 1 << 20)
+            except BlockingIOError:
+                break
+            if not piece:
+                break
+            text += piece
+        os.close(reading)
+        texts.append(text.decode(errors="replace"))
+    return [os.waitstatus_to_exitcode(status), *texts, usage.ru_maxrss / 1024]
+
+def answer(asked):
+    if "mount" in asked:
+        mount("none", asked["mount"], "tmpfs", 0, asked["options"])
+    elif "read_only" in asked:
+        mount(None, asked["read_only"], None, REMOUNT | READ_ONLY)
+    elif "unmount" in asked:
+        if libc.umount2(asked["unmount"].encode(), 2):
+            raise OSError(ctypes.get_errno(), "umount")
+    else:
+        return run(asked)
+
+try:
+    mounts = alone()
+except OSError:
+    mounts = False
+print(json.dumps([os.getpid(), mounts]), flush=True)
+for line in sys.stdin:
+    try:
+        found = answer(json.loads(line))
+    except OSError as error:
+        found = str(error)
+    print(json.dumps(found), flush=True)
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
-    """How a command ended, and what it took, memory in bytes; a code below 0 is the signal that killed it."""
+    """How a command ended, and how much memory it took, in MB; a code below 0 is the signal that killed it."""
 
     code: int
     stdout: str
     stderr: str
-    cpu_seconds: float
-    memory: int
+    megabytes: float
 
     @property
     def output(self) -> str:
@@ -53,9 +176,8 @@ class Ended:
 class Conditions:
     """What a command finds: variables, limits of `resource`, folders that vanish, rights, streams.
 
-    Without `rights` modes hold, for root too. `streams` are those of the command: empty for a file of the caller, else
-    `closed`, `gone` for a pipe without a reader, or a path. `patch` has constants of modules, by full name, that have
-    another value.
+    Without `rights` modes hold, for root too. `streams` are those of the command: empty for a pipe to the test, else
+    `closed`, `gone` for a pipe without a reader, or a path.
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -63,69 +185,35 @@ class Conditions:
     removed: Sequence[str] = ()
     rights: bool = True
     streams: tuple[str, str, str] = ("", "", "")
-    patch: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-
-
-BOUNDED = MappingProxyType({"RLIMIT_AS": _ADDRESSES, "RLIMIT_CPU": _CPU_SECONDS})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
-    """One command, or with `call` a function of `tests.support` as `module:name`, which gets the words."""
-
-    words: tuple[str, ...]
-    folder: Path
-    conditions: Conditions
-    call: str = ""
 
 
 class Prepared:
-    """A process to fork from; close it when done. `has_mounts` says whether it may mount disks."""
+    """A prepared process; close it when done. `has_mounts` says whether it may mount disks."""
 
-    def __init__(self, *, mounts: bool = False) -> None:
-        words = [sys.executable, "-P", str(Path(__file__).with_name("server.py")), *(["mounts"] if mounts else [])]
+    def __init__(self) -> None:
         self._server = subprocess.Popen(
-            words, cwd=ROOT, env=environment({}), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            [sys.executable, "-P", "-c", _SERVER],
+            env=environment({}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        self._held = b""
-        pid, self.has_mounts = self._answer(None)
+        pid, self.has_mounts = self._answer()
         self._root = Path(f"/proc/{pid}/root")
 
-    def run(
-        self,
-        folder: Path,
-        words: Iterable[str | bytes],
-        conditions: Conditions,
-        *,
-        call: str = "",
-        seconds: float = _SECONDS,
-    ) -> Ended:
-        """Run buildsys in a folder to its end; raises `subprocess.TimeoutExpired`, and then has killed it."""
-        with tempfile.TemporaryDirectory(prefix="buildsys-streams-") as name:
-            files = [Path(name, each) for each in ("out", "err")]
-            opened = [_pipe(file) if "RLIMIT_FSIZE" in conditions.limits else _file(file) for file in files]
-            given = [os.devnull, *map(str, files)]
-            child = self._ask(
-                folder=str(folder),
-                words=[base64.b64encode(os.fsencode(each)).decode() for each in words],
-                environment=environment(conditions.environ),
-                limits=dict(conditions.limits),
-                removed=list(conditions.removed),
-                plain_user=not conditions.rights,
-                streams=[own or file for own, file in zip(conditions.streams, given, strict=True)],
-                patch=dict(conditions.patch),
-                call=call,
-                seconds=int(seconds) + 5,
-            )
-            try:
-                code, used, memory = self._answer(time.monotonic() + seconds)
-            except TimeoutError:
-                os.kill(child, signal.SIGKILL)
-                self._answer(None)
-                raise subprocess.TimeoutExpired(["buildsys"], seconds) from None
-            finally:
-                stdout, stderr = map(_read, opened)
-        return Ended(code=code, stdout=stdout, stderr=stderr, cpu_seconds=used, memory=memory)
+    def run(self, folder: Path, words: Iterable[str | bytes], conditions: Conditions) -> Ended:
+        """Run buildsys in a folder to its end."""
+        code, stdout, stderr, megabytes = self._ask(
+            folder=str(folder),
+            words=[base64.b64encode(each.encode() if isinstance(each, str) else each).decode() for each in words],
+            environment=environment(conditions.environ),
+            limits=dict(conditions.limits),
+            removed=list(conditions.removed),
+            plain_user=not conditions.rights,
+            streams=list(conditions.streams),
+            seconds=SECONDS,
+        )
+        return Ended(code=code, stdout=stdout, stderr=stderr, megabytes=megabytes)
 
     def mount(self, folder: Path, options: str) -> Path:
         """Put an empty disk at a folder, and return where the test finds it."""
@@ -146,73 +234,12 @@ class Prepared:
 
     def _ask(self, **asked: Any) -> Any:
         assert self._server.stdin
-        self._server.stdin.write(json.dumps(asked).encode() + b"\n")
-        answer = self._answer(None)
+        self._server.stdin.write(json.dumps(asked) + "\n")
+        self._server.stdin.flush()
+        answer = self._answer()
         assert not isinstance(answer, str), answer
         return answer
 
-    def _answer(self, until: float | None) -> Any:
-        """Return what the process says next; raises `TimeoutError` if that is not said in time."""
+    def _answer(self) -> Any:
         assert self._server.stdout
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._server.stdout, selectors.EVENT_READ)
-            while b"\n" not in self._held:
-                if not selector.select(None if until is None else max(until - time.monotonic(), 0)):
-                    raise TimeoutError
-                piece = os.read(self._server.stdout.fileno(), 1 << 16)
-                assert piece, "the prepared process has ended"
-                self._held += piece
-        line, _, self._held = self._held.partition(b"\n")
-        return json.loads(line)
-
-
-class Pool:
-    """Prepared processes that are free; a caller takes one, so that commands can run at once."""
-
-    def __init__(self) -> None:
-        self._free: SimpleQueue[Prepared] = SimpleQueue()
-
-    @contextlib.contextmanager
-    def one(self) -> Iterator[Prepared]:
-        """Yield a process, and use it for no other command meanwhile."""
-        taken = Prepared() if self._free.empty() else self._free.get()
-        yield taken
-        # After an error of its own it is not used again.
-        self._free.put(taken)
-
-
-POOL = Pool()
-
-
-def _file(path: Path) -> int:
-    return os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
-
-
-def _pipe(path: Path) -> int:
-    """Return a pipe with a name, for commands that may write no bytes to files."""
-    os.mkfifo(path)
-    opened = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-    fcntl.fcntl(opened, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
-    return opened
-
-
-def _read(opened: int) -> str:
-    """Return everything that was written to a file or pipe, and close it."""
-    text = b""
-    with contextlib.suppress(BlockingIOError):
-        while piece := os.read(opened, _PIPE_SIZE):
-            text += piece
-    os.close(opened)
-    return text.decode(errors="replace")
-
-
-def run_all(jobs: Sequence[Job], at_once: int) -> list[Ended]:
-    """Run jobs, several at once and each within bounds, and return how each ended, in their order."""
-
-    def run(job: Job) -> Ended:
-        bounded = replace(job.conditions, limits={**BOUNDED, **job.conditions.limits})
-        with POOL.one() as process:
-            return process.run(job.folder, job.words, bounded, call=job.call)
-
-    with ThreadPoolExecutor(at_once) as threads:
-        return list(threads.map(run, jobs))
+        return json.loads(self._server.stdout.readline())

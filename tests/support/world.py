@@ -17,13 +17,13 @@ from buildsys.plan.plan import Plan
 from buildsys.project.run_folder import RunFolder
 from buildsys.project.state import State
 from buildsys.project.workspace import Workspace
+from buildsys.resolve.node import ImageTarget
 from buildsys.run.decision import Decision, Selection, decide_published, selection_of
 from buildsys.run.executor import RunOutcome
-from buildsys.run.index import annotations_of
 from buildsys.run.local import bake_locally
 from buildsys.run.publish import Published, publish
 from buildsys.run.session import RunContext, RunOptions, Session
-from buildsys.run.store import Store, incoming_tag
+from buildsys.run.store import Store, annotations_of, incoming_tag
 from tests.support.builder import Ending, FakeBuilder, PatientStop
 from tests.support.graphs import write_project
 from tests.support.image_registry import FakeRegistry
@@ -109,12 +109,10 @@ class World:
         return replace(failure, target=self.target(name))
 
     def location(self, name: str) -> Reference:
-        """Return where a target is under its key, an image apart from the index of its stack."""
-        return self.store.location(self.plan.targets[self.target(name)], self.selection.keys)
-
-    def index(self, stack: str) -> Reference:
-        """Return where the index of a stack is under its key."""
-        return self.store.index(stack, self.selection.keys.indexes[stack].key)
+        """Return where a target is under its key."""
+        target = self.target(name)
+        key, found = self.selection.keys.of(target).key, self.plan.targets[target]
+        return self.store.stack(found.stack, key) if isinstance(found, ImageTarget) else self.store.node(key)
 
     def push(self, target: str) -> tuple[str, str] | None:
         """Publish a target as an engine does: to the tag of what is not checked yet."""
@@ -125,8 +123,8 @@ class World:
         return str(reference), self.registry.push(reference, f"{name} {keyed.key}", annotations_of(keyed))
 
     def exists(self, name: str) -> bool:
-        """Whether a node, or the index of a stack, is in the registry under its key."""
-        location = self.index(name) if name in self.plan.indexes else self.location(name)
+        """Whether a target is in the registry under its key."""
+        location = self.location(name)
         return (location.name, location.target) in self.registry.manifests_by_name
 
     def session(self, **options: Any) -> Session:

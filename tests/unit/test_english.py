@@ -91,6 +91,7 @@ KEPT = ("It stands alone:", "tells builds which mirrors to use", "golden/mistake
 
 # Messages that readers stumbled over, and what replaced them.
 REPLACED = {
+    "can read its": "is in the build context, so any edit of it rebuilds the layer",
     "is the name of a layer's way": "`flavour` is reserved",
     "stands twice": "lists layer `{}` twice",
     "is another one:": "changed: {} → {}",

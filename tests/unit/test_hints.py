@@ -23,7 +23,7 @@ PACKAGE = Path(buildsys.__file__).parent
 COMMANDS = typer.main.get_command(app)
 # Options of Dockerfiles, of git and of bake that messages speak of.
 FOREIGN_OPTIONS = {
-    *("--build", "--checksum", "--chmod", "--chown", "--from", "--link", "--mount", "--retries"),
+    *("--build", "--chmod", "--chown", "--from", "--link", "--mount", "--retries"),
     *("--unshallow", "--cached", "--list", "--version"),
 }
 # Programs that a person has who has docker and git.

@@ -147,7 +147,7 @@ def hcl_attributes(body: str, variables: dict[str, str]) -> dict[str, Any]:
 def json_value(value: Any, variables: dict[str, str]) -> Any:
     match value:
         case str():
-            return value if re.match(r"\$\{\w+(?:\(| == )", value) else read(value, variables)
+            return value if re.match(r"\$\{\w+\(", value) else read(value, variables)
         case list():
             return [json_value(each, variables) for each in value]
         case _:

@@ -94,7 +94,7 @@ def test_node_is_pushed_to_its_staging_tag_with_its_key_and_inputs_and_without_p
     assert re.search(rf'tags += \["r\.example\.com/nodes:incoming-{TOOLS}"\]', body)
     assert '"manifest:dev.buildsys.inputs={}"' in body
     assert f'"manifest:dev.buildsys.key={key}"' in body
-    assert '["type=image,push=true,store=false,oci-mediatypes=true,rewrite-timestamp=true"]' in body
+    assert '["type=image,push=true,store=false,oci-mediatypes=true"]' in body
     assert '["type=provenance,disabled=true"]' in body
 
 

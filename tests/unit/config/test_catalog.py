@@ -271,30 +271,14 @@ def test_values_of_a_catalog_cannot_be_changed() -> None:
         catalog.stacks[0].layers[0].parameters["x"] = "y"  # type: ignore[index]
 
 
-@pytest.mark.parametrize(
-    ("instruction", "rules", "named"),
-    [
-        ("COPY . /x", "", "`layer.yaml`, `README.md`, `tests`"),
-        ("COPY ./ /x", "tests\n", "`layer.yaml`, `README.md`"),
-        ("COPY *.md /x", "", "`README.md`"),
-        ("COPY t*/x /x", "", "`tests`"),
-        ("COPY . /x", "*\n!src\n", ""),
-        ("COPY src /x", "", ""),
-        ("RUN true", "", ""),
-    ],
-)
-def test_plain_bake_that_copies_what_is_in_no_build_is_warned_of(instruction: str, rules: str, named: str) -> None:
-    folder = "layers/system"
-    files = {
-        **tree("stacks:\n  a: {layers: [system]}\n"),
-        f"{folder}/Dockerfile": f"FROM base\nARG PACKAGES\nRUN install $PACKAGES\n{instruction}\n",
-        f"{folder}/.dockerignore": rules,
-        f"{folder}/README.md": "",
-        f"{folder}/src/a": "",
-        f"{folder}/tests/x": "",
-    }
-    message = f"plain `docker buildx bake` also copies {named} of `{folder}`, which `buildsys bake` does not"
-    assert [each.message for each in load(files).warnings] == ([message] if named else [])
+def test_layer_whose_builds_can_read_its_metadata_is_warned_of() -> None:
+    files = tree("stacks:\n  a: {layers: [system]}\n")
+    bare = {path: text for path, text in files.items() if not path.endswith(".dockerignore")}
+    warned = load(bare).warnings
+    assert "layers/system/layer.yaml" in {each.location.file for each in warned if each.location}
+    assert all("any edit of it rebuilds the layer" in each.message for each in warned)
+    quiet = {f"{path.rpartition('/')[0]}/.dockerignore": "layer.yaml\n" for path in bare if path.startswith("layers/")}
+    assert load({**bare, **quiet}).warnings == ()
 
 
 def test_weight_is_read_in_bytes_and_is_no_input_of_a_key() -> None:

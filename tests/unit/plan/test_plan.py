@@ -95,14 +95,6 @@ def test_epoch_comes_from_the_lock_and_reaches_those_that_its_dockerfile_install
     ]
     files["buildsys.lock"] = LOCK + "epochs: {system: 2026-11-23, other: 2026-01-01}\n"
     assert dict(planned(files).epochs) == {"system": "2026-11-23"}
-    files["buildsys.lock"] = LOCK + "epochs: {system: 2026-11-23.2}\n"
-    assert dict(planned(files).epochs) == {"system": "2026-11-23.2"}
-
-
-def test_timestamp_comes_from_the_lock_and_is_a_fixed_day_without_one() -> None:
-    assert planned(tree()).timestamp == 315619200
-    files = {**tree(), "buildsys.lock": LOCK + "timestamp: 2026-11-23T00:00:00Z\n"}
-    assert planned(files).timestamp == 1795392000
 
 
 def test_unknown_checksum_and_lock_of_another_version_are_reported() -> None:

@@ -10,6 +10,8 @@ import pytest
 from buildsys.project.mirrors import CONTEXT, mirror_files, mirrored_reference, mirrored_variables, write_mirrors
 from buildsys.project.settings import Settings
 
+ROOT = Path(__file__).parents[3]
+
 
 def script(settings: Settings, ca: bytes | None = None) -> list[str]:
     return mirror_files(settings, ca=ca)["use"].decode().splitlines()
@@ -105,13 +107,11 @@ def test_only_variables_that_differ_are_reported() -> None:
     }
 
 
-def test_no_folder_is_named_where_builds_need_none_and_nothing_of_before_is_left(tmp_path: Path) -> None:
-    nothing = Settings(parents={"docker.io": "m"})
-    assert write_mirrors(nothing, tmp_path) == ""
-    assert list(tmp_path.iterdir()) == []
-    write_mirrors(Settings(proxy={"http": "http://name:word@p"}), tmp_path)
-    assert write_mirrors(nothing, tmp_path) == ""
-    assert list((tmp_path / CONTEXT).iterdir()) == []
+def test_folder_does_nothing_where_builds_need_none_and_has_the_bytes_of_the_committed_one(tmp_path: Path) -> None:
+    assert write_mirrors(Settings(parents={"docker.io": "m"}), tmp_path) == CONTEXT
+    assert [path.name for path in (tmp_path / CONTEXT).rglob("*")] == ["use"]
+    committed = [ROOT / "mirrors" / "use", *ROOT.glob("examples/*/mirrors/use")]
+    assert {path.read_bytes() for path in committed} == {(tmp_path / CONTEXT / "use").read_bytes()}
 
 
 def test_folder_has_what_the_settings_say_now_and_nothing_of_before(tmp_path: Path) -> None:

@@ -113,20 +113,3 @@ def test_copy_replaces_what_has_its_name_and_writes_through_no_link(tmp_path: Pa
     assert files(top) == ["deep", "deep/file"]
     assert (top / "deep/file").read_text() == "given"
     assert (outside / "deep/file").read_text() == "outside"
-
-
-def test_name_that_another_process_holds_is_waited_for_with_a_limit(tmp_path: Path) -> None:
-    waited: list[str] = []
-    state = State(tmp_path)
-    with state.reserved(".buildsys/name", 0.0, lambda: waited.append("first")):
-        assert waited == []
-        # A second file of the same name in one process is kept out too.
-        with (
-            pytest.raises(Unavailable, match=r"another process has held `\.buildsys/name` for 0 seconds"),
-            state.reserved(".buildsys/name", 0.25, lambda: waited.append("second")),
-        ):
-            pass
-    assert waited == ["second"]
-    with state.reserved(".buildsys/name", 0.0, lambda: waited.append("third")):
-        pass
-    assert waited == ["second"]

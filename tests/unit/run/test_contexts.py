@@ -10,11 +10,9 @@ import pytest
 
 from buildsys.config.model import File
 from buildsys.errors import InvalidInput
-from buildsys.project.contexts import files_of
 from buildsys.project.files import Home
-from buildsys.project.state import State
-from buildsys.project.workspace import Workspace
-from buildsys.run.contexts import copy_context, copy_mirrors
+from buildsys.project.workspace import files_of
+from buildsys.run.contexts import copy_context
 
 
 def put(root: Path, **texts: str) -> tuple[Home, dict[str, File]]:
@@ -90,26 +88,3 @@ def test_files_are_hashed_and_copied_without_being_held(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert (copy / "large").stat().st_size == 64 << 20
     assert peak < 8 << 20
-
-
-def test_mirrors_of_a_run_are_a_copy_that_the_next_command_does_not_change(tmp_path: Path) -> None:
-    workspace = Workspace(root=tmp_path)
-    state = State(tmp_path)
-    variables = {"BUILDSYS_MIRRORS": ".buildsys/mirrors", "OTHER": "kept"}
-    state.fill(".buildsys/mirrors", {"use": b"one", "apt/a": b"a"}, is_secret=lambda data: data == b"one")
-    found = copy_mirrors(workspace, variables, tmp_path / ".buildsys" / "work")
-    copy = tmp_path / found["BUILDSYS_MIRRORS"]
-    assert found["OTHER"] == "kept"
-    state.fill(".buildsys/mirrors", {"use": b"two"})
-    assert [(copy / name).read_bytes() for name in ("use", "apt/a")] == [b"one", b"a"]
-    assert (copy / "use").stat().st_mode & 0o077 == 0
-    assert copy.stat().st_mode & 0o077 == 0
-    again = copy_mirrors(workspace, variables, tmp_path / ".buildsys" / "other")
-    assert (tmp_path / again["BUILDSYS_MIRRORS"] / "use").read_bytes() == b"two"
-    assert Path(again["BUILDSYS_MIRRORS"]).name != copy.name
-
-
-def test_run_without_mirrors_has_no_copy(tmp_path: Path) -> None:
-    variables = {"BUILDSYS_MIRRORS": ""}
-    assert copy_mirrors(Workspace(root=tmp_path), variables, tmp_path / "top") == variables
-    assert list(tmp_path.iterdir()) == []

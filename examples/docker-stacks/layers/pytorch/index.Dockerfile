@@ -1,4 +1,4 @@
-# pip takes name, version and platform of a wheel from its file name.
+# A wheel's name says what it is, and pip believes it.
 FROM scratch AS download
 ARG BUILD
 ARG VERSION
@@ -22,7 +22,6 @@ COPY --from=jupyter / /
 COPY --from=scipy / /
 ARG NB_UID
 ARG NB_GID
-ARG SOURCE_DATE_EPOCH
 RUN --mount=type=bind,from=scripts,target=/scripts \
     --mount=type=bind,from=packages,target=/packages \
     --mount=type=bind,from=download,target=/download \
