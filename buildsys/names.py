@@ -1,8 +1,9 @@
-"""How things are called in bake, in a Dockerfile and in a registry, and which names are taken."""
+"""How things are called in bake, in a Dockerfile, in a registry and in an image, and which names are taken."""
 
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -76,6 +77,25 @@ KEY_LABEL = "dev.buildsys.key"
 TITLE_LABEL = "org.opencontainers.image.title"
 # As many as Linux follows in one path (path_resolution(7)).
 MOST_SYMLINKS = 40
+# What Linux systems have as symlinks: `COPY --link` replaces one by a folder, in which nothing of the system is.
+_SYSTEM_LINKS: Mapping[str, str] = MappingProxyType(
+    {
+        **{f"/{name}": f"/usr/{name}" for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32")},
+        **{"/usr/tmp": "/var/tmp", "/usr/local/man": "/usr/local/share/man"},
+        **{"/var/run": "/run", "/var/lock": "/run/lock", "/etc/mtab": "/proc/mounts"},
+    }
+)
+# What a container, a build or another engine than docker mounts over, so that nothing in an image is found there.
+_MOUNTED = ("/proc", "/sys", "/dev", "/run", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
+# Anyone may write there; the folder that an artifact brings has other permissions.
+_TEMPORARY = ("/tmp", "/var/tmp")
+_SYSTEM_FOLDERS = frozenset(
+    {"/boot", "/etc", "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/usr", "/var"}
+    | {f"/usr/{name}" for name in ("bin", "games", "include", "lib", "lib32", "lib64", "libexec", "libx32", "local")}
+    | {f"/usr/{name}" for name in ("sbin", "share", "src")}
+    | {f"/var/{name}" for name in ("backups", "cache", "lib", "local", "log", "mail", "opt", "spool")}
+)
+_MULTIARCH = re.compile(r"/usr/lib/[a-z0-9_]+-linux-[a-z0-9]+")
 CUSTOM_SUFFIX = "-custom"
 """What the repository of users' own Dockerfiles on a stack has behind the stack's name."""
 
@@ -159,6 +179,31 @@ def secret_problem(name: str) -> str | None:
 def secret_variable(name: str) -> str:
     """Return the variable of the environment that has the value of a secret."""
     return variable_name("SECRET", name)
+
+
+def prefix_problem(prefix: str, layer: str) -> tuple[str, str] | None:
+    """Return why an artifact cannot own an absolute path, and what to do, or None."""
+    own = f"choose a folder of its own, such as `/opt/{layer}`"
+    normal = f"/{posixpath.normpath(prefix).lstrip('/')}"
+    if normal != prefix:
+        better = own if normal == "/" or prefix_problem(normal, layer) else f"write `{normal}`"
+        return f"`{excerpt(prefix)}` has `.`, `..` or an empty part", better
+    for link, target in _SYSTEM_LINKS.items():
+        if prefix == link:
+            return f"`{link}` is a symlink in most systems, and would be replaced", own
+        if prefix.startswith(f"{link}/"):
+            better = f"{target}{prefix.removeprefix(link)}"
+            hint = own if prefix_problem(better, layer) else f"write `{better}`"
+            return f"`{link}` is a symlink in most systems, and `{excerpt(prefix)}` would replace it", hint
+    for folder in _MOUNTED:
+        if prefix == folder or prefix.startswith(f"{folder}/"):
+            return f"`{folder}` is mounted over when a container starts", own
+    for folder in _TEMPORARY:
+        if prefix == folder or prefix.startswith(f"{folder}/"):
+            return f"`{folder}` is writable by everyone, and an artifact would change that", own
+    if prefix in _SYSTEM_FOLDERS or _MULTIARCH.fullmatch(prefix):
+        return f"`{prefix}` is a folder of the system, which no artifact can own as a whole", own
+    return None
 
 
 def tag_problem(tag: str) -> str | None:

@@ -172,6 +172,11 @@ def port(text: str) -> str | None:
     return "a number from 1 to 65535 or a range such as `8000-8010`, and `/tcp`, `/udp` or `/sctp` where wanted"
 
 
+def program(text: str) -> str | None:
+    """Check the first word of what is run without a shell."""
+    return None if text else "the name of a program"
+
+
 def user(text: str) -> str | None:
     """Check a user, with a group where there is one, as names or numbers."""
     parts = text.split(":")

@@ -30,9 +30,10 @@ from buildsys.names import (
     download_arguments,
     is_switch,
     layer_problem,
+    prefix_problem,
     secret_problem,
 )
-from buildsys.texts import excerpt, shown
+from buildsys.texts import excerpt, program, shown
 from buildsys.values import dataclass
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -179,6 +180,8 @@ def _check_kind(name: str, scope: Scope, kind: Kind) -> None:
     if kind is not Kind.ARTIFACT and scope.said.prefix is not None:
         message = f"a {kind} layer has no `prefix`, only an artifact owns a path"
         scope.wrong(message, ("prefix",), "remove `prefix`, or write `kind: artifact`", key=True)
+    elif scope.said.prefix is not None and (problem := prefix_problem(scope.said.prefix, name)):
+        scope.wrong(problem[0], ("prefix",), problem[1])
 
 
 def _check_secrets(scope: Scope, mounted: Collection[str]) -> None:
@@ -212,7 +215,11 @@ def _unmounted(secret: str, path: Path) -> tuple[str, Path, str]:
 
 
 def _check_parts(scope: Scope) -> None:
-    """Add a diagnostic for options of a program that would be joined as folders of a path are."""
+    """Add a diagnostic for options that would be joined as folders of a path are, and for a program without a name."""
+    healthcheck = scope.said.healthcheck.command if scope.said.healthcheck else ()
+    for path, words in ((("entrypoint",), scope.said.entrypoint), (("healthcheck", "command"), healthcheck)):
+        if words and (expected := program(words[0])):
+            scope.wrong(f"the first word of `{path[0]}` is empty, expected {expected}", (*path, 0), "remove it")
     for index, environment in enumerate(scope.said.environment):
         for field, given in (("prepend", environment.prepend), ("append", environment.append)):
             for name, parts in given.items():

@@ -228,7 +228,7 @@ class RecipeFields:
     )
     after: tuple[str, ...] = nullable(fields.NAMES, (), "layers that come before this one if the stack has them")
     conflicts: tuple[str, ...] = nullable(fields.NAMES, (), "layers that cannot be in the same stack")
-    order: int = nullable(Integer(), 0, "position among independent layers: the smaller number comes first; default 0")
+    order: int = nullable(Integer(), 0, "position among independent layers: smaller first, then as listed; default 0")
     accelerator: str | None = nullable(
         fields.NAME, None, "`gpu` puts stacks with this layer into the group `gpu`, others are in `cpu`"
     )
@@ -262,7 +262,7 @@ class RecipeFields:
     environment: tuple[Environment, ...] = nullable(
         Many(Record(Environment, "EnvironmentFields", otherwise="put variables below `set`"), or_one=True),
         (),
-        "variables of the image, merged over the stack in layer order",
+        "variables of the image, merged in the order in which the stack lists its layers",
     )
     labels: Mapping[str, str] = nullable(fields.LABELS, fields.NOTHING, "labels of the image")
     ports: tuple[str, ...] = nullable(Many(fields.PORT, once=True), (), "exposed ports, such as `8000-8010/udp`")

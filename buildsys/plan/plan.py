@@ -9,7 +9,7 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from buildsys.config.lockfile import DEFAULT_TIMESTAMP, Lock, LockedParent, epoch_parts
-from buildsys.config.model import Catalog, Family, Parent
+from buildsys.config.model import Catalog, Family, Kind, Parent
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import LOCK_FILE, target_name, variable_name
 from buildsys.plan.downloads import checked_downloads, shared_checksums
@@ -131,7 +131,7 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
         origins=MappingProxyType(dict(sorted(origins.items()))),
         epochs=MappingProxyType(epochs),
         timestamp=DEFAULT_TIMESTAMP if lock.timestamp is None else lock.timestamp,
-        remarks=(*catalog.warnings, *_unknown_platforms(graph, parents)),
+        remarks=(*catalog.warnings, *_unknown_platforms(graph, parents), *_two_orders(graph.images)),
         unpinned=_unpinned(parents, nodes, lock),
         families=catalog.families,
     )
@@ -259,6 +259,32 @@ def _unknown_platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) ->
                 message = f"the lock lists no platforms of the parent `{name}`, and `{image.stack}` is for {listed}"
                 hint = f"compare them with `docker buildx imagetools inspect {parent.reference}`"
                 yield Diagnostic(message=message, location=parent.locked.location or image.location, hint=hint)
+
+
+def _two_orders(images: tuple[ImageTarget, ...]) -> Iterator[Diagnostic]:
+    """Yield a warning for each pair of system layers that stacks on one parent order differently, and build twice."""
+    first: dict[tuple[object, ...], ImageTarget] = {}
+    seen, reported = set[tuple[object, ...]](), set[frozenset[str]]()
+    for image in images:
+        built = [each for each in image.layers if each.recipe.kind is Kind.SYSTEM and each.recipe.makes_node]
+        chain = [(each.name, *sorted(each.parameters.items())) for each in built]
+        if (known := (image.parent.name, *chain)) in seen:
+            continue
+        seen.add(known)
+        for index, later in enumerate(chain):
+            for earlier in chain[:index]:
+                first.setdefault((image.parent.name, earlier, later), image)
+                other = first.get((image.parent.name, later, earlier))
+                names = frozenset({built[index].name, str(earlier[0])})
+                if other is None or names in reported:
+                    continue
+                reported.add(names)
+                message = (
+                    f"`{image.stack}` builds `{built[index].name}` on `{earlier[0]}`, and `{other.stack}` the other way"
+                    " round, so they share neither"
+                )
+                hint = "list them in one order, or give one of the layers an `after`"
+                yield Diagnostic(message=message, location=built[index].location, hint=hint)
 
 
 def _parents_of(graph: BuildGraph, image: ImageTarget) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 SCHEMA_VERSION = 1
+_SINGLE_SETTINGS = ("user", "workdir", "entrypoint", "command", "healthcheck")
 # Halves of surrogate pairs, as names of files have them that are not UTF-8, and what a runner of CI jobs would obey.
 _ESCAPED = re.compile(r"[\ud800-\udfff]|(?<=#)#(?=\w*\[)")
 
@@ -170,6 +171,12 @@ def stack_document(plan: Plan, stack: ImageTarget, variables: Mapping[str, str])
         "command": _words(config.command),
         "healthcheck": _healthcheck(config.healthcheck),
         "labels": dict(config.labels),
+        "settings_from": {
+            "environment": {variable.name: list(variable.layers) for variable in stack.environment},
+            "ports": {port: config.sources[f"port {port}"] for port in config.ports},
+            "labels": {key: config.sources[f"label {key}"] for key in config.labels},
+            **{name: config.sources.get(name) for name in _SINGLE_SETTINGS},
+        },
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from buildsys.config.model import Kind
@@ -10,6 +10,7 @@ from buildsys.plan.actions import BUILD, REUSE, SKIP, Action, Difference, format
 from buildsys.plan.plan import Plan
 from buildsys.report.console import Screen, columns
 from buildsys.report.text import format_count
+from buildsys.resolve.image import healthcheck_text, words_json
 from buildsys.resolve.node import ImageTarget
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def show_list(plan: Plan, screen: Screen) -> None:
 
 
 def show_stack(plan: Plan, target: str, screen: Screen) -> None:
-    """Write a stack's layers with their parameters and the origin of each, and the merged environment."""
+    """Write a stack's layers with their parameters and the origin of each, and the merged settings of its image."""
     stack = next(each for each in plan.stacks if each.name == target)
     parent = plan.parent(stack.parent.name)
     screen.line(f"{screen.styled(stack.stack, 'bold')}  {stack.description}")
@@ -88,6 +89,30 @@ def show_stack(plan: Plan, target: str, screen: Screen) -> None:
     screen.line("environment")
     for line in columns((v.name, v.shown, f"from {', '.join(v.layers)}") for v in stack.environment):
         screen.line(line)
+    if rows := list(_settings(stack)):
+        screen.line("settings")
+        for line in columns(rows):
+            screen.line(line)
+
+
+def _settings(stack: ImageTarget) -> Iterator[tuple[str, str, str]]:
+    """Yield each setting of an image that a layer gives: what it is, its value, and the layer."""
+    config = stack.config
+    probe = config.healthcheck
+    values = (
+        ("entrypoint", None if config.entrypoint is None else words_json(config.entrypoint)),
+        ("command", None if config.command is None else words_json(config.command)),
+        ("user", config.user),
+        ("workdir", config.workdir),
+        ("healthcheck", healthcheck_text(probe) if probe else None),
+        *((f"port {port}", port) for port in config.ports),
+        *((f"label {key}", value) for key, value in config.labels.items()),
+    )
+    for name, value in values:
+        if value is not None:
+            what, _, key = name.partition(" ")
+            text = f"{key}={value}" if what == "label" else value
+            yield what, text, f"from {config.sources[name]}"
 
 
 def show_actions(plan: Plan, actions: Mapping[str, Action], screen: Screen) -> None:

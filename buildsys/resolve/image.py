@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import field, replace
 from types import MappingProxyType
+from typing import Any
 
 from buildsys.config import template
 from buildsys.config.model import Environment, Healthcheck
@@ -51,8 +52,8 @@ def merge(
 ) -> tuple[tuple[Variable, ...], tuple[Conflict, ...]]:
     """Return the variables, sorted by name, and the conflicts.
 
-    `layers` are the name, the environments and the parameters (with `flavour`) of each layer, in layer order. A later
-    layer prepends before an earlier one; of equal parts only the first is kept.
+    `layers` are the name, the environments and the parameters (with `flavour`) of each layer, in the stack's order. A
+    later layer prepends before an earlier one; of equal parts only the first is kept.
     """
     values: dict[str, tuple[str, str]] = {}
     before: dict[str, list[list[str]]] = {}
@@ -103,7 +104,8 @@ def merge(
 class ImageConfig:
     """The config of an image; None keeps the parent's value, and an empty list of words is an empty list.
 
-    A new `entrypoint` drops the parent's command, as it does in a Dockerfile.
+    A new `entrypoint` drops the parent's command, as it does in a Dockerfile. `sources` has the layer that each setting
+    comes from, by the name of its field, of labels and ports by `label <key>` and `port <port>`.
     """
 
     labels: Mapping[str, str]
@@ -113,51 +115,58 @@ class ImageConfig:
     entrypoint: tuple[str, ...] | None
     command: tuple[str, ...] | None
     healthcheck: Healthcheck | None
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 def config_of(instances: Iterable[LayerInstance]) -> tuple[ImageConfig, tuple[str, ...]]:
-    """Return the config that layers in order give, and messages about conflicts, to follow a stack's name.
+    """Return the config that layers in the stack's order give, and messages about conflicts, to follow its name.
 
     The last layer decides; labels and ports are joined. A label that two layers set to different values is a conflict.
     """
     conflicts: list[str] = []
     labels: dict[str, str] = {}
     ports: dict[str, None] = {}
-    user: str | None = None
-    workdir: str | None = None
-    entrypoint: tuple[str, ...] | None = None
-    command: tuple[str, ...] | None = None
-    healthcheck: Healthcheck | None = None
+    found: dict[str, Any] = dict.fromkeys(("user", "workdir", "entrypoint", "command", "healthcheck"))
+    sources: dict[str, str] = {}
     for each in instances:
         recipe, values = each.recipe, each.parameters
         for key, written in recipe.labels.items():
             value = template.fill(written, values)
             if labels.setdefault(key, value) != value:
                 conflicts.append(f"the layer `{each.name}` changes the label `{key}` of another layer")
-        ports.update(dict.fromkeys(recipe.ports))
-        user = template.fill(recipe.user or "", values) or user
-        workdir = template.fill(recipe.workdir or "", values) or workdir
+            sources.setdefault(f"label {key}", each.name)
+        for port in recipe.ports:
+            ports.setdefault(port)
+            sources.setdefault(f"port {port}", each.name)
+        said: dict[str, Any] = {
+            "user": template.fill(recipe.user or "", values) or None,
+            "workdir": template.fill(recipe.workdir or "", values) or None,
+            "entrypoint": _filled(recipe.entrypoint, values),
+            "command": _filled(recipe.command, values),
+            "healthcheck": _filled_healthcheck(recipe.healthcheck, values),
+        }
         if recipe.entrypoint is not None:
             # A command belongs to the entry point that it was written for, and goes with it.
-            entrypoint, command = _filled(recipe.entrypoint, values), None
-        if recipe.command is not None:
-            command = _filled(recipe.command, values)
-        if recipe.healthcheck is not None:
-            healthcheck = replace(recipe.healthcheck, command=_filled(recipe.healthcheck.command, values))
+            found["command"] = None
+            sources.pop("command", None)
+        for name, setting in said.items():
+            if setting is not None:
+                found[name], sources[name] = setting, each.name
     config = ImageConfig(
         labels=MappingProxyType(dict(sorted(labels.items()))),
         ports=tuple(ports),
-        user=user,
-        workdir=workdir,
-        entrypoint=entrypoint,
-        command=command,
-        healthcheck=healthcheck,
+        sources=MappingProxyType(sources),
+        **found,
     )
     return config, tuple(conflicts)
 
 
-def _filled(words: tuple[str, ...], values: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(template.fill(word, values) for word in words)
+def _filled_healthcheck(healthcheck: Healthcheck | None, values: Mapping[str, str]) -> Healthcheck | None:
+    return replace(healthcheck, command=_filled(healthcheck.command, values) or ()) if healthcheck else None
+
+
+def _filled(words: tuple[str, ...] | None, values: Mapping[str, str]) -> tuple[str, ...] | None:
+    return None if words is None else tuple(template.fill(word, values) for word in words)
 
 
 def words_json(words: tuple[str, ...]) -> str:

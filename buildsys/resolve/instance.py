@@ -16,7 +16,8 @@ class LayerInstance:
     """A layer in a stack, with its parameters resolved: `origins` says where each value comes from.
 
     `why` says why the stack has it. `parameters` holds everything the recipe declares, and `flavour` where the
-    layer has several.
+    layer has several. `position` is its place in the stack's list, in which a layer that is only required comes just
+    before the first that requires it.
     """
 
     recipe: Recipe
@@ -24,6 +25,7 @@ class LayerInstance:
     origins: Mapping[str, str]
     why: str
     location: Location
+    position: int = 0
 
     @property
     def name(self) -> str:

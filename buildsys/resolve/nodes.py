@@ -91,7 +91,9 @@ class _Builder:
         for each in layers:
             if each.recipe.kind is Kind.ARTIFACT:
                 artifacts[each.name] = self.artifact(stack, each, os, artifacts)
-        environment, conflicts = merge((each.name, each.recipe.environment, each.parameters) for each in layers)
+        # As people write a stack: the later line wins, whatever must be built first.
+        listed = sorted(layers, key=lambda each: each.position)
+        environment, conflicts = merge((each.name, each.recipe.environment, each.parameters) for each in listed)
         for conflict in conflicts:
             # The stacks of a family have the same layers.
             key = (stack.family or stack.name, conflict.variable, conflict.first[0], conflict.second[0])
@@ -104,7 +106,7 @@ class _Builder:
                 stack.location,
                 f"remove `{conflict.variable}` from one of them, or give it the same value",
             )
-        config, problems = config_of(layers)
+        config, problems = config_of(listed)
         for problem in problems:
             self.report(f"`{stack.name}`: {problem}", stack.location, "remove the label from one of them")
         if len(self.diagnostics) > before or conflicts:

@@ -17,11 +17,11 @@ _RANK = {Kind.SYSTEM: 0, Kind.TOOLCHAIN: 1, Kind.ARTIFACT: 2}
 
 
 class Resolver:
-    """Resolves the stacks of one catalog; equal sets of layers are ordered once."""
+    """Resolves the stacks of one catalog; equal lists of layers are ordered once."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._orders: dict[frozenset[tuple[str, str]], tuple[str, ...]] = {}
+        self._orders: dict[tuple[tuple[str, str], ...], tuple[str, ...]] = {}
         self._valid: set[tuple[object, ...]] = set()
         self._reported: set[tuple[str, str]] = set()
         self._providers: dict[str, list[str]] = {}
@@ -30,7 +30,7 @@ class Resolver:
                 self._providers.setdefault(provided, []).append(name)
 
     def layers(self, stack: Stack, diagnostics: list[Diagnostic]) -> tuple[LayerInstance, ...]:
-        """Return the layers of a stack in order, or none after adding every diagnostic."""
+        """Return the layers of a stack in build order, or none after adding every diagnostic."""
         before = len(diagnostics)
         requested = self._closure(stack, diagnostics)
         if len(diagnostics) > before:
@@ -90,6 +90,7 @@ class Resolver:
         return [each for each in names if each in meant]
 
     def _closure(self, stack: Stack, diagnostics: list[Diagnostic]) -> dict[str, RequestedLayer]:
+        """Return the layers that a stack lists, in its order, each layer that only others require before the first."""
         requested: dict[str, RequestedLayer] = {}
         listed: set[str] = set()
         waiting: deque[tuple[LayerUse, str]] = deque()
@@ -101,12 +102,14 @@ class Resolver:
                 continue
             listed.add(use.layer)
             waiting.append((use, "named by the stack"))
+        names = [use.layer for use, _ in waiting]
         while waiting:
             use, why = waiting.popleft()
             recipe = self._recipe(use, diagnostics)
             if recipe is None:
                 continue
             requested[use.layer] = RequestedLayer(recipe=recipe, use=use, why=why)
+            added: list[tuple[LayerUse, str]] = []
             for name in recipe.requires:
                 choices = self._providers.get(name, [name])
                 if not listed.isdisjoint(choices):
@@ -114,16 +117,20 @@ class Resolver:
                 if len(choices) > 1:
                     open_choices.append((use, name, choices))
                     continue
-                added = LayerUse(layer=choices[0], parameters=MappingProxyType({}), location=use.location)
-                listed.add(added.layer)
-                waiting.append((added, f"required by `{use.layer}`"))
+                required = LayerUse(layer=choices[0], parameters=MappingProxyType({}), location=use.location)
+                listed.add(required.layer)
+                added.append((required, f"required by `{use.layer}`"))
+            # What it requires is looked at before the next layer of the list, which may require the same.
+            waiting.extendleft(reversed(added))
+            place = names.index(use.layer)
+            names[place:place] = [each.layer for each, _ in added]
         # Only now: a layer that was required later may be one of the choices.
         for use, name, choices in open_choices:
             if listed.isdisjoint(choices):
                 message = f"layer `{use.layer}` requires `{name}`, which `{stack.name}` does not have"
                 hint = f"add one of {', '.join(f'`{each}`' for each in choices)}"
                 diagnostics.append(Diagnostic(message=message, location=use.location, hint=hint))
-        return requested
+        return {name: requested[name] for name in names if name in requested}
 
     def _recipe(self, use: LayerUse, diagnostics: list[Diagnostic]) -> Recipe | None:
         layer = self._catalog.layers[use.layer]
@@ -146,7 +153,7 @@ class Resolver:
     ) -> dict[str, LayerInstance]:
         values = Values(requested, self.present, diagnostics)
         found = {}
-        for name, one in requested.items():
+        for position, (name, one) in enumerate(requested.items()):
             diagnostics.extend(unknown(one.recipe, one.use))
             parameters, origins = {}, {}
             if one.recipe.flavour:
@@ -161,11 +168,12 @@ class Resolver:
                 origins=MappingProxyType(origins),
                 why=one.why,
                 location=one.use.location,
+                position=position,
             )
         return found
 
     def _order(self, instances: Mapping[str, LayerInstance], diagnostics: list[Diagnostic]) -> tuple[str, ...]:
-        shape = frozenset((name, each.recipe.flavour) for name, each in instances.items())
+        shape = tuple((name, each.recipe.flavour) for name, each in instances.items())
         if known := self._orders.get(shape):
             return known
         needs: dict[str, list[str]] = {}
@@ -180,9 +188,9 @@ class Resolver:
                     hint = f"remove `{need}`, or write `kind: artifact` in `{name}`"
                     diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
 
-        def rank(name: str) -> tuple[int, int]:
+        def rank(name: str) -> tuple[int, int, int]:
             recipe = instances[name].recipe
-            return _RANK[recipe.kind], recipe.order
+            return _RANK[recipe.kind], recipe.order, instances[name].position
 
         try:
             found = ordered(needs, rank)
@@ -269,7 +277,7 @@ def _texts(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:
     """Yield each template that reaches an instruction, a name or a shell, with its rule."""
     recipe = each.recipe
     yield from ((f"variable `{name}`", value, rule) for name, value, rule in _variables(each))
-    yield from ((what, text, texts.composed) for what, text in _words(recipe))
+    yield from _words(recipe)
     for key, value in recipe.labels.items():
         yield f"label `{key}`", value, texts.one_line
     for what, text, rule in (("`user`", recipe.user, texts.user), ("`workdir`", recipe.workdir, texts.workdir)):
@@ -289,13 +297,15 @@ def _texts(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:
         yield from (("image", image, texts.image) for image in recipe.parent.images)
 
 
-def _words(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Yield each template that may become any text, and what it is."""
+def _words(recipe: Recipe) -> Iterator[tuple[str, str, texts.Rule]]:
+    """Yield each template that may become any text, but for the name of a program: what it is, and its rule."""
     healthcheck = recipe.healthcheck.command if recipe.healthcheck else ()
     words = (("entry point", recipe.entrypoint), ("command", recipe.command), ("healthcheck", healthcheck))
-    yield from ((what, text) for what, several in words for text in several or ())
+    yield from ((what, text, texts.composed) for what, several in words for text in several or ())
+    yield from ((what, text, texts.program) for what, several in (words[0], words[2]) for text in (several or ())[:1])
     for arguments in recipe.arguments:
-        yield from ((f"lines of `{name}`", text) for name, lines in arguments.lines.items() for text in lines)
+        for name, lines in arguments.lines.items():
+            yield from ((f"lines of `{name}`", text, texts.composed) for text in lines)
 
 
 def _variables(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:

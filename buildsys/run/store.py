@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import field
 from types import MappingProxyType
-from typing import Any
 
 from buildsys.errors import Unavailable
 from buildsys.events.events import Retried
 from buildsys.events.journal import Journal
-from buildsys.foreign import list_of, object_of, texts_of
+from buildsys.foreign import object_of, texts_of
 from buildsys.names import shortened
 from buildsys.oci.bounds import Bounds
 from buildsys.oci.client import ImageRegistry, Registry, ask_many, in_threads, missing_parts
+from buildsys.oci.config import Config, misfit
 from buildsys.oci.credentials import docker_credentials
 from buildsys.oci.http import (
     DigestMismatch,
@@ -27,7 +27,7 @@ from buildsys.oci.http import (
     UnexpectedAnswer,
     UnreadableManifest,
 )
-from buildsys.oci.reference import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest, Reference, is_digest
+from buildsys.oci.reference import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest, Reference
 from buildsys.plan.keys import Fingerprint, Keys
 from buildsys.plan.plan import Plan
 from buildsys.project.files import read_named
@@ -99,11 +99,20 @@ class Store:
         manifest = self.registry.manifest(pushed)
         wrong = f"`{pushed}` was pushed, and the registry does not have it" if manifest is None else ""
         if manifest is not None:
-            wrong = wrong_image(str(pushed), manifest, keyed)
+            wrong = wrong_image(str(pushed), manifest, keyed) or self._misfit(pushed, manifest, keyed)
         if manifest is None or wrong:
             raise UnexpectedAnswer(wrong, host=pushed.host)
         self.registry.put_manifest(key_reference, manifest.raw, manifest.descriptor.media_type)
         return key_reference.with_digest(manifest.descriptor.digest)
+
+    def _misfit(self, reference: Reference, manifest: Manifest, keyed: Fingerprint) -> str:
+        """Return why the config of an image of one platform is not its own, empty if it is."""
+        platform = keyed.inputs.get("platform")
+        if manifest.config is None or platform is None:
+            return ""
+        raw = self.registry.blob(reference, manifest.config.digest)
+        problem = misfit(raw, layers=len(manifest.layers), platform=platform)
+        return f"`{reference}` is not a result: {problem}" if problem else ""
 
     def existing(self, plan: Plan, keys: Keys, targets: Collection[str] | None = None) -> Existing:
         """Return what exists under its key, of all or of some targets.
@@ -165,19 +174,19 @@ class Store:
         """Return the names of the missing or damaged parts of an image."""
         return missing_parts(self.registry, reference)
 
-    def part(self, reference: str) -> Part:
-        """Return an image as a part of others; raises `RegistryProblem` for anything but an image of one platform."""
+    def part(self, reference: str, platform: str) -> Part:
+        """Return an image as a part of others; raises `RegistryProblem` for anything but an image for this platform."""
         parsed = Reference.parse(reference)
         manifest = self.registry.manifest(parsed)
         if manifest is None or manifest.config is None:
             raise UnreadableManifest(f"`{reference}` is not an image that can be composed", host=parsed.host)
         try:
-            config = _config_of(self.registry.blob(parsed, manifest.config.digest), len(manifest.layers))
+            raw = self.registry.blob(parsed, manifest.config.digest)
+            if problem := misfit(raw, layers=len(manifest.layers), platform=platform):
+                raise ValueError(problem)
+            return Part(layers=manifest.layers, config=Config.parse(raw))
         except ValueError as error:
-            raise UnreadableManifest(
-                f"`{reference}` has a config that cannot be read: {error}", host=parsed.host
-            ) from error
-        return Part(layers=manifest.layers, config=config)
+            raise UnreadableManifest(f"`{reference}` cannot be composed: {error}", host=parsed.host) from error
 
     def publish(self, stack: ImageTarget, keyed: Fingerprint, nodes: Mapping[str, str]) -> PublishedImage | None:
         """Compose a stack of nodes, given as references with digests, and put it under its key; return the image.
@@ -190,9 +199,12 @@ class Store:
             return None
         artifacts = [nodes[node] for _, node in stack.artifacts]
         annotations = annotations_of(keyed)
-        parts = [self.part(reference) for reference in (nodes[base], *artifacts)]
-        image = compose(stack, parts[0], parts[1:], annotations)
+        parts = [self.part(reference, stack.platform) for reference in (nodes[base], *artifacts)]
         target = self.image(stack.stack, keyed.key)
+        try:
+            image = compose(stack, parts[0], parts[1:], annotations)
+        except ValueError as error:
+            raise UnexpectedAnswer(f"`{target}` cannot be composed: {error}", host=target.host) from error
         if not self._blobs(target, image):
             return None
         self.registry.put_blob(target, image.config)
@@ -278,24 +290,6 @@ def incoming_tag(target: str) -> str:
 def last_tag(target: str) -> str:
     """Return the tag of the latest result of a target's name."""
     return f"last-{shortened(target)}"
-
-
-def _config_of(raw: bytes, layers: int) -> dict[str, Any]:
-    """Return the config of an image with a number of layers; raises ValueError for one that cannot be composed."""
-    value = object_of(raw)
-    settings, rootfs, created = (value.get(name) for name in ("config", "rootfs", "created"))
-    if not isinstance(settings, dict | None) or not isinstance(rootfs, dict) or not isinstance(created, str | None):
-        raise ValueError("`config`, `rootfs` or `created` has a value of a wrong type")
-    if len(digests := list_of(rootfs, "diff_ids", str)) != layers or not all(map(is_digest, digests)):
-        raise ValueError("its `diff_ids` are not the digests of its layers")
-    list_of(value, "history", dict)
-    if settings:
-        texts_of(settings, "Labels")
-        if not all("=" in entry for entry in list_of(settings, "Env", str)):
-            raise ValueError("`Env` has an entry without a value")
-        if not isinstance(settings.get("ExposedPorts"), dict | None):
-            raise ValueError("`ExposedPorts` is no object")
-    return value
 
 
 def read_inputs(manifest: Manifest | None) -> Mapping[str, str] | None:

@@ -18,7 +18,7 @@ Operation = Callable[[Registry, Reference], object]
 
 def _part(registry: Registry, image: Reference) -> object:
     prefix = image.name.rpartition("/")[0]
-    return Store(registry=registry, prefix=prefix).part(f"{prefix}/nodes:1")
+    return Store(registry=registry, prefix=prefix).part(f"{prefix}/nodes:1", "linux/amd64")
 
 
 def _mount(registry: Registry, image: Reference) -> object:

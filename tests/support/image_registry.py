@@ -18,6 +18,7 @@ class FakeRegistry:
     """Holds manifests and blobs by repository; `written` are the references of manifests in the order of their writing.
 
     `mounts` is whether it links blobs between repositories; `problems` are raised, by tag, where one would be written.
+    `config` has what the configs of pushed images say in place of the truth.
     """
 
     mounts: bool = True
@@ -26,6 +27,7 @@ class FakeRegistry:
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
     written: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    config: dict[str, object] = field(default_factory=dict)
 
     def manifest(self, reference: Reference) -> Manifest | None:
         self.asked.append(str(reference))
@@ -71,7 +73,8 @@ class FakeRegistry:
         """Store an image of one layer as an engine does, and return its digest."""
         layer = self.put_blob(reference, content.encode(), LAYER)
         rootfs = {"type": "layers", "diff_ids": [digest_of(b"plain " + content.encode())]}
-        config = self.put_blob(reference, json.dumps({"architecture": "amd64", "rootfs": rootfs}).encode(), CONFIG)
+        said = {"architecture": "amd64", "os": "linux", "rootfs": rootfs, **self.config}
+        config = self.put_blob(reference, json.dumps(said).encode(), CONFIG)
         value = {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,

@@ -213,7 +213,7 @@ FROM base
 COPY --link --from=fast / /
 COPY --link --from=comm / /
 ENV LANG="C.UTF-8"
-ENV PATH="/opt/comm/bin:/opt/fast/bin$${PATH:+:$${PATH}}"
+ENV PATH="/opt/fast/bin:/opt/comm/bin$${PATH:+:$${PATH}}"
 EOT
   args = {
     SOURCE_DATE_EPOCH = "315619200"

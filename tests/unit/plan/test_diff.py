@@ -89,7 +89,7 @@ def test_added_and_removed_are_listed_with_their_kind_only() -> None:
 
 
 def test_image_with_a_node_that_is_new_names_the_node() -> None:
-    later = files(STACKS.replace("comm]", "comm, fast: 2.0]"))
+    later = files(STACKS.replace("comm]", "fast: 2.0, comm]"))
     found = changes(files(), later)["one"]
     assert (found.change, found.cause, found.difference) == ("changed", "comm-1_0-tools-1-with-fast-2_0", None)
 

@@ -6,7 +6,7 @@ import io
 
 from buildsys.report.console import Screen
 from buildsys.report.tables import show_list, show_plan, show_stack
-from tests.support.trees import planned, tree
+from tests.support.trees import FAST, planned, tree
 
 STACKS = (
     "families:\n  f:\n    description: a family\n    name: 'f{r}'\n    layers: [system: {release: '{r}'}, fast]\n"
@@ -67,4 +67,21 @@ def test_stack_has_layers_values_places_and_environment() -> None:
         "environment\n"
         "  LANG  C.UTF-8              from system\n"
         "  PATH  /opt/fast/bin:$PATH  from fast\n"
+    )
+
+
+def test_stack_has_each_setting_with_its_layer() -> None:
+    said = 'command: [run, "a b"]\nports: [80]\nhealthcheck: {command: [ok], interval: 5m}\nlabels: {a: "1"}\n'
+    other = f"description: d\nkind: system\nlicence: free\nentrypoint: [tini]\nuser: me\nworkdir: /srv\n{said}"
+    files = tree("stacks:\n  one: {layers: [system, other, fast]}\n", other=other, fast=FAST + "command: [fast]\n")
+    stream = io.StringIO()
+    show_stack(planned(files), "one", Screen(stream, {}))
+    assert stream.getvalue().partition("settings\n")[2] == (
+        '  entrypoint   ["tini"]                    from other\n'
+        '  command      ["fast"]                    from fast\n'
+        "  user         me                          from other\n"
+        "  workdir      /srv                        from other\n"
+        '  healthcheck  --interval=300s CMD ["ok"]  from other\n'
+        "  port         80                          from other\n"
+        "  label        a=1                         from other\n"
     )

@@ -11,6 +11,7 @@ import pytest
 
 from buildsys.bake.assembly import assembly
 from buildsys.config.model import Healthcheck
+from buildsys.oci.config import Config
 from buildsys.report.documents import list_document
 from buildsys.resolve.image import ImageConfig
 from buildsys.resolve.node import ImageTarget
@@ -169,7 +170,7 @@ STARTS = ("Entrypoint", "Cmd", "ArgsEscaped", "Healthcheck", "User")
 BASE = {
     "Entrypoint": ["/base"],
     "Cmd": ["base"],
-    "Healthcheck": {"Test": ["CMD", "base"], "Interval": 7, "Retries": 9},
+    "Healthcheck": {"Test": ["CMD", "base"], "Interval": 7_000_000, "Retries": 9},
     "User": "base",
 }
 # Each is text in both: a variable, quotes, an end of line, the start of a heredoc, what bake takes for a template.
@@ -196,7 +197,9 @@ WORDS = ["$HOME ${{A}} \\$A", "q\"u'o\\te", "line\nend", "<<EOF", "{{x}}", "%{{x
 @pytest.mark.parametrize("base", [{}, BASE], ids=["bare", "base"])
 def test_assembled_and_composed_image_start_alike(said: dict[str, Any], base: dict[str, Any]) -> None:
     made = target(late="".join(f"{name}: {json.dumps(value)}\n" for name, value in said.items()))
-    part = Part(layers=(), config={"config": base, "rootfs": {"type": "layers", "diff_ids": []}})
+    rootfs = {"type": "layers", "diff_ids": []}
+    given = {"os": "linux", "architecture": "amd64", "config": base, "rootfs": rootfs}
+    part = Part(layers=(), config=Config.parse(json.dumps(given).encode()))
     composed = json.loads(compose(made, part, [part, part], {}).config)["config"]
     expected = of_the_assembly(assembly(made), base)
     assert {name: composed[name] for name in STARTS if name in composed} == expected

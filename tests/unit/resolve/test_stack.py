@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import permutations
 
+import pytest
+
 from tests.support.trees import FAST, diagnostics, order, planned, stack, tree
 
 SYSTEM_LAYER = "description: d\nkind: system\nlicence: free\nrequires: [os]\npackages: [{names: [x]}]\n"
@@ -24,7 +26,7 @@ def test_required_layer_is_added_with_its_defaults_and_the_reason() -> None:
     assert dict(found["fast"].parameters) == {"version": "1.0", "flags": ""}
 
 
-def test_edges_go_before_order_and_order_before_name() -> None:
+def test_edges_go_before_order_and_order_before_the_list() -> None:
     files = tree(
         "stacks:\n  one: {layers: [a, b, c, system, d]}\n",
         a=artifact("/a", "after: [d]\n"),
@@ -33,6 +35,46 @@ def test_edges_go_before_order_and_order_before_name() -> None:
         d=artifact("/d", "order: 2\n"),
     )
     assert order(files) == ["system", "c", "b", "d", "a"]
+
+
+@pytest.mark.parametrize("names", [["fast", "comm", "late"], ["comm", "late", "fast"]])
+def test_layers_that_state_no_order_have_that_of_the_list(names: list[str]) -> None:
+    files = tree(
+        f"stacks:\n  one: {{layers: [{', '.join(names)}, system]}}\n",
+        comm=artifact("/opt/comm"),
+        late=artifact("/opt/late"),
+    )
+    assert order(files) == ["system", *names]
+
+
+def test_required_layer_comes_just_before_the_first_that_requires_it() -> None:
+    files = tree(
+        "stacks:\n  one: {layers: [system, a, b, c]}\n",
+        a=artifact("/a"),
+        b=artifact("/b", "").replace("[os]", "[os, needed]"),
+        c=artifact("/c").replace("[os]", "[os, deep]"),
+        needed=artifact("/needed").replace("[os]", "[os, deep]"),
+        deep=artifact("/deep"),
+    )
+    assert order(files) == ["system", "a", "deep", "needed", "b", "c"]
+    positions = {each.name: each.position for each in stack(planned(files)).layers}
+    assert sorted(positions, key=lambda name: positions[name]) == ["system", "a", "deep", "needed", "b", "c"]
+
+
+def test_system_layers_in_two_orders_are_reported_once_where_the_second_is_listed() -> None:
+    stacks = "stacks:\n  a: {layers: [system, x, y]}\n  b: {layers: [system, y, x]}\n  c: {layers: [y, x, system]}\n"
+    other = SYSTEM_LAYER.replace("[x]", "[y]")
+    files = tree(stacks, x=SYSTEM_LAYER, y=other)
+    assert [(str(each.location), each.message, each.hint) for each in planned(files).remarks] == [
+        (
+            "stacks.yaml:3:27",
+            "`b` builds `x` on `y`, and `a` the other way round, so they share neither",
+            "list them in one order, or give one of the layers an `after`",
+        )
+    ]
+    assert planned(tree(stacks, x=SYSTEM_LAYER, y=f"{other}after: [x]\n")).remarks == ()
+    elsewhere = stacks.replace("b: {layers: [system,", "b: {layers: [system: {release: 2},").replace("  c:", "  # c:")
+    assert planned(tree(elsewhere, x=SYSTEM_LAYER, y=other)).remarks == ()
 
 
 def test_system_layers_come_before_artifacts_whatever_their_order() -> None:
@@ -98,7 +140,7 @@ def test_conflict_and_two_providers_are_reported() -> None:
     )
     files["layers/other/Dockerfile"] = files["layers/system/Dockerfile"]
     assert [message for _, message, _ in diagnostics(files)] == [
-        "`other` and `system` of `one` both provide `os`",
+        "`system` and `other` of `one` both provide `os`",
         "the layers `comm` and `fast` cannot both be in `two`",
     ]
 
@@ -118,7 +160,6 @@ def test_missing_system_is_reported_with_every_candidate() -> None:
 
 def test_choice_that_another_layer_makes_counts_in_every_order_of_the_list() -> None:
     other = tree()["layers/system/layer.yaml"]
-    texts = []
     for names in permutations(["fast", "comm"]):
         files = tree(
             f"stacks:\n  one: {{layers: [{', '.join(names)}]}}\n",
@@ -126,8 +167,7 @@ def test_choice_that_another_layer_makes_counts_in_every_order_of_the_list() -> 
             comm=artifact("/opt/comm").replace("[os]", "[system]"),
         )
         files["layers/other/Dockerfile"] = files["layers/system/Dockerfile"]
-        texts.append(order(files))
-    assert texts == [["system", "comm", "fast"]] * 2
+        assert order(files) == ["system", *names]
 
 
 def test_system_layer_cannot_be_based_on_an_artifact() -> None:
@@ -169,8 +209,9 @@ def test_flavour_that_is_misspelt_is_not_only_an_unknown_parameter() -> None:
 
 def test_artifacts_share_a_path_only_if_one_follows_the_other() -> None:
     stacks = "stacks:\n  one: {layers: [system, below, level]}\n"
-    for prefix, shared in (("/opt/env", "/opt/env"), ("/opt/env/lib", "/opt/env/lib"), ("/opt", "/opt/env")):
-        apart = tree(stacks, below=artifact("/opt/env"), level=artifact(prefix))
+    for prefix, shared in (("/opt/env", "/opt/env"), ("/opt/env/lib", "/opt/env/lib"), ("/srv/a", "/srv/a/env")):
+        below = "/srv/a/env" if prefix == "/srv/a" else "/opt/env"
+        apart = tree(stacks, below=artifact(below), level=artifact(prefix))
         [message] = [each[1] for each in diagnostics(apart)]
         assert message == f"the layers `below` and `level` of `one` both own `{shared}`"
         assert order(tree(stacks, below=artifact("/opt/env"), level=artifact(prefix, "after: [below]\n")))

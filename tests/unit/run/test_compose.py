@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from buildsys.oci.config import CONFIG_TYPE, Config
 from buildsys.oci.reference import OCI_MANIFEST, Descriptor, digest_of
 from buildsys.resolve.image import Variable
-from buildsys.run.compose import CONFIG_TYPE, Composed, Part, compose, value_of
+from buildsys.run.compose import Composed, Part, compose, value_of
 from tests.support.trees import FAST, planned, stack, tree
 
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -21,18 +23,15 @@ COMM = FAST.replace("/opt/fast", "/opt/comm")
 def part(name: str, *, media_type: str = OCI_LAYER, **config: Any) -> Part:
     """Return an image of one layer; `config` are the image's settings."""
     layer = Descriptor(media_type=media_type, digest=f"sha256:{name}", size=len(name))
-    history = [{"created_by": f"RUN {name}"}]
-    return Part(
-        layers=(layer,),
-        config={
-            "architecture": "amd64",
-            "os": "linux",
-            "created": "2026-01-02T03:04:05Z",
-            "config": config,
-            "history": history,
-            "rootfs": {"type": "layers", "diff_ids": [f"sha256:diff-{name}"]},
-        },
-    )
+    given = {
+        "architecture": "amd64",
+        "os": "linux",
+        "created": "2026-01-02T03:04:05Z",
+        "config": config,
+        "history": [{"created_by": f"RUN {name}"}],
+        "rootfs": {"type": "layers", "diff_ids": [digest_of(name.encode())]},
+    }
+    return Part(layers=(layer,), config=Config.parse(json.dumps(given).encode()))
 
 
 def composed(base: Part, *artifacts: Part, fast: str = FAST, **annotations: str) -> Composed:
@@ -61,7 +60,7 @@ def test_layers_are_those_of_the_base_and_then_of_each_artifact_in_order() -> No
     assert [each["size"] for each in manifest["layers"]] == [4, 4, 4]
     assert config_of(image)["rootfs"] == {
         "type": "layers",
-        "diff_ids": ["sha256:diff-base", "sha256:diff-comm", "sha256:diff-fast"],
+        "diff_ids": [digest_of(name) for name in (b"base", b"comm", b"fast")],
     }
     assert [each.digest for each in image.layers] == ["sha256:base", "sha256:comm", "sha256:fast"]
 
@@ -104,17 +103,20 @@ def test_history_has_an_entry_for_each_layer() -> None:
 
 
 def test_other_settings_of_the_base_stay() -> None:
-    base = part("base", Cmd=["/bin/sh"], Entrypoint=["/init"], StopSignal="SIGINT", Volumes={"/data": {}})
-    found = config_of(composed(base))
+    given: dict[str, Any] = {
+        "Cmd": ["/bin/sh"],
+        "Entrypoint": ["/init"],
+        "StopSignal": "SIGINT",
+        "Volumes": {"/data": {}},
+    }
+    found = config_of(composed(part("base", **given)))
     assert (found["architecture"], found["os"], found["created"]) == ("amd64", "linux", "2026-01-02T03:04:05Z")
-    kept = {name: found["config"][name] for name in ("Cmd", "Entrypoint", "StopSignal", "Volumes")}
-    assert kept == base.config["config"]
+    assert {name: found["config"][name] for name in given} == given
     assert not {"ExposedPorts", "User", "WorkingDir"} & found["config"].keys()
 
 
 def test_base_without_time_history_or_settings_is_enough() -> None:
-    bare = Part(layers=(), config={"rootfs": {"type": "layers", "diff_ids": []}, "config": None})
-    found = config_of(composed(bare))
+    found = config_of(composed(Part(layers=(), config=Config(os="linux", architecture="amd64"))))
     assert found["created"] == "1970-01-01T00:00:00Z"
     assert found["history"] == []
     assert found["config"]["Env"] == ["LANG=C.UTF-8"]
@@ -181,6 +183,20 @@ def test_equal_parts_give_equal_bytes_whatever_the_order_of_annotations() -> Non
 
 def test_parts_are_left_as_they_were() -> None:
     base = part("base", Env=["A=1"], Labels={"a": "1"})
-    before = json.dumps(base.config)
+    before = base.config.to_json()
     composed(base, part("comm"))
-    assert json.dumps(base.config) == before
+    assert base.config.to_json() == before
+
+
+def test_image_of_more_layers_than_docker_takes_is_not_composed() -> None:
+    base = part("base")
+    layers, digests = base.layers * 126, base.config.diff_ids * 126
+    most = replace(base, layers=layers, config=replace(base.config, diff_ids=digests, history=()))
+    assert len(composed(most, part("comm")).layers) == 127
+    with pytest.raises(ValueError, match="it would have 128 layers, and docker takes at most 127"):
+        composed(most, part("comm"), part("fast"))
+
+
+def test_base_with_triggers_is_not_composed() -> None:
+    with pytest.raises(ValueError, match="ONBUILD"):
+        composed(part("base", OnBuild=["RUN true"]))

@@ -318,7 +318,12 @@ def test_image_of_a_node_whose_config_lists_no_layers_is_assembled_and_ends_no_r
     world: World, monkeypatch: pytest.MonkeyPatch, config: bytes
 ) -> None:
     """Before, such a config ended the whole run with a traceback, or gave an image without its layers."""
-    monkeypatch.setattr(world.registry, "blob", lambda *_: config)
+    world.publish("a", "b", "c", "system")
+    nodes = {digest for repository, digest in world.registry.blobs if repository.endswith("/nodes")}
+    blob = world.registry.blob
+    monkeypatch.setattr(
+        world.registry, "blob", lambda place, digest: config if digest in nodes else blob(place, digest)
+    )
     result = world.publish()
     assert world.baked[-1] == "one two"
     assert {world.outcomes["one"], world.outcomes["two"]} == {"made"}
@@ -516,3 +521,20 @@ def test_images_of_one_node_whose_config_is_no_json_are_assembled_and_the_others
     assert world.baked == ["two"]
     assert world.outcomes == {"one": "made", "two": "made"}
     assert result.complete
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"os": "linux", "architecture": "arm64"}, "it is for `linux/arm64`, expected `linux/amd64`"),
+        ({"rootfs": {"type": "layers", "diff_ids": []}}, "it has 1 layers, and its config 0 `diff_ids`"),
+    ],
+)
+def test_result_whose_config_is_that_of_another_image_gets_no_key(
+    world: World, config: dict[str, object], why: str
+) -> None:
+    world.registry.config = config
+    result = world.publish("tools", retries=0)
+    assert not world.exists("tools")
+    assert [failure.kind for failure in result.failures] == [FailureKind.PUSH]
+    assert why in result.failures[0].message

@@ -95,7 +95,8 @@ class Memory:
         """Store an image of one layer, `word`, as an engine would; return it by its digest."""
         layer = replace(self.put_blob(reference, word.encode()), media_type="application/vnd.oci.image.layer.v1.tar")
         rootfs = {"type": "layers", "diff_ids": [digest_of(word.encode())]}
-        config = self.put_blob(reference, json.dumps({"rootfs": rootfs, "config": {}}).encode())
+        said = {"os": "linux", "architecture": "amd64", "rootfs": rootfs, "config": {}}
+        config = self.put_blob(reference, json.dumps(said).encode())
         raw = json.dumps(
             {
                 "schemaVersion": 2,
