@@ -78,8 +78,9 @@ def run_definition(
     publications: Mapping[str, Publication] | None = None,
     labels: Mapping[str, Mapping[str, str]] = NO_LABELS,
     copies: Copies = NO_COPIES,
+    others: Iterable[Target] = (),
 ) -> Definition:
-    """Return `targets` and what they link to; the contexts of nodes are their copies if there are any.
+    """Return `targets`, what they link to, and `others`; the contexts of nodes are their copies if there are any.
 
     A node in `references` is taken from there, with its digest; any other node is a target. What is in
     `publications` is pushed; any other stack gets its public names and, by target, `labels`.
@@ -94,6 +95,7 @@ def run_definition(
         target = replace(target, contexts=contexts, comment="", description=None)
         publication = (publications or {}).get(each.name)
         found.append(target if publication is None else published(target, publication))
+    found += others
     return Definition(comment=_HEAD_OF_RUN, variables=variables(plan), functions=_FUNCTIONS, targets=tuple(found))
 
 

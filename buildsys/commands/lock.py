@@ -98,7 +98,12 @@ def resolved(
         sums = [each.sha256 if each else None for each in (old, new)]
         changes.append(Change(name=address, before=sums[0], after=sums[1], note=note, answered=answered))
     return (
-        Lock(parents=MappingProxyType(parents), epochs=MappingProxyType(epochs), downloads=MappingProxyType(downloads)),
+        replace(
+            lock,
+            parents=MappingProxyType(parents),
+            epochs=MappingProxyType(epochs),
+            downloads=MappingProxyType(downloads),
+        ),
         tuple(changes),
     )
 

@@ -187,7 +187,7 @@ def _with_all_epochs(held: Lock, tree: Mapping[str, str], today: date) -> Lock:
         for layer in load(tree).layers.values()
         if any(recipe.freshness for recipe in layer.recipes.values())
     }
-    return Lock(parents=held.parents, epochs={**fresh, **held.epochs}, downloads=held.downloads)
+    return replace(held, epochs={**fresh, **held.epochs})
 
 
 def moved_upstream(workspace: Workspace, environ: Mapping[str, str], today: date) -> tuple[Change, ...]:

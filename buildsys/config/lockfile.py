@@ -32,6 +32,12 @@ _DIGEST: Shape[str | None] = Converted(
     lambda text: None if text == "unknown" else text,
 )
 _IMAGE = Text(rule=texts.image, what="the image", repair=str.lower, advice="write the repository and its tag")
+_HELPER = Text(
+    form=r"@sha256:[0-9a-f]{64}$",
+    like="an image with its digest, such as `docker.io/library/debian@sha256:…`",
+    rule=texts.image,
+    advice="write the digest of the image, or remove the entry",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,13 +113,15 @@ _VERSION = _Version(rule=_version_problem, repair=lambda _: "1")
 class Lock:
     """The lock of a project; `epochs` maps a layer with `freshness` to the day of its last refresh.
 
-    `downloads` maps address to what it gave.
+    `downloads` maps address to what it gave. `helper` is the image on which nodes are listed, where it is none of the
+    parents (docs/inventory.md).
     """
 
     version: str = required(_VERSION, default="1")
     parents: Mapping[str, LockedParent] = nullable(Dictionary(Record(LockedParent, "LockedParent")), NOTHING)
     epochs: Mapping[str, str] = nullable(Dictionary(_DAY), NOTHING)
     downloads: Mapping[str, LockedDownload] = nullable(Dictionary(Record(LockedDownload, "LockedDownload")), NOTHING)
+    helper: str = optional(_HELPER, "")
 
 
 _LOCK = Record(Lock, "Lock")
@@ -155,12 +163,14 @@ def overlaid(lock: Lock, overlay: Lock) -> Lock:
         parents=MappingProxyType({**lock.parents, **overlay.parents}),
         epochs=MappingProxyType({**lock.epochs, **overlay.epochs}),
         downloads=MappingProxyType({**lock.downloads, **overlay.downloads}),
+        helper=overlay.helper or lock.helper,
     )
 
 
 def lock_text(lock: Lock) -> str:
     """Return the lock as the text of its file: everything sorted by name, the same bytes for the same lock."""
     lines = ["# Written by `buildsys lock`; a person may edit it, the command keeps what it finds.", "version: 1"]
+    lines += [f"helper: {lock.helper}"] if lock.helper else []
     lines += _section("epochs", [f"  {layer}: {day}" for layer, day in sorted(lock.epochs.items())])
     parents = []
     for name, parent in sorted(lock.parents.items()):

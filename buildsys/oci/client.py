@@ -52,6 +52,9 @@ class ImageRegistry(Protocol):
     def blob(self, repository: Reference, digest: str) -> bytes:
         """Return the bytes of a blob."""
 
+    def blob_part(self, repository: Reference, digest: str, first: int, last: int) -> bytes:
+        """Return the bytes of a blob from `first` to `last`, or all of them."""
+
     def blob_exists(self, repository: Reference, digest: str, size: int | None = None) -> bool:
         """Return whether the registry has the blob, of the right `size` where that is given."""
 
@@ -154,6 +157,13 @@ class Registry:
         response = self._ask("GET", repository, f"blobs/{digest}")
         _expect(repository.with_digest(digest), response, 200)
         _check(repository.with_digest(digest), response.body, digest)
+        return response.body
+
+    def blob_part(self, repository: Reference, digest: str, first: int, last: int) -> bytes:
+        """Return the bytes of a blob from `first` to `last`, or all of them; a part is not checked."""
+        headers = (("Range", f"bytes={first}-{last}"),)
+        response = self._ask("GET", repository, f"blobs/{digest}", headers=headers)
+        _expect(repository.with_digest(digest), response, 200, 206)
         return response.body
 
     def blob_exists(self, repository: Reference, digest: str, size: int | None = None) -> bool:

@@ -63,7 +63,7 @@ class Plan:
 
     `origins` maps the bake variable of each host that downloads come from to its address. `unpinned` is sorted by name.
     `targets` has all nodes and then all images by name, `order` the position of each in it, `needs` the nodes that each
-    is built on.
+    is built on. `helper` is the image that the lock names for inventories.
     """
 
     registry: str
@@ -76,6 +76,7 @@ class Plan:
     remarks: tuple[Diagnostic, ...]
     unpinned: tuple[Unpinned, ...]
     families: tuple[Family, ...]
+    helper: str = ""
     targets: Mapping[str, Node | ImageTarget] = field(init=False, repr=False, compare=False)
     order: Mapping[str, int] = field(init=False, repr=False, compare=False)
     needs: Mapping[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)
@@ -124,6 +125,7 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
         remarks=(*catalog.warnings, *_unknown_platforms(graph, parents)),
         unpinned=_unpinned(parents, nodes, lock),
         families=catalog.families,
+        helper=lock.helper,
     )
 
 

@@ -13,11 +13,12 @@ from buildsys.events.events import ImageLayer, TagsMoved
 from buildsys.events.history import History
 from buildsys.events.journal import history_of
 from buildsys.oci.http import RegistryProblem
-from buildsys.oci.reference import Reference
+from buildsys.oci.reference import Descriptor, Reference
 from buildsys.plan.plan import Plan
 from buildsys.resolve.node import ImageTarget
 from buildsys.run.decision import Decision, decide_from_registry, decide_published, exists_below
 from buildsys.run.executor import Emit, RunOutcome, TargetOutcome
+from buildsys.run.inspection import Inspection, inspection_of, shelf_of
 from buildsys.run.scheduler import tasks_of
 from buildsys.run.session import (
     Publishing,
@@ -39,7 +40,14 @@ if TYPE_CHECKING:
 # A second attempt is for what the registry turned out to have lost; more would hide a registry that loses things.
 _ATTEMPTS = 2
 _NOT_THE_REGISTRY = frozenset(
-    {FailureKind.COMMAND, FailureKind.CHECKSUM, FailureKind.INVALID, FailureKind.INTERRUPTED, FailureKind.TRANSIENT}
+    {
+        FailureKind.COMMAND,
+        FailureKind.CHECKSUM,
+        FailureKind.INVALID,
+        FailureKind.CONTENT,
+        FailureKind.INTERRUPTED,
+        FailureKind.TRANSIENT,
+    }
 )
 
 
@@ -77,7 +85,16 @@ def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...]
     environment = bake_environment(plan, session.workspace, session.environ)
     first = decide_published(session.workspace, store, plan, targets, session.environ, verify=options.verify)
     assembled = frozenset(stack.name for stack in plan.stacks if not can_compose(stack))
-    work = _Attempt(session=session, store=store, decision=first, assembled=assembled)
+    inspection = inspection_of(
+        session.workspace,
+        session.environ,
+        plan,
+        first.keys,
+        run=session.journal.run,
+        note=lambda text: session.note("inventory", text),
+        shelf=shelf_of(store),
+    )
+    work = _Attempt(session=session, store=store, decision=first, assembled=assembled, inspection=inspection)
     references: dict[str, str] = {}
     for number in range(_ATTEMPTS):
         builder = session.find_builder() if work.needs_engine else None
@@ -175,6 +192,7 @@ class _Attempt:
     store: Store
     decision: Decision
     assembled: frozenset[str]
+    inspection: Inspection
     _worker: BakeWorker | None = None
 
     @property
@@ -194,7 +212,9 @@ class _Attempt:
         tasks = tasks_of(decision.plan, decision.actions, history, self.composed)
         with contextlib.ExitStack() as stack:
             if builder is not None:
-                publishing = Publishing(publications=self._publications(), accept=self._accept, linked=linked)
+                publishing = Publishing(
+                    publications=self._publications(), accept=self._accept, linked=linked, inspection=self.inspection
+                )
                 opened = open_worker(self.session, builder, decision, environment, publishing)
                 self._worker = stack.enter_context(opened)
                 if linked:
@@ -220,7 +240,7 @@ class _Attempt:
         repaired = decide_from_registry(decision.selection, self.store, existing, session.environ, damaged=lost)
         _report_damage(session, repaired)
         assembled = self.assembled if lost else self.assembled | refused
-        return _Attempt(session=session, store=self.store, decision=repaired, assembled=assembled)
+        return replace(self, decision=repaired, assembled=assembled, _worker=None)
 
     @property
     def _stacks(self) -> Mapping[str, ImageTarget]:
@@ -243,7 +263,12 @@ class _Attempt:
 
     def _accept(self, target: str, digest: str) -> str:
         pushed = self._incoming(target).with_digest(digest)
-        return str(self.store.accept(pushed, self._location(target), self.decision.keys.of(target)))
+        keyed = self.decision.keys.of(target)
+
+        def store_inventory(subject: Descriptor) -> None:
+            self.inspection.store(target, subject)
+
+        return str(self.store.accept(pushed, self._location(target), keyed, before=store_inventory))
 
     def _bake(self, targets: tuple[str, ...], references: Mapping[str, str], emit: Emit) -> Mapping[str, TargetOutcome]:
         composed = self.composed
@@ -265,9 +290,12 @@ class _Attempt:
     def _compose(self, target: str, references: Mapping[str, str]) -> TargetOutcome:
         decision, clock = self.decision, self.session.context.clock
         began, stack = clock(), self._stacks[target]
+        existing = {**decision.existing, **references}
+        if failure := self.inspection.image_failure(target, existing):
+            return TargetOutcome(started=began, seconds=clock() - began, failure=failure)
         message = "the registry does not have the layers of its nodes, or does not share them between repositories"
         try:
-            image = self.store.publish(stack, decision.keys.of(target), {**decision.existing, **references})
+            image = self.store.publish(stack, decision.keys.of(target), existing)
         except Exception as problem:
             image, message = None, self.session.explain(problem)
         outcome = TargetOutcome(started=began, seconds=clock() - began)

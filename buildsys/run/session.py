@@ -27,6 +27,7 @@ from buildsys.resolve.node import Node
 from buildsys.run.contexts import copy_contexts
 from buildsys.run.decision import Decision
 from buildsys.run.executor import Bake, DebugInfo, Hooks, RunOutcome, run
+from buildsys.run.inspection import Inspection
 from buildsys.run.scheduler import NODE, Limits, Schedule, Task
 from buildsys.values import dataclass
 
@@ -183,12 +184,13 @@ def report_limits(session: Session, decision: Decision, *, linked: bool) -> None
 class Publishing:
     """How the bakes of a run publish: where each target is pushed, and who takes what was pushed.
 
-    `linked`: nodes are linked to although they exist, see `BakeWorker`.
+    `linked`: nodes are linked to although they exist, see `BakeWorker`. `inspection` checks what nodes hold.
     """
 
     publications: Mapping[str, Publication] = field(default_factory=dict)
     accept: Accept = lambda _target, _digest: ""
     linked: bool = False
+    inspection: Inspection | None = None
 
 
 @contextlib.contextmanager
@@ -242,6 +244,7 @@ def open_worker(
             copies=copy_contexts(workspace, nodes, decision.selection.contents, folder / "contexts"),
             progress=session.context.progress if options.docker_progress else None,
             caches=bool(session.environ.get("BUILDSYS_CACHE")),
+            inspection=publishing.inspection,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

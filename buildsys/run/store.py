@@ -40,6 +40,7 @@ INPUTS = "dev.buildsys.inputs"
 _MOST_PLATFORMS = 64
 T = TypeVar("T")
 R = TypeVar("R")
+Before = Callable[[Descriptor], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,9 +79,12 @@ class Store:
         """Return the reference of the stack with this key."""
         return Reference.parse(f"{self.prefix}/{stack}:key-{key}")
 
-    def accept(self, pushed: Reference, key_reference: Reference, keyed: Fingerprint) -> Reference:
+    def accept(
+        self, pushed: Reference, key_reference: Reference, keyed: Fingerprint, before: Before = lambda _: None
+    ) -> Reference:
         """Put a pushed image under the tag of its key; return its reference there, with the digest.
 
+        `before` is called with its descriptor when it is checked, and before it has the tag.
         Raises `RegistryProblem`, also if the registry does not have the image or if it does not carry its key.
         """
         manifest = self.registry.manifest(pushed)
@@ -89,6 +93,7 @@ class Store:
             wrong = self.foreign(pushed, manifest, keyed)
         if manifest is None or wrong:
             raise UnexpectedAnswer(wrong, host=pushed.host)
+        before(manifest.descriptor)
         self.registry.put_manifest(key_reference, manifest.raw, manifest.descriptor.media_type)
         return key_reference.with_digest(manifest.descriptor.digest)
 
