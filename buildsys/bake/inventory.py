@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from buildsys.bake.definition import Target
 from buildsys.bake.hcl import Expression, Heredoc, Template, Value
 from buildsys.inventory.step import HELPER, NODE, dockerfile
 from buildsys.plan.plan import Plan
+from buildsys.resolve.graph import closure
 from buildsys.resolve.node import Node
 
 # No node and no stack begins with `_`.
@@ -35,15 +36,17 @@ def parent_image(plan: Plan, name: str) -> Value:
     return Template(("docker-image://", Expression(plan.parent(name).variable)))
 
 
-def helpers(plan: Plan) -> Iterator[Value]:
-    """Yield the images that the step may run on, the best first: that of the lock, then parents.
+def helpers(plan: Plan, targets: Collection[str]) -> Iterator[Value]:
+    """Yield the images that the step of a run may run on, the best first: that of the lock, or parents.
 
-    Those of toolchains come first: an artifact cannot be built without a shell.
+    These are parents that the targets need anyway, those of toolchains first: they have what builds artifacts.
     """
     if plan.helper:
         yield f"docker-image://{plan.helper}"
         return
-    nodes = sorted(plan.nodes, key=lambda node: node.recipe.kind != "toolchain")
+    needed = closure(plan.needs, targets)
+    nodes = [node for node in plan.nodes if node.name in needed and node.parent is not None]
+    nodes.sort(key=lambda node: node.recipe.kind != "toolchain")
     for name in dict.fromkeys(node.parent.name for node in nodes if node.parent is not None):
         yield parent_image(plan, name)
 

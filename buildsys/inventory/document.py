@@ -81,7 +81,7 @@ def read(raw: bytes) -> Inventory:
 
 
 def _entry(value: list[Any]) -> Entry:
-    path, kind, mode, user, group, last, *_ = (*value, *[None] * 6)
+    path, kind, mode, user, group, last = (value + [None] * 6)[:6]
     texts = (path, kind, mode, *([last] if kind == LINK else []))
     if not all(isinstance(each, str) and len(each) <= LONGEST_PATH for each in texts) or kind not in TYPES:
         raise UnreadableInventory("it has a path without its fields")

@@ -24,13 +24,13 @@ from buildsys.oci.artifacts import ArtifactType, find_artifact, pieces, put_arti
 from buildsys.oci.client import ImageRegistry
 from buildsys.oci.http import RegistryProblem, UnreadableManifest
 from buildsys.oci.reference import Descriptor, Reference
-from buildsys.plan.keys import Keys
 from buildsys.plan.plan import Plan
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.run_folder import RunFolder
 from buildsys.project.settings import read_settings
 from buildsys.project.workspace import Workspace
 from buildsys.resolve.node import ImageTarget, Node
+from buildsys.run.decision import Selection
 from buildsys.run.store import NODES, Store
 from buildsys.values import dataclass
 
@@ -91,7 +91,7 @@ def parent_key(digest: str, platform: str) -> str:
 
 @dataclass(kw_only=True, slots=True)
 class Inspection:
-    """The inventories of one run.
+    """The inventories of one run; `helpers` are the images that may list a node, the best first.
 
     `key_of` returns the key of a node; `shelf` is where inventories are stored, None for a run that stores nothing;
     `open_shelf` returns where those of nodes are that a registry has. `new_folder` creates a folder in the project at
@@ -103,9 +103,9 @@ class Inspection:
     root: Path
     new_folder: Callable[[], Path]
     note: Callable[[str], None]
+    helpers: list[Value]
     shelf: Shelf | None = None
     open_shelf: Callable[[], Shelf | None] = lambda: None
-    helpers: list[Value] = field(default_factory=list)
     _folder: Path | None = None
     _files: dict[str, tuple[Path, Callable[[bytes], Inventory]]] = field(default_factory=dict)
     _unlisted: set[str] = field(default_factory=set)
@@ -113,9 +113,6 @@ class Inspection:
     _noted: set[str] = field(default_factory=set)
     _base_problems: dict[tuple[str, str], tuple[Broken, ...]] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
-
-    def __post_init__(self) -> None:
-        self.helpers = self.helpers or list(helpers(self.plan))
 
     def targets(self, names: Iterable[str]) -> dict[str, Target]:
         """Return the targets that list those of `names` that are nodes, by node; none where no helper is of use."""
@@ -361,8 +358,7 @@ class Inspection:
 def inspection_of(
     workspace: Workspace,
     environ: Mapping[str, str],
-    plan: Plan,
-    keys: Keys,
+    selection: Selection,
     *,
     run: RunFolder,
     note: Callable[[str], None],
@@ -370,10 +366,12 @@ def inspection_of(
     open_shelf: Callable[[], Shelf | None] = lambda: None,
 ) -> Inspection:
     """Return what checks the contents of a run's nodes, with the helper of the lock where this machine has it."""
+    plan = selection.plan
     helper = mirrored_reference(plan.helper, read_settings(workspace.root, environ)) if plan.helper else ""
     return Inspection(
-        plan=replace(plan, helper=helper),
-        key_of=lambda name: keys.of(name).key,
+        plan=plan,
+        helpers=list(helpers(replace(plan, helper=helper), selection.targets)),
+        key_of=lambda name: selection.keys.of(name).key,
         root=workspace.root,
         new_folder=run.work,
         note=note,

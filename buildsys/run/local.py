@@ -60,8 +60,7 @@ def bake_locally(session: Session, plan: Plan, targets: tuple[str, ...], images:
     inspection = inspection_of(
         session.workspace,
         session.environ,
-        plan,
-        selection.keys,
+        selection,
         run=session.journal.run,
         note=lambda text: session.note("inventory", text),
         open_shelf=lambda: _shelf(session),

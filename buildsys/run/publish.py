@@ -88,8 +88,7 @@ def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...]
     inspection = inspection_of(
         session.workspace,
         session.environ,
-        plan,
-        first.keys,
+        first.selection,
         run=session.journal.run,
         note=lambda text: session.note("inventory", text),
         shelf=shelf_of(store),
