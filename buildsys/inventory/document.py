@@ -27,14 +27,14 @@ from buildsys.inventory.model import (
 from buildsys.inventory.step import MOST_PRINTED, inflated, is_path
 from buildsys.texts import shown
 
-VERSION = 1
+FORMAT_VERSION = 1
 _TEXTS = ("type", "name", "version", "path", "architecture", "source", "source_version", "licence")
 
 
 def document(inventory: Inventory) -> dict[str, Any]:
     """Return an inventory as a JSON document of format version 1."""
     return {
-        "version": VERSION,
+        "version": FORMAT_VERSION,
         "packages": [_package_value(each) for each in inventory.packages],
         "paths": [_entry_value(each) for each in inventory.entries.values()],
     }
@@ -46,7 +46,7 @@ def write(inventory: Inventory) -> bytes:
     lists = (
         f'"{name}":[{",".join(f"{chr(10)}{_json(each)}" for each in value[name])}\n]' for name in ("packages", "paths")
     )
-    text = f'{{"version":{VERSION},\n{f",{chr(10)}".join(lists)}}}\n'
+    text = f'{{"version":{FORMAT_VERSION},\n{f",{chr(10)}".join(lists)}}}\n'
     return gzip.compress(text.encode(), compresslevel=9, mtime=0)
 
 
@@ -68,7 +68,7 @@ def read(raw: bytes) -> Inventory:
     """Return the inventory in the bytes of `write`; raises `UnreadableInventory` for anything else."""
     try:
         value = object_of(b"".join(inflated([raw], most=MOST_PRINTED)), most=MOST_PRINTED)
-        if value.get("version") != VERSION:
+        if value.get("version") != FORMAT_VERSION:
             raise UnreadableInventory(f"it has format version {shown(str(value.get('version')))[:20]}")
         paths, packages = list_of(value, "paths", list), list_of(value, "packages", dict)
         if len(paths) > MOST_ENTRIES or len(packages) > MOST_PACKAGES:

@@ -9,7 +9,7 @@ from buildsys.texts import excerpt
 from buildsys.values import dataclass
 
 # More paths than these make no message clearer.
-_SHOWN = 3
+_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,5 +115,5 @@ def _collide(one: Entry, other: Entry, *, depends: bool) -> bool:
 
 
 def _paths(paths: list[str]) -> str:
-    words = ", ".join(f"`/{excerpt(path)}`" for path in paths[:_SHOWN])
-    return words + (f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else "")
+    words = ", ".join(f"`/{excerpt(path)}`" for path in paths[:_NAMED])
+    return words + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")

@@ -23,10 +23,9 @@ from buildsys.inventory.step import MOST_PRINTED, NO_TOOLS, RESULT, read_printed
 from buildsys.oci.artifacts import ArtifactType, find_artifact, pieces, put_artifact
 from buildsys.oci.client import ImageRegistry
 from buildsys.oci.http import RegistryProblem, UnreadableManifest
-from buildsys.oci.reference import Descriptor, Reference
+from buildsys.oci.reference import OCI_INDEX, Descriptor, Reference
 from buildsys.plan.plan import Plan
 from buildsys.project.mirrors import mirrored_reference
-from buildsys.project.run_folder import RunFolder
 from buildsys.project.settings import read_settings
 from buildsys.project.workspace import Workspace
 from buildsys.resolve.node import ImageTarget, Node
@@ -41,7 +40,7 @@ _TAG = "inventory-"
 # Parsed ones that are kept: one of 30,000 paths takes 10 MB.
 _KEPT = 8
 # Of these a note names the first.
-_SHOWN = 3
+_LISTED = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,14 +93,13 @@ class Inspection:
     """The inventories of one run; `helpers` are the images that may list a node, the best first.
 
     `key_of` returns the key of a node; `shelf` is where inventories are stored, None for a run that stores nothing;
-    `open_shelf` returns where those of nodes are that a registry has. `new_folder` creates a folder in the project at
-    `root`, for what the step prints. `note` reports what is not checked, and `image` replaces the address of a helper.
+    `open_shelf` returns where those of nodes are that a registry has. `root` is the project, and `note` reports what is
+    not checked.
     """
 
     plan: Plan
     key_of: Callable[[str], str]
     root: Path
-    new_folder: Callable[[], Path]
     note: Callable[[str], None]
     helpers: list[Value]
     shelf: Shelf | None = None
@@ -113,6 +111,12 @@ class Inspection:
     _noted: set[str] = field(default_factory=set)
     _base_problems: dict[tuple[str, str], tuple[Broken, ...]] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def begin(self, folder: Path) -> None:
+        """Begin to list nodes into a folder of the project; what was listed before is read from the registry."""
+        with self._lock:
+            self._folder = folder
+            self._files.clear()
 
     def targets(self, names: Iterable[str]) -> dict[str, Target]:
         """Return the targets that list those of `names` that are nodes, by node; none where no helper is of use."""
@@ -141,10 +145,8 @@ class Inspection:
         return inventory_target(name, context, self.helpers[0], platforms, place)
 
     def _place(self, name: str) -> Path:
-        with self._lock:
-            if self._folder is None:
-                self._folder = self.new_folder()
-            return self._folder / inventory_name(name)
+        assert self._folder is not None
+        return self._folder / inventory_name(name)
 
     def drop_helper(self, target: Target, why: str) -> None:
         """Do without the helper that a target used: it cannot list anything."""
@@ -240,7 +242,7 @@ class Inspection:
         inventory, digest = self._own(image.parent.name), self.plan.parent(image.parent.name).locked.digest
         if inventory is None or digest is None or self.shelf is None:
             return
-        subject = Descriptor(media_type="application/vnd.oci.image.index.v1+json", digest=digest, size=0)
+        subject = Descriptor(media_type=OCI_INDEX, digest=digest, size=0)
         try:
             self.shelf.put(parent_key(digest, image.platforms[0]), inventory, subject)
         except RegistryProblem as problem:
@@ -289,7 +291,7 @@ class Inspection:
         names = f"`{later.recipe.layer}` and `{earlier.recipe.layer}`"
         broken = [
             Broken(message=f"both write `/{path}`, one of them a folder", hint=f"remove it from `{later.recipe.layer}`")
-            for path in paths[:_SHOWN]
+            for path in paths[:_LISTED]
         ]
         return _failure(target, names, broken, later.recipe.place("prefix"))
 
@@ -343,8 +345,8 @@ class Inspection:
         base = self._own(node.base) if node.base else None
         found = unstable_files(inventory, base)
         if found:
-            shown = ", ".join(f"`/{each.path}` ({each.fix})" for each in found[:_SHOWN])
-            more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+            shown = ", ".join(f"`/{each.path}` ({each.fix})" for each in found[:_LISTED])
+            more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
             self._note_once(f"{node.name} unstable", f"`{node.name}` differs from build to build: {shown}{more}")
 
     def _note_once(self, about: str, text: str) -> None:
@@ -360,7 +362,6 @@ def inspection_of(
     environ: Mapping[str, str],
     selection: Selection,
     *,
-    run: RunFolder,
     note: Callable[[str], None],
     shelf: Shelf | None = None,
     open_shelf: Callable[[], Shelf | None] = lambda: None,
@@ -373,7 +374,6 @@ def inspection_of(
         helpers=list(helpers(replace(plan, helper=helper), selection.targets)),
         key_of=lambda name: selection.keys.of(name).key,
         root=workspace.root,
-        new_folder=run.work,
         note=note,
         shelf=shelf,
         open_shelf=open_shelf,

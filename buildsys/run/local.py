@@ -61,7 +61,6 @@ def bake_locally(session: Session, plan: Plan, targets: tuple[str, ...], images:
         session.workspace,
         session.environ,
         selection,
-        run=session.journal.run,
         note=lambda text: session.note("inventory", text),
         open_shelf=lambda: _shelf(session),
     )

@@ -89,7 +89,6 @@ def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...]
         session.workspace,
         session.environ,
         first.selection,
-        run=session.journal.run,
         note=lambda text: session.note("inventory", text),
         shelf=shelf_of(store),
     )
@@ -267,7 +266,7 @@ class _Attempt:
         def store_inventory(subject: Descriptor) -> None:
             self.inspection.store(target, subject)
 
-        return str(self.store.accept(pushed, self._location(target), keyed, before=store_inventory))
+        return str(self.store.accept(pushed, self._location(target), keyed, store_inventory))
 
     def _bake(self, targets: tuple[str, ...], references: Mapping[str, str], emit: Emit) -> Mapping[str, TargetOutcome]:
         composed = self.composed

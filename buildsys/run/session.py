@@ -225,6 +225,8 @@ def open_worker(
         names |= {*linked_nodes(plan, decision.selection.targets, {})}
     nodes = [node for node in plan.nodes if node.name in names]
     folder = session.journal.run.work()
+    if publishing.inspection is not None:
+        publishing.inspection.begin(folder)
     try:
         yield BakeWorker(
             plan=plan,
