@@ -33,7 +33,7 @@ _DIGEST: Shape[str | None] = Converted(
 )
 _IMAGE = Text(rule=texts.image, what="the image", repair=str.lower, advice="write the repository and its tag")
 _HELPER = Text(
-    form=r"@sha256:[0-9a-f]{64}$",
+    form=r"^.+@sha256:[0-9a-f]{64}$",
     like="an image with its digest, such as `docker.io/library/debian@sha256:…`",
     rule=texts.image,
     advice="write the digest of the image, or remove the entry",

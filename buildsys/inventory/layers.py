@@ -228,7 +228,7 @@ class _Layer:
 
 
 def _checked(header: bytes) -> tuple[bytes, int]:
-    """Return type and size of an entry; raises `UnreadableInventory` for what is no header."""
+    """Return type and size of an entry; raises `UnreadableInventory` for anything else."""
     if len(header) < _BLOCK:
         raise UnreadableInventory("a layer ends early")
     if _number(None, header[148:156]) != sum(header[:148]) + 8 * 32 + sum(header[156:]):

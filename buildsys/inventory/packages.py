@@ -26,7 +26,7 @@ _LICENCE = "License :: OSI Approved :: "
 class Database:
     """Files that record packages; `most` is how many bytes of each are read.
 
-    `pattern` is what `find -path` takes: its `*` stands for anything, `/` too.
+    `pattern` is what `find -path` takes: its `*` matches anything, `/` too.
     """
 
     pattern: str

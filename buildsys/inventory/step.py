@@ -2,7 +2,7 @@
 
 It prints a record for each path, `E<type> <mode> <user> <group> <size> <path> NUL <target> NUL` with the mode in octal,
 behind that of a package database `C<length> NUL` and so many bytes of it, and `Z` at the end. All of it is text of
-others: whoever wrote the node chose its paths, and nothing here is longer or more than it may be.
+others: the author of the node chose its paths, and nothing here is longer or more than it may be.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def read_printed(raw: bytes) -> Inventory:
             end = content.end() + int(content[1])
             database = database_of(entry.path)
             if database is None or entry.type != FILE or int(content[1]) != min(entry.size, database.most):
-                raise UnreadableInventory("it has the content of what is no package database")
+                raise UnreadableInventory("it has the content of a file that is not a package database")
             packages += packages_in(entry.path, data[content.end() : end])
             position = end
     if data[position:] != b"Z":

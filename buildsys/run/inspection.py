@@ -84,7 +84,7 @@ def shelf_of(store: Store) -> Shelf:
 
 
 def parent_key(digest: str, platform: str) -> str:
-    """Return what stands for a key in the tag of a parent's inventory: a hash of its digest and a platform."""
+    """Return what replaces a key in the tag of a parent's inventory: a hash of its digest and a platform."""
     return hashlib.sha256(f"{digest} {platform}".encode()).hexdigest()
 
 

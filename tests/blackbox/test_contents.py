@@ -60,7 +60,7 @@ BELOW_A_LINK = {
     "of Debian, two levels down": ("/var/run/acme/state", "true", "/var/run"),
     "of a layer": ("/data/acme", "mkdir /mnt/data && ln -s /mnt/data /data", "/data"),
 }
-# H10: each is in a folder of somebody else.
+# H10: each is in a folder of another user.
 OF_OTHERS = {
     "a home": ("/home/dev/.local/app", "useradd --create-home --uid 1000 dev && chmod 700 /home/dev", "/home/dev"),
     "of all": ("/srv/pool/app", "mkdir /srv/pool && chmod 1777 /srv/pool", "/srv/pool"),

@@ -64,11 +64,11 @@ class FakeBuilder:
         self.texts.append((call.root / call.files[0]).read_text(encoding="utf-8"))
         published: dict[str, str] = {}
         for target in call.targets:
-            if target in call.helpers:
-                self._list(call, target)
-                continue
             ending = self.endings[target].pop(0) if self.endings.get(target) else None
             failure = ending() if callable(ending) else ending
+            if failure is None and target in call.helpers:
+                self._list(call, target)
+                continue
             if failure is not None:
                 return BakeResult(exit_code=1, seconds=0, steps=Snapshot(), failure=failure, published=published)
             if pushed := self.push(target):

@@ -100,7 +100,7 @@ def test_removed_database_has_no_packages() -> None:
     ],
     ids=itertools.count(),
 )
-def test_what_is_no_layer_is_refused(raw: bytes) -> None:
+def test_bytes_that_are_not_a_layer_are_refused(raw: bytes) -> None:
     with pytest.raises(UnreadableInventory):
         read_layers([pieces(raw)])
 
