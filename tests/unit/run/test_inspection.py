@@ -69,7 +69,12 @@ def test_no_layer_is_read_from_the_registry_where_the_step_prints(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(world.registry, "blob_part", lambda *words: asked.append(words[1]) or b"")
+
+    def blob_part(_repository: Reference, digest: str, _first: int, _last: int) -> bytes:
+        asked.append(digest)
+        return b""
+
+    monkeypatch.setattr(world.registry, "blob_part", blob_part)
     assert world.publish().complete
     assert asked == []
 
