@@ -58,6 +58,9 @@ class Memory:
     def blob(self, repository: Reference, digest: str) -> bytes:
         return self.blobs[repository.with_digest(digest)]
 
+    def blob_part(self, repository: Reference, digest: str, first: int, last: int) -> bytes:
+        return self.blob(repository, digest)[first : last + 1]
+
     def blob_exists(self, repository: Reference, digest: str, size: int | None = None) -> bool:
         self._ask("blob", repository.with_digest(digest))
         held = self.blobs.get(repository.with_digest(digest))
