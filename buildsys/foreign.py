@@ -15,7 +15,7 @@ _MOST_VALUES = 200_000
 _DEEPEST = 100
 # It matches at every quote, so that no text is looked at twice.
 _TEXTS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_KINDS: Mapping[type, str] = MappingProxyType({dict: "objects", str: "texts"})
+_KINDS: Mapping[type, str] = MappingProxyType({dict: "objects", list: "lists", str: "texts"})
 _BRACKETS = re.compile(rb"[\[{\]}]")
 
 

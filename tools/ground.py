@@ -15,7 +15,7 @@ from pathlib import Path
 from bootstrap_debian import OverlayUnreadable, Parent, read_overlay
 from buildsys.errors import BuildsysError
 from buildsys.oci.bounds import Bounds
-from buildsys.oci.client import Registry
+from buildsys.oci.client import Registry, ask_many
 from buildsys.oci.http import RegistryProblem, Retries
 from buildsys.oci.reference import Reference
 from buildsys.project.mirrors import mirrored_reference
@@ -136,7 +136,7 @@ def _held(parents: Mapping[str, Parent]) -> bool:
     """Whether the registries of bootstrapped parents have them all."""
     with Registry(environ=os.environ, bounds=Bounds(connect=3, answer=10), retries=Retries(attempts=1)) as registry:
         wanted = [Reference.parse(f"{each.reference}@{each.digest}") for each in parents.values()]
-        answers = registry.head_many(wanted)
+        answers = ask_many(wanted, registry.head)
     return all(answer is not None and not isinstance(answer, RegistryProblem) for answer in answers.values())
 
 

@@ -26,9 +26,10 @@ _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _SIZES = (*[2] * 24, *[9] * 16, *[40] * 8, 300, 300, 2_000, 20_000)
 # A longer value is above any limit, and to write it as YAML would take seconds.
-_LONGEST = 8_000_000
+_LONGEST = 5_000_000
 # Of lists; the long ones are rare, because most of the time would be theirs.
 _LENGTHS = (*[2] * 12, *[12] * 12, *[120] * 4, 1_000, 20_000)
+_LARGEST = 2 << 20
 # How many changes one mutant has.
 _TIMES = (1, 1, 1, 1, 2, 2, 3, 5)
 
@@ -112,7 +113,9 @@ def mutant(projects: Sequence[Files], seed: int, index: int) -> Mutant:
         kind, change = rng.choice((("bytes", _by_bytes), ("tokens", _by_tokens), *[("structure", _by_structure)] * 3))
         data = changed.get(path, files[path]) or b""
         for _ in range(rng.choice(_TIMES)):
-            data = change(rng, path, data)
+            # A file of this size is refused, and each change of it would take seconds.
+            if len(data) < _LARGEST:
+                data = change(rng, path, data)
         changed[path] = None if path != "stacks.yaml" and rng.random() < 0.002 else data
         how.append(f"{kind} of {path}")
     environ = {}

@@ -11,7 +11,8 @@ from buildsys.bake.definition import ONLY_CACHED, Definition, Function, Group, T
 from buildsys.bake.hcl import Expression, Heredoc, Template, Value, quoted
 from buildsys.bake.secrets import secret_references, with_secrets
 from buildsys.names import TITLE_LABEL, architecture
-from buildsys.plan.plan import Plan, epoch_of, origin_variable
+from buildsys.plan.downloads import origin_variable
+from buildsys.plan.plan import Plan, epoch_of
 from buildsys.resolve.node import ImageTarget, Node
 from buildsys.values import dataclass
 
@@ -85,8 +86,9 @@ def run_definition(
     labels: Mapping[str, Mapping[str, str]] = NO_LABELS,
     copies: Copies = NO_COPIES,
     loads: bool = False,
+    others: Iterable[Target] = (),
 ) -> Definition:
-    """Return `targets` and what they link to; the contexts of nodes are their copies if there are any.
+    """Return `targets`, what they link to, and `others`; the contexts of nodes are their copies if there are any.
 
     A node in `references` is taken from there, with its digest; any other node is a target. What is in
     `publications` is pushed; any other stack gets its public names and, by target, `labels`. `loads`: it is loaded from
@@ -103,7 +105,7 @@ def run_definition(
         target = replace(target, contexts=contexts, comment="", description=None)
         publication = (publications or {}).get(each.name)
         found.append(target if publication is None else published(target, publication))
-    targets_ = with_secrets(found)
+    targets_ = with_secrets([*found, *others])
     return Definition(comment=_HEAD_OF_RUN, variables=variables(plan), functions=_FUNCTIONS, targets=targets_)
 
 

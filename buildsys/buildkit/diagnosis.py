@@ -109,7 +109,7 @@ def is_transient(failure: Failure) -> bool:
 
 
 _NEVER = frozenset(
-    {FailureKind.COMMAND, FailureKind.CHECKSUM, FailureKind.INVALID, FailureKind.INTERRUPTED},
+    {FailureKind.COMMAND, FailureKind.CHECKSUM, FailureKind.INVALID, FailureKind.CONTENT, FailureKind.INTERRUPTED},
 )
 
 

@@ -8,7 +8,10 @@ from buildsys.values import dataclass
 
 
 class FailureKind(StrEnum):
-    """Where a bake failed; `TRANSIENT` is the connection between buildx and the engine itself."""
+    """Where a bake failed; `TRANSIENT` is the connection between buildx and the engine itself.
+
+    `CONTENT` is what was built, and breaks a promise of its layer.
+    """
 
     TRANSIENT = "transient"
     COMMAND = "command"
@@ -18,6 +21,7 @@ class FailureKind(StrEnum):
     EXPORT = "export"
     CACHE = "cache"
     INVALID = "invalid"
+    CONTENT = "content"
     INTERRUPTED = "interrupted"
     UNKNOWN = "unknown"
 

@@ -42,12 +42,13 @@ class BakeCall:
 
     `overrides` are values of `--set`, in order; `environment` is added to the caller's own, and so sets
     variables of the bake file; `allow` are values of `--allow`, given only to a bake that knows that option. `mask`
-    knows the credentials that steps may print.
+    knows the credentials that steps may print. To the `helpers` among the targets belong only steps that no other has.
     """
 
     root: Path
     files: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
+    helpers: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     push: bool = False
@@ -154,7 +155,7 @@ class DockerBuilder:
         process group: the result then has a failure of kind `interrupted`. If this process is killed itself, bake ends
         by SIGPIPE at its next line. Raises `Unavailable` if docker cannot be started.
         """
-        steps = Steps(call.targets if len(call.targets) == 1 else ())
+        steps = Steps(call.targets if len(call.targets) == 1 else (), helpers=call.helpers)
 
         def take(event: Status | Text) -> None:
             steps.add(event)

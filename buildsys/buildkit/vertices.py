@@ -88,11 +88,13 @@ class Steps:
     """Takes the events of one bake in their order; `snapshot()` is what they amount to so far.
 
     `targets` are the targets of the bake, linked ones too. Those that load a build definition of their own
-    are learned, so it is needed only for a bake of a single target, whose name buildx does not show.
+    are learned, so it is needed only for a bake of a single target, whose name buildx does not show. `helpers` own only
+    the steps that no other target shows.
     """
 
-    def __init__(self, targets: Iterable[str] = (), *, tail: int = TAIL) -> None:
+    def __init__(self, targets: Iterable[str] = (), *, helpers: Iterable[str] = (), tail: int = TAIL) -> None:
         self._targets = set(targets)
+        self._helpers = frozenset(helpers)
         self._tail = tail
         self._seen: dict[str, dict[str, _Seen]] = {}
         self._parts: dict[str, dict[str, None]] = {}
@@ -161,7 +163,7 @@ class Steps:
 
     def _vertex(self, digest: str, targets: frozenset[str], weight: Mapping[str, int], rest: Sequence[str]) -> Vertex:
         names = self._seen[digest]
-        owner = min(targets, key=lambda target: (weight[target], target), default="")
+        owner = min(targets - self._helpers or targets, key=lambda target: (weight[target], target), default="")
         name = next((name for name in names if owner and target_of(name, frozenset({owner}))), next(iter(names)))
         # buildx shifts the times of a step that began before the target's own stream, always to earlier ones:
         # the latest are the true ones.

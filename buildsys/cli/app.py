@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from buildsys import __version__
-from buildsys.cli import bake, machine, query, usage
+from buildsys.cli import bake, inventory, machine, query, usage
 from buildsys.errors import Diagnostic, ExitCode, WrongUsage
 
 app = typer.Typer(
@@ -217,5 +217,6 @@ def schema(
 
 
 query.register(app)
+inventory.register(app)
 bake.register(app)
 machine.register(app)

@@ -330,7 +330,7 @@ def _chosen(
     """Return the plan and the targets meant."""
     from buildsys.commands.plan import chosen_targets, make_plan
     from buildsys.events.journal import history_of
-    from buildsys.run.names import check_names
+    from buildsys.run.variables import check_names
 
     plan = make_plan(workspace.tree(), overlay=True)
     check_names(plan, os.environ)
@@ -338,9 +338,8 @@ def _chosen(
         return plan, chosen_targets(plan, names, everything=everything)
     undone = tuple(name for name in history_of(workspace).undone if name in plan.targets)
     if not undone:
-        raise InvalidInput(
-            [Diagnostic(message="the last run has no missing targets", hint="name targets, or use `--all`")]
-        )
+        message = "the last run has no missing targets"
+        raise InvalidInput([Diagnostic(message=message, hint="name targets, or use `--all`")])
     return plan, undone
 
 
@@ -378,9 +377,8 @@ def _dry_run(
     from buildsys.report import tables
     from buildsys.run.decision import decide_published, selection_of
     from buildsys.run.local import decision_for
-    from buildsys.run.secrets import secret_values
     from buildsys.run.store import open_store
-    from buildsys.run.variables import check_environment
+    from buildsys.run.variables import check_environment, secret_values
 
     variables = check_environment(plan, workspace, os.environ)
     if snapshot is None:

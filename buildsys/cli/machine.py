@@ -96,7 +96,7 @@ def run_image_tests(
     from buildsys.project.workspace import find_workspace
     from buildsys.report import tables
     from buildsys.run.decision import public_tags
-    from buildsys.run.names import check_names
+    from buildsys.run.variables import check_names
 
     usage.exclusive(context, "--all", "names")
     workspace = find_workspace(context.obj)

@@ -43,14 +43,12 @@ from buildsys.project.state import State
 from buildsys.project.workspace import PRIVATE, Workspace, write_whole
 from buildsys.run.contexts import copy_context
 from buildsys.run.decision import selection_of
-from buildsys.run.index import annotations_of, run_annotations, wrong_index
-from buildsys.run.names import check_names
+from buildsys.run.index import annotations_of, put_index, run_annotations, wrong_index
 from buildsys.run.publish import publish
-from buildsys.run.secrets import missing as missing_secret
 from buildsys.run.session import Session
 from buildsys.run.step_events import StepEvents
 from buildsys.run.store import Store, incoming_tag
-from buildsys.run.variables import bake_environment
+from buildsys.run.variables import bake_environment, check_names, missing_secret
 from buildsys.values import dataclass
 
 ENVIRONMENTS = f"{STATE_FOLDER}/environments"
@@ -249,7 +247,7 @@ def dockerfile_image(session: Session, store: Store, request: Request) -> Custom
             origin = session.context.origin(workspace.root, session.environ, workspace.tree(), {})
             annotations = run_annotations(plan, stack, origin, request.tag or "", session.context.clock())
             part = {stack.platform: (image.reference, key)}
-            image = replace(image, reference=store.put_index(wanted, index, part, annotations))
+            image = replace(image, reference=put_index(store.registry, wanted, index, part, annotations))
     if image.reference is None or not request.tag:
         return image
     store.registry.tag(Reference.parse(image.reference), request.tag)

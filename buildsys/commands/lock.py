@@ -25,8 +25,8 @@ from buildsys.oci.client import Registry
 from buildsys.oci.download import Unreached, fetched
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Reference
-from buildsys.plan.downloads import Checked
-from buildsys.plan.plan import Plan, PlannedParent, can_be_locked, stale
+from buildsys.plan.downloads import Checked, can_be_locked
+from buildsys.plan.plan import Plan, PlannedParent, stale
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import Settings
 from buildsys.texts import shown
@@ -117,7 +117,8 @@ def resolved(
         sums = [each.sha256 if each else None for each in (old, new)]
         changes.append(Change(name=address, before=sums[0], after=sums[1], note=note, answered=answered))
     return (
-        Lock(
+        replace(
+            lock,
             timestamp=timestamp,
             parents=MappingProxyType(parents),
             epochs=MappingProxyType(epochs),

@@ -21,7 +21,7 @@ from buildsys.project.files import is_there
 from buildsys.project.workspace import Workspace
 from buildsys.resolve.nodes import resolve
 from buildsys.run.contexts import contents_of
-from buildsys.run.names import check_names
+from buildsys.run.variables import check_names
 from buildsys.values import dataclass
 
 # The files that bake reads without `-f` (docker/buildx, `bake.defaultFilenames`), apart from the one written here.

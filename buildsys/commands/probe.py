@@ -22,7 +22,7 @@ from buildsys.buildkit.docker import (
 from buildsys.commands.doctor import Facts, Found, ParentFound
 from buildsys.errors import BuildsysError, Differs, InvalidInput
 from buildsys.oci.bounds import Bounds
-from buildsys.oci.client import Registry
+from buildsys.oci.client import Registry, ask_many
 from buildsys.oci.http import RegistryProblem, Retries, Unauthorized
 from buildsys.oci.reference import Descriptor, Reference, prefix_problem
 from buildsys.project.mirrors import mirrored_reference
@@ -203,7 +203,7 @@ def _parents(plan: Plan, settings: Settings, client: Registry, environ: Mapping[
             wanted[parent.name] = Reference.parse(reference)
         except InvalidInput as error:
             wrong[parent.name] = error.message
-    answers = client.head_many(wanted.values())
+    answers = ask_many(wanted.values(), client.head)
     return tuple(
         ParentFound(
             name=parent.name,

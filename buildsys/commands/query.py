@@ -21,7 +21,7 @@ from buildsys.plan.plan import Plan
 from buildsys.plan.selection import select
 from buildsys.project.workspace import Workspace, named_prefix
 from buildsys.run.contexts import contents_of
-from buildsys.run.names import check_names
+from buildsys.run.variables import check_names
 from buildsys.values import dataclass
 
 # Downloads of many gigabytes take as long.

@@ -228,7 +228,7 @@ def _recipe_references(
 def _toolchain_reference(
     recipe: Recipe, layers: Mapping[str, Layer], others: tuple[set[str], Collection[str]], mentions: _Mentions
 ) -> Iterable[Diagnostic]:
-    """Yield a diagnostic for a toolchain that is no layer of that kind.
+    """Yield a diagnostic for a toolchain that is not a layer of that kind.
 
     `others` are the layers that could not be read, and the names that layers provide, which are none.
     """

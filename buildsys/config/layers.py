@@ -161,7 +161,7 @@ def _places(scope: Scope) -> Mapping[tuple[str, str], Location]:
         for name in ("requires", "after", "conflicts", "platforms")
         for index, item in enumerate(getattr(scope.said, name))
     }
-    for name in ("freshness", "toolchain", "kind", "downloads", "packages"):
+    for name in ("freshness", "toolchain", "kind", "prefix", "downloads", "packages"):
         if getattr(scope.said, name):
             found[name, ""] = scope.location((name,), key=True)
     for name in ("memory", "disk"):

@@ -32,6 +32,12 @@ _DIGEST: Shape[str | None] = Converted(
     lambda text: None if text == "unknown" else text,
 )
 _IMAGE = Text(rule=texts.image, what="the image", repair=str.lower, advice="write the repository and its tag")
+_HELPER = Text(
+    form=r"^.+@sha256:[0-9a-f]{64}$",
+    like="an image with its digest, such as `docker.io/library/debian@sha256:…`",
+    rule=texts.image,
+    advice="write the digest of the image, or remove the entry",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,6 +158,7 @@ class Lock:
     """The lock of a project; `epochs` maps a layer with `freshness` to its last refresh: a day, and maybe a counter.
 
     `timestamp` is in seconds since 1970, None where the lock has none. `downloads` maps address to what it gave.
+    `helper` is the image on which nodes are listed, where it is none of the parents (docs/inventory.md).
     """
 
     version: str = required(_VERSION, default="1")
@@ -159,6 +166,7 @@ class Lock:
     parents: Mapping[str, LockedParent] = nullable(Dictionary(Record(LockedParent, "LockedParent")), NOTHING)
     epochs: Mapping[str, str] = nullable(Dictionary(_EPOCH), NOTHING)
     downloads: Mapping[str, LockedDownload] = nullable(Dictionary(Record(LockedDownload, "LockedDownload")), NOTHING)
+    helper: str = optional(_HELPER, "")
 
 
 _LOCK = Record(Lock, "Lock")
@@ -201,6 +209,7 @@ def overlaid(lock: Lock, overlay: Lock) -> Lock:
         parents=MappingProxyType({**lock.parents, **overlay.parents}),
         epochs=MappingProxyType({**lock.epochs, **overlay.epochs}),
         downloads=MappingProxyType({**lock.downloads, **overlay.downloads}),
+        helper=overlay.helper or lock.helper,
     )
 
 
@@ -208,6 +217,7 @@ def lock_text(lock: Lock) -> str:
     """Return the lock as the text of its file: everything sorted by name, the same bytes for the same lock."""
     lines = ["# Written by `buildsys lock`; a person may edit it, the command keeps what it finds.", "version: 1"]
     lines += [f"timestamp: {timestamp_text(lock.timestamp)}"] if lock.timestamp is not None else []
+    lines += [f"helper: {lock.helper}"] if lock.helper else []
     lines += _section("epochs", [f"  {layer}: {epoch}" for layer, epoch in sorted(lock.epochs.items())])
     parents = []
     for name, parent in sorted(lock.parents.items()):

@@ -53,6 +53,9 @@ class ImageRegistry(Protocol):
     def blob(self, repository: Reference, digest: str) -> bytes:
         """Return the bytes of a blob."""
 
+    def blob_part(self, repository: Reference, digest: str, first: int, last: int) -> bytes:
+        """Return the bytes of a blob from `first` to `last`, or all of them."""
+
     def blob_exists(self, repository: Reference, digest: str, size: int | None = None) -> bool:
         """Return whether the registry has the blob, of the right `size` where that is given."""
 
@@ -128,12 +131,6 @@ class Registry:
             raise _mismatch(reference, reference.digest, digest)
         return Descriptor(media_type=kind, digest=digest, size=size)
 
-    def head_many(
-        self, references: Iterable[Reference], concurrency: int = CONCURRENCY
-    ) -> dict[Reference, Descriptor | RegistryProblem | None]:
-        """Return the descriptor of each reference as `ask_many` does."""
-        return ask_many(references, self.head, concurrency)
-
     def manifest(self, reference: Reference) -> Manifest | None:
         """Return the manifest or index, None if it does not exist; its bytes are checked against the digest."""
         response = self._ask("GET", reference, f"manifests/{reference.target}", headers=(_ACCEPT,))
@@ -155,6 +152,13 @@ class Registry:
         response = self._ask("GET", repository, f"blobs/{digest}")
         _expect(repository.with_digest(digest), response, 200)
         _check(repository.with_digest(digest), response.body, digest)
+        return response.body
+
+    def blob_part(self, repository: Reference, digest: str, first: int, last: int) -> bytes:
+        """Return the bytes of a blob from `first` to `last`, or all of them; a part is not checked."""
+        headers = (("Range", f"bytes={first}-{last}"),)
+        response = self._ask("GET", repository, f"blobs/{digest}", headers=headers)
+        _expect(repository.with_digest(digest), response, 200, 206)
         return response.body
 
     def blob_exists(self, repository: Reference, digest: str, size: int | None = None) -> bool:

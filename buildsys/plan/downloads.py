@@ -1,4 +1,4 @@
-"""Which address has which checksum, over all layers and stacks, and whether one checksum belongs to two files.
+"""Which address has which checksum and which origin, and whether one checksum belongs to two files.
 
 A builder that holds a file under a checksum takes that file and never asks the address (BuildKit 0.25), so version 2.0
 with the checksum of 1.0 is 1.0 wherever 1.0 was built before, and a failure elsewhere.
@@ -14,6 +14,7 @@ from buildsys.addresses import credentials_in
 from buildsys.config import template
 from buildsys.config.model import Catalog, Download, ParameterType, Recipe
 from buildsys.errors import Diagnostic, Location
+from buildsys.names import variable_name
 from buildsys.resolve.node import Node
 from buildsys.values import dataclass
 
@@ -102,3 +103,29 @@ def _values(recipe: Recipe, name: str) -> tuple[str, ...]:
     if parameter is None or parameter.type is ParameterType.BOOLEAN:
         return ("true", "false") if parameter else ()
     return parameter.values or ((parameter.default,) if parameter.default is not None else ())
+
+
+def origins_of(nodes: Iterable[Node], diagnostics: list[Diagnostic]) -> dict[str, str]:
+    """Return the origins of downloads by variable; with two for one, requests for one would go to the other."""
+    found: dict[str, str] = {}
+    for download in (each for node in nodes for each in node.downloads):
+        variable, origin = origin_variable(download.url), _origin(download.url)
+        if (first := found.setdefault(variable, origin)) != origin:
+            message = f"downloads of `{first}` and `{origin}` would both come from `{variable}`"
+            diagnostics.append(Diagnostic(message=message, location=download.location))
+    return found
+
+
+def origin_variable(url: str) -> str:
+    """Return the bake variable that holds the scheme and host of a download's address."""
+    return variable_name("DOWNLOADS", urlsplit(url).netloc)
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def can_be_locked(address: str) -> bool:
+    """Whether `buildsys lock` can fetch an address for its checksum: a git repository is not a file."""
+    return ".git#" not in address

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
 from datetime import date, timedelta
 from types import MappingProxyType
-from urllib.parse import urlsplit
 
 from buildsys.config.lockfile import DEFAULT_TIMESTAMP, Lock, LockedParent, epoch_parts
 from buildsys.config.model import Catalog, Family, Kind, Parent
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import LOCK_FILE, target_name, variable_name
-from buildsys.plan.downloads import checked_downloads, shared_checksums
+from buildsys.plan.downloads import can_be_locked, checked_downloads, origins_of, shared_checksums
 from buildsys.resolve.node import BuildGraph, ImageTarget, Node
 from buildsys.values import dataclass
 
@@ -66,7 +65,8 @@ class Plan:
     its index, in the order of its platforms.
     `origins` maps the bake variable of each host that downloads come from to its address. `unpinned` is sorted by name.
     `timestamp`, in seconds since 1970, is the time of everything that is built. `targets` has all nodes and then all
-    images by name, `order` the position of each in it, `needs` the nodes that each is built on.
+    images by name, `order` the position of each in it, `needs` the nodes that each is built on. `helper` is the image
+    that the lock names for inventories.
     """
 
     registry: str
@@ -80,6 +80,7 @@ class Plan:
     remarks: tuple[Diagnostic, ...]
     unpinned: tuple[Unpinned, ...]
     families: tuple[Family, ...]
+    helper: str = ""
     indexes: Mapping[str, tuple[ImageTarget, ...]] = field(init=False, repr=False, compare=False)
     targets: Mapping[str, Node | ImageTarget] = field(init=False, repr=False, compare=False)
     order: Mapping[str, int] = field(init=False, repr=False, compare=False)
@@ -119,7 +120,7 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
     if diagnostics:
         raise InvalidInput(diagnostics)
     nodes = tuple(_with_checksums(node, lock) for node in graph.nodes.values())
-    origins = _origins(nodes, diagnostics)
+    origins = origins_of(nodes, diagnostics)
     if diagnostics:
         raise InvalidInput(diagnostics)
     return Plan(
@@ -134,6 +135,7 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
         remarks=(*catalog.warnings, *_unknown_platforms(graph, parents), *_two_orders(graph.images)),
         unpinned=_unpinned(parents, nodes, lock),
         families=catalog.families,
+        helper=lock.helper,
     )
 
 
@@ -148,27 +150,6 @@ def _with_checksums(node: Node, lock: Lock) -> Node:
         for download in node.downloads
     )
     return replace(node, downloads=downloads)
-
-
-def _origins(nodes: tuple[Node, ...], diagnostics: list[Diagnostic]) -> dict[str, str]:
-    """Return the origins of downloads by variable; with two for one, requests for one would go to the other."""
-    found: dict[str, str] = {}
-    for download in (each for node in nodes for each in node.downloads):
-        variable, origin = origin_variable(download.url), _origin(download.url)
-        if (first := found.setdefault(variable, origin)) != origin:
-            message = f"downloads of `{first}` and `{origin}` would both come from `{variable}`"
-            diagnostics.append(Diagnostic(message=message, location=download.location))
-    return found
-
-
-def origin_variable(url: str) -> str:
-    """Return the bake variable that holds the scheme and host of a download's address."""
-    return variable_name("DOWNLOADS", urlsplit(url).netloc)
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _groups(catalog: Catalog, images: tuple[ImageTarget, ...]) -> dict[str, tuple[str, ...]]:
@@ -326,11 +307,6 @@ def epoch_of(plan: Plan, node: Node) -> str | None:
     if "EPOCH" not in node.build.declared:
         return None
     return plan.epochs.get(node.recipe.layer) or plan.epochs.get(node.build.layer)
-
-
-def can_be_locked(address: str) -> bool:
-    """Whether `buildsys lock` can fetch an address for its checksum: a git repository is not a file."""
-    return ".git#" not in address
 
 
 def _unpinned(parents: tuple[PlannedParent, ...], nodes: tuple[Node, ...], lock: Lock) -> tuple[Unpinned, ...]:

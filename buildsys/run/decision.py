@@ -16,8 +16,8 @@ from buildsys.plan.plan import Plan
 from buildsys.plan.sources import source_problems
 from buildsys.project.workspace import Workspace
 from buildsys.run.contexts import contents_of
-from buildsys.run.names import check_tag
 from buildsys.run.store import Existing, Store
+from buildsys.run.variables import check_tag
 from buildsys.values import dataclass
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})

@@ -17,7 +17,7 @@ from buildsys.values import dataclass
 
 _TICK_SECONDS = 1.0
 # Failures of the target itself, whatever else happens to the run.
-_OWN_FAULT = frozenset({FailureKind.COMMAND, FailureKind.CHECKSUM, FailureKind.INVALID})
+_OWN_FAULT = frozenset({FailureKind.COMMAND, FailureKind.CHECKSUM, FailureKind.INVALID, FailureKind.CONTENT})
 Emit = Callable[[Event], None]
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import field
 from datetime import UTC, datetime
 
 from buildsys.errors import BuildsysError, Unavailable
 from buildsys.names import KEY_LABEL
 from buildsys.oci.client import ImageRegistry, ask_many, in_threads
-from buildsys.oci.http import RegistryProblem
+from buildsys.oci.http import NotFound, RegistryProblem
 from buildsys.oci.reference import OCI_INDEX, Descriptor, Manifest, Reference
-from buildsys.plan.keys import Fingerprint
+from buildsys.plan.keys import Fingerprint, Keys
 from buildsys.plan.plan import Plan
 from buildsys.project.revision import Origin
 from buildsys.resolve.node import ImageTarget
+from buildsys.values import dataclass
 
 INPUTS = "dev.buildsys.inputs"
 # https://github.com/opencontainers/image-spec/blob/main/annotations.md
@@ -115,6 +118,69 @@ def _wrong_annotations(reference: str, annotations: Mapping[str, str], keyed: Fi
     if annotations.get(INPUTS) != keyed.text:
         return f"`{reference}` was built from other inputs than its key's"
     return ""
+
+
+def put_index(
+    registry: ImageRegistry,
+    target: Reference,
+    keyed: Fingerprint,
+    images: Mapping[str, tuple[str, Fingerprint]],
+    annotations: Mapping[str, str],
+) -> str:
+    """Put an index under its key, and return its reference; `images` are references with digests, by platform.
+
+    One that was put there meanwhile is used as it is. Raises `RegistryProblem`, also for an image that is missing.
+    """
+    held = registry.manifest(target)
+    parts = {platform: key for platform, (_, key) in images.items()}
+    if held is not None and not wrong_index(str(target), held, keyed, parts):
+        return str(target.with_digest(held.descriptor.digest))
+    found = {}
+    for platform, (image, key) in images.items():
+        reference = Reference.parse(image)
+        descriptor = registry.head(reference)
+        if descriptor is None:
+            raise NotFound(f"`{reference}` does not exist, so no index can name it", host=reference.host)
+        found[platform] = descriptor, key
+    raw = index_of(found, {**annotations, **annotations_of(keyed)})
+    return str(target.with_digest(registry.put_manifest(target, raw, OCI_INDEX).digest))
+
+
+@dataclass(kw_only=True, slots=True)
+class Indexes:
+    """The indexes of stacks, each written when the last image of its stack exists; safe to share between threads.
+
+    `written` maps stack to reference, `images` target to that of each image that exists. `place` returns where the
+    index of a stack is under a key, `describe` what an index says of an image and of the run.
+    """
+
+    plan: Plan
+    keys: Keys
+    registry: ImageRegistry
+    place: Callable[[str, str], Reference]
+    describe: Callable[[ImageTarget], Mapping[str, str]]
+    written: dict[str, str] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, image: ImageTarget, reference: str) -> str:
+        """Take an image that exists now, and return its reference: in its index, where that is complete."""
+        with self._lock:
+            self.images[image.name] = reference
+        self.write(image.stack)
+        return self.written.get(image.stack, reference)
+
+    def write(self, stack: str) -> None:
+        """Write the index of a stack if it is missing and all its images exist; raises `RegistryProblem`."""
+        parts = self.plan.indexes[stack]
+        with self._lock:
+            images = dict(self.images)
+        if stack in self.written or any(each.name not in images for each in parts):
+            return
+        keyed = self.keys.indexes[stack]
+        found = {each.platform: (images[each.name], self.keys.of(each.name)) for each in parts}
+        target = self.place(stack, keyed.key)
+        self.written[stack] = put_index(self.registry, target, keyed, found, self.describe(parts[0]))
 
 
 def tagged(registry: ImageRegistry, tags: Iterable[str]) -> Mapping[str, str | None]:

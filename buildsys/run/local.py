@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,6 +16,7 @@ from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace, named_prefix
 from buildsys.run.decision import Decision, Selection, decide_local, selection_of, without_cache
 from buildsys.run.executor import Emit, RunOutcome, TargetOutcome
+from buildsys.run.inspection import Shelf, inspection_of, shelf_of
 from buildsys.run.scheduler import tasks_of
 from buildsys.run.session import (
     Publishing,
@@ -61,7 +63,15 @@ def bake_locally(session: Session, plan: Plan, targets: tuple[str, ...], images:
     report_limits(session, decision, linked=True)
     history = history_of(session.workspace)
     tasks = tasks_of(plan, decision.actions, history, frozenset())
-    with open_worker(session, builder, decision, environment, Publishing(), labels=labels) as worker:
+    inspection = inspection_of(
+        session.workspace,
+        session.environ,
+        selection,
+        note=lambda text: session.note("inventory", text),
+        open_shelf=lambda: _shelf(session),
+    )
+    publishing = Publishing(inspection=inspection)
+    with open_worker(session, builder, decision, environment, publishing, labels=labels) as worker:
         with ThreadPoolExecutor(max_workers=1) as pool:
             # To fetch base images takes seconds, and touches nothing of the project.
             checked = pool.submit(check_definition, worker, decision.built)
@@ -73,6 +83,13 @@ def bake_locally(session: Session, plan: Plan, targets: tuple[str, ...], images:
 
         report_targets(session, decision, history)
         return execute(session, plan, tasks, bake, worker, push=False)
+
+
+def _shelf(session: Session) -> Shelf | None:
+    """Return where the inventories of published nodes are, None for a registry that does not answer."""
+    with contextlib.suppress(Unavailable), open_store(session.workspace, session.environ, attempts=1) as store:
+        return shelf_of(store)
+    return None
 
 
 def _with_sizes(

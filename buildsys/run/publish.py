@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
@@ -15,13 +15,14 @@ from buildsys.events.events import ImageLayer, TagsMoved
 from buildsys.events.history import History
 from buildsys.events.journal import history_of
 from buildsys.oci.http import RegistryProblem
-from buildsys.oci.reference import Reference
+from buildsys.oci.reference import Descriptor, Reference
 from buildsys.plan.plan import Plan
 from buildsys.project.revision import Origin
 from buildsys.resolve.node import ImageTarget
 from buildsys.run.decision import Decision, decide_from_registry, decide_published, exists_below
 from buildsys.run.executor import Emit, RunOutcome, TargetOutcome
-from buildsys.run.index import annotations_of, move_tags, run_annotations, tagged
+from buildsys.run.index import Indexes, annotations_of, move_tags, run_annotations, tagged
+from buildsys.run.inspection import Inspection, inspection_of, shelf_of
 from buildsys.run.scheduler import tasks_of
 from buildsys.run.session import (
     Publishing,
@@ -43,7 +44,14 @@ if TYPE_CHECKING:
 # A second attempt is for what the registry turned out to have lost; more would hide a registry that loses things.
 _ATTEMPTS = 2
 _NOT_THE_REGISTRY = frozenset(
-    {FailureKind.COMMAND, FailureKind.CHECKSUM, FailureKind.INVALID, FailureKind.INTERRUPTED, FailureKind.TRANSIENT}
+    {
+        FailureKind.COMMAND,
+        FailureKind.CHECKSUM,
+        FailureKind.INVALID,
+        FailureKind.CONTENT,
+        FailureKind.INTERRUPTED,
+        FailureKind.TRANSIENT,
+    }
 )
 
 
@@ -88,7 +96,21 @@ def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...]
         tags = tagged(store.registry, (each for own in first.tags.values() for each in own))
         first = replace(first, seen=tags)
     assembled = frozenset(stack.name for stack in plan.stacks if not can_compose(stack))
-    work = _Attempt(session=session, store=store, decision=first, assembled=assembled)
+    inspection = inspection_of(
+        session.workspace,
+        session.environ,
+        first.selection,
+        note=lambda text: session.note("inventory", text),
+        shelf=shelf_of(store),
+    )
+    work = _Attempt(
+        session=session,
+        store=store,
+        decision=first,
+        assembled=assembled,
+        inspection=inspection,
+        describe=_describer(session, first),
+    )
     references: dict[str, str] = {}
     for number in range(_ATTEMPTS):
         builder = session.find_builder() if work.needs_engine else None
@@ -114,11 +136,26 @@ def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...]
     published = Published(
         decision=replace(work.decision, seen=first.seen),
         references=references,
-        indexes=work.indexes,
+        indexes=work.indexes.written,
         missing=missing,
         failures=tuple(outcome.failures.values()),
     )
     return replace(published, moved=_move_tags(session, store, published)) if tag else published
+
+
+def _describer(session: Session, decision: Decision) -> Callable[[ImageTarget], Mapping[str, str]]:
+    """Return a function that returns what the index of an image says of it and of this run."""
+
+    @functools.cache
+    def origin() -> Origin:
+        workspace, contents = session.workspace, decision.selection.contents
+        return session.context.origin(workspace.root, session.environ, workspace.tree(), contents)
+
+    def describe(image: ImageTarget) -> Mapping[str, str]:
+        version, now = session.environ.get("BUILDSYS_TAG", ""), session.context.clock()
+        return run_annotations(decision.plan, image, origin(), version, now)
+
+    return describe
 
 
 def _report(session: Session, store: Store, decision: Decision, builder: Builder | None) -> None:
@@ -194,23 +231,30 @@ def _move_tags(session: Session, store: Store, published: Published) -> tuple[st
 class _Attempt:
     """Carries out one decision: nodes and `assembled` stacks are baked, other stacks composed at the registry.
 
-    When the last image of a stack is there, the index of all its images is written; `indexes` are those that exist.
+    When the last image of a stack exists, the index of all its images is written.
     """
 
     session: Session
     store: Store
     decision: Decision
     assembled: frozenset[str]
-    indexes: dict[str, str] = field(default_factory=dict)
-    _images: dict[str, str] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    inspection: Inspection
+    describe: Callable[[ImageTarget], Mapping[str, str]]
+    indexes: Indexes = field(init=False)
     _worker: BakeWorker | None = None
-    _from: Origin | None = None
 
     def __post_init__(self) -> None:
         """Take over what exists."""
-        self.indexes |= self.decision.indexes
-        self._images |= {name: each for name, each in self.decision.existing.items() if name in self._stacks}
+        decision, store = self.decision, self.store
+        self.indexes = Indexes(
+            plan=decision.plan,
+            keys=decision.keys,
+            registry=store.registry,
+            place=store.index,
+            describe=self.describe,
+            written=dict(decision.indexes),
+            images={name: each for name, each in decision.existing.items() if name in self._stacks},
+        )
 
     @property
     def composed(self) -> frozenset[str]:
@@ -229,7 +273,9 @@ class _Attempt:
         tasks = tasks_of(decision.plan, decision.actions, history, self.composed)
         with contextlib.ExitStack() as stack:
             if builder is not None:
-                publishing = Publishing(publications=self._publications(), accept=self._accept, linked=linked)
+                publishing = Publishing(
+                    publications=self._publications(), accept=self._accept, linked=linked, inspection=self.inspection
+                )
                 opened = open_worker(self.session, builder, decision, environment, publishing)
                 self._worker = stack.enter_context(opened)
                 if linked:
@@ -241,35 +287,13 @@ class _Attempt:
 
     def _write_indexes(self, outcome: RunOutcome) -> None:
         """Write the indexes of stacks whose images all existed."""
-        chosen = dict.fromkeys(
-            self._stacks[name].stack for name in self.decision.selection.targets if name in self._stacks
-        )
-        for stack in chosen:
+        chosen = {each.stack: name for name, each in self._stacks.items() if name in self.decision.selection.targets}
+        for stack, target in chosen.items():
             try:
-                self._write_index(stack)
+                self.indexes.write(stack)
             except Exception as problem:
-                target = self.decision.plan.indexes[stack][-1].name
                 message = self.session.explain(problem)
                 outcome.failures[target] = Failure(kind=FailureKind.PUSH, message=message, target=target)
-
-    def _write_index(self, stack: str) -> None:
-        """Write the index of a stack if it is missing and all its images exist."""
-        plan = self.decision.plan
-        parts = plan.indexes[stack]
-        with self._lock:
-            images = dict(self._images)
-        if stack in self.indexes or any(each.name not in images for each in parts):
-            return
-        annotations = run_annotations(
-            plan,
-            parts[0],
-            self._origin(),
-            self.session.environ.get("BUILDSYS_TAG", ""),
-            self.session.context.clock(),
-        )
-        keys = self.decision.keys
-        keyed, found = keys.indexes[stack], {each.platform: (images[each.name], keys.of(each.name)) for each in parts}
-        self.indexes[stack] = self.store.put_index(self.store.index(stack, keyed.key), keyed, found, annotations)
 
     def repair(self, references: Mapping[str, str], outcome: RunOutcome) -> _Attempt | None:
         """Return the attempt that builds what the registry has lost; None where it has everything.
@@ -287,11 +311,11 @@ class _Attempt:
         below = exists_below(decision.selection, self.store, existing).references
         lost |= self.store.verify(below)
         existing |= {name: each for name, each in below.items() if name not in lost}
-        found = Existing(references=existing, foreign={}, indexes=self.indexes)
+        found = Existing(references=existing, foreign={}, indexes=self.indexes.written)
         repaired = decide_from_registry(decision.selection, self.store, found, session.environ, damaged=lost)
         _report_damage(session, repaired)
         assembled = self.assembled if lost else self.assembled | refused
-        return _Attempt(session=session, store=self.store, decision=repaired, assembled=assembled)
+        return replace(self, decision=repaired, assembled=assembled, _worker=None)
 
     @property
     def _stacks(self) -> Mapping[str, ImageTarget]:
@@ -313,7 +337,12 @@ class _Attempt:
 
     def _accept(self, target: str, digest: str) -> str:
         pushed = self._incoming(target).with_digest(digest)
-        return str(self.store.accept(pushed, self._location(target), self.decision.keys.of(target)))
+        keyed = self.decision.keys.of(target)
+
+        def store_inventory(subject: Descriptor) -> None:
+            self.inspection.store(target, subject)
+
+        return str(self.store.accept(pushed, self._location(target), keyed, store_inventory))
 
     def _bake(self, targets: tuple[str, ...], references: Mapping[str, str], emit: Emit) -> Mapping[str, TargetOutcome]:
         composed = self.composed
@@ -336,32 +365,23 @@ class _Attempt:
             self.session.note("registry", self.session.explain(error))
         return outcomes
 
-    def _origin(self) -> Origin:
-        with self._lock:
-            if self._from is None:
-                session, contents = self.session, self.decision.selection.contents
-                workspace = session.workspace
-                self._from = session.context.origin(workspace.root, session.environ, workspace.tree(), contents)
-            return self._from
-
     def _in_index(self, target: str, outcome: TargetOutcome) -> TargetOutcome:
         """Return the outcome of an image that exists: where it is the last of its stack, in the index."""
-        stack = self._stacks[target].stack
-        with self._lock:
-            self._images[target] = outcome.reference
         try:
-            self._write_index(stack)
+            return replace(outcome, reference=self.indexes.add(self._stacks[target], outcome.reference))
         except Exception as problem:
             failure = Failure(kind=FailureKind.PUSH, message=self.session.explain(problem), target=target)
             return replace(outcome, failure=failure)
-        return replace(outcome, reference=self.indexes.get(stack, outcome.reference))
 
     def _compose(self, target: str, references: Mapping[str, str]) -> TargetOutcome:
         decision, clock = self.decision, self.session.context.clock
         began, stack = clock(), self._stacks[target]
+        existing = {**decision.existing, **references}
+        if failure := self.inspection.image_failure(target, existing):
+            return TargetOutcome(started=began, seconds=clock() - began, failure=failure)
         message = "the registry does not have the layers of its nodes, or does not share them between repositories"
         try:
-            image = self.store.publish(stack, decision.keys.of(target), {**decision.existing, **references})
+            image = self.store.publish(stack, decision.keys.of(target), existing)
         except Exception as problem:
             image, message = None, self.session.explain(problem)
         outcome = TargetOutcome(started=began, seconds=clock() - began)

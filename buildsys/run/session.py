@@ -29,8 +29,9 @@ from buildsys.resolve.node import Node
 from buildsys.run.contexts import copy_contexts, copy_mirrors
 from buildsys.run.decision import Decision
 from buildsys.run.executor import Bake, DebugInfo, Hooks, RunOutcome, run
+from buildsys.run.inspection import Inspection
 from buildsys.run.scheduler import NODE, Limits, Schedule, Task
-from buildsys.run.secrets import secret_values
+from buildsys.run.variables import secret_values
 from buildsys.values import dataclass
 
 if TYPE_CHECKING:
@@ -193,12 +194,13 @@ def report_limits(session: Session, decision: Decision, *, linked: bool) -> None
 class Publishing:
     """How the bakes of a run publish: where each target is pushed, and who takes what was pushed.
 
-    `linked`: nodes are linked to although they exist, see `BakeWorker`.
+    `linked`: nodes are linked to although they exist, see `BakeWorker`. `inspection` checks what nodes hold.
     """
 
     publications: Mapping[str, Publication] = field(default_factory=dict)
     accept: Accept = lambda _target, _digest: ""
     linked: bool = False
+    inspection: Inspection | None = None
 
 
 @contextlib.contextmanager
@@ -227,6 +229,8 @@ def open_worker(
     nodes = [node for node in plan.nodes if node.name in names]
     secrets = secret_values(nodes, {**session.environ, **environment})
     folder = session.journal.run.work()
+    if publishing.inspection is not None:
+        publishing.inspection.begin(folder)
     try:
         call = BakeCall(
             root=workspace.root,
@@ -254,6 +258,7 @@ def open_worker(
             copies=copy_contexts(workspace, nodes, decision.selection.contents, folder / "contexts"),
             progress=session.context.progress if options.docker_progress else None,
             caches=bool(session.environ.get("BUILDSYS_CACHE")),
+            inspection=publishing.inspection,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import field
+from pathlib import Path
 from types import MappingProxyType
+from typing import IO
 
 from buildsys.buildkit.progress import Status, StepKind, Text, VertexNote, kind_of, split_name
 from buildsys.dockerfile.parser import Dockerfile
 from buildsys.events.events import Event, Noted, StepBegan, StepEnded
+from buildsys.masks import Mask
+from buildsys.project.state import append_to
+from buildsys.values import dataclass
 
 # Steps that do work, or fail in a way that a person must see.
 _REPORTED = frozenset(
@@ -92,6 +99,34 @@ class StepEvents:
         )
         if kind in _CACHES and note.error and not note.error.endswith("context canceled"):
             yield Noted(at=at, about="cache", text=f"{owner}: {text}: {note.error}")
+
+
+@dataclass(slots=True)
+class TargetLogs:
+    """The log files of the targets of one bake, each opened when something is first written to it."""
+
+    file_of: Callable[[str], Path]
+    mask: Mask
+    _files: dict[str, IO[bytes] | None] = field(default_factory=dict)
+
+    def write(self, target: str, text: str) -> None:
+        """Add masked text to a target's log; a log that cannot be kept fails no build."""
+        with contextlib.suppress(OSError):
+            if target not in self._files:
+                self._files[target] = None
+                path = self.file_of(target)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._files[target] = append_to(path)
+            if (file := self._files[target]) is not None:
+                file.write(self.mask.text(text).encode(errors="replace"))
+                file.flush()
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self._files.values():
+            with contextlib.suppress(OSError):
+                if file is not None:
+                    file.close()
 
 
 _NAMED = re.compile(r"(?P<head>RUN .*?)<<-?[\"']?\w+[\"']? \((?P<first>.*?)(?:\.\.\.)?\)")

@@ -20,14 +20,13 @@ from buildsys.oci.config import Config, misfit
 from buildsys.oci.credentials import docker_credentials
 from buildsys.oci.http import (
     DigestMismatch,
-    NotFound,
     RegistryProblem,
     Retries,
     RetryNotice,
     UnexpectedAnswer,
     UnreadableManifest,
 )
-from buildsys.oci.reference import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest, Reference
+from buildsys.oci.reference import OCI_MANIFEST, Descriptor, Manifest, Reference
 from buildsys.plan.keys import Fingerprint, Keys
 from buildsys.plan.plan import Plan
 from buildsys.project.files import read_named
@@ -35,10 +34,11 @@ from buildsys.project.settings import Settings, docker_config_dir, read_settings
 from buildsys.project.workspace import Workspace, named_prefix, prefix_location
 from buildsys.resolve.node import ImageTarget, Node
 from buildsys.run.compose import Composed, Part, compose
-from buildsys.run.index import INPUTS, annotations_of, index_of, wrong_image, wrong_index
+from buildsys.run.index import INPUTS, annotations_of, wrong_image, wrong_index
 from buildsys.values import dataclass
 
 NODES = "nodes"
+Before = Callable[[Descriptor], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,9 +91,12 @@ class Store:
         key = keys.of(target.name).key
         return self.image(target.stack, key) if isinstance(target, ImageTarget) else self.node(key)
 
-    def accept(self, pushed: Reference, key_reference: Reference, keyed: Fingerprint) -> Reference:
+    def accept(
+        self, pushed: Reference, key_reference: Reference, keyed: Fingerprint, before: Before = lambda _: None
+    ) -> Reference:
         """Put a pushed image under the tag of its key; return its reference there, with the digest.
 
+        `before` is called with its descriptor when it is checked, and before it has the tag.
         Raises `RegistryProblem`, also if the registry does not have the image or if it does not carry its key.
         """
         manifest = self.registry.manifest(pushed)
@@ -102,6 +105,7 @@ class Store:
             wrong = wrong_image(str(pushed), manifest, keyed) or self._misfit(pushed, manifest, keyed)
         if manifest is None or wrong:
             raise UnexpectedAnswer(wrong, host=pushed.host)
+        before(manifest.descriptor)
         self.registry.put_manifest(key_reference, manifest.raw, manifest.descriptor.media_type)
         return key_reference.with_digest(manifest.descriptor.digest)
 
@@ -231,32 +235,6 @@ class Store:
         """Move the advisory tags to results: target to reference with digest."""
         moves = [(reference, last_tag(name)) for name, reference in published.items()]
         in_threads(lambda move: self.registry.tag(Reference.parse(move[0]), move[1]), sorted(moves))
-
-    def put_index(
-        self,
-        target: Reference,
-        keyed: Fingerprint,
-        images: Mapping[str, tuple[str, Fingerprint]],
-        annotations: Mapping[str, str],
-    ) -> str:
-        """Put an index under its key, and return its reference; `images` are references with digests, by platform.
-
-        One that was put there meanwhile is used as it is. Raises `RegistryProblem`, also for an image that is missing.
-        """
-        held = self.registry.manifest(target)
-        if held is not None and not wrong_index(
-            str(target), held, keyed, {name: key for name, (_, key) in images.items()}
-        ):
-            return str(target.with_digest(held.descriptor.digest))
-        found = {}
-        for platform, (image, key) in images.items():
-            reference = Reference.parse(image)
-            descriptor = self.registry.head(reference)
-            if descriptor is None:
-                raise NotFound(f"`{reference}` does not exist, so no index can name it", host=reference.host)
-            found[platform] = descriptor, key
-        raw = index_of(found, {**annotations, **annotations_of(keyed)})
-        return str(target.with_digest(self.registry.put_manifest(target, raw, OCI_INDEX).digest))
 
 
 def _judged(

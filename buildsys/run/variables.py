@@ -1,19 +1,24 @@
-"""Which bake variables differ on this machine, and which the caller's environment may not set."""
+"""What counts of the caller's environment: names of images, mirrors and parents, values of secrets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from buildsys.errors import Diagnostic, InvalidInput
-from buildsys.names import MIRRORS_SECRET, secret_variable
+from buildsys.names import MIRRORS_SECRET, SETTINGS_FILE, secret_variable, tag_problem
+from buildsys.oci.reference import LONGEST_REPOSITORY, prefix_problem
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
+from buildsys.resolve.node import Node
+from buildsys.texts import shown
 
 if TYPE_CHECKING:
     # A run that builds nothing does not wait for it.
     from buildsys.project.settings import Settings
 
+_NODES = "nodes"
 MIRRORS_VARIABLE = secret_variable(MIRRORS_SECRET)
 # BuildKit's own variable for rules that replace sources (docs of moby/buildkit, "Reproducing the pinned dependencies").
 MIRRORS = "BUILDSYS_MIRRORS"
@@ -75,3 +80,85 @@ def _other_sources(plan: Plan, found: Mapping[str, str], environ: Mapping[str, s
     if environ.get(SOURCE_POLICY):
         message = f"`{SOURCE_POLICY}` is set, and may replace inputs that keys name"
         yield Diagnostic(message=message, hint=f"run `unset {SOURCE_POLICY}`")
+
+
+def check_names(plan: Plan, environ: Mapping[str, str]) -> None:
+    """Raise `InvalidInput` for every variable that gives images names which no registry takes."""
+    if diagnostics := [*_registry(plan, environ), *_tag(environ)]:
+        raise InvalidInput(diagnostics)
+
+
+def check_tag(environ: Mapping[str, str]) -> None:
+    """Raise `InvalidInput` for a `BUILDSYS_TAG` that no image can have, or that buildsys moves itself."""
+    if diagnostics := [*_tag(environ)]:
+        raise InvalidInput(diagnostics)
+
+
+def _registry(plan: Plan, environ: Mapping[str, str]) -> Iterator[Diagnostic]:
+    variable = "BUILDSYS_REGISTRY"
+    prefix = environ.get(variable)
+    if prefix and (problem := prefix_problem(prefix)):
+        yield Diagnostic(message=_of(variable, prefix, problem[0]), hint=problem[1])
+        return
+    used = prefix or plan.registry
+    longest = max((_NODES, *(stack.stack for stack in plan.stacks)), key=len)
+    if (size := len(f"{used}/{longest}")) > LONGEST_REPOSITORY:
+        where = f"`{variable}`" if prefix else "`registry`"
+        message = f"with {where} the name `…/{longest}` has {size} characters, expected at most {LONGEST_REPOSITORY}"
+        location = next((stack.location for stack in plan.stacks if stack.stack == longest), None)
+        yield Diagnostic(message=message, location=location, hint="shorten the path of the registry, or the name")
+
+
+def _tag(environ: Mapping[str, str]) -> Iterator[Diagnostic]:
+    given = environ.get("BUILDSYS_TAG")
+    if given is None or not (problem := tag_problem(given)):
+        return
+    near = re.sub(r"[^A-Za-z0-9_.-]+", "-", given).strip(".-")[:128]
+    hint = f"set it to `{near}`" if near and not tag_problem(near) else "set it to a tag such as `v1`"
+    yield Diagnostic(message=f"`BUILDSYS_TAG`: {problem}", hint=hint)
+
+
+def _of(variable: str, value: str, problem: str) -> str:
+    """Return the message about a variable; a value with `@` may hold a password and is not quoted."""
+    if "@" in value or len(value) > LONGEST_REPOSITORY:
+        return f"`{variable}` {problem}"
+    return f"`{variable}` is `{shown(value)}` and {problem}"
+
+
+def secret_values(nodes: Iterable[Node], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of the secrets of nodes; `environ` has them, and the credentials of mirrors.
+
+    Raises `InvalidInput` for each secret without a value, and each RUN that would not get the credentials of mirrors.
+    """
+    nodes = tuple(nodes)
+    if diagnostics := [*_without_value(nodes, environ), *_without_credentials(nodes, environ)]:
+        raise InvalidInput(diagnostics)
+    ids = {each for node in nodes for each in node.build.mounted}
+    return {secret_variable(each): environ.get(secret_variable(each), "") for each in sorted(ids)}
+
+
+def missing_secret(secret: str, what: str) -> Diagnostic:
+    """Return the error that a secret has no value; `what` mounts it."""
+    message = f"{what} mounts the secret `{secret}`, which has no value"
+    hint = (
+        f"set `{secret_variable(secret)}`, name a file or variable under `secrets` in {SETTINGS_FILE}, or add "
+        f"`--secret id={secret},src=<file>`"
+    )
+    return Diagnostic(message=message, hint=hint)
+
+
+def _without_value(nodes: Iterable[Node], environ: Mapping[str, str]) -> Iterator[Diagnostic]:
+    for node in nodes:
+        for secret in node.build.secrets:
+            if not environ.get(secret_variable(secret.id)):
+                what = f"layer `{node.build.layer}` ({secret.description})"
+                found = missing_secret(secret.id, what)
+                yield Diagnostic(message=found.message, location=secret.location, hint=found.hint)
+
+
+def _without_credentials(nodes: Iterable[Node], environ: Mapping[str, str]) -> Iterator[Diagnostic]:
+    for node in nodes if environ.get(MIRRORS_VARIABLE) else ():
+        for location in node.build.uncredentialed:
+            message = "this RUN mounts the mirrors, and not the secret with their credentials, which the settings have"
+            hint = f"add `--mount=type=secret,id={MIRRORS_SECRET}` to it"
+            yield Diagnostic(message=message, location=location, hint=hint)

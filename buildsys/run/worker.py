@@ -11,10 +11,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import IO, TextIO
+from typing import TextIO
 
 import tenacity
 
+from buildsys.bake.definition import Definition, Target
+from buildsys.bake.inventory import inventory_name
 from buildsys.bake.targets import (
     MIRRORS_TARGET,
     NO_COPIES,
@@ -23,6 +25,7 @@ from buildsys.bake.targets import (
     base_images_definition,
     linked_nodes,
     run_definition,
+    variables,
 )
 from buildsys.buildkit.diagnosis import is_transient
 from buildsys.buildkit.failure import Failure, FailureKind
@@ -31,12 +34,14 @@ from buildsys.buildkit.invocation import BakeCall, BakeResult, Builder
 from buildsys.buildkit.progress import PlainProgress, Status, StepKind, Text
 from buildsys.buildkit.vertices import Snapshot
 from buildsys.events.events import Retried
+from buildsys.oci.reference import Reference
 from buildsys.plan.plan import Plan
 from buildsys.project.state import append_to
 from buildsys.project.workspace import Workspace, write_whole
-from buildsys.resolve.node import Node
+from buildsys.resolve.node import ImageTarget, Node
 from buildsys.run.executor import Emit, TargetOutcome
-from buildsys.run.step_events import StepEvents, titles
+from buildsys.run.inspection import Inspection
+from buildsys.run.step_events import StepEvents, TargetLogs, titles
 from buildsys.texts import inert
 from buildsys.values import dataclass
 
@@ -75,6 +80,7 @@ class BakeWorker:
     copies: Copies = NO_COPIES
     progress: TextIO | None = None
     caches: bool = False
+    inspection: Inspection | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -102,6 +108,7 @@ class BakeWorker:
             before_sleep=lambda state: work.report_retry(state, attempts),
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
         )
+        self._refuse(work)
         failure = retrying(self._attempt, work)
         for target in tuple(work.rest):
             kept = failure or Failure(kind=FailureKind.INTERRUPTED, message="interrupted")
@@ -118,11 +125,7 @@ class BakeWorker:
         definition = base_images_definition(self.plan, targets, {})
         if len(targets) < 2 or not definition.targets:
             return
-        file = self.folder / "base-images.json"
-        write_whole(file, definition.to_json().encode())
-        names = tuple(each.name for each in definition.targets)
-        call = replace(self._call_of(file), targets=names, overrides=(), load=False)
-        self.builder.bake(call, lambda _: None, stop=self.stop)
+        self._bake_alone(definition, "base-images")
 
     def _call_of(self, file: Path) -> BakeCall:
         return replace(self.call, files=(str(file.relative_to(self.call.root)),), no_cache=False)
@@ -133,9 +136,15 @@ class BakeWorker:
         while work.rest:
             result = self._bake(work)
             # Where all of it was built before something went wrong, nothing is missing.
-            failure = result.failure or _not_pushed(work)
+            failure = result.failure or (None if work.relisted else _not_pushed(work))
+            if work.rest and failure is None and work.relisted:
+                continue
             if not work.rest or failure is None or failure.kind is FailureKind.INTERRUPTED:
                 return None
+            if self.inspection is not None and (listed := work.listed.get(failure.target)):
+                # What lists a node is no part of it.
+                self.inspection.give_up(listed, failure, passes=is_transient(failure))
+                continue
             if self.caches and not work.without_cache and _is_lost_cache(failure):
                 work.without_cache = True
                 return failure
@@ -156,8 +165,44 @@ class BakeWorker:
             for target in tuple(work.rest):
                 work.end(target, self.bake((target,), work.built, work.emit)[target])
 
+    def _refuse(self, work: _Work) -> None:
+        """End the images whose nodes do not go together, before anything is assembled."""
+        if self.inspection is None:
+            return
+        for target in work.targets:
+            image = self.plan.targets[target]
+            if isinstance(image, ImageTarget):
+                self._list_parent(image)
+                failure = self.inspection.image_failure(target, {**self.existing, **work.built})
+                if failure is not None:
+                    work.end(target, TargetOutcome(started=self.clock(), failure=failure))
+
+    def _list_parent(self, image: ImageTarget) -> None:
+        """List the parent on which an image is assembled, unless that is known."""
+        inspection = self.inspection
+        while inspection is not None and (target := inspection.parent_target(image)) is not None:
+            definition = Definition(variables=variables(self.plan), targets=(target,))
+            result = self._bake_alone(definition, f"{next(self._numbers)}-parent")
+            if result.failure is not None:
+                if result.failure.kind is FailureKind.INTERRUPTED:
+                    return
+                inspection.give_up(target, result.failure, passes=is_transient(result.failure))
+            elif not inspection.take(target):
+                inspection.store_parent(image)
+
+    def _bake_alone(self, definition: Definition, name: str) -> BakeResult:
+        """Bake all targets of a definition without `--set` and without events."""
+        file = self.folder / f"{name}.json"
+        write_whole(file, definition.to_json().encode())
+        names = tuple(each.name for each in definition.targets)
+        call = replace(self._call_of(file), targets=names, overrides=(), load=False)
+        return self.builder.bake(call, lambda _: None, stop=self.stop)
+
     def _bake(self, work: _Work) -> BakeResult:
         targets = tuple(work.rest)
+        # What --set changes is not what the plan says, and need not be where it says.
+        listed = self.inspection.targets(targets) if self.inspection and not self.call.overrides else {}
+        work.listed = {each.name: each for each in listed.values()}
         linked = linked_nodes(self.plan, targets, work.references)
         definition = run_definition(
             self.plan,
@@ -167,6 +212,7 @@ class BakeWorker:
             labels=self.labels,
             copies=self.copies,
             loads=self.call.load and self.builder.docker.driver != "docker",
+            others=listed.values(),
         )
         file = self.folder / f"{next(self._numbers)}-{targets[0]}.json"
         write_whole(file, definition.to_json().encode())
@@ -176,12 +222,14 @@ class BakeWorker:
             overrides = (*overrides, *(f"{target}.no-cache=true" for target in targets))
         if work.without_cache:
             overrides = (*overrides, "*.cache-from=")
-        call = replace(self._call_of(file), targets=targets, overrides=overrides)
+        helpers = tuple(work.listed)
+        call = replace(self._call_of(file), targets=(*targets, *helpers), helpers=helpers, overrides=overrides)
         raw = file.with_suffix(".jsonl")
         work.began = self.clock()
         plain = PlainProgress(targets[0])
-        with contextlib.closing(_Logs(self)) as logs:
-            events = StepEvents(targets, (*linked, MIRRORS_TARGET), logs.write, self._titles(targets))
+        with contextlib.closing(TargetLogs(self.log_file, self.call.mask)) as logs:
+            others = (*linked, MIRRORS_TARGET, *helpers)
+            events = StepEvents(targets, others, logs.write, self._titles(targets))
 
             def take(event: Status | Text) -> None:
                 now = self.clock()
@@ -210,16 +258,39 @@ class BakeWorker:
         return {name: titles(text) for name, text in found.items() if text is not None}
 
     def _settle(self, work: _Work, result: BakeResult) -> None:
-        """End the targets that were built; what was pushed is accepted under its key."""
+        """End the targets that were built and keep their promises; what was pushed is accepted under its key."""
         built = {target: digest for target in work.rest if (digest := self._digest(result, target)) is not None}
+        work.relisted = False
         for target, digest in built.items():
             try:
+                if self._is_relisted(work, result, target):
+                    work.relisted = True
+                    continue
+                if failure := self._broken(target, digest):
+                    work.end(target, self._outcome(work, result.steps, target, failure))
+                    continue
                 reference = self.accept(target, digest) if digest else ""
             except Exception as problem:
                 # Others of this bake are published too.
                 work.refused[target] = self.explain(problem)
                 continue
             work.end(target, replace(self._outcome(work, result.steps, target, None), reference=reference))
+
+    def _is_relisted(self, work: _Work, result: BakeResult, target: str) -> bool:
+        """Whether a node that was built is baked once more, only for its list."""
+        found = work.listed.get(inventory_name(target))
+        if self.inspection is None or found is None or self.stop.requested:
+            return False
+        if result.failure is not None and not _is_exported(result.steps, found.name):
+            return not self.inspection.is_listed(target)
+        return self.inspection.take(found)
+
+    def _broken(self, target: str, digest: str) -> Failure | None:
+        """Return why a target that was built may not be used, None if it may."""
+        if self.inspection is None:
+            return None
+        name = self.publications[target].name if digest else ""
+        return self.inspection.node_failure(target, Reference.parse(name).with_digest(digest) if name else None)
 
     def _digest(self, result: BakeResult, target: str) -> str | None:
         """Return the digest of what was pushed for a target, empty for one that is not pushed, None if not built."""
@@ -245,7 +316,11 @@ class BakeWorker:
 
 @dataclass(kw_only=True, slots=True)
 class _Work:
-    """The state of one call of `BakeWorker.bake`: `rest` is what is neither built nor failed."""
+    """The state of one call of `BakeWorker.bake`: `rest` is what is neither built nor failed.
+
+    `listed` are the targets of the last bake that list nodes, by their names; `relisted` says that it is repeated for
+    such a list.
+    """
 
     targets: tuple[str, ...]
     built: Mapping[str, str]
@@ -259,6 +334,8 @@ class _Work:
     began: float = 0.0
     attempts: int = 0
     without_cache: bool = False
+    relisted: bool = False
+    listed: Mapping[str, Target] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.rest.extend(self.targets)
@@ -276,33 +353,6 @@ class _Work:
         why = failure.message.strip().splitlines()[0] if failure.message.strip() else str(failure.kind)
         attempt = state.attempt_number + 1
         self.emit(Retried(at=self.clock(), target=target, attempt=attempt, of=attempts, wait=wait, why=why))
-
-
-@dataclass(slots=True)
-class _Logs:
-    """The log files of the targets of one bake, each opened when something is first written to it."""
-
-    worker: BakeWorker
-    _files: dict[str, IO[bytes] | None] = field(default_factory=dict)
-
-    def write(self, target: str, text: str) -> None:
-        """Add masked text to a target's log; a log that cannot be kept fails no build."""
-        with contextlib.suppress(OSError):
-            if target not in self._files:
-                self._files[target] = None
-                path = self.worker.log_file(target)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._files[target] = append_to(path)
-            if (file := self._files[target]) is not None:
-                file.write(self.worker.call.mask.text(text).encode(errors="replace"))
-                file.flush()
-
-    def close(self) -> None:
-        """Close all files."""
-        for file in self._files.values():
-            with contextlib.suppress(OSError):
-                if file is not None:
-                    file.close()
 
 
 def matching(overrides: Collection[str], targets: Collection[str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from buildsys.oci.client import Registry
+from buildsys.oci.client import Registry, ask_many
 from buildsys.oci.http import Retries, RetryNotice, Unreachable
 from buildsys.oci.reference import OCI_MANIFEST, Reference
 from tests.faults.proxy import Proxy, between
@@ -49,7 +49,7 @@ def test_one_retry_is_enough_after_an_outage(proxy: Proxy) -> None:
     """Many connections are kept from the look-ups; all of them are dead, and a push must not try them one by one."""
     wanted = Reference.parse(f"{proxy.address}/x/one:latest")
     with Registry(retries=Retries(attempts=2, first=0.01, jitter=0)) as registry:
-        assert set(registry.head_many([wanted.with_tag(tag) for tag in TAGS]).values()) == {None}
+        assert set(ask_many([wanted.with_tag(tag) for tag in TAGS], registry.head).values()) == {None}
         proxy.down()
         proxy.up()
         assert registry.put_manifest(wanted, b"{}", OCI_MANIFEST).size == 2

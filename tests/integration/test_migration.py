@@ -76,7 +76,7 @@ def test_each_version_rebuilds_its_own_keys_once_and_leaves_those_of_the_other(
     assert keys(before).items() <= keys(after).items()
     assert len(keys(after)) == 2 * len(keys(before)) + 1, "nodes, an image for its platform, and its index"
     assert after["img:latest"] != before["img:latest"]
-    # A digest that somebody deployed is pulled as before.
+    # Deployed digests are pulled as before.
     for digest in (before["img:latest"], after["img:latest"]):
         pulled = run(tmp_path, "docker", "pull", "--quiet", f"{prefix}/img@{digest}", seconds=300)
         assert pulled.code == 0, pulled.stderr

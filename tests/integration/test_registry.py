@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 
 from buildsys.oci.bounds import Bounds
-from buildsys.oci.client import Registry
+from buildsys.oci.client import Registry, ask_many
 from buildsys.oci.credentials import Credential
 from buildsys.oci.http import NotFound, Retries, ServerError, Unreachable
 from buildsys.oci.reference import OCI_INDEX, OCI_MANIFEST, Descriptor, Reference, digest_of
@@ -66,7 +66,7 @@ class TestRealRegistry:
     def test_many_are_looked_up_together(self, client: Registry, repository: Reference) -> None:
         put = put_image(client, repository)
         missing = repository.with_tag("none")
-        assert client.head_many([missing, repository]) == {missing: None, repository: put}
+        assert ask_many([missing, repository], client.head) == {missing: None, repository: put}
 
     def test_tag_is_the_same_manifest_under_another_name(self, client: Registry, repository: Reference) -> None:
         put = put_image(client, repository)

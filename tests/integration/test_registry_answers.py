@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from buildsys.oci.client import Registry
+from buildsys.oci.client import Registry, ask_many
 from buildsys.oci.credentials import Credential
 from buildsys.oci.http import NotFound, Retries, RetryNotice, Unauthorized, Unreachable
 from buildsys.oci.reference import OCI_MANIFEST, Reference, digest_of
@@ -352,7 +352,7 @@ def test_outage_of_a_registry_named_insecure_is_not_taken_for_plain_http(tls: ss
 def test_many_look_ups_share_few_connections(server: Server) -> None:
     server.answers += [MISSING] * 200
     with Registry() as client:
-        found = client.head_many([server.image.with_tag(str(number)) for number in range(200)], concurrency=8)
+        found = ask_many([server.image.with_tag(str(number)) for number in range(200)], client.head, 8)
     assert set(found.values()) == {None}
     assert len(server.asked) == 200
     assert server.connections <= 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,11 +46,13 @@ class PatientStop(Stop):
 class FakeBuilder:
     """Takes the endings of each target from `endings`, bake by bake, and builds it where there are none left.
 
-    `push` publishes what was built and returns its reference and digest; a bake ends at its first failure.
+    `push` publishes what was built and returns its reference and digest; a bake ends at its first failure. `listing` is
+    what the step prints that lists a node, None where it writes nothing.
     """
 
     endings: dict[str, list[Ending]] = field(default_factory=dict)
     push: Callable[[str], tuple[str, str] | None] = lambda _target: None
+    listing: Callable[[str], bytes | None] = lambda _node: b"Z"
     docker: Docker = DOCKER
     calls: list[BakeCall] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
@@ -63,11 +66,23 @@ class FakeBuilder:
         for target in call.targets:
             ending = self.endings[target].pop(0) if self.endings.get(target) else None
             failure = ending() if callable(ending) else ending
+            if failure is None and target in call.helpers:
+                self._list(call, target)
+                continue
             if failure is not None:
                 return BakeResult(exit_code=1, seconds=0, steps=Snapshot(), failure=failure, published=published)
             if pushed := self.push(target):
                 published[pushed[0]] = pushed[1]
         return BakeResult(exit_code=0, seconds=0, steps=Snapshot(), published=published)
+
+    def _list(self, call: BakeCall, target: str) -> None:
+        """Write the list of a node where its target says."""
+        raw = self.listing(target.removeprefix("_inventory_"))
+        (output,) = json.loads(self.texts[-1])["target"][target]["output"]
+        if raw is not None:
+            folder = call.root / output.removeprefix("type=local,dest=")
+            folder.mkdir()
+            (folder / "inventory").write_bytes(raw)
 
     def print(self, call: BakeCall) -> dict[str, Any]:
         return {"target": {target: {"tags": [f"tag-of/{target}:1"]} for target in call.targets}}
@@ -77,5 +92,6 @@ class FakeBuilder:
 
     @property
     def baked(self) -> list[tuple[str, ...]]:
-        """The targets of each bake."""
-        return [call.targets for call in self.calls if not call.targets[0].startswith("base-image-")]
+        """The targets of each bake, without those that list nodes."""
+        found = (tuple(target for target in call.targets if target not in call.helpers) for call in self.calls)
+        return [targets for targets in found if not targets[0].startswith("base-image-")]

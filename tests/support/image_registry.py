@@ -55,6 +55,9 @@ class FakeRegistry:
     def blob(self, repository: Reference, digest: str) -> bytes:
         return self.blobs[repository.name, digest]
 
+    def blob_part(self, repository: Reference, digest: str, first: int, last: int) -> bytes:
+        return self.blobs[repository.name, digest][first : last + 1]
+
     def blob_exists(self, repository: Reference, digest: str, size: int | None = None) -> bool:
         return (repository.name, digest) in self.blobs
 

@@ -63,6 +63,7 @@ class World:
     def __post_init__(self) -> None:
         write_project(self.root, self.graph)
         self.builder.push = self.push
+        self.builder.listing = self.listing
 
     @property
     def workspace(self) -> Workspace:
@@ -123,6 +124,13 @@ class World:
         name, keyed = self.layers[target], self.selection.keys.of(target)
         reference = self.location(name).with_tag(incoming_tag(target))
         return str(reference), self.registry.push(reference, f"{name} {keyed.key}", annotations_of(keyed))
+
+    def listing(self, node: str) -> bytes:
+        """Return what the step prints of a node that keeps its promises."""
+        layer = self.layers[node]
+        paths = (f"opt/{layer}", f"opt/{layer}/file") if layer not in ("system", "tools") else ("etc",)
+        found = {path: "f 644 0 0 7" if path.endswith("file") else "d 755 0 0 4096" for path in ("opt", *paths)}
+        return b"".join(f"E{words} {path}\0\0".encode() for path, words in found.items()) + b"Z"
 
     def exists(self, name: str) -> bool:
         """Whether a node, or the index of a stack, is in the registry under its key."""

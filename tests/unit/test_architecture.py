@@ -16,14 +16,15 @@ ROOT = "root"
 BELOW: dict[str, set[str]] = {
     "oci": set(),
     "dockerfile": set(),
+    "inventory": set(),
     "buildkit": set(),
     "config": {"dockerfile", "oci"},
     "project": {"dockerfile", "config", "oci"},
     "resolve": {"config"},
     "plan": {"dockerfile", "config", "resolve"},
-    "bake": {"config", "resolve", "plan"},
+    "bake": {"inventory", "config", "resolve", "plan"},
     "events": {"buildkit", "project"},
-    "run": {"oci", "dockerfile", "buildkit", "config", "project", "resolve", "plan", "bake", "events"},
+    "run": {"oci", "dockerfile", "inventory", "buildkit", "config", "project", "resolve", "plan", "bake", "events"},
 }
 BELOW["commands"] = BELOW["run"] | {"run"}
 BELOW["report"] = BELOW["commands"] - {"oci", "dockerfile"} | {"commands"}

@@ -13,7 +13,7 @@ import pytest
 
 from buildsys.errors import ExitCode, InvalidInput
 from buildsys.oci.auth import Challenge
-from buildsys.oci.client import Registry
+from buildsys.oci.client import Registry, ask_many
 from buildsys.oci.credentials import Credential, no_credentials
 from buildsys.oci.http import (
     DigestMismatch,
@@ -250,7 +250,7 @@ def test_many_references_are_answered_in_order_each_asked_once() -> None:
 
     on = Bench(script=Script(by=by))
     one, two, three = (IMAGE.with_tag(str(number)) for number in (1, 2, 3))
-    found = on.registry().head_many([three, one, two, one])
+    found = ask_many([three, one, two, one], on.registry().head)
     assert list(found) == [three, one, two]
     assert found[two] is None
     assert len(on.script.asked) == 3

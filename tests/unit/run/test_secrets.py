@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from buildsys.errors import InvalidInput
-from buildsys.run.secrets import secret_values
+from buildsys.run.variables import secret_values
 from tests.support.keyed import keyed
 from tests.support.trees import tree
 

@@ -16,7 +16,7 @@ from buildsys.oci.http import NotFound, RegistryProblem, ServerError, Unexpected
 from buildsys.oci.reference import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest, Reference, digest_of
 from buildsys.plan.keys import Keys
 from buildsys.plan.keys import keyed as key_of
-from buildsys.run.index import INPUTS, annotations_of, move_tags, tagged
+from buildsys.run.index import INPUTS, annotations_of, move_tags, put_index, tagged
 from buildsys.run.store import Store, incoming_tag
 from tests.support import trees
 from tests.support.keyed import keyed
@@ -59,6 +59,9 @@ class Memory:
 
     def blob(self, repository: Reference, digest: str) -> bytes:
         return self.blobs[repository.with_digest(digest)]
+
+    def blob_part(self, repository: Reference, digest: str, first: int, last: int) -> bytes:
+        return self.blob(repository, digest)[first : last + 1]
 
     def blob_exists(self, repository: Reference, digest: str, size: int | None = None) -> bool:
         self._ask("blob", repository.with_digest(digest))
@@ -466,7 +469,7 @@ def test_tag_that_another_run_moved_to_the_same_image_is_right() -> None:
 def index(memory: Memory, images: dict[str, str], **annotations: str) -> str:
     keyed = KEYS.indexes["one"]
     found = {"linux/amd64": (images["one"], KEYS.of("one"))}
-    return store(memory).put_index(store(memory).index("one", keyed.key), keyed, found, annotations)
+    return put_index(port(memory), store(memory).index("one", keyed.key), keyed, found, annotations)
 
 
 def test_stack_exists_by_its_index_and_without_one_by_its_image() -> None:

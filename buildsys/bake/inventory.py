@@ -1,0 +1,50 @@
+"""The bake target that lists what is in a node: on the builder, where its files are already."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from buildsys.bake.definition import Target
+from buildsys.bake.hcl import Expression, Heredoc, Template, Value
+from buildsys.inventory.step import HELPER, NODE, dockerfile
+from buildsys.plan.plan import Plan
+from buildsys.resolve.graph import closure
+
+# No node and no stack begins with `_`.
+_FIRST = "_inventory_"
+
+
+def inventory_name(subject: str) -> str:
+    """Return the name of the target that lists a node, or a parent by its name."""
+    return f"{_FIRST}{subject}"
+
+
+def inventory_target(name: str, node: Value, helper: Value, platform: str, folder: str) -> Target:
+    """Return the target that lists the context `node` on the image `helper`, and writes the list into a folder."""
+    return Target(
+        name=inventory_name(name),
+        contexts={NODE: node, HELPER: helper},
+        dockerfile_inline=Heredoc(dockerfile()),
+        platforms=(platform,),
+        output=(f"type=local,dest={folder}",),
+    )
+
+
+def parent_image(plan: Plan, name: str) -> Value:
+    """Return the context that is a parent image, as the variables of the bake file have it."""
+    return Template(("docker-image://", Expression(plan.parent(name).variable)))
+
+
+def helpers(plan: Plan, targets: Collection[str]) -> Iterator[Value]:
+    """Yield the images that the step of a run may run on, the best first: that of the lock, or parents.
+
+    These are parents that the targets need anyway, those of toolchains first: they have what builds artifacts.
+    """
+    if plan.helper:
+        yield f"docker-image://{plan.helper}"
+        return
+    needed = closure(plan.needs, targets)
+    nodes = [node for node in plan.nodes if node.name in needed and node.parent is not None]
+    nodes.sort(key=lambda node: node.recipe.kind != "toolchain")
+    for name in dict.fromkeys(node.parent.name for node in nodes if node.parent is not None):
+        yield parent_image(plan, name)

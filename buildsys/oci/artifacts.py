@@ -1,0 +1,91 @@
+"""What is read and written beside images: documents about one, and the bytes of its layers.
+
+A document is a manifest with one blob, whose subject is the image's manifest:
+https://github.com/opencontainers/image-spec/blob/main/manifest.md ("Guidelines for Artifact Usage").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+
+from buildsys.foreign import MOST_BYTES, object_of
+from buildsys.oci.client import ImageRegistry
+from buildsys.oci.http import DigestMismatch, NotFound, UnexpectedAnswer, UnreadableManifest
+from buildsys.oci.reference import OCI_MANIFEST, Descriptor, Reference
+from buildsys.values import dataclass
+
+_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+_EMPTY = b"{}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArtifactType:
+    """The media types of a kind of document: that of its manifest and that of its blob."""
+
+    manifest: str
+    blob: str
+
+
+def put_artifact(
+    registry: ImageRegistry, location: Reference, kind: ArtifactType, data: bytes, subject: Descriptor
+) -> Descriptor:
+    """Store a document under a tag, and return the descriptor of its manifest; equal documents have equal digests."""
+    config = registry.put_blob(location, _EMPTY)
+    blob = registry.put_blob(location, data)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": kind.manifest,
+        "config": _value(_EMPTY_TYPE, config),
+        "layers": [_value(kind.blob, blob)],
+        "subject": _value(subject.media_type, subject),
+    }
+    raw = json.dumps(manifest, separators=(",", ":")).encode()
+    return registry.put_manifest(location, raw, OCI_MANIFEST)
+
+
+def find_artifact(registry: ImageRegistry, location: Reference, kind: ArtifactType, subject: str) -> bytes | None:
+    """Return the document under a tag, None if there is none of that kind for the manifest with the digest `subject`.
+
+    What cannot be read, or is not what its digest says, counts as missing: it can be written once more.
+    """
+    try:
+        manifest = registry.manifest(location)
+        if manifest is None or len(manifest.layers) != 1:
+            return None
+        value, (blob,) = object_of(manifest.raw), manifest.layers
+        about = value.get("subject")
+        if value.get("artifactType") != kind.manifest or blob.media_type != kind.blob or blob.size > MOST_BYTES:
+            return None
+        if not isinstance(about, dict) or about.get("digest") != subject:
+            return None
+        return registry.blob(location, blob.digest)
+    except (DigestMismatch, NotFound, UnreadableManifest):
+        return None
+
+
+def pieces(registry: ImageRegistry, repository: Reference, blob: Descriptor) -> Iterator[bytes]:
+    """Yield a blob of any size in parts that are asked for one by one; behind the last one its digest is checked.
+
+    A registry that knows no ranges answers with the whole blob, which is taken only where it is small. Raises
+    RegistryProblem.
+    """
+    digest, position = hashlib.sha256(), 0
+    while position < blob.size:
+        last = min(position + MOST_BYTES, blob.size) - 1
+        part = registry.blob_part(repository, blob.digest, position, last)
+        if len(part) not in ((blob.size, last + 1) if position == 0 else (last + 1 - position,)):
+            message = f"registry `{repository.host}` answered with another part of `{blob.digest}` than asked for"
+            raise UnexpectedAnswer(message, host=repository.host)
+        position += len(part)
+        digest.update(part)
+        yield part
+    if blob.digest != (found := f"sha256:{digest.hexdigest()}"):
+        message = f"`{repository.with_digest(blob.digest)}` has the digest `{found}`"
+        raise DigestMismatch(message, host=repository.host)
+
+
+def _value(media_type: str, descriptor: Descriptor) -> dict[str, object]:
+    return {"mediaType": media_type, "digest": descriptor.digest, "size": descriptor.size}
