@@ -8,6 +8,7 @@ folders. BuildKit turns a pattern into a regular expression of Go, in which some
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import re
 from collections.abc import Callable, Iterator
@@ -42,6 +43,8 @@ class _Refused(Exception):
         self.message, self.hint = message, hint
 
 
+# A project has few files of rules, and each is asked about many times; a rule may be long.
+@functools.lru_cache(maxsize=32)
 def ignored(text: str) -> Callable[[str], bool]:
     """Return a function that decides whether a path, relative to the context, is left out.
 

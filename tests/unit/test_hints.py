@@ -21,10 +21,10 @@ from tests.support.trees import planned, tree
 
 PACKAGE = Path(buildsys.__file__).parent
 COMMANDS = typer.main.get_command(app)
-# Options of Dockerfiles, of git and of bake that messages speak of.
+# Options of Dockerfiles, of git, of bake, and of programs in builds that messages speak of.
 FOREIGN_OPTIONS = {
     *("--build", "--checksum", "--chmod", "--chown", "--from", "--link", "--mount", "--retries"),
-    *("--unshallow", "--cached", "--list", "--version"),
+    *("--unshallow", "--cached", "--list", "--version", "--network", "--no-hsts", "--no-compile"),
 }
 # Programs that a person has who has docker and git.
 PROGRAMS = {"buildsys", "docker", "git", "rm", "unset"}

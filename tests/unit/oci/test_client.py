@@ -238,7 +238,7 @@ def test_broken_connection_is_retried(broken: Exception) -> None:
 def test_refused_connection_is_given_up_for_all_references_of_that_host() -> None:
     on = Bench(script=Script(by=lambda _: ConnectionRefusedError(111, "refused")))
     references = [IMAGE.with_tag(str(number)) for number in range(20)]
-    found = on.registry().head_many(references, concurrency=1)
+    found = ask_many(references, on.registry().head, 1)
     assert list(found) == references
     assert all(isinstance(each, Unreachable) for each in found.values())
     assert len(on.script.asked) == 1

@@ -33,7 +33,8 @@ def test_tags_and_contexts_have_the_defaults_of_all_variables() -> None:
     assert (stack["name"], stack["target"], stack["tags"]) == ("one.1", "one_1", ["host:5000/x/one.1:latest"])
     assert stack["contexts"] == {"base": "target:system-1", "fast": stack["contexts"]["fast"]}
     assert found["nodes"][0]["contexts"] == {"base": f"docker-image://example.com/linux@sha256:{'1' * 64}"}
-    assert found["nodes"][-1]["args"] == {"FLAGS": "--note=é${A}", "VERSION": "1.0"}
+    time = {"SOURCE_DATE_EPOCH": str(plan.timestamp)}
+    assert found["nodes"][-1]["args"] == {"FLAGS": "--note=é${A}", "VERSION": "1.0", **time}
 
 
 def test_nodes_and_stacks_of_the_document_are_those_of_the_plan() -> None:
