@@ -24,7 +24,7 @@ COMMANDS = typer.main.get_command(app)
 # Options of Dockerfiles, of git, of bake, and of programs in builds that messages speak of.
 FOREIGN_OPTIONS = {
     *("--build", "--checksum", "--chmod", "--chown", "--from", "--link", "--mount", "--retries"),
-    *("--unshallow", "--cached", "--list", "--version", "--network", "--no-hsts", "--no-compile"),
+    *("--unshallow", "--cached", "--list", "--version", "--network", "--no-hsts", "--platform"),
 }
 # Programs that a person has who has docker and git.
 PROGRAMS = {"buildsys", "docker", "git", "rm", "unset"}
