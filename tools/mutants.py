@@ -1,13 +1,16 @@
 """Checks the tests of the runner: each patch in tests/mutants breaks one rule, and a unit test must notice.
 
 A patch is a unified diff below a line `Rule:` and a line `Tests:`. Its hunks are found by their text, which must occur
-exactly once, so it survives edits elsewhere in its file; `--refresh` writes the patches for the lines of today.
+exactly once, so it survives edits elsewhere in its file; `--refresh` writes the patches for the lines of today, with as
+little context as finds their places.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
+import itertools
 import os
 import re
 import shutil
@@ -66,10 +69,17 @@ class Mutant:
         return text
 
     def patch(self, text: str) -> str:
-        """Return the patch for a file's text as it is now."""
-        before, after = text.splitlines(keepends=True), self.apply(text).splitlines(keepends=True)
-        lines = difflib.unified_diff(before, after, f"a/{self.file}", f"b/{self.file}")
-        return f"Rule: {self.rule}\nTests: {' '.join(self.tests)}\n\n{''.join(lines)}"
+        """Return the patch for a file's text as it is now, with no more context than finds its place."""
+        broken = self.apply(text)
+        before, after = text.splitlines(keepends=True), broken.splitlines(keepends=True)
+        head = f"Rule: {self.rule}\nTests: {' '.join(self.tests)}\n\n"
+        for context in itertools.count():
+            lines = difflib.unified_diff(before, after, f"a/{self.file}", f"b/{self.file}", n=context)
+            patch = head + "".join(lines)
+            with contextlib.suppress(Stale):
+                if Mutant.parse(self.name, patch).apply(text) == broken:
+                    return patch
+        raise AssertionError  # With the whole file as context every edit has one place.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

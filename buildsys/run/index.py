@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from buildsys.errors import BuildsysError, Unavailable
 from buildsys.names import KEY_LABEL
-from buildsys.oci.client import ImageRegistry, ask_many, in_threads
+from buildsys.oci.client import ImageRegistry, ask_many, in_threads, missing_parts
 from buildsys.oci.http import NotFound, RegistryProblem
 from buildsys.oci.reference import OCI_INDEX, Descriptor, Manifest, Reference
 from buildsys.plan.keys import Fingerprint, Keys
@@ -129,11 +129,13 @@ def put_index(
 ) -> str:
     """Put an index under its key, and return its reference; `images` are references with digests, by platform.
 
-    One that was put there meanwhile is used as it is. Raises `RegistryProblem`, also for an image that is missing.
+    One that was put there meanwhile is used as it is, unless a part of its images is missing. Raises `RegistryProblem`,
+    also for an image that is missing.
     """
     held = registry.manifest(target)
     parts = {platform: key for platform, (_, key) in images.items()}
-    if held is not None and not wrong_index(str(target), held, keyed, parts):
+    # The index of a damaged image has the right keys, and the image that was built in its place may have other bytes.
+    if held is not None and not wrong_index(str(target), held, keyed, parts) and not missing_parts(registry, target):
         return str(target.with_digest(held.descriptor.digest))
     found = {}
     for platform, (image, key) in images.items():

@@ -78,6 +78,13 @@ def tree(stacks: str = "stacks:\n  one: {layers: [system, fast]}\n", **layers: s
     return {**found, **{f"{folder}/.dockerignore": "*\n" for folder in built}}
 
 
+def on_two_platforms() -> dict[str, str]:
+    """Return the project with a stack `one` for two platforms."""
+    platforms = "platforms: [linux/amd64, linux/arm64]"
+    found = tree(f"stacks:\n  one: {{layers: [system, fast], {platforms}}}\n")
+    return {path: f"{text}{platforms}\n" if path.endswith("/layer.yaml") else text for path, text in found.items()}
+
+
 def ladder(levels: int) -> dict[str, str]:
     """Return the project with two artifacts on each level, each needs both of the level below.
 

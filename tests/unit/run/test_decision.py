@@ -10,9 +10,10 @@ import pytest
 from buildsys.errors import InvalidInput
 from buildsys.oci.http import ServerError, Unreachable
 from buildsys.oci.reference import Manifest, Reference
-from buildsys.run.decision import decide_local, public_tags, selection_of, without_cache
+from buildsys.run.decision import decide_local, index_tags, public_tags, selection_of, without_cache
 from buildsys.run.local import decision_for
 from buildsys.run.session import RunOptions
+from tests.support import trees
 from tests.support.world import World
 
 GRAPH = """
@@ -157,6 +158,14 @@ def test_tag_that_no_image_can_have_or_that_runs_move_is_refused(world: World, t
         world.decide("one")
     with pytest.raises(InvalidInput, match="BUILDSYS_TAG"):
         public_tags(world.plan, ["one"], world.environ)
+
+
+def test_tag_of_a_stack_for_two_platforms_needs_both_of_its_images() -> None:
+    plan = trees.planned(trees.on_two_platforms())
+    images = [image.name for image in plan.indexes["one"]]
+    both = index_tags(plan, images, {"BUILDSYS_REGISTRY": "r.example.com/ml"})
+    assert both == dict.fromkeys(images, ("r.example.com/ml/one:latest",))
+    assert [dict(index_tags(plan, [image], {})) for image in images] == [{}, {}]
 
 
 def local(world: World, *names: str, images: Mapping[str, tuple[str, ...]], **options: object) -> dict[str, str]:

@@ -15,7 +15,7 @@ from buildsys.oci.http import ServerError, UnexpectedAnswer, UnreadableManifest
 from buildsys.oci.reference import Manifest, Reference
 from buildsys.resolve.node import ImageTarget
 from buildsys.run.index import annotations_of
-from buildsys.run.store import Store
+from buildsys.run.store import Store, incoming_tag
 from tests.support.builder import BROKEN_CONNECTION, FAILING_RUN
 from tests.support.world import World
 
@@ -236,6 +236,31 @@ def test_damaged_image_is_composed_from_the_nodes_that_exist(world: World) -> No
     assert world.outcomes == {"two": "made"}
     assert result.complete
     assert world.store.verify({"two": str(image)}) == {}
+
+
+def test_index_names_the_image_that_took_the_place_of_a_damaged_one(world: World) -> None:
+    world.publish("two")
+    world.registry.lose(str(world.location("two")))
+
+    def push(target: str) -> tuple[str, str] | None:
+        """Publish other bytes than before, as a build does that is not reproducible."""
+        if target not in world.plan.targets:
+            return None
+        place = world.location(world.layers[target]).with_tag(incoming_tag(target))
+        return str(place), world.registry.push(
+            place, f"other {target}", annotations_of(world.selection.keys.of(target))
+        )
+
+    world.builder.push = push
+    result = world.publish("two", verify=True)
+    assert world.baked == ["system", "c"]
+    assert result.complete
+    index = world.registry.manifest(world.index("two"))
+    image = world.registry.manifest(world.location("two"))
+    assert index is not None
+    assert image is not None
+    assert [each.digest for each in index.manifests] == [image.descriptor.digest]
+    assert world.store.verify({"two": str(world.index("two"))}) == {}
 
 
 def test_node_that_the_registry_lost_during_the_run_is_rebuilt_and_the_image_composed(world: World) -> None:

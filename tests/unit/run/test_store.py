@@ -16,7 +16,7 @@ from buildsys.oci.http import NotFound, RegistryProblem, ServerError, Unexpected
 from buildsys.oci.reference import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest, Reference, digest_of
 from buildsys.plan.keys import Keys
 from buildsys.plan.keys import keyed as key_of
-from buildsys.run.index import INPUTS, annotations_of, move_tags, put_index, tagged
+from buildsys.run.index import INPUTS, Indexes, annotations_of, move_tags, put_index, tagged
 from buildsys.run.store import Store, incoming_tag
 from tests.support import trees
 from tests.support.keyed import keyed
@@ -518,6 +518,51 @@ def test_index_of_a_stranger_is_named_and_replaced(annotations: dict[str, str]) 
     assert found.references == images
     assert index(memory, images) != str(theirs)
     assert store(memory).existing(PLAN, KEYS, ["one"]).indexes
+
+
+@pytest.mark.parametrize(
+    ("keys", "is_result"),
+    [
+        ([KEYS.of("one").key], True),
+        ([KEYS.of(FAST).key], False),
+        ([None], False),
+        ([KEYS.of("one").key, KEYS.of("one").key], False),
+        ([], False),
+    ],
+    ids=["the key", "another key", "no key", "twice", "no image"],
+)
+def test_index_is_a_result_only_with_one_image_of_the_right_key(keys: list[str | None], is_result: bool) -> None:
+    memory = Memory()
+    reference = index(memory, done(memory, "one"))
+    raw = json.loads(memory.manifests[Reference.parse(reference)])
+    (child,) = raw["manifests"]
+    raw["manifests"] = [{**child, "annotations": {KEY_LABEL: key} if key else {}} for key in keys]
+    memory.put_manifest(store(memory).index("one", KEYS.indexes["one"].key), json.dumps(raw).encode(), OCI_INDEX)
+    found = store(memory).existing(PLAN, KEYS, ["one"])
+    assert ("one" in found.indexes) is is_result
+    assert "one" in found.references
+
+
+def test_index_is_written_when_the_last_of_its_images_exists() -> None:
+    memory = Memory()
+    plan, keys = keyed(trees.on_two_platforms())
+    first, second = plan.indexes["one"]
+    images = {
+        each.name: str(
+            memory.push(store(memory).location(each, keys), each.name, dict(annotations_of(keys.of(each.name))))
+        )
+        for each in (first, second)
+    }
+    indexes = Indexes(
+        plan=plan, keys=keys, registry=port(memory), place=store(memory).index, describe=lambda _image: {}
+    )
+    assert indexes.add(second, images[second.name]) == images[second.name]
+    assert indexes.written == {}
+    assert store(memory).existing(plan, keys, [second.name]).indexes == {}
+    assert indexes.add(first, images[first.name]) == indexes.written["one"]
+    raw = json.loads(memory.manifests[Reference.parse(indexes.written["one"])])
+    assert [child["platform"]["architecture"] for child in raw["manifests"]] == ["amd64", "arm64"]
+    assert store(memory).existing(plan, keys).indexes == indexes.written
 
 
 def test_index_of_other_images_is_not_that_of_the_key() -> None:
