@@ -136,6 +136,11 @@ def put_index(
     parts = {platform: key for platform, (_, key) in images.items()}
     # The index of a damaged image has the right keys, and the image that was built in its place may have other bytes.
     if held is not None and not wrong_index(str(target), held, keyed, parts) and not missing_parts(registry, target):
+        for each in held.manifests:
+            ours = Reference.parse(images[each.platform or ""][0])
+            if each.digest != ours.digest and ours.tag:
+                # Two runs at once may publish two images of one key: the one in the index keeps its tag.
+                registry.tag(ours.with_digest(each.digest), ours.tag)
         return str(target.with_digest(held.descriptor.digest))
     found = {}
     for platform, (image, key) in images.items():

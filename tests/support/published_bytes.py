@@ -78,6 +78,9 @@ def read_published(host: str, scan: Scan, prefix: str = "") -> Published:
     foreign: set[str] = set()
     for repository in (each for each in _repositories(host) if each.startswith((prefix, *_FOREIGN))):
         for tag in sorted(_json(host, f"{repository}/tags/list").get("tags") or ()):
+            if tag.startswith("inventory-"):
+                # What a node holds, as JSON.
+                continue
             manifest = _manifest(host, repository, tag)
             if repository.startswith(_FOREIGN):
                 foreign |= {layer["digest"] for layer in manifest["layers"]}
