@@ -34,6 +34,11 @@ class TagMoved(BuildsysError):
         super().__init__(message, hint="run the command again if this checkout is the newer one")
 
 
+def platform_tag(key: str) -> str:
+    """Return the tag of a stack's image for one platform."""
+    return f"platform-{key}"
+
+
 def index_of(parts: Mapping[str, tuple[Descriptor, Fingerprint]], annotations: Mapping[str, str]) -> bytes:
     """Return the index of images by platform, each with its key."""
     manifests = []
@@ -137,10 +142,10 @@ def put_index(
     # The index of a damaged image has the right keys, and the image that was built in its place may have other bytes.
     if held is not None and not wrong_index(str(target), held, keyed, parts) and not missing_parts(registry, target):
         for each in held.manifests:
-            ours = Reference.parse(images[each.platform or ""][0])
-            if each.digest != ours.digest and ours.tag:
+            image, key = images[each.platform or ""]
+            if each.digest != Reference.parse(image).digest:
                 # Two runs at once may publish two images of one key: the one in the index keeps its tag.
-                registry.tag(ours.with_digest(each.digest), ours.tag)
+                registry.tag(target.with_digest(each.digest), platform_tag(key.key))
         return str(target.with_digest(held.descriptor.digest))
     found = {}
     for platform, (image, key) in images.items():

@@ -34,7 +34,7 @@ from buildsys.project.settings import Settings, docker_config_dir, read_settings
 from buildsys.project.workspace import Workspace, named_prefix, prefix_location
 from buildsys.resolve.node import ImageTarget, Node
 from buildsys.run.compose import Composed, Part, compose
-from buildsys.run.index import INPUTS, annotations_of, wrong_image, wrong_index
+from buildsys.run.index import INPUTS, annotations_of, platform_tag, wrong_image, wrong_index
 from buildsys.values import dataclass
 
 NODES = "nodes"
@@ -80,7 +80,7 @@ class Store:
 
     def image(self, stack: str, key: str) -> Reference:
         """Return the reference of a stack's image for one platform."""
-        return Reference.parse(f"{self.prefix}/{stack}:platform-{key}")
+        return Reference.parse(f"{self.prefix}/{stack}:{platform_tag(key)}")
 
     def index(self, stack: str, key: str) -> Reference:
         """Return the reference of what is published for a stack."""

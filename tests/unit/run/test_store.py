@@ -490,6 +490,15 @@ def test_index_that_exists_is_used_as_it_is() -> None:
     assert index(memory, images, created="first") == index(memory, images, created="second")
 
 
+def test_image_in_an_index_keeps_its_tag_where_two_runs_published_two_images_of_one_key() -> None:
+    memory = Memory()
+    first = done(memory, "one")
+    reference = index(memory, first)
+    second = memory.push(place("one"), "other", dict(annotations_of(KEYS.of("one"))))
+    assert index(memory, {"one": str(second)}) == reference
+    assert memory.tags("one")[place("one").target] == Reference.parse(first["one"]).digest
+
+
 def test_index_names_platform_and_key_of_its_image_and_data_of_its_run() -> None:
     memory = Memory()
     raw = json.loads(memory.manifests[Reference.parse(index(memory, done(memory, "one"), created="now"))])
