@@ -41,6 +41,7 @@ def environment(
     from buildsys.events.journal import open_journal
     from buildsys.project import secrets
     from buildsys.project.mirrors import refuse_cache
+    from buildsys.project.revision import origin_of
     from buildsys.project.settings import mask_of, read_settings
     from buildsys.project.workspace import find_workspace
     from buildsys.report.live import listener
@@ -65,7 +66,7 @@ def environment(
     ):
         session = Session(
             workspace=workspace,
-            context=RunContext(environ=environ),
+            context=RunContext(origin=origin_of, environ=environ),
             options=RunOptions(retries=RETRIES, min_free=int(MIN_FREE_GB * 1e9)),
             journal=journal,
             stop=stop,

@@ -38,6 +38,7 @@ from buildsys.plan.selection import unknown_stack
 from buildsys.plan.sources import missing, moving_diagnostic
 from buildsys.project.contexts import files_of
 from buildsys.project.files import Home, decoded, is_there, read_file, read_named
+from buildsys.project.revision import Origin
 from buildsys.project.settings import mask_of
 from buildsys.project.state import State
 from buildsys.project.workspace import PRIVATE, Workspace, write_whole
@@ -158,10 +159,6 @@ def _stack(catalog: Catalog, name: str) -> Stack:
     return found
 
 
-def _of_one_platform(stack: Stack) -> Stack:
-    return replace(stack, platforms=stack.platforms[:1])
-
-
 def _real(workspace: Workspace, file: Path) -> Path:
     """Return where a file really is; one that is named in the project must not point outside it."""
     given = Path(os.path.normpath(Path.cwd() / file))
@@ -218,7 +215,7 @@ def dockerfile_image(session: Session, store: Store, request: Request) -> Custom
     plan = make_plan(
         workspace.tree(),
         overlay=True,
-        change=lambda catalog: replace(catalog, stacks=(_of_one_platform(_stack(catalog, request.stack)),)),
+        change=lambda catalog: replace(catalog, stacks=(_stack(catalog, request.stack),)),
     )
     # What is refused is refused before anything is built.
     check_names(plan, session.environ)
@@ -232,7 +229,7 @@ def dockerfile_image(session: Session, store: Store, request: Request) -> Custom
         raise InvalidInput(found)
     stack = plan.stacks[0]
     keys = selection_of(workspace, plan, (stack.name,)).keys
-    key = own.key(keys.of(stack.name).key)
+    key = own.key(keys.of(stack.name).key, stack.platform)
     index = index_key(f"{stack.stack}{CUSTOM_SUFFIX}", {stack.platform: key})
     wanted = store.index(f"{stack.stack}{CUSTOM_SUFFIX}", index.key)
     existing = store.registry.manifest(wanted)
@@ -244,8 +241,8 @@ def dockerfile_image(session: Session, store: Store, request: Request) -> Custom
     else:
         image = own.build(session, store, plan, key)
         if image.reference is not None:
-            origin = session.context.origin(workspace.root, session.environ, workspace.tree(), {})
-            annotations = run_annotations(plan, stack, origin, request.tag or "", session.context.clock())
+            # The Dockerfile is a user's own, and from no known source.
+            annotations = run_annotations(plan, stack, Origin(), request.tag or "", session.context.clock())
             part = {stack.platform: (image.reference, key)}
             image = replace(image, reference=put_index(store.registry, wanted, index, part, annotations))
     if image.reference is None or not request.tag:
@@ -308,9 +305,9 @@ class _OwnDockerfile:
             raise InvalidInput(diagnostics)
         return cls(path=path, home=home, files=files, secrets=secrets)
 
-    def key(self, stack: str) -> Fingerprint:
-        """Return the key of its image on a stack with a key."""
-        return keyed_by({"stack": stack, **dict(readable_inputs(self.path.name, self.files))})
+    def key(self, stack: str, platform: str) -> Fingerprint:
+        """Return the key of its image on a stack with a key, for a platform."""
+        return keyed_by({"stack": stack, "platform": platform, **dict(readable_inputs(self.path.name, self.files))})
 
     def build(self, session: Session, store: Store, plan: Plan, key: Fingerprint) -> CustomImage:
         """Publish the image on the one image of a plan, which is published first where it does not exist.
@@ -329,7 +326,8 @@ class _OwnDockerfile:
         try:
             # Before minutes go by: what is built must be what the key names.
             copy = copy_context(self.home, "", dict(context_files(self.path.name, self.files)), folder)
-            base = publish(session, store, plan, (stack,))
+            # The stack is not what was asked for: its own tags stay.
+            base = publish(session, store, plan, (stack,), tag=False)
             reference = base.reference(stack)
             if reference is None:
                 return CustomImage(reference=None, built=False, failures=base.failures)
@@ -365,6 +363,7 @@ def _bake(
         context=dockerfile.parent.relative_to(root).as_posix(),
         dockerfile=dockerfile.name,
         contexts={BASE: f"docker-image://{base}"},
+        platforms=(plan.stacks[0].platform,),
         args=image_time(plan),
         secret=secret_references(secrets),
     )

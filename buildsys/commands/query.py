@@ -122,7 +122,7 @@ def explain(found: PlannedActions, word: str) -> Explanation:
     """Explain a node or stack; raises `InvalidInput` for a name that means none, or several."""
     targets = select(found.plan, [word])
     if len(targets) != 1:
-        message = f"`{word}` matches {len(targets)} stacks, expected one stack or node"
+        message = f"`{word}` matches {len(targets)} targets, expected one"
         raise InvalidInput([Diagnostic(message=message, hint=f"name one of them, such as `{targets[0]}`")])
     target = targets[0]
     node = next((each for each in found.plan.nodes if each.name == target), None)

@@ -103,7 +103,10 @@ def decide_published(
     """Return what a run that publishes would do; with `verify`, what exists and lacks a blob is built."""
     check_tag(environ)
     selection = selection_of(workspace, plan, targets)
-    asked = store.existing(plan, selection.keys, targets)
+    # An index needs all images of its stack, whichever of them are asked for.
+    stacks = {each.stack for each in plan.stacks if each.name in targets}
+    wanted = {*targets, *(each.name for stack in stacks for each in plan.indexes[stack])}
+    asked = store.existing(plan, selection.keys, wanted)
     damaged = dict(store.verify(asked.references)) if verify else {}
     existing = {target: each for target, each in asked.references.items() if target not in damaged}
     below = exists_below(selection, store, existing)
@@ -177,14 +180,11 @@ def public_tags(plan: Plan, targets: Collection[str], environ: Mapping[str, str]
 
 
 def index_tags(plan: Plan, targets: Collection[str], environ: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
-    """Return the public tags of the stacks whose images are all among some targets, by target."""
+    """Return the public tags of the stacks of the images among some targets, by target."""
     check_tag(environ)
     variables = {**defaults(plan), **environ}
     return {
-        image.name: (evaluate(index_tag(stack), variables),)
-        for stack, images in plan.indexes.items()
-        if all(image.name in targets for image in images)
-        for image in images
+        image.name: (evaluate(index_tag(image.stack), variables),) for image in plan.stacks if image.name in targets
     }
 
 

@@ -186,13 +186,12 @@ class Indexes:
         """Write the index of a stack if it is missing and all its images exist; raises `RegistryProblem`."""
         parts = self.plan.indexes[stack]
         with self._lock:
-            images = dict(self.images)
-        if stack in self.written or any(each.name not in images for each in parts):
-            return
-        keyed = self.keys.indexes[stack]
-        found = {each.platform: (images[each.name], self.keys.of(each.name)) for each in parts}
-        target = self.place(stack, keyed.key)
-        self.written[stack] = put_index(self.registry, target, keyed, found, self.describe(parts[0]))
+            if stack in self.written or any(each.name not in self.images for each in parts):
+                return
+            keyed = self.keys.indexes[stack]
+            found = {each.platform: (self.images[each.name], self.keys.of(each.name)) for each in parts}
+            target = self.place(stack, keyed.key)
+            self.written[stack] = put_index(self.registry, target, keyed, found, self.describe(parts[0]))
 
 
 def tagged(registry: ImageRegistry, tags: Iterable[str]) -> Mapping[str, str | None]:

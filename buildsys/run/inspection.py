@@ -131,11 +131,11 @@ class Inspection:
     def parent_target(self, image: ImageTarget) -> Target | None:
         """Return the target that lists the parent on which an image is assembled, None where its list is known."""
         with self._lock:
-            name = image.parent.name
+            name = _parent_name(image)
             is_needed = image.base is None and image.artifacts
             if not is_needed or not self.helpers or name in self._unlisted or self._of_parent(image) is not None:
                 return None
-            return self._target(name, parent_image(self.plan, name), image.platform)
+            return self._target(name, parent_image(self.plan, image.parent.name), image.platform)
 
     def _target(self, name: str, context: Value, platform: str) -> Target:
         folder = self._place(name)
@@ -215,7 +215,7 @@ class Inspection:
                 with self._lock:
                     self._files[name] = (path, document.read)
                     self._keep(name, inventory)
-            except UnreadableInventory as error:
+            except (RegistryProblem, UnreadableInventory) as error:
                 self._note_once(f"{name} pushed", f"the layers of `{name}` are not checked: {error}")
         if inventory is None:
             return None
@@ -239,7 +239,7 @@ class Inspection:
 
     def store_parent(self, image: ImageTarget) -> None:
         """Store the inventory of a parent, once for each digest."""
-        inventory, digest = self._own(image.parent.name), self.plan.parent(image.parent.name).locked.digest
+        inventory, digest = self._own(_parent_name(image)), self.plan.parent(image.parent.name).locked.digest
         if inventory is None or digest is None or self.shelf is None:
             return
         subject = Descriptor(media_type=OCI_INDEX, digest=digest, size=0)
@@ -267,7 +267,7 @@ class Inspection:
         return None
 
     def _of_base(self, image: ImageTarget, node: Node, references: Mapping[str, str]) -> tuple[Broken, ...]:
-        key = (image.base or image.parent.name, node.recipe.prefix or "")
+        key = (image.base or _parent_name(image), node.recipe.prefix or "")
         with self._lock:
             if key not in self._base_problems:
                 base = self.find(image.base, references) if image.base else self._of_parent(image)
@@ -315,8 +315,8 @@ class Inspection:
             return found
 
     def _of_parent(self, image: ImageTarget) -> Inventory | None:
-        name = image.parent.name
-        found, digest = self._own(name), self.plan.parent(name).locked.digest
+        name = _parent_name(image)
+        found, digest = self._own(name), self.plan.parent(image.parent.name).locked.digest
         if found is None and digest is not None and (shelf := self.shelf or self.open_shelf()):
             try:
                 found = shelf.find(parent_key(digest, image.platform), digest)
@@ -378,6 +378,11 @@ def inspection_of(
         shelf=shelf,
         open_shelf=open_shelf,
     )
+
+
+def _parent_name(image: ImageTarget) -> str:
+    """Return what the parent of an image is called here; no node begins so, since `_` is in the name of no layer."""
+    return f"parent_{image.parent.name}"
 
 
 def _failure(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
@@ -146,14 +145,15 @@ def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...]
 def _describer(session: Session, decision: Decision) -> Callable[[ImageTarget], Mapping[str, str]]:
     """Return a function that returns what the index of an image says of it and of this run."""
 
-    @functools.cache
-    def origin() -> Origin:
-        workspace, contents = session.workspace, decision.selection.contents
-        return session.context.origin(workspace.root, session.environ, workspace.tree(), contents)
+    workspace, plan = session.workspace, decision.plan
+    origin = Origin()
+    # The sources as they are now: an edit during the run is of no part of it.
+    if any(each.stack not in decision.indexes for each in plan.stacks if each.name in decision.tags):
+        origin = session.context.origin(workspace.root, session.environ, workspace.tree(), decision.selection.contents)
 
     def describe(image: ImageTarget) -> Mapping[str, str]:
         version, now = session.environ.get("BUILDSYS_TAG", ""), session.context.clock()
-        return run_annotations(decision.plan, image, origin(), version, now)
+        return run_annotations(plan, image, origin, version, now)
 
     return describe
 
@@ -289,6 +289,8 @@ class _Attempt:
         """Write the indexes of stacks whose images all existed."""
         chosen = {each.stack: name for name, each in self._stacks.items() if name in self.decision.selection.targets}
         for stack, target in chosen.items():
+            if target in outcome.failures:
+                continue
             try:
                 self.indexes.write(stack)
             except Exception as problem:
@@ -303,7 +305,7 @@ class _Attempt:
         decision, session = self.decision, self.session
         nodes = {name: each for name, each in references.items() if name not in self._stacks}
         lost = dict(self.store.verify({**decision.existing, **nodes}))
-        refused = frozenset(outcome.failures) & self.composed
+        refused = frozenset(outcome.failures) & self.composed - self.indexes.images.keys()
         if not lost and not refused:
             return None
         existing = {name: each for name, each in {**decision.existing, **references}.items() if name not in lost}

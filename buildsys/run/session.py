@@ -212,20 +212,20 @@ def open_worker(
     publishing: Publishing,
     *,
     labels: Mapping[str, Mapping[str, str]] | None = None,
+    baked: Collection[str] | None = None,
 ) -> Iterator[BakeWorker]:
     """Yield what bakes the targets of a run; its folder is the run's own, so that two runs do not meet in it.
 
     The contexts of all nodes that are built are copied into it, where they are linked also of those that they link to,
-    and the folder of mirrors. Raises `InvalidInput` for a file that has changed since its key was computed, and for
-    secrets without a value.
+    and the folder of mirrors; `baked` are the targets that are baked, by default those that the decision builds.
+    Raises `InvalidInput` for a file that has changed since its key was computed, and for secrets without a value.
     """
     from buildsys.buildkit.invocation import BakeCall
     from buildsys.run.worker import BakeWorker
 
     workspace, options, plan = session.workspace, session.options, decision.plan
-    names = {*decision.nodes_to_build}
-    if publishing.linked:
-        names |= {*linked_nodes(plan, decision.selection.targets, {})}
+    chosen = decision.built if baked is None else tuple(baked)
+    names = {*chosen, *(linked_nodes(plan, chosen, {}) if publishing.linked else ())}
     nodes = [node for node in plan.nodes if node.name in names]
     secrets = secret_values(nodes, {**session.environ, **environment})
     folder = session.journal.run.work()

@@ -107,6 +107,7 @@ def fill_caches(session: Session, store: Store, decision: Decision, environment:
         for name, action in decision.actions.items()
     }
     tasks = tasks_of(plan, actions, history_of(session.workspace), frozenset())
-    with open_worker(session, session.find_builder(), decision, environment, Publishing(linked=True)) as worker:
+    publishing = Publishing(linked=True)
+    with open_worker(session, session.find_builder(), decision, environment, publishing, baked=dead) as worker:
         worker.prefetch_base_images([task.name for task in tasks])
         return execute(session, plan, tasks, worker.bake, worker, push=True)

@@ -279,11 +279,11 @@ class BakeWorker:
     def _is_relisted(self, work: _Work, result: BakeResult, target: str) -> bool:
         """Whether a node that was built is baked once more, only for its list."""
         found = work.listed.get(inventory_name(target))
-        if self.inspection is None or found is None or self.stop.requested:
+        if self.inspection is None or found is None:
             return False
         if result.failure is not None and not _is_exported(result.steps, found.name):
-            return not self.inspection.is_listed(target)
-        return self.inspection.take(found)
+            return not self.inspection.is_listed(target) and not self.stop.requested
+        return self.inspection.take(found) and not self.stop.requested
 
     def _broken(self, target: str, digest: str) -> Failure | None:
         """Return why a target that was built may not be used, None if it may."""

@@ -246,7 +246,7 @@ def test_explanation_has_inputs_places_and_users(small: Path) -> None:
     done = ask(small, "explain", "w*", "--offline")
     assert (done.code, done.stderr.splitlines()) == (
         4,
-        ["error: `w*` matches 2 stacks, expected one stack or node", "hint: name one of them, such as `with-fast`"],
+        ["error: `w*` matches 2 targets, expected one", "hint: name one of them, such as `with-fast`"],
     )
 
 

@@ -17,7 +17,7 @@ from buildsys.resolve.node import ImageTarget
 from buildsys.run.index import annotations_of
 from buildsys.run.store import Store, incoming_tag
 from tests.support.builder import BROKEN_CONNECTION, FAILING_RUN
-from tests.support.world import World
+from tests.support.world import PREFIX, World
 
 GRAPH = """
 a:
@@ -563,3 +563,66 @@ def test_result_whose_config_is_that_of_another_image_gets_no_key(
     assert not world.exists("tools")
     assert [failure.kind for failure in result.failures] == [FailureKind.PUSH]
     assert why in result.failures[0].message
+
+
+# A stack of two platforms.
+
+
+class TwoPlatforms(World):
+    """The stack `one` for two platforms; each target is called by its own name."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        both = "[linux/amd64, linux/arm64]"
+        stack = f"one: {{description: an image, platforms: {both}, layers: [system, a]}}"
+        (self.root / "stacks.yaml").write_text(f"registry: {PREFIX}\nstacks:\n  {stack}\n", encoding="utf-8")
+        for layer in ("system", "tools", "a"):
+            with (self.root / "layers" / layer / "layer.yaml").open("a", encoding="utf-8") as file:
+                file.write(f"platforms: {both}\n")
+
+    @property
+    def layers(self) -> dict[str, str]:
+        return {name: name for name in self.plan.targets}
+
+    def listing(self, node: str) -> bytes:
+        return super().listing(node.removesuffix("-arm64"))
+
+    def push(self, target: str) -> tuple[str, str] | None:
+        if target in self.plan.targets:
+            self.registry.config = {"architecture": self.plan.targets[target].platform.partition("/")[2]}
+        return super().push(target)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> TwoPlatforms:
+    return TwoPlatforms(tmp_path, "a:\none = a\n")
+
+
+def test_platform_that_failed_is_added_to_the_one_that_exists_and_the_tag_moves(two: TwoPlatforms) -> None:
+    two.fails(**{"a-arm64": FAILING_RUN})
+    first = two.publish("one-amd64", "one-arm64")
+    assert not first.complete
+    assert not two.exists("one")
+    assert "one:latest" not in two.registry.written
+    second = two.publish("one-arm64")
+    assert second.complete
+    assert two.exists("one")
+    assert second.moved == (f"{PREFIX}/one:latest",)
+    assert {name for name in two.outcomes if two.outcomes[name] == "made"} == {"a-arm64", "one-arm64"}
+
+
+def test_one_platform_alone_moves_no_tag(two: TwoPlatforms) -> None:
+    found = two.publish("one-amd64")
+    assert (found.complete, found.moved, two.exists("one")) == (True, (), False)
+
+
+def test_index_that_cannot_be_written_fails_its_image_and_the_next_run_writes_it(world: World) -> None:
+    problem = ServerError("registry `r.example.com` failed (500)", host="r.example.com", status=500)
+    world.registry.problems[world.index("one").target] = [problem]
+    first = world.publish("one")
+    assert not first.complete
+    image = world.registry.manifest(world.location("one"))
+    second = world.publish("one")
+    assert second.complete
+    assert world.exists("one")
+    assert world.registry.manifest(world.location("one")) == image
