@@ -117,8 +117,6 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
     epochs = _epochs(graph, lock, diagnostics)
     diagnostics.extend(_platforms(graph, parents))
     diagnostics.extend(shared_checksums(checked_downloads(catalog, graph.nodes.values())))
-    if diagnostics:
-        raise InvalidInput(diagnostics)
     nodes = tuple(_with_checksums(node, lock) for node in graph.nodes.values())
     origins = origins_of(nodes, diagnostics)
     if diagnostics:

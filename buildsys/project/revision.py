@@ -7,10 +7,10 @@ import os
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from buildsys.config.model import Contents, File
+from buildsys.config.model import LINK, Contents, File
 from buildsys.errors import BuildsysError, Diagnostic, InvalidInput, Unavailable
 from buildsys.names import MOST_SYMLINKS
 from buildsys.project.git import Entry, Objects, Repository, find_repository
@@ -94,8 +94,7 @@ class Revision:
     def _file(self, path: str) -> File:
         entry = self.entries[path]
         if entry.mode == _SYMLINK:
-            # As pathlib reads a symlink on disk.
-            return File(content=f"link:{PurePosixPath(self._target(entry))}")
+            return File(content=f"{LINK}{self._target(entry)}")
         rules = self.objects.data(entry.object) if path.endswith(".dockerignore") else None
         return File(
             content=f"sha256:{self.objects.digest(entry.object)}",

@@ -49,6 +49,8 @@ EXTRA = {
     ".gitignore": ".buildsys/\n",
 }
 PLAIN_USER = Conditions(rights=False)
+# With a setting that reaches builds `.buildsys/mirrors` is written.
+PROXY = {"BUILDSYS_PROXY_HTTP": "http://127.0.0.1:9"}
 DRY = "bake img --dry-run --push"
 PUSH = "bake img --push --retries 0"
 # What a file is called while it is written.
@@ -459,8 +461,22 @@ LINKS = [
     ),
     fault("schemas lead out", "schema --write", INVALID, ("`schemas`", OUTSIDE), link("schemas", "{beside}")),
     fault("settings dangle", "variables", INVALID, ("buildsys.settings.yaml",), link("buildsys.settings.yaml", "none")),
-    fault("state is a symlink", "variables", INVALID, ("`.buildsys` is a symlink",), link(".buildsys", "{beside}")),
-    fault("state dangles", "variables", INVALID, ("`.buildsys` is a symlink",), link(".buildsys", "none")),
+    fault(
+        "state is a symlink",
+        "variables",
+        INVALID,
+        ("`.buildsys` is a symlink",),
+        link(".buildsys", "{beside}"),
+        conditions=env(**PROXY),
+    ),
+    fault(
+        "state dangles",
+        "variables",
+        INVALID,
+        ("`.buildsys` is a symlink",),
+        link(".buildsys", "none"),
+        conditions=env(**PROXY),
+    ),
     fault(
         "a run folder is a symlink",
         PUSH,
@@ -624,7 +640,7 @@ RIGHTS = [
         (".buildsys", NO_RIGHTS),
         folder(".buildsys"),
         mode(".buildsys", 0o555),
-        conditions=PLAIN_USER,
+        conditions=replace(PLAIN_USER, environ=PROXY),
     ),
     fault(
         "state is unreadable",
@@ -811,7 +827,15 @@ FULL = [
         disk=DISK,
     ),
     fault("disk is full for schemas", "schema --write", UNAVAILABLE, ("schemas", "No space left"), full(), disk=DISK),
-    fault("disk is full for mirrors", "variables", UNAVAILABLE, (".buildsys", "No space left"), full(), disk=DISK),
+    fault(
+        "disk is full for mirrors",
+        "variables",
+        UNAVAILABLE,
+        (".buildsys", "No space left"),
+        full(),
+        disk=DISK,
+        conditions=env(**PROXY),
+    ),
     fault(
         "disk is full for a page",
         "report",
@@ -821,7 +845,15 @@ FULL = [
         full(),
         disk=DISK,
     ),
-    fault("disk is full for a run", PUSH, UNAVAILABLE, (".buildsys", "No space left"), full(), disk=DISK),
+    fault(
+        "disk is full for a run",
+        PUSH,
+        UNAVAILABLE,
+        (".buildsys", "No space left"),
+        full(),
+        disk=DISK,
+        conditions=env(**PROXY),
+    ),
     fault(
         "disk is full for an environment",
         f"environment requirements.txt {ON}",
@@ -847,7 +879,13 @@ FULL = [
         read_only=True,
     ),
     fault(
-        "disk is read-only for mirrors", "variables", UNAVAILABLE, (".buildsys", "Read-only"), disk=DISK, read_only=True
+        "disk is read-only for mirrors",
+        "variables",
+        UNAVAILABLE,
+        (".buildsys", "Read-only"),
+        disk=DISK,
+        read_only=True,
+        conditions=env(**PROXY),
     ),
     fault("disk is read-only for a run", PUSH, UNAVAILABLE, (".buildsys", "Read-only"), disk=DISK, read_only=True),
     fault(
@@ -895,7 +933,7 @@ FULL = [
         "variables",
         UNAVAILABLE,
         (".buildsys", "File too large"),
-        conditions=Conditions(limits={"RLIMIT_FSIZE": 0}),
+        conditions=Conditions(environ=PROXY, limits={"RLIMIT_FSIZE": 0}),
     ),
     fault(
         "no temporary file may have a byte",
@@ -911,8 +949,8 @@ ODD = [
     fault(
         "file name of bytes that are no text",
         "explain img --offline --json",
-        DONE,
-        (),
+        INVALID,
+        ("the name `layers/conf/a", "is not UTF-8"),
         file("layers/conf/" + os.fsdecode(b"a\xffb")),
     ),
     fault(
@@ -1094,7 +1132,14 @@ ODD = [
         file(".git/HEAD", "ref: refs/heads/none\n"),
     ),
     fault("object of git is missing", "affected --since HEAD", UNAVAILABLE, ("git",), folder(".git/objects")),
-    fault("state is a file", "variables", INVALID, ("`.buildsys` is not a folder",), file(".buildsys")),
+    fault(
+        "state is a file",
+        "variables",
+        INVALID,
+        ("`.buildsys` is not a folder",),
+        file(".buildsys"),
+        conditions=env(**PROXY),
+    ),
     fault("state is a pipe", PUSH, INVALID, ("`.buildsys` is not a folder",), pipe(".buildsys")),
     fault("a run folder is a file", PUSH, UNAVAILABLE, (), file(".buildsys/runs/7")),
     fault("runs are a file", PUSH, INVALID, ("`.buildsys/runs` is not a folder",), file(".buildsys/runs")),

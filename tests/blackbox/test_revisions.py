@@ -139,13 +139,21 @@ def test_names_of_every_kind_are_read(committed: Path) -> None:
     assert "1 of 1 images" in causes(committed)
 
 
-def test_bytes_that_are_no_text_are_read_in_names_targets_and_files(committed: Path) -> None:
+def test_bytes_that_are_no_text_are_read_in_files_and_refused_in_names_and_targets(committed: Path) -> None:
     layer = os.fsencode(committed / "layers" / "conf")
-    file = Path(os.fsdecode(layer + b"/\xff\xfe"))
-    file.write_bytes(b"\xff\x00\r\n" * 1000)
-    Path(os.fsdecode(layer + b"/link")).symlink_to(file.name)
+    Path(os.fsdecode(layer + b"/file")).write_bytes(b"\xff\x00\r\n" * 1000)
     commit(committed)
     nothing_differs(committed)
+    name, link = (Path(os.fsdecode(layer + each)) for each in (b"/\xff\xfe", b"/link"))
+    name.write_bytes(b"text\n")
+    link.symlink_to(name.name)
+    commit(committed)
+    said = ("the name `layers/conf/", "the target of the symlink `layers/conf/link` is not UTF-8", "2 errors")
+    refused(buildsys(committed, "diff", "HEAD"), *said)
+    # A revision that has them can still be read.
+    name.unlink()
+    link.unlink()
+    assert "1 of 1 images" in causes(committed)
 
 
 def test_executable_bit_is_the_only_mode_bit_that_counts(committed: Path) -> None:

@@ -76,7 +76,7 @@ BEFORE = "FROM toolchain AS x\n"
         (LAYER, f"{ARTIFACT}tests: [{{run: '{LONG}'}}]\n", "6:15", ("at most 131071 bytes",)),
         (DOCKERFILE, USING.format("cnf"), "2:6", ("`layers/conf/cnf`", "does not exist", "did you mean `conf`")),
         (DOCKERFILE, USING.format('["cnf", "conf",').replace("/other", '"/other/"]'), "2:8", ("does not exist",)),
-        (DOCKERFILE, USING.format("layer.yaml"), "2:6", ("`layers/conf/.dockerignore` excludes", "!layer.yaml")),
+        (DOCKERFILE, USING.format("layer.yaml"), "2:6", ("`layers/conf/layer.yaml`", "no build reads")),
         (DOCKERFILE, USING.format("tests/"), "2:6", ("does not exist",)),
         (
             DOCKERFILE,
