@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from buildsys.errors import BuildsysError, Unavailable
 from buildsys.names import KEY_LABEL
 from buildsys.oci.client import ImageRegistry, ask_many, in_threads, missing_parts
-from buildsys.oci.http import NotFound, RegistryProblem
+from buildsys.oci.http import DigestMismatch, NotFound, RegistryProblem, UnreadableManifest
 from buildsys.oci.reference import OCI_INDEX, Descriptor, Manifest, Reference
 from buildsys.plan.keys import Fingerprint, Keys
 from buildsys.plan.plan import Plan
@@ -195,12 +195,19 @@ class Indexes:
 
 
 def tagged(registry: ImageRegistry, tags: Iterable[str]) -> Mapping[str, str | None]:
-    """Return the digest that each of some tags names, None for one that does not exist.
+    """Return the digest that each of some tags names, None for one that names nothing which can be read.
 
-    Raises the first problem, by tag.
+    A tag of damaged content is for a run to move, like one that does not exist. Raises the first other problem, by tag.
     """
+
+    def readable(reference: Reference) -> Descriptor | None:
+        try:
+            return registry.head(reference)
+        except (DigestMismatch, UnreadableManifest):
+            return None
+
     wanted = sorted({*tags})
-    found = ask_many(map(Reference.parse, wanted), registry.head, ends=lambda _: True)
+    found = ask_many(map(Reference.parse, wanted), readable, ends=lambda _: True)
     held: dict[str, str | None] = {}
     for tag in wanted:
         answer = found[Reference.parse(tag)]

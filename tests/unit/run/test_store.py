@@ -12,7 +12,14 @@ import pytest
 from buildsys.errors import BuildsysError, Unavailable
 from buildsys.names import KEY_LABEL
 from buildsys.oci.client import ImageRegistry
-from buildsys.oci.http import NotFound, RegistryProblem, ServerError, UnexpectedAnswer, UnreadableManifest
+from buildsys.oci.http import (
+    DigestMismatch,
+    NotFound,
+    RegistryProblem,
+    ServerError,
+    UnexpectedAnswer,
+    UnreadableManifest,
+)
 from buildsys.oci.reference import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest, Reference, digest_of
 from buildsys.plan.keys import Keys
 from buildsys.plan.keys import keyed as key_of
@@ -430,6 +437,22 @@ def test_no_tag_moves_before_all_were_looked_up(names: tuple[str, ...]) -> None:
     with pytest.raises(ServerError):
         moving(memory, published, tags(*names))
     assert "a" not in memory.tags("one")
+
+
+@pytest.mark.parametrize("kind", [UnreadableManifest, DigestMismatch])
+def test_tag_of_content_that_cannot_be_read_moves_like_one_that_does_not_exist(kind: type[RegistryProblem]) -> None:
+    """Before, each run ended with it before anything was built, and no run could replace it."""
+
+    class Damaged(Memory):
+        def head(self, reference: Reference) -> Descriptor | None:
+            if reference.tag == "damaged" and reference not in self.manifests:
+                raise kind("not an image", host=reference.host)
+            return super().head(reference)
+
+    memory = Damaged()
+    published = done(memory, "one")
+    assert moving(memory, published, tags("a", "damaged")) == (tags("a", "damaged")["one"], {})
+    assert memory.tags("one")["damaged"] == Reference.parse(published["one"]).digest
 
 
 def test_no_tag_moves_if_one_is_in_another_repository() -> None:
