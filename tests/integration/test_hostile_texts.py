@@ -46,7 +46,10 @@ GROUPS = {
     "images": (IMAGES, LEAST, STACKS_OF_ONE),
 }
 # Why a text is refused where any other is right.
-REASONS = ("control character", "one line", "which bake would read as", "an empty part", "has the wrong form")
+REASONS = (
+    *("control character", "one line", "which bake would read as", "an empty part", "has the wrong form"),
+    "first word of",
+)
 
 
 def bake(folder: Path, name: str, text: str, variables: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -37,7 +37,6 @@ FREE = frozenset({"argument", "default", "lines", "label", "set", "prepend", "ap
 """Fields whose only rule is that of all texts, or that they are one line."""
 _KEYS = frozenset({"label key", "variable", "stack"})
 _LONGEST_KEY = 100
-_SHA256 = "1" * 64
 _SYSTEM = ("kind: system", "licence: free", "description: x")
 _PARENT = "parent: {name: p, images: [p]}"
 _MOST_WORDS, _MOST_CHARACTERS = 80, 6_000
@@ -204,7 +203,8 @@ class HostileProject:
             "default": ("parameters:", "  p{n}: {{description: x, default: {plain}}}"),
             "lines": ("arguments:\n- lines:", "    P{n}: {text}"),
             "packages": ("packages:\n- names:", "  - {text}"),
-            "url": ("downloads:", f"  p{{n}}: {{{{url: {{text}}, sha256: {_SHA256}}}}}"),
+            # One checksum for two addresses is refused.
+            "url": ("downloads:", "  p{n}: {{url: {text}, sha256: '{n:064x}'}}"),
         }[name]
         self._mapping(name, head, form)
         stacks.add(f"  the-{name}: {{layers: [{_layer_name(name)}]}}")
