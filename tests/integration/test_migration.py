@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 import tarfile
+import uuid
 from pathlib import Path
 
 import pytest
@@ -47,15 +48,15 @@ def held(prefix: str) -> dict[str, str]:
 
 
 def keys(tags: dict[str, str]) -> dict[str, str]:
-    """Return the tags that are never moved."""
-    moving = ("last", "incoming-", "latest")
+    """Return the tags of keys, which are never moved, without the inventories beside them."""
+    moving = ("last", "incoming-", "latest", "inventory-")
     return {name: digest for name, digest in tags.items() if not name.partition(":")[2].startswith(moving)}
 
 
 def test_each_version_rebuilds_its_own_keys_once_and_leaves_those_of_the_other(
     tmp_path: Path, registry: str, old_tree: Path
 ) -> None:
-    prefix = f"{registry}-migration-{tmp_path.name[-20:].replace('_', '-').lower()}"
+    prefix = f"{registry}-migration-{uuid.uuid4().hex[:12]}"
     project = on_real_parents(small_project(tmp_path / "project", {"mirrors/use": ":\n"}))
 
     def old(*words: str) -> Run:
