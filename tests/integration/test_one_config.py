@@ -18,7 +18,7 @@ from buildsys.oci.client import Registry
 from buildsys.oci.reference import Manifest, Reference
 from tests.support import command_line
 from tests.support.command_line import IGNORED, LOCK, SYSTEM, small_project, write
-from tests.support.commands import Run, run
+from tests.support.commands import Run, published_image, run
 from tests.support.hostile_settings import Hostile, yaml
 
 pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents]
@@ -135,14 +135,7 @@ def inspected(kind: str, name: str) -> dict[str, Any]:
 def read(reference: Reference) -> tuple[Manifest, dict[str, Any]]:
     """Return a manifest, and the config that it names."""
     with Registry() as registry:
-        found = registry.manifest(reference)
-        assert found is not None
-        if found.manifests:
-            reference = reference.with_digest(found.manifests[0].digest)
-            found = registry.manifest(reference)
-        assert found is not None
-        assert found.config is not None
-        return found, dict(json.loads(registry.blob(reference, found.config.digest)))
+        return published_image(registry, str(reference))
 
 
 def differences(composed: Mapping[str, Any], assembled: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -11,18 +11,17 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from buildsys.commands.plan import make_plan
 from buildsys.events.events import StepEnded, read_lines
 from buildsys.oci.client import Registry
-from buildsys.oci.reference import Manifest, Reference
+from buildsys.oci.reference import Reference
 from buildsys.plan import keys as key_module
 from buildsys.plan.keys import folders_of, keys_of
 from buildsys.project.workspace import Workspace
-from tests.support.commands import PRIVATE_ENGINE, ROOT, Command, OwnEngine, Run, run
+from tests.support.commands import PRIVATE_ENGINE, ROOT, Command, OwnEngine, Run, published_image, run
 from tests.support.counting import counted
 
 pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents]
@@ -303,19 +302,6 @@ environment:
   default: {{MANPATH: /usr/share/man}}"""
 
 
-def image(registry: Registry, name: str) -> tuple[Manifest, dict[str, Any]]:
-    """Return the manifest and the config of an image, also of the one in an index."""
-    reference = Reference.parse(name)
-    found = registry.manifest(reference)
-    assert found is not None
-    if found.manifests:
-        reference = reference.with_digest(found.manifests[0].digest)
-        found = registry.manifest(reference)
-    assert found is not None
-    assert found.config is not None
-    return found, dict(json.loads(registry.blob(reference, found.config.digest)))
-
-
 def test_image_that_was_composed_runs_and_is_what_buildkit_assembles(small: Small) -> None:
     said = "\n".join(f"{field}: {json.dumps(value)}" for field, value in STARTS.items())
     small.edit("layers/conda/layer.yaml", "prefix: /opt/conda", f"prefix: /opt/conda\n{said}")
@@ -327,7 +313,7 @@ def test_image_that_was_composed_runs_and_is_what_buildkit_assembles(small: Smal
     assert done.code == 0, done.stdout + done.stderr
     tag = f"{small.environment['BUILDSYS_REGISTRY']}/one:latest"
     with Registry() as registry:
-        composed, composed_config = image(registry, tag)
+        composed, composed_config = published_image(registry, tag)
     assert "buildsys" in {each.get("comment") for each in composed_config["history"]}
     script = "mpi; conda; cat /etc/system"
     output = run("docker", "run", "--rm", tag, "sh", "-c", script, environment=small.environment)
@@ -348,7 +334,7 @@ def test_image_that_was_composed_runs_and_is_what_buildkit_assembles(small: Smal
     done = run("docker", "buildx", "bake", "--set", pushed, "one", cwd=small.folder, environment=environment)
     assert done.code == 0, done.stderr
     with Registry() as registry:
-        assembled, config = image(registry, str(Reference.parse(tag).with_tag("assembled")))
+        assembled, config = published_image(registry, str(Reference.parse(tag).with_tag("assembled")))
     assert composed_config["config"] == config["config"]
     word = "SAID=$HOME ${A} %{x} \\$A q\"u'o\\te\nend\u20281"
     assert config["config"]["Entrypoint"] == ["env", word, "<<EOF=1"]
@@ -397,7 +383,7 @@ def test_composing_needs_no_engine_and_moves_no_layer_byte(small: Small) -> None
     with Registry() as registry:
         layers: set[str] = set()
         for stack in ("one", "two"):
-            manifest, _ = image(registry, f"{small.environment['BUILDSYS_REGISTRY']}/{stack}:latest")
+            manifest, _ = published_image(registry, f"{small.environment['BUILDSYS_REGISTRY']}/{stack}:latest")
             layers |= {layer.digest for layer in manifest.layers}
     assert layers
     assert not layers & counts.pulled.keys()

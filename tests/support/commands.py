@@ -14,9 +14,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from buildsys.buildkit.progress import parse_line
 from buildsys.buildkit.vertices import Steps, executed_runs
+from buildsys.oci.client import Registry
+from buildsys.oci.reference import Manifest, Reference
 
 ROOT = Path(__file__).parents[2]
 BUILDSYS = ROOT / ".venv" / "bin" / "buildsys"
@@ -94,6 +97,19 @@ def start_own_engine(name: str, overlay: Path, *parents: str) -> OwnEngine | str
 def stop_own_engine(name: str) -> None:
     """End a private engine and remove what it holds."""
     run(sys.executable, PRIVATE_ENGINE, "wipe", "--name", name)
+
+
+def published_image(registry: Registry, name: str) -> tuple[Manifest, dict[str, Any]]:
+    """Return the manifest and the config of an image, of an index those of its first."""
+    reference = Reference.parse(name)
+    found = registry.manifest(reference)
+    assert found is not None
+    if found.manifests:
+        reference = reference.with_digest(found.manifests[0].digest)
+        found = registry.manifest(reference)
+    assert found is not None
+    assert found.config is not None
+    return found, dict(json.loads(registry.blob(reference, found.config.digest)))
 
 
 def registry_program() -> str | None:
