@@ -41,8 +41,7 @@ from buildsys.bake.targets import plan_definition
 from buildsys.cli.boundary import collect_rarely
 from buildsys.commands.plan import usable_plan
 from buildsys.config import catalog, layers
-from buildsys.config.model import Layer
-from buildsys.config.source import Source, read
+from buildsys.config.recipe import Layer
 from buildsys.dockerfile.ignore import ignored, rule_problems
 from buildsys.errors import BuildsysError, Diagnostic
 from buildsys.masks import Mask
@@ -51,6 +50,7 @@ from buildsys.plan.keys import keys_of
 from buildsys.project import settings
 from buildsys.project.settings import mask_of, read_settings
 from buildsys.project.workspace import Workspace
+from buildsys.records.source import Source, read
 from buildsys.report.console import Screen, show_error
 from fuzz_projects import ROOT, projects
 from mutations import SETTINGS, Files, Mutant, mutant

@@ -22,7 +22,6 @@ from buildsys.commands.plan import make_plan
 from buildsys.commands.requirements import problems
 from buildsys.config.catalog import load
 from buildsys.config.model import Catalog, File, LayerUse, Stack
-from buildsys.config.source import read
 from buildsys.dockerfile.lint import frontend_problems
 from buildsys.dockerfile.mounts import SecretMount, secret_mounts
 from buildsys.dockerfile.parser import Dockerfile
@@ -42,6 +41,7 @@ from buildsys.project.revision import Origin
 from buildsys.project.settings import mask_of
 from buildsys.project.state import State
 from buildsys.project.workspace import PRIVATE, Workspace, write_whole
+from buildsys.records.source import read
 from buildsys.run.contexts import copy_context
 from buildsys.run.decision import selection_of
 from buildsys.run.index import annotations_of, put_index, run_annotations, wrong_index

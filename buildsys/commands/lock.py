@@ -19,7 +19,7 @@ from buildsys.config.lockfile import (
     timestamp_problem,
     timestamp_text,
 )
-from buildsys.config.model import Kind
+from buildsys.config.recipe import Kind
 from buildsys.errors import Diagnostic, InvalidInput, Unavailable, WrongUsage, did_you_mean
 from buildsys.oci.client import Registry
 from buildsys.oci.download import Unreached, fetched

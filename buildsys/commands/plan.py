@@ -93,7 +93,7 @@ def files_beside(workspace: Workspace) -> Iterator[Diagnostic]:
 def schemas(workspace: Workspace | None, *, check: bool) -> Mapping[str, str]:
     """Return the JSON Schemas by file name; with a workspace write them to `schemas/`, or only check them there."""
     from buildsys.config.catalog import SCHEMAS
-    from buildsys.config.schema import json_schema
+    from buildsys.records.schema import json_schema
 
     found = {f"{name}.schema.json": json_schema(record) for name, record in SCHEMAS.items()}
     for name, text in found.items() if workspace else ():

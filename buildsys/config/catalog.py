@@ -11,11 +11,9 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from buildsys.config.hints import dashed
 from buildsys.config.layers import LAYER, load_layer
-from buildsys.config.model import Catalog, Kind, Layer, Recipe, Stack
-from buildsys.config.schema import Record, parse
-from buildsys.config.source import Path, Source, read
+from buildsys.config.model import Catalog, Stack
+from buildsys.config.recipe import Kind, Layer, Recipe
 from buildsys.config.stacks import STACKS, families, load_stacks
 from buildsys.dockerfile.ignore import ignored, rule_problems
 from buildsys.errors import (
@@ -30,6 +28,9 @@ from buildsys.errors import (
 )
 from buildsys.names import LAYER_FILE, STACKS_FILE, UNBUILT, layer_problem, secret_variable
 from buildsys.oci.reference import prefix_problem
+from buildsys.records.hints import dashed
+from buildsys.records.schema import Record, parse
+from buildsys.records.source import Path, Source, read
 from buildsys.texts import excerpt
 
 # What a person may write instead of `layer.yaml`.

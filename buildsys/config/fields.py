@@ -7,10 +7,11 @@ from types import MappingProxyType
 from typing import Any
 
 from buildsys import texts
-from buildsys.config import constraints, hints
-from buildsys.config.shapes import Converted, Dictionary, Many, Shape, Template, Text
+from buildsys.config import constraints
 from buildsys.names import NAME as NAME_FORM
 from buildsys.names import SECRET_ID as SECRET_FORM
+from buildsys.records import hints
+from buildsys.records.shapes import Converted, Dictionary, Many, Shape, Template, Text
 
 # How other tools call fields of a layer, or the other file.
 MEANT: Mapping[str, str] = MappingProxyType(

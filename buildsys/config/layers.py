@@ -11,13 +11,9 @@ from typing import Any
 
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
 from buildsys.config.fields import LINE, MEANT, NAME, NAMES, NOTHING, TEXT
-from buildsys.config.hints import dashed
-from buildsys.config.model import OS, RECIPE_FIELDS, Kind, Layer, ParameterType, Recipe, RecipeFields
 from buildsys.config.parameters import built_with
-from buildsys.config.schema import Record, nullable, optional, parse, required
+from buildsys.config.recipe import OS, RECIPE_FIELDS, Kind, Layer, ParameterType, Recipe, RecipeFields
 from buildsys.config.scope import Scope
-from buildsys.config.shapes import Dictionary, Nullable
-from buildsys.config.source import Path, Source
 from buildsys.dockerfile import lint, mounts
 from buildsys.dockerfile.parser import Dockerfile
 from buildsys.dockerfile.sources import context_sources
@@ -33,6 +29,10 @@ from buildsys.names import (
     prefix_problem,
     secret_problem,
 )
+from buildsys.records.hints import dashed
+from buildsys.records.schema import Record, nullable, optional, parse, required
+from buildsys.records.shapes import Dictionary, Nullable
+from buildsys.records.source import Path, Source
 from buildsys.texts import excerpt, program, shown
 from buildsys.values import dataclass
 

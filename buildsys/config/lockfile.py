@@ -9,14 +9,14 @@ from datetime import UTC, date, datetime
 from types import MappingProxyType
 
 from buildsys import texts
-from buildsys.config import hints
 from buildsys.config.fields import NOTHING, SHA256, TEXT
-from buildsys.config.schema import Record, location_of, nullable, optional, parse, required
-from buildsys.config.shapes import Boolean, Converted, Dictionary, Integer, Many, Shape, Text
-from buildsys.config.source import read
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.oci.reference import name_of
+from buildsys.records import hints
+from buildsys.records.schema import Record, location_of, nullable, optional, parse, required
+from buildsys.records.shapes import Boolean, Converted, Dictionary, Integer, Many, Shape, Text
+from buildsys.records.source import read
 from buildsys.values import dataclass
 
 _LIKE_DIGEST = "`sha256:` and 64 hexadecimal digits"

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias
 
-from buildsys.config.shapes import Reader
-from buildsys.config.source import Path, Source
 from buildsys.errors import Location, which_one
+from buildsys.records.shapes import Reader
+from buildsys.records.source import Path, Source
 from buildsys.texts import shown
 from buildsys.values import dataclass
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from buildsys.config import hints, template
-from buildsys.config.model import Parameter, ParameterType, RecipeFields
+from buildsys.config import template
+from buildsys.config.recipe import Parameter, ParameterType, RecipeFields
 from buildsys.errors import did_you_mean, enumerated, use_one_of
 from buildsys.names import STATE_FOLDER
 from buildsys.pattern import fits
+from buildsys.records import hints
 from buildsys.texts import composed, shown
 
 _HOSTS = ("github.com/", "gitlab.com/", "git@")

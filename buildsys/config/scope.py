@@ -9,11 +9,11 @@ from typing import Any
 
 from buildsys import pattern, texts
 from buildsys.config import template
-from buildsys.config.model import RECIPE_FIELDS, Parameter, RecipeFields, When
 from buildsys.config.parameters import value_problem
-from buildsys.config.shapes import Template
-from buildsys.config.source import Path, Source
+from buildsys.config.recipe import RECIPE_FIELDS, Parameter, RecipeFields, When
 from buildsys.errors import Diagnostic, Location, did_you_mean, which_one
+from buildsys.records.shapes import Template
+from buildsys.records.source import Path, Source
 
 # Fields whose entries a flavour adds to the common ones; any other field it replaces.
 _JOINED = ("parameters", "downloads")

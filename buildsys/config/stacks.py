@@ -10,13 +10,14 @@ from types import MappingProxyType
 from buildsys.config import template
 from buildsys.config.fields import LINE, NAME, NAMES, NOTHING, ONE_OR_MORE, PLATFORMS, TEXT, VALUES
 from buildsys.config.matrix import SETTINGS, Row, check_excludes, check_values, is_excluded, rows_of
-from buildsys.config.model import CONDITION, Family, LayerUse, Stack, When
-from buildsys.config.schema import Record, nullable, optional, required
-from buildsys.config.shapes import WRONG, Anything, Converted, Dictionary, Many, Reader, Wrong
-from buildsys.config.source import Data, Path, Source
+from buildsys.config.model import Family, LayerUse, Stack
+from buildsys.config.recipe import CONDITION, When
 from buildsys.config.template import literally
 from buildsys.errors import Diagnostic, Location, did_you_mean, which_one
 from buildsys.names import CUSTOM_SUFFIX, group_problem, stack_problem, target_name
+from buildsys.records.schema import Record, nullable, optional, required
+from buildsys.records.shapes import WRONG, Anything, Converted, Dictionary, Many, Reader, Wrong
+from buildsys.records.source import Data, Path, Source
 from buildsys.values import dataclass
 
 # How the other file calls what a stack has.

@@ -8,7 +8,8 @@ from datetime import date, timedelta
 from types import MappingProxyType
 
 from buildsys.config.lockfile import DEFAULT_TIMESTAMP, Lock, LockedParent, epoch_parts
-from buildsys.config.model import Catalog, Family, Kind, Parent
+from buildsys.config.model import Catalog, Family
+from buildsys.config.recipe import Kind, Parent
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import LOCK_FILE, target_name, variable_name
 from buildsys.plan.downloads import can_be_locked, checked_downloads, origins_of, shared_checksums

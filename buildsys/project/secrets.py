@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from buildsys.config.fields import SECRET_ID, TEXT
-from buildsys.config.schema import Record, nullable
-from buildsys.config.shapes import Converted, Dictionary
 from buildsys.errors import Diagnostic, InvalidInput, Location, WrongUsage, did_you_mean
 from buildsys.names import SECRET_ID as _FORM
 from buildsys.names import SETTINGS_FILE, secret_problem, secret_variable
 from buildsys.project.files import read_named
+from buildsys.records.schema import Record, nullable
+from buildsys.records.shapes import Converted, Dictionary
 from buildsys.texts import shown
 from buildsys.values import dataclass
 

@@ -12,9 +12,6 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from buildsys.config.fields import NOTHING, ONE_OR_MORE, TEXT
-from buildsys.config.schema import Record, nullable, parse
-from buildsys.config.shapes import Converted, Dictionary, Reader
-from buildsys.config.source import read
 from buildsys.errors import BuildsysError, Diagnostic, Diagnostics, InvalidInput, Location, Unavailable
 from buildsys.masks import Mask
 from buildsys.names import SETTINGS_FILE, secret_variable
@@ -24,6 +21,9 @@ from buildsys.project.git import find_repository
 from buildsys.project.secrets import SOURCES, SecretSource, committed_problem, source_problems
 from buildsys.project.settings_checks import Problem, credentials_of, download_problem, problem_of, variable_of
 from buildsys.project.workspace import PRIVATE, Workspace, find_workspace
+from buildsys.records.schema import Record, nullable, parse
+from buildsys.records.shapes import Converted, Dictionary, Reader
+from buildsys.records.source import read
 from buildsys.switches import cache_switch
 from buildsys.texts import shown
 from buildsys.values import dataclass

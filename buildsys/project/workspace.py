@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from buildsys.config.model import File
-from buildsys.config.source import read
 from buildsys.errors import Diagnostic, Diagnostics, Differs, InvalidInput, Location, Unavailable
 from buildsys.names import LAYER_FILE, LOCK_FILE, OVERLAY_FILE, SETTINGS_FILE, STACKS_FILE, STATE_FOLDER
 from buildsys.oci.reference import registry_prefix
 from buildsys.project.contexts import exclusion_of, files_of, is_needed
 from buildsys.project.files import TEXT_LIMIT, Entry, Home, decoded, is_there, lack, read_file
+from buildsys.records.source import read
 from buildsys.values import dataclass
 
 ROOT_FILES = (STACKS_FILE, LOCK_FILE, OVERLAY_FILE)

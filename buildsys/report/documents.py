@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from buildsys.bake.hcl import Value, evaluate
 from buildsys.bake.targets import BAKE_FILE, defaults, image_target, node_target, public_tag
-from buildsys.config.model import Healthcheck
+from buildsys.config.recipe import Healthcheck
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action
 from buildsys.plan.keys import Keys
 from buildsys.plan.plan import Plan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from buildsys.config.model import Kind
+from buildsys.config.recipe import Kind
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action, Difference, format_difference, short
 from buildsys.plan.plan import Plan
 from buildsys.report.console import Screen, columns

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from buildsys.config import template
-from buildsys.config.model import Environment, Healthcheck
+from buildsys.config.recipe import Environment, Healthcheck
 from buildsys.resolve.instance import LayerInstance
 from buildsys.texts import composed
 from buildsys.values import dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 
-from buildsys.config.model import Parent, Recipe
+from buildsys.config.recipe import Parent, Recipe
 from buildsys.errors import Location
 from buildsys.names import DEFAULT_PLATFORM, architecture, short_hash, shortened, target_name
 from buildsys.resolve.image import ImageConfig, Variable

@@ -8,8 +8,9 @@ from types import MappingProxyType
 
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
 from buildsys.config import template
-from buildsys.config.model import OS, Catalog, Kind, LayerUse, ParameterType, Parent, Recipe, Stack
+from buildsys.config.model import Catalog, LayerUse, Stack
 from buildsys.config.parameters import built_with
+from buildsys.config.recipe import OS, Kind, ParameterType, Parent, Recipe
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import architecture, target_name
 from buildsys.resolve.image import config_of, merge

@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 from buildsys import texts
 from buildsys.config import constraints, template
-from buildsys.config.model import Catalog, Check, Kind, LayerUse, Recipe, Stack
+from buildsys.config.model import Catalog, LayerUse, Stack
+from buildsys.config.recipe import Check, Kind, Recipe
 from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, which_one
 from buildsys.resolve.graph import Cycle, ordered
 from buildsys.resolve.instance import LayerInstance, RequestedLayer, Values, unknown, value_diagnostics, without_value

@@ -17,7 +17,7 @@ import yaml
 
 from buildsys.bake.targets import BAKE_FILE, plan_definition
 from buildsys.commands.plan import make_plan
-from buildsys.config.model import Healthcheck, Kind
+from buildsys.config.recipe import Healthcheck, Kind
 from buildsys.plan.keys import folders_of, keys_of
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace

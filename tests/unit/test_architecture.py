@@ -18,13 +18,26 @@ BELOW: dict[str, set[str]] = {
     "dockerfile": set(),
     "inventory": set(),
     "buildkit": set(),
-    "config": {"dockerfile", "oci"},
-    "project": {"dockerfile", "config", "oci"},
+    "records": set(),
+    "config": {"records", "dockerfile", "oci"},
+    "project": {"records", "dockerfile", "config", "oci"},
     "resolve": {"config"},
     "plan": {"dockerfile", "config", "resolve"},
     "bake": {"inventory", "config", "resolve", "plan"},
     "events": {"buildkit", "project"},
-    "run": {"oci", "dockerfile", "inventory", "buildkit", "config", "project", "resolve", "plan", "bake", "events"},
+    "run": {
+        "oci",
+        "dockerfile",
+        "inventory",
+        "buildkit",
+        "records",
+        "config",
+        "project",
+        "resolve",
+        "plan",
+        "bake",
+        "events",
+    },
 }
 BELOW["commands"] = BELOW["run"] | {"run"}
 BELOW["report"] = BELOW["commands"] - {"oci", "dockerfile"} | {"commands"}
@@ -35,7 +48,7 @@ REFERENCES_ONLY = {("config", "oci"), ("project", "oci")}
 OWNERS: dict[str, set[str]] = {
     "jinja2": {"report.html.page"},
     "networkx": {"resolve.graph"},
-    "yaml": {"config.source"},
+    "yaml": {"records.source"},
     "python_on_whales": {"buildkit.images"},
     "tenacity": {"oci.http", "run.worker"},
     "urllib3": {"oci.bounds", "oci.connections"},

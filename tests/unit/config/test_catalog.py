@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from buildsys.config.catalog import load
-from buildsys.config.model import Weight
+from buildsys.config.recipe import Weight
 from buildsys.errors import InvalidInput
 from tests.support.keyed import keyed
 from tests.support.trees import FAST, diagnostics, loaded, tree

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from buildsys.bake.assembly import assembly
-from buildsys.config.model import Healthcheck
+from buildsys.config.recipe import Healthcheck
 from buildsys.oci.config import Config
 from buildsys.report.documents import list_document
 from buildsys.resolve.image import ImageConfig

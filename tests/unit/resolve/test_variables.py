@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from buildsys.bake.assembly import environment_value
-from buildsys.config.model import Environment, When
+from buildsys.config.recipe import Environment, When
 from buildsys.resolve.image import Variable, merge
 
 

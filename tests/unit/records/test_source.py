@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from buildsys.config.source import read
 from buildsys.errors import InvalidInput
+from buildsys.records.source import read
 
 DEEP = "the value has more than 30 levels"
 
@@ -119,5 +119,5 @@ def test_place_of_a_syntax_error_is_in_the_file_and_has_a_hint(text: str, end: s
 def test_both_parsers_of_yaml_give_the_same_place_and_words(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["a: [b", "a: b: c", "a: 'b", "a: @", "a:\n\tb: c", "a: [b}", "a: {b]"]
     fast = [diagnostics(text) for text in texts]
-    monkeypatch.setattr("buildsys.config.source._Loader", yaml.SafeLoader)
+    monkeypatch.setattr("buildsys.records.source._Loader", yaml.SafeLoader)
     assert [diagnostics(text) for text in texts] == fast

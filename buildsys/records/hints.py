@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 
-from buildsys.config.source import Data
+from buildsys.records.source import Data
 
 DIGITS = re.compile(r"[+-]?[0-9]{1,18}")
 # What YAML takes as it is in brackets, and between braces.

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from buildsys.config.layers import LAYER
-from buildsys.config.model import When
-from buildsys.config.schema import Record, json_schema, key_name, location_of, nullable, optional, parse, required
-from buildsys.config.shapes import Boolean, Choice, Converted, Dictionary, Either, Integer, Many, Template, Text
-from buildsys.config.source import Path, read
+from buildsys.config.recipe import When
 from buildsys.config.stacks import STACKS
 from buildsys.errors import Diagnostic
+from buildsys.records.schema import Record, json_schema, key_name, location_of, nullable, optional, parse, required
+from buildsys.records.shapes import Boolean, Choice, Converted, Dictionary, Either, Integer, Many, Template, Text
+from buildsys.records.source import Path, read
 
 _TEXT = Text(template=Template())
 

@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from buildsys.config import hints
-from buildsys.config.shapes import WRONG, Json, Many, Nullable, Reader, Shape, Visitor, Wrong
-from buildsys.config.source import Data, Path, Source
 from buildsys.errors import Diagnostic
+from buildsys.records import hints
+from buildsys.records.shapes import WRONG, Json, Many, Nullable, Reader, Shape, Visitor, Wrong
+from buildsys.records.source import Data, Path, Source
 from buildsys.values import dataclass
 
 T = TypeVar("T")

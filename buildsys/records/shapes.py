@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-from buildsys.config import hints
-from buildsys.config.source import Data, Path, Source
 from buildsys.errors import Diagnostic, nearest, use_one_of, which_one
+from buildsys.records import hints
+from buildsys.records.source import Data, Path, Source
 from buildsys.texts import Rule, excerpt, shown
 from buildsys.values import dataclass
 
