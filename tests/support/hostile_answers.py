@@ -429,8 +429,8 @@ def slow() -> Iterator[Case]:
         yield case("plan", f"early-end-{name}", reply)
     # http.client takes the end of a connection for the end of headers.
     yield case("plan", "early-end-in-the-headers", b"HTTP/1.1 200 OK\r\nContent-Len", REBUILT)
-    # Of 20 slow seconds in all, the look-ups of the index and its image take 14: the latest results, on which nothing depends,
-    # are not waited for.
+    # The look-ups of the index and its image take 14 of 20 slow seconds: what nothing depends on, the latest results,
+    # is not waited for.
     yield case("plan", "slow-missing-each-time", late(7, answer(status="404 x")), REBUILT, silent=True)
 
 
