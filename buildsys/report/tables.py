@@ -139,12 +139,25 @@ def show_actions(plan: Plan, actions: Mapping[str, Action], screen: Screen) -> N
 def show_test(result: TestResult, screen: Screen) -> None:
     """Write a test in one line, and its last output if it failed."""
     test = result.test
-    word = screen.styled("ok  ", "good") if result.problem is None else screen.styled("fail", "bad")
-    screen.line(f"{word} {test.stack}  {test.layer}  {test.run}")
+    word, style = (
+        ("skip", "bold") if result.skipped else ("ok  ", "good") if result.problem is None else ("fail", "bad")
+    )
+    screen.line(f"{screen.styled(word, style)} {test.stack}  {test.layer}  {test.title}")
+    if result.skipped:
+        screen.line(f"     {result.skipped}")
     if result.problem is not None:
         screen.line(f"     {result.problem}")
         for line in result.output.splitlines()[-12:]:
             screen.line(f"     | {line}")
+
+
+def tests_line(images: int, tests: int, failed: int, skipped: int) -> str:
+    """Return how many tests passed, failed and were skipped."""
+    begin = f"{format_count(tests, 'test')} of {format_count(images, 'image')}"
+    counts = {"passed": tests - failed - skipped, "failed": failed, "skipped": skipped}
+    if not failed and not skipped:
+        return f"{begin}, all passed"
+    return f"{begin}: {', '.join(f'{number} {word}' for word, number in counts.items() if number)}"
 
 
 def show_explanation(found: Explanation, screen: Screen) -> None:
