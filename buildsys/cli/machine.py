@@ -9,9 +9,9 @@ import typer
 
 from buildsys.cli import usage
 from buildsys.cli.bake import MIN_FREE_GB, RETRIES, Secrets
+from buildsys.cli.names import Names
 from buildsys.errors import ExitCode
 
-Names = Annotated[list[str] | None, typer.Argument(help="Stacks, groups, nodes or patterns.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated.")]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
@@ -13,9 +11,7 @@ from buildsys.buildkit.images import NoGpu, RunningContainer, local_image, run_c
 from buildsys.config import template
 from buildsys.config.recipe import ImageTest
 from buildsys.errors import Unavailable
-from buildsys.oci.bounds import Bounds
-from buildsys.oci.connections import Connections
-from buildsys.oci.http import RegistryProblem, Request
+from buildsys.oci.connections import page_of
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
 from buildsys.texts import page
@@ -23,7 +19,6 @@ from buildsys.values import dataclass
 
 TEST_SECONDS = 300.0
 _WITHIN, _PAUSE = 60.0, 0.5
-_BOUNDS = Bounds(connect=5.0, answer=10.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,10 +153,8 @@ class Containers:
         port, _, path = test.http.partition("/")
         url = f"http://{container.address(int(port))}/{path}"
         try:
-            # The engine is asked on its own machine, so through no proxy.
-            with contextlib.closing(Connections(environ={}, bounds=_BOUNDS)) as connections:
-                answer = connections.send(Request(method="GET", url=url))
-        except (OSError, http.client.HTTPException, RegistryProblem, ValueError) as error:
+            answer = page_of(url)
+        except OSError as error:
             return f"`{url}` does not answer: {error}", ""
         output = answer.body.decode("utf-8", "replace")
         return (f"answered with status {answer.status}" if answer.status >= 400 else _problem(test, 0, output)), output
