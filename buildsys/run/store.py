@@ -157,7 +157,7 @@ class Store:
         )
 
     def published(self, reference: Reference, keyed: Fingerprint, parts: Mapping[str, Fingerprint]) -> tuple[str, str]:
-        """Return the index under a key, with its digest, or why what is there is not that; empty texts for nothing."""
+        """Return the index under a key, with its digest, or why what exists is not that; empty texts for nothing."""
         check = functools.partial(wrong_index, str(reference), keyed=keyed, parts=parts)
         return _judged(reference, self._look_up([reference])[reference], check)
 

@@ -50,7 +50,7 @@ def digest_of(world: World, tag: str) -> str | None:
     return found.descriptor.digest if found else None
 
 
-def test_tag_moves_to_the_image_and_is_left_alone_where_it_is_right(world: World) -> None:
+def test_tag_moves_to_the_image_and_is_not_changed_where_it_is_right(world: World) -> None:
     first = image(world)
     assert (first.built, first.moved) == (True, (f"{NAME}:mine",))
     assert first.reference == f"{NAME}@{digest_of(world, 'mine')}"

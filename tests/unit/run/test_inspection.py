@@ -318,7 +318,7 @@ def test_two_bakes_at_once_list_their_parent_once(tmp_path: Path) -> None:
             return bake(call, *words, **named)
         lists.append(call.targets[0])
         if began.is_set():
-            # What the first one wrote is gone, and not written once more yet.
+            # What the first one wrote was removed, and is not written once more yet.
             again.set()
             time.sleep(0.2)
             return bake(call, *words, **named)
