@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any, TypeAlias
 
 from buildsys.config.fields import NOTHING, ONE_OR_MORE, TEXT
 from buildsys.errors import BuildsysError, Diagnostic, Diagnostics, InvalidInput, Location, Unavailable
+from buildsys.foreign import json_of
 from buildsys.masks import Mask
 from buildsys.names import SETTINGS_FILE, secret_variable
 from buildsys.oci.reference import prefix_problem
@@ -166,6 +168,9 @@ def mask_of(root: Path, environ: Mapping[str, str]) -> Mask:
     # Docker gives the proxies of its own settings to every RUN.
     with contextlib.suppress(InvalidInput):
         texts.append(read_named(docker_config_dir(environ) / "config.json").decode("utf-8", "replace"))
+        with contextlib.suppress(ValueError):
+            # Docker writes `&` as `\\u0026`.
+            texts.append(json.dumps(json_of(texts[-1]), ensure_ascii=False))
     return Mask.of_texts(texts, tokens, secrets)
 
 

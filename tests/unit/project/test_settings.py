@@ -199,3 +199,11 @@ def test_proxies_of_docker_are_masked_also_where_its_settings_are_a_symlink(tmp_
     (docker / "config.json").symlink_to(files / "config.json")
     mask = mask_of(tmp_path, {"DOCKER_CONFIG": str(docker)})
     assert mask.text("the password is s3cret") == "the password is ***"
+
+
+def test_proxies_of_docker_are_masked_as_they_are_used_and_not_as_docker_writes_them(tmp_path: Path) -> None:
+    proxy = "http://me:s3\\u0026cret@proxy.example.com:3128"
+    text = f'{{"proxies": {{"default": {{"httpProxy": "{proxy}"}}}}}}'
+    (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    mask = mask_of(tmp_path, {"DOCKER_CONFIG": str(tmp_path)})
+    assert mask.text("the password is s3&cret") == "the password is ***"
