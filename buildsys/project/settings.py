@@ -169,7 +169,7 @@ def mask_of(root: Path, environ: Mapping[str, str]) -> Mask:
     with contextlib.suppress(InvalidInput):
         texts.append(read_named(docker_config_dir(environ) / "config.json").decode("utf-8", "replace"))
         with contextlib.suppress(ValueError):
-            # Docker writes `&` as `\\u0026`.
+            # Docker writes `&` as `\u0026`.
             texts.append(json.dumps(json_of(texts[-1]), ensure_ascii=False))
     return Mask.of_texts(texts, tokens, secrets)
 
