@@ -44,7 +44,7 @@ from buildsys.project.workspace import PRIVATE, Workspace, write_whole
 from buildsys.records.source import read
 from buildsys.run.contexts import copy_context
 from buildsys.run.decision import selection_of
-from buildsys.run.index import annotations_of, put_index, run_annotations, wrong_index
+from buildsys.run.index import annotations_of, move_tags, put_index, run_annotations, tagged
 from buildsys.run.publish import publish
 from buildsys.run.session import Session
 from buildsys.run.step_events import StepEvents
@@ -232,12 +232,13 @@ def dockerfile_image(session: Session, store: Store, request: Request) -> Custom
     key = own.key(keys.of(stack.name).key, stack.platform)
     index = index_key(f"{stack.stack}{CUSTOM_SUFFIX}", {stack.platform: key})
     wanted = store.index(f"{stack.stack}{CUSTOM_SUFFIX}", index.key)
-    existing = store.registry.manifest(wanted)
-    if existing is not None and (why := wrong_index(str(wanted), existing, index, {stack.platform: key})):
+    tags = (f"{wanted.name}:{request.tag}",) if request.tag else ()
+    seen = tagged(store.registry, tags)
+    existing, why = store.published(wanted, index, {stack.platform: key})
+    if why:
         session.note("registry", f"rebuilding {TARGET}: {why}")
-        existing = None
-    if existing is not None:
-        image = CustomImage(reference=str(wanted.with_digest(existing.descriptor.digest)), built=False)
+    if existing:
+        image = CustomImage(reference=existing, built=False)
     else:
         image = own.build(session, store, plan, key)
         if image.reference is not None:
@@ -245,10 +246,12 @@ def dockerfile_image(session: Session, store: Store, request: Request) -> Custom
             annotations = run_annotations(plan, stack, Origin(), request.tag or "", session.context.clock())
             part = {stack.platform: (image.reference, key)}
             image = replace(image, reference=put_index(store.registry, wanted, index, part, annotations))
-    if image.reference is None or not request.tag:
+    if image.reference is None:
         return image
-    store.registry.tag(Reference.parse(image.reference), request.tag)
-    return replace(image, moved=(f"{wanted.name}:{request.tag}",))
+    moved, failed = move_tags(store.registry, {TARGET: image.reference}, {TARGET: tags}, seen)
+    for problem in failed.values():
+        raise problem
+    return replace(image, moved=moved)
 
 
 def _moving(dockerfile: Dockerfile, plan: Plan) -> Iterator[Diagnostic]:

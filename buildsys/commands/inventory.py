@@ -8,6 +8,7 @@ from buildsys.commands.plan import make_plan
 from buildsys.errors import Unavailable
 from buildsys.inventory.contents import Unstable, folder_sizes, privileged_files, unstable_files
 from buildsys.inventory.model import Entry, Inventory, UnreadableInventory, inventory_of
+from buildsys.oci.http import DigestMismatch, NotFound, UnreadableManifest
 from buildsys.oci.reference import Reference
 from buildsys.plan.plan import Plan
 from buildsys.plan.selection import select
@@ -113,7 +114,8 @@ def fill(
                 inventory, subject = shelf.read_pushed(reference)
                 shelf.put(key, inventory, subject)
                 filled.append(Filled(node=node, paths=len(inventory.entries)))
-            except UnreadableInventory as error:
+            except (DigestMismatch, NotFound, UnreadableInventory, UnreadableManifest) as error:
+                # One node that is damaged in the registry keeps no other from its inventory.
                 filled.append(Filled(node=node, problem=str(error)))
             listener(filled[-1])
     return tuple(filled)

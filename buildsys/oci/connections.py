@@ -146,10 +146,14 @@ def _new_manager(proxy: str | None, scheme: str, verified: bool, host: str) -> u
     credentials = {}
     if parts.username is not None:
         secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        credentials = {"Proxy-Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
+        data = secret.encode("utf-8", "surrogateescape")
+        credentials = {"Proxy-Authorization": f"Basic {base64.b64encode(data).decode()}"}
     name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     address = f"http://{name}:{parts.port or 80}"
-    return urllib3.ProxyManager(address, _HOSTS, proxy_headers=credentials, maxsize=_KEPT, ssl_context=context)
+    try:
+        return urllib3.ProxyManager(address, _HOSTS, proxy_headers=credentials, maxsize=_KEPT, ssl_context=context)
+    except exceptions.LocationValueError as error:
+        raise _unusable_proxy(host) from error
 
 
 def pieces_of(answer: urllib3.BaseHTTPResponse, size: int) -> Iterator[bytes]:
@@ -217,7 +221,11 @@ def _proxy_parts(proxy: str, host: str) -> SplitResult:
             return parts
     except ValueError:
         pass
-    raise Unreachable(
+    raise _unusable_proxy(host)
+
+
+def _unusable_proxy(host: str) -> Unreachable:
+    return Unreachable(
         f"`{host}` cannot be reached: the address of its proxy cannot be used",
         host=host,
         hint="write HTTPS_PROXY and HTTP_PROXY as `http://host:port`; a `/` in a password is `%2F`, an `@` is `%40`",

@@ -135,7 +135,7 @@ def _run_helper(program: str, server: str) -> tuple[int, str]:
             timeout=60,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise CredentialsUnreadable(
             f"`docker-credential-{program}` cannot be run: {type(error).__name__}", host=server
         ) from error

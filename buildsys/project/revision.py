@@ -127,19 +127,23 @@ def origin_of(root: Path, environ: Mapping[str, str], tree: Mapping[str, str], c
             revision = _commit(repository, "HEAD") if equal else ""
     except BuildsysError:
         revision = ""
-    return Origin(source=_public_address(address), revision=revision)
+    return Origin(source=public_address(address), revision=revision)
 
 
-def _public_address(address: str) -> str:
+def public_address(address: str) -> str:
     """Return a remote's address as a URL that anybody may read, without credentials; empty for a path."""
     if match := _SCP.fullmatch(address):
         return f"https://{match[1]}/{match[2]}"
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https", "ssh", "git") or not parts.hostname:
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return ""
+    if parts.scheme not in ("http", "https", "ssh", "git") or not host:
         return ""
     scheme = parts.scheme if parts.scheme in ("http", "https") else "https"
-    port = f":{parts.port}" if parts.port and scheme == parts.scheme else ""
-    return f"{scheme}://{parts.hostname}{port}{parts.path}"
+    place = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{place}{f':{port}' if port and scheme == parts.scheme else ''}{parts.path}"
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,10 +14,11 @@ from typing import Any, TypeAlias
 
 from buildsys.config.fields import NOTHING, ONE_OR_MORE, TEXT
 from buildsys.errors import BuildsysError, Diagnostic, Diagnostics, InvalidInput, Location, Unavailable
+from buildsys.foreign import json_of
 from buildsys.masks import Mask
 from buildsys.names import SETTINGS_FILE, secret_variable
 from buildsys.oci.reference import prefix_problem
-from buildsys.project.files import Home, decoded, lack, read_named
+from buildsys.project.files import decoded, lack, read_named
 from buildsys.project.git import find_repository
 from buildsys.project.secrets import SOURCES, SecretSource, committed_problem, source_problems
 from buildsys.project.settings_checks import Problem, credentials_of, download_problem, problem_of, variable_of
@@ -165,7 +167,10 @@ def mask_of(root: Path, environ: Mapping[str, str]) -> Mask:
             texts.append(value if "://" in value else f"://{value}")
     # Docker gives the proxies of its own settings to every RUN.
     with contextlib.suppress(InvalidInput):
-        texts.append((Home(root=docker_config_dir(environ)).read("config.json") or b"").decode("utf-8", "replace"))
+        texts.append(read_named(docker_config_dir(environ) / "config.json").decode("utf-8", "replace"))
+        with contextlib.suppress(ValueError):
+            # Docker writes `&` as `\u0026`.
+            texts.append(json.dumps(json_of(texts[-1]), ensure_ascii=False))
     return Mask.of_texts(texts, tokens, secrets)
 
 

@@ -134,10 +134,13 @@ def put_index(
 ) -> str:
     """Put an index under its key, and return its reference; `images` are references with digests, by platform.
 
-    One that was put there meanwhile is used as it is, unless a part of its images is missing. Raises `RegistryProblem`,
-    also for an image that is missing.
+    One that was put there meanwhile is used as it is, unless a part of its images is missing or it cannot be read.
+    Raises `RegistryProblem`, also for an image that is missing.
     """
-    held = registry.manifest(target)
+    try:
+        held = registry.manifest(target)
+    except (DigestMismatch, UnreadableManifest):
+        held = None
     parts = {platform: key for platform, (_, key) in images.items()}
     # The index of a damaged image has the right keys, and the image that was built in its place may have other bytes.
     if held is not None and not wrong_index(str(target), held, keyed, parts) and not missing_parts(registry, target):

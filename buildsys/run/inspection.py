@@ -20,6 +20,7 @@ from buildsys.inventory.layers import read_layers
 from buildsys.inventory.model import Inventory, UnreadableInventory
 from buildsys.inventory.promises import Broken, artifact_problems, base_problems, shared_paths
 from buildsys.inventory.step import MOST_PRINTED, NO_TOOLS, RESULT, read_printed
+from buildsys.names import architecture
 from buildsys.oci.artifacts import ArtifactType, find_artifact, pieces, put_artifact
 from buildsys.oci.client import ImageRegistry
 from buildsys.oci.http import RegistryProblem, UnreadableManifest
@@ -172,7 +173,8 @@ class Inspection:
         with self._lock:
             if name not in self._unlisted:
                 self._unlisted.add(name)
-                self._note_once(name, f"the contents of `{name}` cannot be listed: {why}; {self._instead}")
+                instead = self._instead if name in self.plan.targets else "what is added to it is not checked"
+                self._note_once(name, f"the contents of `{name}` cannot be listed: {why}; {instead}")
 
     def take(self, target: Target) -> bool:
         """Take what a target has printed; return whether the node must be listed once more, on another helper."""
@@ -381,8 +383,8 @@ def inspection_of(
 
 
 def _parent_name(image: ImageTarget) -> str:
-    """Return what the parent of an image is called here; no node begins so, since `_` is in the name of no layer."""
-    return f"parent_{image.parent.name}"
+    """Return what the parent of an image is called here, by platform: no node's name begins so, or has a `_`."""
+    return f"parent_{image.parent.name}_{architecture(image.platform)}"
 
 
 def _failure(

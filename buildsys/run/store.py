@@ -156,6 +156,11 @@ class Store:
             indexes=MappingProxyType(indexes),
         )
 
+    def published(self, reference: Reference, keyed: Fingerprint, parts: Mapping[str, Fingerprint]) -> tuple[str, str]:
+        """Return the index under a key, with its digest, or why what exists is not that; empty texts for nothing."""
+        check = functools.partial(wrong_index, str(reference), keyed=keyed, parts=parts)
+        return _judged(reference, self._look_up([reference])[reference], check)
+
     def _look_up(self, references: Iterable[Reference]) -> Mapping[Reference, Manifest | RegistryProblem | None]:
         found = ask_many(references, self.registry.manifest, ends=_ends_look_ups)
         for answer in found.values():

@@ -82,6 +82,7 @@ class BakeWorker:
     caches: bool = False
     inspection: Inspection | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _listing: threading.Lock = field(default_factory=threading.Lock)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def log_file(self, target: str) -> Path:
@@ -178,17 +179,23 @@ class BakeWorker:
                     work.end(target, TargetOutcome(started=self.clock(), failure=failure))
 
     def _list_parent(self, image: ImageTarget) -> None:
-        """List the parent on which an image is assembled, unless that is known."""
+        """List the parent on which an image is assembled, unless that is known.
+
+        Images of other bakes wait for the list: two at once would be written into one folder.
+        """
         inspection = self.inspection
-        while inspection is not None and (target := inspection.parent_target(image)) is not None:
-            definition = Definition(variables=variables(self.plan), targets=(target,))
-            result = self._bake_alone(definition, f"{next(self._numbers)}-parent")
-            if result.failure is not None:
-                if result.failure.kind is FailureKind.INTERRUPTED:
-                    return
-                inspection.give_up(target, result.failure, passes=is_transient(result.failure))
-            elif not inspection.take(target):
-                inspection.store_parent(image)
+        if inspection is None:
+            return
+        with self._listing:
+            while (target := inspection.parent_target(image)) is not None:
+                definition = Definition(variables=variables(self.plan), targets=(target,))
+                result = self._bake_alone(definition, f"{next(self._numbers)}-parent")
+                if result.failure is not None:
+                    if result.failure.kind is FailureKind.INTERRUPTED:
+                        return
+                    inspection.give_up(target, result.failure, passes=is_transient(result.failure))
+                elif not inspection.take(target):
+                    inspection.store_parent(image)
 
     def _bake_alone(self, definition: Definition, name: str) -> BakeResult:
         """Bake all targets of a definition without `--set` and without events."""

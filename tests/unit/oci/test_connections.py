@@ -66,12 +66,34 @@ def test_loopback_is_direct(host: str) -> None:
     assert choose("http", "127.0.0.1.example.com") == "http://p:1"
 
 
-@pytest.mark.parametrize("proxy", ["https://p:1", "socks5://p:1", "http://me:s3cret/x@p:1", "http://p:0", "http://"])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "https://p:1",
+        "socks5://p:1",
+        "http://me:s3cret/x@p:1",
+        "http://p:0",
+        "http://",
+        "http://me:s3cret@p p:1",
+        "http://me:s3cret@\udcff:1",
+        "http://me:s3cret@%00:1",
+    ],
+)
 def test_proxy_that_cannot_be_used_is_refused_without_its_password(proxy: str) -> None:
     connections = Connections(environ={"https_proxy": proxy})
     with pytest.raises(Unreachable, match="the address of its proxy cannot be used") as caught:
         connections.send(Request(method="GET", url=f"https://{HOST}/"))
     assert "s3cret" not in str(caught.value)
+
+
+def test_password_of_a_proxy_may_be_any_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("urllib3.util.connection.create_connection", refuse)
+    connections = Connections(environ={"https_proxy": "http://me:\udcff@p:1"})
+    with pytest.raises(ConnectionRefusedError):
+        connections.send(Request(method="GET", url=f"https://{HOST}/"))
 
 
 POOL = HTTPConnectionPool("r.example.com")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,13 @@ def test_settings_that_cannot_be_read_are_reported_without_their_content(tmp_pat
     with pytest.raises(CredentialsUnreadable) as caught:
         docker_credentials(tmp_path)("r.example.com")
     assert "s3cret" not in caught.value.message
+
+
+def test_helper_whose_name_no_program_can_have_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("embedded null byte")
+
+    monkeypatch.setattr(subprocess, "run", refuse)
+    known = docker_credentials(settings(tmp_path, credsStore="x\0y"))
+    with pytest.raises(CredentialsUnreadable, match="cannot be run"):
+        known("r.example.com")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from buildsys.errors import InvalidInput
-from buildsys.project.settings import Settings, parse_settings, read_settings, with_environment
+from buildsys.project.settings import Settings, mask_of, parse_settings, read_settings, with_environment
 
 HOME = Path("/home/me/project")
 FULL = """\
@@ -186,3 +187,23 @@ def test_credentials_in_the_place_of_a_key_are_in_no_message() -> None:
     found = told(text)
     assert len(found) >= 3
     assert "secret" not in " ".join(found)
+
+
+def test_proxies_of_docker_are_masked_also_where_its_settings_are_a_symlink(tmp_path: Path) -> None:
+    docker, files = tmp_path / "docker", tmp_path / "files"
+    docker.mkdir()
+    files.mkdir()
+    proxy = "http://me:s3cret@proxy.example.com:3128"
+    text = json.dumps({"proxies": {"default": {"httpProxy": proxy}}})
+    (files / "config.json").write_text(text, encoding="utf-8")
+    (docker / "config.json").symlink_to(files / "config.json")
+    mask = mask_of(tmp_path, {"DOCKER_CONFIG": str(docker)})
+    assert mask.text("the password is s3cret") == "the password is ***"
+
+
+def test_proxies_of_docker_are_masked_as_they_are_used_and_not_as_docker_writes_them(tmp_path: Path) -> None:
+    proxy = "http://me:s3\\u0026cret@proxy.example.com:3128"
+    text = f'{{"proxies": {{"default": {{"httpProxy": "{proxy}"}}}}}}'
+    (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    mask = mask_of(tmp_path, {"DOCKER_CONFIG": str(tmp_path)})
+    assert mask.text("the password is s3&cret") == "the password is ***"

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import tarfile
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from buildsys.buildkit.failure import Failure, FailureKind
+from buildsys.buildkit.invocation import BakeCall, BakeResult
 from buildsys.inventory.document import read
 from buildsys.inventory.step import NO_TOOLS
 from buildsys.oci.http import ServerError, Unauthorized
@@ -278,3 +282,75 @@ def test_file_that_differs_at_each_build_is_noted_with_what_to_do(world: World) 
     assert world.publish().complete
     (note,) = [note for note in world.notes if "differs from build to build" in note]
     assert "`/var/log/dpkg.log` (delete it" in note
+
+
+PARENT_LINK = b"Ed 755 0 0 0 opt\0\0El 777 0 0 0 opt/a\0/srv\0Z"
+
+
+def on_a_parent(folder: Path, *, platforms: str = "[linux/amd64]") -> World:
+    """Return a world whose images are assembled on their parent, and which lists that when it is asked to."""
+    world = World(folder, "a:\nb:\none = a\ntwo = a b")
+    (folder / "layers/system/Dockerfile").unlink()
+    for file in (folder / "layers").glob("*/layer.yaml"):
+        file.write_text(f"{file.read_text(encoding='utf-8')}platforms: {platforms}\n", encoding="utf-8")
+    stacks = folder / "stacks.yaml"
+    text = stacks.read_text(encoding="utf-8").replace("{description", f"{{platforms: {platforms}, description")
+    stacks.write_text(text, encoding="utf-8")
+    usual, bake = world.listing, world.builder.bake
+    world.builder.listing = lambda node: PARENT_LINK if node.startswith("parent_") else usual(node)
+
+    def listed(call: BakeCall, *words: Any, **named: Any) -> BakeResult:
+        is_parent = call.targets[0].startswith("_inventory_parent_")
+        return bake(replace(call, helpers=call.targets) if is_parent else call, *words, **named)
+
+    world.builder.bake = listed  # type: ignore[method-assign]
+    return world
+
+
+def test_two_bakes_at_once_list_their_parent_once(tmp_path: Path) -> None:
+    world, lists = on_a_parent(tmp_path), list[str]()
+    bake, began, again = world.builder.bake, threading.Event(), threading.Event()
+
+    def slow(call: BakeCall, *words: Any, **named: Any) -> BakeResult:
+        if call.targets[0].startswith("b"):
+            began.wait(5)
+        if not call.targets[0].startswith("_inventory_parent_"):
+            return bake(call, *words, **named)
+        lists.append(call.targets[0])
+        if began.is_set():
+            # What the first one wrote was removed, and is not written once more yet.
+            again.set()
+            time.sleep(0.2)
+            return bake(call, *words, **named)
+        began.set()
+        result = bake(call, *words, **named)
+        again.wait(0.5)
+        return result
+
+    world.builder.bake = slow  # type: ignore[method-assign]
+    published = world.publish(jobs=2)
+    assert sorted(failure.target for failure in published.failures) == ["one", "two"]
+    assert len(lists) == 1
+    assert not world.notes
+
+
+def test_parent_has_a_list_for_each_platform(tmp_path: Path) -> None:
+    world = on_a_parent(tmp_path, platforms="[linux/amd64, linux/arm64]")
+
+    def push(target: str) -> tuple[str, str] | None:
+        world.registry.config = {"architecture": "arm64" if target.endswith("-arm64") else "amd64"}
+        return world.push(target)
+
+    world.builder.push = push
+    world.publish()
+    lists = [call.targets[0] for call in world.builder.calls if "_parent_" in call.targets[0]]
+    assert sorted(lists) == ["_inventory_parent_linux_amd64", "_inventory_parent_linux_arm64"]
+
+
+def test_parent_that_cannot_be_listed_is_said_to_be_unchecked(tmp_path: Path) -> None:
+    world = on_a_parent(tmp_path)
+    usual = world.builder.listing
+    world.builder.listing = lambda node: None if node.startswith("parent_") else usual(node)
+    world.publish()
+    (note,) = world.notes
+    assert note.endswith("the step wrote nothing; what is added to it is not checked")

@@ -11,7 +11,7 @@ import pytest
 
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.events.events import Retried, TagsMoved
-from buildsys.oci.http import ServerError, UnexpectedAnswer, UnreadableManifest
+from buildsys.oci.http import DigestMismatch, RegistryProblem, ServerError, UnexpectedAnswer, UnreadableManifest
 from buildsys.oci.reference import Manifest, Reference
 from buildsys.resolve.node import ImageTarget
 from buildsys.run.index import annotations_of
@@ -532,6 +532,27 @@ def test_node_whose_image_cannot_be_read_fails_with_what_needs_it_and_nothing_el
     assert "is not an image that can be read" in result.failures[0].message
     assert world.exists("one")
     assert not world.exists("two")
+
+
+@pytest.mark.parametrize("kind", [UnreadableManifest, DigestMismatch])
+def test_index_that_cannot_be_read_is_written_once_more(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: type[RegistryProblem]
+) -> None:
+    world.publish()
+    place = world.index("one")
+    manifest, damaged = world.registry.manifest, b"damaged"
+    world.registry.manifests_by_name[place.name, place.target] = damaged
+
+    def hostile(reference: Reference) -> Manifest | None:
+        if world.registry.manifests_by_name.get((reference.name, reference.target)) == damaged:
+            raise kind(f"`{reference}` is damaged", host=reference.host)
+        return manifest(reference)
+
+    monkeypatch.setattr(world.registry, "manifest", hostile)
+    result = world.publish()
+    assert result.complete
+    assert world.baked == []
+    assert manifest(place) == manifest(place.with_digest(result.indexes["one"].rpartition("@")[2]))
 
 
 def test_images_of_one_node_whose_config_is_no_json_are_assembled_and_the_others_composed(world: World) -> None:
