@@ -174,14 +174,20 @@ def _check_kind(name: str, scope: Scope, kind: Kind) -> None:
     if kind is Kind.ARTIFACT and scope.said.packages:
         hint = "remove `packages`: a layer of kind `system`, which this one may require, can have them"
         scope.wrong("an artifact cannot add packages to the system", ("packages",), hint, key=True)
-    if kind is Kind.ARTIFACT and scope.said.prefix is None:
+    if kind is Kind.ARTIFACT and not scope.said.prefix:
         path = ("flavours", scope.flavour) if scope.flavour else ()
         scope.wrong("an artifact needs a `prefix`", path, f"add `prefix: /opt/{name}`, the path that it owns", key=True)
-    if kind is not Kind.ARTIFACT and scope.said.prefix is not None:
+    if kind is not Kind.ARTIFACT and scope.said.prefix:
         message = f"a {kind} layer has no `prefix`, only an artifact owns a path"
         scope.wrong(message, ("prefix",), "remove `prefix`, or write `kind: artifact`", key=True)
-    elif scope.said.prefix is not None and (problem := prefix_problem(scope.said.prefix, name)):
-        scope.wrong(problem[0], ("prefix",), problem[1])
+        return
+    for index, prefix in enumerate(scope.said.prefix):
+        if problem := prefix_problem(prefix, name):
+            scope.wrong(problem[0], ("prefix", index), problem[1])
+        for other in scope.said.prefix:
+            if prefix.startswith(f"{other}/"):
+                message = f"`{excerpt(prefix)}` is below the prefix `{excerpt(other)}`, which has it already"
+                scope.wrong(message, ("prefix", index), f"remove `{excerpt(prefix)}`")
 
 
 def _check_secrets(scope: Scope, mounted: Collection[str]) -> None:
@@ -275,7 +281,7 @@ def _check_dockerfile(scope: Scope, kind: Kind, dockerfile: Dockerfile, contexts
     if not lint.is_readable(dockerfile):
         scope.used.update(scope.parameters)
         return
-    if kind is Kind.ARTIFACT and scope.said.prefix is not None:
+    if kind is Kind.ARTIFACT and scope.said.prefix:
         scope.diagnostics.extend(lint.artifact_problems(dockerfile, scope.said.prefix))
     _check_declared(scope, dockerfile)
     secrets = {each.id: each.location for each in scope.said.secrets}

@@ -230,7 +230,9 @@ class RecipeFields:
     accelerator: str | None = nullable(
         fields.NAME, None, "`gpu` puts stacks with this layer into the group `gpu`, others are in `cpu`"
     )
-    prefix: str | None = nullable(fields.PREFIX, None, "artifact only, required: the path that it owns")
+    prefix: tuple[str, ...] = nullable(
+        Many(fields.PREFIX, least=1, or_one=True, once=True), (), "artifact only, required: the paths that it owns"
+    )
     toolchain: Toolchain | None = nullable(
         Either("os", Record(Toolchain, "ToolchainFields")),
         None,

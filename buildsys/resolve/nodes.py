@@ -349,7 +349,7 @@ def _arguments(each: LayerInstance, build: Recipe, packages: tuple[str, ...]) ->
     if "PACKAGES" in build.declared:
         found["PACKAGES"] = " ".join(packages)
     if "PREFIX" in build.declared and recipe.prefix:
-        found["PREFIX"] = recipe.prefix
+        found["PREFIX"] = " ".join(recipe.prefix)
     return tuple(sorted(found.items()))
 
 
