@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from buildsys.errors import enumerated
 from buildsys.inventory.model import FOLDER, LINK, Entry, Inventory, folders_above
@@ -56,19 +56,40 @@ def _artifact_problems(inventory: Inventory, prefixes: tuple[str, ...]) -> Itera
             )
 
 
-def base_problems(base: Inventory, prefixes: Iterable[str]) -> tuple[Broken, ...]:
+def base_problems(base: Inventory, prefixes: Iterable[str], files: Collection[str] = ()) -> tuple[Broken, ...]:
     """Return why an artifact cannot be added to a base: what the base has above its prefixes, or at them.
 
     Adding it replaces symlinks by folders (facts of BuildKit: `COPY --link`), and gives folders root's owner and 0755.
+    Those prefixes that are `files` may replace files.
     """
-    return tuple(each for prefix in prefixes for each in _base_problems(base, prefix.strip("/")))
+    return tuple(
+        each for prefix in prefixes for each in _base_problems(base, prefix.strip("/"), is_file=prefix in files)
+    )
 
 
-def _base_problems(base: Inventory, prefix: str) -> tuple[Broken, ...]:
+def reset_folders(earlier: Inventory, prefixes: Iterable[str]) -> tuple[Broken, ...]:
+    """Return which folders of an artifact a later one with a prefix below them would reset."""
+    above = dict.fromkeys(path for prefix in prefixes for path in folders_above(prefix.strip("/")))
+    found = (earlier.entries[path] for path in above if path in earlier.entries)
+    return tuple(
+        Broken(
+            message=f"`/{excerpt(entry.path)}` is {entry.words} in the first, and the second would reset it",
+            hint="let the layer that has the folder add the files too",
+        )
+        for entry in found
+        if entry.type == FOLDER and not entry.is_plain_folder
+    )
+
+
+def _base_problems(base: Inventory, prefix: str, *, is_file: bool) -> tuple[Broken, ...]:
     for path in (*folders_above(prefix), prefix):
         entry = base.entries.get(path)
         if entry is None:
             return ()
+        if path == prefix and is_file:
+            message = f"`/{excerpt(path)}` is {entry.words} there, and the artifact would replace it by a file"
+            hint = "use another path, or let a system layer remove it"
+            return (Broken(message=message, hint=hint),) if entry.type in (FOLDER, LINK) else ()
         if entry.type != FOLDER:
             real = resolved(base, prefix)
             hint = f"write `prefix: /{excerpt(real)}`" if entry.type == LINK and real else "use another prefix"

@@ -285,6 +285,7 @@ def _texts(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:
         # An empty one has no effect.
         if text and template.fill(text, each.parameters):
             yield what, text, rule
+    yield from ((f"owner of `{path}`", file.owner, texts.owner) for path, file in recipe.files.items())
     for packages in recipe.packages:
         if packages.when.holds(each.parameters):
             yield from (("package", name, texts.packages) for name in packages.names)

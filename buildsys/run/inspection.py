@@ -18,7 +18,7 @@ from buildsys.inventory import document
 from buildsys.inventory.contents import unstable_files
 from buildsys.inventory.layers import read_layers
 from buildsys.inventory.model import Inventory, UnreadableInventory
-from buildsys.inventory.promises import Broken, artifact_problems, base_problems, shared_paths
+from buildsys.inventory.promises import Broken, artifact_problems, base_problems, reset_folders, shared_paths
 from buildsys.inventory.step import MOST_PRINTED, NO_TOOLS, RESULT, read_printed
 from buildsys.names import shared_path
 from buildsys.oci.artifacts import ArtifactType, find_artifact, pieces, put_artifact
@@ -273,7 +273,7 @@ class Inspection:
                 base = self.find(image.base, references) if image.base else self._of_parent(image)
                 if base is None:
                     return ()
-                self._base_problems[key] = base_problems(base, node.recipe.prefix)
+                self._base_problems[key] = base_problems(base, node.recipe.prefix, node.recipe.replaced)
             return self._base_problems[key]
 
     def _pair_failure(self, target: str, earlier: Node, later: Node, references: Mapping[str, str]) -> Failure | None:
@@ -288,10 +288,9 @@ class Inspection:
             return None
         paths = shared_paths(inventories[0], inventories[1], depends=True)
         names = f"`{later.recipe.layer}` and `{earlier.recipe.layer}`"
-        broken = [
-            Broken(message=f"both write `/{path}`, one of them a folder", hint=f"remove it from `{later.recipe.layer}`")
-            for path in paths[:_LISTED]
-        ]
+        hint = f"remove it from `{later.recipe.layer}`"
+        broken = [Broken(message=f"both write `/{path}`, one of them a folder", hint=hint) for path in paths[:_LISTED]]
+        broken += reset_folders(inventories[0], later.recipe.prefix)
         return _failure(target, names, broken, later.recipe.place("prefix"))
 
     def find(self, name: str, references: Mapping[str, str]) -> Inventory | None:

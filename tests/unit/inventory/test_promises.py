@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from buildsys.inventory.model import Entry, Inventory, inventory_of
-from buildsys.inventory.promises import artifact_problems, base_problems, resolved, shared_paths
+from buildsys.inventory.promises import artifact_problems, base_problems, reset_folders, resolved, shared_paths
 
 
 def tree(**given: str) -> Inventory:
@@ -129,3 +129,19 @@ def test_two_artifacts_share_equal_folders_and_nothing_else() -> None:
 def test_artifact_on_another_may_replace_its_files_but_no_folder_by_something_else() -> None:
     one, other = tree(opt="", opt_a="", opt_b="d", opt_f="f"), tree(opt="", opt_a="d 700", opt_b="l 777 0 x", opt_f="f")
     assert shared_paths(one, other, depends=True) == ("opt/b",)
+
+
+@pytest.mark.parametrize(("there", "words"), [("d", "a folder"), ("l 777 0 x", "a symlink to `x`")])
+def test_file_replaces_files_of_the_base_and_neither_folders_nor_symlinks(there: str, words: str) -> None:
+    files = {"/etc/motd"}
+    assert base_problems(listed({"etc": "", "etc/motd": "f 600 7"}), files, files) == ()
+    (message,) = messages(base_problems(listed({"etc": "", "etc/motd": there}), files, files))
+    assert message.startswith(f"`/etc/motd` is {words}")
+    assert message.endswith("and the artifact would replace it by a file")
+
+
+def test_artifact_with_a_prefix_below_that_of_the_first_resets_no_folder_of_it() -> None:
+    earlier = listed({"opt": "", "opt/env": "d 2775 1000", "opt/env/lib": ""})
+    assert reset_folders(earlier, ["/opt/env", "/srv/x"]) == ()
+    (message,) = messages(reset_folders(earlier, ["/opt/env/lib/x"]))
+    assert message == "`/opt/env` is a folder of 1000:1000 with mode 2775 in the first, and the second would reset it"
