@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
 from buildsys.texts import LONGEST_NAME, excerpt, short
@@ -204,6 +204,16 @@ def prefix_problem(prefix: str, layer: str) -> tuple[str, str] | None:
     if prefix in _SYSTEM_FOLDERS or _MULTIARCH.fullmatch(prefix):
         return f"`{prefix}` is a folder of the system, which no artifact can own as a whole", own
     return None
+
+
+def shared_path(one: Iterable[str], other: Collection[str]) -> str | None:
+    """Return the first path that two artifacts both own by their prefixes, or None."""
+    pairs = ((first, second) for first in one for second in other)
+    return next((max(pair, key=len) for pair in pairs if _is_at_or_below(*sorted(pair, key=len, reverse=True))), None)
+
+
+def _is_at_or_below(path: str, other: str) -> bool:
+    return f"{path}/".startswith(f"{other}/")
 
 
 def tag_problem(tag: str) -> str | None:

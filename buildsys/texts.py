@@ -199,6 +199,13 @@ def _is_id(text: str) -> bool:
     return not text.isdecimal() or (len(text) <= len(str(_MOST_ID)) and int(text) <= _MOST_ID)
 
 
+def owner(text: str) -> str | None:
+    """Check the owner of a file, as numbers: a name means nothing where there is no `/etc/passwd`."""
+    if user(text) is None and all(part.isdecimal() for part in text.split(":")):
+        return None
+    return "a number, and `:` with the number of a group where wanted"
+
+
 def workdir(text: str) -> str | None:
     """Check the folder that a container starts in."""
     normal = text == posixpath.normpath(text) and not text.startswith("//") and text == text.strip()

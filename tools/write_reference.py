@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from buildsys.cli.app import app
+from buildsys.config.fields import FILE_PATH, FILE_SOURCE
 from buildsys.project.variables import VARIABLES
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +33,12 @@ VARIABLES_NOTE = (
 )
 SCALAR = ["string", "number", "boolean"]
 # What a pattern that comes up everywhere is called.
-NAMES = {"^[a-z0-9]+(-[a-z0-9]+)*$": "name", "^[a-z][a-z0-9]*([_-][a-z0-9]+)*$": "parameter name"}
+NAMES = {
+    "^[a-z0-9]+(-[a-z0-9]+)*$": "name",
+    "^[a-z][a-z0-9]*([_-][a-z0-9]+)*$": "parameter name",
+    FILE_PATH.form: "path",
+    FILE_SOURCE.form: "path in the layer",
+}
 
 
 def cell(text: str) -> str:

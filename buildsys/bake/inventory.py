@@ -46,5 +46,7 @@ def helpers(plan: Plan, targets: Collection[str]) -> Iterator[Value]:
     needed = closure(plan.needs, targets)
     nodes = [node for node in plan.nodes if node.name in needed and node.parent is not None]
     nodes.sort(key=lambda node: node.recipe.kind != "toolchain")
-    for name in dict.fromkeys(node.parent.name for node in nodes if node.parent is not None):
+    names = [node.parent.name for node in nodes if node.parent is not None]
+    names += [image.parent.name for image in plan.stacks if image.name in needed and image.base is None]
+    for name in dict.fromkeys(names):
         yield parent_image(plan, name)

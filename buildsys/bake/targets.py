@@ -116,7 +116,8 @@ def flat_definition(plan: Plan, targets: Collection[str], labels: Mapping[str, M
 
 def base_images_definition(plan: Plan, targets: Collection[str], references: Mapping[str, str]) -> Definition:
     """Return targets that use each image that nodes of `targets` start from, and build nothing."""
-    bases = (_linked(_base_of(plan, each), references) for each in _in_order(plan, targets) if isinstance(each, Node))
+    nodes = (each for each in _in_order(plan, targets) if isinstance(each, Node) and not each.recipe.files)
+    bases = (_linked(_base_of(plan, each), references) for each in nodes)
     images = dict.fromkeys(each for each in bases if not _is_link(each))
     found = (
         Target(
@@ -132,7 +133,9 @@ def base_images_definition(plan: Plan, targets: Collection[str], references: Map
 
 def node_target(plan: Plan, node: Node, copies: Copies = NO_COPIES) -> Target:
     """Return the target that builds a node into the cache, from its folder or from copies."""
-    contexts: dict[str, Value] = {"toolchain" if node.recipe.prefix else "base": _base_of(plan, node)}
+    contexts: dict[str, Value] = {}
+    if not node.recipe.files:
+        contexts["toolchain" if node.recipe.prefix else "base"] = _base_of(plan, node)
     for context, need in node.needs:
         contexts[context] = f"target:{need}" if need else NOTHING
     contexts.update(node.folders)
@@ -143,8 +146,9 @@ def node_target(plan: Plan, node: Node, copies: Copies = NO_COPIES) -> Target:
         name=node.name,
         description=node.title,
         context=copies.context.get(node.name, node.folder),
-        dockerfile=node.dockerfile.rpartition("/")[2],
+        dockerfile=None if node.generated else node.dockerfile.rpartition("/")[2],
         contexts=contexts,
+        dockerfile_inline=Heredoc(node.generated) if node.generated else None,
         args=dict(sorted([*_arguments(plan, node), *image_time(plan).items()], key=lambda pair: pair[0])),
         secret=secret_references(node.build.mounted),
         platforms=(node.platform,),

@@ -211,6 +211,34 @@ PREFIX = Text(
     repair=hints.absolute,
     advice="write it like `/opt/tool`",
 )
+# None of these is more than text in a COPY, and no path begins as an option does.
+_PART_OF_PATH = "[A-Za-z0-9._+@~][A-Za-z0-9._+@~,:=%-]*"
+_IN_PATHS = "letters, digits and `._+@~,:=%-`"
+FILE_PATH = Text(
+    form=f"^(/{_PART_OF_PATH})+/?$",
+    like=f"an absolute path of {_IN_PATHS}, with a `/` at its end for a folder",
+    repair=hints.from_root,
+    advice="write it like `/etc/tool.conf`, or `/etc/tool/` for a folder",
+)
+FILE_SOURCE = Text(
+    form=f"^{_PART_OF_PATH}(/{_PART_OF_PATH})*/?$",
+    like=f"a path of {_IN_PATHS} in the folder of the layer",
+    repair=hints.from_folder,
+    advice="write it like `tool.conf`, and rename the file where its name has other characters",
+)
+MODE = Text(
+    form="^[0-7]{3,4}$",
+    like="an octal mode of three or four digits",
+    repair=hints.mode,
+    advice="write it like `0644` or `0755`",
+)
+OWNER = Text(
+    template=Template(
+        rule=texts.owner,
+        what="`owner`",
+        advice="write ids, such as `1000:100`: an artifact has no `/etc/passwd` in which a name could be found",
+    )
+)
 USER = Text(template=Template(rule=texts.user, what="`user`", advice="write it like `worker`, `1000` or `1000:users`"))
 # A parameter may hold the whole path.
 WORKDIR = Text(

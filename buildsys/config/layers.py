@@ -11,6 +11,7 @@ from typing import Any
 
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
 from buildsys.config.fields import LINE, MEANT, NAME, NAMES, NOTHING, TEXT
+from buildsys.config.owned import check_owned, owned
 from buildsys.config.parameters import built_with
 from buildsys.config.recipe import OS, RECIPE_FIELDS, Kind, Layer, ParameterType, Recipe, RecipeFields
 from buildsys.config.scope import Scope
@@ -26,7 +27,6 @@ from buildsys.names import (
     download_arguments,
     is_switch,
     layer_problem,
-    prefix_problem,
     secret_problem,
 )
 from buildsys.records.hints import dashed
@@ -115,7 +115,7 @@ def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None], n
         scope.wrong("`kind` is missing", ("flavours", flavour) if flavour else (), hint, key=True)
         return None
     scope.check()
-    _check_kind(name, scope, said.kind)
+    check_owned(name, scope, said.kind)
     _check_downloads(scope)
     _check_parts(scope)
     found = len(scope.diagnostics)
@@ -141,6 +141,8 @@ def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None], n
         "dockerfile": None,
         "secrets": tuple(each for each in said.secrets if each.id in mounted),
     }
+    if said.files:
+        added["prefix"] = owned(said.files.values())
     if dockerfile:
         added |= {
             "dockerfile": dockerfile.file,
@@ -164,24 +166,12 @@ def _places(scope: Scope) -> Mapping[tuple[str, str], Location]:
     for name in ("freshness", "toolchain", "kind", "prefix", "downloads", "packages"):
         if getattr(scope.said, name):
             found[name, ""] = scope.location((name,), key=True)
+    if scope.said.files:
+        found["prefix", ""] = scope.location(("files",), key=True)
     for name in ("memory", "disk"):
         if getattr(scope.said.weight, name):
             found["weight", name] = scope.location(("weight", name))
     return MappingProxyType(found)
-
-
-def _check_kind(name: str, scope: Scope, kind: Kind) -> None:
-    if kind is Kind.ARTIFACT and scope.said.packages:
-        hint = "remove `packages`: a layer of kind `system`, which this one may require, can have them"
-        scope.wrong("an artifact cannot add packages to the system", ("packages",), hint, key=True)
-    if kind is Kind.ARTIFACT and scope.said.prefix is None:
-        path = ("flavours", scope.flavour) if scope.flavour else ()
-        scope.wrong("an artifact needs a `prefix`", path, f"add `prefix: /opt/{name}`, the path that it owns", key=True)
-    if kind is not Kind.ARTIFACT and scope.said.prefix is not None:
-        message = f"a {kind} layer has no `prefix`, only an artifact owns a path"
-        scope.wrong(message, ("prefix",), "remove `prefix`, or write `kind: artifact`", key=True)
-    elif scope.said.prefix is not None and (problem := prefix_problem(scope.said.prefix, name)):
-        scope.wrong(problem[0], ("prefix",), problem[1])
 
 
 def _check_secrets(scope: Scope, mounted: Collection[str]) -> None:
@@ -254,6 +244,11 @@ def _dockerfile(
         return None
     file = f"{folder}/{name or 'Dockerfile'}"
     found = read(file)
+    if scope.said.files:
+        if found is not None or name is not None:
+            message = f"`{file}` would build the layer, and so would its `files`"
+            scope.wrong(message, ("files",), f"remove `files`, and copy them in `{file}`; or remove that", key=True)
+        return None
     if found is not None:
         return found
     near = nearest(name or "Dockerfile", [each for each in names if "dockerfile" in each.lower()])
@@ -278,7 +273,7 @@ def _check_dockerfile(scope: Scope, kind: Kind, dockerfile: Dockerfile, contexts
     if not lint.is_readable(dockerfile):
         scope.used.update(scope.parameters)
         return
-    if kind is Kind.ARTIFACT and scope.said.prefix is not None:
+    if kind is Kind.ARTIFACT and scope.said.prefix:
         scope.diagnostics.extend(lint.artifact_problems(dockerfile, scope.said.prefix))
     _check_declared(scope, dockerfile)
     secrets = {each.id: each.location for each in scope.said.secrets}
@@ -324,7 +319,7 @@ def _check_unused(scope: Scope, dockerfile: Dockerfile | None) -> None:
         return
     references = {each.name for each in dockerfile.references} if dockerfile else ()
     built = built_with(scope.said, dockerfile.declared if dockerfile else (), references)
-    has_node = dockerfile is not None or bool(scope.said.packages)
+    has_node = dockerfile is not None or bool(scope.said.packages or scope.said.files)
     for name, parameter in scope.parameters.items():
         # One of a single value is a remark.
         distinguishes = parameter.label and len(parameter.values) != 1

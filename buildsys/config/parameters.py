@@ -75,6 +75,7 @@ def built_with(recipe: RecipeFields, declared: Collection[str], references: Coll
     for variants in recipe.downloads.values():
         conditions += [one.when for one in variants]
         texts += [one.url for one in variants]
+    texts += [each.owner for each in recipe.files.values()]
     texts += recipe.toolchain.parameters.values() if recipe.toolchain else ()
     texts += [recipe.parent.name] if recipe.parent else ()
     names |= {name for when in conditions for name, _ in when.values}

@@ -9,7 +9,7 @@ from enum import StrEnum
 from buildsys.config import fields
 from buildsys.dockerfile.sources import ContextSource
 from buildsys.errors import Location
-from buildsys.records.schema import Record, key_name, location_of, nullable, optional, required
+from buildsys.records.schema import Record, Short, key_name, location_of, nullable, optional, required
 from buildsys.records.shapes import Boolean, Choice, Converted, Dictionary, Either, Integer, Many
 from buildsys.values import dataclass
 
@@ -236,6 +236,31 @@ class Weight:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PlacedFile:
+    """A file or a folder of an artifact; a path with `/` at its end is a folder."""
+
+    path: str = key_name()
+    source: str | None = nullable(
+        fields.FILE_SOURCE, None, "a file or folder of the layer; a folder without it is empty", key="from"
+    )
+    mode: str | None = nullable(
+        fields.MODE, None, "octal mode; default of a file is `0644`, or `0755` if it is executable, of a folder `0755`"
+    )
+    owner: str = optional(fields.OWNER, "0:0", "ids of the user and the group; default `0:0`, which is root")
+    location: Location = location_of("from")
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder."""
+        return self.path.endswith("/")
+
+    @property
+    def place(self) -> str:
+        """The path without a slash at its end."""
+        return self.path.rstrip("/")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RecipeFields:
     """The fields that a layer and each of its flavours may have."""
 
@@ -252,7 +277,14 @@ class RecipeFields:
     accelerator: str | None = nullable(
         fields.NAME, None, "`gpu` puts stacks with this layer into the group `gpu`, others are in `cpu`"
     )
-    prefix: str | None = nullable(fields.PREFIX, None, "artifact only, required: the path that it owns")
+    prefix: tuple[str, ...] = nullable(
+        Many(fields.PREFIX, least=1, or_one=True, once=True), (), "artifact only, required: the paths that it owns"
+    )
+    files: Mapping[str, PlacedFile] = optional(
+        Dictionary(Short(Record(PlacedFile, "FileFields"), "from"), key=fields.FILE_PATH),
+        fields.NOTHING,
+        "artifact without a Dockerfile: what it holds, by path",
+    )
     toolchain: Toolchain | None = nullable(
         Either("os", Record(Toolchain, "ToolchainFields")),
         None,
@@ -340,6 +372,11 @@ class Recipe(RecipeFields):
         """The layer's folder, relative to the project root."""
         return self.file.rpartition("/")[0]
 
+    @property
+    def replaced(self) -> frozenset[str]:
+        """The paths at which it has files, which may replace those of a system."""
+        return frozenset(each.place for each in self.files.values() if not each.is_folder)
+
     def place(self, name: str, item: str = "") -> Location:
         """Return the location of a field, or of a name in it."""
         return self.places.get((name, item)) or self.places.get((name, "")) or Location(file=self.file)
@@ -347,7 +384,7 @@ class Recipe(RecipeFields):
     @property
     def makes_node(self) -> bool:
         """Whether anything is built for it, or it only gives a parent or settings."""
-        return self.dockerfile is not None or bool(self.packages)
+        return self.dockerfile is not None or bool(self.packages or self.files)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from buildsys.dockerfile.parser import (
     HEREDOC,
@@ -62,11 +62,11 @@ def problems(dockerfile: Dockerfile, contexts: Mapping[str, str], flavour: str =
     return _in_order(found)
 
 
-def artifact_problems(dockerfile: Dockerfile, prefix: str) -> tuple[Diagnostic, ...]:
+def artifact_problems(dockerfile: Dockerfile, prefixes: Collection[str]) -> tuple[Diagnostic, ...]:
     """Return why the last stage is not `FROM scratch` with one `COPY --from=<stage> <folder> /` and nothing else.
 
-    `prefix` is the absolute path that the artifact owns; its files must land there, so the copied folder
-    holds the whole path. Only this form keeps its digest when images join it.
+    `prefixes` are the absolute paths that the artifact owns; its files must land there, so the copied folder
+    holds the whole paths. Only this form keeps its digest when images join it.
     """
     known = dockerfile.stages
     if len(dockerfile.reads) > MOST_INSTRUCTIONS:
@@ -107,7 +107,7 @@ def artifact_problems(dockerfile: Dockerfile, prefix: str) -> tuple[Diagnostic, 
         message = f"an artifact ends with `COPY {copy.instruction.arguments}`, expected one folder and `/`"
         hint = f"write `{copied[0]} /`" if len(copied) == 2 else f"write {form}"
         found.append(Diagnostic(message=message, location=location, hint=hint))
-    elif f"/{copied[0].strip('/.')}".endswith(f"/{prefix.strip('/')}"):
+    elif prefix := next((each for each in prefixes if f"/{copied[0].strip('/.')}".endswith(each)), None):
         message = f"the copy puts the content of `{prefix}` into `/`, expected it at `{prefix}`"
         hint = f"create the tree in a separate folder, such as `/artifact{prefix}`, and copy `/artifact`"
         found.append(Diagnostic(message=message, location=location, hint=hint))

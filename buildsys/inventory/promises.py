@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
+from buildsys.errors import enumerated
 from buildsys.inventory.model import FOLDER, LINK, Entry, Inventory, folders_above
 from buildsys.texts import excerpt
 from buildsys.values import dataclass
@@ -20,32 +21,32 @@ class Broken:
     hint: str
 
 
-def artifact_problems(inventory: Inventory, prefix: str) -> tuple[Broken, ...]:
+def artifact_problems(inventory: Inventory, prefixes: Iterable[str]) -> tuple[Broken, ...]:
     """Return what an artifact has that it may not have, or lacks.
 
-    It has its prefix and nothing outside; the folders above are root's, with mode 0755: they replace those of the image
-    that it is added to, with owner and mode.
+    It has its prefixes and nothing outside; the folders above are root's, with mode 0755: they replace those of the
+    image that it is added to, with owner and mode.
     """
-    return tuple(_artifact_problems(inventory, prefix.strip("/")))
+    return tuple(_artifact_problems(inventory, tuple(prefix.strip("/") for prefix in prefixes)))
 
 
-def _artifact_problems(inventory: Inventory, prefix: str) -> Iterator[Broken]:
-    above = folders_above(prefix)
-    outside = {
-        path: None
-        for path in inventory.entries
-        if path != prefix and not path.startswith(f"{prefix}/") and path not in above
-    }
+def _artifact_problems(inventory: Inventory, prefixes: tuple[str, ...]) -> Iterator[Broken]:
+    above = dict.fromkeys(path for prefix in prefixes for path in folders_above(prefix))
+    inside = tuple(f"{prefix}/" for prefix in prefixes)
+    outside = {path: None for path in inventory.entries if path not in above and not f"{path}/".startswith(inside)}
+    own = enumerated([f"/{excerpt(prefix)}" for prefix in prefixes])
+    kind = "prefix" if len(prefixes) == 1 else "prefixes"
     # What is in a folder that is outside need not be named.
     named = [path for path in outside if path.rpartition("/")[0] not in outside]
     if named:
         yield Broken(
-            message=f"it has {_paths(named)} outside of its prefix `/{prefix}`",
-            hint=f"let the Dockerfile copy nothing but `/{prefix}`: files of others would be replaced in each image",
+            message=f"it has {_paths(named)} outside of its {kind} {own}",
+            hint=f"let the Dockerfile copy nothing but {own}: files of others would be replaced in each image",
         )
-    if prefix not in inventory.entries:
-        found = "it is empty" if not inventory.entries else f"it has no `/{prefix}`"
-        yield Broken(message=f"{found}, expected its prefix", hint=f"put its files below `/{prefix}`, or change it")
+    for prefix in prefixes:
+        if prefix not in inventory.entries:
+            found = "it is empty" if not inventory.entries else f"it has no `/{prefix}`"
+            yield Broken(message=f"{found}, expected its prefix", hint=f"put its files below `/{prefix}`, or change it")
     for path in above:
         entry = inventory.entries.get(path)
         if entry is not None and not entry.is_plain_folder:
@@ -55,16 +56,40 @@ def _artifact_problems(inventory: Inventory, prefix: str) -> Iterator[Broken]:
             )
 
 
-def base_problems(base: Inventory, prefix: str) -> tuple[Broken, ...]:
-    """Return why an artifact cannot be added to a base: what the base has above its prefix, or at it.
+def base_problems(base: Inventory, prefixes: Iterable[str], files: Collection[str] = ()) -> tuple[Broken, ...]:
+    """Return why an artifact cannot be added to a base: what the base has above its prefixes, or at them.
 
     Adding it replaces symlinks by folders (facts of BuildKit: `COPY --link`), and gives folders root's owner and 0755.
+    Those prefixes that are `files` may replace files.
     """
-    prefix = prefix.strip("/")
+    return tuple(
+        each for prefix in prefixes for each in _base_problems(base, prefix.strip("/"), is_file=prefix in files)
+    )
+
+
+def reset_folders(earlier: Inventory, prefixes: Iterable[str]) -> tuple[Broken, ...]:
+    """Return which folders of an artifact a later one with a prefix below them would reset."""
+    above = dict.fromkeys(path for prefix in prefixes for path in folders_above(prefix.strip("/")))
+    found = (earlier.entries[path] for path in above if path in earlier.entries)
+    return tuple(
+        Broken(
+            message=f"`/{excerpt(entry.path)}` is {entry.words} in the first, and the second would reset it",
+            hint="let the layer that has the folder add the files too",
+        )
+        for entry in found
+        if entry.type == FOLDER and not entry.is_plain_folder
+    )
+
+
+def _base_problems(base: Inventory, prefix: str, *, is_file: bool) -> tuple[Broken, ...]:
     for path in (*folders_above(prefix), prefix):
         entry = base.entries.get(path)
         if entry is None:
             return ()
+        if path == prefix and is_file:
+            message = f"`/{excerpt(path)}` is {entry.words} there, and the artifact would replace it by a file"
+            hint = "use another path, or let a system layer remove it"
+            return (Broken(message=message, hint=hint),) if entry.type in (FOLDER, LINK) else ()
         if entry.type != FOLDER:
             real = resolved(base, prefix)
             hint = f"write `prefix: /{excerpt(real)}`" if entry.type == LINK and real else "use another prefix"

@@ -61,12 +61,11 @@ def keys_of(plan: Plan, contents: Contents) -> Keys:
     if diagnostics := tuple(without_files(plan, contents)):
         raise InvalidInput(diagnostics)
     nodes: dict[str, Fingerprint] = {}
-    seen: dict[tuple[str, str], dict[str, str]] = {}
+    seen: dict[tuple[str, str, str], dict[str, str]] = {}
     for node in plan.nodes:
-        location = (node.folder, node.dockerfile)
+        location = (node.folder, node.dockerfile, node.generated)
         if location not in seen:
-            name = node.dockerfile.removeprefix(f"{node.folder}/")
-            seen[location] = dict(readable_inputs(name, layer_files(name, contents.get(node.folder, {}))))
+            seen[location] = dict(_recipe_inputs(node, contents.get(node.folder, {})))
         inputs = {**seen[location], **dict(_node_inputs(plan, node, nodes, contents))}
         nodes[node.name] = keyed(inputs)
     stacks = {image.name: keyed(dict(_image_inputs(plan, image, nodes))) for image in plan.stacks}
@@ -135,7 +134,8 @@ def _node_inputs(
     yield "layer", node.recipe.layer
     yield "timestamp", timestamp_text(plan.timestamp)
     yield "platform", node.platform
-    yield "base", nodes[node.base].key if node.base else _parent(plan, node.parent.name if node.parent else "")
+    if node.base or node.parent:
+        yield "base", nodes[node.base].key if node.base else _parent(plan, node.parent.name if node.parent else "")
     for context, need in node.needs:
         yield f"context {context}", nodes[need].key if need else ABSENT
     for name, value in node.arguments:
@@ -148,6 +148,29 @@ def _node_inputs(
     for context, folder in node.folders:
         for path, file in _not_ignored("", contents.get(folder, {})):
             yield f"folder {context} {path}", _file(file)
+
+
+def _recipe_inputs(node: Node, files: Mapping[str, File]) -> Iterator[tuple[str, str]]:
+    """Yield how a node is built, and the files of its context that its build can read."""
+    if not node.generated:
+        name = node.dockerfile.removeprefix(f"{node.folder}/")
+        yield from readable_inputs(name, layer_files(name, files))
+        return
+    yield "files", node.generated
+    for path, file in build_files(node, files).items():
+        yield f"file {path}", _file(file)
+
+
+def build_files(node: Node, files: Mapping[str, File]) -> Mapping[str, File]:
+    """Return what BuildKit reads of a node's context, by path: of a layer of files, only those."""
+    if not node.generated:
+        name = node.dockerfile.rpartition("/")[2]
+        return dict(context_files(name, layer_files(name, files)))
+    read: set[str] = set()
+    for source in filter(None, (each.source for each in node.recipe.files.values())):
+        steps = way(source.rstrip("/"), files)
+        read |= {path for path in files if path in steps or path.startswith(f"{steps[-1]}/")}
+    return {path: file for path, file in _not_ignored("", layer_files("", files)) if path in read}
 
 
 def readable_inputs(name: str, files: Mapping[str, File]) -> Iterator[tuple[str, str]]:

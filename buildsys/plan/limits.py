@@ -70,7 +70,7 @@ def excess(
         measures[name] = _measure(target, below, measures)
     nodes = [node for node in plan.nodes if node.name in names]
     images = [image for image in plan.stacks if image.name in names]
-    sizes = {node.name: len(texts.get(node.dockerfile, "").encode()) for node in plan.nodes}
+    sizes = {node.name: len((node.generated or texts.get(node.dockerfile, "")).encode()) for node in plan.nodes}
     diagnostics = [
         *(each for node in nodes for each in _checksums(node, texts.get(node.dockerfile, ""))),
         *(each for node in nodes for each in _size(node, sum(sizes[name] for name in measures[node.name].nodes))),

@@ -24,11 +24,34 @@ def source_problems(plan: Plan, contents: Contents) -> Iterator[Diagnostic]:
         folders, arguments = dict(node.folders), dict(node.arguments)
         own = [each for each in node.build.sources if not each.context]
         files = contents.get(node.folder, {})
+        if node.recipe.files:
+            yield from _missing_files(node, files)
+            continue
         built = layer_files(posixpath.basename(node.dockerfile), files)
         yield from missing(own, arguments, built, node.folder, node.dockerfile, unbuilt={*files} - {*built})
         for name, folder in folders.items():
             given = [each for each in node.build.sources if each.context == name]
             yield from missing(given, arguments, contents.get(folder, {}), folder, node.dockerfile, own=False)
+
+
+def _missing_files(node: Node, files: Mapping[str, File]) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each entry of `files` whose source does not exist, or is no folder where it must be."""
+    built, recipe = layer_files("", files), node.recipe
+    for entry in recipe.files.values():
+        if entry.source is None:
+            continue
+        path, at = entry.source.rstrip("/"), entry.location
+        source = ContextSource(
+            keyword="files", path=path, context="", known=frozenset(), line=at.line, column=at.column
+        )
+        absent = list(missing([source], {}, built, node.folder, recipe.file, own=False, unbuilt={*files} - {*built}))
+        yield from absent
+        is_folder = any(each.startswith(f"{way(path, files)[-1]}/") for each in files)
+        if not absent and is_folder != entry.is_folder:
+            found, needed = ("folder", "file") if is_folder else ("file", "folder")
+            message = f"`{node.folder}/{path}` is a {found}, and `{excerpt(entry.path)}` is a {needed}"
+            better = f"{entry.place}/" if is_folder else entry.place
+            yield Diagnostic(message=message, location=at, hint=f"write `{excerpt(better)}`")
 
 
 def _moving_sources(plan: Plan) -> Iterator[Diagnostic]:
@@ -110,4 +133,5 @@ def missing(
             yield Diagnostic(message=message, location=location, hint=hint)
         else:
             message = f"`{source.keyword}` needs `{where}`, which does not exist"
-            yield Diagnostic(message=message, location=location, hint=did_you_mean(path, files))
+            otherwise = f"create `{where}`, or remove the line"
+            yield Diagnostic(message=message, location=location, hint=did_you_mean(path, files, otherwise))

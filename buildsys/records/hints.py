@@ -112,6 +112,21 @@ def address(text: str) -> str:
     return (text if "://" in text else f"https://{text}").replace(" ", "%20")
 
 
+def from_root(text: str) -> str:
+    """Return a path from the root; a slash at its end stays."""
+    return f"/{text.lstrip('/')}"
+
+
+def from_folder(text: str) -> str:
+    """Return a path without what leads to the folder that it is in anyway."""
+    return text.removeprefix("./").lstrip("/")
+
+
+def mode(text: str) -> str:
+    """Return a mode without the letter that marks other numbers as octal."""
+    return text.lower().replace("o", "", 1)
+
+
 def absolute(text: str) -> str:
     """Return a path from the root, without a slash at its end."""
     return f"/{text.strip('/')}"

@@ -111,6 +111,25 @@ class Record(Shape[T]):
         } | ({"required": required} if required else {})
 
 
+class Short(Shape[T]):
+    """A record that may also be written as a text, which is its field `key`."""
+
+    def __init__(self, record: Record[T], key: str) -> None:
+        self._record, self._key = record, key
+
+    def read(self, data: Data, path: Path, reader: Reader) -> T | Wrong:
+        """Return an instance."""
+        return self._record.read({self._key: data} if isinstance(data, str) else data, path, reader)
+
+    def visit(self, value: T, path: Path, visitor: Visitor) -> T:
+        """Return the instance with its fields visited."""
+        return self._record.visit(value, path, visitor)
+
+    def json(self, definitions: Json) -> Json:
+        """Return the schema of both."""
+        return {"anyOf": [{"type": "string"}, self._record.json(definitions)]}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Field:
     """How a field of a record is written."""

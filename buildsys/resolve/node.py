@@ -31,7 +31,8 @@ class Node:
     `base` is the node it starts from (system and toolchain: the one below; artifact: its toolchain), or None where
     that is `parent` itself. `needs` maps each further context to the node bound to it, None if the stack has none.
     `arguments` are those that the Dockerfile declares, without downloads. `folder` is the build context, `dockerfile`
-    a path below the project root; `installer` is the recipe whose Dockerfile that is, where it is not its own.
+    a path below the project root; `installer` is the recipe whose Dockerfile that is, where it is not its own. Where
+    the layer has none, `generated` is its text, and `dockerfile` the file that it is generated from.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Node:
     dockerfile: str = ""
     folder: str = ""
     installer: Recipe | None = None
+    generated: str = ""
     platform: str = DEFAULT_PLATFORM
 
     @property

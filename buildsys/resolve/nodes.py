@@ -13,6 +13,7 @@ from buildsys.config.parameters import built_with
 from buildsys.config.recipe import OS, Kind, ParameterType, Parent, Recipe
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import architecture, target_name
+from buildsys.resolve.generated import files_dockerfile
 from buildsys.resolve.image import config_of, merge
 from buildsys.resolve.instance import LayerInstance
 from buildsys.resolve.node import (
@@ -170,6 +171,8 @@ class _Builder:
     def artifact(
         self, stack: Stack, each: LayerInstance, os: LayerInstance | None, artifacts: Mapping[str, str]
     ) -> str:
+        if each.recipe.files:
+            return self.node(stack, each, None)
         found = self.toolchain(stack, each, os)
         if found is None:
             return ""
@@ -249,7 +252,6 @@ class _Builder:
         )
         platform = stack.platforms[0]
         name = node_name(each, location, used, base_image, platform)
-        assert build.dockerfile is not None
         found = Node(
             name=name,
             title=node_title(each, base_image, platform),
@@ -264,9 +266,10 @@ class _Builder:
             arguments=_arguments(each, build, packages),
             packages=packages,
             downloads=tuple(self.downloads(each)),
-            dockerfile=build.dockerfile,
+            dockerfile=build.dockerfile or build.file,
             folder=build.folder,
             installer=installer,
+            generated=files_dockerfile(recipe.files.values(), each.parameters) if recipe.files else "",
             platform=platform,
         )
         self.keep(found, stack)
@@ -349,7 +352,7 @@ def _arguments(each: LayerInstance, build: Recipe, packages: tuple[str, ...]) ->
     if "PACKAGES" in build.declared:
         found["PACKAGES"] = " ".join(packages)
     if "PREFIX" in build.declared and recipe.prefix:
-        found["PREFIX"] = recipe.prefix
+        found["PREFIX"] = " ".join(recipe.prefix)
     return tuple(sorted(found.items()))
 
 

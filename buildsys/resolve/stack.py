@@ -11,6 +11,7 @@ from buildsys.config import constraints, template
 from buildsys.config.model import Catalog, LayerUse, Stack
 from buildsys.config.recipe import Check, Kind, Recipe
 from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, which_one
+from buildsys.names import shared_path
 from buildsys.resolve.graph import Cycle, ordered
 from buildsys.resolve.instance import LayerInstance, RequestedLayer, Values, unknown, value_diagnostics, without_value
 
@@ -212,12 +213,11 @@ class Resolver:
         """
         artifacts = [each for each in instances if each.recipe.prefix]
         for later, earlier in ((b, a) for index, b in enumerate(artifacts) for a in artifacts[:index]):
-            one, other = f"{earlier.recipe.prefix}/", f"{later.recipe.prefix}/"
-            if not one.startswith(other) and not other.startswith(one):
+            path = shared_path(earlier.recipe.prefix, later.recipe.prefix)
+            if path is None:
                 continue
             edges = (*later.recipe.requires, *later.recipe.after)
             if not any(earlier.name in self.present(edge, [earlier.name]) for edge in edges):
-                path = max(one, other, key=len).removesuffix("/")
                 message = f"the layers `{earlier.name}` and `{later.name}` of `{stack.name}` both own `{path}`"
                 hint = f"if `{later.name}` adds to `{earlier.name}`, list that in its `requires` or `after`"
                 yield Diagnostic(message=message, location=later.location, hint=hint)
@@ -285,6 +285,7 @@ def _texts(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:
         # An empty one has no effect.
         if text and template.fill(text, each.parameters):
             yield what, text, rule
+    yield from ((f"owner of `{path}`", file.owner, texts.owner) for path, file in recipe.files.items())
     for packages in recipe.packages:
         if packages.when.holds(each.parameters):
             yield from (("package", name, texts.packages) for name in packages.names)

@@ -18,7 +18,7 @@ from pathlib import Path
 from buildsys.bake.targets import Copies
 from buildsys.config.model import LINK, Contents, File
 from buildsys.errors import Diagnostic, InvalidInput, Location, Unavailable
-from buildsys.plan.keys import at_their_stacks, context_files, folders_of, layer_files
+from buildsys.plan.keys import at_their_stacks, build_files, context_files, folders_of
 from buildsys.plan.plan import Plan
 from buildsys.project.files import Home, open_file
 from buildsys.project.state import State
@@ -42,8 +42,7 @@ def copy_contexts(workspace: Workspace, nodes: Iterable[Node], contents: Content
             name: copy_context(home, folder, dict(context_files("", contents.get(folder, {}))), top)
             for name, folder in node.folders
         }
-        name = node.dockerfile.rpartition("/")[2]
-        files = dict(context_files(name, layer_files(name, contents.get(node.folder, {}))))
+        files = build_files(node, contents.get(node.folder, {}))
         copy = copy_context(home, node.folder, files, top, beside=given.values())
         context[node.name] = copy.relative_to(workspace.root).as_posix()
         folders[node.name] = {each: path.relative_to(workspace.root).as_posix() for each, path in given.items()}

@@ -18,9 +18,9 @@ from buildsys.inventory import document
 from buildsys.inventory.contents import unstable_files
 from buildsys.inventory.layers import read_layers
 from buildsys.inventory.model import Inventory, UnreadableInventory
-from buildsys.inventory.promises import Broken, artifact_problems, base_problems, shared_paths
+from buildsys.inventory.promises import Broken, artifact_problems, base_problems, reset_folders, shared_paths
 from buildsys.inventory.step import MOST_PRINTED, NO_TOOLS, RESULT, read_printed
-from buildsys.names import architecture
+from buildsys.names import architecture, shared_path
 from buildsys.oci.artifacts import ArtifactType, find_artifact, pieces, put_artifact
 from buildsys.oci.client import ImageRegistry
 from buildsys.oci.http import RegistryProblem, UnreadableManifest
@@ -110,7 +110,7 @@ class Inspection:
     _unlisted: set[str] = field(default_factory=set)
     _parsed: dict[str, Inventory] = field(default_factory=dict)
     _noted: set[str] = field(default_factory=set)
-    _base_problems: dict[tuple[str, str], tuple[Broken, ...]] = field(default_factory=dict)
+    _base_problems: dict[tuple[str, ...], tuple[Broken, ...]] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def begin(self, folder: Path) -> None:
@@ -222,8 +222,7 @@ class Inspection:
         if inventory is None:
             return None
         self._note_unstable(node, inventory)
-        prefix = node.recipe.prefix
-        broken = artifact_problems(inventory, prefix) if prefix else ()
+        broken = artifact_problems(inventory, node.recipe.prefix) if node.recipe.prefix else ()
         return _failure(name, f"`{name}`", broken, node.recipe.place("prefix"), folder=node.folder)
 
     def store(self, name: str, subject: Descriptor) -> None:
@@ -269,13 +268,13 @@ class Inspection:
         return None
 
     def _of_base(self, image: ImageTarget, node: Node, references: Mapping[str, str]) -> tuple[Broken, ...]:
-        key = (image.base or _parent_name(image), node.recipe.prefix or "")
+        key = (image.base or _parent_name(image), *node.recipe.prefix)
         with self._lock:
             if key not in self._base_problems:
                 base = self.find(image.base, references) if image.base else self._of_parent(image)
                 if base is None:
                     return ()
-                self._base_problems[key] = base_problems(base, key[1])
+                self._base_problems[key] = base_problems(base, node.recipe.prefix, node.recipe.replaced)
             return self._base_problems[key]
 
     def _pair_failure(self, target: str, earlier: Node, later: Node, references: Mapping[str, str]) -> Failure | None:
@@ -283,18 +282,16 @@ class Inspection:
 
         The plan lets prefixes nest only where the later layer is built on the earlier one.
         """
-        one, other = f"{earlier.recipe.prefix}/", f"{later.recipe.prefix}/"
-        if not one.startswith(other) and not other.startswith(one):
+        if shared_path(earlier.recipe.prefix, later.recipe.prefix) is None:
             return None
         inventories = [self.find(node.name, references) for node in (earlier, later)]
         if inventories[0] is None or inventories[1] is None:
             return None
         paths = shared_paths(inventories[0], inventories[1], depends=True)
         names = f"`{later.recipe.layer}` and `{earlier.recipe.layer}`"
-        broken = [
-            Broken(message=f"both write `/{path}`, one of them a folder", hint=f"remove it from `{later.recipe.layer}`")
-            for path in paths[:_LISTED]
-        ]
+        hint = f"remove it from `{later.recipe.layer}`"
+        broken = [Broken(message=f"both write `/{path}`, one of them a folder", hint=hint) for path in paths[:_LISTED]]
+        broken += reset_folders(inventories[0], later.recipe.prefix)
         return _failure(target, names, broken, later.recipe.place("prefix"))
 
     def find(self, name: str, references: Mapping[str, str]) -> Inventory | None:

@@ -261,7 +261,7 @@ class BakeWorker:
         found = {}
         for node in nodes:
             folder = self.copies.context.get(node.name, node.folder)
-            found[node.name] = project.read(f"{folder}/{node.dockerfile.rpartition('/')[2]}")
+            found[node.name] = node.generated or project.read(f"{folder}/{node.dockerfile.rpartition('/')[2]}")
         return {name: titles(text) for name, text in found.items() if text is not None}
 
     def _settle(self, work: _Work, result: BakeResult) -> None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from tests.properties.test_laws import SHUFFLES, reordered, shuffled
 from tests.support.keyed import Files, all_keys, contents_of, file
 from tests.support.laws import examples
 from tests.support.projects import Project, other_stack, projects, with_stacks
+from tests.support.trees import tree
 
 KEY_LAW = examples(4)
 RICH, USER = "rich", "uses-rich"
@@ -488,6 +490,65 @@ def test_timestamp_is_an_input_of_every_key(old: Sources) -> None:
     assert not {*before.values()} & {*after.values()}
 
 
+_PLACED = """\
+description: files
+kind: artifact
+licence: free
+requires: [os]
+parameters:
+  gid: {description: group, default: 100}
+files:
+  /usr/local/bin/run: run
+  /etc/placed/: {from: config, owner: "0:{gid}"}
+"""
+_PLACED_FILES = {"run": "echo", "config/a": "a = 1", "config/.hidden": "", "other": "of no entry"}
+
+
+def placed_keys(
+    text: str = _PLACED, release: int = 1, files: Mapping[str, File] = MappingProxyType({})
+) -> dict[str, str]:
+    """Return the keys of a project with a layer of files, whose texts or modes may differ."""
+    found = tree(f"stacks:\n  one: {{layers: [system: {{release: {release}}}, placed]}}\n", placed=text)
+    del found["layers/placed/Dockerfile"], found["layers/placed/.dockerignore"]
+    found |= {f"layers/placed/{path}": each for path, each in _PLACED_FILES.items()}
+    plan = make_plan(found)
+    contents = contents_of(found, plan)
+    contents["layers/placed"] |= files
+    return all_keys(keys_of(plan, contents))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("bin/run:", "bin/start:"),
+        ("bin/run: run", "bin/run: other"),
+        ("bin/run: run", "bin/run: {from: run, mode: 0700}"),
+        ("bin/run: run", "bin/run: {from: run, owner: 1000}"),
+        ("owner: ", "mode: 2775, owner: "),
+        ("default: 100", "default: 50"),
+        ("files:\n", "files:\n  /srv/empty/: {}\n"),
+    ],
+)
+def test_path_source_mode_and_owner_of_a_file_are_inputs_of_its_node_and_the_images_alone(old: str, new: str) -> None:
+    assert old in _PLACED
+    before, after = placed_keys(), placed_keys(_PLACED.replace(old, new, 1))
+    assert {name for name in before if before[name] != after[name]} == {"placed", "one"}
+
+
+@pytest.mark.parametrize("path", ["run", "config/a", "config/new"])
+def test_bytes_and_mode_of_a_placed_file_are_inputs_of_its_node_and_the_images_alone(path: str) -> None:
+    before = placed_keys()
+    for after in (placed_keys(files={path: each}) for each in (file("else"), file("", executable=True))):
+        assert {name for name in before if before[name] != after[name]} == {"placed", "one"}
+
+
+def test_neither_the_system_nor_another_file_of_the_layer_is_an_input_of_an_artifact_of_files() -> None:
+    before = placed_keys()
+    assert placed_keys(files={"other": file("else")}) == before
+    assert placed_keys(f"{_PLACED}# said\n") == before
+    assert placed_keys(release=2)["placed"] == before["placed"]
+
+
 # Which law shows that a row of the tables in docs/keys.md counts, and changes nothing that is not built from it. A row
 # without a law fails, and so does a law without a row.
 LAWS: Mapping[str, Mapping[str, tuple[Callable[..., Any], ...]]] = {
@@ -496,6 +557,7 @@ LAWS: Mapping[str, Mapping[str, tuple[Callable[..., Any], ...]]] = {
         "layer": (layer_of_the_same_recipe,),
         "platform": (platform,),
         "dockerfile": (dockerfile_bytes,),
+        "files": (test_path_source_mode_and_owner_of_a_file_are_inputs_of_its_node_and_the_images_alone,),
         "file PATH": (
             file_that_is_read,
             file_that_is_new,
@@ -503,6 +565,7 @@ LAWS: Mapping[str, Mapping[str, tuple[Callable[..., Any], ...]]] = {
             executable_bit,
             rules_that_let_a_file_through,
             test_target_of_a_symlink_is_an_input_and_its_content_is_not,
+            test_bytes_and_mode_of_a_placed_file_are_inputs_of_its_node_and_the_images_alone,
         ),
         "folder CONTEXT PATH": (file_of_a_folder_that_is_given,),
         "argument NAME": (parameter_value, packages, pins),

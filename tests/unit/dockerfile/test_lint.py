@@ -89,9 +89,9 @@ def test_syntax_line_chmod_and_names_with_link_and_secrets_are_refused() -> None
 
 def test_artifact_ends_as_scratch_with_one_copy_of_the_whole_path() -> None:
     good = "FROM toolchain AS build\nRUN make\nFROM scratch\nCOPY --from=build /artifact /\n"
-    assert lint.artifact_problems(parsed(good), "/opt/x") == ()
+    assert lint.artifact_problems(parsed(good), ("/opt/x",)) == ()
     bad = good.replace("/artifact /", "/artifact/opt/x /").replace("FROM scratch", "FROM scratch\nUSER 1")
-    assert [each.message for each in lint.artifact_problems(parsed(bad), "/opt/x")] == [
+    assert [each.message for each in lint.artifact_problems(parsed(bad), ("/opt/x",))] == [
         "an artifact's last stage has `USER`, expected only one `COPY --from=<stage> <folder> /`",
         "the copy puts the content of `/opt/x` into `/`, expected it at `/opt/x`",
     ]
@@ -164,14 +164,14 @@ def test_platform_and_case_of_from_are_read() -> None:
 def test_file_without_from_is_an_error_and_has_no_stage(text: str) -> None:
     assert parsed(text).stages == ()
     assert messages(text) == ["the file has no `FROM`"]
-    assert len(lint.artifact_problems(parsed(text), "/opt/x")) == 0
+    assert len(lint.artifact_problems(parsed(text), ("/opt/x",))) == 0
 
 
 @given(st.text(alphabet="FROM RUN<<-EOF'\"\\#=\n\t a$`{}", max_size=80))
 def test_no_text_raises_and_every_instruction_has_its_lines(text: str) -> None:
     instructions = instructions_of(text)
     assert lint.problems(parsed(text), {"base": ""}) == lint.problems(parsed(text), {"base": ""})
-    lint.artifact_problems(parsed(text), "/opt/x")
+    lint.artifact_problems(parsed(text), ("/opt/x",))
     lines = [number for each in instructions for number in (each.line, each.end_line)]
     assert lines == sorted(lines)
     assert all(1 <= number <= text.count("\n") + 1 for number in lines)

@@ -216,3 +216,12 @@ def test_artifacts_share_a_path_only_if_one_follows_the_other() -> None:
         assert message == f"the layers `below` and `level` of `one` both own `{shared}`"
         assert order(tree(stacks, below=artifact("/opt/env"), level=artifact(prefix, "after: [below]\n")))
     assert order(tree(stacks, below=artifact("/opt/env"), level=artifact("/opt/environment")))
+
+
+def test_artifacts_share_a_path_by_any_of_their_prefixes() -> None:
+    stacks = "stacks:\n  one: {layers: [system, below, level]}\n"
+    below = FAST.replace("prefix: /opt/fast", "prefix: [/opt/a, /srv/b]")
+    level = FAST.replace("prefix: /opt/fast", "prefix: [/opt/c, /srv/b/d]")
+    [message] = [each[1] for each in diagnostics(tree(stacks, below=below, level=level))]
+    assert message == "the layers `below` and `level` of `one` both own `/srv/b/d`"
+    assert order(tree(stacks, below=below, level=level.replace("/b/d", "/bd")))

@@ -1,0 +1,78 @@
+"""Which paths an artifact owns: its prefixes, or those of its files; and what a kind of layer cannot have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from buildsys.config.recipe import Kind, PlacedFile
+from buildsys.config.scope import Scope
+from buildsys.names import prefix_problem
+from buildsys.texts import excerpt
+
+MOST_FILES = 100
+"""Entries of `files`: each may be a step of its build, and kernels stack few file systems more."""
+_NOT_OF_FILES = ("prefix", "toolchain", "downloads", "arguments", "freshness")
+
+
+def check_owned(name: str, scope: Scope, kind: Kind) -> None:
+    """Add a diagnostic for each path that a layer cannot own, and for what its kind cannot have."""
+    said = scope.said
+    if kind is Kind.ARTIFACT and said.packages:
+        hint = "remove `packages`: a layer of kind `system`, which this one may require, can have them"
+        scope.wrong("an artifact cannot add packages to the system", ("packages",), hint, key=True)
+    for field in ("prefix", "files"):
+        if kind is not Kind.ARTIFACT and getattr(said, field):
+            message = f"a {kind} layer has no `{field}`, only an artifact owns a path"
+            scope.wrong(message, (field,), f"remove `{field}`, or write `kind: artifact`", key=True)
+    if kind is Kind.ARTIFACT and not (said.prefix or said.files):
+        path = ("flavours", scope.flavour) if scope.flavour else ()
+        scope.wrong("an artifact needs a `prefix`", path, f"add `prefix: /opt/{name}`, the path that it owns", key=True)
+    elif kind is Kind.ARTIFACT:
+        _check_prefixes(name, scope)
+        _check_files(name, scope)
+
+
+def _check_prefixes(name: str, scope: Scope) -> None:
+    for index, prefix in enumerate(scope.said.prefix):
+        if problem := prefix_problem(prefix, name):
+            scope.wrong(problem[0], ("prefix", index), problem[1])
+        for other in scope.said.prefix:
+            if prefix.startswith(f"{other}/"):
+                message = f"`{excerpt(prefix)}` is below the prefix `{excerpt(other)}`, which has it already"
+                scope.wrong(message, ("prefix", index), f"remove `{excerpt(prefix)}`")
+
+
+def owned(files: Iterable[PlacedFile]) -> tuple[str, ...]:
+    """Return the prefixes of an artifact of files, sorted: what is in a folder of it needs none of its own."""
+    folders = tuple(each.path for each in files if each.is_folder)
+    return tuple(sorted(each.place for each in files if not each.path.startswith(_others(each, folders))))
+
+
+def _others(entry: PlacedFile, folders: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(folder for folder in folders if folder != entry.path)
+
+
+def _check_files(name: str, scope: Scope) -> None:
+    for field in _NOT_OF_FILES:
+        if scope.said.files and getattr(scope.said, field):
+            hint = f"remove `{field}`: its paths are those of `files`" if field == "prefix" else f"remove `{field}`"
+            scope.wrong(f"an artifact of `files` has no `{field}`, nothing is built for it", (field,), hint, key=True)
+    entries = scope.said.files
+    if len(entries) > MOST_FILES:
+        message = f"`files` has {len(entries)} entries, expected at most {MOST_FILES}"
+        scope.wrong(message, ("files",), "put files into a folder of the layer, and name that by `from`", key=True)
+    for path, entry in entries.items():
+        place, shown = ("files", path), excerpt(path)
+        if problem := prefix_problem(entry.place, name):
+            message, hint = problem
+            if message.startswith(f"`{entry.place}` is a folder of the system"):
+                hint = f"list what is put there, such as `{entry.place}/{name}`"
+            scope.wrong(message, place, hint, key=True)
+        elif not entry.is_folder and entry.source is None:
+            hint = f"add `from: {path.rpartition('/')[2]}`, or write `{shown}/` for an empty folder"
+            scope.wrong(f"the file `{shown}` has no `from`", place, hint, key=True)
+        elif not entry.is_folder and (inside := next((p for p in entries if p.startswith(f"{path}/")), None)):
+            message = f"`{shown}` is a file here, and `{excerpt(inside)}` needs a folder there"
+            scope.wrong(message, place, f"write `{shown}/` for a folder, or remove one of them", key=True)
+        if {".", ".."} & {*(entry.source or "").split("/")}:
+            scope.wrong("`from` has `.` or `..`", (*place, "from"), "write the path from the folder of the layer")

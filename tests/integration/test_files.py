@@ -1,0 +1,106 @@
+"""Artifacts of files: what an image has is what `files` says, above them nothing changes, and one blob is in all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from buildsys.oci.client import Registry
+from tests.support import command_line
+from tests.support.command_line import small_project, write
+from tests.support.commands import published_image, run
+
+pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents]
+
+FILES = """\
+description: scripts of the image
+kind: artifact
+licence: MIT
+requires: [os]
+parameters:
+  gid: {description: group of the settings, default: 100}
+files:
+  /usr/local/bin/start.sh: start.sh
+  /usr/local/bin/plain: {from: start.sh, mode: 0644}
+  /usr/local/bin/as-root: {from: start.sh, mode: 4755}
+  /etc/tool/: {from: config/, owner: "7:{gid}", mode: 2770}
+  /etc/tool/more.conf: {from: config/a.conf, owner: 1000, mode: 0640}
+  /etc/motd: motd
+  /var/lib/tool/empty/: {mode: 1777}
+"""
+SCRIPT, CONF = "#!/bin/sh\necho started\n", "setting = 1\n"
+EXPECTED = {
+    "/usr/local/bin/start.sh": ("755 0:0", SCRIPT),
+    "/usr/local/bin/plain": ("644 0:0", SCRIPT),
+    "/usr/local/bin/as-root": ("4755 0:0", SCRIPT),
+    "/etc/tool": ("2770 7:100", None),
+    "/etc/tool/a.conf": ("644 7:100", CONF),
+    "/etc/tool/sub": ("755 7:100", None),
+    "/etc/tool/sub/run": ("755 7:100", SCRIPT),
+    "/etc/tool/more.conf": ("640 1000:1000", CONF),
+    "/etc/motd": ("644 0:0", "hello\n"),
+    "/var/lib/tool": ("755 0:0", None),
+    "/var/lib/tool/empty": ("1777 0:0", None),
+}
+ABOVE = ("/", "/usr", "/usr/local", "/usr/local/bin", "/etc", "/var", "/var/lib")
+
+
+def project_of(folder: Path) -> Path:
+    project = small_project(
+        folder,
+        {
+            "stacks.yaml": "stacks:\n  one: {layers: [dist, scripts]}\n  two: {layers: [dist, more, scripts]}\n",
+            "layers/more/layer.yaml": "description: d\nkind: system\nlicence: MIT\nrequires: [os]\n",
+            "layers/more/Dockerfile": "FROM base\nRUN echo more >/usr/local/bin/more && rm /etc/motd\n",
+            "layers/scripts/layer.yaml": FILES,
+            "layers/scripts/config/a.conf": CONF,
+            "layers/scripts/motd": "hello\n",
+        },
+    )
+    for name in ("start.sh", "config/sub/run"):
+        write(project, f"layers/scripts/{name}", SCRIPT).chmod(0o755)
+    overlay = Path(os.environ.get("BUILDSYS_OVERLAY") or command_line.ROOT / "buildsys.lock.local")
+    write(project, "buildsys.lock", overlay.read_text(encoding="utf-8"))
+    return project
+
+
+def statuses(image: str, paths: tuple[str, ...]) -> dict[str, str]:
+    done = run("docker", "run", "--rm", "--entrypoint", "stat", image, "-c", "%n|%a %u:%g", *paths)
+    assert done.code == 0, done.stderr
+    return dict(line.split("|") for line in done.stdout.splitlines())
+
+
+def test_files_are_as_declared_in_one_blob_and_nothing_above_them_changes(tmp_path: Path, registry: str) -> None:
+    project, prefix = project_of(tmp_path / "project"), f"{registry}/files-{os.getpid()}"
+    shell = {name: os.environ[name] for name in ("DOCKER_HOST", "DOCKER_CONFIG") if name in os.environ}
+    given = {"BUILDSYS_REGISTRY": prefix}
+    done = command_line.buildsys(
+        project, "bake", "--all", "--push", seconds=600, shell={**shell, **given, "BUILDSYS_TAG": "composed"}
+    )
+    assert done.code == 0, done.output
+    assert command_line.buildsys(project, "plan").code == 0
+    pushed = "*.output=type=image,push=true,store=false,oci-mediatypes=true,rewrite-timestamp=true"
+    environment = {**given, "BUILDSYS_TAG": "assembled", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+    assembled = run("docker", "buildx", "bake", "--set", pushed, cwd=project, environment=environment)
+    assert assembled.code == 0, assembled.stderr[-3000:]
+
+    layers = {}
+    with Registry() as client:
+        for stack in ("one", "two"):
+            both = [published_image(client, f"{prefix}/{stack}:{tag}")[0] for tag in ("composed", "assembled")]
+            layers[stack], other = ([layer.digest for layer in each.layers] for each in both)
+            assert layers[stack] == other
+    assert layers["one"][-1] == layers["two"][-1]
+    for stack in layers:
+        image = f"{prefix}/{stack}:composed"
+        assert statuses(image, tuple(EXPECTED)) == {path: status for path, (status, _) in EXPECTED.items()}
+        texts = {path: text for path, (_, text) in EXPECTED.items() if text is not None}
+        sums = run("docker", "run", "--rm", "--entrypoint", "sha256sum", image, *texts)
+        assert sums.stdout == "".join(
+            f"{hashlib.sha256(t.encode()).hexdigest()}  {path}\n" for path, t in texts.items()
+        )
+        dist = run("docker", "run", "--rm", "--entrypoint", "stat", image, "-c", "%a %u:%g", *ABOVE)
+        assert dist.stdout == "755 0:0\n" * len(ABOVE)
