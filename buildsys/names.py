@@ -33,7 +33,12 @@ CONTEXTS: Mapping[str, str] = MappingProxyType(
 )
 """Names in a Dockerfile that mean one thing everywhere, and what."""
 _LAYERS: Mapping[str, str] = MappingProxyType(
-    {**CONTEXTS, "default": "the group of all images", "when": "the condition of a layer in a stack"}
+    {
+        **CONTEXTS,
+        "default": "the group of all images",
+        "set": "a named set of layers in a stack",
+        "when": "the condition of a layer in a stack",
+    }
 )
 _STACKS: Mapping[str, str] = MappingProxyType(
     {

@@ -14,7 +14,7 @@ from typing import Any
 from buildsys.config.layers import LAYER, load_layer
 from buildsys.config.model import Catalog, Stack
 from buildsys.config.recipe import Kind, Layer, Recipe
-from buildsys.config.stacks import STACKS, families, load_stacks
+from buildsys.config.stacks import STACKS, families, load_stacks, set_warnings
 from buildsys.dockerfile.ignore import ignored, rule_problems
 from buildsys.errors import (
     Diagnostic,
@@ -82,14 +82,14 @@ def load(tree: Mapping[str, str]) -> Catalog:
         diagnostics.extend(_registry(shape.registry, source))
     diagnostics.extend(_references(layers, sources, broken, stacks))
     diagnostics.extend(_secrets(layers))
-    if diagnostics or shape is None:
+    if diagnostics or shape is None or source is None:
         raise InvalidInput(diagnostics)
     return Catalog(
         registry=shape.registry,
         layers=MappingProxyType(layers),
         families=families(shape),
         stacks=stacks,
-        warnings=tuple(_copied_by_plain_bake(layers, tree)),
+        warnings=(*set_warnings(shape, source), *_copied_by_plain_bake(layers, tree)),
     )
 
 

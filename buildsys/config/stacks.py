@@ -5,24 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
-from types import MappingProxyType
 
 from buildsys.config import template
-from buildsys.config.fields import LINE, NAME, NAMES, NOTHING, ONE_OR_MORE, PLATFORMS, TEXT, VALUES
-from buildsys.config.matrix import SETTINGS, Row, check_excludes, check_values, is_excluded, rows_of
-from buildsys.config.model import Family, LayerUse, Stack
-from buildsys.config.recipe import CONDITION, When
-from buildsys.config.template import literally
-from buildsys.errors import Diagnostic, Location, did_you_mean, which_one
+from buildsys.config.fields import LINE, NAME, NAMES, NOTHING, PLATFORMS, TEXT, VALUES
+from buildsys.config.lines import Line, Lines, check_lines, check_template, literal, names_in, unused_sets, uses_of
+from buildsys.config.matrix import SETTINGS, Row, check_excludes, is_excluded, rows_of
+from buildsys.config.model import Family, Stack
+from buildsys.errors import Diagnostic, Location, did_you_mean
 from buildsys.names import CUSTOM_SUFFIX, group_problem, stack_problem, target_name
 from buildsys.records.schema import Record, nullable, optional, required
-from buildsys.records.shapes import WRONG, Anything, Converted, Dictionary, Many, Reader, Wrong
+from buildsys.records.shapes import Anything, Dictionary, Many, Reader
 from buildsys.records.source import Data, Path, Source
 from buildsys.values import dataclass
 
 # How the other file calls what a stack has.
 _MEANT = {"requires": "layers"}
-_PARAMETERS = Dictionary(Converted(ONE_OR_MORE, " ".join))
 RESERVED = frozenset({"default", "cpu", "gpu", "all", "mirrors"})
 
 
@@ -73,6 +70,11 @@ class StacksFile:
         NOTHING,
         "stacks declared by a matrix, by family",
     )
+    sets: Mapping[str, tuple[Data, ...]] = optional(
+        Dictionary(Many(Anything(), least=1), key=NAME),
+        NOTHING,
+        "lists of layers by name, used in `layers` as `- set: name`",
+    )
     stacks: Mapping[str, StackFields] = optional(
         Dictionary(Record(StackFields, "StackFields", meant=_MEANT)), NOTHING, "single stacks, by name"
     )
@@ -85,43 +87,37 @@ MOST_ROWS = 10_000
 _MOST_LINES = 1_000_000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Line:
-    """An entry of `layers`: a layer with its parameters, still templates, and the rows that have it."""
-
-    layer: str
-    parameters: Mapping[str, str]
-    when: When
-    has: tuple[str, ...]
-    location: Location
-    locations: Mapping[str, Location]
-    keys: Mapping[str, Location]
-    condition: Location
-    path: Path
-
-
 def load_stacks(file: StacksFile, source: Source, diagnostics: list[Diagnostic]) -> tuple[Stack, ...]:
     """Return all stacks, sorted by name, after adding everything that is wrong; layers are not looked up."""
     reader = Reader(source, diagnostics)
     data = source.data or {}
     if not file.families and not file.stacks and isinstance(data, dict) and data.keys() <= _STACKS_KEYS:
         reader.wrong("the file has no stacks", (), "declare one, such as `stacks: {my-image: {layers: [my-layer]}}`")
-    if _has_too_many_rows(file, reader):
+    layers = Lines(file.sets, reader)
+    if _has_too_many_rows(file, layers, reader):
         return ()
-    found = [stack for name, family in file.families.items() for stack in _family(name, family, reader)]
-    found += [_single(name, fields, reader) for name, fields in file.stacks.items()]
+    rows = [
+        row
+        for name, family in (file.families if file.sets else NOTHING).items()
+        for row in rows_of(family.matrix, None, ("families", name), source)
+    ]
+    if not layers.check_sets(rows):
+        return ()
+    found = [stack for name, family in file.families.items() for stack in _family(name, family, layers, reader)]
+    found += [_single(name, fields, layers, reader) for name, fields in file.stacks.items()]
     _check_names(found, diagnostics)
     return tuple(sorted(found, key=lambda stack: stack.name))
 
 
-def _has_too_many_rows(file: StacksFile, reader: Reader) -> bool:
+def _has_too_many_rows(file: StacksFile, layers: Lines, reader: Reader) -> bool:
     """Whether the matrices have more rows than can be planned, after adding the diagnostic at the one that exceeds."""
     rows = lines = 0
     for name, family in file.families.items():
+        listed = layers.of(family.layers, ("families", name, "layers"))
         for index, row in enumerate(family.matrix):
             count = math.prod(len(values) for key, values in row.items() if key not in SETTINGS)
             rows += count
-            lines += count * (len(family.layers) + len(family.exclude))
+            lines += count * (len(listed) + len(family.exclude))
             if rows > MOST_ROWS or lines > _MOST_LINES:
                 what = f"{rows} rows, more than {MOST_ROWS}"
                 if rows <= MOST_ROWS:
@@ -130,6 +126,15 @@ def _has_too_many_rows(file: StacksFile, reader: Reader) -> bool:
                 reader.wrong(message, ("families", name, "matrix", index), "shorten its lists, or remove a row")
                 return True
     return False
+
+
+def set_warnings(file: StacksFile, source: Source) -> Iterator[Diagnostic]:
+    """Yield a warning for each named set that no stack uses."""
+    for name in unused_sets(file.sets, [each.layers for each in (*file.families.values(), *file.stacks.values())]):
+        hint = f"remove it, or add `- set: {name}` to the `layers` of a stack"
+        yield Diagnostic(
+            message=f"no stack uses the set `{name}`", location=source.key_location(("sets", name)), hint=hint
+        )
 
 
 def families(file: StacksFile) -> tuple[Family, ...]:
@@ -177,16 +182,15 @@ def _check_names(stacks: list[Stack], diagnostics: list[Diagnostic]) -> None:
         reported.add((stack.family, target))
 
 
-def _single(name: str, fields: StackFields, reader: Reader) -> Stack:
+def _single(name: str, fields: StackFields, layers: Lines, reader: Reader) -> Stack:
     """Return a stack that is declared alone; braces in it are no templates."""
     path: Path = ("stacks", name)
-    lines = []
-    for line in _lines(fields, path, reader):
-        if line.has or line.when.values:
-            message = f"`when` has no meaning in the single stack `{name}`, which has no rows"
-            hint = "remove `when`, or declare a family, whose `matrix` has rows"
-            reader.diagnostics.append(Diagnostic(message=message, location=line.condition, hint=hint))
-        lines.append(replace(line, parameters={k: literally(v) for k, v in line.parameters.items()}))
+    lines = layers.of(fields.layers, (*path, "layers"))
+    for condition in (each for line in lines for each in line.conditions if each.path[: len(path)] == path):
+        message = f"`when` has no meaning in the single stack `{name}`, which has no rows"
+        hint = "remove `when`, or declare a family, whose `matrix` has rows"
+        reader.diagnostics.append(Diagnostic(message=message, location=condition.location, hint=hint))
+    lines = [literal(line) if line.path[: len(path)] == path else line for line in lines]
     location = reader.source.key_location(path)
     row = Row(values={}, locations={}, groups=(), deprecated=fields.deprecated, location=location)
     stack = Stack(
@@ -200,15 +204,15 @@ def _single(name: str, fields: StackFields, reader: Reader) -> Stack:
         location=location,
         platform_locations=_platform_locations(fields, path, reader.source),
     )
-    return replace(stack, layers=_uses(name, lines, row, reader.diagnostics))
+    return replace(stack, layers=uses_of(name, lines, row, reader.diagnostics))
 
 
-def _family(name: str, fields: FamilyFields, reader: Reader) -> Iterator[Stack]:
+def _family(name: str, fields: FamilyFields, layers: Lines, reader: Reader) -> Iterator[Stack]:
     """Yield the stack of each row."""
     path: Path = ("families", name)
     if name in RESERVED:
         reader.wrong(f"`{name}` is the name of a built-in group", path, "rename the family", key=True)
-    lines = _lines(fields, path, reader)
+    lines = layers.of(fields.layers, (*path, "layers"))
     every = list(rows_of(fields.matrix, fields.deprecated, path, reader.source))
     check_excludes(fields.exclude, every, path, reader)
     rows = [row for row in every if not any(is_excluded(rule, row.values) for rule in fields.exclude)]
@@ -235,7 +239,7 @@ def _family(name: str, fields: FamilyFields, reader: Reader) -> Iterator[Stack]:
             description=own.description or fields.description,
             groups=tuple(sorted({*fields.groups, *row.groups, *own.groups})),
             platforms=fields.platforms,
-            layers=_uses(stack_name, lines, row, reader.diagnostics),
+            layers=uses_of(stack_name, lines, row, reader.diagnostics),
             deprecated=own.deprecated or row.deprecated,
             location=row.location,
             platform_locations=platform_locations,
@@ -261,125 +265,16 @@ def _filled_or_nothing(name: str, row: Row) -> str:
         return ""
 
 
-def _check_templates(fields: FamilyFields, lines: list[_Line], rows: list[Row], path: Path, reader: Reader) -> bool:
+def _check_templates(fields: FamilyFields, lines: list[Line], rows: list[Row], path: Path, reader: Reader) -> bool:
     """Whether all templates of a family can be read and use only variables that some row has."""
     before = len(reader.diagnostics)
+    check_lines(lines, rows, path, reader)
     variables = frozenset(key for row in rows for key in row.values)
-    part = reader.source.part_location
-    conditions: set[str] = set()
-    used = [(name, part((*path, "name"), name)) for name in sorted(template.names(fields.name))]
-    texts = [(fields.name, (*path, "name"))]
-    for line in lines:
-        texts += [(text, (*line.path, key)) for key, text in line.parameters.items()]
-        for key, text in line.parameters.items():
-            used += [(name, part((*line.path, key), name)) for name in sorted(template.names(text))]
-        used += [(name, line.condition) for name in line.has]
-        at = (*line.path[:-1], "when")
-        check_values(line.when.values, rows, at, reader)
-        conditions.update(name for name, _ in line.when.values)
-    for text, at in texts:
-        if problem := template.problem(text):
-            location = part(at, problem.part)
-            reader.diagnostics.append(Diagnostic(message=problem.message, location=location, hint=problem.hint))
-    for name, location in used:
-        if name not in variables:
-            hint = which_one(name, sorted(variables), f"add `{name}` to the matrix")
-            message = f"no row of the matrix has the variable `{name}`"
-            reader.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
-    names = {name for name, _ in used} | conditions
+    check_template(fields.name, (*path, "name"), variables, reader)
+    names = names_in(lines) | template.names(fields.name)
     for index, row in enumerate(fields.matrix):
         for name in sorted(row.keys() - names - {*SETTINGS}):
             message = f"nothing in the family uses the variable `{name}`"
             hint = did_you_mean(name, names, f"remove `{name}`, or use it in `name`")
             reader.wrong(message, (*path, "matrix", index, name), hint, key=True)
     return len(reader.diagnostics) == before
-
-
-def _uses(name: str, lines: list[_Line], row: Row, diagnostics: list[Diagnostic]) -> tuple[LayerUse, ...]:
-    """Return the layers of the stack of a row, their templates filled."""
-    uses = []
-    for line in lines:
-        if not line.when.holds(row.values) or any(each not in row.values for each in line.has):
-            continue
-        parameters, locations = {}, {}
-        for key, text in line.parameters.items():
-            used = sorted(template.names(text))
-            absent = next((each for each in used if each not in row.values), None)
-            if absent is not None:
-                message = f"`{key}` of `{line.layer}` uses `{absent}`, which `{name}` does not have"
-                hint = f"add `when: {absent}` to the layer, or `{absent}` to the row"
-                diagnostics.append(Diagnostic(message=message, location=row.location, hint=hint))
-                continue
-            parameters[key] = template.fill(text, row.values)
-            locations[key] = row.locations[used[0]] if len(used) == 1 else line.locations[key]
-        uses.append(
-            LayerUse(
-                layer=line.layer,
-                parameters=MappingProxyType(parameters),
-                location=line.location,
-                locations=MappingProxyType(locations),
-                keys=line.keys,
-            )
-        )
-    return tuple(uses)
-
-
-def _lines(fields: StackFields, path: Path, reader: Reader) -> list[_Line]:
-    """Return the entries of `layers` in order, without those that cannot be read."""
-    read = (_line(item, (*path, "layers", index), reader) for index, item in enumerate(fields.layers))
-    return [line for line in read if not isinstance(line, Wrong)]
-
-
-def _line(item: Data, path: Path, reader: Reader) -> _Line | Wrong:
-    location = reader.source.location
-    if isinstance(item, str):
-        whole = location(path)
-        return _Line(
-            layer=item,
-            parameters={},
-            when=When(),
-            has=(),
-            location=whole,
-            locations={},
-            keys={},
-            condition=whole,
-            path=path,
-        )
-    form = "a layer is a name, or a name with its parameters and an optional `when`"
-    if not isinstance(item, dict):
-        found = "a list" if item else "nothing"
-        hint = "write its name, without brackets" if item else "write the name of a layer, or remove the dash"
-        return reader.wrong(f"{form}; found {found}", path, hint)
-    names = [key for key in item if key != "when"]
-    if len(names) != 1:
-        found = ", ".join(f"`{name}`" for name in names) or "none"
-        hint = "write each layer behind a dash of its own, and indent its parameters below it"
-        return reader.wrong(f"{form}; found {found}", path, hint)
-    layer, value = names[0], item[names[0]]
-    at = (*path, layer)
-    # A text is the version.
-    data: Data = {"version": value} if isinstance(value, str) else {} if value is None else value
-    parameters = _PARAMETERS.read(data, at, reader)
-    when, has = _condition(item.get("when"), (*path, "when"), reader)
-    if isinstance(parameters, Wrong) or isinstance(when, Wrong) or isinstance(has, Wrong):
-        return WRONG
-    return _Line(
-        layer=layer,
-        parameters=parameters,
-        when=when,
-        has=has,
-        location=reader.source.key_location(at),
-        locations=MappingProxyType({key: location((*at, key)) for key in parameters}),
-        keys=MappingProxyType({key: reader.source.key_location((*at, key)) for key in parameters}),
-        condition=reader.source.key_location((*path, "when")) if not has else location((*path, "when")),
-        path=at,
-    )
-
-
-def _condition(data: Data, path: Path, reader: Reader) -> tuple[When | Wrong, tuple[str, ...] | Wrong]:
-    """Return the values that variables must have, and the variables that a row must have."""
-    if data is None:
-        return When(), ()
-    if not isinstance(data, dict):
-        return When(), ONE_OR_MORE.read(data, path, reader)
-    return CONDITION.read(data, path, reader), ()
