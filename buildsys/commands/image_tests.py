@@ -73,7 +73,8 @@ def run_tests(
         if local_image(docker, images[target]) is None:
             raise Unavailable(f"the engine has no image `{images[target]}`", hint=f"run `buildsys bake {target}` first")
     for test in tests:
-        folder = workspace.folder(f"{test.folder}/tests")
+        # Tests of a stack itself have no folder.
+        folder = workspace.folder(f"{test.folder}/tests") if test.folder else None
         # Docker reads a mount as a line of CSV, in which a name with a comma would be more than a name.
         source = str(folder).replace('"', '""')
         mounts = [f'type=bind,"source={source}",target=/tests,readonly'] if folder else []

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 
 from buildsys.config import template
-from buildsys.config.fields import LINE, NAME, NAMES, NOTHING, PLATFORMS, TEXT, VALUES
+from buildsys.config.fields import LINE, MEANT, NAME, NAMES, NOTHING, PLATFORMS, TEXT, VALUES
+from buildsys.config.inheritance import own_fields, own_of
 from buildsys.config.lines import Line, Lines, check_lines, check_template, literal, names_in, unused_sets, uses_of
 from buildsys.config.matrix import SETTINGS, Row, check_excludes, is_excluded, rows_of
 from buildsys.config.model import Family, Stack
+from buildsys.config.recipe import ImageFields
 from buildsys.errors import Diagnostic, Location, did_you_mean
 from buildsys.names import CUSTOM_SUFFIX, group_problem, stack_problem, target_name
 from buildsys.records.schema import Record, nullable, optional, required
@@ -19,12 +21,12 @@ from buildsys.records.source import Data, Path, Source
 from buildsys.values import dataclass
 
 # How the other file calls what a stack has.
-_MEANT = {"requires": "layers"}
+_MEANT = {**MEANT, "requires": "layers"}
 RESERVED = frozenset({"default", "cpu", "gpu", "all", "mirrors"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StackFields:
+class StackFields(ImageFields):
     """A single stack."""
 
     description: str | None = nullable(TEXT, None, "one line")
@@ -37,7 +39,7 @@ class StackFields:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RowStackFields:
+class RowStackFields(ImageFields):
     """Additional fields of one stack of a family."""
 
     description: str | None = nullable(TEXT, None, "one line")
@@ -56,7 +58,9 @@ class FamilyFields(StackFields):
     )
     exclude: tuple[Mapping[str, tuple[str, ...]], ...] = optional(Many(VALUES), (), "rows to omit")
     stacks: Mapping[str, RowStackFields] = optional(
-        Dictionary(Record(RowStackFields, "RowStackFields")), NOTHING, "additional settings of single rows, by name"
+        Dictionary(Record(RowStackFields, "RowStackFields", meant=MEANT)),
+        NOTHING,
+        "additional settings of single rows, by name",
     )
 
 
@@ -204,7 +208,12 @@ def _single(name: str, fields: StackFields, layers: Lines, reader: Reader) -> St
         location=location,
         platform_locations=_platform_locations(fields, path, reader.source),
     )
-    return replace(stack, layers=uses_of(name, lines, row, reader.diagnostics))
+    own, _ = own_fields(fields, path, None, reader)
+    return replace(
+        stack,
+        layers=uses_of(name, lines, row, reader.diagnostics),
+        own=own_of(name, row, [(f"stack {name}", own)], reader.diagnostics),
+    )
 
 
 def _family(name: str, fields: FamilyFields, layers: Lines, reader: Reader) -> Iterator[Stack]:
@@ -216,13 +225,19 @@ def _family(name: str, fields: FamilyFields, layers: Lines, reader: Reader) -> I
     every = list(rows_of(fields.matrix, fields.deprecated, path, reader.source))
     check_excludes(fields.exclude, every, path, reader)
     rows = [row for row in every if not any(is_excluded(rule, row.values) for rule in fields.exclude)]
-    for row in rows:
-        for group in filter(NAME.problem, row.groups):
-            message = f"`{group}` cannot be the name of a group: lower-case letters, digits, single `-` between"
-            reader.diagnostics.append(Diagnostic(message=message, location=row.location, hint="rename the group"))
-    if not _check_templates(fields, lines, rows, path, reader):
+    reader.diagnostics.extend(_row_groups(rows))
+    before = len(reader.diagnostics)
+    _check_templates(fields, lines, rows, path, reader)
+    common, used = own_fields(fields, path, rows, reader)
+    by_name = {}
+    for stack, written in fields.stacks.items():
+        more, names = own_fields(written, (*path, "stacks", stack), rows, reader)
+        by_name[stack] = written, more
+        used |= names
+    used |= names_in(lines) | template.names(fields.name)
+    _check_variables(fields, used, path, reader)
+    if len(reader.diagnostics) > before:
         return
-    by_name = dict(fields.stacks)
     platform_locations = _platform_locations(fields, path, reader.source)
     for row in rows:
         try:
@@ -232,7 +247,7 @@ def _family(name: str, fields: FamilyFields, layers: Lines, reader: Reader) -> I
             hint = f"put the part in brackets: `[-{error.args[0]}{{{error.args[0]}}}]`"
             reader.diagnostics.append(Diagnostic(message=message, location=row.location, hint=hint))
             continue
-        own = by_name.pop(stack_name, RowStackFields())
+        own, own_more = by_name.pop(stack_name, (RowStackFields(), ImageFields()))
         yield Stack(
             name=stack_name,
             family=name,
@@ -243,11 +258,24 @@ def _family(name: str, fields: FamilyFields, layers: Lines, reader: Reader) -> I
             deprecated=own.deprecated or row.deprecated,
             location=row.location,
             platform_locations=platform_locations,
+            own=own_of(
+                stack_name,
+                row,
+                [(f"family {name}", common), (f"stack {stack_name}", own_more)],
+                reader.diagnostics,
+            ),
         )
     for unknown in by_name:
-        names = [_filled_or_nothing(fields.name, row) for row in rows]
-        near = did_you_mean(unknown, names, "remove it, or add its row")
+        known = [_filled_or_nothing(fields.name, row) for row in rows]
+        near = did_you_mean(unknown, known, "remove it, or add its row")
         reader.wrong(f"the matrix has no row for the stack `{unknown}`", (*path, "stacks", unknown), near, key=True)
+
+
+def _row_groups(rows: list[Row]) -> Iterator[Diagnostic]:
+    for row in rows:
+        for group in filter(NAME.problem, row.groups):
+            message = f"`{group}` cannot be the name of a group: lower-case letters, digits, single `-` between"
+            yield Diagnostic(message=message, location=row.location, hint="rename the group")
 
 
 def _platform_locations(fields: StackFields, path: Path, source: Source) -> Mapping[str, Location]:
@@ -265,16 +293,17 @@ def _filled_or_nothing(name: str, row: Row) -> str:
         return ""
 
 
-def _check_templates(fields: FamilyFields, lines: list[Line], rows: list[Row], path: Path, reader: Reader) -> bool:
-    """Whether all templates of a family can be read and use only variables that some row has."""
-    before = len(reader.diagnostics)
+def _check_templates(fields: FamilyFields, lines: list[Line], rows: list[Row], path: Path, reader: Reader) -> None:
+    """Add a diagnostic for each template in `layers` or `name` that cannot be read or uses what no row has."""
     check_lines(lines, rows, path, reader)
     variables = frozenset(key for row in rows for key in row.values)
     check_template(fields.name, (*path, "name"), variables, reader)
-    names = names_in(lines) | template.names(fields.name)
+
+
+def _check_variables(fields: FamilyFields, used: set[str], path: Path, reader: Reader) -> None:
+    """Add a diagnostic for each variable of a matrix that nothing uses."""
     for index, row in enumerate(fields.matrix):
-        for name in sorted(row.keys() - names - {*SETTINGS}):
+        for name in sorted(row.keys() - used - {*SETTINGS}):
             message = f"nothing in the family uses the variable `{name}`"
-            hint = did_you_mean(name, names, f"remove `{name}`, or use it in `name`")
+            hint = did_you_mean(name, used, f"remove `{name}`, or use it in `name`")
             reader.wrong(message, (*path, "matrix", index, name), hint, key=True)
-    return len(reader.diagnostics) == before

@@ -94,7 +94,10 @@ class _Builder:
                 artifacts[each.name] = self.artifact(stack, each, os, artifacts)
         # As people write a stack: the later line wins, whatever must be built first.
         listed = sorted(layers, key=lambda each: each.position)
-        environment, conflicts = merge((each.name, each.recipe.environment, each.parameters) for each in listed)
+        environment, conflicts = merge(
+            ((each.name, each.recipe.environment, each.parameters) for each in listed),
+            own={each.name for each in listed if each.is_own},
+        )
         for conflict in conflicts:
             # The stacks of a family have the same layers.
             key = (stack.family or stack.name, conflict.variable, conflict.first[0], conflict.second[0])
@@ -148,7 +151,7 @@ class _Builder:
     ) -> str:
         installer = None
         if each.recipe.dockerfile is None:
-            if os is None or os.recipe.dockerfile is None:
+            if os is None or os.recipe.dockerfile is None or "PACKAGES" not in os.recipe.declared:
                 message = f"no layer of `{stack.name}` can install the packages of `{each.name}`"
                 hint = "add a Dockerfile with `ARG PACKAGES` to the layer that provides `os`, or to this one"
                 self.report(message, each.location, hint)
