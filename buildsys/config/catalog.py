@@ -179,8 +179,12 @@ def _references(
         for layer, source in sources.items()
         for index, name in enumerate(_provided(source))
     }
+    stacks = tuple(stacks)
+    listed = {stack.name: {use.location for use in stack.layers} for stack in stacks}
     for stack in stacks:
-        for use in stack.layers:
+        # What a stack extends is looked at there.
+        inherited = listed[stack.base] if stack.base else set()
+        for use in (each for each in stack.layers if each.location not in inherited):
             # A provided name is no layer: which of its providers is meant must be said.
             if use.layer not in {*layers, *broken}:
                 what = f"the stack `{stack.name}` has the layer `{use.layer}`"

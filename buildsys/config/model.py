@@ -39,7 +39,8 @@ class OwnFields:
 class Stack:
     """One image to publish, as declared: `deprecated` says why it is, or is None.
 
-    `own` are its own fields, of the most general declaration first; they follow those of all layers.
+    `own` are its own fields, of the most general declaration first; they follow those of all layers. `base` is the
+    stack that it extends; what it has from there is part of the other fields.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Stack:
     location: Location
     platform_locations: Mapping[str, Location] = field(default_factory=lambda: fields.NOTHING, compare=False)
     own: tuple[OwnFields, ...] = ()
+    base: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 
 from buildsys.config import template
 from buildsys.config.fields import LINE, MEANT, NAME, NAMES, NOTHING, PLATFORMS, TEXT, VALUES
-from buildsys.config.inheritance import own_fields, own_of
+from buildsys.config.inheritance import Extension, extended, own_fields, own_of
 from buildsys.config.lines import Line, Lines, check_lines, check_template, literal, names_in, unused_sets, uses_of
 from buildsys.config.matrix import SETTINGS, Row, check_excludes, is_excluded, rows_of
 from buildsys.config.model import Family, Stack
@@ -22,20 +22,28 @@ from buildsys.values import dataclass
 
 # How the other file calls what a stack has.
 _MEANT = {**MEANT, "requires": "layers"}
+_LAYERS = "names of layers, or maps from a name to its parameters, with an optional `when`"
 RESERVED = frozenset({"default", "cpu", "gpu", "all", "mirrors"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StackFields(ImageFields):
-    """A single stack."""
+    """What single stacks and families have in common."""
 
     description: str | None = nullable(TEXT, None, "one line")
-    layers: tuple[Data, ...] = required(
-        Many(Anything(), least=1), "names of layers, or maps from a name to its parameters, with an optional `when`"
-    )
+    layers: tuple[Data, ...] = required(Many(Anything(), least=1), _LAYERS)
     groups: tuple[str, ...] = optional(NAMES, (), "additional groups")
     platforms: tuple[str, ...] = optional(PLATFORMS, ("linux/amd64",), "default `[linux/amd64]`")
     deprecated: str | None = nullable(TEXT, None, "reason; excludes it from `--all` and the default group")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SingleFields(StackFields):
+    """A single stack."""
+
+    layers: tuple[Data, ...] = required(Many(Anything(), least=1), _LAYERS, default=(), unless="extends")
+    extends: str | None = nullable(LINE, None, "a stack, whose layers, own fields, groups and platforms it also has")
+    without: tuple[str, ...] = optional(NAMES, (), "layers that it does not take from the stack that it extends")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,8 +87,8 @@ class StacksFile:
         NOTHING,
         "lists of layers by name, used in `layers` as `- set: name`",
     )
-    stacks: Mapping[str, StackFields] = optional(
-        Dictionary(Record(StackFields, "StackFields", meant=_MEANT)), NOTHING, "single stacks, by name"
+    stacks: Mapping[str, SingleFields] = optional(
+        Dictionary(Record(SingleFields, "SingleFields", meant=_MEANT)), NOTHING, "single stacks, by name"
     )
 
 
@@ -108,8 +116,10 @@ def load_stacks(file: StacksFile, source: Source, diagnostics: list[Diagnostic])
     if not layers.check_sets(rows):
         return ()
     found = [stack for name, family in file.families.items() for stack in _family(name, family, layers, reader)]
+    is_complete = {stack.family for stack in found} == file.families.keys()
     found += [_single(name, fields, layers, reader) for name, fields in file.stacks.items()]
     _check_names(found, diagnostics)
+    found = extended(found, _extensions(file, reader), reader, is_complete=is_complete)
     return tuple(sorted(found, key=lambda stack: stack.name))
 
 
@@ -130,6 +140,20 @@ def _has_too_many_rows(file: StacksFile, layers: Lines, reader: Reader) -> bool:
                 reader.wrong(message, ("families", name, "matrix", index), "shorten its lists, or remove a row")
                 return True
     return False
+
+
+def _extensions(file: StacksFile, reader: Reader) -> Mapping[str, Extension]:
+    """Return what stacks say of those that they extend, after adding a diagnostic for `without` in any other."""
+    found = {}
+    for name, stack in file.stacks.items():
+        path: Path = ("stacks", name)
+        if stack.extends is not None:
+            has_platforms = (*path, "platforms") in reader.source.values
+            found[name] = Extension(base=stack.extends, without=stack.without, has_platforms=has_platforms)
+        elif stack.without:
+            message = f"`without` has no meaning in the stack `{name}`, which extends no stack"
+            reader.wrong(message, (*path, "without"), "remove `without`", key=True)
+    return found
 
 
 def set_warnings(file: StacksFile, source: Source) -> Iterator[Diagnostic]:
@@ -186,7 +210,7 @@ def _check_names(stacks: list[Stack], diagnostics: list[Diagnostic]) -> None:
         reported.add((stack.family, target))
 
 
-def _single(name: str, fields: StackFields, layers: Lines, reader: Reader) -> Stack:
+def _single(name: str, fields: SingleFields, layers: Lines, reader: Reader) -> Stack:
     """Return a stack that is declared alone; braces in it are no templates."""
     path: Path = ("stacks", name)
     lines = layers.of(fields.layers, (*path, "layers"))

@@ -40,14 +40,25 @@ def resolve(catalog: Catalog) -> BuildGraph:
     resolver = Resolver(catalog)
     builder = _Builder(resolver=resolver, diagnostics=diagnostics)
     images = []
+    found: dict[str, list[Diagnostic]] = {}
     for stack in catalog.stacks:
+        before = len(diagnostics)
         layers = resolver.layers(stack, diagnostics)
         for platform in stack.platforms if layers else ():
             if image := builder.image(replace(stack, platforms=(platform,)), layers, is_part=len(stack.platforms) > 1):
                 images.append(image)
+        found[stack.name] = diagnostics[before:]
     if diagnostics:
-        raise InvalidInput(diagnostics)
+        raise InvalidInput(_of_their_own(catalog.stacks, found))
     return BuildGraph(nodes=MappingProxyType(_in_build_order(builder.nodes)), images=tuple(images))
+
+
+def _of_their_own(stacks: tuple[Stack, ...], found: Mapping[str, list[Diagnostic]]) -> Iterator[Diagnostic]:
+    """Yield the diagnostics of stacks without those that a stack has from the one that it extends."""
+    for stack in stacks:
+        inherited = found.get(stack.base or "", [])
+        locations = {each.location for each in inherited} | ({stack.location} if inherited else set())
+        yield from (each for each in found[stack.name] if each.location not in locations)
 
 
 def _in_build_order(nodes: Mapping[str, Node]) -> dict[str, Node]:
