@@ -32,8 +32,16 @@ CONTEXTS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Names in a Dockerfile that mean one thing everywhere, and what."""
+OWN_PACKAGES = "stack-packages"
+"""What the layer of a stack's own packages is called."""
 _LAYERS: Mapping[str, str] = MappingProxyType(
-    {**CONTEXTS, "default": "the group of all images", "when": "the condition of a layer in a stack"}
+    {
+        **CONTEXTS,
+        "default": "the group of all images",
+        "set": "a named set of layers in a stack",
+        OWN_PACKAGES: "the packages that stacks themselves name",
+        "when": "the condition of a layer in a stack",
+    }
 )
 _STACKS: Mapping[str, str] = MappingProxyType(
     {

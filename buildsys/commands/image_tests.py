@@ -108,7 +108,8 @@ class Containers:
                 yield TestResult(test=test, skipped=f"no GPU: {error}")
 
     def _mounts(self, test: TestRun) -> Sequence[str]:
-        folder = self.workspace.folder(f"{test.folder}/tests")
+        # Tests of a stack itself have no folder.
+        folder = self.workspace.folder(f"{test.folder}/tests") if test.folder else None
         # Docker reads a mount as a line of CSV, in which a name with a comma would be more than a name.
         source = str(folder).replace('"', '""')
         return [f'type=bind,"source={source}",target=/tests,readonly'] if folder else []

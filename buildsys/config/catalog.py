@@ -14,7 +14,7 @@ from typing import Any
 from buildsys.config.layers import LAYER, load_layer
 from buildsys.config.model import Catalog, Stack
 from buildsys.config.recipe import Kind, Layer, Recipe
-from buildsys.config.stacks import STACKS, families, load_stacks
+from buildsys.config.stacks import STACKS, families, load_stacks, set_warnings
 from buildsys.dockerfile.ignore import ignored, rule_problems
 from buildsys.errors import (
     Diagnostic,
@@ -82,14 +82,14 @@ def load(tree: Mapping[str, str]) -> Catalog:
         diagnostics.extend(_registry(shape.registry, source))
     diagnostics.extend(_references(layers, sources, broken, stacks))
     diagnostics.extend(_secrets(layers))
-    if diagnostics or shape is None:
+    if diagnostics or shape is None or source is None:
         raise InvalidInput(diagnostics)
     return Catalog(
         registry=shape.registry,
         layers=MappingProxyType(layers),
         families=families(shape),
         stacks=stacks,
-        warnings=tuple(_copied_by_plain_bake(layers, tree)),
+        warnings=(*set_warnings(shape, source), *_copied_by_plain_bake(layers, tree)),
     )
 
 
@@ -179,8 +179,12 @@ def _references(
         for layer, source in sources.items()
         for index, name in enumerate(_provided(source))
     }
+    stacks = tuple(stacks)
+    listed = {stack.name: {use.location for use in stack.layers} for stack in stacks}
     for stack in stacks:
-        for use in stack.layers:
+        # What a stack extends is looked at there.
+        inherited = listed[stack.base] if stack.base else set()
+        for use in (each for each in stack.layers if each.location not in inherited):
             # A provided name is no layer: which of its providers is meant must be said.
             if use.layer not in {*layers, *broken}:
                 what = f"the stack `{stack.name}` has the layer `{use.layer}`"

@@ -14,7 +14,7 @@ from buildsys.config.fields import LINE, MEANT, NAME, NAMES, NOTHING, TEXT
 from buildsys.config.owned import check_owned, owned
 from buildsys.config.parameters import built_with
 from buildsys.config.recipe import OS, RECIPE_FIELDS, Kind, Layer, ParameterType, Recipe, RecipeFields
-from buildsys.config.scope import Scope
+from buildsys.config.scope import Scope, part_problems
 from buildsys.dockerfile import lint, mounts
 from buildsys.dockerfile.parser import Dockerfile
 from buildsys.dockerfile.sources import context_sources
@@ -33,7 +33,7 @@ from buildsys.records.hints import dashed
 from buildsys.records.schema import Record, nullable, optional, parse, required
 from buildsys.records.shapes import Dictionary, Nullable
 from buildsys.records.source import Path, Source
-from buildsys.texts import excerpt, program, shown
+from buildsys.texts import shown
 from buildsys.values import dataclass
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -117,7 +117,8 @@ def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None], n
     scope.check()
     check_owned(name, scope, said.kind)
     _check_downloads(scope)
-    _check_parts(scope)
+    for problem in part_problems(said):
+        scope.wrong(*problem)
     found = len(scope.diagnostics)
     dockerfile = _dockerfile(scope, said.kind, read, names)
     if len(scope.diagnostics) > found:
@@ -202,24 +203,6 @@ def _unmounted_by_all(file: LayerFile, recipes: Collection[Recipe], source: Sour
 def _unmounted(secret: str, path: Path) -> tuple[str, Path, str]:
     hint = f"write `RUN --mount=type=secret,id={secret},required=true …`, or remove the entry"
     return f"no RUN mounts the secret `{secret}`", path, hint
-
-
-def _check_parts(scope: Scope) -> None:
-    """Add a diagnostic for what names no program or test, and for options that would be joined as folders are."""
-    healthcheck = scope.said.healthcheck.command if scope.said.healthcheck else ()
-    for path, words in ((("entrypoint",), scope.said.entrypoint), (("healthcheck", "command"), healthcheck)):
-        if words and (expected := program(words[0])):
-            scope.wrong(f"the first word of `{path[0]}` is empty, expected {expected}", (*path, 0), "remove it")
-    for index, test in enumerate(scope.said.tests):
-        if problem := test.problem:
-            scope.wrong(problem[0], ("tests", index), problem[1])
-    for index, environment in enumerate(scope.said.environment):
-        for field, given in (("prepend", environment.prepend), ("append", environment.append)):
-            for name, parts in given.items():
-                options = [part for part in parts if part.startswith("-")]
-                if options and environment.separator is None:
-                    message = f"`{name}` would be joined by `:`, and `{excerpt(options[0])}` is an option of a program"
-                    scope.wrong(message, ("environment", index, field, name), 'add `separator: " "`')
 
 
 def _check_downloads(scope: Scope) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from buildsys.config import fields
-from buildsys.config.recipe import Layer
+from buildsys.config.recipe import ImageFields, Layer
 from buildsys.errors import Diagnostic, Location
 from buildsys.values import dataclass
 
@@ -26,8 +26,22 @@ class LayerUse:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OwnFields:
+    """Fields of layer.yaml on a stack or family, which `origin` names; `values` are the variables in its templates."""
+
+    origin: str
+    fields: ImageFields
+    values: Mapping[str, str]
+    location: Location
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stack:
-    """One image to publish, as declared: `deprecated` says why it is, or is None."""
+    """One image to publish, as declared: `deprecated` says why it is, or is None.
+
+    `own` are its own fields, of the most general declaration first; they follow those of all layers. `base` is the
+    stack that it extends; what it has from there is part of the other fields.
+    """
 
     name: str
     family: str | None
@@ -38,6 +52,8 @@ class Stack:
     deprecated: str | None
     location: Location
     platform_locations: Mapping[str, Location] = field(default_factory=lambda: fields.NOTHING, compare=False)
+    own: tuple[OwnFields, ...] = ()
+    base: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

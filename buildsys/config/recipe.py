@@ -261,7 +261,39 @@ class PlacedFile:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RecipeFields:
+class ImageFields:
+    """What a layer, and a stack itself, may add to an image without a recipe."""
+
+    packages: tuple[Packages, ...] = nullable(
+        Many(Record(Packages, "PackagesFields")), (), "passed to the Dockerfile as one sorted argument `PACKAGES`"
+    )
+    environment: tuple[Environment, ...] = nullable(
+        Many(Record(Environment, "EnvironmentFields", otherwise="put variables below `set`"), or_one=True),
+        (),
+        "variables of the image, merged in the order in which the stack lists its layers",
+    )
+    labels: Mapping[str, str] = nullable(fields.LABELS, fields.NOTHING, "labels of the image")
+    ports: tuple[str, ...] = nullable(Many(fields.PORT, once=True), (), "exposed ports, such as `8000-8010/udp`")
+    user: str | None = nullable(
+        fields.USER, None, "user of the image: name or number, with an optional group such as `1000:users`"
+    )
+    workdir: str | None = nullable(fields.WORKDIR, None, "working folder of the image")
+    entrypoint: tuple[str, ...] | None = nullable(
+        fields.WORDS, None, "entry point of the image: a list of words, run without a shell"
+    )
+    command: tuple[str, ...] | None = nullable(
+        fields.WORDS, None, "default arguments of the entry point, or the command if there is none"
+    )
+    healthcheck: Healthcheck | None = nullable(
+        Record(Healthcheck, "HealthcheckFields"), None, "replaces the healthcheck of earlier layers"
+    )
+    tests: tuple[ImageTest, ...] = nullable(
+        Many(Record(ImageTest, "TestFields", first="run")), (), "commands to run in its images"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecipeFields(ImageFields):
     """The fields that a layer and each of its flavours may have."""
 
     description: str | None = nullable(fields.TEXT, None, "one line")
@@ -296,9 +328,6 @@ class RecipeFields:
         fields.NOTHING,
         "inputs of the layer, passed to the Dockerfile as arguments",
     )
-    packages: tuple[Packages, ...] = nullable(
-        Many(Record(Packages, "PackagesFields")), (), "passed to the Dockerfile as one sorted argument `PACKAGES`"
-    )
     arguments: tuple[Arguments, ...] = nullable(
         Many(Record(Arguments, "ArgumentsFields")), (), "arguments of several lines for the Dockerfile"
     )
@@ -311,36 +340,14 @@ class RecipeFields:
     secrets: tuple[Secret, ...] = nullable(
         Many(Record(Secret, "SecretFields")), (), "values that RUN steps mount, given on each machine; in no key"
     )
-    environment: tuple[Environment, ...] = nullable(
-        Many(Record(Environment, "EnvironmentFields", otherwise="put variables below `set`"), or_one=True),
-        (),
-        "variables of the image, merged in the order in which the stack lists its layers",
-    )
-    labels: Mapping[str, str] = nullable(fields.LABELS, fields.NOTHING, "labels of the image")
-    ports: tuple[str, ...] = nullable(Many(fields.PORT, once=True), (), "exposed ports, such as `8000-8010/udp`")
-    user: str | None = nullable(
-        fields.USER, None, "user of the image: name or number, with an optional group such as `1000:users`"
-    )
-    workdir: str | None = nullable(fields.WORKDIR, None, "working folder of the image")
-    entrypoint: tuple[str, ...] | None = nullable(
-        fields.WORDS, None, "entry point of the image: a list of words, run without a shell"
-    )
-    command: tuple[str, ...] | None = nullable(
-        fields.WORDS, None, "default arguments of the entry point, or the command if there is none"
-    )
-    healthcheck: Healthcheck | None = nullable(
-        Record(Healthcheck, "HealthcheckFields"), None, "replaces the healthcheck of earlier layers"
-    )
     checks: tuple[Check, ...] = nullable(Many(Record(Check, "CheckFields")), (), "version constraints on other layers")
     freshness: str | None = nullable(
         Choice(("week", "month")), None, "how often packages are refreshed; the epoch is passed as `EPOCH`"
     )
     weight: Weight = nullable(Record(Weight, "WeightFields"), Weight(), "resources of a build; not part of any key")
-    tests: tuple[ImageTest, ...] = nullable(
-        Many(Record(ImageTest, "TestFields", first="run")), (), "commands to run in its images"
-    )
 
 
+IMAGE_FIELDS = Record(ImageFields, "ImageFields")
 RECIPE_FIELDS = Record(RecipeFields, "RecipeFields", meant=fields.MEANT)
 
 

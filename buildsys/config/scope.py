@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from buildsys import pattern, texts
 from buildsys.config import template
 from buildsys.config.parameters import value_problem
-from buildsys.config.recipe import RECIPE_FIELDS, Parameter, RecipeFields, When
+from buildsys.config.recipe import RECIPE_FIELDS, ImageFields, Parameter, RecipeFields, When
 from buildsys.errors import Diagnostic, Location, did_you_mean, which_one
 from buildsys.records.shapes import Template
 from buildsys.records.source import Path, Source
@@ -77,17 +77,10 @@ class Scope:
 
     def text(self, text: str, template_: Template, path: Path) -> str:
         """Check a template's names, and with a sample in their place what it may become."""
-        named = text.startswith("{") and not text.startswith("{{")
-        rule = template_.leading if template_.leading and named else template_.rule
         if fault := template.problem(text):
             self.wrong(fault.message, path, fault.hint, part=fault.part)
-        elif rule and (expected := rule(template.sample(text, template_.sample))):
-            problem = f"is `{texts.excerpt(text)}`, expected {expected}"
-            if rule is not texts.argument and "\n" in text:
-                problem = f"has more than one line, which {template_.holder} cannot hold"
-            better = template_.repair(text) if template_.repair else None
-            repaired = better and not rule(template.sample(better))
-            self.wrong(f"{template_.what} {problem}", path, f"write `{better}`" if repaired else template_.advice)
+        elif found := text_problem(text, template_):
+            self.wrong(found[0], path, found[1])
         for name in sorted(template.names(text)):
             self._use(name, path, part=name)
         return text
@@ -137,3 +130,38 @@ class Scope:
         if parameter.default is not None and (problem := value_problem(parameter, parameter.default)):
             message, hint = problem
             self.wrong(message, (*path, "default"), hint)
+
+
+def text_problem(text: str, template_: Template) -> tuple[str, str | None] | None:
+    """Return what a template may not become, shown by a sample, and what to do about it; None if it is fine."""
+    named = text.startswith("{") and not text.startswith("{{")
+    rule = template_.leading if template_.leading and named else template_.rule
+    expected = rule(template.sample(text, template_.sample)) if rule else None
+    if rule is None or expected is None:
+        return None
+    problem = f"is `{texts.excerpt(text)}`, expected {expected}"
+    if rule is not texts.argument and "\n" in text:
+        problem = f"has more than one line, which {template_.holder} cannot hold"
+    better = template_.repair(text) if template_.repair else None
+    repaired = better and not rule(template.sample(better))
+    return f"{template_.what} {problem}", f"write `{better}`" if repaired else template_.advice
+
+
+def part_problems(said: ImageFields) -> Iterator[tuple[str, Path, str]]:
+    """Yield message, path and hint for what names no program or test, and options joined as folders would be."""
+    healthcheck = said.healthcheck.command if said.healthcheck else ()
+    for path, words in ((("entrypoint",), said.entrypoint), (("healthcheck", "command"), healthcheck)):
+        if words and (expected := texts.program(words[0])):
+            yield f"the first word of `{path[0]}` is empty, expected {expected}", (*path, 0), "remove it"
+    for index, test in enumerate(said.tests):
+        if problem := test.problem:
+            yield problem[0], ("tests", index), problem[1]
+    for index, environment in enumerate(said.environment):
+        for field, given in (("prepend", environment.prepend), ("append", environment.append)):
+            for name, parts in given.items():
+                options = [part for part in parts if part.startswith("-")]
+                if options and environment.separator is None:
+                    message = (
+                        f"`{name}` would be joined by `:`, and `{texts.excerpt(options[0])}` is an option of a program"
+                    )
+                    yield message, ("environment", index, field, name), 'add `separator: " "`'

@@ -5,42 +5,49 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
-from types import MappingProxyType
 
 from buildsys.config import template
-from buildsys.config.fields import LINE, NAME, NAMES, NOTHING, ONE_OR_MORE, PLATFORMS, TEXT, VALUES
-from buildsys.config.matrix import SETTINGS, Row, check_excludes, check_values, is_excluded, rows_of
-from buildsys.config.model import Family, LayerUse, Stack
-from buildsys.config.recipe import CONDITION, When
-from buildsys.config.template import literally
-from buildsys.errors import Diagnostic, Location, did_you_mean, which_one
+from buildsys.config.fields import LINE, MEANT, NAME, NAMES, NOTHING, PLATFORMS, TEXT, VALUES
+from buildsys.config.inheritance import Extension, extended, own_fields, own_of
+from buildsys.config.lines import Line, Lines, check_lines, check_template, literal, names_in, unused_sets, uses_of
+from buildsys.config.matrix import SETTINGS, Row, check_excludes, is_excluded, rows_of
+from buildsys.config.model import Family, Stack
+from buildsys.config.recipe import ImageFields
+from buildsys.errors import Diagnostic, Location, did_you_mean
 from buildsys.names import CUSTOM_SUFFIX, group_problem, stack_problem, target_name
 from buildsys.records.schema import Record, nullable, optional, required
-from buildsys.records.shapes import WRONG, Anything, Converted, Dictionary, Many, Reader, Wrong
+from buildsys.records.shapes import Anything, Dictionary, Many, Reader
 from buildsys.records.source import Data, Path, Source
 from buildsys.values import dataclass
 
 # How the other file calls what a stack has.
-_MEANT = {"requires": "layers"}
-_PARAMETERS = Dictionary(Converted(ONE_OR_MORE, " ".join))
+_MEANT = {**MEANT, "requires": "layers"}
+_LAYERS = "names of layers, or maps from a name to its parameters, with an optional `when`"
 RESERVED = frozenset({"default", "cpu", "gpu", "all", "mirrors"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StackFields:
-    """A single stack."""
+class StackFields(ImageFields):
+    """What single stacks and families have in common."""
 
     description: str | None = nullable(TEXT, None, "one line")
-    layers: tuple[Data, ...] = required(
-        Many(Anything(), least=1), "names of layers, or maps from a name to its parameters, with an optional `when`"
-    )
+    layers: tuple[Data, ...] = required(Many(Anything(), least=1), _LAYERS)
     groups: tuple[str, ...] = optional(NAMES, (), "additional groups")
     platforms: tuple[str, ...] = optional(PLATFORMS, ("linux/amd64",), "default `[linux/amd64]`")
     deprecated: str | None = nullable(TEXT, None, "reason; excludes it from `--all` and the default group")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RowStackFields:
+class SingleFields(StackFields):
+    """A single stack."""
+
+    layers: tuple[Data, ...] = required(Many(Anything(), least=1), _LAYERS, default=(), unless="extends")
+    extends: str | None = nullable(LINE, None, "a stack, whose layers, own fields, groups and platforms it also has")
+    without: tuple[str, ...] = optional(NAMES, (), "layers that it does not take from the stack that it extends")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowStackFields(ImageFields):
     """Additional fields of one stack of a family."""
 
     description: str | None = nullable(TEXT, None, "one line")
@@ -59,7 +66,9 @@ class FamilyFields(StackFields):
     )
     exclude: tuple[Mapping[str, tuple[str, ...]], ...] = optional(Many(VALUES), (), "rows to omit")
     stacks: Mapping[str, RowStackFields] = optional(
-        Dictionary(Record(RowStackFields, "RowStackFields")), NOTHING, "additional settings of single rows, by name"
+        Dictionary(Record(RowStackFields, "RowStackFields", meant=MEANT)),
+        NOTHING,
+        "additional settings of single rows, by name",
     )
 
 
@@ -73,8 +82,13 @@ class StacksFile:
         NOTHING,
         "stacks declared by a matrix, by family",
     )
-    stacks: Mapping[str, StackFields] = optional(
-        Dictionary(Record(StackFields, "StackFields", meant=_MEANT)), NOTHING, "single stacks, by name"
+    sets: Mapping[str, tuple[Data, ...]] = optional(
+        Dictionary(Many(Anything(), least=1), key=NAME),
+        NOTHING,
+        "lists of layers by name, used in `layers` as `- set: name`",
+    )
+    stacks: Mapping[str, SingleFields] = optional(
+        Dictionary(Record(SingleFields, "SingleFields", meant=_MEANT)), NOTHING, "single stacks, by name"
     )
 
 
@@ -85,43 +99,39 @@ MOST_ROWS = 10_000
 _MOST_LINES = 1_000_000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Line:
-    """An entry of `layers`: a layer with its parameters, still templates, and the rows that have it."""
-
-    layer: str
-    parameters: Mapping[str, str]
-    when: When
-    has: tuple[str, ...]
-    location: Location
-    locations: Mapping[str, Location]
-    keys: Mapping[str, Location]
-    condition: Location
-    path: Path
-
-
 def load_stacks(file: StacksFile, source: Source, diagnostics: list[Diagnostic]) -> tuple[Stack, ...]:
     """Return all stacks, sorted by name, after adding everything that is wrong; layers are not looked up."""
     reader = Reader(source, diagnostics)
     data = source.data or {}
     if not file.families and not file.stacks and isinstance(data, dict) and data.keys() <= _STACKS_KEYS:
         reader.wrong("the file has no stacks", (), "declare one, such as `stacks: {my-image: {layers: [my-layer]}}`")
-    if _has_too_many_rows(file, reader):
+    layers = Lines(file.sets, reader)
+    if _has_too_many_rows(file, layers, reader):
         return ()
-    found = [stack for name, family in file.families.items() for stack in _family(name, family, reader)]
-    found += [_single(name, fields, reader) for name, fields in file.stacks.items()]
+    rows = [
+        row
+        for name, family in (file.families if file.sets else NOTHING).items()
+        for row in rows_of(family.matrix, None, ("families", name), source)
+    ]
+    if not layers.check_sets(rows):
+        return ()
+    found = [stack for name, family in file.families.items() for stack in _family(name, family, layers, reader)]
+    is_complete = {stack.family for stack in found} == file.families.keys()
+    found += [_single(name, fields, layers, reader) for name, fields in file.stacks.items()]
     _check_names(found, diagnostics)
+    found = extended(found, _extensions(file, reader), reader, is_complete=is_complete)
     return tuple(sorted(found, key=lambda stack: stack.name))
 
 
-def _has_too_many_rows(file: StacksFile, reader: Reader) -> bool:
+def _has_too_many_rows(file: StacksFile, layers: Lines, reader: Reader) -> bool:
     """Whether the matrices have more rows than can be planned, after adding the diagnostic at the one that exceeds."""
     rows = lines = 0
     for name, family in file.families.items():
+        listed = layers.of(family.layers, ("families", name, "layers"))
         for index, row in enumerate(family.matrix):
             count = math.prod(len(values) for key, values in row.items() if key not in SETTINGS)
             rows += count
-            lines += count * (len(family.layers) + len(family.exclude))
+            lines += count * (len(listed) + len(family.exclude))
             if rows > MOST_ROWS or lines > _MOST_LINES:
                 what = f"{rows} rows, more than {MOST_ROWS}"
                 if rows <= MOST_ROWS:
@@ -130,6 +140,29 @@ def _has_too_many_rows(file: StacksFile, reader: Reader) -> bool:
                 reader.wrong(message, ("families", name, "matrix", index), "shorten its lists, or remove a row")
                 return True
     return False
+
+
+def _extensions(file: StacksFile, reader: Reader) -> Mapping[str, Extension]:
+    """Return what stacks say of those that they extend, after adding a diagnostic for `without` in any other."""
+    found = {}
+    for name, stack in file.stacks.items():
+        path: Path = ("stacks", name)
+        if stack.extends is not None:
+            has_platforms = (*path, "platforms") in reader.source.values
+            found[name] = Extension(base=stack.extends, without=stack.without, has_platforms=has_platforms)
+        elif stack.without:
+            message = f"`without` has no meaning in the stack `{name}`, which extends no stack"
+            reader.wrong(message, (*path, "without"), "remove `without`", key=True)
+    return found
+
+
+def set_warnings(file: StacksFile, source: Source) -> Iterator[Diagnostic]:
+    """Yield a warning for each named set that no stack uses."""
+    for name in unused_sets(file.sets, [each.layers for each in (*file.families.values(), *file.stacks.values())]):
+        hint = f"remove it, or add `- set: {name}` to the `layers` of a stack"
+        yield Diagnostic(
+            message=f"no stack uses the set `{name}`", location=source.key_location(("sets", name)), hint=hint
+        )
 
 
 def families(file: StacksFile) -> tuple[Family, ...]:
@@ -177,16 +210,15 @@ def _check_names(stacks: list[Stack], diagnostics: list[Diagnostic]) -> None:
         reported.add((stack.family, target))
 
 
-def _single(name: str, fields: StackFields, reader: Reader) -> Stack:
+def _single(name: str, fields: SingleFields, layers: Lines, reader: Reader) -> Stack:
     """Return a stack that is declared alone; braces in it are no templates."""
     path: Path = ("stacks", name)
-    lines = []
-    for line in _lines(fields, path, reader):
-        if line.has or line.when.values:
-            message = f"`when` has no meaning in the single stack `{name}`, which has no rows"
-            hint = "remove `when`, or declare a family, whose `matrix` has rows"
-            reader.diagnostics.append(Diagnostic(message=message, location=line.condition, hint=hint))
-        lines.append(replace(line, parameters={k: literally(v) for k, v in line.parameters.items()}))
+    lines = layers.of(fields.layers, (*path, "layers"))
+    for condition in (each for line in lines for each in line.conditions if each.path[: len(path)] == path):
+        message = f"`when` has no meaning in the single stack `{name}`, which has no rows"
+        hint = "remove `when`, or declare a family, whose `matrix` has rows"
+        reader.diagnostics.append(Diagnostic(message=message, location=condition.location, hint=hint))
+    lines = [literal(line) if line.path[: len(path)] == path else line for line in lines]
     location = reader.source.key_location(path)
     row = Row(values={}, locations={}, groups=(), deprecated=fields.deprecated, location=location)
     stack = Stack(
@@ -200,25 +232,36 @@ def _single(name: str, fields: StackFields, reader: Reader) -> Stack:
         location=location,
         platform_locations=_platform_locations(fields, path, reader.source),
     )
-    return replace(stack, layers=_uses(name, lines, row, reader.diagnostics))
+    own, _ = own_fields(fields, path, None, reader)
+    return replace(
+        stack,
+        layers=uses_of(name, lines, row, reader.diagnostics),
+        own=own_of(name, row, [(f"stack {name}", own)], reader.diagnostics),
+    )
 
 
-def _family(name: str, fields: FamilyFields, reader: Reader) -> Iterator[Stack]:
+def _family(name: str, fields: FamilyFields, layers: Lines, reader: Reader) -> Iterator[Stack]:
     """Yield the stack of each row."""
     path: Path = ("families", name)
     if name in RESERVED:
         reader.wrong(f"`{name}` is the name of a built-in group", path, "rename the family", key=True)
-    lines = _lines(fields, path, reader)
+    lines = layers.of(fields.layers, (*path, "layers"))
     every = list(rows_of(fields.matrix, fields.deprecated, path, reader.source))
     check_excludes(fields.exclude, every, path, reader)
     rows = [row for row in every if not any(is_excluded(rule, row.values) for rule in fields.exclude)]
-    for row in rows:
-        for group in filter(NAME.problem, row.groups):
-            message = f"`{group}` cannot be the name of a group: lower-case letters, digits, single `-` between"
-            reader.diagnostics.append(Diagnostic(message=message, location=row.location, hint="rename the group"))
-    if not _check_templates(fields, lines, rows, path, reader):
+    reader.diagnostics.extend(_row_groups(rows))
+    before = len(reader.diagnostics)
+    _check_templates(fields, lines, rows, path, reader)
+    common, used = own_fields(fields, path, rows, reader)
+    by_name = {}
+    for stack, written in fields.stacks.items():
+        more, names = own_fields(written, (*path, "stacks", stack), rows, reader)
+        by_name[stack] = written, more
+        used |= names
+    used |= names_in(lines) | template.names(fields.name)
+    _check_variables(fields, used, path, reader)
+    if len(reader.diagnostics) > before:
         return
-    by_name = dict(fields.stacks)
     platform_locations = _platform_locations(fields, path, reader.source)
     for row in rows:
         try:
@@ -228,22 +271,35 @@ def _family(name: str, fields: FamilyFields, reader: Reader) -> Iterator[Stack]:
             hint = f"put the part in brackets: `[-{error.args[0]}{{{error.args[0]}}}]`"
             reader.diagnostics.append(Diagnostic(message=message, location=row.location, hint=hint))
             continue
-        own = by_name.pop(stack_name, RowStackFields())
+        own, own_more = by_name.pop(stack_name, (RowStackFields(), ImageFields()))
         yield Stack(
             name=stack_name,
             family=name,
             description=own.description or fields.description,
             groups=tuple(sorted({*fields.groups, *row.groups, *own.groups})),
             platforms=fields.platforms,
-            layers=_uses(stack_name, lines, row, reader.diagnostics),
+            layers=uses_of(stack_name, lines, row, reader.diagnostics),
             deprecated=own.deprecated or row.deprecated,
             location=row.location,
             platform_locations=platform_locations,
+            own=own_of(
+                stack_name,
+                row,
+                [(f"family {name}", common), (f"stack {stack_name}", own_more)],
+                reader.diagnostics,
+            ),
         )
     for unknown in by_name:
-        names = [_filled_or_nothing(fields.name, row) for row in rows]
-        near = did_you_mean(unknown, names, "remove it, or add its row")
+        known = [_filled_or_nothing(fields.name, row) for row in rows]
+        near = did_you_mean(unknown, known, "remove it, or add its row")
         reader.wrong(f"the matrix has no row for the stack `{unknown}`", (*path, "stacks", unknown), near, key=True)
+
+
+def _row_groups(rows: list[Row]) -> Iterator[Diagnostic]:
+    for row in rows:
+        for group in filter(NAME.problem, row.groups):
+            message = f"`{group}` cannot be the name of a group: lower-case letters, digits, single `-` between"
+            yield Diagnostic(message=message, location=row.location, hint="rename the group")
 
 
 def _platform_locations(fields: StackFields, path: Path, source: Source) -> Mapping[str, Location]:
@@ -261,125 +317,17 @@ def _filled_or_nothing(name: str, row: Row) -> str:
         return ""
 
 
-def _check_templates(fields: FamilyFields, lines: list[_Line], rows: list[Row], path: Path, reader: Reader) -> bool:
-    """Whether all templates of a family can be read and use only variables that some row has."""
-    before = len(reader.diagnostics)
+def _check_templates(fields: FamilyFields, lines: list[Line], rows: list[Row], path: Path, reader: Reader) -> None:
+    """Add a diagnostic for each template in `layers` or `name` that cannot be read or uses what no row has."""
+    check_lines(lines, rows, path, reader)
     variables = frozenset(key for row in rows for key in row.values)
-    part = reader.source.part_location
-    conditions: set[str] = set()
-    used = [(name, part((*path, "name"), name)) for name in sorted(template.names(fields.name))]
-    texts = [(fields.name, (*path, "name"))]
-    for line in lines:
-        texts += [(text, (*line.path, key)) for key, text in line.parameters.items()]
-        for key, text in line.parameters.items():
-            used += [(name, part((*line.path, key), name)) for name in sorted(template.names(text))]
-        used += [(name, line.condition) for name in line.has]
-        at = (*line.path[:-1], "when")
-        check_values(line.when.values, rows, at, reader)
-        conditions.update(name for name, _ in line.when.values)
-    for text, at in texts:
-        if problem := template.problem(text):
-            location = part(at, problem.part)
-            reader.diagnostics.append(Diagnostic(message=problem.message, location=location, hint=problem.hint))
-    for name, location in used:
-        if name not in variables:
-            hint = which_one(name, sorted(variables), f"add `{name}` to the matrix")
-            message = f"no row of the matrix has the variable `{name}`"
-            reader.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
-    names = {name for name, _ in used} | conditions
+    check_template(fields.name, (*path, "name"), variables, reader)
+
+
+def _check_variables(fields: FamilyFields, used: set[str], path: Path, reader: Reader) -> None:
+    """Add a diagnostic for each variable of a matrix that nothing uses."""
     for index, row in enumerate(fields.matrix):
-        for name in sorted(row.keys() - names - {*SETTINGS}):
+        for name in sorted(row.keys() - used - {*SETTINGS}):
             message = f"nothing in the family uses the variable `{name}`"
-            hint = did_you_mean(name, names, f"remove `{name}`, or use it in `name`")
+            hint = did_you_mean(name, used, f"remove `{name}`, or use it in `name`")
             reader.wrong(message, (*path, "matrix", index, name), hint, key=True)
-    return len(reader.diagnostics) == before
-
-
-def _uses(name: str, lines: list[_Line], row: Row, diagnostics: list[Diagnostic]) -> tuple[LayerUse, ...]:
-    """Return the layers of the stack of a row, their templates filled."""
-    uses = []
-    for line in lines:
-        if not line.when.holds(row.values) or any(each not in row.values for each in line.has):
-            continue
-        parameters, locations = {}, {}
-        for key, text in line.parameters.items():
-            used = sorted(template.names(text))
-            absent = next((each for each in used if each not in row.values), None)
-            if absent is not None:
-                message = f"`{key}` of `{line.layer}` uses `{absent}`, which `{name}` does not have"
-                hint = f"add `when: {absent}` to the layer, or `{absent}` to the row"
-                diagnostics.append(Diagnostic(message=message, location=row.location, hint=hint))
-                continue
-            parameters[key] = template.fill(text, row.values)
-            locations[key] = row.locations[used[0]] if len(used) == 1 else line.locations[key]
-        uses.append(
-            LayerUse(
-                layer=line.layer,
-                parameters=MappingProxyType(parameters),
-                location=line.location,
-                locations=MappingProxyType(locations),
-                keys=line.keys,
-            )
-        )
-    return tuple(uses)
-
-
-def _lines(fields: StackFields, path: Path, reader: Reader) -> list[_Line]:
-    """Return the entries of `layers` in order, without those that cannot be read."""
-    read = (_line(item, (*path, "layers", index), reader) for index, item in enumerate(fields.layers))
-    return [line for line in read if not isinstance(line, Wrong)]
-
-
-def _line(item: Data, path: Path, reader: Reader) -> _Line | Wrong:
-    location = reader.source.location
-    if isinstance(item, str):
-        whole = location(path)
-        return _Line(
-            layer=item,
-            parameters={},
-            when=When(),
-            has=(),
-            location=whole,
-            locations={},
-            keys={},
-            condition=whole,
-            path=path,
-        )
-    form = "a layer is a name, or a name with its parameters and an optional `when`"
-    if not isinstance(item, dict):
-        found = "a list" if item else "nothing"
-        hint = "write its name, without brackets" if item else "write the name of a layer, or remove the dash"
-        return reader.wrong(f"{form}; found {found}", path, hint)
-    names = [key for key in item if key != "when"]
-    if len(names) != 1:
-        found = ", ".join(f"`{name}`" for name in names) or "none"
-        hint = "write each layer behind a dash of its own, and indent its parameters below it"
-        return reader.wrong(f"{form}; found {found}", path, hint)
-    layer, value = names[0], item[names[0]]
-    at = (*path, layer)
-    # A text is the version.
-    data: Data = {"version": value} if isinstance(value, str) else {} if value is None else value
-    parameters = _PARAMETERS.read(data, at, reader)
-    when, has = _condition(item.get("when"), (*path, "when"), reader)
-    if isinstance(parameters, Wrong) or isinstance(when, Wrong) or isinstance(has, Wrong):
-        return WRONG
-    return _Line(
-        layer=layer,
-        parameters=parameters,
-        when=when,
-        has=has,
-        location=reader.source.key_location(at),
-        locations=MappingProxyType({key: location((*at, key)) for key in parameters}),
-        keys=MappingProxyType({key: reader.source.key_location((*at, key)) for key in parameters}),
-        condition=reader.source.key_location((*path, "when")) if not has else location((*path, "when")),
-        path=at,
-    )
-
-
-def _condition(data: Data, path: Path, reader: Reader) -> tuple[When | Wrong, tuple[str, ...] | Wrong]:
-    """Return the values that variables must have, and the variables that a row must have."""
-    if data is None:
-        return When(), ()
-    if not isinstance(data, dict):
-        return When(), ONE_OR_MORE.read(data, path, reader)
-    return CONDITION.read(data, path, reader), ()

@@ -64,7 +64,7 @@ class Record(Shape[T]):
             if key in data:
                 values[name] = field.shape.read(data[key], (*path, key), reader)
                 complete = complete and not isinstance(values[name], Wrong)
-            elif field.required:
+            elif field.required and field.unless not in data:
                 if key not in misspelt:
                     hint = f"add `{key}: {field.shape.example}`: {field.description}"
                     reader.wrong(f"`{key}` is missing", path, hint.removesuffix(": "), key=True)
@@ -100,7 +100,7 @@ class Record(Shape[T]):
 
     def definition(self, definitions: Json) -> Json:
         """Return the schema itself."""
-        required = [key for key, (_, field) in self._fields.items() if field.required]
+        required = [key for key, (_, field) in self._fields.items() if field.required and field.unless is None]
         return {
             "additionalProperties": False,
             # A sentence on how the value is used goes to another paragraph.
@@ -139,6 +139,7 @@ class _Field:
     required: bool = False
     default: Any = ()
     key: str | None = None
+    unless: str | None = None
 
     def json(self, key: str, definitions: Json) -> Json:
         """Return the schema of the property, with the title and the default that editors show."""
@@ -155,9 +156,14 @@ class _Field:
         return schema
 
 
-def required(shape: Shape[T], description: str = "", *, default: Any = dataclasses.MISSING) -> T:
-    """Declare a field that must be written; `default` is for values that no file is read for."""
-    field = _Field(shape=shape, description=description, required=True)
+def required(
+    shape: Shape[T], description: str = "", *, default: Any = dataclasses.MISSING, unless: str | None = None
+) -> T:
+    """Declare a field that must be written, `unless` a different one is.
+
+    `default` is for values that no file is read for, and for that case.
+    """
+    field = _Field(shape=shape, description=description, required=True, unless=unless)
     return dataclasses.field(default=default, metadata={"field": field})  # type: ignore[no-any-return]
 
 

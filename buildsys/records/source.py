@@ -48,7 +48,7 @@ class Source:
 
     def part_location(self, path: Path, part: str) -> Location:
         """Return the location of a part of the text at `path`, of all of it where that is written otherwise."""
-        whole, text = self.location(path), self.text(path)
+        whole, text = self.location(path), self.text(self._known(path))
         if text is None or "\n" in text or part not in text:
             return whole
         # Quotes, and nothing that is escaped.

@@ -88,6 +88,7 @@ def show_stack(plan: Plan, target: str, screen: Screen) -> None:
     for each in stack.layers:
         flavour = f" ({each.parameters['flavour']})" if "flavour" in each.parameters else ""
         kind = "system" if each.recipe.kind is Kind.SYSTEM else "artifact"
+        kind = "settings" if each.is_own and not each.recipe.makes_node else kind
         screen.line(f"  {screen.styled(each.name, 'bold')}{flavour}  {kind}, {each.why}")
         screen.line(f"    {each.recipe.description}")
         rows = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Any
@@ -47,57 +47,75 @@ class Conflict:
     second: tuple[str, str]
 
 
+class _Merged:
+    """Variables while layers are merged: their values, what is around these, and which layers change them."""
+
+    def __init__(self) -> None:
+        # By `NAME`, `default of NAME` and `separator of NAME`: the layer and the text.
+        self.kept: dict[str, tuple[str, str]] = {}
+        self.conflicts: dict[str, list[Conflict]] = {}
+        self.before: dict[str, list[list[str]]] = {}
+        self.behind: dict[str, list[str]] = {}
+        # Whether a layer only gives a value, which a later one may replace.
+        self.changed_by: dict[str, dict[str, bool]] = {}
+
+    def keep(self, what: str, layer: str, text: str, *, overrides: bool) -> None:
+        """Keep the text of a layer, or the conflict with that of an earlier one."""
+        known = self.kept.setdefault(what, (layer, text))
+        if overrides:
+            self.kept[what] = (layer, text)
+            self.conflicts.pop(what, None)
+        elif known[1] != text:
+            self.conflicts.setdefault(what, []).append(Conflict(variable=what, first=known, second=(layer, text)))
+
+    def add(self, layer: str, environment: Environment, parameters: Mapping[str, str], *, is_own: bool) -> None:
+        """Add what a layer says, later than all before; `is_own` of the stack itself, which overrides them."""
+        separators = dict.fromkeys(sorted({*environment.prepend, *environment.append}), environment.separator or ":")
+        for what, given in (("", environment.set), ("default of ", environment.default), ("separator of ", separators)):
+            for name, text in given.items():
+                self.keep(f"{what}{name}", layer, template.fill(text, parameters), overrides=is_own)
+        for name in environment.set if is_own else ():
+            changed = self.changed_by.get(name, {})
+            self.changed_by[name] = {layer: is_value for layer, is_value in changed.items() if not is_value}
+        for name in (*environment.set, *environment.default):
+            self.changed_by.setdefault(name, {}).setdefault(layer, True)
+        for name, texts in environment.prepend.items():
+            self.before.setdefault(name, []).append([template.fill(text, parameters) for text in texts])
+            self.changed_by.setdefault(name, {})[layer] = False
+        for name, texts in environment.append.items():
+            self.behind.setdefault(name, []).extend(template.fill(text, parameters) for text in texts)
+            self.changed_by.setdefault(name, {})[layer] = False
+
+    def variable(self, name: str) -> Variable:
+        """Return a variable as all layers have it."""
+        return Variable(
+            name=name,
+            value=self.kept.get(name, (None, None))[1],
+            prepended=tuple(dict.fromkeys(part for parts in reversed(self.before.get(name, [])) for part in parts)),
+            appended=tuple(dict.fromkeys(self.behind.get(name, ()))),
+            layers=tuple(self.changed_by[name]),
+            separator=self.kept.get(f"separator of {name}", ("", ":"))[1],
+            default=self.kept.get(f"default of {name}", (None, None))[1],
+        )
+
+
 def merge(
     layers: Iterable[tuple[str, Iterable[Environment], Mapping[str, str]]],
+    own: Collection[str] = (),
 ) -> tuple[tuple[Variable, ...], tuple[Conflict, ...]]:
     """Return the variables, sorted by name, and the conflicts.
 
     `layers` are the name, the environments and the parameters (with `flavour`) of each layer, in the stack's order. A
-    later layer prepends before an earlier one; of equal parts only the first is kept.
+    later layer prepends before an earlier one; of equal parts only the first is kept. Those named in `own` are of the
+    stack itself: what they set replaces what layers before them set, also where these conflict.
     """
-    values: dict[str, tuple[str, str]] = {}
-    before: dict[str, list[list[str]]] = {}
-    behind: dict[str, list[str]] = {}
-    changed_by: dict[str, dict[str, None]] = {}
-    separators: dict[str, tuple[str, str]] = {}
-    defaults: dict[str, tuple[str, str]] = {}
-    conflicts = []
+    merged = _Merged()
     for layer, environments, parameters in layers:
         for environment in environments:
-            if not environment.when.holds(parameters):
-                continue
-            parted = {*environment.prepend, *environment.append}
-            for what, kept, given in (
-                ("", values, environment.set),
-                ("default of ", defaults, environment.default),
-                ("separator of ", separators, dict.fromkeys(sorted(parted), environment.separator or ":")),
-            ):
-                for name, text in given.items():
-                    value = template.fill(text, parameters)
-                    known = kept.setdefault(name, (layer, value))
-                    if known[1] != value:
-                        conflicts.append(Conflict(variable=f"{what}{name}", first=known, second=(layer, value)))
-            for name in (*environment.set, *environment.default):
-                changed_by.setdefault(name, {})[layer] = None
-            for name, texts in environment.prepend.items():
-                before.setdefault(name, []).append([template.fill(text, parameters) for text in texts])
-                changed_by.setdefault(name, {})[layer] = None
-            for name, texts in environment.append.items():
-                behind.setdefault(name, []).extend(template.fill(text, parameters) for text in texts)
-                changed_by.setdefault(name, {})[layer] = None
-    variables = tuple(
-        Variable(
-            name=name,
-            value=values[name][1] if name in values else None,
-            prepended=tuple(dict.fromkeys(part for parts in reversed(before.get(name, [])) for part in parts)),
-            appended=tuple(dict.fromkeys(behind.get(name, ()))),
-            layers=tuple(changed_by[name]),
-            separator=separators[name][1] if name in separators else ":",
-            default=defaults[name][1] if name in defaults else None,
-        )
-        for name in sorted(changed_by)
-    )
-    return variables, tuple(conflicts)
+            if environment.when.holds(parameters):
+                merged.add(layer, environment, parameters, is_own=layer in own)
+    conflicts = tuple(each for several in merged.conflicts.values() for each in several)
+    return tuple(merged.variable(name) for name in sorted(merged.changed_by)), conflicts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,9 +139,10 @@ class ImageConfig:
 def config_of(instances: Iterable[LayerInstance]) -> tuple[ImageConfig, tuple[str, ...]]:
     """Return the config that layers in the stack's order give, and messages about conflicts, to follow its name.
 
-    The last layer decides; labels and ports are joined. A label that two layers set to different values is a conflict.
+    The last layer decides; labels and ports are joined. A label that two layers set to different values is a conflict,
+    which the stack itself decides if it sets the label.
     """
-    conflicts: list[str] = []
+    conflicts: dict[str, str] = {}
     labels: dict[str, str] = {}
     ports: dict[str, None] = {}
     found: dict[str, Any] = dict.fromkeys(("user", "workdir", "entrypoint", "command", "healthcheck"))
@@ -132,8 +151,12 @@ def config_of(instances: Iterable[LayerInstance]) -> tuple[ImageConfig, tuple[st
         recipe, values = each.recipe, each.parameters
         for key, written in recipe.labels.items():
             value = template.fill(written, values)
+            if each.is_own:
+                labels.pop(key, None)
+                sources.pop(f"label {key}", None)
+                conflicts.pop(key, None)
             if labels.setdefault(key, value) != value:
-                conflicts.append(f"the layer `{each.name}` changes the label `{key}` of another layer")
+                conflicts.setdefault(key, f"the layer `{each.name}` changes the label `{key}` of another layer")
             sources.setdefault(f"label {key}", each.name)
         for port in recipe.ports:
             ports.setdefault(port)
@@ -158,7 +181,7 @@ def config_of(instances: Iterable[LayerInstance]) -> tuple[ImageConfig, tuple[st
         sources=MappingProxyType(sources),
         **found,
     )
-    return config, tuple(conflicts)
+    return config, tuple(conflicts.values())
 
 
 def _filled_healthcheck(healthcheck: Healthcheck | None, values: Mapping[str, str]) -> Healthcheck | None:

@@ -18,7 +18,7 @@ class LayerInstance:
 
     `why` says why the stack has it. `parameters` holds everything the recipe declares, and `flavour` where the
     layer has several. `position` is its place in the stack's list, in which a layer that is only required comes just
-    before the first that requires it.
+    before the first that requires it. `is_own` of the fields of the stack itself, which override those of layers.
     """
 
     recipe: Recipe
@@ -27,6 +27,7 @@ class LayerInstance:
     why: str
     location: Location
     position: int = 0
+    is_own: bool = False
 
     @property
     def name(self) -> str:

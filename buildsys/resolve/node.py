@@ -121,6 +121,8 @@ class BaseImage:
 
 
 NO_BASE_IMAGE = BaseImage()
+# How many packages of a stack itself a title has.
+_MOST_IN_TITLE = 3
 
 
 def base_image_words(below: LayerInstance) -> str:
@@ -164,6 +166,12 @@ def node_title(each: LayerInstance, base_image: BaseImage, platform: str = DEFAU
     flavour = each.parameters.get("flavour")
     words += [f"({flavour})"] if flavour else []
     words += [value for name, value in each.parameters.items() if _is_label(each, name)]
+    if each.is_own:
+        names = [name for packages in each.recipe.packages for name in packages.names]
+        words += [
+            *names[:_MOST_IN_TITLE],
+            *([f"and {len(names) - _MOST_IN_TITLE} more"] if len(names) > _MOST_IN_TITLE else []),
+        ]
     words += ["on", base_image.words] if base_image.words else []
     words += [f"for {architecture(platform)}"] if platform != DEFAULT_PLATFORM else []
     return " ".join(words)

@@ -41,14 +41,25 @@ def resolve(catalog: Catalog) -> BuildGraph:
     resolver = Resolver(catalog)
     builder = _Builder(resolver=resolver, diagnostics=diagnostics)
     images = []
+    found: dict[str, list[Diagnostic]] = {}
     for stack in catalog.stacks:
+        before = len(diagnostics)
         layers = resolver.layers(stack, diagnostics)
         for platform in stack.platforms if layers else ():
             if image := builder.image(replace(stack, platforms=(platform,)), layers, is_part=len(stack.platforms) > 1):
                 images.append(image)
+        found[stack.name] = diagnostics[before:]
     if diagnostics:
-        raise InvalidInput(diagnostics)
+        raise InvalidInput(_of_their_own(catalog.stacks, found))
     return BuildGraph(nodes=MappingProxyType(_in_build_order(builder.nodes)), images=tuple(images))
+
+
+def _of_their_own(stacks: tuple[Stack, ...], found: Mapping[str, list[Diagnostic]]) -> Iterator[Diagnostic]:
+    """Yield the diagnostics of stacks without those that a stack has from the one that it extends."""
+    for stack in stacks:
+        inherited = found.get(stack.base or "", [])
+        locations = {each.location for each in inherited} | ({stack.location} if inherited else set())
+        yield from (each for each in found[stack.name] if each.location not in locations)
 
 
 def _in_build_order(nodes: Mapping[str, Node]) -> dict[str, Node]:
@@ -95,7 +106,10 @@ class _Builder:
                 artifacts[each.name] = self.artifact(stack, each, os, artifacts)
         # As people write a stack: the later line wins, whatever must be built first.
         listed = sorted(layers, key=lambda each: each.position)
-        environment, conflicts = merge((each.name, each.recipe.environment, each.parameters) for each in listed)
+        environment, conflicts = merge(
+            ((each.name, each.recipe.environment, each.parameters) for each in listed),
+            own={each.name for each in listed if each.is_own},
+        )
         for conflict in conflicts:
             # The stacks of a family have the same layers.
             key = (stack.family or stack.name, conflict.variable, conflict.first[0], conflict.second[0])
@@ -149,7 +163,7 @@ class _Builder:
     ) -> str:
         installer = None
         if each.recipe.dockerfile is None:
-            if os is None or os.recipe.dockerfile is None:
+            if os is None or os.recipe.dockerfile is None or "PACKAGES" not in os.recipe.declared:
                 message = f"no layer of `{stack.name}` can install the packages of `{each.name}`"
                 hint = "add a Dockerfile with `ARG PACKAGES` to the layer that provides `os`, or to this one"
                 self.report(message, each.location, hint)

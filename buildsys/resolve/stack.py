@@ -14,6 +14,7 @@ from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, which_o
 from buildsys.names import shared_path
 from buildsys.resolve.graph import Cycle, ordered
 from buildsys.resolve.instance import LayerInstance, RequestedLayer, Values, unknown, value_diagnostics, without_value
+from buildsys.resolve.own import own_layers
 
 _RANK = {Kind.SYSTEM: 0, Kind.TOOLCHAIN: 1, Kind.ARTIFACT: 2}
 
@@ -48,18 +49,19 @@ class Resolver:
         diagnostics.extend(self._shared_paths(stack, found))
         diagnostics.extend(_platforms(stack, found, self._reported))
         diagnostics.extend(_checks(stack, found))
-        for each in found:
+        own = own_layers(stack, len(found))
+        for each in (*found, *own):
             # Thousands of stacks share few layers with the same parameters.
             key = (each.name, *each.parameters.items())
             if key not in self._valid:
                 problems = (*_text_diagnostics(stack.name, each), *_package_versions(stack.name, each))
                 diagnostics.extend(problems)
                 self._valid |= set() if problems else {key}
-        return found if len(diagnostics) == before else ()
+        return (*found, *own) if len(diagnostics) == before else ()
 
     def provider(self, name: str, layers: Iterable[LayerInstance]) -> LayerInstance | None:
         """Return the first of some layers that provides a name."""
-        return next((each for each in layers if name in self._catalog.layers[each.name].provides), None)
+        return next((each for each in layers if each.name in self._providers.get(name, ())), None)
 
     def alone(self, use: LayerUse, diagnostics: list[Diagnostic]) -> LayerInstance:
         """Return a layer outside of any stack, as a toolchain is; a parameter that it does not declare is an error."""

@@ -89,7 +89,7 @@ def _licences(image: ImageTarget) -> str:
     """Return an SPDX expression; a licence that is described in words gets a name by its layer."""
     found = {
         each.recipe.licence if _SPDX.fullmatch(each.recipe.licence) else f"LicenseRef-{each.name}"
-        for each in image.layers
+        for each in (layer for layer in image.layers if not layer.is_own)
     }
     return " AND ".join(f"({each})" if " OR " in each else each for each in sorted(found))
 

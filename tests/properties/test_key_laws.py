@@ -360,6 +360,61 @@ def test_name_of_a_stack_is_an_input_of_it_and_of_no_node(old: Sources) -> None:
     assert not {key for name, key in after.items() if name not in before} & set(stacks)
 
 
+OWN_FIELDS: Mapping[str, Any] = {
+    "environment": {"set": {"OWN": "{braces}"}},
+    "environment that replaces a layer's": {"set": {"RICH": "no"}},
+    "labels": {"com.example.own": "yes"},
+    "ports": ["9000"],
+    "user": "own",
+    "workdir": "/own",
+    "entrypoint": ["own"],
+    "command": ["own", "{braces}"],
+    "healthcheck": {"command": ["own"]},
+}
+
+
+def with_own(old: Sources, fields: Mapping[str, Any]) -> Sources:
+    """Return the project with own fields of its first stack."""
+    (name, first), *rest = old.project.stacks
+    return old.with_project(with_stacks(old.project, [(name, {**first, **fields}), *rest]))
+
+
+@pytest.mark.parametrize("field", OWN_FIELDS)
+def test_own_setting_of_a_stack_changes_its_image_and_nothing_else(field: str) -> None:
+    @KEY_LAW
+    @given(old=sources())
+    def law(old: Sources) -> None:
+        before, after = old.keys(), with_own(old, {field.split()[0]: OWN_FIELDS[field]}).keys()
+        first = {each.name for each in old.plan.stacks if each.stack == old.project.stacks[0][0]}
+        assert before.keys() == after.keys()
+        assert {name for name in before if before[name] != after[name]} == first
+
+    law()
+
+
+@KEY_LAW
+@given(old=sources())
+def test_own_tests_and_empty_own_fields_change_no_key(old: Sources) -> None:
+    fields = {"tests": [{"run": "true"}], "labels": {}, "ports": [], "packages": [], "environment": []}
+    assert with_own(old, fields).keys() == old.keys()
+
+
+@KEY_LAW
+@given(old=sources())
+def test_own_packages_are_a_node_that_stacks_of_equal_bases_share(old: Sources) -> None:
+    own = [{"names": ["zlib", "curl"]}]
+    (name, first), *rest = old.project.stacks
+    twin = ("twin", {**first, "packages": [{"names": ["curl"]}, {"names": ["zlib"]}]})
+    new = old.with_project(with_stacks(old.project, [(name, {**first, "packages": own}), *rest, twin]))
+    before, after = old.keys(), new.keys()
+    added = after.keys() - before.keys()
+    bases = {image.base for image in new.plan.stacks if image.stack in (name, "twin")}
+    assert added == {*bases, "twin"}
+    assert len(bases) == 1
+    changed = {image.name for image in old.plan.stacks if image.stack == name}
+    assert {each for each in before if before[each] != after[each]} == changed
+
+
 @KEY_LAW
 @given(data=st.data(), old=sources())
 def test_no_stack_affects_the_keys_of_another(data: st.DataObject, old: Sources) -> None:
@@ -554,7 +609,7 @@ def test_neither_the_system_nor_another_file_of_the_layer_is_an_input_of_an_arti
 LAWS: Mapping[str, Mapping[str, tuple[Callable[..., Any], ...]]] = {
     "Inputs of a node": {
         "definition": (test_number_of_the_definition_is_an_input_of_every_key,),
-        "layer": (layer_of_the_same_recipe,),
+        "layer": (layer_of_the_same_recipe, test_own_packages_are_a_node_that_stacks_of_equal_bases_share),
         "platform": (platform,),
         "dockerfile": (dockerfile_bytes,),
         "files": (test_path_source_mode_and_owner_of_a_file_are_inputs_of_its_node_and_the_images_alone,),
@@ -586,7 +641,10 @@ LAWS: Mapping[str, Mapping[str, tuple[Callable[..., Any], ...]]] = {
         "order of artifacts": (test_order_of_artifacts_changes_the_image_alone,),
         **dict.fromkeys(
             ("variable NAME", "label NAME", "ports", "user", "workdir", "entrypoint", "command", "healthcheck"),
-            (test_setting_of_an_image_changes_the_images_that_have_it_and_no_node,),
+            (
+                test_setting_of_an_image_changes_the_images_that_have_it_and_no_node,
+                test_own_setting_of_a_stack_changes_its_image_and_nothing_else,
+            ),
         ),
     },
 }

@@ -1,0 +1,155 @@
+"""Fields of layer.yaml on a stack or family: they follow those of all layers, and override them."""
+
+from __future__ import annotations
+
+import pytest
+
+from buildsys.commands.image_tests import declared_tests
+from buildsys.report.documents import list_document
+from tests.support.keyed import keyed
+from tests.support.trees import FAST, diagnostics, planned, stack, tree
+
+TOOLS = "description: d\nkind: system\nlicence: free\nrequires: [os]\npackages: [{names: [x]}]\n"
+
+
+def single(own: str, layers: str = "[system, fast]", **more: str) -> dict[str, str]:
+    """Return the project whose stack `one` has own fields: the lines of a mapping."""
+    return tree(f"stacks:\n  one:\n    layers: {layers}\n    {own}\n", **more)
+
+
+def family(own: str, rows: str = "[{r: [1, 2]}]", of_rows: str = "{}") -> dict[str, str]:
+    return tree(
+        "families:\n  f:\n    description: d\n    name: 'f{r}'\n    layers: [system: {release: '{r}'}]\n"
+        f"    {own}\n    matrix: {rows}\n    stacks: {of_rows}\n"
+    )
+
+
+def variables(files: dict[str, str], name: str = "one") -> dict[str, tuple[str, tuple[str, ...]]]:
+    return {each.name: (each.shown, each.layers) for each in stack(planned(files), name).environment}
+
+
+def test_own_variable_replaces_that_of_a_layer_and_is_its_only_origin() -> None:
+    found = variables(single("environment: {set: {LANG: C}, prepend: {PATH: /own/bin}}"))
+    assert found == {
+        "LANG": ("C", ("stack one",)),
+        "PATH": ("/own/bin:/opt/fast/bin:$PATH", ("fast", "stack one")),
+    }
+
+
+def test_own_variable_decides_between_layers_that_set_it_to_different_values() -> None:
+    other = TOOLS + "environment: {set: {LANG: other}}\n"
+    files = single("user: me", "[system, other]", other=other)
+    assert [message for _, message, _ in diagnostics(files)] == [
+        "`one`: the layers `system` and `other` set `LANG` to `C.UTF-8` and `other`"
+    ]
+    assert variables(single("environment: {set: {LANG: C}}", "[system, other]", other=other))["LANG"][0] == "C"
+
+
+def test_own_label_decides_between_layers() -> None:
+    one, other = (FAST.replace("/opt/fast", f"/opt/{name}") + f"labels: {{a: {name}}}\n" for name in ("x", "y"))
+    files = single("labels: {a: own}", "[system, x, y]", x=one, y=other)
+    config = stack(planned(files)).config
+    assert (dict(config.labels), config.sources["label a"]) == ({"a": "own"}, "stack one")
+
+
+def test_own_settings_follow_those_of_all_layers() -> None:
+    fast = FAST + "user: fast\nentrypoint: [fast]\ncommand: [start]\nports: [80]\n"
+    config = stack(planned(single("user: me\n    entrypoint: [own]\n    ports: [90]", fast=fast))).config
+    assert (config.user, config.entrypoint, config.command, config.ports) == ("me", ("own",), None, ("80", "90"))
+    assert config.sources["user"] == "stack one"
+
+
+def test_row_overrides_its_family_which_overrides_layers() -> None:
+    files = family("environment: {set: {LANG: '{r}'}}", of_rows="{f2: {environment: {set: {LANG: row}}}}")
+    assert variables(files, "f1")["LANG"] == ("1", ("family f",))
+    assert variables(files, "f2")["LANG"] == ("row", ("stack f2",))
+
+
+def test_braces_are_templates_in_a_family_and_no_templates_in_a_single_stack() -> None:
+    assert stack(planned(family("command: ['{r}', '{{r}}']")), "f2").config.command == ("2", "{r}")
+    assert stack(planned(single("command: ['{r}', '{{r}}']"))).config.command == ("{r}", "{{r}}")
+
+
+def test_condition_of_an_own_entry_is_on_variables_of_the_row() -> None:
+    files = family("environment: [{when: {r: 2}, set: {TWO: yes}}]")
+    assert [("TWO" in variables(files, name)) for name in ("f1", "f2")] == [False, True]
+
+
+def test_own_packages_are_installed_on_the_last_system_layer_by_the_one_that_provides_the_system() -> None:
+    files = single("packages: [{names: [vim, curl]}, {names: [vim]}]", "[other, fast, system]", other=TOOLS)
+    plan = planned(files)
+    node = next(node for node in plan.nodes if node.name == stack(plan).base)
+    assert (node.title, node.base, node.dockerfile) == (
+        "stack-packages curl vim on system 1",
+        "other-on-system-1",
+        "layers/system/Dockerfile",
+    )
+    assert (node.packages, dict(node.arguments)) == (("curl", "vim"), {"PACKAGES": "curl vim"})
+
+
+def test_packages_of_a_family_and_of_its_row_are_one_node() -> None:
+    plan = planned(family("packages: [names: [zip]]", of_rows="{f2: {packages: [names: ['z-{r}']]}}"))
+    assert [node.packages for node in plan.nodes if "stack-packages" in node.name] == [("zip",), ("z-2", "zip")]
+
+
+def test_equal_packages_share_a_node_whatever_the_stacks_set() -> None:
+    text = (
+        "stacks:\n"
+        "  one: {layers: [system], packages: [names: [a, b]], user: me}\n"
+        "  two: {layers: [system], packages: [{names: [b]}, {names: [a]}], labels: {a: b}}\n"
+    )
+    plan = planned(tree(text))
+    assert stack(plan, "one").base == stack(plan, "two").base
+
+
+def test_own_packages_need_a_system_that_can_install() -> None:
+    files = single("packages: [names: [vim]]")
+    files["layers/system/Dockerfile"] = "FROM base\nRUN install\n"
+    messages = [message for _, message, _ in diagnostics(files)]
+    assert messages == ["no layer of `one` can install the packages of `stack-packages`"]
+
+
+def test_own_tests_run_after_those_of_layers_without_a_folder() -> None:
+    fast = FAST + "tests: [{run: fast}]\n"
+    plan = planned(single('tests: [{run: "echo {x}", expect: "{x}"}]', fast=fast))
+    found = [(test.layer, test.folder, test.run, test.expect) for test in declared_tests(plan, ("one",))]
+    assert found == [("fast", "layers/fast", "fast", None), ("stack one", "", "echo {x}", "{x}")]
+
+
+def test_stack_without_own_fields_has_no_layer_of_its_own() -> None:
+    plain, _ = keyed(tree())
+    empty, _ = keyed(single("labels: {}\n    packages: []"))
+    assert [each.name for each in stack(empty).layers] == [each.name for each in stack(plain).layers]
+
+
+def test_list_names_the_stack_as_the_origin() -> None:
+    document = list_document(planned(single("user: me\n    labels: {a: b}")))
+    found = document["stacks"][0]["settings_from"]
+    assert (found["user"], found["labels"]) == ("stack one", {"a": "stack one"})
+
+
+@pytest.mark.parametrize(
+    ("own", "location", "message"),
+    [
+        ("user: 'a b'", "6:11", "`user` is `a b`, expected a name or a number, and `:` with a group where wanted"),
+        ("entrypoint: ['']", "6:18", "the first word of `entrypoint` is empty, expected the name of a program"),
+        ("command: ['{r']", "6:16", "the `{` has no counterpart"),
+        ("labels: {a: '{x}'}", "6:19", "no row of the matrix has the variable `x`"),
+        ("environment: {when: {x: 1}, set: {A: b}}", "6:26", "no row of the matrix has the variable `x`"),
+    ],
+)
+def test_error_in_an_own_field_is_reported_at_its_place(own: str, location: str, message: str) -> None:
+    found = diagnostics(family(own))
+    assert [(each.removeprefix("stacks.yaml:"), text) for each, text, _ in found] == [(location, message)]
+
+
+def test_row_without_a_variable_that_an_own_field_uses_is_reported() -> None:
+    files = family("labels: {a: '{v}'}", "[{r: 1}, {r: 2, v: 3}]")
+    assert [(each, text) for each, text, _ in diagnostics(files)] == [
+        ("stacks.yaml:7:14", "`labels` of the family `f` uses `v`, which `f1` does not have")
+    ]
+
+
+def test_condition_in_a_single_stack_is_reported() -> None:
+    files = single("packages: [{names: [vim], when: {r: 1}}]")
+    assert [text for _, text, _ in diagnostics(files)] == ["`when` has no meaning in a single stack, which has no rows"]
