@@ -25,7 +25,7 @@ _TOKEN = re.compile(rb"\w+|[ \t]+|\n[ ]*|[^\w\s]")
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _SIZES = (*[2] * 24, *[9] * 16, *[40] * 8, 300, 300, 2_000, 20_000)
-# A longer value is above any limit, and to write it as YAML would take seconds.
+# What is longer is above any limit; to write it as YAML would take seconds, and to hold it the memory of a finding.
 _LONGEST = 5_000_000
 # Of lists; the long ones are rare, because most of the time would be theirs.
 _LENGTHS = (*[2] * 12, *[12] * 12, *[120] * 4, 1_000, 20_000)
@@ -126,6 +126,11 @@ def mutant(projects: Sequence[Files], seed: int, index: int) -> Mutant:
     return Mutant(project=number, changed=changed, how=", ".join(how), environ=environ)
 
 
+def _often(rng: random.Random, part: bytes) -> int:
+    """Return how often a part of a file is repeated."""
+    return min(rng.choice(_SIZES), max(_LONGEST // max(len(part), 1), 1))
+
+
 def _by_bytes(rng: random.Random, path: str, data: bytes) -> bytes:
     del path
     start = rng.randint(0, len(data))
@@ -138,7 +143,7 @@ def _by_bytes(rng: random.Random, path: str, data: bytes) -> bytes:
         case 2:
             return data[:start] + data[end:]
         case 3:
-            return data[:end] + data[start:end] * rng.choice(_SIZES) + data[end:]
+            return data[:end] + data[start:end] * _often(rng, data[start:end]) + data[end:]
         case 4:
             return data[:start]
         case 5:
@@ -170,7 +175,7 @@ def _by_tokens(rng: random.Random, path: str, data: bytes) -> bytes:
         case 4:
             words[first] = rng.choice(_hostile(path)).encode("utf-8", "surrogatepass")
         case _:
-            words[first] *= rng.choice(_SIZES)
+            words[first] *= _often(rng, words[first])
     return b"".join(words)
 
 
@@ -189,7 +194,7 @@ def _by_structure(rng: random.Random, path: str, data: bytes) -> bytes:
         case 3:
             lines[first] += rng.choice((" \\", "\\", " ", lines[second]))
         case 4:
-            lines[first:first] = [lines[second]] * rng.choice(_SIZES)
+            lines[first:first] = [lines[second]] * _often(rng, lines[second].encode())
         case 5:
             lines[first] = lines[first].replace(" ", rng.choice((" --from=x ", "\t", " <<EOF ", " $", ' "', " [")), 1)
         case 6 if path.endswith(".dockerignore"):

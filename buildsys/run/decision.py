@@ -106,8 +106,9 @@ def decide_published(
     # An index needs all images of its stack, whichever of them are asked for.
     stacks = {each.stack for each in plan.stacks if each.name in targets}
     wanted = {*targets, *(each.name for stack in stacks for each in plan.indexes[stack])}
-    asked = store.existing(plan, selection.keys, wanted)
-    damaged = dict(store.verify(asked.references)) if verify else {}
+    asked, damaged = store.existing(plan, selection.keys, wanted), dict[str, tuple[str, ...]]()
+    if verify:
+        asked, damaged = verified(selection, store, asked)
     existing = {target: each for target, each in asked.references.items() if target not in damaged}
     below = exists_below(selection, store, existing)
     damaged |= store.verify(below.references) if verify else {}
@@ -115,6 +116,29 @@ def decide_published(
     foreign = {**asked.foreign, **below.foreign}
     found = Existing(references=existing, foreign=foreign, indexes=asked.indexes)
     return decide_from_registry(selection, store, found, environ, damaged=damaged)
+
+
+def verified(selection: Selection, store: Store, asked: Existing) -> tuple[Existing, dict[str, tuple[str, ...]]]:
+    """Return what exists without indexes that lack something, and what each damaged target lacks.
+
+    One image of a damaged index can be whole, so each is looked at under its own key.
+    """
+    plan = selection.plan
+    damaged = dict(store.verify(asked.references))
+    lost = {each.stack for each in plan.stacks if each.name in damaged and each.stack in asked.indexes}
+    if not lost:
+        return asked, damaged
+    names = [each.name for each in plan.stacks if each.stack in lost]
+    alone = store.existing(plan, selection.keys, names, lost=lost)
+    references = {name: each for name, each in asked.references.items() if name not in names}
+    found = Existing(
+        references={**references, **alone.references},
+        foreign={**asked.foreign, **alone.foreign},
+        indexes={stack: each for stack, each in asked.indexes.items() if stack not in lost},
+    )
+    # An image that is not under its own key is damaged as its index says.
+    kept = {name: missing for name, missing in damaged.items() if name not in alone.references}
+    return found, kept | dict(store.verify(alone.references))
 
 
 def exists_below(selection: Selection, store: Store, existing: Mapping[str, str]) -> Existing:
@@ -139,13 +163,12 @@ def decide_from_registry(
     existing = found.references
     first = decide(plan, keys, existing, {}, targets)
     built = [name for name, action in first.items() if action.word is ActionKind.BUILD]
-    lost = {image.stack for image in plan.stacks if image.name in damaged}
     return Decision(
         selection=selection,
         existing=existing,
         actions=decide(plan, keys, existing, store.previous(plan, built), targets, foreign=found.foreign),
         tags=index_tags(plan, targets, {**environ, "BUILDSYS_REGISTRY": store.prefix}),
-        indexes={stack: each for stack, each in found.indexes.items() if stack not in lost},
+        indexes=found.indexes,
         foreign={name: why for name, why in found.foreign.items() if name in built},
         damaged=damaged,
     )

@@ -226,16 +226,17 @@ def move_tags(
     """Give public tags to stacks that exist; return the tags that moved, and the first problem of each stack.
 
     `seen` is what each tag named when the run began: one that names something else by now was moved by a different
-    run, and stays. A tag that is right is not changed. One that fails does not stop the others: each of them is of
-    a whole image.
+    run, and stays. A tag that was right is not changed, and if any tag moves it is looked up again too. One that fails
+    does not stop the others: each of them is of a whole image.
     """
     pairs = {tag: target for target in sorted(published) for tag in tags.get(target, ())}
     sources = {tag: Reference.parse(published[target]) for tag, target in pairs.items()}
     for tag, source in sources.items():
         if Reference.parse(tag).name != source.name:
             raise Unavailable(f"`{tag}` is in another repository than `{source.name}`")
-    moves = [tag for tag, source in sources.items() if seen.get(tag) != source.digest]
-    held = tagged(registry, moves)
+    # A run that moves no tag built nothing, and what it saw is not a second old.
+    moving = any(seen.get(tag) != source.digest for tag, source in sources.items())
+    held = tagged(registry, sources if moving else ())
 
     def move(tag: str) -> BuildsysError | None:
         if held[tag] != seen.get(tag):
@@ -246,7 +247,7 @@ def move_tags(
             return problem
         return None
 
-    moves = [tag for tag in moves if held[tag] != sources[tag].digest]
+    moves = [tag for tag, source in sources.items() if moving and held[tag] != source.digest]
     moved = []
     failed: dict[str, BuildsysError] = {}
     for tag, problem in zip(moves, in_threads(move, moves), strict=True):

@@ -18,7 +18,7 @@ from buildsys.oci.reference import Descriptor, Reference
 from buildsys.plan.plan import Plan
 from buildsys.project.revision import Origin
 from buildsys.resolve.node import ImageTarget
-from buildsys.run.decision import Decision, decide_from_registry, decide_published, exists_below
+from buildsys.run.decision import Decision, decide_from_registry, decide_published, exists_below, verified
 from buildsys.run.executor import Emit, RunOutcome, TargetOutcome
 from buildsys.run.index import Indexes, annotations_of, move_tags, run_annotations, tagged
 from buildsys.run.inspection import Inspection, inspection_of, shelf_of
@@ -303,17 +303,17 @@ class _Attempt:
         What cannot be composed though nothing is lost is assembled: a registry need not mount blobs.
         """
         decision, session = self.decision, self.session
-        nodes = {name: each for name, each in references.items() if name not in self._stacks}
-        lost = dict(self.store.verify({**decision.existing, **nodes}))
+        known = Existing(references={**decision.existing, **references}, foreign={}, indexes=self.indexes.written)
+        known, lost = verified(decision.selection, self.store, known)
         refused = frozenset(outcome.failures) & self.composed - self.indexes.images.keys()
         if not lost and not refused:
             return None
-        existing = {name: each for name, each in {**decision.existing, **references}.items() if name not in lost}
+        existing = {name: each for name, each in known.references.items() if name not in lost}
         # What an image that is lost was composed from may be lost with it, and there is no third attempt.
         below = exists_below(decision.selection, self.store, existing).references
         lost |= self.store.verify(below)
         existing |= {name: each for name, each in below.items() if name not in lost}
-        found = Existing(references=existing, foreign={}, indexes=self.indexes.written)
+        found = replace(known, references=existing)
         repaired = decide_from_registry(decision.selection, self.store, found, session.environ, damaged=lost)
         _report_damage(session, repaired)
         assembled = self.assembled if lost else self.assembled | refused

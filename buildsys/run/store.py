@@ -118,8 +118,10 @@ class Store:
         problem = misfit(raw, layers=len(manifest.layers), platform=platform)
         return f"`{reference}` is not a result: {problem}" if problem else ""
 
-    def existing(self, plan: Plan, keys: Keys, targets: Collection[str] | None = None) -> Existing:
-        """Return what exists under its key, of all or of some targets.
+    def existing(
+        self, plan: Plan, keys: Keys, targets: Collection[str] | None = None, *, lost: Collection[str] = ()
+    ) -> Existing:
+        """Return what exists under its key, of all or of some targets; the indexes of `lost` stacks are not used.
 
         One request each, concurrent; where a stack has no index, one more for each of its images. Raises the first
         problem of the registry, by name; 404 is none.
@@ -127,7 +129,11 @@ class Store:
         chosen = [each for name, each in plan.targets.items() if targets is None or name in targets]
         images = [each for each in chosen if isinstance(each, ImageTarget)]
         nodes = {each.name: self.location(each, keys) for each in chosen if isinstance(each, Node)}
-        stacks = {each.stack: self.index(each.stack, keys.indexes[each.stack].key) for each in images}
+        stacks = {
+            each.stack: self.index(each.stack, keys.indexes[each.stack].key)
+            for each in images
+            if each.stack not in lost
+        }
         found = self._look_up([*nodes.values(), *stacks.values()])
         references, indexes, foreign = dict[str, str](), dict[str, str](), dict[str, str]()
         for stack, reference in stacks.items():

@@ -104,3 +104,10 @@ def test_finding_is_repeated_with_less_in_its_file(
     assert fuzz.replay(1, 2, tmp_path) == 1
     assert (tmp_path / "0" / "stacks.yaml").read_bytes() == b"FAULT\n"
     assert "ValueError" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("way", ["_by_bytes", "_by_tokens", "_by_structure"])
+def test_what_is_repeated_stays_within_what_a_worker_can_hold(way: str) -> None:
+    text = b"a" * 1_000_000
+    found = [getattr(mutations, way)(random.Random(number), "Dockerfile", text) for number in range(300)]
+    assert max(map(len, found)) < 2 * mutations._LONGEST

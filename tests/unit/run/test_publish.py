@@ -616,6 +616,18 @@ def test_one_platform_alone_moves_no_tag(two: TwoPlatforms) -> None:
     assert (found.complete, found.moved, two.exists("one")) == (True, (), False)
 
 
+@pytest.mark.parametrize(("asked", "rebuilt"), [("one-amd64", False), ("one-arm64", True)])
+def test_damage_of_one_platform_rebuilds_that_image_alone(two: TwoPlatforms, asked: str, rebuilt: bool) -> None:
+    """The registry has lost the image for arm64; before, the one for amd64 was rebuilt and the index stayed broken."""
+    two.publish("one-amd64", "one-arm64")
+    two.registry.lose(str(two.location("one-arm64")))
+    found = two.decide(asked, verify=True)
+    assert {"one-amd64", "one-arm64"} & {*found.damaged} == {"one-arm64"}
+    assert (asked in found.built) is rebuilt
+    assert two.publish(asked, verify=True).complete
+    assert bool(two.store.verify({"one": str(two.index("one"))})) is not rebuilt
+
+
 def test_index_that_cannot_be_written_fails_its_image_and_the_next_run_writes_it(world: World) -> None:
     problem = ServerError("registry `r.example.com` failed (500)", host="r.example.com", status=500)
     world.registry.problems[world.index("one").target] = [problem]

@@ -478,6 +478,18 @@ def test_tag_that_another_run_moved_meanwhile_stays_and_the_others_move(before: 
     assert memory.tags("one")["a"] == theirs.digest
 
 
+def test_tag_that_was_right_and_that_another_run_moved_meanwhile_is_reported() -> None:
+    memory = Memory()
+    published = done(memory, "one")
+    memory.tag(Reference.parse(published["one"]), "right")
+    names = tags("right", "new")
+    seen = tagged(port(memory), names["one"])
+    memory.push(place("one").with_tag("right"), "theirs", {})
+    moved, failed = move_tags(port(memory), published, names, seen)
+    assert moved == (f"{PREFIX}/one:new",)
+    assert "was moved to" in str(failed["one"])
+
+
 def test_tag_that_another_run_moved_to_the_same_image_is_right() -> None:
     memory = Memory()
     published = done(memory, "one")
