@@ -11,6 +11,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+from buildsys.config import template, versions
 from buildsys.config.layers import LAYER, load_layer
 from buildsys.config.model import Catalog, Stack
 from buildsys.config.recipe import Kind, Layer, Recipe
@@ -205,6 +206,7 @@ def _references(
             yield from _recipe_references(recipe, layers, known, mentions)
             yield from _toolchain_reference(recipe, layers, (broken, providers.keys()), mentions)
             yield from _own_needs(layer, recipe, mentions)
+            yield from _constraints(recipe, layers, mentions)
 
 
 def _provided(source: Source) -> list[str]:
@@ -268,6 +270,19 @@ def _parameter_references(recipe: Recipe, layers: Mapping[str, Layer], mentions:
             yield Diagnostic(message=message, location=location, hint=hint)
 
 
+def _constraints(recipe: Recipe, layers: Mapping[str, Layer], mentions: _Mentions) -> Iterable[Diagnostic]:
+    """Yield a diagnostic for each constraint that the scheme of its parameter cannot read."""
+    for need, written in ((need, each) for check in recipe.checks for need, each in check.needs.items()):
+        name, _, parameter = need.partition(".")
+        meant = [layer for layer in layers.values() if name == layer.name or name in layer.provides]
+        recipes = (one for layer in meant for one in layer.recipes.values() if parameter in one.parameters)
+        for scheme in sorted({one.parameters[parameter].versions or versions.Scheme.PEP440 for one in recipes}):
+            if form := versions.expected(template.sample(written, versions.sample(scheme)), scheme):
+                message = f"the constraint is `{excerpt(written)}`, expected {form}"
+                hint = f"write versions of the scheme `{scheme}`, which `{need}` has, or change its `versions`"
+                yield Diagnostic(message=message, location=mentions.constraint(need, written), hint=hint)
+
+
 def _toolchains(layers: Mapping[str, Layer]) -> str:
     kinds = {name: {each.kind for each in layer.recipes.values()} for name, layer in layers.items()}
     found = [name for name in sorted(kinds) if kinds[name] == {Kind.TOOLCHAIN}]
@@ -317,6 +332,11 @@ class _Mentions:
     def parameter(self, text: str) -> Location:
         """Return where the parameter in `layer.parameter` is named, as a value or as a key."""
         return self._parameters.get(text) or Location(file=self.source.file)
+
+    def constraint(self, need: str, written: str) -> Location:
+        """Return where a constraint on `layer.parameter` is written."""
+        found = (path for path, data in self.source.below(()) if path[-2:] == ("needs", need) and data == written)
+        return self.source.location(next(found, ()))
 
     @cached_property
     def _parameters(self) -> Mapping[str, Location]:

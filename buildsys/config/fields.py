@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from buildsys import texts
-from buildsys.config import constraints
+from buildsys.config import versions
 from buildsys.names import NAME as NAME_FORM
 from buildsys.names import SECRET_ID as SECRET_FORM
 from buildsys.records import hints
@@ -57,7 +57,7 @@ _SOURCE = "a layer and its parameter, such as `os.release`"
 SOURCE = Text(form=r"^[a-z0-9-]+\.[a-z0-9_-]+(\|[a-z]+)?$", like=_SOURCE, advice=f"write {_SOURCE}")
 NEED = Text(form=r"^[a-z0-9-]+\.[a-z0-9_-]+$", like=_SOURCE, advice=f"write {_SOURCE}")
 # `~=1` is no range of versions, `~=1.1` is one.
-CONSTRAINT = Text(template=Template(rule=constraints.expected, what="the constraint", sample="1.1"))
+CONSTRAINT = Text(template=Template(rule=versions.expected, what="the constraint", sample="1.1"))
 _PROTOCOL = "(/([tT][cC][pP]|[uU][dD][pP]|[sS][cC][tT][pP]))?"
 # Docker takes protocols in capitals too, and writes them small.
 PORT = Converted(

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from buildsys.config import template
 from buildsys.config.recipe import Parameter, ParameterType, RecipeFields
+from buildsys.config.versions import version_problem
 from buildsys.errors import did_you_mean, enumerated, use_one_of
 from buildsys.names import STATE_FOLDER
 from buildsys.pattern import fits
@@ -52,14 +53,28 @@ def value_problem(parameter: Parameter, value: str) -> tuple[str, str] | None:
             return f"{message}: {problem}" if problem else message, hint
     words = value.split() if parameter.type is ParameterType.WORDS else [value]
     for word in words:
-        if parameter.values and word not in parameter.values:
-            message, near = f"`{word}` is not a value of `{parameter.name}`", did_you_mean(word, parameter.values)
-            if near is None:
-                return message, use_one_of(parameter.values) or ""
-            return f"{message}, which has {enumerated(parameter.values)}", near
-        if parameter.pattern is not None and not fits(parameter.pattern, word):
-            message = f"`{word}` does not have the form `{parameter.pattern}` that `{parameter.name}` requires"
-            return message, "write a value of that form, or change `pattern` in the layer"
+        if found := _word_problem(parameter, word):
+            return found
+    return None
+
+
+def _word_problem(parameter: Parameter, word: str) -> tuple[str, str] | None:
+    if parameter.values and word not in parameter.values:
+        message, near = f"`{word}` is not a value of `{parameter.name}`", did_you_mean(word, parameter.values)
+        if near is None:
+            return message, use_one_of(parameter.values) or ""
+        return f"{message}, which has {enumerated(parameter.values)}", near
+    if parameter.pattern is not None and not fits(parameter.pattern, word):
+        message = f"`{word}` does not have the form `{parameter.pattern}` that `{parameter.name}` requires"
+        return message, "write a value of that form, or change `pattern` in the layer"
+    # What is wrong with a listed value is said where it is listed.
+    return None if parameter.values else scheme_problem(parameter, word)
+
+
+def scheme_problem(parameter: Parameter, word: str) -> tuple[str, str] | None:
+    """Return why a value cannot be compared by the scheme that its parameter names, and what to do, or None."""
+    if parameter.versions and (problem := version_problem(word, parameter.versions)):
+        return f"`{shown(word)}` {problem[0]}, by which `{parameter.name}` is compared", problem[1]
     return None
 
 

@@ -7,6 +7,7 @@ from dataclasses import field
 from enum import StrEnum
 
 from buildsys.config import fields
+from buildsys.config.versions import Scheme
 from buildsys.dockerfile.sources import ContextSource
 from buildsys.errors import Location
 from buildsys.records.schema import Record, Short, key_name, location_of, nullable, optional, required
@@ -84,6 +85,9 @@ class Parameter:
         key="from",
     )
     label: bool = optional(Boolean(), False, "whether its value is part of the names of nodes")
+    versions: Scheme | None = nullable(
+        Choice(Scheme), None, "the scheme of its values, by which `checks` compare them; default `pep440`"
+    )
 
     @property
     def argument(self) -> str:

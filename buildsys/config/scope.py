@@ -9,7 +9,7 @@ from typing import Any
 
 from buildsys import pattern, texts
 from buildsys.config import template
-from buildsys.config.parameters import value_problem
+from buildsys.config.parameters import scheme_problem, value_problem
 from buildsys.config.recipe import RECIPE_FIELDS, ImageFields, Parameter, RecipeFields, When
 from buildsys.errors import Diagnostic, Location, did_you_mean, which_one
 from buildsys.records.shapes import Template
@@ -130,6 +130,9 @@ class Scope:
         if parameter.default is not None and (problem := value_problem(parameter, parameter.default)):
             message, hint = problem
             self.wrong(message, (*path, "default"), hint)
+        for index, value in enumerate(parameter.values):
+            if problem := scheme_problem(parameter, value):
+                self.wrong(problem[0], (*path, "values", index), problem[1])
 
 
 def text_problem(text: str, template_: Template) -> tuple[str, str | None] | None:

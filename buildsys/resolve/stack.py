@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from buildsys import texts
-from buildsys.config import constraints, template
+from buildsys.config import template, versions
 from buildsys.config.model import Catalog, LayerUse, Stack
 from buildsys.config.recipe import Check, Kind, Recipe
 from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, which_one
@@ -295,7 +295,7 @@ def _texts(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:
         yield from (("`url`", one.url, texts.address) for one in downloads if one.when.holds(each.parameters))
     for check in recipe.checks:
         if check.when.holds(each.parameters):
-            yield from ((f"constraint on `{name}`", text, constraints.expected) for name, text in check.needs.items())
+            yield from ((f"constraint on `{name}`", text, versions.expected) for name, text in check.needs.items())
     if recipe.parent:
         yield "parent's name", recipe.parent.name, texts.parent
         yield from (("image", image, texts.image) for image in recipe.parent.images)
@@ -354,9 +354,12 @@ def _checks(stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[Diag
         for check in each.recipe.checks:
             for need, specifier in check.needs.items() if check.when.holds(each.parameters) else ():
                 layer, _, parameter = need.partition(".")
-                value = by_name[layer].parameters.get(parameter) if layer in by_name else None
+                if layer not in by_name or parameter not in by_name[layer].parameters:
+                    continue
+                value, declared = by_name[layer].parameters[parameter], by_name[layer].recipe.parameters.get(parameter)
+                scheme = (declared and declared.versions) or versions.Scheme.PEP440
                 required = template.fill(specifier, each.parameters)
-                if value is not None and not constraints.satisfies(value, required):
+                if not versions.satisfies(value, required, scheme):
                     needed = f"needs `{layer}` {parameter} {required}, `{stack.name}` has {value}"
                     yield _check_diagnostic(stack, each, check, needed)
 

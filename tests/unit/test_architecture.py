@@ -52,7 +52,7 @@ OWNERS: dict[str, set[str]] = {
     "python_on_whales": {"buildkit.images"},
     "tenacity": {"oci.http", "run.worker"},
     "urllib3": {"oci.bounds", "oci.connections"},
-    "packaging": {"config.constraints"},
+    "packaging": {"config.versions"},
     "rich": {"report.live"},
 }
 MODULES_IN_A_PACKAGE = 15
