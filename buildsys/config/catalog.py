@@ -11,6 +11,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+from buildsys.config.fields import newer_format
 from buildsys.config.layers import LAYER, load_layer
 from buildsys.config.model import Catalog, Stack
 from buildsys.config.recipe import Kind, Layer, Recipe
@@ -122,10 +123,13 @@ def _ignore_rules(tree: Mapping[str, str]) -> Iterable[Diagnostic]:
 
 def _read(text: str, path: str, diagnostics: list[Diagnostic]) -> Source | None:
     try:
-        return read(text, path)
+        source = read(text, path)
     except InvalidInput as error:
         diagnostics.extend(error.diagnostics())
         return None
+    if newer := newer_format(source):
+        diagnostics.append(newer)
+    return None if newer else source
 
 
 def _copied_by_plain_bake(layers: Mapping[str, Layer], tree: Mapping[str, str]) -> Iterable[Diagnostic]:

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from types import MappingProxyType
 
 from buildsys import texts
-from buildsys.config.fields import NOTHING, SHA256, TEXT
+from buildsys.config.fields import NOTHING, SHA256, TEXT, newer_format
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.oci.reference import name_of
@@ -175,6 +175,8 @@ _LOCK = Record(Lock, "Lock")
 def parse_lock(text: str, file: str = LOCK_FILE) -> Lock:
     """Return what a lock file says; raises `InvalidInput` with everything that is wrong."""
     source = read(text, file)
+    if newer := newer_format(source, "version"):
+        raise InvalidInput([newer])
     diagnostics = Diagnostics()
     lock = parse(source, _LOCK, diagnostics)
     if diagnostics:

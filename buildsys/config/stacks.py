@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from types import MappingProxyType
 
 from buildsys.config import template
-from buildsys.config.fields import LINE, NAME, NAMES, NOTHING, ONE_OR_MORE, PLATFORMS, TEXT, VALUES
+from buildsys.config.fields import FORMAT, LINE, NAME, NAMES, NOTHING, ONE_OR_MORE, PLATFORMS, TEXT, VALUES
 from buildsys.config.matrix import SETTINGS, Row, check_excludes, check_values, is_excluded, rows_of
 from buildsys.config.model import Family, LayerUse, Stack
 from buildsys.config.recipe import CONDITION, When
@@ -67,6 +67,7 @@ class FamilyFields(StackFields):
 class StacksFile:
     """The images of a project."""
 
+    format: int = optional(FORMAT, 1, "version of the format, default 1; a later one is refused")
     registry: str = optional(LINE, "buildsys", "default of BUILDSYS_REGISTRY")
     families: Mapping[str, FamilyFields] = optional(
         Dictionary(Record(FamilyFields, "FamilyFields", meant=_MEANT), key=NAME),

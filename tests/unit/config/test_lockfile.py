@@ -33,7 +33,7 @@ def test_overlay_goes_before_the_lock_and_is_marked_local() -> None:
 
 
 def test_all_errors_in_a_lock_are_reported_with_their_lines() -> None:
-    text = "version: 2\nepochs: {a: today}\nparents:\n  b: {reference: x, digest: sha256:12}\nmore: 1\n"
+    text = "version: one\nepochs: {a: today}\nparents:\n  b: {reference: x, digest: sha256:12}\nmore: 1\n"
     with pytest.raises(InvalidInput) as caught:
         parse_lock(text)
     assert [each.location.line for each in caught.value.diagnostics() if each.location] == [1, 2, 4, 5]
@@ -43,7 +43,7 @@ def test_all_errors_in_a_lock_are_reported_with_their_lines() -> None:
     ("text", "location", "message"),
     [
         ("epochs: {}", "1:1", "`version` is missing"),
-        ("version: 2", "1:10", "`2`: expected `1`, the version that this buildsys reads"),
+        ("version: 2", "1:10", "`buildsys.lock` has format 2, this buildsys reads up to 1"),
         ("version: 1\nepochs: [a]", "2:9", "`epochs`: expected a mapping, found a list"),
         (
             "version: 1\nparents: {a: {digest: unknown, reason: r}}",
