@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from buildsys.config.lockfile import DEFAULT_TIMESTAMP, epoch_parts, lock_text, overlaid, parse_lock, timestamp_text
+from buildsys.config.lockfile import (
+    DEFAULT_TIMESTAMP,
+    copied_layers,
+    epoch_parts,
+    lock_text,
+    overlaid,
+    parse_lock,
+    timestamp_text,
+)
 from buildsys.errors import InvalidInput
 from buildsys.names import OVERLAY_FILE
 
@@ -125,3 +133,32 @@ def test_epochs_are_ordered_by_day_and_then_by_counter() -> None:
     ordered = ["2026-11-16.3", "2026-11-23", "2026-11-23.2", "2026-11-23.10", "2026-11-30"]
     lock = parse_lock("version: 1\nepochs:\n" + "".join(f"  l{n}: {each}\n" for n, each in enumerate(ordered)))
     assert sorted(lock.epochs.values(), key=epoch_parts) == ordered
+
+
+COPIED = f"""\
+version: 1
+layers:
+  one:
+    origin: "buildsys"
+    revision: "0.1.0"
+    sha256: {"a" * 64}
+  two:
+    origin: "https://example.com/layers.git"
+    ref: "main"
+    revision: "{"b" * 40}"
+    sha256: {"c" * 64}
+"""
+
+
+def test_copied_layers_are_written_as_they_are_read_and_no_overlay_replaces_them() -> None:
+    lock = parse_lock(COPIED)
+    assert lock_text(lock).partition("\n")[2] == COPIED
+    assert overlaid(lock, parse_lock("version: 1\n", OVERLAY_FILE)).layers == lock.layers
+    assert copied_layers(COPIED) == {"one", "two"}
+
+
+def test_wrong_lock_has_no_copied_layers_and_is_reported_elsewhere() -> None:
+    assert copied_layers(COPIED.replace("sha256: a", "sha256: x")) == set()
+    assert copied_layers("version: 1\n") == set()
+    with pytest.raises(InvalidInput, match="64 hexadecimal digits"):
+        parse_lock(COPIED.replace("sha256: a", "sha256: x"))
