@@ -12,7 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 from buildsys.config import template, versions
+from buildsys.config.fields import newer_format
 from buildsys.config.layers import LAYER, load_layer
+from buildsys.config.lockfile import copied_layers
 from buildsys.config.model import Catalog, Stack
 from buildsys.config.recipe import Kind, Layer, Recipe
 from buildsys.config.stacks import STACKS, families, load_stacks, set_warnings
@@ -27,7 +29,7 @@ from buildsys.errors import (
     use_one_of,
     which_one,
 )
-from buildsys.names import LAYER_FILE, STACKS_FILE, UNBUILT, layer_problem, secret_variable
+from buildsys.names import LAYER_FILE, LOCK_FILE, STACKS_FILE, UNBUILT, layer_problem, secret_variable
 from buildsys.oci.reference import prefix_problem
 from buildsys.records.hints import dashed
 from buildsys.records.schema import Record, parse
@@ -46,10 +48,45 @@ def load(tree: Mapping[str, str]) -> Catalog:
     `InvalidInput` with everything that is wrong in all of them; references are checked once the shapes are right.
     """
     diagnostics = Diagnostics()
+    diagnostics.extend(_ignore_rules(tree))
+    layers, sources, broken = _load_layers(tree, diagnostics)
+    if STACKS_FILE not in tree:
+        hint = "create it, with `stacks:` and below it a name and its `layers`"
+        location = Location(file=STACKS_FILE)
+        diagnostics.append(Diagnostic(message=f"`{STACKS_FILE}` is missing", location=location, hint=hint))
+        raise InvalidInput(diagnostics)
+    source = _read(tree[STACKS_FILE], STACKS_FILE, diagnostics)
+    shape = parse(source, STACKS, diagnostics) if source else None
+    stacks = load_stacks(shape, source, diagnostics) if shape and source else ()
+    if shape and source:
+        diagnostics.extend(_registry(shape.registry, source))
+    diagnostics.extend(_references(layers, sources, broken, stacks, copied_layers(tree.get(LOCK_FILE, ""))))
+    diagnostics.extend(_secrets(layers))
+    if diagnostics or shape is None or source is None:
+        raise InvalidInput(diagnostics)
+    return Catalog(
+        registry=shape.registry,
+        layers=MappingProxyType(layers),
+        families=families(shape),
+        stacks=stacks,
+        warnings=(*set_warnings(shape, source), *_copied_by_plain_bake(layers, tree)),
+    )
+
+
+def layers_of(tree: Mapping[str, str]) -> tuple[Mapping[str, Layer], tuple[Diagnostic, ...]]:
+    """Return the layers of a tree that can be read, without looking at what they name, and what is wrong in others."""
+    diagnostics = Diagnostics()
+    layers, _, _ = _load_layers(tree, diagnostics)
+    return layers, tuple(diagnostics)
+
+
+def _load_layers(
+    tree: Mapping[str, str], diagnostics: list[Diagnostic]
+) -> tuple[dict[str, Layer], dict[str, Source], set[str]]:
+    """Return the layers of a tree, their files, and the names of those that cannot be read."""
     layers: dict[str, Layer] = {}
     sources: dict[str, Source] = {}
     broken: set[str] = set()
-    diagnostics.extend(_ignore_rules(tree))
     for path in sorted(tree):
         parts = path.split("/")
         if (len(parts), parts[0], parts[-1]) != (3, "layers", LAYER_FILE):
@@ -71,27 +108,7 @@ def load(tree: Mapping[str, str]) -> Catalog:
     for name, diagnostic in _without_recipe(tree):
         broken.add(name)
         diagnostics.append(diagnostic)
-    if STACKS_FILE not in tree:
-        hint = "create it, with `stacks:` and below it a name and its `layers`"
-        location = Location(file=STACKS_FILE)
-        diagnostics.append(Diagnostic(message=f"`{STACKS_FILE}` is missing", location=location, hint=hint))
-        raise InvalidInput(diagnostics)
-    source = _read(tree[STACKS_FILE], STACKS_FILE, diagnostics)
-    shape = parse(source, STACKS, diagnostics) if source else None
-    stacks = load_stacks(shape, source, diagnostics) if shape and source else ()
-    if shape and source:
-        diagnostics.extend(_registry(shape.registry, source))
-    diagnostics.extend(_references(layers, sources, broken, stacks))
-    diagnostics.extend(_secrets(layers))
-    if diagnostics or shape is None or source is None:
-        raise InvalidInput(diagnostics)
-    return Catalog(
-        registry=shape.registry,
-        layers=MappingProxyType(layers),
-        families=families(shape),
-        stacks=stacks,
-        warnings=(*set_warnings(shape, source), *_copied_by_plain_bake(layers, tree)),
-    )
+    return layers, sources, broken
 
 
 def _registry(prefix: str, source: Source) -> Iterable[Diagnostic]:
@@ -123,10 +140,13 @@ def _ignore_rules(tree: Mapping[str, str]) -> Iterable[Diagnostic]:
 
 def _read(text: str, path: str, diagnostics: list[Diagnostic]) -> Source | None:
     try:
-        return read(text, path)
+        source = read(text, path)
     except InvalidInput as error:
         diagnostics.extend(error.diagnostics())
         return None
+    if newer := newer_format(source):
+        diagnostics.append(newer)
+    return None if newer else source
 
 
 def _copied_by_plain_bake(layers: Mapping[str, Layer], tree: Mapping[str, str]) -> Iterable[Diagnostic]:
@@ -172,9 +192,16 @@ def _without_recipe(tree: Mapping[str, str]) -> Iterable[tuple[str, Diagnostic]]
 
 
 def _references(
-    layers: Mapping[str, Layer], sources: Mapping[str, Source], broken: set[str], stacks: Iterable[Stack]
+    layers: Mapping[str, Layer],
+    sources: Mapping[str, Source],
+    broken: set[str],
+    stacks: Iterable[Stack],
+    copied: Collection[str],
 ) -> Iterable[Diagnostic]:
-    """Yield a diagnostic for each name of a layer that does not exist; layers that could not be read do."""
+    """Yield a diagnostic for each name of a layer that does not exist; layers that could not be read do.
+
+    Layers that were `copied` may name others of their origin that they do not require.
+    """
     providers = {
         name: (layer, source.location(("provides", index)))
         for layer, source in sources.items()
@@ -203,7 +230,7 @@ def _references(
             yield Diagnostic(message=message, location=location, hint=hint)
         mentions = _Mentions(sources[layer.name])
         for recipe in layer.recipes.values():
-            yield from _recipe_references(recipe, layers, known, mentions)
+            yield from _recipe_references(recipe, layers, known, mentions, is_copied=layer.name in copied)
             yield from _toolchain_reference(recipe, layers, (broken, providers.keys()), mentions)
             yield from _own_needs(layer, recipe, mentions)
             yield from _constraints(recipe, layers, mentions)
@@ -216,7 +243,7 @@ def _provided(source: Source) -> list[str]:
 
 
 def _recipe_references(
-    recipe: Recipe, layers: Mapping[str, Layer], known: set[str] | None, mentions: _Mentions
+    recipe: Recipe, layers: Mapping[str, Layer], known: set[str] | None, mentions: _Mentions, *, is_copied: bool
 ) -> Iterable[Diagnostic]:
     for word, names in (
         ("requires", recipe.requires),
@@ -225,7 +252,7 @@ def _recipe_references(
         ("checks", tuple(need.partition(".")[0] for check in recipe.checks for need in check.needs)),
         ("parameters", tuple(p.source.layer for p in recipe.parameters.values() if p.source)),
     ):
-        for name in names:
+        for name in names if word == "requires" or not is_copied else ():
             if known is not None and name not in known:
                 what = f"layer `{recipe.layer}`: `{word}` names `{name}`"
                 yield _no_layer(what, name, known, mentions.layer(recipe.flavour, word, name))

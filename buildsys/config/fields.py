@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from buildsys import texts
 from buildsys.config import versions
+from buildsys.errors import Diagnostic
 from buildsys.names import NAME as NAME_FORM
 from buildsys.names import SECRET_ID as SECRET_FORM
 from buildsys.records import hints
-from buildsys.records.shapes import Converted, Dictionary, Many, Shape, Template, Text
+from buildsys.records.shapes import Converted, Dictionary, Integer, Many, Shape, Template, Text
+from buildsys.records.source import Source
 
 # How other tools call fields of a layer, or the other file.
 MEANT: Mapping[str, str] = MappingProxyType(
@@ -21,6 +24,9 @@ MEANT: Mapping[str, str] = MappingProxyType(
     }
 )
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+# Of layer.yaml, stacks.yaml and the lock.
+_LATEST_FORMAT = 1
+FORMAT = Integer(1, _LATEST_FORMAT)
 _MOST_CHARACTERS = 12
 _MOST_MILLISECONDS = 2562047 * 3_600_000
 TEXT = Text()
@@ -250,3 +256,12 @@ WORKDIR = Text(
         advice="write it like `/opt/work`",
     )
 )
+
+
+def newer_format(source: Source, key: str = "format") -> Diagnostic | None:
+    """Return the diagnostic that a later buildsys wrote a file, None if not; the rest of such a file is not read."""
+    written = source.text((key,))
+    if not written or not re.fullmatch("[0-9]{1,9}", written) or int(written) <= _LATEST_FORMAT:
+        return None
+    message = f"`{source.file}` has format {written}, this buildsys reads up to {_LATEST_FORMAT}"
+    return Diagnostic(message=message, location=source.location((key,)), hint="update buildsys")

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
-from buildsys.config.fields import LINE, MEANT, NAME, NAMES, NOTHING, TEXT
+from buildsys.config.fields import FORMAT, LINE, MEANT, NAME, NAMES, NOTHING, TEXT
 from buildsys.config.owned import check_owned, owned
 from buildsys.config.parameters import built_with
 from buildsys.config.recipe import OS, RECIPE_FIELDS, Kind, Layer, ParameterType, Recipe, RecipeFields
@@ -45,6 +45,7 @@ class LayerFile(RecipeFields):
 
     description: str = required(TEXT, "one line")
     licence: str = required(LINE, "licence of the software that the layer installs")
+    format: int = optional(FORMAT, 1, "version of the format, default 1; a later one is refused")
     provides: tuple[str, ...] = optional(NAMES, (), "other names for the layer in `requires`, such as `os`")
     flavours: Mapping[str, RecipeFields] = optional(
         Dictionary(Nullable(RECIPE_FIELDS, RecipeFields()), key=NAME),

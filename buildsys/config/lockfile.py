@@ -1,4 +1,4 @@
-"""What `buildsys.lock` says: the timestamp of the project, digests of parent images, epochs, checksums of downloads."""
+"""What `buildsys.lock` says: the timestamp, digests of parents, epochs, checksums of downloads, copied layers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from types import MappingProxyType
 
 from buildsys import texts
-from buildsys.config.fields import NOTHING, SHA256, TEXT
+from buildsys.config.fields import NOTHING, SHA256, TEXT, newer_format
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.oci.reference import name_of
@@ -30,6 +30,12 @@ _DIGEST: Shape[str | None] = Converted(
         advice=_RELOCK,
     ),
     lambda text: None if text == "unknown" else text,
+)
+_CHECKSUM = Text(
+    form="^[0-9a-f]{64}$",
+    like="64 hexadecimal digits",
+    repair=hints.checksum,
+    advice="remove the entry and run `buildsys add`",
 )
 _IMAGE = Text(rule=texts.image, what="the image", repair=str.lower, advice="write the repository and its tag")
 _HELPER = Text(
@@ -77,6 +83,20 @@ class LockedDownload:
     sha256: str | None = required(SHA256)
     size: int = optional(Integer(0), 0)
     accepted: bool = optional(Boolean(), False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockedLayer:
+    """A layer that was copied: `origin` is `buildsys`, a folder or the address of a git repository.
+
+    `ref` is what was asked of the repository, such as a branch; `revision` is the commit, or the version of buildsys.
+    `sha256` is the checksum of the layer's files as they were copied.
+    """
+
+    origin: str = required(TEXT, "where the layer was copied from")
+    ref: str = optional(TEXT, "")
+    revision: str = optional(TEXT, "")
+    sha256: str = required(_CHECKSUM)
 
 
 def epoch_parts(epoch: str) -> tuple[date, int]:
@@ -158,7 +178,8 @@ class Lock:
     """The lock of a project; `epochs` maps a layer with `freshness` to its last refresh: a day, and maybe a counter.
 
     `timestamp` is in seconds since 1970, None where the lock has none. `downloads` maps address to what it gave.
-    `helper` is the image on which nodes are listed, where it is none of the parents (docs/inventory.md).
+    `helper` is the image on which nodes are listed, where it is none of the parents (docs/inventory.md). `layers` are
+    those that were copied into the project (docs/projects.md).
     """
 
     version: str = required(_VERSION, default="1")
@@ -167,6 +188,7 @@ class Lock:
     epochs: Mapping[str, str] = nullable(Dictionary(_EPOCH), NOTHING)
     downloads: Mapping[str, LockedDownload] = nullable(Dictionary(Record(LockedDownload, "LockedDownload")), NOTHING)
     helper: str = optional(_HELPER, "")
+    layers: Mapping[str, LockedLayer] = nullable(Dictionary(Record(LockedLayer, "LockedLayer")), NOTHING)
 
 
 _LOCK = Record(Lock, "Lock")
@@ -175,6 +197,8 @@ _LOCK = Record(Lock, "Lock")
 def parse_lock(text: str, file: str = LOCK_FILE) -> Lock:
     """Return what a lock file says; raises `InvalidInput` with everything that is wrong."""
     source = read(text, file)
+    if newer := newer_format(source, "version"):
+        raise InvalidInput([newer])
     diagnostics = Diagnostics()
     lock = parse(source, _LOCK, diagnostics)
     if diagnostics:
@@ -202,6 +226,17 @@ def parse_lock(text: str, file: str = LOCK_FILE) -> Lock:
     return replace(lock, parents=MappingProxyType(parents))
 
 
+def copied_layers(text: str) -> frozenset[str]:
+    """Return the layers that were copied into a project by its lock; none where the lock is wrong."""
+    # Most locks have none, and are read only once.
+    if "\nlayers:" not in text:
+        return frozenset()
+    try:
+        return frozenset(parse_lock(text).layers)
+    except InvalidInput:
+        return frozenset()
+
+
 def overlaid(lock: Lock, overlay: Lock) -> Lock:
     """Return the lock with the entries of an overlay in place of its own."""
     return Lock(
@@ -210,6 +245,7 @@ def overlaid(lock: Lock, overlay: Lock) -> Lock:
         epochs=MappingProxyType({**lock.epochs, **overlay.epochs}),
         downloads=MappingProxyType({**lock.downloads, **overlay.downloads}),
         helper=overlay.helper or lock.helper,
+        layers=lock.layers,
     )
 
 
@@ -233,6 +269,13 @@ def lock_text(lock: Lock) -> str:
         downloads += [f"  {_quoted(address)}:", f"    sha256: {download.sha256 or 'unknown'}"]
         downloads += [f"    size: {download.size}" if download.sha256 else "    accepted: true"]
     lines += _section("downloads", downloads)
+    layers = []
+    for name, layer in sorted(lock.layers.items()):
+        layers += [f"  {name}:", f"    origin: {_quoted(layer.origin)}"]
+        layers += [f"    ref: {_quoted(layer.ref)}"] if layer.ref else []
+        layers += [f"    revision: {_quoted(layer.revision)}"] if layer.revision else []
+        layers += [f"    sha256: {layer.sha256}"]
+    lines += _section("layers", layers)
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 
 from buildsys.config import template
-from buildsys.config.fields import LINE, MEANT, NAME, NAMES, NOTHING, PLATFORMS, TEXT, VALUES
+from buildsys.config.fields import FORMAT, LINE, MEANT, NAME, NAMES, NOTHING, PLATFORMS, TEXT, VALUES
 from buildsys.config.inheritance import Extension, extended, own_fields, own_of
 from buildsys.config.lines import Line, Lines, check_lines, check_template, literal, names_in, unused_sets, uses_of
 from buildsys.config.matrix import SETTINGS, Row, check_excludes, is_excluded, rows_of
@@ -76,6 +76,7 @@ class FamilyFields(StackFields):
 class StacksFile:
     """The images of a project."""
 
+    format: int = optional(FORMAT, 1, "version of the format, default 1; a later one is refused")
     registry: str = optional(LINE, "buildsys", "default of BUILDSYS_REGISTRY")
     families: Mapping[str, FamilyFields] = optional(
         Dictionary(Record(FamilyFields, "FamilyFields", meant=_MEANT), key=NAME),

@@ -1,4 +1,4 @@
-"""Git as a reader: the repository that a project is in, its trees and objects; nothing in the work tree is run."""
+"""Git as a reader: the repository of a project, or one that is fetched, its objects; nothing in a work tree is run."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ _FOREIGN = frozenset(
 )
 # A person's own settings may name programs in the work tree, which a pull request changes.
 _SAFE = ("-c", "safe.bareRepository=explicit", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+# Others run a program that the address names, or let anyone on the way change what is fetched.
+_PROTOCOLS = "file:https:ssh"
+_CHECKED = ("-c", "fetch.fsckObjects=true", "-c", "gc.auto=0", "-c", "maintenance.auto=false")
+_ONLY = ("--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--no-auto-gc")
+_NO_REVISION = "couldn't find remote ref"
 # Trees that list one tree many times make any number of files out of a few objects.
 _LISTING_BYTES = 128 * 2**20
 _TEXT_BYTES = 16 * 2**20
@@ -127,6 +132,26 @@ def find_repository(root: Path, environ: Mapping[str, str]) -> Repository:
         message = f"`{root}` is inside a git repository, but not in its work tree"
         raise InvalidInput([Diagnostic(message=message, hint="run this in a clone: `git clone`")])
     return Repository(folder=found, prefix="/".join(root.parts[-depth:]) if depth else "", environ=environ)
+
+
+def fetch(address: str, revision: str, folder: Path, environ: Mapping[str, str]) -> Repository:
+    """Return a new repository in an empty folder, whose `FETCH_HEAD` is a revision of the one at an address.
+
+    Nothing is checked out, so neither hooks nor filters run, and submodules are not fetched; git asks for no password.
+    Raises `InvalidInput` where the repository has no such branch, tag or commit, `Unavailable` with git's reason.
+    """
+    environ = {"GIT_TERMINAL_PROMPT": "0", **environ, "GIT_ALLOW_PROTOCOL": _PROTOCOLS}
+    found = Repository(folder=folder, prefix="", environ=environ)
+    _answer(environ, folder, "init", "--quiet", "--bare", "--template=", str(folder))
+    try:
+        # Without `--` an address or a revision that begins with `-` would be an option.
+        found.ask(*_CHECKED, "fetch", *_ONLY, "--", address, revision)
+    except Unavailable as error:
+        if _NO_REVISION not in error.message:
+            raise
+        hint = "name a branch, a tag or all digits of a commit"
+        raise InvalidInput([Diagnostic(message=f"the repository has no revision `{revision}`", hint=hint)]) from None
+    return found
 
 
 class Objects:

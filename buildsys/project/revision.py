@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import tempfile
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 from buildsys.config.model import LINK, Contents, File
 from buildsys.errors import BuildsysError, Diagnostic, InvalidInput, Unavailable
 from buildsys.names import MOST_SYMLINKS
-from buildsys.project.git import Entry, Objects, Repository, find_repository
+from buildsys.project.git import Entry, Objects, Repository, fetch, find_repository
 from buildsys.project.workspace import ROOT_FILES
 from buildsys.values import dataclass
 
@@ -53,6 +54,13 @@ class Revision:
     def contents(self, folders: Iterable[str]) -> Mapping[str, Mapping[str, File]]:
         """Return the files of folders, by path relative to each, as a workspace does."""
         return {folder: {name: self._file(path) for name, path in self._below(folder).items()} for folder in folders}
+
+    def data(self, name: str) -> bytes:
+        """Return the bytes of a file; raises `InvalidInput` where they are more than a text has."""
+        data = self.objects.data(self.entries[self._followed(name) or ""].object)
+        if data is None:
+            raise InvalidInput([Diagnostic(message=f"`{name}` is too large to be copied")])
+        return data
 
     def _below(self, folder: str) -> Mapping[str, str]:
         """Return the path of each file below a folder by its path relative to it."""
@@ -159,6 +167,22 @@ def open_revision(root: Path, revision: str, environ: Mapping[str, str]) -> Iter
     tree = repository.object(f"{commit}:{repository.prefix}/" if repository.prefix else f"{commit}^{{tree}}")
     if tree is None:
         raise InvalidInput([Diagnostic(message=f"the revision `{revision}` has no folder `{repository.prefix}`")])
+    with _opened(repository, tree) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def fetched_revision(address: str, revision: str, environ: Mapping[str, str]) -> Iterator[tuple[str, Revision]]:
+    """Give the commit that a revision of the repository at an address is, and that revision. Raises as `fetch` does."""
+    with tempfile.TemporaryDirectory(prefix="buildsys-") as folder:
+        repository = fetch(address, revision, Path(folder), environ)
+        commit = _commit(repository, "FETCH_HEAD")
+        with _opened(repository, f"{commit}^{{tree}}") as found:
+            yield commit, found
+
+
+@contextlib.contextmanager
+def _opened(repository: Repository, tree: str) -> Iterator[Revision]:
     entries = dict(repository.entries(tree))
     with repository.objects() as objects:
         yield Revision(entries=entries, paths=sorted(entries), objects=objects)

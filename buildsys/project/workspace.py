@@ -21,6 +21,8 @@ from buildsys.values import dataclass
 ROOT_FILES = (STACKS_FILE, LOCK_FILE, OVERLAY_FILE)
 # What holds secrets of a machine beside a project: no symlink that is committed makes it a part of the project.
 _NEEDED = (LAYER_FILE, "Dockerfile", ".dockerignore")
+# As much as is read of an object of git.
+COPY_LIMIT = 16 << 20
 PRIVATE = frozenset({".git", STATE_FOLDER, SETTINGS_FILE})
 
 
@@ -84,6 +86,10 @@ class Workspace:
         """
         data = self.home.read(name)
         return None if data is None else decoded(data, name)
+
+    def data(self, name: str) -> bytes:
+        """Return the bytes of a file that is to be copied. Raises as `read` does, with a higher limit."""
+        return self.home.read(name, COPY_LIMIT) or b""
 
     def write(self, name: str, text: str) -> bool:
         """Write a file whole or not at all; return whether that changed it.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,3 +78,38 @@ def actionlint(request: pytest.FixtureRequest, tools: Path) -> list[str | Path]:
     if not program.is_file():
         missing(request, "actionlint is not in the environment: set it up again where npm reaches its registry")
     return [str(node), program]
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel that was built out of an sdist, as a release has it."""
+    return tmp_path_factory.mktemp("dist")
+
+
+@pytest.fixture
+def built(wheel: Path, repository: Path, run: Run, tools: Path) -> Path:
+    """Build it once: hatchling of this environment, no network."""
+    if not any(wheel.glob("*.whl")):
+        done = run(tools / "python", "-m", "build", "--no-isolation", "--outdir", wheel, cwd=repository)
+        assert done.returncode == 0, done.stdout + done.stderr
+    [file] = wheel.glob("*.whl")
+    return file
+
+
+@pytest.fixture
+def installed(built: Path, run: Run, tools: Path, tmp_path: Path) -> Path:
+    """The `buildsys` of an environment that has nothing else but this environment's libraries."""
+    folder = tmp_path / "empty"
+    venv.create(folder, symlinks=True)
+    words = ["-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet", "--no-index", "--no-deps", built]
+    done = run(tools / "python", *words)
+    assert done.returncode == 0, done.stderr
+    # Only what lies in this folder: the link to the checkout, which is a .pth file in it, does not count there.
+    [site] = folder.glob("lib/python*/site-packages")
+    (site / "libraries.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    return folder / "bin" / "buildsys"
+
+
+def clean() -> dict[str, str]:
+    """Return the environment of a test without what reaches Python or buildsys."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "BUILDSYS"))}

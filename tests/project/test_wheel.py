@@ -2,51 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sysconfig
-import venv
 import zipfile
 from pathlib import Path
 
-import pytest
-
 import buildsys
-from tests.project.conftest import ROOT, Run
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel that was built out of an sdist, as a release has it."""
-    return tmp_path_factory.mktemp("dist")
-
-
-@pytest.fixture
-def built(wheel: Path, repository: Path, run: Run, tools: Path) -> Path:
-    """Build it once for the module: hatchling of this environment, no network."""
-    if not any(wheel.glob("*.whl")):
-        done = run(tools / "python", "-m", "build", "--no-isolation", "--outdir", wheel, cwd=repository)
-        assert done.returncode == 0, done.stdout + done.stderr
-    [file] = wheel.glob("*.whl")
-    return file
-
-
-@pytest.fixture
-def installed(built: Path, run: Run, tools: Path, tmp_path: Path) -> Path:
-    """The `buildsys` of an environment that has nothing else but this environment's libraries."""
-    folder = tmp_path / "empty"
-    venv.create(folder, symlinks=True)
-    words = ["-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet", "--no-index", "--no-deps", built]
-    done = run(tools / "python", *words)
-    assert done.returncode == 0, done.stderr
-    # Only what lies in this folder: the link to the checkout, which is a .pth file in it, does not count there.
-    [site] = folder.glob("lib/python*/site-packages")
-    (site / "libraries.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
-    return folder / "bin" / "buildsys"
-
-
-def clean() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "BUILDSYS"))}
+from tests.project.conftest import ROOT, Run, clean
 
 
 def test_wheel_holds_every_file_of_the_package_and_its_licence(built: Path, repository: Path) -> None:
@@ -54,6 +15,10 @@ def test_wheel_holds_every_file_of_the_package_and_its_licence(built: Path, repo
         names = set(archive.namelist())
     files = {str(path.relative_to(repository)) for path in repository.glob("buildsys/**/*") if path.is_file()}
     assert "buildsys/py.typed" in files
+    # The layers that come with buildsys are at the top of the repository.
+    shipped = [path for path in (*repository.glob("layers/**/*"), repository / "buildsys.lock") if path.is_file()]
+    files |= {f"buildsys/shipped/{path.relative_to(repository)}" for path in shipped}
+    assert "buildsys/shipped/layers/openmpi/.dockerignore" in files
     assert files - names == set()
     assert {name for name in names if not name.startswith("buildsys/")} == {
         f"buildsys-{buildsys.__version__}.dist-info/{name}"

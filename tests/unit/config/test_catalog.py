@@ -165,6 +165,27 @@ def test_unknown_keys_are_reported_with_all_other_diagnostics() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "after: [other]",
+        "conflicts: [other]",
+        "checks: [{needs: {other.version: '>1'}}]",
+        "parameters: {version: {description: d, default: 1, from: other.version}, flags: {description: d, default: 1}}",
+    ],
+)
+def test_copied_layer_may_name_layers_that_were_not_copied_unless_it_requires_them(line: str) -> None:
+    text = FAST if line.startswith("parameters") else f"{FAST}{line}\n"
+    if line.startswith("parameters"):
+        text = f"{FAST.partition('parameters:')[0]}{line}\n"
+    files = tree(fast=text)
+    assert "names `other`, which does not exist" in one(files)[1]
+    files["buildsys.lock"] = f"version: 1\nlayers:\n  fast: {{origin: buildsys, sha256: {'a' * 64}}}\n"
+    assert load(files).layers["fast"]
+    files["layers/fast/layer.yaml"] = text.replace("requires: [os]", "requires: [os, other]")
+    assert "`requires` names `other`, which does not exist" in one(files)[1]
+
+
 def test_provided_name_is_no_layer_of_a_stack() -> None:
     assert one(tree("stacks:\n  a: {layers: [os]}\n"))[1] == (
         "the stack `a` has the layer `os`, which only names what a layer provides"

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from buildsys.config.lockfile import DEFAULT_TIMESTAMP, epoch_parts, lock_text, overlaid, parse_lock, timestamp_text
+from buildsys.config.lockfile import (
+    DEFAULT_TIMESTAMP,
+    copied_layers,
+    epoch_parts,
+    lock_text,
+    overlaid,
+    parse_lock,
+    timestamp_text,
+)
 from buildsys.errors import InvalidInput
 from buildsys.names import OVERLAY_FILE
 
@@ -33,7 +41,7 @@ def test_overlay_goes_before_the_lock_and_is_marked_local() -> None:
 
 
 def test_all_errors_in_a_lock_are_reported_with_their_lines() -> None:
-    text = "version: 2\nepochs: {a: today}\nparents:\n  b: {reference: x, digest: sha256:12}\nmore: 1\n"
+    text = "version: one\nepochs: {a: today}\nparents:\n  b: {reference: x, digest: sha256:12}\nmore: 1\n"
     with pytest.raises(InvalidInput) as caught:
         parse_lock(text)
     assert [each.location.line for each in caught.value.diagnostics() if each.location] == [1, 2, 4, 5]
@@ -43,7 +51,7 @@ def test_all_errors_in_a_lock_are_reported_with_their_lines() -> None:
     ("text", "location", "message"),
     [
         ("epochs: {}", "1:1", "`version` is missing"),
-        ("version: 2", "1:10", "`2`: expected `1`, the version that this buildsys reads"),
+        ("version: 2", "1:10", "`buildsys.lock` has format 2, this buildsys reads up to 1"),
         ("version: 1\nepochs: [a]", "2:9", "`epochs`: expected a mapping, found a list"),
         (
             "version: 1\nparents: {a: {digest: unknown, reason: r}}",
@@ -125,3 +133,32 @@ def test_epochs_are_ordered_by_day_and_then_by_counter() -> None:
     ordered = ["2026-11-16.3", "2026-11-23", "2026-11-23.2", "2026-11-23.10", "2026-11-30"]
     lock = parse_lock("version: 1\nepochs:\n" + "".join(f"  l{n}: {each}\n" for n, each in enumerate(ordered)))
     assert sorted(lock.epochs.values(), key=epoch_parts) == ordered
+
+
+COPIED = f"""\
+version: 1
+layers:
+  one:
+    origin: "buildsys"
+    revision: "0.1.0"
+    sha256: {"a" * 64}
+  two:
+    origin: "https://example.com/layers.git"
+    ref: "main"
+    revision: "{"b" * 40}"
+    sha256: {"c" * 64}
+"""
+
+
+def test_copied_layers_are_written_as_they_are_read_and_no_overlay_replaces_them() -> None:
+    lock = parse_lock(COPIED)
+    assert lock_text(lock).partition("\n")[2] == COPIED
+    assert overlaid(lock, parse_lock("version: 1\n", OVERLAY_FILE)).layers == lock.layers
+    assert copied_layers(COPIED) == {"one", "two"}
+
+
+def test_wrong_lock_has_no_copied_layers_and_is_reported_elsewhere() -> None:
+    assert copied_layers(COPIED.replace("sha256: a", "sha256: x")) == set()
+    assert copied_layers("version: 1\n") == set()
+    with pytest.raises(InvalidInput, match="64 hexadecimal digits"):
+        parse_lock(COPIED.replace("sha256: a", "sha256: x"))
