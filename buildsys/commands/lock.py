@@ -14,6 +14,7 @@ from buildsys.config.lockfile import (
     Lock,
     LockedDownload,
     LockedParent,
+    epoch_name,
     epoch_parts,
     timestamp_of,
     timestamp_problem,
@@ -68,17 +69,23 @@ def resolved(
 ) -> tuple[Lock, tuple[Change, ...]]:
     """Return the lock with missing entries added, those that `update` names renewed, and unused ones dropped.
 
-    `update` are patterns of parents, layers and addresses; None renews nothing, an empty collection everything but
-    toolchains, which are renewed only by name. Without a registry, and where none can be reached, an entry stays as it
-    is, and its change reports it. `timestamp`, in seconds since 1970, replaces that of the lock, None keeps it.
-    `environ` names the proxies of downloads. Raises `InvalidInput` for a pattern without a match, `Unavailable` for a
-    download that is incomplete.
+    `update` are patterns of parents, layers, flavours as `layer/flavour` and addresses; None renews nothing, an empty
+    collection everything but toolchains, which are renewed only by name. Without a registry, and where none can be
+    reached, an entry stays as it is, and its change reports it. `timestamp`, in seconds since 1970, replaces that of
+    the lock, None keeps it. `environ` names the proxies of downloads. Raises `InvalidInput` for a pattern without a
+    match, `Unavailable` for a download
+    that is incomplete.
     """
     toolchains = {n.parent.name for n in plan.nodes if n.parent and n.recipe.kind is Kind.TOOLCHAIN}
     unknown = {d.url for n in plan.nodes for d in n.downloads if d.sha256 is None}
     addresses = sorted(url for url in unknown if can_be_locked(url) or url in lock.downloads)
-    layers = sorted({each.layer for n in plan.nodes for each in (n.recipe, n.build) if each.freshness})
-    _check_patterns(update or (), [*(parent.name for parent in plan.parents), *layers, *addresses])
+    fresh = [each for node in plan.nodes for each in (node.recipe, node.build) if each.freshness]
+    flavours = {f"{each.layer}/{each.flavour}": each.layer for each in fresh if each.flavour}
+    # An entry of one flavour begins when it is asked for by its name.
+    begun = {name: "" for name in flavours if name in (update or ())}
+    layers = sorted({epoch_name(each, {**lock.epochs, **begun}) for each in fresh})
+    known = [*(parent.name for parent in plan.parents), *layers, *flavours, *addresses]
+    _check_patterns(update or (), known)
 
     def renews(name: str) -> bool:
         if update is None:
@@ -96,12 +103,12 @@ def resolved(
         parents[parent.name] = entry
         held = before.digest if before else None
         changes.append(Change(name=parent.name, before=held, after=entry.digest, note=note, answered=answered))
-    held_epochs = {layer: lock.epochs.get(layer) for layer in layers}
-    epochs = {
-        layer: _next_epoch(epoch, today) if epoch is None or renews(layer) else epoch
-        for layer, epoch in held_epochs.items()
-    }
-    changes += [Change(name=layer, before=held_epochs[layer], after=epoch) for layer, epoch in epochs.items()]
+    epochs = {}
+    for name in layers:
+        # A flavour begins where its layer is.
+        held_epoch = lock.epochs.get(name) or lock.epochs.get(flavours.get(name, ""))
+        epochs[name] = _next_epoch(held_epoch, today) if held_epoch is None or renews(name) else held_epoch
+        changes.append(Change(name=name, before=lock.epochs.get(name), after=epochs[name]))
     timestamp = lock.timestamp if timestamp is None else timestamp
     if timestamp is not None:
         held_time = None if lock.timestamp is None else timestamp_text(lock.timestamp)

@@ -276,7 +276,8 @@ def _toolchain_reference(
         otherwise = _toolchains(layers) if toolchain in provided else None
         yield _no_layer(what, toolchain, {*layers, *broken}, location, otherwise)
     elif toolchain in layers:
-        other = next(iter(layers[toolchain].recipes.values()))
+        recipes, default = layers[toolchain].recipes, layers[toolchain].default_flavour
+        other = recipes.get(recipe.toolchain.parameters.get("flavour", default)) or recipes[default]
         if other.kind is not Kind.TOOLCHAIN:
             location = mentions.layer(recipe.flavour, "toolchain", toolchain)
             message = f"`{toolchain}` is a layer of kind `{other.kind}`, expected a toolchain"

@@ -10,7 +10,7 @@ from typing import Any
 from buildsys.config import template
 from buildsys.config.lines import check_template
 from buildsys.config.matrix import Row, check_values
-from buildsys.config.model import OwnFields, Stack
+from buildsys.config.model import Choice, OwnFields, Stack
 from buildsys.config.recipe import IMAGE_FIELDS, ImageFields, When
 from buildsys.config.scope import part_problems, text_problem
 from buildsys.errors import Diagnostic, did_you_mean
@@ -116,6 +116,22 @@ def own_of(
     return tuple(found)
 
 
+def choice_of(stack: str, row: Row, written: Iterable[tuple[str, Path]], reader: Reader) -> Choice | None:
+    """Return the flavour that the layers of a row's stack follow, by the last of the templates that are written."""
+    last = [*written][-1:]
+    if not last:
+        return None
+    [(text, path)] = last
+    field = location = reader.source.location(path)
+    for name in sorted(template.names(text)):
+        if name not in row.values:
+            message, hint = f"`flavour` uses `{name}`, which `{stack}` does not have", f"add `{name}` to the row"
+            reader.diagnostics.append(Diagnostic(message=message, location=row.location, hint=hint))
+            return None
+        location = row.locations[name]
+    return Choice(name=template.fill(text, row.values), location=location, field=field)
+
+
 def extended(
     stacks: Sequence[Stack], extensions: Mapping[str, Extension], reader: Reader, *, is_complete: bool
 ) -> list[Stack]:
@@ -189,4 +205,5 @@ def _joined(base: Stack, own: Stack, extension: Extension, reader: Reader | None
         platform_locations=platforms.platform_locations,
         own=(*base.own, *own.own),
         base=base.name,
+        flavour=own.flavour or base.flavour,
     )

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from buildsys import texts
 from buildsys.config.fields import NOTHING, SHA256, TEXT, newer_format
+from buildsys.config.recipe import Recipe
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.oci.reference import name_of
@@ -108,6 +109,12 @@ def epoch_parts(epoch: str) -> tuple[date, int]:
     return date.fromisoformat(day), int(counter or 1)
 
 
+def epoch_name(recipe: Recipe, epochs: Mapping[str, str]) -> str:
+    """Return which entry of `epochs` is that of a recipe: its layer and flavour if they have one, else its layer."""
+    own = f"{recipe.layer}/{recipe.flavour}"
+    return own if own in epochs else recipe.layer
+
+
 def timestamp_text(seconds: int) -> str:
     """Return a time in seconds since 1970 as it is written in the lock."""
     return datetime.fromtimestamp(seconds, UTC).strftime(_TIME)
@@ -175,8 +182,9 @@ _VERSION = _Version(rule=_version_problem, repair=lambda _: "1")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lock:
-    """The lock of a project; `epochs` maps a layer with `freshness` to its last refresh: a day, and maybe a counter.
+    """The lock of a project; `epochs` maps layers with `freshness` to their last refresh: a day, and maybe a counter.
 
+    A key is `layer`, or `layer/flavour` for one flavour of it.
     `timestamp` is in seconds since 1970, None where the lock has none. `downloads` maps address to what it gave.
     `helper` is the image on which nodes are listed, where it is none of the parents (docs/inventory.md). `layers` are
     those that were copied into the project (docs/projects.md).

@@ -36,6 +36,15 @@ class OwnFields:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """A flavour that all layers of a stack follow which have it: its name, where that is set, and the field itself."""
+
+    name: str
+    location: Location
+    field: Location
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stack:
     """One image to publish, as declared: `deprecated` says why it is, or is None.
 
@@ -54,6 +63,7 @@ class Stack:
     platform_locations: Mapping[str, Location] = field(default_factory=lambda: fields.NOTHING, compare=False)
     own: tuple[OwnFields, ...] = ()
     base: str | None = None
+    flavour: Choice | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 
 from buildsys.config import template
 from buildsys.config.fields import FORMAT, LINE, MEANT, NAME, NAMES, NOTHING, PLATFORMS, TEXT, VALUES
-from buildsys.config.inheritance import Extension, extended, own_fields, own_of
+from buildsys.config.inheritance import Extension, choice_of, extended, own_fields, own_of
 from buildsys.config.lines import Line, Lines, check_lines, check_template, literal, names_in, unused_sets, uses_of
 from buildsys.config.matrix import SETTINGS, Row, check_excludes, is_excluded, rows_of
 from buildsys.config.model import Family, Stack
 from buildsys.config.recipe import ImageFields
+from buildsys.config.template import literally
 from buildsys.errors import Diagnostic, Location, did_you_mean
 from buildsys.names import CUSTOM_SUFFIX, group_problem, stack_problem, target_name
 from buildsys.records.schema import Record, nullable, optional, required
@@ -23,6 +24,7 @@ from buildsys.values import dataclass
 # How the other file calls what a stack has.
 _MEANT = {**MEANT, "requires": "layers"}
 _LAYERS = "names of layers, or maps from a name to its parameters, with an optional `when`"
+_FLAVOUR = "flavour of each layer that has it and for which `layers` names none"
 RESERVED = frozenset({"default", "cpu", "gpu", "all", "mirrors"})
 
 
@@ -34,6 +36,7 @@ class StackFields(ImageFields):
     layers: tuple[Data, ...] = required(Many(Anything(), least=1), _LAYERS)
     groups: tuple[str, ...] = optional(NAMES, (), "additional groups")
     platforms: tuple[str, ...] = optional(PLATFORMS, ("linux/amd64",), "default `[linux/amd64]`")
+    flavour: str | None = nullable(LINE, None, _FLAVOUR)
     deprecated: str | None = nullable(TEXT, None, "reason; excludes it from `--all` and the default group")
 
 
@@ -52,6 +55,7 @@ class RowStackFields(ImageFields):
 
     description: str | None = nullable(TEXT, None, "one line")
     groups: tuple[str, ...] = optional(NAMES, (), "additional groups")
+    flavour: str | None = nullable(LINE, None, _FLAVOUR)
     deprecated: str | None = nullable(TEXT, None, "reason; excludes it from `--all` and the default group")
 
 
@@ -238,6 +242,7 @@ def _single(name: str, fields: SingleFields, layers: Lines, reader: Reader) -> S
         stack,
         layers=uses_of(name, lines, row, reader.diagnostics),
         own=own_of(name, row, [(f"stack {name}", own)], reader.diagnostics),
+        flavour=choice_of(name, row, _flavours(fields, path, literally), reader),
     )
 
 
@@ -259,6 +264,13 @@ def _family(name: str, fields: FamilyFields, layers: Lines, reader: Reader) -> I
         more, names = own_fields(written, (*path, "stacks", stack), rows, reader)
         by_name[stack] = written, more
         used |= names
+    flavours = [
+        *_flavours(fields, path),
+        *(one for name, written in fields.stacks.items() for one in _flavours(written, (*path, "stacks", name))),
+    ]
+    for text, at in flavours:
+        check_template(text, at, frozenset(key for row in rows for key in row.values), reader)
+        used |= template.names(text)
     used |= names_in(lines) | template.names(fields.name)
     _check_variables(fields, used, path, reader)
     if len(reader.diagnostics) > before:
@@ -289,11 +301,24 @@ def _family(name: str, fields: FamilyFields, layers: Lines, reader: Reader) -> I
                 [(f"family {name}", common), (f"stack {stack_name}", own_more)],
                 reader.diagnostics,
             ),
+            flavour=choice_of(
+                stack_name,
+                row,
+                [*_flavours(fields, path), *_flavours(own, (*path, "stacks", stack_name))],
+                reader,
+            ),
         )
     for unknown in by_name:
         known = [_filled_or_nothing(fields.name, row) for row in rows]
         near = did_you_mean(unknown, known, "remove it, or add its row")
         reader.wrong(f"the matrix has no row for the stack `{unknown}`", (*path, "stacks", unknown), near, key=True)
+
+
+def _flavours(
+    fields: StackFields | RowStackFields, path: Path, as_template: Callable[[str], str] = str
+) -> list[tuple[str, Path]]:
+    """Return the flavour that a declaration sets, as a template, and the path of it; none if it sets none."""
+    return [] if fields.flavour is None else [(as_template(fields.flavour), (*path, "flavour"))]
 
 
 def _row_groups(rows: list[Row]) -> Iterator[Diagnostic]:

@@ -7,7 +7,7 @@ from dataclasses import field, replace
 from datetime import date, timedelta
 from types import MappingProxyType
 
-from buildsys.config.lockfile import DEFAULT_TIMESTAMP, Lock, LockedParent, epoch_parts
+from buildsys.config.lockfile import DEFAULT_TIMESTAMP, Lock, LockedParent, epoch_name, epoch_parts
 from buildsys.config.model import Catalog, Family
 from buildsys.config.recipe import Kind, Parent
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
@@ -291,8 +291,8 @@ def _epochs(graph: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> dic
     for node in graph.nodes.values():
         for recipe in (node.recipe, node.build):
             if recipe.freshness and "EPOCH" in node.build.declared:
-                if recipe.layer in lock.epochs:
-                    found[recipe.layer] = lock.epochs[recipe.layer]
+                if (name := epoch_name(recipe, lock.epochs)) in lock.epochs:
+                    found[name] = lock.epochs[name]
                 else:
                     message = f"`buildsys.lock` has no epoch for the layer `{recipe.layer}`"
                     hint = "run `buildsys lock`, which adds that of this week"
@@ -305,7 +305,8 @@ def epoch_of(plan: Plan, node: Node) -> str | None:
     """Return the epoch that reaches a node's Dockerfile: its own layer's, else that of its installer."""
     if "EPOCH" not in node.build.declared:
         return None
-    return plan.epochs.get(node.recipe.layer) or plan.epochs.get(node.build.layer)
+    names = (epoch_name(recipe, plan.epochs) for recipe in (node.recipe, node.build))
+    return next((plan.epochs[name] for name in names if name in plan.epochs), None)
 
 
 def _unpinned(parents: tuple[PlannedParent, ...], nodes: tuple[Node, ...], lock: Lock) -> tuple[Unpinned, ...]:
@@ -366,8 +367,9 @@ def _fold(group: list[Unpinned]) -> Diagnostic:
 
 
 def stale(plan: Plan, today: date) -> tuple[tuple[str, str], ...]:
-    """Return layer and epoch of the packages that are older than their layers allow."""
-    freshness = {r.layer: r.freshness for n in plan.nodes for r in (n.recipe, n.build) if r.freshness}
+    """Return the entry, a layer or one flavour of it, and the epoch of packages that are older than layers allow."""
+    recipes = {recipe.file + recipe.flavour: recipe for node in plan.nodes for recipe in (node.recipe, node.build)}
+    freshness = {epoch_name(each, plan.epochs): each.freshness for each in recipes.values() if each.freshness}
     return tuple(
         (layer, epoch)
         for layer, epoch in plan.epochs.items()

@@ -49,8 +49,9 @@ def resolve(catalog: Catalog) -> BuildGraph:
             if image := builder.image(replace(stack, platforms=(platform,)), layers, is_part=len(stack.platforms) > 1):
                 images.append(image)
         found[stack.name] = diagnostics[before:]
-    if diagnostics:
-        raise InvalidInput(_of_their_own(catalog.stacks, found))
+    unmet = tuple(resolver.unmet_choices())
+    if diagnostics or unmet:
+        raise InvalidInput((*unmet, *_of_their_own(catalog.stacks, found)))
     return BuildGraph(nodes=MappingProxyType(_in_build_order(builder.nodes)), images=tuple(images))
 
 

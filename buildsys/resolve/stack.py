@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from buildsys import texts
 from buildsys.config import template, versions
-from buildsys.config.model import Catalog, LayerUse, Stack
+from buildsys.config.model import Catalog, Choice, LayerUse, Stack
 from buildsys.config.recipe import Check, Kind, Recipe
 from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, which_one
 from buildsys.names import shared_path
@@ -27,6 +27,7 @@ class Resolver:
         self._orders: dict[tuple[tuple[str, str], ...], tuple[str, ...]] = {}
         self._valid: set[tuple[object, ...]] = set()
         self._reported: set[tuple[str, str]] = set()
+        self._choices: dict[tuple[Location, str], tuple[Choice, set[str]]] = {}
         self._providers: dict[str, list[str]] = {}
         for name, layer in sorted(catalog.layers.items()):
             for provided in layer.provides:
@@ -36,9 +37,11 @@ class Resolver:
         """Return the layers of a stack in build order, or none after adding every diagnostic."""
         before = len(diagnostics)
         requested = self._closure(stack, diagnostics)
+        if stack.flavour:
+            self._note(stack.flavour, requested, is_complete=len(diagnostics) == before)
         if len(diagnostics) > before:
             return ()
-        instances = self._instances(requested, diagnostics)
+        instances = self._instances(requested, stack.flavour, diagnostics)
         if len(diagnostics) > before:
             return ()
         names = self._order(instances, diagnostics)
@@ -63,12 +66,26 @@ class Resolver:
         """Return the first of some layers that provides a name."""
         return next((each for each in layers if each.name in self._providers.get(name, ())), None)
 
+    def _note(self, choice: Choice, requested: Iterable[str], *, is_complete: bool) -> None:
+        """Note which flavours the layers of a stack have: some stack with a choice needs a layer that has it."""
+        known = {each for name in requested for each in self._catalog.layers[name].recipes if each}
+        known |= set() if is_complete else {choice.name}
+        self._choices.setdefault((choice.field, choice.name), (choice, set()))[1].update(known)
+
+    def unmet_choices(self) -> Iterator[Diagnostic]:
+        """Yield a diagnostic for each flavour that stacks choose and none of their layers has."""
+        for choice, known in self._choices.values():
+            if choice.name not in known:
+                message = f"no layer that follows this choice has the flavour `{choice.name}`"
+                hint = which_one(choice.name, sorted(known), "remove `flavour`: the layers have no flavours")
+                yield Diagnostic(message=message, location=choice.location, hint=hint)
+
     def alone(self, use: LayerUse, diagnostics: list[Diagnostic]) -> LayerInstance:
         """Return a layer outside of any stack, as a toolchain is; a parameter that it does not declare is an error."""
         layer, parameters, location, locations = use.layer, use.parameters, use.location, use.locations
-        recipe = self._catalog.layers[layer].recipes[self._catalog.layers[layer].default_flavour]
         before = len(diagnostics)
-        values, origins = {}, {}
+        recipe = self._recipe(use, diagnostics) or next(iter(self._catalog.layers[layer].recipes.values()))
+        values, origins = {"flavour": recipe.flavour} if recipe.flavour else {}, dict[str, str]()
         diagnostics.extend(unknown(recipe, use))
         for name, parameter in recipe.parameters.items():
             value, origin = parameters.get(name, parameter.default), "toolchain"
@@ -109,7 +126,7 @@ class Resolver:
         names = [use.layer for use, _ in waiting]
         while waiting:
             use, why = waiting.popleft()
-            recipe = self._recipe(use, diagnostics)
+            recipe = self._recipe(use, diagnostics, stack.flavour)
             if recipe is None:
                 continue
             requested[use.layer] = RequestedLayer(recipe=recipe, use=use, why=why)
@@ -136,9 +153,10 @@ class Resolver:
                 diagnostics.append(Diagnostic(message=message, location=use.location, hint=hint))
         return {name: requested[name] for name in names if name in requested}
 
-    def _recipe(self, use: LayerUse, diagnostics: list[Diagnostic]) -> Recipe | None:
+    def _recipe(self, use: LayerUse, diagnostics: list[Diagnostic], choice: Choice | None = None) -> Recipe | None:
         layer = self._catalog.layers[use.layer]
-        flavour = use.parameters.get("flavour", layer.default_flavour)
+        default = choice.name if choice and choice.name in layer.recipes else layer.default_flavour
+        flavour = use.parameters.get("flavour", default)
         if found := layer.recipes.get(flavour):
             return found
         location = use.locations.get("flavour", use.location)
@@ -153,7 +171,7 @@ class Resolver:
         return None
 
     def _instances(
-        self, requested: Mapping[str, RequestedLayer], diagnostics: list[Diagnostic]
+        self, requested: Mapping[str, RequestedLayer], choice: Choice | None, diagnostics: list[Diagnostic]
     ) -> dict[str, LayerInstance]:
         values = Values(requested, self.present, diagnostics)
         found = {}
@@ -162,6 +180,8 @@ class Resolver:
             parameters, origins = {}, {}
             if one.recipe.flavour:
                 parameters["flavour"] = one.recipe.flavour
+                if choice and choice.name == one.recipe.flavour and "flavour" not in one.use.parameters:
+                    origins["flavour"] = "the stack's flavour"
             for parameter in one.recipe.parameters:
                 known = values.value(name, parameter)
                 if known is not None:

@@ -464,3 +464,29 @@ def test_words_of_a_registry_that_no_file_holds_are_escaped_in_the_lock(word: st
     lock, changes = ask(Lock(), Refusing(manifests={}))
     assert parse_lock(lock_text(lock).encode().decode()).parents["linux-1"].digest is None
     assert word not in changes["linux-1"].note
+
+
+def test_epoch_of_one_flavour_begins_when_it_is_named_and_is_kept() -> None:
+    system = (
+        tree()["layers/system/layer.yaml"] + "freshness: week\nflavours: {slim: , full: {packages: [names: [x]]}}\n"
+    )
+    files = tree("stacks:\n  a: {layers: [system]}\n  b: {layers: [system], flavour: full}\n", system=system)
+    files["layers/system/Dockerfile"] += "ARG EPOCH\n"
+    plan = planned({**files, "buildsys.lock": 'version: 1\nepochs: {system: "2026-11-02"}\n'})
+    held = Lock(epochs=MappingProxyType({"system": "2026-11-02"}))
+
+    def epochs(lock: Lock, update: list[str] | None) -> Lock:
+        return resolved(plan, lock, update=update, registry=None, settings=Settings(), today=WEDNESDAY)[0]
+
+    begun = epochs(held, ["system/full"])
+    assert dict(begun.epochs) == {"system": "2026-11-02", "system/full": MONDAY}
+    assert dict(parse_lock(lock_text(begun)).epochs) == dict(begun.epochs)
+    assert dict(epochs(begun, None).epochs) == dict(begun.epochs)
+    assert dict(epochs(begun, ["system"]).epochs) == {"system": MONDAY, "system/full": MONDAY}
+    # A pattern begins none.
+    assert dict(epochs(held, ["system*"]).epochs) == {"system": MONDAY}
+    later = replace(held, epochs={"system": "2026-11-30.2"})
+    assert epochs(later, ["system/full"]).epochs["system/full"] == "2026-11-30.2"
+    with pytest.raises(InvalidInput) as wrong:
+        epochs(held, ["system/ful"])
+    assert wrong.value.diagnostics()[0].hint == "did you mean `system/full`?"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from buildsys.errors import InvalidInput
-from buildsys.plan.plan import Plan, folded
+from buildsys.plan.plan import Plan, epoch_of, folded, stale
 from buildsys.report.documents import plan_document
 from tests.support.trees import FAST, LOCK, diagnostics, planned, stack, tree
 
@@ -85,6 +87,24 @@ def test_last_user_and_workdir_count_and_ports_are_joined() -> None:
     files = tree("stacks:\n  one: {layers: [system, fast, gpu]}\n", fast=FAST + first, gpu=GPU + last)
     found = stack(planned(files)).config
     assert (found.user, found.workdir, found.ports) == ("b", "/a", ("80", "22", "443"))
+
+
+def test_flavour_with_an_epoch_of_its_own_has_that_and_others_have_that_of_the_layer() -> None:
+    system = (
+        tree()["layers/system/layer.yaml"] + "freshness: week\nflavours: {slim: , full: {packages: [names: [x]]}}\n"
+    )
+    files = tree("stacks:\n  a: {layers: [system]}\n  b: {layers: [system], flavour: full}\n", system=system)
+    files["layers/system/Dockerfile"] += "ARG EPOCH\n"
+
+    def epochs(lock: str) -> dict[str, str | None]:
+        plan = planned({**files, "buildsys.lock": LOCK + f"epochs: {{{lock}}}\n"})
+        return {node.recipe.flavour: epoch_of(plan, node) for node in plan.nodes}
+
+    assert epochs("system: 2026-11-02") == {"slim": "2026-11-02", "full": "2026-11-02"}
+    assert epochs("system: 2026-11-02, system/full: 2026-11-23") == {"slim": "2026-11-02", "full": "2026-11-23"}
+    assert epochs("system/slim: 2026-11-09, system/full: 2026-11-23") == {"slim": "2026-11-09", "full": "2026-11-23"}
+    found = planned({**files, "buildsys.lock": LOCK + "epochs: {system: 2026-11-23, system/full: 2026-11-02}\n"})
+    assert stale(found, date(2026, 11, 25)) == (("system/full", "2026-11-02"),)
 
 
 def test_epoch_comes_from_the_lock_and_reaches_those_that_its_dockerfile_installs() -> None:
