@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from buildsys.config import template
 from buildsys.config.recipe import Parameter, ParameterType, RecipeFields
@@ -13,6 +13,7 @@ from buildsys.pattern import fits
 from buildsys.records import hints
 from buildsys.texts import composed, shown
 
+_WORD = re.compile(r"[A-Z][A-Z0-9_]*")
 _HOSTS = ("github.com/", "gitlab.com/", "git@")
 _KEPT = (".git", STATE_FOLDER)
 # Where buildsys itself puts files that a build reads.
@@ -61,6 +62,12 @@ def value_problem(parameter: Parameter, value: str) -> tuple[str, str] | None:
             message = f"`{word}` does not have the form `{parameter.pattern}` that `{parameter.name}` requires"
             return message, "write a value of that form, or change `pattern` in the layer"
     return None
+
+
+def named_by(commands: Iterable[str], arguments: Iterable[str]) -> frozenset[str]:
+    """Return the arguments that commands name, as `$NAME` or otherwise."""
+    words = {word for command in commands for word in _WORD.findall(command)}
+    return frozenset(words.intersection(arguments))
 
 
 def built_with(recipe: RecipeFields, declared: Collection[str], references: Collection[str]) -> frozenset[str]:
