@@ -187,6 +187,17 @@ def program(text: str) -> str | None:
     return None if text else "the name of a program"
 
 
+def commands(text: str) -> str | None:
+    """Check lines of a shell, which a heredoc holds."""
+    if not text.strip():
+        return "at least one word"
+    if control(text, keep="\t\n"):
+        return "lines without control characters"
+    longest = max(len(each.encode(errors="replace")) for each in text.split("\n"))
+    long = f"lines of at most {LONGEST_LINE} bytes" if longest > LONGEST_LINE else None
+    return long or argument(text) or composed(text)
+
+
 def user(text: str) -> str | None:
     """Check a user, with a group where there is one, as names or numbers."""
     parts = text.split(":")

@@ -96,6 +96,11 @@ PAGE = Text(
     )
 )
 SCRIPT = Text(template=Template(rule=texts.argument, what="the command"))
+COMMANDS = Many(
+    Text(rule=texts.commands, what="a command", advice="write lines of a shell; a long script needs a Dockerfile"),
+    least=1,
+    or_one=True,
+)
 ONE_OR_MORE = Many(TEXT, or_one=True)
 VALUES: Shape[Mapping[str, tuple[str, ...]]] = Dictionary(ONE_OR_MORE, key=PARAMETER_NAME)
 """Parameters or variables by name, each with one or several values."""

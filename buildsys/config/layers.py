@@ -12,7 +12,7 @@ from typing import Any
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
 from buildsys.config.fields import FORMAT, LINE, MEANT, NAME, NAMES, NOTHING, TEXT
 from buildsys.config.owned import check_owned, owned
-from buildsys.config.parameters import built_with
+from buildsys.config.parameters import built_with, named_by
 from buildsys.config.recipe import OS, RECIPE_FIELDS, Kind, Layer, ParameterType, Recipe, RecipeFields
 from buildsys.config.scope import Scope, part_problems
 from buildsys.dockerfile import lint, mounts
@@ -124,7 +124,7 @@ def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None], n
     dockerfile = _dockerfile(scope, said.kind, read, names)
     if len(scope.diagnostics) > found:
         return None
-    _check_inputs(scope, dockerfile.declared if dockerfile else ())
+    _check_inputs(scope, _declared(scope, dockerfile))
     contexts = _contexts(scope, said.kind)
     if dockerfile:
         _check_dockerfile(scope, said.kind, dockerfile, contexts)
@@ -145,9 +145,12 @@ def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None], n
     }
     if said.files:
         added["prefix"] = owned(said.files.values())
+    if said.run:
+        added |= {"declared": _declared(scope, None), "added_layers": 1}
     if dockerfile:
         added |= {
             "dockerfile": dockerfile.file,
+            "text": dockerfile.text,
             "declared": frozenset(dockerfile.declared),
             "references": frozenset(each.name for each in dockerfile.references),
             "added_layers": dockerfile.added_layers,
@@ -165,7 +168,7 @@ def _places(scope: Scope) -> Mapping[tuple[str, str], Location]:
         for name in ("requires", "after", "conflicts", "platforms")
         for index, item in enumerate(getattr(scope.said, name))
     }
-    for name in ("freshness", "toolchain", "kind", "prefix", "downloads", "packages"):
+    for name in ("freshness", "toolchain", "kind", "prefix", "downloads", "packages", "run"):
         if getattr(scope.said, name):
             found[name, ""] = scope.location((name,), key=True)
     if scope.said.files:
@@ -228,10 +231,11 @@ def _dockerfile(
         return None
     file = f"{folder}/{name or 'Dockerfile'}"
     found = read(file)
-    if scope.said.files:
-        if found is not None or name is not None:
-            message = f"`{file}` would build the layer, and so would its `files`"
-            scope.wrong(message, ("files",), f"remove `files`, and copy them in `{file}`; or remove that", key=True)
+    for field in ("files", "run"):
+        if getattr(scope.said, field) and (found is not None or name is not None):
+            message = f"`{file}` builds the layer, and so would `{field}`"
+            scope.wrong(message, (field,), f"remove `{field}` and do its work in `{file}`, or remove that", key=True)
+    if scope.said.files or scope.said.run:
         return None
     if found is not None:
         return found
@@ -302,8 +306,10 @@ def _check_unused(scope: Scope, dockerfile: Dockerfile | None) -> None:
         # The missing parent is reported elsewhere, and its name may use them.
         return
     references = {each.name for each in dockerfile.references} if dockerfile else ()
-    built = built_with(scope.said, dockerfile.declared if dockerfile else (), references)
-    has_node = dockerfile is not None or bool(scope.said.packages or scope.said.files)
+    declared = _declared(scope, dockerfile)
+    built = built_with(scope.said, declared, references)
+    scope.used.update(name for name, each in scope.parameters.items() if each.argument in declared)
+    has_node = dockerfile is not None or bool(scope.said.packages or scope.said.files or scope.said.run)
     for name, parameter in scope.parameters.items():
         # One of a single value is a remark.
         distinguishes = parameter.label and len(parameter.values) != 1
@@ -312,11 +318,19 @@ def _check_unused(scope: Scope, dockerfile: Dockerfile | None) -> None:
         if name in used or (scope.flavour and not scope.in_flavour("parameters", name)):
             continue
         hint = f"remove it, or declare `ARG {parameter.argument}` in the Dockerfile"
+        hint = f"remove it, or write `${parameter.argument}` in `run`" if scope.said.run else hint
         if distinguishes:
             message = f"the parameter `{name}` is marked `label`, and nothing that is built uses it"
             scope.wrong(message, ("parameters", name), hint, key=True)
         elif not parameter.label and parameter.type is not ParameterType.FOLDER:
             scope.wrong(f"nothing in {where} uses the parameter `{name}`", ("parameters", name), hint, key=True)
+
+
+def _declared(scope: Scope, dockerfile: Dockerfile | None) -> Collection[str]:
+    """Return the arguments of a Dockerfile, or those that the commands of `run` name."""
+    if dockerfile:
+        return dockerfile.declared
+    return named_by(scope.said.run, (*(argument for argument, _, _ in _inputs(scope, ())), *PLATFORM_ARGUMENTS))
 
 
 def _check_inputs(scope: Scope, declared: Collection[str]) -> None:

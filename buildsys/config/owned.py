@@ -1,11 +1,13 @@
-"""Which paths an artifact owns: its prefixes, or those of its files; and what a kind of layer cannot have."""
+"""Which paths an artifact owns: its prefixes, or those of its files; and which fields fit no layer of its kind."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from buildsys.config.parameters import named_by
 from buildsys.config.recipe import Kind, PlacedFile
 from buildsys.config.scope import Scope
+from buildsys.dockerfile.lint import looks_secret
 from buildsys.names import prefix_problem
 from buildsys.texts import excerpt
 
@@ -20,6 +22,7 @@ def check_owned(name: str, scope: Scope, kind: Kind) -> None:
     if kind is Kind.ARTIFACT and said.packages:
         hint = "remove `packages`: a layer of kind `system`, which this one may require, can have them"
         scope.wrong("an artifact cannot add packages to the system", ("packages",), hint, key=True)
+    _check_run(scope, kind)
     for field in ("prefix", "files"):
         if kind is not Kind.ARTIFACT and getattr(said, field):
             message = f"a {kind} layer has no `{field}`, only an artifact owns a path"
@@ -30,6 +33,17 @@ def check_owned(name: str, scope: Scope, kind: Kind) -> None:
     elif kind is Kind.ARTIFACT:
         _check_prefixes(name, scope)
         _check_files(name, scope)
+
+
+def _check_run(scope: Scope, kind: Kind) -> None:
+    if kind is not Kind.SYSTEM and scope.said.run:
+        hint = "write a Dockerfile, or remove `run`"
+        scope.wrong(f"`run` is for layers of kind `system`, and this one is of kind `{kind}`", ("run",), hint, key=True)
+    for name, parameter in scope.parameters.items():
+        if looks_secret(parameter.argument) and named_by(scope.said.run, [parameter.argument]):
+            message = f"the parameter `{name}` looks like a secret, and arguments stay readable in the image's history"
+            hint = "write a Dockerfile that mounts a secret; rename a public value, such as `gpg-fingerprint`"
+            scope.wrong(message, ("parameters", name), hint, key=True)
 
 
 def _check_prefixes(name: str, scope: Scope) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from buildsys.config import template
 from buildsys.config.recipe import Parameter, ParameterType, RecipeFields
@@ -14,6 +14,7 @@ from buildsys.pattern import fits
 from buildsys.records import hints
 from buildsys.texts import composed, shown
 
+_WORD = re.compile(r"[A-Z][A-Z0-9_]*")
 _HOSTS = ("github.com/", "gitlab.com/", "git@")
 _KEPT = (".git", STATE_FOLDER)
 # Where buildsys itself puts files that a build reads.
@@ -76,6 +77,12 @@ def scheme_problem(parameter: Parameter, word: str) -> tuple[str, str] | None:
     if parameter.versions and (problem := version_problem(word, parameter.versions)):
         return f"`{shown(word)}` {problem[0]}, by which `{parameter.name}` is compared", problem[1]
     return None
+
+
+def named_by(commands: Iterable[str], arguments: Iterable[str]) -> frozenset[str]:
+    """Return the arguments that commands name, as `$NAME` or otherwise."""
+    words = {word for command in commands for word in _WORD.findall(command)}
+    return frozenset(words.intersection(arguments))
 
 
 def built_with(recipe: RecipeFields, declared: Collection[str], references: Collection[str]) -> frozenset[str]:

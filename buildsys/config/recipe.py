@@ -332,6 +332,11 @@ class RecipeFields(ImageFields):
         fields.NOTHING,
         "inputs of the layer, passed to the Dockerfile as arguments",
     )
+    run: tuple[str, ...] = nullable(
+        fields.COMMANDS,
+        (),
+        "system, without a Dockerfile: shell commands that run after the packages are installed, as one step",
+    )
     arguments: tuple[Arguments, ...] = nullable(
         Many(Record(Arguments, "ArgumentsFields")), (), "arguments of several lines for the Dockerfile"
     )
@@ -359,9 +364,10 @@ RECIPE_FIELDS = Record(RecipeFields, "RecipeFields", meant=fields.MEANT)
 class Recipe(RecipeFields):
     """One way to have a layer: all fields of layer.yaml for one flavour, `flavour` empty if there is one way.
 
-    `declared`, `references` and `sources` are what the Dockerfile declares, names and copies or mounts, `added_layers`
-    how many layers it adds to its base; `mounted` are the ids of secrets that it mounts, `uncredentialed` the RUN steps
-    that mount the mirrors alone; `places` are the locations of fields and of the names in them.
+    `text` is that of the Dockerfile; `declared`, `references` and `sources` are what it declares, names and copies or
+    mounts, `added_layers` how many layers it adds to its base. Of a layer with `run`, which has none, `declared` are
+    the arguments that the commands name. `mounted` are the ids of secrets that it mounts, `uncredentialed` the RUN
+    steps that mount the mirrors alone; `places` are the locations of fields and of the names in them.
     """
 
     layer: str
@@ -370,6 +376,7 @@ class Recipe(RecipeFields):
     description: str
     kind: Kind
     licence: str
+    text: str = ""
     declared: frozenset[str] = frozenset()
     references: frozenset[str] = frozenset()
     added_layers: int = 0
@@ -395,7 +402,7 @@ class Recipe(RecipeFields):
     @property
     def makes_node(self) -> bool:
         """Whether anything is built for it, or it only gives a parent or settings."""
-        return self.dockerfile is not None or bool(self.packages or self.files)
+        return self.dockerfile is not None or bool(self.packages or self.files or self.run)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -52,7 +52,7 @@ def problems(dockerfile: Dockerfile, contexts: Mapping[str, str], flavour: str =
         found += _outside(dockerfile, contexts, flavour)
     found += _unlinked(dockerfile)
     for each in dockerfile.arguments:
-        if _SECRET.search(each.name) and not _PUBLIC.search(each.name):
+        if looks_secret(each.name):
             message = f"`ARG {each.name}` looks like a secret, and arguments stay readable in the image's history"
             hint = (
                 "declare it under `secrets` in layer.yaml, and mount it by `RUN --mount=type=secret`; rename a public "
@@ -60,6 +60,11 @@ def problems(dockerfile: Dockerfile, contexts: Mapping[str, str], flavour: str =
             )
             found.append(Diagnostic(message=message, location=argument_location(dockerfile, each), hint=hint))
     return _in_order(found)
+
+
+def looks_secret(argument: str) -> bool:
+    """Whether an argument has the name of a value that must not be in an image."""
+    return bool(_SECRET.search(argument)) and not _PUBLIC.search(argument)
 
 
 def artifact_problems(dockerfile: Dockerfile, prefixes: Collection[str]) -> tuple[Diagnostic, ...]:

@@ -134,7 +134,9 @@ def _reason(target: Node | ImageTarget, difference: Difference, keys: Keys, acti
     kind, _, rest = difference.name.partition(" ")
     if kind in _LAST:
         return _reason_below(target, difference, keys, actions)
-    if isinstance(target, Node) and kind in ("dockerfile", "files"):
+    if isinstance(target, Node) and kind in ("files", "run"):
+        return f"`{kind}` of {target.recipe.file} changed"
+    if isinstance(target, Node) and kind == "dockerfile":
         return f"{target.dockerfile} changed"
     if isinstance(target, Node) and kind in ("file", "folder"):
         context, _, inner = rest.partition(" ")

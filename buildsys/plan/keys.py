@@ -17,6 +17,7 @@ from buildsys.dockerfile.ignore import ignored, rule_problems
 from buildsys.errors import Diagnostic, InvalidInput, Location
 from buildsys.names import MOST_SYMLINKS, UNBUILT
 from buildsys.plan.plan import Plan, epoch_of
+from buildsys.resolve.generated import run_step
 from buildsys.resolve.image import Variable, healthcheck_text, words_json
 from buildsys.resolve.node import ImageTarget, Node
 from buildsys.values import dataclass
@@ -156,16 +157,23 @@ def _recipe_inputs(node: Node, files: Mapping[str, File]) -> Iterator[tuple[str,
         name = node.dockerfile.removeprefix(f"{node.folder}/")
         yield from readable_inputs(name, layer_files(name, files))
         return
-    yield "files", node.generated
+    if node.recipe.files:
+        yield "files", node.generated
+    else:
+        if node.installer is not None:
+            yield "dockerfile", f"sha256:{hashlib.sha256(node.installer.text.encode()).hexdigest()}"
+        yield "run", run_step(node.recipe)
     for path, file in build_files(node, files).items():
         yield f"file {path}", _file(file)
 
 
 def build_files(node: Node, files: Mapping[str, File]) -> Mapping[str, File]:
-    """Return what BuildKit reads of a node's context, by path: of a layer of files, only those."""
+    """Return what BuildKit reads of a node's context, by path: of a layer of files only those, of commands nothing."""
+    name = node.dockerfile.rpartition("/")[2]
     if not node.generated:
-        name = node.dockerfile.rpartition("/")[2]
         return dict(context_files(name, layer_files(name, files)))
+    if node.installer is not None:
+        return dict(_not_ignored(name, layer_files(name, files)))
     read: set[str] = set()
     for source in filter(None, (each.source for each in node.recipe.files.values())):
         steps = way(source.rstrip("/"), files)

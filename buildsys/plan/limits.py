@@ -103,7 +103,7 @@ def _measure(
     if isinstance(target, ImageTarget):
         layers = base + len(target.artifacts)
     else:
-        layers = 1 if target.recipe.prefix else base + target.build.added_layers
+        layers = target.added_layers + (0 if target.recipe.prefix else base)
     return _Measure(
         nodes=frozenset({target.name}).union(*(each.nodes for each in below)),
         paths=sum(each.paths for each in below) or 1,

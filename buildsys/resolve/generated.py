@@ -1,13 +1,17 @@
-"""The Dockerfiles of nodes whose layers have none."""
+"""The Dockerfiles of nodes whose layers have none: of files, and of commands after packages."""
 
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 
 from buildsys.config import template
-from buildsys.config.recipe import PlacedFile
+from buildsys.config.recipe import PlacedFile, Recipe
 
+# As BuildKit's parser has it (moby/buildkit, `frontend/dockerfile/parser/parser.go`).
+_CONTINUED = re.compile(r"(?<!\\)\\[ \t]*\Z")
 _ROOT = "0:0"
 _FOLDER_MODE = "0755"
 
@@ -36,6 +40,32 @@ def files_dockerfile(entries: Iterable[PlacedFile], parameters: Mapping[str, str
             lines.append(f"COPY {_flags(None, owners[entry.path])}{entry.source.rstrip('/')}/ {entry.path}")
     lines += _copies([entry for entry in ordered if not entry.is_folder], owners)
     return "\n".join([*lines, "", "FROM scratch", "COPY --link --from=files / /", ""])
+
+
+def commands_dockerfile(recipe: Recipe, installer: Recipe | None) -> str:
+    """Return the Dockerfile of a layer with `run`, behind that of the layer that installs its packages."""
+    head = f"{whole(installer.text)}\n\n" if installer else "FROM base\n"
+    return f"{head}{run_step(recipe)}"
+
+
+def whole(dockerfile: str) -> str:
+    """Return a Dockerfile to which instructions can be added: its last one does not continue on the next line."""
+    lines = dockerfile.split("\n")
+    while lines:
+        last = _CONTINUED.sub("", lines.pop())
+        if last.strip() and not last.lstrip().startswith("#"):
+            return "\n".join([*lines, last])
+    return ""
+
+
+def run_step(recipe: Recipe) -> str:
+    """Return the instructions that run a layer's commands, with the arguments that these name.
+
+    They are a heredoc, in which no text is more than text, whose delimiter is none of its lines.
+    """
+    lines = ["set -eu", *(line for command in recipe.run for line in command.rstrip("\n").split("\n"))]
+    word = next(word for number in count() if (word := f"END{number or ''}") not in lines)
+    return "\n".join([*(f"ARG {name}" for name in sorted(recipe.declared)), f"RUN <<{word}", *lines, word, ""])
 
 
 _PLAIN = (_FOLDER_MODE, _ROOT)

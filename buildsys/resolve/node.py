@@ -8,6 +8,7 @@ from dataclasses import field
 from buildsys.config.recipe import Parent, Recipe
 from buildsys.errors import Location
 from buildsys.names import DEFAULT_PLATFORM, architecture, short_hash, shortened, target_name
+from buildsys.resolve.generated import whole
 from buildsys.resolve.image import ImageConfig, Variable
 from buildsys.resolve.instance import LayerInstance
 from buildsys.values import dataclass
@@ -57,6 +58,18 @@ class Node:
         """The names of all nodes that it needs, its base first, then by name."""
         others = {node for _, node in self.needs if node is not None}
         return (*([self.base] if self.base else []), *sorted(others - {self.base}))
+
+    @property
+    def added_layers(self) -> int:
+        """How many layers it adds to what it is built on; an artifact is one."""
+        commands = self.installer is not None and bool(self.recipe.run)
+        return 1 if self.recipe.prefix else self.build.added_layers + commands
+
+    def place(self, line: int) -> Location:
+        """Return where a line of a generated Dockerfile comes from."""
+        if self.installer is not None and line <= whole(self.installer.text).count("\n") + 1:
+            return Location(file=self.dockerfile, line=line)
+        return self.recipe.place("run" if self.recipe.run else "prefix")
 
     @property
     def build(self) -> Recipe:

@@ -12,8 +12,8 @@ from buildsys.config.model import Catalog, LayerUse, Stack
 from buildsys.config.parameters import built_with
 from buildsys.config.recipe import OS, Kind, ParameterType, Parent, Recipe
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
-from buildsys.names import architecture, target_name
-from buildsys.resolve.generated import files_dockerfile
+from buildsys.names import PLATFORM_ARGUMENTS, architecture, target_name
+from buildsys.resolve.generated import commands_dockerfile, files_dockerfile
 from buildsys.resolve.image import config_of, merge
 from buildsys.resolve.instance import LayerInstance
 from buildsys.resolve.node import (
@@ -163,13 +163,16 @@ class _Builder:
         base_image: BaseImage,
     ) -> str:
         installer = None
-        if each.recipe.dockerfile is None:
+        if each.recipe.dockerfile is None and (each.recipe.packages or not each.recipe.run):
             if os is None or os.recipe.dockerfile is None or "PACKAGES" not in os.recipe.declared:
                 message = f"no layer of `{stack.name}` can install the packages of `{each.name}`"
                 hint = "add a Dockerfile with `ARG PACKAGES` to the layer that provides `os`, or to this one"
                 self.report(message, each.location, hint)
                 return ""
             installer = os.recipe
+            for argument in sorted((each.recipe.declared & installer.declared) - PLATFORM_ARGUMENTS):
+                message = f"`run` of `{each.name}` names the argument `{argument}`, which is one of `{os.name}` too"
+                self.report(message, each.recipe.place("run"), "rename the parameter")
         own_parent = _filled_parent(each) == parent and base is None
         below = without_architecture(base, stack.platforms[0]) if base else ""
         location = "" if own_parent else (f"on-{below}" if base else parent.name)
@@ -284,7 +287,7 @@ class _Builder:
             dockerfile=build.dockerfile or build.file,
             folder=build.folder,
             installer=installer,
-            generated=files_dockerfile(recipe.files.values(), each.parameters) if recipe.files else "",
+            generated=_generated(each, installer),
             platform=platform,
         )
         self.keep(found, stack)
@@ -324,8 +327,14 @@ class _Builder:
         """Return the parameters that affect what is built, and not only the image's settings."""
         key = (recipe.layer, recipe.flavour, build.layer, build.flavour)
         if key not in self._used:
-            self._used[key] = built_with(recipe, build.declared, build.references)
+            self._used[key] = built_with(recipe, build.declared | recipe.declared, build.references)
         return self._used[key]
+
+
+def _generated(each: LayerInstance, installer: Recipe | None) -> str:
+    if each.recipe.files:
+        return files_dockerfile(each.recipe.files.values(), each.parameters)
+    return commands_dockerfile(each.recipe, installer) if each.recipe.run else ""
 
 
 def _toolchain_use(
@@ -359,11 +368,9 @@ def _base_image_of_parent(giver: LayerInstance, parent: Parent) -> BaseImage:
 def _arguments(each: LayerInstance, build: Recipe, packages: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Return the build arguments of a layer, sorted; an installer's Dockerfile knows nothing of its parameters."""
     recipe = each.recipe
-    found: dict[str, str] = {}
-    if build is recipe:
-        declared = ((name, parameter.argument) for name, parameter in recipe.parameters.items())
-        found = {argument: each.parameters[name] for name, argument in declared if argument in build.declared}
-        found.update(_lines(each))
+    declared = ((name, parameter.argument) for name, parameter in recipe.parameters.items())
+    found = {argument: each.parameters[name] for name, argument in declared if argument in recipe.declared}
+    found |= {name: text for name, text in _lines(each).items() if build is recipe or name in recipe.declared}
     if "PACKAGES" in build.declared:
         found["PACKAGES"] = " ".join(packages)
     if "PREFIX" in build.declared and recipe.prefix:

@@ -223,7 +223,9 @@ class Inspection:
             return None
         self._note_unstable(node, inventory)
         broken = artifact_problems(inventory, node.recipe.prefix) if node.recipe.prefix else ()
-        return _failure(name, f"`{name}`", broken, node.recipe.place("prefix"), folder=node.folder)
+        return _failure(
+            name, f"`{name}`", broken, node.recipe.place("prefix"), folder="" if node.generated else node.folder
+        )
 
     def store(self, name: str, subject: Descriptor) -> None:
         """Store the inventory of a node beside it, before the node gets the tag of its key.

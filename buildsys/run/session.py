@@ -321,7 +321,7 @@ def execute(
         found = plan.targets[target]
         log = worker.log_file(target) if worker else None
         return DebugInfo(
-            folder=found.folder if isinstance(found, Node) else "",
+            folder=found.folder if isinstance(found, Node) and not found.generated else "",
             log=str(log.relative_to(session.workspace.root)) if log and log.exists() else "",
             alone=shlex.join([*words, target]),
         )

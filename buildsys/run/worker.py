@@ -317,7 +317,7 @@ class BakeWorker:
             steps=len(done),
             cached=sum(vertex.cached for vertex in done),
             attempts=work.attempts,
-            failure=failure,
+            failure=_located(failure, self.plan.targets[target]),
         )
 
 
@@ -377,6 +377,14 @@ def _is_exported(steps: Snapshot, target: str) -> bool:
         vertex.kind is StepKind.EXPORT and vertex.owner == target and vertex.completed is not None and not vertex.error
         for vertex in steps.vertexes
     )
+
+
+def _located(failure: Failure | None, target: Node | ImageTarget) -> Failure | None:
+    """Return a failure in a generated Dockerfile with the place in the project that the line comes from."""
+    if failure is None or not failure.file or failure.kind is FailureKind.CONTENT:
+        return failure
+    place = target.place(failure.line) if isinstance(target, Node) and target.generated else None
+    return replace(failure, file=place.file, line=place.line or 0) if place else failure
 
 
 def _not_pushed(work: _Work) -> Failure | None:

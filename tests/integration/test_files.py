@@ -1,4 +1,4 @@
-"""Artifacts of files: what an image has is what `files` says, above them nothing changes, and one blob is in all."""
+"""Layers without a Dockerfile: of files, which are in an image as declared, and of commands after packages."""
 
 from __future__ import annotations
 
@@ -31,6 +31,21 @@ files:
   /etc/motd: motd
   /var/lib/tool/empty/: {mode: 1777}
 """
+MORE = """\
+description: commands
+kind: system
+licence: MIT
+requires: [os]
+packages: [{names: [some]}]
+parameters:
+  word: {description: what is said, default: "it's $HOME"}
+run:
+  - rm /etc/motd
+  - |
+    cat <<EOT >/usr/local/bin/more
+    $PACKAGES said $WORD
+    EOT
+"""
 SCRIPT, CONF = "#!/bin/sh\necho started\n", "setting = 1\n"
 EXPECTED = {
     "/usr/local/bin/start.sh": ("755 0:0", SCRIPT),
@@ -53,8 +68,7 @@ def project_of(folder: Path) -> Path:
         folder,
         {
             "stacks.yaml": "stacks:\n  one: {layers: [dist, scripts]}\n  two: {layers: [dist, more, scripts]}\n",
-            "layers/more/layer.yaml": "description: d\nkind: system\nlicence: MIT\nrequires: [os]\n",
-            "layers/more/Dockerfile": "FROM base\nRUN echo more >/usr/local/bin/more && rm /etc/motd\n",
+            "layers/more/layer.yaml": MORE,
             "layers/scripts/layer.yaml": FILES,
             "layers/scripts/config/a.conf": CONF,
             "layers/scripts/motd": "hello\n",
@@ -67,6 +81,10 @@ def project_of(folder: Path) -> Path:
     return project
 
 
+def engine() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("DOCKER_HOST", "DOCKER_CONFIG") if name in os.environ}
+
+
 def statuses(image: str, paths: tuple[str, ...]) -> dict[str, str]:
     done = run("docker", "run", "--rm", "--entrypoint", "stat", image, "-c", "%n|%a %u:%g", *paths)
     assert done.code == 0, done.stderr
@@ -75,10 +93,9 @@ def statuses(image: str, paths: tuple[str, ...]) -> dict[str, str]:
 
 def test_files_are_as_declared_in_one_blob_and_nothing_above_them_changes(tmp_path: Path, registry: str) -> None:
     project, prefix = project_of(tmp_path / "project"), f"{registry}/files-{os.getpid()}"
-    shell = {name: os.environ[name] for name in ("DOCKER_HOST", "DOCKER_CONFIG") if name in os.environ}
     given = {"BUILDSYS_REGISTRY": prefix}
     done = command_line.buildsys(
-        project, "bake", "--all", "--push", seconds=600, shell={**shell, **given, "BUILDSYS_TAG": "composed"}
+        project, "bake", "--all", "--push", seconds=600, shell={**engine(), **given, "BUILDSYS_TAG": "composed"}
     )
     assert done.code == 0, done.output
     assert command_line.buildsys(project, "plan").code == 0
@@ -104,3 +121,17 @@ def test_files_are_as_declared_in_one_blob_and_nothing_above_them_changes(tmp_pa
         )
         dist = run("docker", "run", "--rm", "--entrypoint", "stat", image, "-c", "%a %u:%g", *ABOVE)
         assert dist.stdout == "755 0:0\n" * len(ABOVE)
+    said = run("docker", "run", "--rm", "--entrypoint", "cat", f"{prefix}/two:composed", "/usr/local/bin/more")
+    assert said.stdout == "some said it's $HOME\n"
+
+
+def test_command_that_fails_is_reported_at_its_field(tmp_path: Path) -> None:
+    project = project_of(tmp_path / "project")
+    write(project, "layers/more/layer.yaml", MORE.replace("- rm /etc/motd", "- echo before && exit 7"))
+    done = command_line.buildsys(project, "bake", "two", seconds=600, shell=engine())
+    assert done.code == 1
+    assert "layers/more/layer.yaml:8" in done.output
+    write(project, "layers/dist/Dockerfile", 'FROM base\nARG PACKAGES\nRUN true\nRUN test -z "$PACKAGES"\n')
+    done = command_line.buildsys(project, "bake", "two", seconds=600, shell=engine())
+    assert done.code == 1
+    assert "layers/dist/Dockerfile:4" in done.output

@@ -24,7 +24,7 @@ from buildsys.plan.keys import keys_of
 from buildsys.plan.plan import Plan, epoch_of
 from buildsys.resolve.node import ImageTarget, Node
 from tests.properties.test_laws import SHUFFLES, reordered, shuffled
-from tests.support.keyed import Files, all_keys, contents_of, file
+from tests.support.keyed import Files, all_keys, contents_of, file, keyed
 from tests.support.laws import examples
 from tests.support.projects import Project, other_stack, projects, with_stacks
 from tests.support.trees import tree
@@ -604,6 +604,47 @@ def test_neither_the_system_nor_another_file_of_the_layer_is_an_input_of_an_arti
     assert placed_keys(release=2)["placed"] == before["placed"]
 
 
+_RUN = """\
+description: commands
+kind: system
+licence: free
+requires: [os]
+parameters:
+  level: {description: d, default: 1}
+packages: [{names: [x]}]
+run: [set-level $LEVEL, clean]
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("clean", "clean --all"),
+        ("[set-level $LEVEL, clean]", "[clean, set-level $LEVEL]"),
+        ("default: 1", "default: 2"),
+        ("names: [x]", "names: [y]"),
+    ],
+)
+def test_commands_and_the_parameters_that_they_name_are_inputs_of_their_node_and_of_what_is_on_it(
+    old: str, new: str
+) -> None:
+    def keys(text: str) -> dict[str, str]:
+        found = tree("stacks:\n  one: {layers: [system, after]}\n  two: {layers: [system]}\n", after=text)
+        plan = make_plan(found)
+        return all_keys(keys_of(plan, contents_of(found, plan)))
+
+    assert old in _RUN
+    before, after = keys(_RUN), keys(_RUN.replace(old, new))
+    assert {name for name in before if before[name] != after.get(name)} == {"after-on-system-1", "one"}
+
+
+def test_dockerfile_of_the_system_is_an_input_of_commands_behind_it() -> None:
+    found = tree("stacks:\n  one: {layers: [system, after]}\n", after=_RUN)
+    changed = {**found, "layers/system/Dockerfile": found["layers/system/Dockerfile"] + "# said\n"}
+    before, after = (all_keys(keyed(each)[1]) for each in (found, changed))
+    assert all(before[name] != after[name] for name in before)
+
+
 # Which law shows that a row of the tables in docs/keys.md counts, and changes nothing that is not built from it. A row
 # without a law fails, and so does a law without a row.
 LAWS: Mapping[str, Mapping[str, tuple[Callable[..., Any], ...]]] = {
@@ -612,6 +653,7 @@ LAWS: Mapping[str, Mapping[str, tuple[Callable[..., Any], ...]]] = {
         "layer": (layer_of_the_same_recipe, test_own_packages_are_a_node_that_stacks_of_equal_bases_share),
         "platform": (platform,),
         "dockerfile": (dockerfile_bytes,),
+        "run": (test_commands_and_the_parameters_that_they_name_are_inputs_of_their_node_and_of_what_is_on_it,),
         "files": (test_path_source_mode_and_owner_of_a_file_are_inputs_of_its_node_and_the_images_alone,),
         "file PATH": (
             file_that_is_read,

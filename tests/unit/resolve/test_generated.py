@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -135,3 +137,67 @@ def test_no_text_of_an_entry_becomes_more_than_one_word_of_a_copy(
     words = [instruction.keyword for instruction in parsed.instructions]
     assert [word for word in words if word not in ("WORKDIR", "COPY")] == ["FROM"] * (words.count("FROM"))
     assert all(len(each.arguments.split()) == 2 for each in parsed.instructions if each.keyword == "COPY")
+
+
+AFTER = "description: d\nkind: system\nlicence: free\nrequires: [os]\n"
+BOTH = "stacks:\n  one: {layers: [system, after]}\n"
+INSTALLED = "FROM base\nARG PACKAGES\nRUN install $PACKAGES\n"
+
+
+def after(more: str, system: str = INSTALLED) -> dict[str, str]:
+    return {**tree(BOTH, after=AFTER + more), "layers/system/Dockerfile": system}
+
+
+def test_commands_are_one_step_behind_the_dockerfile_that_installs_the_packages() -> None:
+    more = "packages: [{names: [x]}]\nrun: [a, b c]\n"
+    found = node(planned(after(more)), "after")
+    assert found.generated == f"{INSTALLED}\nRUN <<END\nset -eu\na\nb c\nEND\n"
+    assert dict(found.arguments) == {"PACKAGES": "x"}
+    assert (found.added_layers, found.dockerfile) == (2, "layers/system/Dockerfile")
+    assert str(found.place(3)) == "layers/system/Dockerfile:3:1"
+    assert str(found.place(7)) == "layers/after/layer.yaml:6:1"
+
+
+def test_commands_alone_need_no_layer_that_installs() -> None:
+    files = after("run: a\n")
+    files["layers/system/layer.yaml"] = files["layers/system/layer.yaml"].replace("packages:", "#")
+    del files["layers/system/Dockerfile"]
+    found = node(planned(files), "after")
+    assert found.generated == "FROM base\nRUN <<END\nset -eu\na\nEND\n"
+    assert (found.parent is not None, found.added_layers) == (True, 1)
+
+
+def test_parameter_that_a_command_names_is_an_argument_and_one_that_none_names_is_refused() -> None:
+    more = "parameters:\n  level: {description: d, default: 1}\nrun: 'set-level \"${LEVEL}\" $TARGETARCH'\n"
+    found = node(planned(after(more)), "after")
+    assert found.generated.splitlines()[1:4] == ["ARG LEVEL", "ARG TARGETARCH", "RUN <<END"]
+    assert dict(found.arguments) == {"LEVEL": "1"}
+    [(place, message, hint)] = diagnostics(after(more.replace("LEVEL", "LEVELS")))
+    assert (place, message) == ("layers/after/layer.yaml:6:3", "nothing in this layer uses the parameter `level`")
+    assert hint == "remove it, or write `$LEVEL` in `run`"
+
+
+def test_argument_of_the_dockerfile_that_installs_is_not_one_of_the_commands() -> None:
+    more = "parameters:\n  retries: {description: d, default: 1}\npackages: [{names: [x]}]\nrun: 'try $RETRIES'\n"
+    system = INSTALLED.replace("ARG PACKAGES", "ARG PACKAGES\nARG RETRIES=5")
+    [message] = [each[1] for each in diagnostics(after(more, system))]
+    assert message == "`run` of `after` names the argument `RETRIES`, which is one of `system` too"
+
+
+@pytest.mark.parametrize("end", ["", "\n\n", " \\", " \\\n", " \\\n# said\n\n", "\n# said \\\n", " \\\n\\\n"])
+def test_last_instruction_of_a_dockerfile_does_not_continue_in_the_commands(end: str) -> None:
+    found = node(planned(after("packages: [{names: [x]}]\nrun: a\n", INSTALLED.rstrip() + end)), "after")
+    parsed = Dockerfile.parse(found.generated, "Dockerfile")
+    assert [each.keyword for each in parsed.instructions] == ["FROM", "ARG", "RUN", "RUN"]
+    assert [each.heredocs for each in parsed.runs] == [(), ("set -eu\na\n",)]
+
+
+@given(st.text(alphabet="END12\n\t <-'\"\\#$`{}a", max_size=40))
+def test_no_text_of_a_command_ends_its_step(command: str) -> None:
+    files = after(f"packages: [{{names: [x]}}]\nrun: {json.dumps(command)}\n")
+    if not command.strip():
+        assert diagnostics(files)
+        return
+    parsed = Dockerfile.parse(node(planned(files), "after").generated, "Dockerfile")
+    assert [each.keyword for each in parsed.instructions] == ["FROM", "ARG", "RUN", "RUN"]
+    assert parsed.runs[1].heredocs[0].rstrip("\n") == f"set -eu\n{command}".rstrip("\n")
