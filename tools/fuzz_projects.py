@@ -135,7 +135,7 @@ ARG OPTIONS RELEASE=1
 ARG TARGETARCH
 ARG DATA_URL
 ARG DATA_SHA256
-ADD --checksum=sha256:${DATA_SHA256} ${DATA_URL} /src/
+ADD --checksum=sha256:${DATA_SHA256} ${DATA_URL} /src/data
 # a comment
 RUN --mount=type=bind,from=with-docs,target=/docs \\
     --mount=type=bind,from=mirrors,target=/run/mirrors \\

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+from buildsys.addresses import tokens_in
 from buildsys.bake.definition import Definition, Target
 from buildsys.bake.secrets import secret_references
 from buildsys.bake.targets import Publication, image_time, published
@@ -19,7 +20,7 @@ from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.invocation import BakeCall, BakeResult
 from buildsys.buildkit.progress import Status, Text
 from buildsys.commands.plan import make_plan
-from buildsys.commands.requirements import problems
+from buildsys.commands.requirements import IN_CACHES, NAME_INDEX, has_credentials, problems
 from buildsys.config.catalog import load
 from buildsys.config.model import Catalog, File, LayerUse, Stack
 from buildsys.dockerfile.lint import frontend_problems
@@ -190,14 +191,21 @@ def _kind(file: Path, text: str) -> tuple[str, str]:
 
 
 def _foreign_lines(file: Path, text: str, name: str) -> Iterator[Diagnostic]:
-    """Yield what lines for pip name that a build does not see, those in a conda environment too."""
+    """Yield what lines for pip name that a build does not see, those in a conda environment too, and credentials."""
     if name == "requirements.txt":
         yield from problems(text, str(file))
     elif name == "environment.yml":
         source = read(text, str(file))
         for path, place in source.values.items():
-            if "pip" in path and (line := source.text(path)) is not None:
+            line = source.text(path) or ""
+            if "pip" in path:
                 yield from problems(line, str(file), place.line, place.column)
+            elif has_credentials(line) or any(tokens_in(line)):
+                yield Diagnostic(message=IN_CACHES, location=place, hint=NAME_INDEX)
+    else:
+        for number, line in enumerate(text.split("\n"), 1):
+            if has_credentials(line):
+                yield Diagnostic(message=IN_CACHES, location=Location(file=str(file), line=number), hint=NAME_INDEX)
 
 
 def dockerfile_image(session: Session, store: Store, request: Request) -> CustomImage:

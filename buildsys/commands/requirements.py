@@ -1,4 +1,4 @@
-"""Which lines of requirements name what a build does not see: files beside them, and variables of a shell."""
+"""Which lines of requirements name what a build does not see, such as files beside them, or what it must not keep."""
 
 from __future__ import annotations
 
@@ -13,8 +13,19 @@ _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
 _PATH = re.compile(
     r"(?:\S+\s*@\s*)?(file:\S*|(?:\.{1,2}|~)?/\S*|\.{1,2}|[^\s@:;=<>]+/[^\s@:;]*|[^\s@:/]+\.(?:whl|zip|tar\.gz))(?:\s|;|\[|\Z)"
 )
+# A user of ssh is no credential.
+_CREDENTIALS = re.compile(r"https?://[^/?#\s\"'<>]*@\S*", re.IGNORECASE)
 _WHOLE = "put the lines into one file, as `pip-compile` does"
 _PUBLISHED = "name a published version, or an address that a build can reach"
+IN_CACHES = "the address has credentials, which caches and the image would keep"
+NAME_INDEX = (
+    "remove them, and name the index under `pip` or `conda` in `buildsys.settings.yaml`, which keeps them secret"
+)
+
+
+def has_credentials(text: str) -> bool:
+    """Whether a text has an address of HTTP with credentials."""
+    return _CREDENTIALS.search(text) is not None
 
 
 def problems(text: str, file: str, line: int = 1, column: int = 1) -> Iterator[Diagnostic]:
@@ -25,7 +36,10 @@ def problems(text: str, file: str, line: int = 1, column: int = 1) -> Iterator[D
         said = re.split(r"(?:^|\s)#", whole, maxsplit=1)[0]
         at = len(said) - len(said.lstrip())
         problem, hint, length = "", "", len(said.strip())
-        if found := _VARIABLE.search(said):
+        if found := _CREDENTIALS.search(said):
+            at, length = found.start(), len(found[0])
+            problem, hint = IN_CACHES, NAME_INDEX
+        elif found := _VARIABLE.search(said):
             at, length = found.start(), len(found[0])
             problem, hint = f"`{found[0]}` is a variable, and builds have none of this shell", "write its value"
         elif continued or not said.strip():

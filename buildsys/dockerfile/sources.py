@@ -20,7 +20,8 @@ class ContextSource:
     """A path below a context, which may have variables; `context` is empty for that of the Dockerfile itself.
 
     `known` are the arguments whose values its variables have there. A source of ADD may be an address: `checksum` is
-    that of the instruction, and `definitions` are what the names in both mean there.
+    that of the instruction, and `definitions` are what the names in both mean there. `folder` is where ADD puts a file
+    under the name that its address has, empty where that name does not count.
     """
 
     keyword: str
@@ -31,6 +32,7 @@ class ContextSource:
     column: int
     checksum: str = ""
     definitions: tuple[Definition, ...] = ()
+    folder: str = ""
 
     def filled(self, arguments: Mapping[str, str]) -> str | None:
         """Return the path with the values of arguments; None where it is a pattern, an address, or not known here."""
@@ -70,6 +72,7 @@ def context_sources(dockerfile: Dockerfile) -> tuple[ContextSource, ...]:
                         column=column,
                         checksum=dict(read.instruction.flags).get("checksum", "") if keyword == "ADD" else "",
                         definitions=tuple(scopes.here) if keyword == "ADD" else (),
+                        folder=_folder(read) if keyword == "ADD" else "",
                     )
                 )
     return tuple(found)
@@ -119,6 +122,13 @@ class _Scopes:
             if is_argument and not equals and self.here is not self.before:
                 given = next((each.text for each in reversed(self.before) if each.name == name), None)
             yield Definition(name=name, text=given, is_argument=is_argument)
+
+
+def _folder(read: Read) -> str:
+    """Return the target of an ADD that is written as a folder, empty for one that unpacks what it fetches."""
+    target = plain_words(read.instruction.arguments)[-1]
+    is_folder = target.endswith("/") or target.rpartition("/")[2] in (".", "..")
+    return target if is_folder and dict(read.instruction.flags).get("unpack", "false") == "false" else ""
 
 
 def _names(read: Read) -> Iterator[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from urllib.parse import urlsplit
 
 from buildsys.addresses import credentials_in
 from buildsys.config.model import Contents, File
-from buildsys.dockerfile.remote import Fetch, moving
+from buildsys.dockerfile.remote import Fetch, is_git, moving
 from buildsys.dockerfile.sources import ContextSource
 from buildsys.errors import Diagnostic, Location, did_you_mean, enumerated
 from buildsys.names import UNBUILT, download_arguments
@@ -20,6 +21,7 @@ from buildsys.texts import excerpt
 def source_problems(plan: Plan, contents: Contents) -> Iterator[Diagnostic]:
     """Yield a diagnostic for each file that a build of a plan would not find, and each address that may change."""
     yield from _moving_sources(plan)
+    yield from _named_by_addresses(plan)
     for node in plan.nodes:
         folders, arguments = dict(node.folders), dict(node.arguments)
         own = [each for each in node.build.sources if not each.context]
@@ -80,6 +82,26 @@ def _moving_sources(plan: Plan) -> Iterator[Diagnostic]:
                 if each not in seen:
                     seen.add(each)
                     yield each
+
+
+def _named_by_addresses(plan: Plan) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each download that gets its file's name from its address, which is in no key."""
+    seen = set()
+    for node in plan.nodes:
+        addresses = {download_arguments(each.name)[0]: each.url for each in node.downloads if each.sha256}
+        for source in node.build.sources:
+            address = addresses.get(source.path.strip("${}"), "") if source.folder else ""
+            if not address or is_git(address) or (node.dockerfile, source.line) in seen:
+                continue
+            seen.add((node.dockerfile, source.line))
+            message = (
+                f"`{source.folder}` is a folder, and the file's name would be that in its address, which is in no key"
+            )
+            hint = (
+                f"write the name too: `{source.folder.removesuffix('.')}{posixpath.basename(urlsplit(address).path)}`"
+            )
+            location = Location(file=node.dockerfile, line=source.line, column=source.column, length=len(source.path))
+            yield Diagnostic(message=message, location=location, hint=hint)
 
 
 def moving_diagnostic(source: ContextSource, found: Fetch, dockerfile: str, hint: str) -> Diagnostic:

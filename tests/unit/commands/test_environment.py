@@ -1,4 +1,4 @@
-"""What `environment --dockerfile` does about tags and about what is under the key of an image."""
+"""What `environment` refuses, and what it does about tags and about what is under the key of an image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from buildsys.buildkit.invocation import BakeCall, BakeResult
-from buildsys.commands.environment import TARGET, CustomImage, Request, dockerfile_image
+from buildsys.commands.environment import TARGET, CustomImage, Request, dockerfile_image, environment_image
+from buildsys.errors import InvalidInput
 from buildsys.oci.http import UnreadableManifest
 from buildsys.oci.reference import Manifest, Reference
 from buildsys.run.index import TagMoved
@@ -92,3 +93,46 @@ def test_index_that_cannot_be_read_is_built_once_more(world: World, monkeypatch:
     assert found.built
     assert any("rebuilding custom" in note and "is damaged" in note for note in world.notes)
     assert found.reference == f"{NAME}@{digest_of(world, key)}"
+
+
+PIP = "name: x\ndependencies:\n  - python\n  - pip:\n    - --index-url https://me:s3cret@example.com/simple\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("requirements.txt", "six\n--extra-index-url https://me:s3cret@example.com/simple\n", 2),
+        ("requirements.txt", "--index-url=https://s3cret@example.com/simple\n", 1),
+        ("requirements.txt", "--index-url https://me:${TOKEN}@example.com/simple\n", 1),
+        ("requirements.txt", "one @ HTTPS://me:s3cret@example.com/one.whl\n", 1),
+        ("pylock.toml", 'lock-version = "1.0"\nindex = "https://me:s3cret@example.com/simple"\n', 2),
+        ("environment.yml", PIP, 5),
+        ("environment.yml", "channels:\n- https://me:s3cret@example.com/main\ndependencies: [python]\n", 2),
+        ("environment.yml", "dependencies: [python]\nchannels: [https://example.com/t/s3cret/main]\n", 2),
+    ],
+)
+def test_credentials_of_an_index_are_refused_and_not_shown(world: World, name: str, text: str, line: int) -> None:
+    file = world.root / "mine" / name
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidInput) as caught:
+        environment_image(world.session(), world.store, Request(file=file, stack="one"))
+    (found,) = caught.value.diagnostics()
+    assert "has credentials" in found.message
+    assert "s3cret" not in f"{found.message} {found.hint}"
+    assert "buildsys.settings.yaml" in str(found.hint)
+    assert found.location is not None
+    assert found.location.line == line
+
+
+FINE = """\
+one @ git+ssh://git@example.com/team/one
+two @ https://example.com/a@b/two.whl
+tqdm @ https://example.com/packages/source/t/tqdm/tqdm-1.0.tar.gz
+"""
+
+
+def test_user_of_ssh_and_folder_t_of_an_index_are_no_credentials(world: World) -> None:
+    file = world.root / "mine/requirements.txt"
+    file.write_text(FINE, encoding="utf-8")
+    with pytest.raises(InvalidInput, match="the project has no layer `python-environment`"):
+        environment_image(world.session(), world.store, Request(file=file, stack="one"))

@@ -323,6 +323,17 @@ def test_mount_that_the_registry_does_not_do_is_cancelled_and_false() -> None:
     assert [(each.method, urlsplit(each.url).path.rsplit("/", 1)[-1]) for each in on.script.asked][1] == ("DELETE", "9")
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [Response(status=403), Response(status=503), ConnectionResetError()],
+    ids=["refused", "failed", "no-answer"],
+)
+def test_mount_is_false_also_where_it_cannot_be_cancelled(answer: Answer) -> None:
+    on = bench(Response(status=202, headers={"location": "/v2/team/app/blobs/uploads/9"}), answer)
+    assert not on.registry().mount_blob(IMAGE, digest_of(b"x"), Reference.parse("r.example.com/team/base:1"))
+    assert on.waited == []
+
+
 def test_mount_across_registries_asks_no_registry() -> None:
     on = bench()
     assert not on.registry().mount_blob(IMAGE, digest_of(b"x"), Reference.parse("other.example.com/base:1"))
