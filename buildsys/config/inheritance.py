@@ -11,7 +11,8 @@ from buildsys.config import template
 from buildsys.config.lines import check_template
 from buildsys.config.matrix import Row, check_values
 from buildsys.config.model import Choice, OwnFields, Stack
-from buildsys.config.recipe import IMAGE_FIELDS, ImageFields, When
+from buildsys.config.parameters import When
+from buildsys.config.recipe import IMAGE_FIELDS, ImageFields
 from buildsys.config.scope import part_problems, text_problem
 from buildsys.errors import Diagnostic, did_you_mean
 from buildsys.records.shapes import Reader, Template

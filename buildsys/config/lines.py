@@ -10,7 +10,7 @@ from buildsys.config import template
 from buildsys.config.fields import ONE_OR_MORE
 from buildsys.config.matrix import Row, check_values
 from buildsys.config.model import LayerUse
-from buildsys.config.recipe import CONDITION, When
+from buildsys.config.parameters import CONDITION, When
 from buildsys.errors import Diagnostic, Location, which_one
 from buildsys.records.shapes import WRONG, Converted, Dictionary, Reader, Wrong
 from buildsys.records.source import Data, Path

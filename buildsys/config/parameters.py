@@ -1,24 +1,97 @@
-"""Whether a text may be the value of a parameter, and which parameters affect what is built."""
+"""What parameters and conditions on them are, which values they may have, and which affect what is built."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from buildsys.config import template
-from buildsys.config.recipe import Parameter, ParameterType, RecipeFields
-from buildsys.config.versions import version_problem
+from buildsys.config import fields, template
+from buildsys.config.versions import Scheme, version_problem
 from buildsys.errors import did_you_mean, enumerated, use_one_of
 from buildsys.names import STATE_FOLDER
 from buildsys.pattern import fits
 from buildsys.records import hints
+from buildsys.records.schema import key_name, nullable, optional, required
+from buildsys.records.shapes import Boolean, Choice, Converted
 from buildsys.texts import composed, shown
+from buildsys.values import dataclass
+
+if TYPE_CHECKING:
+    from buildsys.config.recipe import RecipeFields
 
 _WORD = re.compile(r"[A-Z][A-Z0-9_]*")
 _HOSTS = ("github.com/", "gitlab.com/", "git@")
 _KEPT = (".git", STATE_FOLDER)
 # Where buildsys itself puts files that a build reads.
 _OURS = re.compile(re.escape(STATE_FOLDER) + "/environments/[0-9a-f]{12}")
+
+
+class ParameterType(StrEnum):
+    """What a parameter's text must be."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    WORDS = "words"
+    FOLDER = "folder"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class When:
+    """A condition on parameter values: every name has one of its values. Empty: always."""
+
+    values: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def holds(self, parameters: Mapping[str, str]) -> bool:
+        """Whether the parameters, `flavour` among them, satisfy it; an absent one satisfies nothing."""
+        return all(parameters.get(name) in allowed for name, allowed in self.values)
+
+
+CONDITION = Converted(fields.VALUES, lambda values: When(values=tuple(sorted(values.items()))))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParameterSource:
+    """A parameter of another layer of the stack, and the filter that its value goes through."""
+
+    layer: str
+    parameter: str
+    filter: str | None = None
+
+
+def _source(text: str) -> ParameterSource:
+    layer, _, rest = text.partition(".")
+    parameter, _, chosen = rest.partition("|")
+    return ParameterSource(layer=layer, parameter=parameter, filter=chosen or None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parameter:
+    """A declared input of a layer."""
+
+    name: str = key_name()
+    description: str = required(fields.TEXT, "purpose of the parameter")
+    type: ParameterType = optional(Choice(ParameterType), ParameterType.STRING, "type of the value; default `string`")
+    default: str | None = nullable(Converted(fields.ONE_OR_MORE, " ".join), None, "value if a stack sets none")
+    values: tuple[str, ...] = optional(fields.TEXTS, (), "the only values allowed")
+    pattern: str | None = nullable(fields.TEXT, None, "regular expression for the whole value")
+    source: ParameterSource | None = nullable(
+        Converted(fields.SOURCE, _source),
+        None,
+        "`layer.parameter` or `layer.parameter|filter`: the source of the value if a stack sets none",
+        key="from",
+    )
+    label: bool = optional(Boolean(), False, "whether its value is part of the names of nodes")
+    versions: Scheme | None = nullable(
+        Choice(Scheme), None, "the scheme of its values, by which `checks` compare them; default `pep440`"
+    )
+
+    @property
+    def argument(self) -> str:
+        """The name of the Dockerfile argument."""
+        return self.name.upper().replace("-", "_")
 
 
 def _folder_problem(value: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What `layer.yaml` declares: parameters, recipes and layers."""
+"""What `layer.yaml` declares: recipes and layers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import field
 from enum import StrEnum
 
 from buildsys.config import fields
-from buildsys.config.versions import Scheme
+from buildsys.config.parameters import CONDITION, Parameter, When
 from buildsys.dockerfile.sources import ContextSource
 from buildsys.errors import Location
 from buildsys.records.schema import Record, Short, key_name, location_of, nullable, optional, required
-from buildsys.records.shapes import Boolean, Choice, Converted, Dictionary, Either, Integer, Many
+from buildsys.records.shapes import Boolean, Choice, Dictionary, Either, Integer, Many
 from buildsys.values import dataclass
 
 OS = "os"
@@ -25,74 +25,8 @@ class Kind(StrEnum):
     TOOLCHAIN = "toolchain"
 
 
-class ParameterType(StrEnum):
-    """What a parameter's text must be."""
-
-    STRING = "string"
-    INTEGER = "integer"
-    BOOLEAN = "boolean"
-    WORDS = "words"
-    FOLDER = "folder"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class When:
-    """A condition on parameter values: every name has one of its values. Empty: always."""
-
-    values: tuple[tuple[str, tuple[str, ...]], ...] = ()
-
-    def holds(self, parameters: Mapping[str, str]) -> bool:
-        """Whether the parameters, `flavour` among them, satisfy it; an absent one satisfies nothing."""
-        return all(parameters.get(name) in allowed for name, allowed in self.values)
-
-
-CONDITION = Converted(fields.VALUES, lambda values: When(values=tuple(sorted(values.items()))))
-
-
 def _condition() -> When:
     return optional(CONDITION, When(), "parameter names and the values for which the entry applies; all must match")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ParameterSource:
-    """A parameter of another layer of the stack, and the filter that its value goes through."""
-
-    layer: str
-    parameter: str
-    filter: str | None = None
-
-
-def _source(text: str) -> ParameterSource:
-    layer, _, rest = text.partition(".")
-    parameter, _, chosen = rest.partition("|")
-    return ParameterSource(layer=layer, parameter=parameter, filter=chosen or None)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Parameter:
-    """A declared input of a layer."""
-
-    name: str = key_name()
-    description: str = required(fields.TEXT, "purpose of the parameter")
-    type: ParameterType = optional(Choice(ParameterType), ParameterType.STRING, "type of the value; default `string`")
-    default: str | None = nullable(Converted(fields.ONE_OR_MORE, " ".join), None, "value if a stack sets none")
-    values: tuple[str, ...] = optional(fields.TEXTS, (), "the only values allowed")
-    pattern: str | None = nullable(fields.TEXT, None, "regular expression for the whole value")
-    source: ParameterSource | None = nullable(
-        Converted(fields.SOURCE, _source),
-        None,
-        "`layer.parameter` or `layer.parameter|filter`: the source of the value if a stack sets none",
-        key="from",
-    )
-    label: bool = optional(Boolean(), False, "whether its value is part of the names of nodes")
-    versions: Scheme | None = nullable(
-        Choice(Scheme), None, "the scheme of its values, by which `checks` compare them; default `pep440`"
-    )
-
-    @property
-    def argument(self) -> str:
-        """The name of the Dockerfile argument."""
-        return self.name.upper().replace("-", "_")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 from buildsys import pattern, texts
 from buildsys.config import template
-from buildsys.config.parameters import scheme_problem, value_problem
-from buildsys.config.recipe import RECIPE_FIELDS, ImageFields, Parameter, RecipeFields, When
+from buildsys.config.parameters import Parameter, When, scheme_problem, value_problem
+from buildsys.config.recipe import RECIPE_FIELDS, ImageFields, RecipeFields
 from buildsys.errors import Diagnostic, Location, did_you_mean, which_one
 from buildsys.records.shapes import Template
 from buildsys.records.source import Path, Source

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from buildsys.addresses import credentials_in
 from buildsys.config import template
 from buildsys.config.model import Catalog
-from buildsys.config.recipe import Download, ParameterType, Recipe
+from buildsys.config.parameters import ParameterType
+from buildsys.config.recipe import Download, Recipe
 from buildsys.errors import Diagnostic, Location
 from buildsys.names import variable_name
 from buildsys.resolve.node import Node

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from buildsys.config.model import LayerUse
-from buildsys.config.parameters import value_problem
-from buildsys.config.recipe import ParameterSource, Recipe
+from buildsys.config.parameters import ParameterSource, value_problem
+from buildsys.config.recipe import Recipe
 from buildsys.config.template import FILTERS
 from buildsys.errors import Diagnostic, Location, did_you_mean, nearest
 from buildsys.values import dataclass

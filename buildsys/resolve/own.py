@@ -8,7 +8,8 @@ from typing import Any
 
 from buildsys.config import template
 from buildsys.config.model import OwnFields, Stack
-from buildsys.config.recipe import ImageFields, Kind, Packages, Parameter, ParameterType, Recipe
+from buildsys.config.parameters import Parameter, ParameterType
+from buildsys.config.recipe import ImageFields, Kind, Packages, Recipe
 from buildsys.names import OWN_PACKAGES, STACKS_FILE
 from buildsys.resolve.instance import LayerInstance
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from buildsys.config.layers import LAYER
-from buildsys.config.recipe import When
+from buildsys.config.parameters import When
 from buildsys.config.stacks import STACKS
 from buildsys.errors import Diagnostic
 from buildsys.records.schema import Record, json_schema, key_name, location_of, nullable, optional, parse, required
