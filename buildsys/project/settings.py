@@ -129,7 +129,8 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
             location = source.location((key,)) if source and given is said else None
             wrong = tuple(_kind_diagnostics(key, given, location))
             diagnostics += wrong or _path_diagnostics(root, key, given, location, is_committed)
-    for name, secret in own.secrets.items():
+    # What a variable says is used in place of the file's entry.
+    for name, secret in ((name, each) for name, each in own.secrets.items() if secret_variable(name) not in environ):
         location, key = source.location(("secrets", name)) if source else None, f"secrets.{name}.file"
         if secret.file is not None:
             wrong = tuple(_kind_diagnostics(key, secret.file, location))
@@ -386,5 +387,5 @@ def _is_committed(root: Path, file: Path, environ: Mapping[str, str]) -> bool:
         if "not a git repository" in error.message or "not on PATH" in error.message:
             return False
         message = f"git does not report whether `{file.name}` is committed: {error.message.removeprefix('git: ')}"
-        hint = "set `BUILDSYS_CA` in place of `ca`, and `BUILDSYS_FILES` in place of `files`"
+        hint = f"set `BUILDSYS_CA`, `BUILDSYS_FILES` and `{_SECRET}<ID>` in place of `ca`, `files` and `secrets`"
         raise InvalidInput([Diagnostic(message=message, hint=hint)]) from error

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from buildsys.errors import BuildsysError, Unavailable
 from buildsys.names import KEY_LABEL
 from buildsys.oci.client import ImageRegistry, ask_many, in_threads, missing_parts
-from buildsys.oci.http import DigestMismatch, NotFound, RegistryProblem, UnreadableManifest
+from buildsys.oci.http import DigestMismatch, NotFound, RegistryProblem, UnexpectedAnswer, UnreadableManifest
 from buildsys.oci.reference import OCI_INDEX, Descriptor, Manifest, Reference
 from buildsys.plan.keys import Fingerprint, Keys
 from buildsys.plan.plan import Plan
@@ -32,6 +32,10 @@ class TagMoved(BuildsysError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, hint="run the command again if this checkout is the newer one")
+
+
+class WrongResult(UnexpectedAnswer):
+    """What was pushed is not what its key says; a second bake would push the same."""
 
 
 def platform_tag(key: str) -> str:

@@ -34,7 +34,7 @@ from buildsys.project.settings import Settings, docker_config_dir, read_settings
 from buildsys.project.workspace import Workspace, named_prefix, prefix_location
 from buildsys.resolve.node import ImageTarget, Node
 from buildsys.run.compose import Composed, Part, compose
-from buildsys.run.index import INPUTS, annotations_of, platform_tag, wrong_image, wrong_index
+from buildsys.run.index import INPUTS, WrongResult, annotations_of, platform_tag, wrong_image, wrong_index
 from buildsys.values import dataclass
 
 NODES = "nodes"
@@ -97,14 +97,15 @@ class Store:
         """Put a pushed image under the tag of its key; return its reference there, with the digest.
 
         `before` is called with its descriptor when it is checked, and before it has the tag.
-        Raises `RegistryProblem`, also if the registry does not have the image or if it does not carry its key.
+        Raises `WrongResult` if it does not carry its key or is for another platform, and `RegistryProblem`, also if the
+        registry does not have it.
         """
         manifest = self.registry.manifest(pushed)
-        wrong = f"`{pushed}` was pushed, and the registry does not have it" if manifest is None else ""
-        if manifest is not None:
-            wrong = wrong_image(str(pushed), manifest, keyed) or self._misfit(pushed, manifest, keyed)
-        if manifest is None or wrong:
-            raise UnexpectedAnswer(wrong, host=pushed.host)
+        if manifest is None:
+            message = f"`{pushed}` was pushed, and the registry does not have it"
+            raise UnexpectedAnswer(message, host=pushed.host)
+        if wrong := wrong_image(str(pushed), manifest, keyed) or self._misfit(pushed, manifest, keyed):
+            raise WrongResult(wrong, host=pushed.host)
         before(manifest.descriptor)
         self.registry.put_manifest(key_reference, manifest.raw, manifest.descriptor.media_type)
         return key_reference.with_digest(manifest.descriptor.digest)

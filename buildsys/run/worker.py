@@ -40,6 +40,7 @@ from buildsys.project.state import append_to
 from buildsys.project.workspace import Workspace, write_whole
 from buildsys.resolve.node import ImageTarget, Node
 from buildsys.run.executor import Emit, TargetOutcome
+from buildsys.run.index import WrongResult
 from buildsys.run.inspection import Inspection
 from buildsys.run.step_events import StepEvents, TargetLogs, titles
 from buildsys.texts import inert
@@ -277,6 +278,10 @@ class BakeWorker:
                     work.end(target, self._outcome(work, result.steps, target, failure))
                     continue
                 reference = self.accept(target, digest) if digest else ""
+            except WrongResult as problem:
+                failure = Failure(kind=FailureKind.CONTENT, message=str(problem), target=target)
+                work.end(target, self._outcome(work, result.steps, target, failure))
+                continue
             except Exception as problem:
                 # Others of this bake are published too.
                 work.refused[target] = self.explain(problem)

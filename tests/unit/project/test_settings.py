@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from buildsys.errors import InvalidInput
+from buildsys.errors import InvalidInput, Unavailable
+from buildsys.project import settings
 from buildsys.project.settings import Settings, mask_of, parse_settings, read_settings, with_environment
 
 HOME = Path("/home/me/project")
@@ -207,3 +208,36 @@ def test_proxies_of_docker_are_masked_as_they_are_used_and_not_as_docker_writes_
     (tmp_path / "config.json").write_text(text, encoding="utf-8")
     mask = mask_of(tmp_path, {"DOCKER_CONFIG": str(tmp_path)})
     assert mask.text("the password is s3&cret") == "the password is ***"
+
+
+def test_git_that_does_not_answer_about_a_secret_has_a_hint_about_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise Unavailable("git: fatal: detected dubious ownership in repository")
+
+    monkeypatch.setattr(settings, "find_repository", refuse)
+    (tmp_path / "buildsys.settings.yaml").write_text("secrets: {token: {env: MY_TOKEN}}\n", encoding="utf-8")
+    with pytest.raises(InvalidInput) as caught:
+        read_settings(tmp_path, {})
+    (found,) = caught.value.diagnostics()
+    assert "dubious ownership" in found.message
+    assert "`BUILDSYS_SECRET_<ID>`" in str(found.hint)
+    # The hint fixes it.
+    assert read_settings(tmp_path, {"BUILDSYS_SECRET_TOKEN": "s3cret"}).secrets
+
+
+@pytest.mark.parametrize("source", ["{env: MY_TOKEN}", "{file: ../token}"])
+def test_secret_that_a_committed_file_names_is_taken_from_its_variable_as_the_hint_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    (tmp_path / "token").write_text("s3cret", encoding="utf-8")
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.setattr(settings, "_is_committed", lambda *_: True)
+    (project / "buildsys.settings.yaml").write_text(f"secrets: {{token: {source}}}\n", encoding="utf-8")
+    with pytest.raises(InvalidInput) as caught:
+        read_settings(project, {})
+    (found,) = caught.value.diagnostics()
+    assert str(found.hint).startswith("set `BUILDSYS_SECRET_TOKEN`, or ")
+    assert read_settings(project, {"BUILDSYS_SECRET_TOKEN": "s3cret"}).secrets

@@ -372,9 +372,10 @@ def test_pushed_image_without_its_key_is_not_published(world: World) -> None:
         )
 
     world.builder.push = push
-    result = world.publish("tools", retries=0)
+    result = world.publish("tools")
     assert not world.exists("tools")
-    assert [failure.kind for failure in result.failures] == [FailureKind.PUSH]
+    assert world.baked == ["tools"]
+    assert [failure.kind for failure in result.failures] == [FailureKind.CONTENT]
 
 
 def test_transient_failure_is_retried_and_the_run_completes(world: World) -> None:
@@ -580,9 +581,10 @@ def test_result_whose_config_is_that_of_another_image_gets_no_key(
     world: World, config: dict[str, object], why: str
 ) -> None:
     world.registry.config = config
-    result = world.publish("tools", retries=0)
+    result = world.publish("tools")
     assert not world.exists("tools")
-    assert [failure.kind for failure in result.failures] == [FailureKind.PUSH]
+    assert world.baked == ["tools"]
+    assert [failure.kind for failure in result.failures] == [FailureKind.CONTENT]
     assert why in result.failures[0].message
 
 
