@@ -55,7 +55,7 @@ stacks:
   alone:
     description: declared alone
     platforms: [linux/amd64]
-    layers: [dist, {tool: 3.0}, {extra: }]
+    layers: [dist, {tool: 3.0}, {extra: }, {placed: {gid: 50}}, after]
 """
 _LOCK = f"""\
 version: 1
@@ -168,6 +168,34 @@ flavours:
     accelerator: gpu
     parameters: {level: {description: how fast, type: integer, default: 3}}
 """
+_PLACED = """\
+description: files
+kind: artifact
+licence: MIT
+parameters:
+  gid: {description: group, default: 100, pattern: "[0-9]+"}
+files:
+  /usr/local/bin/start: start
+  /usr/local/bin/as-root: {from: start, mode: 4755}
+  /etc/placed/: {from: conf/, owner: "0:{gid}", mode: 2775}
+  /etc/placed/more: {from: conf/a, owner: 7}
+  /var/lib/placed/: {}
+"""
+_AFTER = """\
+description: commands after packages
+kind: system
+licence: MIT
+requires: [os]
+parameters:
+  level: {description: how much, default: 3}
+packages:
+  - names: [after]
+run:
+  - set-level "$LEVEL" ${TARGETARCH}
+  - |
+    cat <<EOT >/etc/after
+    EOT
+"""
 
 
 def projects() -> list[Files]:
@@ -202,6 +230,10 @@ def _rich() -> Files:
         "layers/extra/Dockerfile": "FROM base\nARG PACKAGES\nRUN install $PACKAGES\n",
         "layers/extra/fast.Dockerfile": "FROM toolchain AS b\nARG LEVEL\nRUN x\nFROM scratch\nCOPY --from=b /a /\n",
         "layers/extra/fast.Dockerfile.dockerignore": _IGNORED,
+        "layers/placed/layer.yaml": _PLACED,
+        "layers/placed/start": "start\n",
+        "layers/placed/conf/a": "a = 1\n",
+        "layers/after/layer.yaml": _AFTER,
     }
     return {path: text.encode() for path, text in texts.items()}
 

@@ -412,7 +412,7 @@ _KEYS = re.findall(
     provides requires after conflicts parameters type default values pattern from label packages names arguments
     lines downloads url sha256 reason environment set prepend append checks needs message tests run expect
     healthcheck command interval timeout start_period retries parent images prefix toolchain layer flavours
-    default_flavour dockerfile entrypoint user workdir ports labels weight cpu memory disk freshness version
-    parents epochs reference digest source size apt pip conda proxy registries ca files http insecure index-url
+    default_flavour dockerfile mode owner entrypoint user workdir ports labels weight cpu memory disk freshness
+    version parents epochs reference digest source size apt pip conda proxy registries ca files http insecure index-url
     """,
 )

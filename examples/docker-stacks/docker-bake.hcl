@@ -210,6 +210,108 @@ target "foundation-os-ubuntu-24_04" {
   attest     = ["type=provenance,disabled=true"]
 }
 
+target "server-scripts" {
+  description       = "server-scripts"
+  context           = "layers/server-scripts"
+  dockerfile-inline = <<EOT
+FROM scratch AS folders
+WORKDIR /0/jupyter
+
+FROM scratch AS files
+WORKDIR /etc
+WORKDIR /etc/jupyter
+WORKDIR /usr/local/bin
+COPY --from=folders --chown=0:100 --chmod=2775 /0/ /etc/
+COPY --chown=0:100 --chmod=0664 jupyter_server_config.py /etc/jupyter/
+COPY --chown=0:100 --chmod=0775 docker_healthcheck.py /etc/jupyter/
+COPY start-notebook.py start-notebook.sh start-singleuser.py start-singleuser.sh /usr/local/bin/
+
+FROM scratch
+COPY --link --from=files / /
+EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["server-scripts"])
+  cache-to   = cache_to("server-scripts", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "spark-settings" {
+  description       = "spark-settings"
+  context           = "layers/spark-settings"
+  dockerfile-inline = <<EOT
+FROM scratch AS folders
+WORKDIR /0/ipython
+
+FROM scratch AS files
+WORKDIR /etc
+WORKDIR /etc/ipython
+WORKDIR /usr/local/bin/before-notebook.d
+COPY --from=folders --chown=0:100 --chmod=2775 /0/ /etc/
+COPY --chown=0:100 --chmod=0664 ipython_kernel_config.py /etc/ipython/
+COPY 10spark-config.sh /usr/local/bin/before-notebook.d/
+
+FROM scratch
+COPY --link --from=files / /
+EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["spark-settings"])
+  cache-to   = cache_to("spark-settings", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "start-scripts" {
+  description       = "start-scripts"
+  context           = "layers/start-scripts"
+  dockerfile-inline = <<EOT
+FROM scratch AS files
+WORKDIR /usr/local/bin
+WORKDIR /usr/local/bin/before-notebook.d
+WORKDIR /usr/local/bin/start-notebook.d
+COPY fix-permissions run-hooks.sh start-log.sh start.sh /usr/local/bin/
+COPY 10activate-conda-env.sh /usr/local/bin/before-notebook.d/
+
+FROM scratch
+COPY --link --from=files / /
+EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["start-scripts"])
+  cache-to   = cache_to("start-scripts", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "tensorboard-settings" {
+  description       = "tensorboard-settings"
+  context           = "layers/tensorboard-settings"
+  dockerfile-inline = <<EOT
+FROM scratch AS files
+WORKDIR /usr/local/bin/before-notebook.d
+COPY 20tensorboard-proxy-env.sh /usr/local/bin/before-notebook.d/
+
+FROM scratch
+COPY --link --from=files / /
+EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["tensorboard-settings"])
+  cache-to   = cache_to("tensorboard-settings", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
 target "toolchain-conda-2_8_1" {
   description = "toolchain-conda 2.8.1"
   context     = "layers/toolchain-conda"
@@ -243,48 +345,6 @@ target "toolchain-debian-13" {
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["toolchain-debian-13"])
   cache-to   = cache_to("toolchain-debian-13", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "base-packages-on-foundation-os-debian-13" {
-  description = "base-packages on foundation 13"
-  context     = "layers/foundation-os"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base    = "target:foundation-os-debian-13"
-    mirrors = "target:mirrors"
-  }
-  args = {
-    EPOCH             = "2026-11-23"
-    PACKAGES          = "fonts-liberation pandoc"
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["base-packages-on-foundation-os-debian-13", "foundation-os-debian-13"])
-  cache-to   = cache_to("base-packages-on-foundation-os-debian-13", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "base-packages-on-foundation-os-ubuntu-24_04" {
-  description = "base-packages on foundation 24.04"
-  context     = "layers/foundation-os"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base    = "target:foundation-os-ubuntu-24_04"
-    mirrors = "target:mirrors"
-  }
-  args = {
-    EPOCH             = "2026-11-23"
-    PACKAGES          = "fonts-liberation pandoc"
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["base-packages-on-foundation-os-ubuntu-24_04", "foundation-os-ubuntu-24_04"])
-  cache-to   = cache_to("base-packages-on-foundation-os-ubuntu-24_04", "max")
   output     = ["type=cacheonly"]
   attest     = ["type=provenance,disabled=true"]
 }
@@ -424,6 +484,48 @@ target "spark-4_0_1" {
   attest     = ["type=provenance,disabled=true"]
 }
 
+target "base-packages-on-notebook-user-on-foundation-os-debian-13" {
+  description = "base-packages on foundation 13"
+  context     = "layers/foundation-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:notebook-user-on-foundation-os-debian-13"
+    mirrors = "target:mirrors"
+  }
+  args = {
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "fonts-liberation pandoc"
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["base-packages-on-notebook-user-on-foundation-os-debian-13", "notebook-user-on-foundation-os-debian-13"])
+  cache-to   = cache_to("base-packages-on-notebook-user-on-foundation-os-debian-13", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04" {
+  description = "base-packages on foundation 24.04"
+  context     = "layers/foundation-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:notebook-user-on-foundation-os-ubuntu-24_04"
+    mirrors = "target:mirrors"
+  }
+  args = {
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "fonts-liberation pandoc"
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04", "notebook-user-on-foundation-os-ubuntu-24_04"])
+  cache-to   = cache_to("base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
 target "jupyter-conda-with-python-conda" {
   description = "jupyter (conda)"
   context     = "layers/jupyter"
@@ -474,14 +576,44 @@ target "jupyter-wheels-debian-13-with-python-wheels" {
   attest     = ["type=provenance,disabled=true"]
 }
 
-target "minimal-packages-on-base-packages-on-foundation-os-debian-13" {
+target "minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-debian-13" {
   description = "minimal-packages on foundation 13"
   context     = "layers/foundation-os"
-  dockerfile  = "Dockerfile"
   contexts = {
-    base    = "target:base-packages-on-foundation-os-debian-13"
+    base    = "target:base-packages-on-notebook-user-on-foundation-os-debian-13"
     mirrors = "target:mirrors"
   }
+  dockerfile-inline = <<EOT
+FROM base
+ARG PACKAGES
+# The last refresh of the packages: a new epoch runs the step again.
+ARG EPOCH
+# Programs that record a time use this one: accounts in /etc/shadow, compiled Python.
+ARG SOURCE_DATE_EPOCH
+RUN --mount=type=bind,from=mirrors,target=/run/mirrors --mount=type=secret,id=mirrors <<END
+set -eu
+. /run/mirrors/use
+export DEBIAN_FRONTEND=noninteractive
+# A missing index is an error here; otherwise a package would seem to be missing below.
+apt-get update --error-on=any -o Acquire::Retries=5
+apt-get install --yes -o Acquire::Retries=5 --no-install-recommends $PACKAGES
+apt-get clean
+# Files that differ between two runs, or that an image does not need; docs/layers.md lists them.
+rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/cache/fontconfig/* /var/cache/man/* \
+    /var/cache/ldconfig/aux-cache /var/lib/dpkg/*-old /var/lib/systemd/catalog/database /var/lib/dbus/machine-id \
+    /var/log/* /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid- \
+    /etc/apt/apt.conf.d/01autoremove-kernels
+if [ -s /etc/machine-id ]; then
+    : >/etc/machine-id
+fi
+END
+
+RUN <<END
+set -eu
+update-alternatives --install /usr/bin/nano nano /bin/nano-tiny 10
+rm -f /var/log/alternatives.log
+END
+EOT
   args = {
     EPOCH             = "2026-11-23"
     PACKAGES          = "curl git less nano-tiny openssh-client texlive-fonts-recommended texlive-plain-generic texlive-xetex tzdata unzip vim-tiny xclip"
@@ -489,20 +621,50 @@ target "minimal-packages-on-base-packages-on-foundation-os-debian-13" {
   }
   secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["minimal-packages-on-base-packages-on-foundation-os-debian-13", "base-packages-on-foundation-os-debian-13"])
-  cache-to   = cache_to("minimal-packages-on-base-packages-on-foundation-os-debian-13", "max")
+  cache-from = cache_from(["minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-debian-13", "base-packages-on-notebook-user-on-foundation-os-debian-13"])
+  cache-to   = cache_to("minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-debian-13", "max")
   output     = ["type=cacheonly"]
   attest     = ["type=provenance,disabled=true"]
 }
 
-target "minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04" {
+target "minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04" {
   description = "minimal-packages on foundation 24.04"
   context     = "layers/foundation-os"
-  dockerfile  = "Dockerfile"
   contexts = {
-    base    = "target:base-packages-on-foundation-os-ubuntu-24_04"
+    base    = "target:base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04"
     mirrors = "target:mirrors"
   }
+  dockerfile-inline = <<EOT
+FROM base
+ARG PACKAGES
+# The last refresh of the packages: a new epoch runs the step again.
+ARG EPOCH
+# Programs that record a time use this one: accounts in /etc/shadow, compiled Python.
+ARG SOURCE_DATE_EPOCH
+RUN --mount=type=bind,from=mirrors,target=/run/mirrors --mount=type=secret,id=mirrors <<END
+set -eu
+. /run/mirrors/use
+export DEBIAN_FRONTEND=noninteractive
+# A missing index is an error here; otherwise a package would seem to be missing below.
+apt-get update --error-on=any -o Acquire::Retries=5
+apt-get install --yes -o Acquire::Retries=5 --no-install-recommends $PACKAGES
+apt-get clean
+# Files that differ between two runs, or that an image does not need; docs/layers.md lists them.
+rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/cache/fontconfig/* /var/cache/man/* \
+    /var/cache/ldconfig/aux-cache /var/lib/dpkg/*-old /var/lib/systemd/catalog/database /var/lib/dbus/machine-id \
+    /var/log/* /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid- \
+    /etc/apt/apt.conf.d/01autoremove-kernels
+if [ -s /etc/machine-id ]; then
+    : >/etc/machine-id
+fi
+END
+
+RUN <<END
+set -eu
+update-alternatives --install /usr/bin/nano nano /bin/nano-tiny 10
+rm -f /var/log/alternatives.log
+END
+EOT
   args = {
     EPOCH             = "2026-11-23"
     PACKAGES          = "curl git less nano-tiny openssh-client texlive-fonts-recommended texlive-plain-generic texlive-xetex tzdata unzip vim-tiny xclip"
@@ -510,120 +672,8 @@ target "minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04" {
   }
   secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "base-packages-on-foundation-os-ubuntu-24_04"])
-  cache-to   = cache_to("minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "notebook-user-on-base-packages-on-foundation-os-debian-13" {
-  description = "notebook-user on foundation 13"
-  context     = "layers/notebook-user"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:base-packages-on-foundation-os-debian-13"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-    UID               = "1000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["notebook-user-on-base-packages-on-foundation-os-debian-13", "base-packages-on-foundation-os-debian-13"])
-  cache-to   = cache_to("notebook-user-on-base-packages-on-foundation-os-debian-13", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04" {
-  description = "notebook-user on foundation 24.04"
-  context     = "layers/notebook-user"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:base-packages-on-foundation-os-ubuntu-24_04"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-    UID               = "1000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "base-packages-on-foundation-os-ubuntu-24_04"])
-  cache-to   = cache_to("notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "start-scripts-on-notebook-user-on-foundation-os-debian-13" {
-  description = "start-scripts on foundation 13"
-  context     = "layers/start-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:notebook-user-on-foundation-os-debian-13"
-  }
-  args = {
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["start-scripts-on-notebook-user-on-foundation-os-debian-13", "notebook-user-on-foundation-os-debian-13"])
-  cache-to   = cache_to("start-scripts-on-notebook-user-on-foundation-os-debian-13", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "start-scripts-on-notebook-user-on-foundation-os-ubuntu-24_04" {
-  description = "start-scripts on foundation 24.04"
-  context     = "layers/start-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:notebook-user-on-foundation-os-ubuntu-24_04"
-  }
-  args = {
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["start-scripts-on-notebook-user-on-foundation-os-ubuntu-24_04", "notebook-user-on-foundation-os-ubuntu-24_04"])
-  cache-to   = cache_to("start-scripts-on-notebook-user-on-foundation-os-ubuntu-24_04", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13" {
-  description = "minimal-settings on foundation 13"
-  context     = "layers/minimal-settings"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:minimal-packages-on-base-packages-on-foundation-os-debian-13"
-  }
-  args = {
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "minimal-packages-on-base-packages-on-foundation-os-debian-13"])
-  cache-to   = cache_to("minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04" {
-  description = "minimal-settings on foundation 24.04"
-  context     = "layers/minimal-settings"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"
-  }
-  args = {
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
-  cache-to   = cache_to("minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "max")
+  cache-from = cache_from(["minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04", "base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04"])
+  cache-to   = cache_to("minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04", "max")
   output     = ["type=cacheonly"]
   attest     = ["type=provenance,disabled=true"]
 }
@@ -762,82 +812,6 @@ target "scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-
   attest     = ["type=provenance,disabled=true"]
 }
 
-target "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13" {
-  description = "start-scripts on foundation 13"
-  context     = "layers/start-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:notebook-user-on-base-packages-on-foundation-os-debian-13"
-  }
-  args = {
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13", "notebook-user-on-base-packages-on-foundation-os-debian-13"])
-  cache-to   = cache_to("start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04" {
-  description = "start-scripts on foundation 24.04"
-  context     = "layers/start-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"
-  }
-  args = {
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"])
-  cache-to   = cache_to("start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13" {
-  description = "notebook-user on foundation 13"
-  context     = "layers/notebook-user"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-    UID               = "1000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
-  cache-to   = cache_to("notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04" {
-  description = "notebook-user on foundation 24.04"
-  context     = "layers/notebook-user"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-    UID               = "1000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
-  cache-to   = cache_to("notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
 target "pytorch-cpu-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-w-154e546b" {
   description = "pytorch (cpu) 2.9.1"
   context     = "layers/pytorch"
@@ -964,12 +938,12 @@ target "r-environments_conda_datascience-with-jupyter-conda-with-python-conda-wi
   attest     = ["type=provenance,disabled=true"]
 }
 
-target "r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-5938c8fa" {
+target "r-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24-ce6df139" {
   description = "r-packages on foundation 24.04"
   context     = "layers/foundation-os"
   dockerfile  = "Dockerfile"
   contexts = {
-    base    = "target:minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"
+    base    = "target:minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04"
     mirrors = "target:mirrors"
   }
   args = {
@@ -979,18 +953,18 @@ target "r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-f
   }
   secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-5938c8fa", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
-  cache-to   = cache_to("r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-5938c8fa", "max")
+  cache-from = cache_from(["r-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24-ce6df139", "minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04"])
+  cache-to   = cache_to("r-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24-ce6df139", "max")
   output     = ["type=cacheonly"]
   attest     = ["type=provenance,disabled=true"]
 }
 
-target "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13" {
+target "scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-debian-13" {
   description = "scipy-packages on foundation 13"
   context     = "layers/foundation-os"
   dockerfile  = "Dockerfile"
   contexts = {
-    base    = "target:minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"
+    base    = "target:minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-debian-13"
     mirrors = "target:mirrors"
   }
   args = {
@@ -1000,18 +974,18 @@ target "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-
   }
   secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
-  cache-to   = cache_to("scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13", "max")
+  cache-from = cache_from(["scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-debian-13", "minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-debian-13"])
+  cache-to   = cache_to("scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-debian-13", "max")
   output     = ["type=cacheonly"]
   attest     = ["type=provenance,disabled=true"]
 }
 
-target "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e" {
+target "scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04" {
   description = "scipy-packages on foundation 24.04"
   context     = "layers/foundation-os"
   dockerfile  = "Dockerfile"
   contexts = {
-    base    = "target:minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"
+    base    = "target:minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04"
     mirrors = "target:mirrors"
   }
   args = {
@@ -1021,46 +995,8 @@ target "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-
   }
   secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e", "minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
-  cache-to   = cache_to("scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13" {
-  description = "server-scripts on foundation 13"
-  context     = "layers/server-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13", "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13"])
-  cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04" {
-  description = "server-scripts on foundation 24.04"
-  context     = "layers/server-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"])
-  cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "max")
+  cache-from = cache_from(["scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04", "minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04"])
+  cache-to   = cache_to("scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04", "max")
   output     = ["type=cacheonly"]
   attest     = ["type=provenance,disabled=true"]
 }
@@ -1170,66 +1106,6 @@ target "tensorflow-debian-debian-13-with-jupyter-wheels-debian-13-with-python-wh
   attest     = ["type=provenance,disabled=true"]
 }
 
-target "notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fou-2ad58360" {
-  description = "notebook-user on foundation 24.04"
-  context     = "layers/notebook-user"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-5938c8fa"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-    UID               = "1000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fou-2ad58360", "r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-5938c8fa"])
-  cache-to   = cache_to("notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fou-2ad58360", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-6adb6656" {
-  description = "notebook-user on foundation 24.04"
-  context     = "layers/notebook-user"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-    UID               = "1000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-6adb6656", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"])
-  cache-to   = cache_to("notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-6adb6656", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-e9dcd495" {
-  description = "notebook-user on foundation 13"
-  context     = "layers/notebook-user"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-    UID               = "1000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-e9dcd495", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
-  cache-to   = cache_to("notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-e9dcd495", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
 target "pluto-with-jupyter-conda-with-python-conda-with-python-conda-with-r-environments_conda_data-18df24d8" {
   description = "pluto"
   context     = "layers/pluto"
@@ -1286,12 +1162,12 @@ target "r-environments_conda_r-for-spark-with-jupyter-conda-with-python-conda-wi
   attest     = ["type=provenance,disabled=true"]
 }
 
-target "r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7" {
+target "r-packages-on-scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-found-aea4a2d0" {
   description = "r-packages on foundation 24.04"
   context     = "layers/foundation-os"
   dockerfile  = "Dockerfile"
   contexts = {
-    base    = "target:scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"
+    base    = "target:scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04"
     mirrors = "target:mirrors"
   }
   args = {
@@ -1301,18 +1177,18 @@ target "r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-
   }
   secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"])
-  cache-to   = cache_to("r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7", "max")
+  cache-from = cache_from(["r-packages-on-scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-found-aea4a2d0", "scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04"])
+  cache-to   = cache_to("r-packages-on-scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-found-aea4a2d0", "max")
   output     = ["type=cacheonly"]
   attest     = ["type=provenance,disabled=true"]
 }
 
-target "spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-o-55831967" {
+target "spark-packages-on-scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-f-2d5c9aed" {
   description = "spark-packages on foundation 24.04"
   context     = "layers/foundation-os"
   dockerfile  = "Dockerfile"
   contexts = {
-    base    = "target:scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"
+    base    = "target:scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04"
     mirrors = "target:mirrors"
   }
   args = {
@@ -1322,132 +1198,18 @@ target "spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages
   }
   secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-o-55831967", "scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ub-b16f406e"])
-  cache-to   = cache_to("spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-o-55831967", "max")
+  cache-from = cache_from(["spark-packages-on-scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-f-2d5c9aed", "scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04"])
+  cache-to   = cache_to("spark-packages-on-scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-f-2d5c9aed", "max")
   output     = ["type=cacheonly"]
   attest     = ["type=provenance,disabled=true"]
 }
 
-target "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--7b6795f1" {
-  description = "start-scripts on foundation 24.04"
-  context     = "layers/start-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"
-  }
-  args = {
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--7b6795f1", "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-ubuntu-24_04"])
-  cache-to   = cache_to("start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--7b6795f1", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--f4bde3ee" {
-  description = "start-scripts on foundation 13"
-  context     = "layers/start-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"
-  }
-  args = {
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--f4bde3ee", "notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on-foundation-os-debian-13"])
-  cache-to   = cache_to("start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--f4bde3ee", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-ba-3e19515e" {
-  description = "notebook-user on foundation 24.04"
-  context     = "layers/notebook-user"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-    UID               = "1000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-ba-3e19515e", "r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7"])
-  cache-to   = cache_to("notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-ba-3e19515e", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-o-b3f9c563" {
-  description = "notebook-user on foundation 24.04"
-  context     = "layers/notebook-user"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-o-55831967"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-    UID               = "1000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-o-b3f9c563", "spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-o-55831967"])
-  cache-to   = cache_to("notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-o-b3f9c563", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-7d24092e" {
-  description = "server-scripts on foundation 24.04"
-  context     = "layers/server-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--7b6795f1"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-7d24092e", "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--7b6795f1"])
-  cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-7d24092e", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-a9e13751" {
-  description = "server-scripts on foundation 13"
-  context     = "layers/server-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--f4bde3ee"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-a9e13751", "start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-base-packages-on--f4bde3ee"])
-  cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-a9e13751", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-b-520df691" {
+target "spark-packages-on-r-packages-on-scipy-packages-on-minimal-packages-on-base-packages-on-note-eff5ad3d" {
   description = "spark-packages on foundation 24.04"
   context     = "layers/foundation-os"
   dockerfile  = "Dockerfile"
   contexts = {
-    base    = "target:r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7"
+    base    = "target:r-packages-on-scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-found-aea4a2d0"
     mirrors = "target:mirrors"
   }
   args = {
@@ -1457,324 +1219,8 @@ target "spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mi
   }
   secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-b-520df691", "r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fo-25647aa7"])
-  cache-to   = cache_to("spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-b-520df691", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-bas-ed3bae46" {
-  description = "start-scripts on foundation 24.04"
-  context     = "layers/start-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fou-2ad58360"
-  }
-  args = {
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-bas-ed3bae46", "notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-fou-2ad58360"])
-  cache-to   = cache_to("start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-bas-ed3bae46", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-0abbb323" {
-  description = "start-scripts on foundation 13"
-  context     = "layers/start-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-e9dcd495"
-  }
-  args = {
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-0abbb323", "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-e9dcd495"])
-  cache-to   = cache_to("start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-0abbb323", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-2d1a5a37" {
-  description = "start-scripts on foundation 24.04"
-  context     = "layers/start-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-6adb6656"
-  }
-  args = {
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-2d1a5a37", "notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-base-packages-on-6adb6656"])
-  cache-to   = cache_to("start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-2d1a5a37", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mini-b172c275" {
-  description = "notebook-user on foundation 24.04"
-  context     = "layers/notebook-user"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-b-520df691"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-    UID               = "1000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mini-b172c275", "spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-b-520df691"])
-  cache-to   = cache_to("notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mini-b172c275", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minim-3f03cba9" {
-  description = "server-scripts on foundation 24.04"
-  context     = "layers/server-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-bas-ed3bae46"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minim-3f03cba9", "start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minimal-packages-on-bas-ed3bae46"])
-  cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minim-3f03cba9", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11" {
-  description = "server-scripts on foundation 13"
-  context     = "layers/server-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-0abbb323"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11", "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-0abbb323"])
-  cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b" {
-  description = "server-scripts on foundation 24.04"
-  context     = "layers/server-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-2d1a5a37"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b", "start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-2d1a5a37"])
-  cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minim-f08e0932" {
-  description = "start-scripts on foundation 24.04"
-  context     = "layers/start-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-ba-3e19515e"
-  }
-  args = {
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minim-f08e0932", "notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-on-ba-3e19515e"])
-  cache-to   = cache_to("start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minim-f08e0932", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-m-ad88e048" {
-  description = "start-scripts on foundation 24.04"
-  context     = "layers/start-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-o-b3f9c563"
-  }
-  args = {
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-m-ad88e048", "notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-minimal-packages-o-b3f9c563"])
-  cache-to   = cache_to("start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-m-ad88e048", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-ec8a7b5c" {
-  description = "server-scripts on foundation 24.04"
-  context     = "layers/server-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minim-f08e0932"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-ec8a7b5c", "start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-settings-on-minim-f08e0932"])
-  cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-ec8a7b5c", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-min-6c37d4e8" {
-  description = "server-scripts on foundation 24.04"
-  context     = "layers/server-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-m-ad88e048"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-min-6c37d4e8", "start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-minimal-settings-on-m-ad88e048"])
-  cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-min-6c37d4e8", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-61d10b26" {
-  description = "start-scripts on foundation 24.04"
-  context     = "layers/start-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mini-b172c275"
-  }
-  args = {
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-61d10b26", "notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-settings-on-mini-b172c275"])
-  cache-to   = cache_to("start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-61d10b26", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--27cad58a" {
-  description = "tensorboard-settings on foundation 24.04"
-  context     = "layers/tensorboard-settings"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"
-  }
-  args = {
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--27cad58a", "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"])
-  cache-to   = cache_to("tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--27cad58a", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--5e7d6e68" {
-  description = "tensorboard-settings on foundation 13"
-  context     = "layers/tensorboard-settings"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11"
-  }
-  args = {
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--5e7d6e68", "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11"])
-  cache-to   = cache_to("tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--5e7d6e68", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-p-db3a087b" {
-  description = "server-scripts on foundation 24.04"
-  context     = "layers/server-scripts"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-61d10b26"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-p-db3a087b", "start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-packages-on-minimal-61d10b26"])
-  cache-to   = cache_to("server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-p-db3a087b", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-sci-5165fc02" {
-  description = "spark-settings on foundation 24.04"
-  context     = "layers/spark-settings"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-min-6c37d4e8"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-sci-5165fc02", "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-scipy-packages-on-min-6c37d4e8"])
-  cache-to   = cache_to("spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-sci-5165fc02", "max")
-  output     = ["type=cacheonly"]
-  attest     = ["type=provenance,disabled=true"]
-}
-
-target "spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-p-cc9b2fbf" {
-  description = "spark-settings on foundation 24.04"
-  context     = "layers/spark-settings"
-  dockerfile  = "Dockerfile"
-  contexts = {
-    base = "target:server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-p-db3a087b"
-  }
-  args = {
-    GID               = "100"
-    SOURCE_DATE_EPOCH = "1795392000"
-  }
-  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  platforms  = ["linux/amd64"]
-  cache-from = cache_from(["spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-p-cc9b2fbf", "server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-packages-on-scipy-p-db3a087b"])
-  cache-to   = cache_to("spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-p-cc9b2fbf", "max")
+  cache-from = cache_from(["spark-packages-on-r-packages-on-scipy-packages-on-minimal-packages-on-base-packages-on-note-eff5ad3d", "r-packages-on-scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-found-aea4a2d0"])
+  cache-to   = cache_to("spark-packages-on-r-packages-on-scipy-packages-on-minimal-packages-on-base-packages-on-note-eff5ad3d", "max")
   output     = ["type=cacheonly"]
   attest     = ["type=provenance,disabled=true"]
 }
@@ -1782,17 +1228,23 @@ target "spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-sp
 target "all-spark-notebook" {
   description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
-    base         = "target:spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-p-cc9b2fbf"
-    python       = "target:python-conda"
-    jupyter      = "target:jupyter-conda-with-python-conda"
-    scipy        = "target:scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640"
-    spark        = "target:spark-4_0_1"
-    spark-python = "target:spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-j-5aa6785e"
-    r            = "target:r-environments_conda_r-for-spark-with-jupyter-conda-with-python-conda-with-python-conda-wit-f74266da"
+    base           = "target:spark-packages-on-r-packages-on-scipy-packages-on-minimal-packages-on-base-packages-on-note-eff5ad3d"
+    start-scripts  = "target:start-scripts"
+    server-scripts = "target:server-scripts"
+    spark-settings = "target:spark-settings"
+    python         = "target:python-conda"
+    jupyter        = "target:jupyter-conda-with-python-conda"
+    scipy          = "target:scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640"
+    spark          = "target:spark-4_0_1"
+    spark-python   = "target:spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-j-5aa6785e"
+    r              = "target:r-environments_conda_r-for-spark-with-jupyter-conda-with-python-conda-with-python-conda-wit-f74266da"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=start-scripts / /
+COPY --link --from=server-scripts / /
+COPY --link --from=spark-settings / /
 COPY --link --from=python / /
 COPY --link --from=jupyter / /
 COPY --link --from=scipy / /
@@ -1830,7 +1282,7 @@ EOT
     "org.opencontainers.image.title" = "all-spark-notebook"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["all-spark-notebook", "spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-r-p-cc9b2fbf", "python-conda", "jupyter-conda-with-python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640", "spark-4_0_1", "spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-j-5aa6785e", "r-environments_conda_r-for-spark-with-jupyter-conda-with-python-conda-with-python-conda-wit-f74266da"])
+  cache-from = cache_from(["all-spark-notebook", "spark-packages-on-r-packages-on-scipy-packages-on-minimal-packages-on-base-packages-on-note-eff5ad3d", "start-scripts", "server-scripts", "spark-settings", "python-conda", "jupyter-conda-with-python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640", "spark-4_0_1", "spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-j-5aa6785e", "r-environments_conda_r-for-spark-with-jupyter-conda-with-python-conda-with-python-conda-wit-f74266da"])
   cache-to   = cache_to("all-spark-notebook", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -1838,13 +1290,17 @@ EOT
 target "base-notebook" {
   description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
-    base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04"
-    python  = "target:python-conda"
-    jupyter = "target:jupyter-conda-with-python-conda"
+    base           = "target:base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04"
+    start-scripts  = "target:start-scripts"
+    server-scripts = "target:server-scripts"
+    python         = "target:python-conda"
+    jupyter        = "target:jupyter-conda-with-python-conda"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=start-scripts / /
+COPY --link --from=server-scripts / /
 COPY --link --from=python / /
 COPY --link --from=jupyter / /
 ENV CONDA_DIR="/opt/conda"
@@ -1874,7 +1330,7 @@ EOT
     "org.opencontainers.image.title" = "base-notebook"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["base-notebook", "server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-ubuntu-24_04", "python-conda", "jupyter-conda-with-python-conda"])
+  cache-from = cache_from(["base-notebook", "base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04", "start-scripts", "server-scripts", "python-conda", "jupyter-conda-with-python-conda"])
   cache-to   = cache_to("base-notebook", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -1882,13 +1338,17 @@ EOT
 target "base-notebook-debian" {
   description = "the same on Debian, with environments of wheels, all locked by hash"
   contexts = {
-    base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13"
-    python  = "target:python-wheels-debian-13"
-    jupyter = "target:jupyter-wheels-debian-13-with-python-wheels"
+    base           = "target:base-packages-on-notebook-user-on-foundation-os-debian-13"
+    start-scripts  = "target:start-scripts"
+    server-scripts = "target:server-scripts"
+    python         = "target:python-wheels-debian-13"
+    jupyter        = "target:jupyter-wheels-debian-13-with-python-wheels"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=start-scripts / /
+COPY --link --from=server-scripts / /
 COPY --link --from=python / /
 COPY --link --from=jupyter / /
 ENV CONDA_DIR="/opt/conda"
@@ -1918,7 +1378,7 @@ EOT
     "org.opencontainers.image.title" = "base-notebook-debian"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["base-notebook-debian", "server-scripts-on-start-scripts-on-notebook-user-on-base-packages-on-foundation-os-debian-13", "python-wheels-debian-13", "jupyter-wheels-debian-13-with-python-wheels"])
+  cache-from = cache_from(["base-notebook-debian", "base-packages-on-notebook-user-on-foundation-os-debian-13", "start-scripts", "server-scripts", "python-wheels-debian-13", "jupyter-wheels-debian-13-with-python-wheels"])
   cache-to   = cache_to("base-notebook-debian", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -1926,17 +1386,21 @@ EOT
 target "datascience-notebook" {
   description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
-    base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-ec8a7b5c"
-    python  = "target:python-conda"
-    jupyter = "target:jupyter-conda-with-python-conda"
-    scipy   = "target:scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"
-    julia   = "target:julia-1_12_1"
-    r       = "target:r-environments_conda_datascience-with-jupyter-conda-with-python-conda-with-python-conda-wit-e4836d8a"
-    pluto   = "target:pluto-with-jupyter-conda-with-python-conda-with-python-conda-with-r-environments_conda_data-18df24d8"
+    base           = "target:r-packages-on-scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-found-aea4a2d0"
+    start-scripts  = "target:start-scripts"
+    server-scripts = "target:server-scripts"
+    python         = "target:python-conda"
+    jupyter        = "target:jupyter-conda-with-python-conda"
+    scipy          = "target:scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"
+    julia          = "target:julia-1_12_1"
+    r              = "target:r-environments_conda_datascience-with-jupyter-conda-with-python-conda-with-python-conda-wit-e4836d8a"
+    pluto          = "target:pluto-with-jupyter-conda-with-python-conda-with-python-conda-with-r-environments_conda_data-18df24d8"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=start-scripts / /
+COPY --link --from=server-scripts / /
 COPY --link --from=python / /
 COPY --link --from=jupyter / /
 COPY --link --from=scipy / /
@@ -1973,7 +1437,7 @@ EOT
     "org.opencontainers.image.title" = "datascience-notebook"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["datascience-notebook", "server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-scipy-packages-on-minimal-ec8a7b5c", "python-conda", "jupyter-conda-with-python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda", "julia-1_12_1", "r-environments_conda_datascience-with-jupyter-conda-with-python-conda-with-python-conda-wit-e4836d8a", "pluto-with-jupyter-conda-with-python-conda-with-python-conda-with-r-environments_conda_data-18df24d8"])
+  cache-from = cache_from(["datascience-notebook", "r-packages-on-scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-found-aea4a2d0", "start-scripts", "server-scripts", "python-conda", "jupyter-conda-with-python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda", "julia-1_12_1", "r-environments_conda_datascience-with-jupyter-conda-with-python-conda-with-python-conda-wit-e4836d8a", "pluto-with-jupyter-conda-with-python-conda-with-python-conda-with-r-environments_conda_data-18df24d8"])
   cache-to   = cache_to("datascience-notebook", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -1981,12 +1445,14 @@ EOT
 target "docker-stacks-foundation" {
   description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
-    base   = "target:start-scripts-on-notebook-user-on-foundation-os-ubuntu-24_04"
-    python = "target:python-conda"
+    base          = "target:notebook-user-on-foundation-os-ubuntu-24_04"
+    start-scripts = "target:start-scripts"
+    python        = "target:python-conda"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=start-scripts / /
 COPY --link --from=python / /
 ENV CONDA_DIR="/opt/conda"
 ENV HOME="/home/jovyan"
@@ -2011,7 +1477,7 @@ EOT
     "org.opencontainers.image.title" = "docker-stacks-foundation"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["docker-stacks-foundation", "start-scripts-on-notebook-user-on-foundation-os-ubuntu-24_04", "python-conda"])
+  cache-from = cache_from(["docker-stacks-foundation", "notebook-user-on-foundation-os-ubuntu-24_04", "start-scripts", "python-conda"])
   cache-to   = cache_to("docker-stacks-foundation", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2019,12 +1485,14 @@ EOT
 target "docker-stacks-foundation-debian" {
   description = "the same on Debian, with environments of wheels, all locked by hash"
   contexts = {
-    base   = "target:start-scripts-on-notebook-user-on-foundation-os-debian-13"
-    python = "target:python-wheels-debian-13"
+    base          = "target:notebook-user-on-foundation-os-debian-13"
+    start-scripts = "target:start-scripts"
+    python        = "target:python-wheels-debian-13"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=start-scripts / /
 COPY --link --from=python / /
 ENV CONDA_DIR="/opt/conda"
 ENV HOME="/home/jovyan"
@@ -2049,7 +1517,7 @@ EOT
     "org.opencontainers.image.title" = "docker-stacks-foundation-debian"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["docker-stacks-foundation-debian", "start-scripts-on-notebook-user-on-foundation-os-debian-13", "python-wheels-debian-13"])
+  cache-from = cache_from(["docker-stacks-foundation-debian", "notebook-user-on-foundation-os-debian-13", "start-scripts", "python-wheels-debian-13"])
   cache-to   = cache_to("docker-stacks-foundation-debian", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2057,15 +1525,19 @@ EOT
 target "julia-notebook" {
   description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
-    base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-7d24092e"
-    python  = "target:python-conda"
-    jupyter = "target:jupyter-conda-with-python-conda"
-    julia   = "target:julia-1_12_1"
-    pluto   = "target:pluto-with-jupyter-conda-with-python-conda-with-python-conda"
+    base           = "target:minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04"
+    start-scripts  = "target:start-scripts"
+    server-scripts = "target:server-scripts"
+    python         = "target:python-conda"
+    jupyter        = "target:jupyter-conda-with-python-conda"
+    julia          = "target:julia-1_12_1"
+    pluto          = "target:pluto-with-jupyter-conda-with-python-conda-with-python-conda"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=start-scripts / /
+COPY --link --from=server-scripts / /
 COPY --link --from=python / /
 COPY --link --from=jupyter / /
 COPY --link --from=julia / /
@@ -2100,7 +1572,7 @@ EOT
     "org.opencontainers.image.title" = "julia-notebook"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["julia-notebook", "server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-7d24092e", "python-conda", "jupyter-conda-with-python-conda", "julia-1_12_1", "pluto-with-jupyter-conda-with-python-conda-with-python-conda"])
+  cache-from = cache_from(["julia-notebook", "minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04", "start-scripts", "server-scripts", "python-conda", "jupyter-conda-with-python-conda", "julia-1_12_1", "pluto-with-jupyter-conda-with-python-conda-with-python-conda"])
   cache-to   = cache_to("julia-notebook", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2108,13 +1580,17 @@ EOT
 target "minimal-notebook" {
   description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
-    base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-7d24092e"
-    python  = "target:python-conda"
-    jupyter = "target:jupyter-conda-with-python-conda"
+    base           = "target:minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04"
+    start-scripts  = "target:start-scripts"
+    server-scripts = "target:server-scripts"
+    python         = "target:python-conda"
+    jupyter        = "target:jupyter-conda-with-python-conda"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=start-scripts / /
+COPY --link --from=server-scripts / /
 COPY --link --from=python / /
 COPY --link --from=jupyter / /
 ENV CONDA_DIR="/opt/conda"
@@ -2144,7 +1620,7 @@ EOT
     "org.opencontainers.image.title" = "minimal-notebook"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["minimal-notebook", "server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-7d24092e", "python-conda", "jupyter-conda-with-python-conda"])
+  cache-from = cache_from(["minimal-notebook", "minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04", "start-scripts", "server-scripts", "python-conda", "jupyter-conda-with-python-conda"])
   cache-to   = cache_to("minimal-notebook", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2152,13 +1628,17 @@ EOT
 target "minimal-notebook-debian" {
   description = "the same on Debian, with environments of wheels, all locked by hash"
   contexts = {
-    base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-a9e13751"
-    python  = "target:python-wheels-debian-13"
-    jupyter = "target:jupyter-wheels-debian-13-with-python-wheels"
+    base           = "target:minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-debian-13"
+    start-scripts  = "target:start-scripts"
+    server-scripts = "target:server-scripts"
+    python         = "target:python-wheels-debian-13"
+    jupyter        = "target:jupyter-wheels-debian-13-with-python-wheels"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=start-scripts / /
+COPY --link --from=server-scripts / /
 COPY --link --from=python / /
 COPY --link --from=jupyter / /
 ENV CONDA_DIR="/opt/conda"
@@ -2188,7 +1668,7 @@ EOT
     "org.opencontainers.image.title" = "minimal-notebook-debian"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["minimal-notebook-debian", "server-scripts-on-start-scripts-on-notebook-user-on-minimal-settings-on-minimal-packages-on-a9e13751", "python-wheels-debian-13", "jupyter-wheels-debian-13-with-python-wheels"])
+  cache-from = cache_from(["minimal-notebook-debian", "minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-debian-13", "start-scripts", "server-scripts", "python-wheels-debian-13", "jupyter-wheels-debian-13-with-python-wheels"])
   cache-to   = cache_to("minimal-notebook-debian", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2196,16 +1676,22 @@ EOT
 target "pyspark-notebook" {
   description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
-    base         = "target:spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-sci-5165fc02"
-    python       = "target:python-conda"
-    jupyter      = "target:jupyter-conda-with-python-conda"
-    scipy        = "target:scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640"
-    spark        = "target:spark-4_0_1"
-    spark-python = "target:spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-j-5aa6785e"
+    base           = "target:spark-packages-on-scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-f-2d5c9aed"
+    start-scripts  = "target:start-scripts"
+    server-scripts = "target:server-scripts"
+    spark-settings = "target:spark-settings"
+    python         = "target:python-conda"
+    jupyter        = "target:jupyter-conda-with-python-conda"
+    scipy          = "target:scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640"
+    spark          = "target:spark-4_0_1"
+    spark-python   = "target:spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-j-5aa6785e"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=start-scripts / /
+COPY --link --from=server-scripts / /
+COPY --link --from=spark-settings / /
 COPY --link --from=python / /
 COPY --link --from=jupyter / /
 COPY --link --from=scipy / /
@@ -2241,7 +1727,7 @@ EOT
     "org.opencontainers.image.title" = "pyspark-notebook"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["pyspark-notebook", "spark-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-spark-packages-on-sci-5165fc02", "python-conda", "jupyter-conda-with-python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640", "spark-4_0_1", "spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-j-5aa6785e"])
+  cache-from = cache_from(["pyspark-notebook", "spark-packages-on-scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-f-2d5c9aed", "start-scripts", "server-scripts", "spark-settings", "python-conda", "jupyter-conda-with-python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda-470c4640", "spark-4_0_1", "spark-python-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-j-5aa6785e"])
   cache-to   = cache_to("pyspark-notebook", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2249,15 +1735,19 @@ EOT
 target "pytorch-notebook" {
   description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
-    base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"
-    python  = "target:python-conda"
-    jupyter = "target:jupyter-conda-with-python-conda"
-    scipy   = "target:scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"
-    pytorch = "target:pytorch-cpu-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-w-154e546b"
+    base           = "target:scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04"
+    start-scripts  = "target:start-scripts"
+    server-scripts = "target:server-scripts"
+    python         = "target:python-conda"
+    jupyter        = "target:jupyter-conda-with-python-conda"
+    scipy          = "target:scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"
+    pytorch        = "target:pytorch-cpu-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-w-154e546b"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=start-scripts / /
+COPY --link --from=server-scripts / /
 COPY --link --from=python / /
 COPY --link --from=jupyter / /
 COPY --link --from=scipy / /
@@ -2289,7 +1779,7 @@ EOT
     "org.opencontainers.image.title" = "pytorch-notebook"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["pytorch-notebook", "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b", "python-conda", "jupyter-conda-with-python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda", "pytorch-cpu-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-w-154e546b"])
+  cache-from = cache_from(["pytorch-notebook", "scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04", "start-scripts", "server-scripts", "python-conda", "jupyter-conda-with-python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda", "pytorch-cpu-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-w-154e546b"])
   cache-to   = cache_to("pytorch-notebook", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2297,15 +1787,19 @@ EOT
 target "pytorch-notebook-cuda12" {
   description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
-    base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"
-    python  = "target:python-conda"
-    jupyter = "target:jupyter-conda-with-python-conda"
-    scipy   = "target:scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"
-    pytorch = "target:pytorch-cuda12-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-cond-ed7bdb4d"
+    base           = "target:scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04"
+    start-scripts  = "target:start-scripts"
+    server-scripts = "target:server-scripts"
+    python         = "target:python-conda"
+    jupyter        = "target:jupyter-conda-with-python-conda"
+    scipy          = "target:scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"
+    pytorch        = "target:pytorch-cuda12-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-cond-ed7bdb4d"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=start-scripts / /
+COPY --link --from=server-scripts / /
 COPY --link --from=python / /
 COPY --link --from=jupyter / /
 COPY --link --from=scipy / /
@@ -2340,7 +1834,7 @@ EOT
     "org.opencontainers.image.title" = "pytorch-notebook-cuda12"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["pytorch-notebook-cuda12", "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b", "python-conda", "jupyter-conda-with-python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda", "pytorch-cuda12-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-cond-ed7bdb4d"])
+  cache-from = cache_from(["pytorch-notebook-cuda12", "scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04", "start-scripts", "server-scripts", "python-conda", "jupyter-conda-with-python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda", "pytorch-cuda12-2_9_1-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-cond-ed7bdb4d"])
   cache-to   = cache_to("pytorch-notebook-cuda12", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2348,15 +1842,19 @@ EOT
 target "pytorch-notebook-cuda13" {
   description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
-    base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"
-    python  = "target:python-conda"
-    jupyter = "target:jupyter-conda-with-python-conda"
-    scipy   = "target:scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"
-    pytorch = "target:pytorch-cuda13-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-fd726711"
+    base           = "target:scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04"
+    start-scripts  = "target:start-scripts"
+    server-scripts = "target:server-scripts"
+    python         = "target:python-conda"
+    jupyter        = "target:jupyter-conda-with-python-conda"
+    scipy          = "target:scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"
+    pytorch        = "target:pytorch-cuda13-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-fd726711"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=start-scripts / /
+COPY --link --from=server-scripts / /
 COPY --link --from=python / /
 COPY --link --from=jupyter / /
 COPY --link --from=scipy / /
@@ -2391,7 +1889,7 @@ EOT
     "org.opencontainers.image.title" = "pytorch-notebook-cuda13"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["pytorch-notebook-cuda13", "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b", "python-conda", "jupyter-conda-with-python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda", "pytorch-cuda13-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-fd726711"])
+  cache-from = cache_from(["pytorch-notebook-cuda13", "scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04", "start-scripts", "server-scripts", "python-conda", "jupyter-conda-with-python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda", "pytorch-cuda13-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-fd726711"])
   cache-to   = cache_to("pytorch-notebook-cuda13", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2399,14 +1897,18 @@ EOT
 target "r-notebook" {
   description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
-    base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minim-3f03cba9"
-    python  = "target:python-conda"
-    jupyter = "target:jupyter-conda-with-python-conda"
-    r       = "target:r-environments_conda_r-with-jupyter-conda-with-python-conda-with-python-conda"
+    base           = "target:r-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24-ce6df139"
+    start-scripts  = "target:start-scripts"
+    server-scripts = "target:server-scripts"
+    python         = "target:python-conda"
+    jupyter        = "target:jupyter-conda-with-python-conda"
+    r              = "target:r-environments_conda_r-with-jupyter-conda-with-python-conda-with-python-conda"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=start-scripts / /
+COPY --link --from=server-scripts / /
 COPY --link --from=python / /
 COPY --link --from=jupyter / /
 COPY --link --from=r / /
@@ -2437,7 +1939,7 @@ EOT
     "org.opencontainers.image.title" = "r-notebook"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["r-notebook", "server-scripts-on-start-scripts-on-notebook-user-on-r-packages-on-minimal-settings-on-minim-3f03cba9", "python-conda", "jupyter-conda-with-python-conda", "r-environments_conda_r-with-jupyter-conda-with-python-conda-with-python-conda"])
+  cache-from = cache_from(["r-notebook", "r-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24-ce6df139", "start-scripts", "server-scripts", "python-conda", "jupyter-conda-with-python-conda", "r-environments_conda_r-with-jupyter-conda-with-python-conda-with-python-conda"])
   cache-to   = cache_to("r-notebook", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2445,14 +1947,18 @@ EOT
 target "scipy-notebook" {
   description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
-    base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b"
-    python  = "target:python-conda"
-    jupyter = "target:jupyter-conda-with-python-conda"
-    scipy   = "target:scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"
+    base           = "target:scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04"
+    start-scripts  = "target:start-scripts"
+    server-scripts = "target:server-scripts"
+    python         = "target:python-conda"
+    jupyter        = "target:jupyter-conda-with-python-conda"
+    scipy          = "target:scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=start-scripts / /
+COPY --link --from=server-scripts / /
 COPY --link --from=python / /
 COPY --link --from=jupyter / /
 COPY --link --from=scipy / /
@@ -2483,7 +1989,7 @@ EOT
     "org.opencontainers.image.title" = "scipy-notebook"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["scipy-notebook", "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-6bec853b", "python-conda", "jupyter-conda-with-python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
+  cache-from = cache_from(["scipy-notebook", "scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04", "start-scripts", "server-scripts", "python-conda", "jupyter-conda-with-python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"])
   cache-to   = cache_to("scipy-notebook", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2491,14 +1997,18 @@ EOT
 target "scipy-notebook-debian" {
   description = "the same on Debian, with environments of wheels, all locked by hash"
   contexts = {
-    base    = "target:server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11"
-    python  = "target:python-wheels-debian-13"
-    jupyter = "target:jupyter-wheels-debian-13-with-python-wheels"
-    scipy   = "target:scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wheels"
+    base           = "target:scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-debian-13"
+    start-scripts  = "target:start-scripts"
+    server-scripts = "target:server-scripts"
+    python         = "target:python-wheels-debian-13"
+    jupyter        = "target:jupyter-wheels-debian-13-with-python-wheels"
+    scipy          = "target:scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wheels"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=start-scripts / /
+COPY --link --from=server-scripts / /
 COPY --link --from=python / /
 COPY --link --from=jupyter / /
 COPY --link --from=scipy / /
@@ -2529,7 +2039,7 @@ EOT
     "org.opencontainers.image.title" = "scipy-notebook-debian"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["scipy-notebook-debian", "server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages-on-minimal-settings-on-m-50b76c11", "python-wheels-debian-13", "jupyter-wheels-debian-13-with-python-wheels", "scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wheels"])
+  cache-from = cache_from(["scipy-notebook-debian", "scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-debian-13", "start-scripts", "server-scripts", "python-wheels-debian-13", "jupyter-wheels-debian-13-with-python-wheels", "scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wheels"])
   cache-to   = cache_to("scipy-notebook-debian", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2537,15 +2047,21 @@ EOT
 target "tensorflow-notebook" {
   description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
-    base       = "target:tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--27cad58a"
-    python     = "target:python-conda"
-    jupyter    = "target:jupyter-conda-with-python-conda"
-    scipy      = "target:scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"
-    tensorflow = "target:tensorflow-cpu-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-9da62f28"
+    base                 = "target:scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04"
+    start-scripts        = "target:start-scripts"
+    server-scripts       = "target:server-scripts"
+    tensorboard-settings = "target:tensorboard-settings"
+    python               = "target:python-conda"
+    jupyter              = "target:jupyter-conda-with-python-conda"
+    scipy                = "target:scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"
+    tensorflow           = "target:tensorflow-cpu-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-9da62f28"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=start-scripts / /
+COPY --link --from=server-scripts / /
+COPY --link --from=tensorboard-settings / /
 COPY --link --from=python / /
 COPY --link --from=jupyter / /
 COPY --link --from=scipy / /
@@ -2577,7 +2093,7 @@ EOT
     "org.opencontainers.image.title" = "tensorflow-notebook"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["tensorflow-notebook", "tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--27cad58a", "python-conda", "jupyter-conda-with-python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda", "tensorflow-cpu-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-9da62f28"])
+  cache-from = cache_from(["tensorflow-notebook", "scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04", "start-scripts", "server-scripts", "tensorboard-settings", "python-conda", "jupyter-conda-with-python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda", "tensorflow-cpu-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-with-9da62f28"])
   cache-to   = cache_to("tensorflow-notebook", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2585,15 +2101,21 @@ EOT
 target "tensorflow-notebook-cuda" {
   description = "the Jupyter images on Ubuntu, with conda environments, as upstream"
   contexts = {
-    base       = "target:tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--27cad58a"
-    python     = "target:python-conda"
-    jupyter    = "target:jupyter-conda-with-python-conda"
-    scipy      = "target:scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"
-    tensorflow = "target:tensorflow-cuda-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-wit-a8cd4cec"
+    base                 = "target:scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04"
+    start-scripts        = "target:start-scripts"
+    server-scripts       = "target:server-scripts"
+    tensorboard-settings = "target:tensorboard-settings"
+    python               = "target:python-conda"
+    jupyter              = "target:jupyter-conda-with-python-conda"
+    scipy                = "target:scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda"
+    tensorflow           = "target:tensorflow-cuda-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-wit-a8cd4cec"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=start-scripts / /
+COPY --link --from=server-scripts / /
+COPY --link --from=tensorboard-settings / /
 COPY --link --from=python / /
 COPY --link --from=jupyter / /
 COPY --link --from=scipy / /
@@ -2628,7 +2150,7 @@ EOT
     "org.opencontainers.image.title" = "tensorflow-notebook-cuda"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["tensorflow-notebook-cuda", "tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--27cad58a", "python-conda", "jupyter-conda-with-python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda", "tensorflow-cuda-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-wit-a8cd4cec"])
+  cache-from = cache_from(["tensorflow-notebook-cuda", "scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-ubuntu-24_04", "start-scripts", "server-scripts", "tensorboard-settings", "python-conda", "jupyter-conda-with-python-conda", "scipy-conda-with-jupyter-conda-with-python-conda-with-python-conda", "tensorflow-cuda-with-jupyter-conda-with-python-conda-with-python-conda-with-scipy-conda-wit-a8cd4cec"])
   cache-to   = cache_to("tensorflow-notebook-cuda", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2636,15 +2158,21 @@ EOT
 target "tensorflow-notebook-debian" {
   description = "the same on Debian, with environments of wheels, all locked by hash"
   contexts = {
-    base       = "target:tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--5e7d6e68"
-    python     = "target:python-wheels-debian-13"
-    jupyter    = "target:jupyter-wheels-debian-13-with-python-wheels"
-    scipy      = "target:scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wheels"
-    tensorflow = "target:tensorflow-debian-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wh-c9a883f4"
+    base                 = "target:scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-debian-13"
+    start-scripts        = "target:start-scripts"
+    server-scripts       = "target:server-scripts"
+    tensorboard-settings = "target:tensorboard-settings"
+    python               = "target:python-wheels-debian-13"
+    jupyter              = "target:jupyter-wheels-debian-13-with-python-wheels"
+    scipy                = "target:scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wheels"
+    tensorflow           = "target:tensorflow-debian-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wh-c9a883f4"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=start-scripts / /
+COPY --link --from=server-scripts / /
+COPY --link --from=tensorboard-settings / /
 COPY --link --from=python / /
 COPY --link --from=jupyter / /
 COPY --link --from=scipy / /
@@ -2676,7 +2204,7 @@ EOT
     "org.opencontainers.image.title" = "tensorflow-notebook-debian"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["tensorflow-notebook-debian", "tensorboard-settings-on-server-scripts-on-start-scripts-on-notebook-user-on-scipy-packages--5e7d6e68", "python-wheels-debian-13", "jupyter-wheels-debian-13-with-python-wheels", "scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wheels", "tensorflow-debian-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wh-c9a883f4"])
+  cache-from = cache_from(["tensorflow-notebook-debian", "scipy-packages-on-minimal-packages-on-base-packages-on-notebook-user-on-foundation-os-debian-13", "start-scripts", "server-scripts", "tensorboard-settings", "python-wheels-debian-13", "jupyter-wheels-debian-13-with-python-wheels", "scipy-wheels-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wheels", "tensorflow-debian-debian-13-with-jupyter-wheels-debian-13-with-python-wheels-with-python-wh-c9a883f4"])
   cache-to   = cache_to("tensorflow-notebook-debian", "min")
   attest     = ["type=provenance,disabled=true"]
 }

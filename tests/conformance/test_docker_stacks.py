@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -192,6 +194,20 @@ def test_fresh_packages_of_the_system_rebuild_no_environment(plan: Plan, tree: M
     artifacts = {node.recipe.layer for node in plan.nodes if node.recipe.kind is not Kind.SYSTEM}
     assert "foundation-os" in changed
     assert changed & artifacts == set()
+
+
+def test_files_are_one_node_for_all_images_and_a_changed_one_builds_no_system(plan: Plan) -> None:
+    counts = Counter(node.recipe.layer for node in plan.nodes)
+    scripts = {"start-scripts", "server-scripts", "spark-settings", "tensorboard-settings"}
+    assert {layer: counts[layer] for layer in scripts} == dict.fromkeys(scripts, 1)
+    assert Counter(node.recipe.kind for node in plan.nodes) == {Kind.SYSTEM: 14, Kind.ARTIFACT: 25, Kind.TOOLCHAIN: 2}
+    contents = Workspace(root=EXAMPLE).contents(folders_of(plan))
+    folder = "layers/start-scripts"
+    changed = {**contents, folder: {**contents[folder], "start.sh": replace(contents[folder]["start.sh"], content="x")}}
+    before, after = keys_of(plan, contents), keys_of(plan, changed)
+    rebuilt = [node.name for node in plan.nodes if before.of(node.name).key != after.of(node.name).key]
+    assert rebuilt == ["start-scripts"]
+    assert all(before.of(each.name).key != after.of(each.name).key for each in plan.stacks)
 
 
 def test_every_wheel_of_the_debian_family_has_a_hash(plan: Plan) -> None:
