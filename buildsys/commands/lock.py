@@ -98,7 +98,7 @@ def resolved(
         changes.append(Change(name=parent.name, before=held, after=entry.digest, note=note, answered=answered))
     held_epochs = {layer: lock.epochs.get(layer) for layer in layers}
     epochs = {
-        layer: _next_epoch(epoch, today) if epoch is None or renews(layer) else epoch
+        layer: next_epoch(epoch, today) if epoch is None or renews(layer) else epoch
         for layer, epoch in held_epochs.items()
     }
     changes += [Change(name=layer, before=held_epochs[layer], after=epoch) for layer, epoch in epochs.items()]
@@ -128,7 +128,7 @@ def resolved(
     )
 
 
-def _next_epoch(held: str | None, today: date) -> str:
+def next_epoch(held: str | None, today: date) -> str:
     """Return the Monday of this week, or the epoch of the lock if that is later, such as this week's second."""
     monday = (today - timedelta(days=today.weekday())).isoformat()
     return monday if held is None else max(held, monday, key=epoch_parts)
