@@ -215,6 +215,8 @@ def _refuse_own(names: Iterable[str]) -> None:
 
 def _write(project: Project, folders: Mapping[str, Files], lock: Lock, replaced: Iterable[str] = ()) -> None:
     """Write folders of layers and the lock, all or nothing; raises `InvalidInput` for one outside of the project."""
+    if not folders and lock == project.lock:
+        return
     home = project.workspace.home
     names = {name: f"layers/{name}" for name in folders}
     for folder in (*names.values(), LOCK_FILE):

@@ -140,6 +140,8 @@ def test_layers_that_come_with_buildsys_are_copied_with_what_they_require(starte
 
 def test_layers_are_copied_once(started: Path) -> None:
     assert buildsys(started, "add", "git").code == 0
+    lock = started / "buildsys.lock"
+    lock.write_text(lock.read_text(encoding="utf-8") + "# a comment of a person\n", encoding="utf-8")
     before = files(started)
     done = buildsys(started, "add", "git")
     assert (done.code, done.stdout) == (0, "layers/git stays as it is\n")
