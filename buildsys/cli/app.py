@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from buildsys import __version__
-from buildsys.cli import bake, inventory, machine, query, usage
+from buildsys.cli import bake, inventory, machine, project, query, usage
 from buildsys.cli.names import Names, Stack
 from buildsys.errors import Diagnostic, ExitCode, WrongUsage
 
@@ -240,3 +240,4 @@ query.register(app)
 inventory.register(app)
 bake.register(app)
 machine.register(app)
+project.register(app)

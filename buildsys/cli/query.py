@@ -198,13 +198,14 @@ def lock(
 
 
 def outdated(context: typer.Context, json: Json = False) -> None:
-    """List locked references that moved upstream, and layers with stale packages."""
+    """List locked references and copied layers that changed upstream, and layers with stale packages."""
     from buildsys.cli.screens import output
-    from buildsys.commands import query
+    from buildsys.commands import query, vendor
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
 
-    changes = query.moved_upstream(find_workspace(context.obj), os.environ, date.today())
+    workspace = find_workspace(context.obj)
+    changes = (*query.moved_upstream(workspace, os.environ, date.today()), *vendor.outdated(workspace, os.environ))
     if json:
         typer.echo(documents.text({"entries": documents.lock_document(changes)}))
     else:

@@ -128,18 +128,18 @@ def _options(command: Any) -> list[str]:
 
 def exclusive(context: typer.Context, *names: str, hint: str = "remove one of them") -> None:
     """Raise `WrongUsage` if the command line has more than one of `names`: options, or the names of arguments."""
-    found = [word for name in names if (word := _given(context, name))]
+    found = [word for name in names if (word := given(context, name))]
     if len(found) > 1:
         raise WrongUsage(f"`{found[0]}` and `{found[1]}` exclude each other", hint=hint)
 
 
 def needs(context: typer.Context, option: str, needed: str) -> None:
     """Raise `WrongUsage` if the command line has a parameter without the option that gives it a meaning."""
-    if (word := _given(context, option)) and not _given(context, needed):
+    if (word := given(context, option)) and not given(context, needed):
         raise WrongUsage(f"`{word}` needs `{needed}`", hint=f"add `{needed}`")
 
 
-def _given(context: typer.Context, name: str) -> str:
+def given(context: typer.Context, name: str) -> str:
     """Return what the command line has of an option, or of the argument of that name: a word, empty for nothing."""
     found: Any = next(each for each in context.command.params if name in (each.name, *each.opts))
     source = context.get_parameter_source(found.name)

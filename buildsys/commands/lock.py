@@ -107,7 +107,7 @@ def resolved(
     for name in layers:
         # A flavour begins where its layer is.
         held_epoch = lock.epochs.get(name) or lock.epochs.get(flavours.get(name, ""))
-        epochs[name] = _next_epoch(held_epoch, today) if held_epoch is None or renews(name) else held_epoch
+        epochs[name] = next_epoch(held_epoch, today) if held_epoch is None or renews(name) else held_epoch
         changes.append(Change(name=name, before=lock.epochs.get(name), after=epochs[name]))
     timestamp = lock.timestamp if timestamp is None else timestamp
     if timestamp is not None:
@@ -135,7 +135,7 @@ def resolved(
     )
 
 
-def _next_epoch(held: str | None, today: date) -> str:
+def next_epoch(held: str | None, today: date) -> str:
     """Return the Monday of this week, or the epoch of the lock if that is later, such as this week's second."""
     monday = (today - timedelta(days=today.weekday())).isoformat()
     return monday if held is None else max(held, monday, key=epoch_parts)

@@ -25,9 +25,9 @@ from buildsys.run.variables import check_names
 from buildsys.values import dataclass
 
 # Downloads of many gigabytes take as long.
-_LONGEST_WAIT = 900.0
-WAITING = f"waiting for another `buildsys lock` in this project, at most {_LONGEST_WAIT / 60:.0f} minutes"
-_LOCKING = f"{STATE_FOLDER}/locking"
+LONGEST_WAIT = 900.0
+WAITING = f"waiting for another `buildsys lock` in this project, at most {LONGEST_WAIT / 60:.0f} minutes"
+LOCKING = f"{STATE_FOLDER}/locking"
 
 if TYPE_CHECKING:
     from buildsys.commands.lock import Change
@@ -177,7 +177,7 @@ def lock(
     from buildsys.run.store import registry_of
 
     # What another process writes meanwhile would be lost: each reads the lock, and asks for minutes.
-    with State(workspace.root).reserved(_LOCKING, _LONGEST_WAIT, on_wait):
+    with State(workspace.root).reserved(LOCKING, LONGEST_WAIT, on_wait):
         held, plan = _lock_and_plan(workspace, today)
         if timestamp is None and held.timestamp is None and adds_timestamp:
             timestamp = next_timestamp(None, today)

@@ -38,6 +38,9 @@ _CHECKSUM = Text(
     repair=hints.checksum,
     advice="remove the entry and run `buildsys add`",
 )
+REVISION = "[A-Za-z0-9][A-Za-z0-9._/+-]*"
+"""The form of a branch, a tag or a commit that layers are copied from: neither an option of git nor a pattern."""
+_REF = Text(form=f"^{REVISION}$", like="a branch, a tag or a commit", advice="run `buildsys add --update --from`")
 _IMAGE = Text(rule=texts.image, what="the image", repair=str.lower, advice="write the repository and its tag")
 _HELPER = Text(
     form=r"^.+@sha256:[0-9a-f]{64}$",
@@ -95,7 +98,7 @@ class LockedLayer:
     """
 
     origin: str = required(TEXT, "where the layer was copied from")
-    ref: str = optional(TEXT, "")
+    ref: str = optional(_REF, "")
     revision: str = optional(TEXT, "")
     sha256: str = required(_CHECKSUM)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from buildsys import __version__
-from buildsys.config.lockfile import LockedLayer
+from buildsys.config.lockfile import REVISION, LockedLayer
 from buildsys.config.model import File
 from buildsys.errors import Diagnostic, InvalidInput, WrongUsage
 from buildsys.project.files import lack
@@ -21,12 +21,11 @@ from buildsys.values import dataclass
 SHIPPED = "buildsys"
 """The origin of layers that come with buildsys."""
 _PACKAGE = Path(__file__).parents[1]
-_REF = r"[A-Za-z0-9][A-Za-z0-9._/+-]*"
 # A user's name alone is no secret; git itself knows the rest by its own settings.
 _USER, _HOST = r"\w[\w.-]*@", r"[A-Za-z0-9][A-Za-z0-9.:-]*"
 _ADDRESS = rf"(?:https://{_HOST}|file://|ssh://(?:{_USER})?{_HOST})/[^@\s]+|{_USER}{_HOST}:[^@\s]+"
-_GIT = re.compile(rf"({_ADDRESS})(?:@({_REF}))?")
-_FOLDER_AT = re.compile(rf"(.+)@({_REF})")
+_GIT = re.compile(rf"({_ADDRESS})(?:@({REVISION}))?")
+_FOLDER_AT = re.compile(rf"(.+)@({REVISION})")
 _DEFAULT_REF = "HEAD"
 
 

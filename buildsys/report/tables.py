@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from buildsys.config.recipe import Kind
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from buildsys.commands.image_tests import TestResult
     from buildsys.commands.lock import Change
     from buildsys.commands.query import Explanation
+    from buildsys.commands.vendor import Copied
     from buildsys.plan.diff import Changed
     from buildsys.run.scheduler import Left
 
@@ -251,6 +252,27 @@ def show_affected(plan: Plan, stacks: Sequence[Changed], screen: Screen, *, why:
     for line in columns(((each.title, _reason(plan, each)) if why else (each.title,) for each in stacks), indent=""):
         screen.line(line)
     screen.line(f"{len(stacks)} of {len(plan.stacks)} images")
+
+
+def show_copied(copied: Copied, screen: Screen, *, update: bool) -> None:
+    """Write which layers were copied from where, the difference of an update, and which stay as they are."""
+    if copied.difference:
+        screen.line(copied.difference.rstrip("\n"))
+    if copied.written:
+        required = f" and what they require: {_folders(copied.required)}" if copied.required else ""
+        word = "updated" if update else "added"
+        screen.line(f"{word} {_folders(copied.written)}{required} (from {', '.join(copied.titles)})")
+    for name in copied.stays:
+        note = ", with changes of this project" if name in copied.changed else ""
+        if name in copied.newer:
+            note = f": `buildsys add --update {name}` shows what differs"
+        screen.line(f"layers/{name} stays as it is{note}")
+    if not copied.written and not copied.stays:
+        screen.line("no layer of this project was copied")
+
+
+def _folders(names: Iterable[str]) -> str:
+    return ", ".join(f"layers/{name}" for name in names)
 
 
 def show_lock(changes: Sequence[Change], screen: Screen, *, nothing: str = "nothing moved") -> None:

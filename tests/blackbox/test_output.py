@@ -85,7 +85,7 @@ PRINTING = (
     *("--help", "--version", "plan --offline --json", "list", "show img", "variables", "schema layer"),
     *("explain img --offline", "why img conf", "diff HEAD", "affected --since HEAD --json", "graph --offline"),
     *("lock --offline", "outdated", "doctor", "test img", "bake img --dry-run", "report", "warm img --check"),
-    "inventory --fill",
+    *("inventory --fill", "init new", "add ucx", "new stack more --layers dist,conf"),
 )
 # It prints what it has built, at its end, as `bake` does.
 BUILDING = {"environment"}

@@ -55,3 +55,21 @@ def test_version_of_the_metadata_is_the_one_of_the_code(built: Path) -> None:
     with zipfile.ZipFile(built) as archive:
         metadata = archive.read(f"buildsys-{buildsys.__version__}.dist-info/METADATA").decode()
     assert f"\nVersion: {buildsys.__version__}\n" in metadata
+
+
+def test_installed_command_begins_a_project_with_the_layers_of_the_wheel(
+    installed: Path, run: Run, tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    for words in (
+        ["init", folder],
+        ["-C", folder, "add", "nccl"],
+        ["-C", folder, "plan"],
+        ["-C", folder, "add", "--update"],
+    ):
+        done = run(installed, *words, cwd=tmp_path, env=clean())
+        assert (done.returncode, done.stderr) == (0, "")
+    for name in ("debian-os", "nccl"):
+        copied = {path.name: path.read_bytes() for path in (folder / "layers" / name).iterdir() if path.is_file()}
+        original = {path.name: path.read_bytes() for path in (ROOT / "layers" / name).iterdir() if path.is_file()}
+        assert copied == original

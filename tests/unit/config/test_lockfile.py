@@ -157,6 +157,12 @@ def test_copied_layers_are_written_as_they_are_read_and_no_overlay_replaces_them
     assert copied_layers(COPIED) == {"one", "two"}
 
 
+@pytest.mark.parametrize("ref", ["--upload-pack=x", "+refs/*:refs/*", "a b", "@"])
+def test_revision_of_a_copied_layer_is_neither_an_option_nor_a_pattern(ref: str) -> None:
+    with pytest.raises(InvalidInput, match="expected a branch, a tag or a commit"):
+        parse_lock(COPIED.replace("main", ref))
+
+
 def test_wrong_lock_has_no_copied_layers_and_is_reported_elsewhere() -> None:
     assert copied_layers(COPIED.replace("sha256: a", "sha256: x")) == set()
     assert copied_layers("version: 1\n") == set()

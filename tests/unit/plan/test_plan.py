@@ -136,7 +136,7 @@ def test_unknown_checksum_and_lock_of_another_version_are_reported() -> None:
     told = {(str(each.location), each.message) for each in made.warnings}
     assert (location, "the checksum of `https://example.com/1.0` is unknown: unpublished") in told
     assert dict(made.origins) == {"BUILDSYS_DOWNLOADS_EXAMPLE_COM": "https://example.com"}
-    with pytest.raises(InvalidInput, match="`buildsys.lock` has format 9, this buildsys reads up to 1"):
+    with pytest.raises(InvalidInput, match=r"`buildsys\.lock` has format 9, this buildsys reads up to 1"):
         planned({**files, "buildsys.lock": "version: 9\n"})
 
 
