@@ -9,7 +9,7 @@ from pathlib import Path
 from mutations import SETTINGS, Files
 
 ROOT = Path(__file__).resolve().parents[1]
-GOLDEN = ("flavours", "matrix", "one-stack", "error-environment", "error-unknown-names")
+GOLDEN = ("flavours", "inheritance", "matrix", "one-stack", "error-environment", "error-unknown-names")
 SHIPPED = ("debian-os", "toolchain-debian", "git", "miniconda")
 
 _SETTINGS = """\

@@ -146,7 +146,9 @@ def lock(
     context: typer.Context,
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="With --update: parents, layers or patterns to update. With --timestamp alone: the time."),
+        typer.Argument(
+            help="With --update: parents, layers, layer/flavour, or patterns. With --timestamp alone: the time."
+        ),
     ] = None,
     update: Annotated[bool, typer.Option("--update", help="Update entries; toolchains only if named.")] = False,
     timestamp: Annotated[

@@ -239,7 +239,7 @@ def unused_sets(sets: Mapping[str, tuple[Data, ...]], lists: Iterable[tuple[Data
     used = set[str]()
     waiting = [*lists]
     while waiting:
-        named = {item["set"] for item in waiting.pop() if isinstance(item, dict) and "set" in item}
+        named = [item["set"] for item in waiting.pop() if isinstance(item, dict) and "set" in item]
         found = {each for each in named if isinstance(each, str) and each in sets} - used
         used |= found
         waiting += [sets[each] for each in found]

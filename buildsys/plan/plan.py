@@ -9,10 +9,11 @@ from types import MappingProxyType
 
 from buildsys.config.lockfile import DEFAULT_TIMESTAMP, Lock, LockedParent, epoch_name, epoch_parts
 from buildsys.config.model import Catalog, Family
-from buildsys.config.recipe import Kind, Parent
+from buildsys.config.recipe import Parent
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import LOCK_FILE, target_name, variable_name
 from buildsys.plan.downloads import can_be_locked, checked_downloads, origins_of, shared_checksums
+from buildsys.plan.order import two_orders
 from buildsys.resolve.node import BuildGraph, ImageTarget, Node
 from buildsys.values import dataclass
 
@@ -131,7 +132,7 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
         origins=MappingProxyType(dict(sorted(origins.items()))),
         epochs=MappingProxyType(epochs),
         timestamp=DEFAULT_TIMESTAMP if lock.timestamp is None else lock.timestamp,
-        remarks=(*catalog.warnings, *_unknown_platforms(graph, parents), *_two_orders(graph.images)),
+        remarks=(*catalog.warnings, *_unknown_platforms(graph, parents), *two_orders(catalog, graph.images)),
         unpinned=_unpinned(parents, nodes, lock),
         families=catalog.families,
         helper=lock.helper,
@@ -239,32 +240,6 @@ def _unknown_platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) ->
                 message = f"the lock lists no platforms of the parent `{name}`, and `{image.stack}` is for {listed}"
                 hint = f"compare them with `docker buildx imagetools inspect {parent.reference}`"
                 yield Diagnostic(message=message, location=parent.locked.location or image.location, hint=hint)
-
-
-def _two_orders(images: tuple[ImageTarget, ...]) -> Iterator[Diagnostic]:
-    """Yield a warning for each pair of system layers that stacks on one parent order differently, and build twice."""
-    first: dict[tuple[object, ...], ImageTarget] = {}
-    seen, reported = set[tuple[object, ...]](), set[frozenset[str]]()
-    for image in images:
-        built = [each for each in image.layers if each.recipe.kind is Kind.SYSTEM and each.recipe.makes_node]
-        chain = [(each.name, *sorted(each.parameters.items())) for each in built]
-        if (known := (image.parent.name, *chain)) in seen:
-            continue
-        seen.add(known)
-        for index, later in enumerate(chain):
-            for earlier in chain[:index]:
-                first.setdefault((image.parent.name, earlier, later), image)
-                other = first.get((image.parent.name, later, earlier))
-                names = frozenset({built[index].name, str(earlier[0])})
-                if other is None or names in reported:
-                    continue
-                reported.add(names)
-                message = (
-                    f"`{image.stack}` builds `{built[index].name}` on `{earlier[0]}`, and `{other.stack}` the other way"
-                    " round, so they share neither"
-                )
-                hint = "list them in one order, or give one of the layers an `after`"
-                yield Diagnostic(message=message, location=built[index].location, hint=hint)
 
 
 def _parents_of(graph: BuildGraph, image: ImageTarget) -> tuple[str, ...]:

@@ -57,11 +57,10 @@ Accept = Callable[[str, str], str]
 
 @dataclass(kw_only=True, slots=True)
 class BakeWorker:
-    """Runs the bakes of one run, several at once.
+    """Runs the bakes of one run, several at once, with files in `folder` and logs in `logs`.
 
-    Their files are in `folder`, their logs in `logs`; `call` is a bake without files and targets. `existing` maps
-    target to reference for what this run does not build. `linked`: nodes are linked to although they exist, so that
-    BuildKit's caches are those that a plain bake of the whole file looks for.
+    `call` is a bake without files and targets, `existing` maps target to reference for what this run does not build.
+    `linked`: nodes are linked to although they exist, so that BuildKit's caches are those that a plain bake looks for.
     """
 
     plan: Plan
@@ -93,7 +92,7 @@ class BakeWorker:
     def bake(self, targets: tuple[str, ...], references: Mapping[str, str], emit: Emit) -> Mapping[str, TargetOutcome]:
         """Bake targets and return how each ended; `references` are those of what this run has built.
 
-        Transient failures are retried, with waits that grow, and only for the targets that are still missing.
+        Transient failures are retried, for the targets that are still missing.
         """
         published = {target: reference for target, reference in references.items() if reference}
         known = {} if self.linked else {**self.existing, **published}
@@ -120,9 +119,8 @@ class BakeWorker:
     def prefetch_base_images(self, targets: Collection[str]) -> None:
         """Let the engine fetch the base images of targets, before any of them is baked.
 
-        Where a bake links to what a different one built, BuildKit 0.25 finds it only if its base image was in the store
-        before: while a third bake held an image that was new, each bake that linked ran the steps on it again (seen
-        in 6 of 6 trials; with this in none). What goes wrong here shows again in the bakes themselves.
+        BuildKit 0.25 finds what a different bake built only if its base image was in the store before: 6 of 6 trials
+        ran steps again, none with this. What goes wrong here shows again in the bakes themselves.
         """
         definition = base_images_definition(self.plan, targets, {})
         if len(targets) < 2 or not definition.targets:
@@ -180,10 +178,7 @@ class BakeWorker:
                     work.end(target, TargetOutcome(started=self.clock(), failure=failure))
 
     def _list_parent(self, image: ImageTarget) -> None:
-        """List the parent on which an image is assembled, unless that is known.
-
-        Images of other bakes wait for the list: two at once would be written into one folder.
-        """
+        """List the parent on which an image is assembled, unless that is known; two at once would share a folder."""
         inspection = self.inspection
         if inspection is None:
             return
@@ -191,9 +186,9 @@ class BakeWorker:
             while (target := inspection.parent_target(image)) is not None:
                 definition = Definition(variables=variables(self.plan), targets=(target,))
                 result = self._bake_alone(definition, f"{next(self._numbers)}-parent")
+                if result.failure is not None and result.failure.kind is FailureKind.INTERRUPTED:
+                    return
                 if result.failure is not None:
-                    if result.failure.kind is FailureKind.INTERRUPTED:
-                        return
                     inspection.give_up(target, result.failure, passes=is_transient(result.failure))
                 elif not inspection.take(target):
                     inspection.store_parent(image)
@@ -202,9 +197,8 @@ class BakeWorker:
         """Bake all targets of a definition without `--set` and without events."""
         file = self.folder / f"{name}.json"
         write_whole(file, definition.to_json().encode())
-        names = tuple(each.name for each in definition.targets)
-        call = replace(self._call_of(file), targets=names, overrides=(), load=False)
-        return self.builder.bake(call, lambda _: None, stop=self.stop)
+        call = replace(self._call_of(file), targets=tuple(each.name for each in definition.targets), overrides=())
+        return self.builder.bake(replace(call, load=False), lambda _: None, stop=self.stop)
 
     def _bake(self, work: _Work) -> BakeResult:
         targets = tuple(work.rest)

@@ -61,22 +61,6 @@ def test_required_layer_comes_just_before_the_first_that_requires_it() -> None:
     assert sorted(positions, key=lambda name: positions[name]) == ["system", "a", "deep", "needed", "b", "c"]
 
 
-def test_system_layers_in_two_orders_are_reported_once_where_the_second_is_listed() -> None:
-    stacks = "stacks:\n  a: {layers: [system, x, y]}\n  b: {layers: [system, y, x]}\n  c: {layers: [y, x, system]}\n"
-    other = SYSTEM_LAYER.replace("[x]", "[y]")
-    files = tree(stacks, x=SYSTEM_LAYER, y=other)
-    assert [(str(each.location), each.message, each.hint) for each in planned(files).remarks] == [
-        (
-            "stacks.yaml:3:27",
-            "`b` builds `x` on `y`, and `a` the other way round, so they share neither",
-            "list them in one order, or give one of the layers an `after`",
-        )
-    ]
-    assert planned(tree(stacks, x=SYSTEM_LAYER, y=f"{other}after: [x]\n")).remarks == ()
-    elsewhere = stacks.replace("b: {layers: [system,", "b: {layers: [system: {release: 2},").replace("  c:", "  # c:")
-    assert planned(tree(elsewhere, x=SYSTEM_LAYER, y=other)).remarks == ()
-
-
 def test_system_layers_come_before_artifacts_whatever_their_order() -> None:
     files = tree("stacks:\n  one: {layers: [fast, late, system]}\n", late=f"{SYSTEM_LAYER}order: 99\n")
     assert order(files) == ["system", "late", "fast"]
