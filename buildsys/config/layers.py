@@ -12,8 +12,8 @@ from typing import Any
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
 from buildsys.config.fields import FORMAT, LINE, MEANT, NAME, NAMES, NOTHING, TEXT
 from buildsys.config.owned import check_owned, owned
-from buildsys.config.parameters import ParameterType, built_with, named_by
-from buildsys.config.recipe import OS, RECIPE_FIELDS, Kind, Layer, Recipe, RecipeFields
+from buildsys.config.parameters import ParameterType, named_by
+from buildsys.config.recipe import OS, RECIPE_FIELDS, Kind, Layer, Recipe, RecipeFields, built_with
 from buildsys.config.scope import Scope, part_problems
 from buildsys.dockerfile import lint, mounts
 from buildsys.dockerfile.parser import Dockerfile

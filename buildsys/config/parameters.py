@@ -1,13 +1,12 @@
-"""What parameters and conditions on them are, which values they may have, and which affect what is built."""
+"""What parameters and conditions on them are, and which values they may have."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-from buildsys.config import fields, template
+from buildsys.config import fields
 from buildsys.config.versions import Scheme, version_problem
 from buildsys.errors import did_you_mean, enumerated, use_one_of
 from buildsys.names import STATE_FOLDER
@@ -17,9 +16,6 @@ from buildsys.records.schema import key_name, nullable, optional, required
 from buildsys.records.shapes import Boolean, Choice, Converted
 from buildsys.texts import composed, shown
 from buildsys.values import dataclass
-
-if TYPE_CHECKING:
-    from buildsys.config.recipe import RecipeFields
 
 _WORD = re.compile(r"[A-Z][A-Z0-9_]*")
 _HOSTS = ("github.com/", "gitlab.com/", "git@")
@@ -156,23 +152,3 @@ def named_by(commands: Iterable[str], arguments: Iterable[str]) -> frozenset[str
     """Return the arguments that commands name, as `$NAME` or otherwise."""
     words = {word for command in commands for word in _WORD.findall(command)}
     return frozenset(words.intersection(arguments))
-
-
-def built_with(recipe: RecipeFields, declared: Collection[str], references: Collection[str]) -> frozenset[str]:
-    """Return the parameters that affect what is built, and not only the image's settings.
-
-    `declared` are the arguments of the Dockerfile, `references` the contexts that it names.
-    """
-    names = {name for name, each in recipe.parameters.items() if each.argument in declared or name in references}
-    conditions = [each.when for each in recipe.packages] + [each.when for each in recipe.arguments]
-    texts = [text for packages in recipe.packages for text in packages.names]
-    texts += [text for each in recipe.arguments for lines in each.lines.values() for text in lines]
-    for variants in recipe.downloads.values():
-        conditions += [one.when for one in variants]
-        texts += [one.url for one in variants]
-    texts += [each.owner for each in recipe.files.values()]
-    texts += recipe.toolchain.parameters.values() if recipe.toolchain else ()
-    texts += [recipe.parent.name] if recipe.parent else ()
-    names |= {name for when in conditions for name, _ in when.values}
-    names |= {name for text in texts for name in template.names(text)}
-    return frozenset(names & recipe.parameters.keys())

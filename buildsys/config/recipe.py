@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import field
 from enum import StrEnum
 
-from buildsys.config import fields
+from buildsys.config import fields, template
 from buildsys.config.parameters import CONDITION, Parameter, When
 from buildsys.dockerfile.sources import ContextSource
 from buildsys.errors import Location
@@ -337,6 +337,26 @@ class Recipe(RecipeFields):
     def makes_node(self) -> bool:
         """Whether anything is built for it, or it only gives a parent or settings."""
         return self.dockerfile is not None or bool(self.packages or self.files or self.run)
+
+
+def built_with(recipe: RecipeFields, declared: Collection[str], references: Collection[str]) -> frozenset[str]:
+    """Return the parameters that affect what is built, and not only the image's settings.
+
+    `declared` are the arguments of the Dockerfile, `references` the contexts that it names.
+    """
+    names = {name for name, each in recipe.parameters.items() if each.argument in declared or name in references}
+    conditions = [each.when for each in recipe.packages] + [each.when for each in recipe.arguments]
+    texts = [text for packages in recipe.packages for text in packages.names]
+    texts += [text for each in recipe.arguments for lines in each.lines.values() for text in lines]
+    for variants in recipe.downloads.values():
+        conditions += [one.when for one in variants]
+        texts += [one.url for one in variants]
+    texts += [each.owner for each in recipe.files.values()]
+    texts += recipe.toolchain.parameters.values() if recipe.toolchain else ()
+    texts += [recipe.parent.name] if recipe.parent else ()
+    names |= {name for when in conditions for name, _ in when.values}
+    names |= {name for text in texts for name in template.names(text)}
+    return frozenset(names & recipe.parameters.keys())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
