@@ -107,7 +107,7 @@ def run_image_tests(
     targets = chosen_targets(plan, tuple(names or ()), everything=everything)
     tests = declared_tests(plan, targets)
     docker = find_docker(builder, os.environ)
-    images = {target: tags[0] for target, tags in public_tags(plan, targets, os.environ).items() if tags}
+    images = {target: tags[0] for target, tags in public_tags(plan, targets, os.environ).items()}
     screen = output()
     good = run_tests(docker, workspace, tests, images, lambda result: tables.show_test(result, screen))
     screen.line(f"{len(tests)} tests of {len(images)} images, {'all passed' if good else 'not all passed'}")

@@ -147,6 +147,8 @@ def _with_environment(catalog: Catalog, name: str, layer: str, folder: str, dige
         family=None,
         groups=(),
         description=f"{stack.name} with an environment",
+        repository=f"{stack.name}-{digest}",
+        tags=(),
         layers=(*others, use),
     )
     return replace(catalog, stacks=(own,))

@@ -27,7 +27,10 @@ class LayerUse:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stack:
-    """One image to publish, as declared: `deprecated` says why it is, or is None."""
+    """One image to publish, as declared: `deprecated` says why it is, or is None.
+
+    `repository` is below the registry. Without `tags` its tag is BUILDSYS_TAG.
+    """
 
     name: str
     family: str | None
@@ -38,6 +41,8 @@ class Stack:
     deprecated: str | None
     location: Location
     platform_locations: Mapping[str, Location] = field(default_factory=lambda: fields.NOTHING, compare=False)
+    repository: str = ""
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

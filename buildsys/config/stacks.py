@@ -9,9 +9,20 @@ from types import MappingProxyType
 
 from buildsys.config import template
 from buildsys.config.fields import LINE, NAME, NAMES, NOTHING, ONE_OR_MORE, PLATFORMS, TEXT, VALUES
-from buildsys.config.matrix import SETTINGS, Row, check_excludes, check_values, is_excluded, rows_of
+from buildsys.config.matrix import (
+    SETTINGS,
+    PublishedFields,
+    Row,
+    RowFields,
+    RowShape,
+    check_excludes,
+    check_values,
+    is_excluded,
+    rows_of,
+)
 from buildsys.config.model import Family, LayerUse, Stack
 from buildsys.config.recipe import CONDITION, When
+from buildsys.config.tags import Claims, Declared, check_tags, claims_of, literal, named, templates, with_tags
 from buildsys.config.template import literally
 from buildsys.errors import Diagnostic, Location, did_you_mean, which_one
 from buildsys.names import CUSTOM_SUFFIX, group_problem, stack_problem, target_name
@@ -27,20 +38,7 @@ RESERVED = frozenset({"default", "cpu", "gpu", "all", "mirrors"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StackFields:
-    """A single stack."""
-
-    description: str | None = nullable(TEXT, None, "one line")
-    layers: tuple[Data, ...] = required(
-        Many(Anything(), least=1), "names of layers, or maps from a name to its parameters, with an optional `when`"
-    )
-    groups: tuple[str, ...] = optional(NAMES, (), "additional groups")
-    platforms: tuple[str, ...] = optional(PLATFORMS, ("linux/amd64",), "default `[linux/amd64]`")
-    deprecated: str | None = nullable(TEXT, None, "reason; excludes it from `--all` and the default group")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RowStackFields:
+class RowStackFields(PublishedFields):
     """Additional fields of one stack of a family."""
 
     description: str | None = nullable(TEXT, None, "one line")
@@ -49,13 +47,23 @@ class RowStackFields:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StackFields(RowStackFields):
+    """A single stack."""
+
+    layers: tuple[Data, ...] = required(
+        Many(Anything(), least=1), "names of layers, or maps from a name to its parameters, with an optional `when`"
+    )
+    platforms: tuple[str, ...] = optional(PLATFORMS, ("linux/amd64",), "default `[linux/amd64]`")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FamilyFields(StackFields):
     """Stacks declared by a matrix."""
 
     description: str = required(TEXT, "one line")
     name: str = required(LINE, "template of the names of the stacks; a part in `[ ]` is omitted without its variables")
-    matrix: tuple[Mapping[str, tuple[str, ...]], ...] = required(
-        Many(VALUES, least=1), "rows of variables; a list gives one stack per value"
+    matrix: tuple[RowFields, ...] = required(
+        Many(RowShape(), least=1), "rows of variables; a list gives one stack per value"
     )
     exclude: tuple[Mapping[str, tuple[str, ...]], ...] = optional(Many(VALUES), (), "rows to omit")
     stacks: Mapping[str, RowStackFields] = optional(
@@ -102,15 +110,16 @@ class _Line:
 
 def load_stacks(file: StacksFile, source: Source, diagnostics: list[Diagnostic]) -> tuple[Stack, ...]:
     """Return all stacks, sorted by name, after adding everything that is wrong; layers are not looked up."""
-    reader = Reader(source, diagnostics)
+    reader, before = Reader(source, diagnostics), len(diagnostics)
     data = source.data or {}
     if not file.families and not file.stacks and isinstance(data, dict) and data.keys() <= _STACKS_KEYS:
         reader.wrong("the file has no stacks", (), "declare one, such as `stacks: {my-image: {layers: [my-layer]}}`")
     if _has_too_many_rows(file, reader):
         return ()
-    found = [stack for name, family in file.families.items() for stack in _family(name, family, reader)]
-    found += [_single(name, fields, reader) for name, fields in file.stacks.items()]
-    _check_names(found, diagnostics)
+    claims = [each for name, family in file.families.items() for each in _family(name, family, reader)]
+    claims += [_single(name, fields, reader) for name, fields in file.stacks.items()]
+    _check_names([each.stack for each in claims], diagnostics)
+    found = [each.stack for each in claims] if len(diagnostics) > before else with_tags(claims, diagnostics)
     return tuple(sorted(found, key=lambda stack: stack.name))
 
 
@@ -119,7 +128,7 @@ def _has_too_many_rows(file: StacksFile, reader: Reader) -> bool:
     rows = lines = 0
     for name, family in file.families.items():
         for index, row in enumerate(family.matrix):
-            count = math.prod(len(values) for key, values in row.items() if key not in SETTINGS)
+            count = math.prod(len(values) for key, values in row.values.items() if key not in SETTINGS)
             rows += count
             lines += count * (len(family.layers) + len(family.exclude))
             if rows > MOST_ROWS or lines > _MOST_LINES:
@@ -177,7 +186,7 @@ def _check_names(stacks: list[Stack], diagnostics: list[Diagnostic]) -> None:
         reported.add((stack.family, target))
 
 
-def _single(name: str, fields: StackFields, reader: Reader) -> Stack:
+def _single(name: str, fields: StackFields, reader: Reader) -> Claims:
     """Return a stack that is declared alone; braces in it are no templates."""
     path: Path = ("stacks", name)
     lines = []
@@ -200,10 +209,11 @@ def _single(name: str, fields: StackFields, reader: Reader) -> Stack:
         location=location,
         platform_locations=_platform_locations(fields, path, reader.source),
     )
-    return replace(stack, layers=_uses(name, lines, row, reader.diagnostics))
+    stack = replace(stack, layers=_uses(name, lines, row, reader.diagnostics))
+    return claims_of(stack, row, [(literal(fields, path, reader), path)], reader)
 
 
-def _family(name: str, fields: FamilyFields, reader: Reader) -> Iterator[Stack]:
+def _family(name: str, fields: FamilyFields, reader: Reader) -> Iterator[Claims]:
     """Yield the stack of each row."""
     path: Path = ("families", name)
     if name in RESERVED:
@@ -218,18 +228,19 @@ def _family(name: str, fields: FamilyFields, reader: Reader) -> Iterator[Stack]:
             reader.diagnostics.append(Diagnostic(message=message, location=row.location, hint="rename the group"))
     if not _check_templates(fields, lines, rows, path, reader):
         return
-    by_name = dict(fields.stacks)
+    by_name, names = dict(fields.stacks), list[str]()
     platform_locations = _platform_locations(fields, path, reader.source)
     for row in rows:
         try:
-            stack_name = _filled(fields.name, row)
+            stack_name = template.fill_parts(fields.name, row.values)
         except KeyError as error:
             message = f"the name `{fields.name}` uses `{error.args[0]}`, which this row does not have"
             hint = f"put the part in brackets: `[-{error.args[0]}{{{error.args[0]}}}]`"
             reader.diagnostics.append(Diagnostic(message=message, location=row.location, hint=hint))
             continue
+        names.append(stack_name)
         own = by_name.pop(stack_name, RowStackFields())
-        yield Stack(
+        stack = Stack(
             name=stack_name,
             family=name,
             description=own.description or fields.description,
@@ -240,25 +251,15 @@ def _family(name: str, fields: FamilyFields, reader: Reader) -> Iterator[Stack]:
             location=row.location,
             platform_locations=platform_locations,
         )
+        said = [(own, (*path, "stacks", stack_name)), (row.published, row.path), (fields, path)]
+        yield claims_of(stack, row, said, reader)
     for unknown in by_name:
-        names = [_filled_or_nothing(fields.name, row) for row in rows]
         near = did_you_mean(unknown, names, "remove it, or add its row")
         reader.wrong(f"the matrix has no row for the stack `{unknown}`", (*path, "stacks", unknown), near, key=True)
 
 
 def _platform_locations(fields: StackFields, path: Path, source: Source) -> Mapping[str, Location]:
     return {name: source.location((*path, "platforms", index)) for index, name in enumerate(fields.platforms)}
-
-
-def _filled(name: str, row: Row) -> str:
-    return template.fill(template.without_absent_parts(name, frozenset(row.values)), row.values)
-
-
-def _filled_or_nothing(name: str, row: Row) -> str:
-    try:
-        return _filled(name, row)
-    except KeyError:
-        return ""
 
 
 def _check_templates(fields: FamilyFields, lines: list[_Line], rows: list[Row], path: Path, reader: Reader) -> bool:
@@ -277,6 +278,11 @@ def _check_templates(fields: FamilyFields, lines: list[_Line], rows: list[Row], 
         at = (*line.path[:-1], "when")
         check_values(line.when.values, rows, at, reader)
         conditions.update(name for name, _ in line.when.values)
+    declared = _declared(fields, path)
+    texts += templates(declared)
+    used += [(name, part(at, name)) for text, at in templates(declared) for name in sorted(template.names(text))]
+    used += [(name, reader.source.location(at)) for name, at in named(declared)]
+    conditions.update(check_tags(declared, rows, reader))
     for text, at in texts:
         if problem := template.problem(text):
             location = part(at, problem.part)
@@ -288,11 +294,17 @@ def _check_templates(fields: FamilyFields, lines: list[_Line], rows: list[Row], 
             reader.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
     names = {name for name, _ in used} | conditions
     for index, row in enumerate(fields.matrix):
-        for name in sorted(row.keys() - names - {*SETTINGS}):
+        for name in sorted(row.values.keys() - names - {*SETTINGS}):
             message = f"nothing in the family uses the variable `{name}`"
             hint = did_you_mean(name, names, f"remove `{name}`, or use it in `name`")
             reader.wrong(message, (*path, "matrix", index, name), hint, key=True)
     return len(reader.diagnostics) == before
+
+
+def _declared(fields: FamilyFields, path: Path) -> list[Declared]:
+    """Return what a family says about the names of images, in all places."""
+    rows: list[Declared] = [(row.published, (*path, "matrix", index)) for index, row in enumerate(fields.matrix)]
+    return [(fields, path), *rows, *((own, (*path, "stacks", name)) for name, own in fields.stacks.items())]
 
 
 def _uses(name: str, lines: list[_Line], row: Row, diagnostics: list[Diagnostic]) -> tuple[LayerUse, ...]:

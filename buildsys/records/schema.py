@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -43,6 +43,11 @@ class Record(Shape[T]):
                 self._fields[field.key or each.name] = each.name, field
             elif given := each.metadata.get("given"):
                 self._given[each.name] = given
+
+    @property
+    def keys(self) -> Iterable[str]:
+        """How its fields are written."""
+        return self._fields.keys()
 
     def read(self, data: Data, path: Path, reader: Reader) -> T | Wrong:
         """Return an instance; an unknown key is wrong, but what is beside it is read."""
@@ -100,6 +105,27 @@ class Record(Shape[T]):
             "title": self._name,
             "type": "object",
         } | ({"required": required} if required else {})
+
+
+class Brief(Shape[T]):
+    """A record that may also be written as the text of one of its fields."""
+
+    def __init__(self, key: str, record: Record[T]) -> None:
+        self._key, self._record = key, record
+
+    def read(self, data: Data, path: Path, reader: Reader) -> T | Wrong:
+        """Return an instance."""
+        return self._record.read({self._key: data} if isinstance(data, str) else data, path, reader)
+
+    def visit(self, value: T, path: Path, visitor: Visitor) -> T:
+        """Return the instance with its fields visited."""
+        return self._record.visit(value, path, visitor)
+
+    def json(self, definitions: Json) -> Json:
+        """Return the schema of the text, or of the record."""
+        record = self._record.json(definitions)
+        text: Json = definitions[record["$ref"].rpartition("/")[2]]["properties"][self._key]
+        return {"anyOf": [{"type": text["type"]}, record]}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

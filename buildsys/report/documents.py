@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from buildsys.bake.hcl import Value, evaluate
-from buildsys.bake.targets import BAKE_FILE, defaults, image_target, node_target, public_tag
+from buildsys.bake.targets import BAKE_FILE, defaults, image_target, node_target, public_names
 from buildsys.config.recipe import Healthcheck
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action
 from buildsys.plan.keys import Keys
@@ -120,7 +120,8 @@ def _planned_stack(plan: Plan, stack: ImageTarget, variables: Mapping[str, str])
         "target": stack.name,
         "needs": list(stack.below),
         "parent": stack.parent.name,
-        "tags": [evaluate(public_tag(stack), variables)],
+        "repository": stack.repository,
+        "tags": [evaluate(name, variables) for name in public_names(stack)],
         "contexts": _evaluated(target.contexts, variables),
         "dockerfile": evaluate(target.dockerfile_inline, variables),
         "platforms": [stack.platform],
@@ -148,7 +149,8 @@ def stack_document(plan: Plan, stack: ImageTarget, variables: Mapping[str, str])
         "family": stack.family,
         "description": stack.description,
         "groups": list(stack.groups),
-        "tags": [evaluate(public_tag(stack), variables)],
+        "repository": stack.repository,
+        "tags": [evaluate(name, variables) for name in public_names(stack)],
         "deprecated": stack.deprecated,
         "parent_image": parent.images[0],
         "parent": parent.reference,

@@ -51,10 +51,19 @@ def show_list(plan: Plan, screen: Screen) -> None:
         for stack in stacks:
             groups = [group for group in stack.groups if group != name]
             mark = f"deprecated: {stack.deprecated}" if stack.deprecated else ""
-            rows.append((stack.stack, " ".join(groups), mark))
+            public = [_public(stack)] if any(map(_public, stacks)) else []
+            rows.append((stack.stack, " ".join(groups), *public, mark))
         for line in columns(rows):
             screen.line(line)
     screen.line(f"groups: {', '.join(f'{name} ({len(members)})' for name, members in plan.groups.items())}")
+
+
+def _public(stack: ImageTarget) -> str:
+    """Return the repository of a stack, and its first tag; empty where both are as they are without a word on them."""
+    more = f" +{len(stack.tags) - 1}" if len(stack.tags) > 1 else ""
+    if stack.tags:
+        return f"{stack.repository}:{stack.tags[0]}{more}"
+    return stack.repository if stack.repository != stack.stack else ""
 
 
 def show_stack(plan: Plan, target: str, screen: Screen) -> None:
@@ -67,6 +76,8 @@ def show_stack(plan: Plan, target: str, screen: Screen) -> None:
     screen.line(f"parent    {parent.reference}")
     if parent.locked.digest is None:
         screen.line(f"          not pinned: {parent.locked.reason}")
+    if _public(stack):
+        screen.line(f"published {stack.repository}: {' '.join(stack.tags) or 'BUILDSYS_TAG'}")
     screen.line(f"groups    {' '.join(stack.groups)}")
     screen.line(f"platforms {' '.join(each.platform for each in plan.indexes[stack.stack])}")
     screen.line(f"declared  {stack.location}")

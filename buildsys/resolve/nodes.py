@@ -131,6 +131,8 @@ class _Builder:
             artifacts=tuple(artifacts.items()),
             environment=environment,
             config=config,
+            repository=stack.repository,
+            tags=stack.tags,
         )
 
     def report(self, message: str, location: Location, hint: str | None = None) -> None:

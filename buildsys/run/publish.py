@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
-from buildsys.bake.targets import Publication
+from buildsys.bake.targets import TAG_VARIABLE, Publication
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.errors import BuildsysError
 from buildsys.events.events import ImageLayer, TagsMoved
@@ -152,8 +152,8 @@ def _describer(session: Session, decision: Decision) -> Callable[[ImageTarget], 
         origin = session.context.origin(workspace.root, session.environ, workspace.tree(), decision.selection.contents)
 
     def describe(image: ImageTarget) -> Mapping[str, str]:
-        version, now = session.environ.get("BUILDSYS_TAG", ""), session.context.clock()
-        return run_annotations(plan, image, origin, version, now)
+        version = image.tags[0] if image.tags else session.environ.get(TAG_VARIABLE, "")
+        return run_annotations(plan, image, origin, version, session.context.clock())
 
     return describe
 
