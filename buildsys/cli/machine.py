@@ -13,7 +13,7 @@ from buildsys.errors import ExitCode
 
 Names = Annotated[list[str] | None, typer.Argument(help="Stacks, groups, nodes or patterns.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
-All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated.")]
+All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated and have support.")]
 
 
 def environment(
@@ -90,9 +90,9 @@ def run_image_tests(
 ) -> None:
     """Run the tests that layers declare in the images that have them."""
     from buildsys.buildkit.docker import find_docker
-    from buildsys.cli.screens import output
+    from buildsys.cli.screens import chosen_targets, output
     from buildsys.commands.image_tests import declared_tests, run_tests
-    from buildsys.commands.plan import chosen_targets, make_plan
+    from buildsys.commands.plan import make_plan
     from buildsys.project.settings import read_settings
     from buildsys.project.workspace import find_workspace
     from buildsys.report import tables

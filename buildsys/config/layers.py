@@ -164,6 +164,9 @@ def _places(scope: Scope) -> Mapping[tuple[str, str], Location]:
     for name in ("freshness", "toolchain", "kind", "prefix", "downloads", "packages"):
         if getattr(scope.said, name):
             found[name, ""] = scope.location((name,), key=True)
+    for name, parameter in scope.parameters.items():
+        for value in parameter.supported_until:
+            found["supported_until", f"{name} {value}"] = scope.location(("parameters", name, "supported_until", value))
     for name in ("memory", "disk"):
         if getattr(scope.said.weight, name):
             found["weight", name] = scope.location(("weight", name))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from types import MappingProxyType
 from typing import TypeAlias
 
-from buildsys.config.fields import LINE, ONE_OR_MORE, PARAMETER_NAME, TEXT, VALUES
+from buildsys.config.fields import DATE, LINE, ONE_OR_MORE, PARAMETER_NAME, TEXT, VALUES
 from buildsys.config.recipe import CONDITION, When
 from buildsys.config.versions import Scheme
 from buildsys.errors import Location, which_one
@@ -73,13 +74,16 @@ class TagFields:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PublishedFields:
-    """Under which names images are published."""
+    """Under which names images are published, and how long they have support."""
 
     repository: str | None = nullable(
         LINE, None, "template of the repository below the registry; default is the name of the stack"
     )
     tags: tuple[TagFields, ...] = optional(
         Many(Brief("tag", Record(TagFields, "TagFields")), least=1), (), "tags of the image; default is BUILDSYS_TAG"
+    )
+    supported_until: date | None = nullable(
+        DATE, None, "the last day with support; afterwards `--all` leaves the images out"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
+from datetime import date
 
 from buildsys.config import fields
 from buildsys.config.recipe import Layer
@@ -43,6 +44,7 @@ class Stack:
     platform_locations: Mapping[str, Location] = field(default_factory=lambda: fields.NOTHING, compare=False)
     repository: str = ""
     tags: tuple[str, ...] = ()
+    supported_until: date | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
+from datetime import date
 from enum import StrEnum
 
 from buildsys.config import fields
@@ -87,6 +88,9 @@ class Parameter:
     label: bool = optional(Boolean(), False, "whether its value is part of the names of nodes")
     versions: Scheme | None = nullable(
         Choice(Scheme), None, "the scheme of its values, by which `checks` compare them; default `pep440`"
+    )
+    supported_until: Mapping[str, date] = optional(
+        Dictionary(fields.DATE), fields.NOTHING, "the last day with support of each value, such as `2027-04-30`"
     )
 
     @property

@@ -89,7 +89,7 @@ def literal(fields: PublishedFields, path: Path, reader: Reader) -> PublishedFie
         reader.wrong(problem, (*path, "repository"), _LIKE_REPOSITORY)
     repository = None if fields.repository is None else template.literally(fields.repository)
     tags = (TagFields(tag=template.literally(each.tag), location=each.location) for each in fields.tags)
-    return PublishedFields(repository=repository, tags=tuple(tags))
+    return replace(fields, repository=repository, tags=tuple(tags))
 
 
 def _tags(declared: Iterable[Declared]) -> Iterator[tuple[int, TagFields, Path]]:
@@ -97,7 +97,7 @@ def _tags(declared: Iterable[Declared]) -> Iterator[tuple[int, TagFields, Path]]
 
 
 def claims_of(stack: Stack, row: Row, declared: Iterable[Declared], reader: Reader) -> Claims:
-    """Return a stack with its repository and the tags that it declares, after adding every diagnostic.
+    """Return a stack as it is published, with the tags that it declares, after adding every diagnostic.
 
     `declared` is what counts for it, the most particular first.
     """
@@ -116,7 +116,8 @@ def claims_of(stack: Stack, row: Row, declared: Iterable[Declared], reader: Read
     if fields.tags and not any(each.when.holds(row.values) for each in fields.tags):
         hint = "add a tag to `tags`, or remove the `when` of one"
         _report(f"no tag applies to `{stack.name}`", row.location, hint, reader)
-    return Claims(stack=replace(stack, repository=repository), tags=tuple(claims))
+    until = next((each.supported_until for each, _ in said if each.supported_until), None)
+    return Claims(stack=replace(stack, repository=repository, supported_until=until), tags=tuple(claims))
 
 
 def _filled(stack: Stack, row: Row, text: str, path: Path, reader: Reader) -> str | None:

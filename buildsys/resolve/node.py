@@ -10,6 +10,7 @@ from buildsys.errors import Location
 from buildsys.names import DEFAULT_PLATFORM, architecture, short_hash, shortened, target_name
 from buildsys.resolve.image import ImageConfig, Variable
 from buildsys.resolve.instance import LayerInstance
+from buildsys.resolve.support import Support
 from buildsys.values import dataclass
 
 
@@ -89,6 +90,7 @@ class ImageTarget:
     config: ImageConfig
     repository: str
     tags: tuple[str, ...] = ()
+    support: Support | None = None
 
     @property
     def title(self) -> str:

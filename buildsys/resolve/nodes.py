@@ -28,6 +28,7 @@ from buildsys.resolve.node import (
     without_architecture,
 )
 from buildsys.resolve.stack import Resolver
+from buildsys.resolve.support import support_of
 from buildsys.values import dataclass
 
 
@@ -133,6 +134,7 @@ class _Builder:
             config=config,
             repository=stack.repository,
             tags=stack.tags,
+            support=support_of(stack, layers),
         )
 
     def report(self, message: str, location: Location, hint: str | None = None) -> None:
