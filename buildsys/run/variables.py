@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from buildsys.errors import Diagnostic, InvalidInput
+from buildsys.errors import Diagnostic, InvalidInput, enumerated
 from buildsys.names import MIRRORS_SECRET, NODES, SETTINGS_FILE, secret_variable, tag_problem
 from buildsys.oci.reference import LONGEST_REPOSITORY, prefix_problem
 from buildsys.plan.plan import Plan
@@ -91,6 +91,14 @@ def check_tag(environ: Mapping[str, str]) -> None:
     """Raise `InvalidInput` for a `BUILDSYS_TAG` that no image can have, or that buildsys moves itself."""
     if diagnostics := [*_tag(environ)]:
         raise InvalidInput(diagnostics)
+
+
+def ignored_tag(plan: Plan, targets: Collection[str], environ: Mapping[str, str]) -> str:
+    """Return that a `BUILDSYS_TAG` does not apply, empty if it does: who sets it may count on other tags to stay."""
+    fixed = [image.stack for image in plan.stacks if image.name in targets and image.tags]
+    if not fixed or not environ.get("BUILDSYS_TAG"):
+        return ""
+    return f"`BUILDSYS_TAG` is set, and is no tag of stacks with `tags`, which move: {enumerated(dict.fromkeys(fixed))}"
 
 
 def _registry(plan: Plan, environ: Mapping[str, str]) -> Iterator[Diagnostic]:

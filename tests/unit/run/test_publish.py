@@ -696,3 +696,11 @@ def test_index_names_the_first_tag_as_its_version(tagged: World) -> None:
     index = tagged.registry.manifest(tagged.index("one"))
     assert index
     assert dict(index.annotations)["org.opencontainers.image.version"] == "1.2"
+
+
+def test_tag_of_the_run_that_does_not_apply_is_reported(tagged: World) -> None:
+    tagged.environ["BUILDSYS_TAG"] = "pr-7"
+    tagged.publish("one")
+    assert tagged.notes == ["`BUILDSYS_TAG` is set, and is no tag of stacks with `tags`, which move: `one`"]
+    tagged.publish("one", tag=False)
+    assert tagged.notes == []
