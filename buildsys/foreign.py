@@ -19,8 +19,8 @@ _KINDS: Mapping[type, str] = MappingProxyType({dict: "objects", list: "lists", s
 _BRACKETS = re.compile(rb"[\[{\]}]")
 
 
-def json_of(raw: bytes | str, *, most: int = MOST_BYTES) -> Any:
-    """Return the value of a JSON text of at most `most` bytes.
+def json_of(raw: bytes | str, *, most: int = MOST_BYTES, values: int | None = None) -> Any:
+    """Return the value of a JSON text of at most `most` bytes and about `values` values.
 
     Raises ValueError, with what is wrong, for anything but one value in UTF-8, for equal keys, numbers that JSON does
     not have, halves of surrogate pairs, and for what is too large or too deep.
@@ -28,7 +28,7 @@ def json_of(raw: bytes | str, *, most: int = MOST_BYTES) -> Any:
     data = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw
     if len(data) > most:
         raise ValueError(f"more than {most >> 20} MiB")
-    if sum(map(data.count, (b",", b"[", b"{"))) > max(_MOST_VALUES, most // 20):
+    if sum(map(data.count, (b",", b"[", b"{"))) > (values or max(_MOST_VALUES, most // 20)):
         raise ValueError("too many values")
     if _is_deep(data):
         raise ValueError(f"brackets nested more than {_DEEPEST} deep")
@@ -43,9 +43,9 @@ def json_of(raw: bytes | str, *, most: int = MOST_BYTES) -> Any:
     return value
 
 
-def object_of(raw: bytes | str, *, most: int = MOST_BYTES) -> dict[str, Any]:
+def object_of(raw: bytes | str, *, most: int = MOST_BYTES, values: int | None = None) -> dict[str, Any]:
     """Return the JSON object in a text; raises ValueError as `json_of` does, and for a value of another type."""
-    value = json_of(raw, most=most)
+    value = json_of(raw, most=most, values=values)
     if not isinstance(value, dict):
         raise ValueError("no JSON object")
     return value

@@ -56,6 +56,7 @@ _IMAGE = re.compile(
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
 )
 # What RFC 3986 allows, without what a shell or a Dockerfile takes as more than text.
+_PAGE = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!&()*+,;=%-]*")
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9._~%!&*+,;=:@\[\]-]+/[A-Za-z0-9._~:/?#\[\]@!&()*+,;=%-]*")
 
 
@@ -170,6 +171,15 @@ def port(text: str) -> str | None:
     if found and int(found[1]) <= int(found[2] or found[1]) <= 65535:
         return None
     return "a number from 1 to 65535 or a range such as `8000-8010`, and `/tcp`, `/udp` or `/sctp` where wanted"
+
+
+def page(text: str) -> str | None:
+    """Check a port and a path of it, which a web server in a container answers."""
+    number, _, rest = text.partition("/")
+    one = _PORT.fullmatch(number)
+    if one and not one[2] and number.isdecimal() and int(number) <= 65535 and _PAGE.fullmatch(rest):
+        return None
+    return "a port and a path such as `8888/api`"
 
 
 def program(text: str) -> str | None:

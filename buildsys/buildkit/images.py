@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import field
 from types import MappingProxyType
@@ -60,6 +61,9 @@ def local_image(docker: Docker, reference: str) -> LocalImage | None:
 
 _T = TypeVar("_T")
 _CALLS = 4
+_GPUS = ("--gpus", "all")
+# What docker 28 and 29 print where no driver or no device is there, by runtime and by CDI.
+_NO_GPU = re.compile(r"could not select device driver|gpu vendor|nvidia-container|CDI device", re.IGNORECASE)
 _IDENTITY = re.compile(r"(?:sha256:)?[0-9a-f]{12,64}")
 DockerSnapshot = tuple[Docker, Mapping[str, tuple[str, ...]]]
 
@@ -138,6 +142,10 @@ def pull_image(docker: Docker, reference: str) -> None:
         raise Unavailable(f"`{reference}` cannot be loaded: {answer.last_words}")
 
 
+class NoGpu(Unavailable):
+    """The engine can give no GPU to a container."""
+
+
 def run_container(
     docker: Docker,
     image: str,
@@ -148,14 +156,15 @@ def run_container(
     entrypoint: str | None = None,
     user: str | None = None,
     network: str | None = None,
+    gpus: bool = False,
     seconds: float | None = None,
 ) -> Answer:
     """Run a command in a new container of an image, remove the container, and return how it ended.
 
     `mounts` are values of docker's `--mount`. Raises `Unavailable` if docker itself could not start it, which
-    is status 125, or if it took longer than `seconds`.
+    is status 125, `NoGpu` for want of what `gpus` asks for, or if it took longer than `seconds`.
     """
-    words = [*docker.command, "run", "--rm"]
+    words = [*docker.command, "run", "--rm", *(_GPUS if gpus else ())]
     for name, value in sorted((environment or {}).items()):
         words += ["--env", f"{name}={value}"]
     for mount in mounts:
@@ -165,5 +174,62 @@ def run_container(
             words += [option, given]
     answer = answer_of([*words, image, *command], seconds=seconds)
     if answer.exit_code == 125:
-        raise Unavailable(f"a container of `{image}` cannot be started: {answer.last_words}")
+        raise _not_started(image, answer, gpus=gpus)
     return answer
+
+
+def _not_started(image: str, answer: Answer, *, gpus: bool) -> Unavailable:
+    kind = NoGpu if gpus and _NO_GPU.search(answer.stderr) else Unavailable
+    return kind(f"a container of `{image}` cannot be started: {answer.last_words}")
+
+
+@contextlib.contextmanager
+def running_container(
+    docker: Docker, image: str, *, mounts: Sequence[str] = (), port: int | None = None, gpus: bool = False
+) -> Iterator[RunningContainer]:
+    """Start an image with its own command, and remove the container at the end.
+
+    `port` is published on the engine's loopback. Raises `Unavailable` as `run_container` does.
+    """
+    words = [*docker.command, "run", "--detach", *(_GPUS if gpus else ())]
+    words += [word for mount in mounts for word in ("--mount", mount)]
+    words += ["--publish", f"127.0.0.1::{port}"] if port else []
+    answer = answer_of([*words, image])
+    identity = answer.stdout.strip()
+    try:
+        # A container that cannot be started exists, and has printed its identity.
+        if answer.exit_code:
+            raise _not_started(image, answer, gpus=gpus)
+        yield RunningContainer(docker=docker, identity=identity)
+    finally:
+        if identity:
+            answer_of([*docker.command, "rm", "--force", "--volumes", identity])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunningContainer:
+    """A container with its image's own command."""
+
+    docker: Docker
+    identity: str
+
+    def execute(self, script: str, *, seconds: float) -> Answer:
+        """Run a shell command in it; raises `Unavailable` if that takes longer."""
+        return answer_of([*self.docker.command, "exec", self.identity, "sh", "-c", script], seconds=seconds)
+
+    def ended(self) -> int | None:
+        """Return the exit code of its command, None while that runs."""
+        shown = "{{.State.Running}} {{.State.ExitCode}}"
+        answer = answer_of([*self.docker.command, "container", "inspect", "--format", shown, self.identity])
+        state, _, code = answer.stdout.strip().partition(" ")
+        return int(code) if state == "false" and code.isdecimal() else None
+
+    def address(self, port: int) -> str:
+        """Return host and port at which the engine's machine reaches a published port, empty if there is none."""
+        answer = answer_of([*self.docker.command, "port", self.identity, f"{port}/tcp"])
+        return next(iter(answer.stdout.split()), "")
+
+    def log(self) -> str:
+        """Return the last lines that its command printed."""
+        answer = answer_of([*self.docker.command, "logs", "--tail", "50", self.identity])
+        return answer.stdout + answer.stderr

@@ -9,6 +9,7 @@ import typer
 
 from buildsys import __version__
 from buildsys.cli import bake, inventory, machine, query, usage
+from buildsys.cli.names import Names, Stack
 from buildsys.errors import Diagnostic, ExitCode, WrongUsage
 
 app = typer.Typer(
@@ -66,14 +67,20 @@ def _warn(warnings: Iterable[Diagnostic]) -> None:
 @app.command(epilog=usage.exit_codes(ExitCode.DIFFERS))
 def plan(
     context: typer.Context,
+    names: Names = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 3 if docker-bake.hcl is not up to date.")
     ] = False,
     offline: query.Offline = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Print every warning on its own.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Print every warning and every target on its own.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Write docker-bake.hcl and show its targets; with a registry, also what a bake would do and why."""
+    """Write docker-bake.hcl and show its targets; with a registry, also what a bake would do and why.
+
+    With names, what a bake of these would do. The file always has all targets.
+    """
     from datetime import date
 
     from buildsys.cli.screens import diagnostics, output
@@ -93,7 +100,9 @@ def plan(
     offline = offline or check
     # An engine or a registry is asked about what a bake on this machine would build, on its own base images.
     asked = planned.plan if offline else plan.make_plan(workspace.tree(), overlay=True)
-    found = query.look(workspace, os.environ, asked, contents=planned.contents, offline=offline)
+    found = query.look(
+        workspace, os.environ, asked, names=tuple(names or ()), contents=planned.contents, offline=offline
+    )
     ends = tuple(support_warnings(planned.plan, date.today()))
     if json:
         typer.echo(documents.text(documents.plan_document(planned.plan, found.keys, found.actions, ends)))
@@ -109,31 +118,42 @@ def plan(
     state = "docker-bake.hcl is written." if planned.written else "docker-bake.hcl is up to date."
     named = named_prefix(workspace, os.environ) is not None
     if offline or not (named or any(action.reference for action in found.actions.values())):
-        tables.show_plan(planned.plan, state=state, screen=output())
+        tables.show_plan(planned.plan, state=state, screen=output(), only=found.actions if names else None)
     else:
-        tables.show_actions(found.plan, found.actions, output())
+        tables.show_actions(
+            found.plan, found.actions, output(), left=query.estimate(workspace, found), folds=not verbose
+        )
         output().line(state)
 
 
 @app.command(name="list", epilog=usage.exit_codes())
-def list_stacks(context: typer.Context, json: Json = False) -> None:
-    """Show all stacks and groups."""
+def list_stacks(
+    context: typer.Context,
+    names: Names = None,
+    layer: Annotated[
+        list[str] | None, typer.Option("--layer", help="Only stacks with this layer; several are all of them.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show stacks and groups: all, or those of some names, groups or layers."""
     from buildsys.cli.screens import output
     from buildsys.commands.plan import make_plan
+    from buildsys.plan.selection import listed
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
 
     plan = make_plan(find_workspace(context.obj).tree())
+    stacks = listed(plan, tuple(names or ()), tuple(layer or ()))
     if json:
-        typer.echo(documents.text(documents.list_document(plan)))
+        typer.echo(documents.text(documents.list_document(plan, stacks)))
     else:
-        tables.show_list(plan, output())
+        tables.show_list(plan, stacks, output())
 
 
 @app.command(epilog=usage.exit_codes())
 def show(
     context: typer.Context,
-    stack: Annotated[str, typer.Argument(help="The name of a stack.")],
+    stack: Stack,
     json: Json = False,
 ) -> None:
     """Show a stack: its layers, its parameters with their origins, and its environment."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from buildsys.cli import usage
+from buildsys.cli.names import Names
 from buildsys.errors import Diagnostic, ExitCode, InvalidInput, WrongUsage, did_you_mean
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 RETRIES, MIN_FREE_GB = 5, 2.0
 MOST_JOBS, MOST_RETRIES, MOST_FREE_GB = 64, 100, 1e6
 TAGS_ON, PROGRESS = ("all", "partial"), ("auto", "plain", "docker")
-Names = Annotated[list[str] | None, typer.Argument(help="Stacks, groups, nodes or patterns.")]
 All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated and have support.")]
 Builder = Annotated[str | None, typer.Option(help="The buildx builder; default is the current one.")]
 Jobs = Annotated[

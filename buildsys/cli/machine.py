@@ -9,9 +9,9 @@ import typer
 
 from buildsys.cli import usage
 from buildsys.cli.bake import MIN_FREE_GB, RETRIES, Secrets
+from buildsys.cli.names import Names
 from buildsys.errors import ExitCode
 
-Names = Annotated[list[str] | None, typer.Argument(help="Stacks, groups, nodes or patterns.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated and have support.")]
 
@@ -91,7 +91,7 @@ def run_image_tests(
     """Run the tests that layers declare in the images that have them."""
     from buildsys.buildkit.docker import find_docker
     from buildsys.cli.screens import chosen_targets, output
-    from buildsys.commands.image_tests import declared_tests, run_tests
+    from buildsys.commands.image_tests import Containers, declared_tests
     from buildsys.commands.plan import make_plan
     from buildsys.project.settings import read_settings
     from buildsys.project.workspace import find_workspace
@@ -109,9 +109,12 @@ def run_image_tests(
     docker = find_docker(builder, os.environ)
     images = {target: tags[0] for target, tags in public_tags(plan, targets, os.environ).items()}
     screen = output()
-    good = run_tests(docker, workspace, tests, images, lambda result: tables.show_test(result, screen))
-    screen.line(f"{len(tests)} tests of {len(images)} images, {'all passed' if good else 'not all passed'}")
-    if not good:
+    failed = skipped = 0
+    for result in Containers(docker=docker, workspace=workspace, images=images).run(tests):
+        tables.show_test(result, screen)
+        failed, skipped = failed + (result.problem is not None), skipped + bool(result.skipped)
+    screen.line(tables.tests_line(len(images), len(tests), failed, skipped))
+    if failed:
         raise typer.Exit(int(ExitCode.FAILED))
 
 

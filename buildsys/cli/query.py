@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from buildsys.cli import usage
+from buildsys.cli.names import Layer, Stack, Target
 from buildsys.errors import ExitCode, WrongUsage
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
@@ -16,7 +17,7 @@ Offline = Annotated[bool, typer.Option("--offline", help="Do not query the regis
 
 def explain(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="A stack or node.")],
+    name: Target,
     offline: Offline = False,
     json: Json = False,
 ) -> None:
@@ -35,8 +36,8 @@ def explain(
 
 def why(
     context: typer.Context,
-    stack: Annotated[str, typer.Argument(help="A stack.")],
-    layer: Annotated[str, typer.Argument(help="A layer of the stack.")],
+    stack: Stack,
+    layer: Layer,
     json: Json = False,
 ) -> None:
     """Show how a layer comes into a stack."""

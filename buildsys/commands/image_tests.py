@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import field
 
 from buildsys.buildkit.docker import Docker
-from buildsys.buildkit.images import local_image, run_container
+from buildsys.buildkit.images import NoGpu, RunningContainer, local_image, run_container, running_container
 from buildsys.config import template
+from buildsys.config.recipe import ImageTest
 from buildsys.errors import Unavailable
+from buildsys.oci.connections import page_of
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
+from buildsys.texts import page
 from buildsys.values import dataclass
 
 TEST_SECONDS = 300.0
+_WITHIN, _PAUSE = 60.0, 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TestRun:
-    """A test to run: `run` by `sh -c` in the image of `target`, the layer's folder `tests/` at `/tests`."""
+    """A test to run in the image of `target`, the layer's folder `tests/` at `/tests`.
+
+    `run` is executed by `sh -c`, `http` is a port and a path that are asked for; the other is empty. `within` is how
+    long that is repeated while the image's own command runs, in seconds; 0 is a container for this test alone.
+    """
 
     __test__ = False
     target: str
@@ -26,16 +36,25 @@ class TestRun:
     folder: str
     run: str
     expect: str | None
+    http: str = ""
+    within: float = 0.0
+    gpu: bool = False
+
+    @property
+    def title(self) -> str:
+        """What is tested, in one line."""
+        return f"GET {self.http}" if self.http else self.run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TestResult:
-    """How a test ended; `problem` is None if it passed."""
+    """How a test ended: `problem` is None if it passed or was skipped, `skipped` says why it was."""
 
     __test__ = False
     test: TestRun
-    problem: str | None
-    output: str
+    problem: str | None = None
+    output: str = ""
+    skipped: str = ""
 
 
 def declared_tests(plan: Plan, targets: tuple[str, ...]) -> tuple[TestRun, ...]:
@@ -46,8 +65,11 @@ def declared_tests(plan: Plan, targets: tuple[str, ...]) -> tuple[TestRun, ...]:
             stack=stack.stack,
             layer=each.name,
             folder=each.recipe.folder,
-            run=template.fill(test.run, each.parameters),
+            run=template.fill(test.run or "", each.parameters),
             expect=template.fill(test.expect, each.parameters) if test.expect is not None else None,
+            http=template.fill(test.http or "", each.parameters),
+            within=_within(test),
+            gpu=test.gpu,
         )
         for stack in plan.stacks
         if stack.name in targets
@@ -57,35 +79,90 @@ def declared_tests(plan: Plan, targets: tuple[str, ...]) -> tuple[TestRun, ...]:
     )
 
 
-def run_tests(
-    docker: Docker,
-    workspace: Workspace,
-    tests: tuple[TestRun, ...],
-    images: dict[str, str],
-    on_result: Callable[[TestResult], None],
-) -> bool:
-    """Run the tests in containers, one after the other, and return whether all passed.
+def _within(test: ImageTest) -> float:
+    if not test.running and test.http is None:
+        return 0.0
+    return _WITHIN if test.within is None else test.within / 1000
 
-    `images` maps target to image. Raises `Unavailable` if an image is not in the engine's store.
-    """
-    good = True
-    for target in sorted({test.target for test in tests}):
-        if local_image(docker, images[target]) is None:
-            raise Unavailable(f"the engine has no image `{images[target]}`", hint=f"run `buildsys bake {target}` first")
-    for test in tests:
-        folder = workspace.folder(f"{test.folder}/tests")
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Containers:
+    """Runs tests in containers of `docker`; `images` maps target to image."""
+
+    docker: Docker
+    workspace: Workspace
+    images: dict[str, str]
+    clock: Callable[[], float] = field(default=time.monotonic)
+    sleep: Callable[[float], None] = field(default=time.sleep)
+
+    def run(self, tests: Sequence[TestRun]) -> Iterator[TestResult]:
+        """Run tests one after the other; raises `Unavailable` if an image is not in the engine's store."""
+        for target in sorted({test.target for test in tests}):
+            if local_image(self.docker, self.images[target]) is None:
+                message = f"the engine has no image `{self.images[target]}`"
+                raise Unavailable(message, hint=f"run `buildsys bake {target}` first")
+        for test in tests:
+            try:
+                yield self._repeated(test) if test.within else self._alone(test)
+            except NoGpu as error:
+                yield TestResult(test=test, skipped=f"no GPU: {error}")
+
+    def _mounts(self, test: TestRun) -> Sequence[str]:
+        folder = self.workspace.folder(f"{test.folder}/tests")
         # Docker reads a mount as a line of CSV, in which a name with a comma would be more than a name.
         source = str(folder).replace('"', '""')
-        mounts = [f'type=bind,"source={source}",target=/tests,readonly'] if folder else []
+        return [f'type=bind,"source={source}",target=/tests,readonly'] if folder else []
+
+    def _alone(self, test: TestRun) -> TestResult:
         answer = run_container(
-            docker, images[test.target], ["-c", test.run], entrypoint="sh", mounts=mounts, seconds=TEST_SECONDS
+            self.docker,
+            self.images[test.target],
+            ["-c", test.run],
+            entrypoint="sh",
+            mounts=self._mounts(test),
+            gpus=test.gpu,
+            seconds=TEST_SECONDS,
         )
         output = answer.stdout + answer.stderr
-        problem = None
-        if answer.exit_code:
-            problem = f"ended with {answer.exit_code}"
-        elif test.expect is not None and test.expect not in output:
-            problem = f"did not print `{test.expect}`"
-        good = good and problem is None
-        on_result(TestResult(test=test, problem=problem, output=output))
-    return good
+        return TestResult(test=test, problem=_problem(test, answer.exit_code, output), output=output)
+
+    def _repeated(self, test: TestRun) -> TestResult:
+        number = test.http.partition("/")[0]
+        if test.http and (expected := page(test.http)):
+            return TestResult(test=test, problem=f"`{test.http}` is no page, expected {expected}")
+        port, until = int(number) if test.http else None, self.clock() + test.within
+        image, mounts = self.images[test.target], self._mounts(test)
+        with running_container(self.docker, image, mounts=mounts, port=port, gpus=test.gpu) as container:
+            problem, output = self._asked(container, test)
+            while problem is not None and self.clock() < until:
+                if (code := container.ended()) is not None:
+                    problem = f"the image's own command ended with {code}"
+                    break
+                self.sleep(_PAUSE)
+                problem, output = self._asked(container, test)
+            if problem is not None:
+                output += container.log()
+        return TestResult(test=test, problem=problem, output=output)
+
+    def _asked(self, container: RunningContainer, test: TestRun) -> tuple[str | None, str]:
+        """Return what is wrong with one answer of a running container, and the answer."""
+        if not test.http:
+            done = container.execute(test.run, seconds=TEST_SECONDS)
+            output = done.stdout + done.stderr
+            return _problem(test, done.exit_code, output), output
+        port, _, path = test.http.partition("/")
+        url = f"http://{container.address(int(port))}/{path}"
+        try:
+            answer = page_of(url)
+        except OSError as error:
+            return f"`{url}` does not answer: {error}", ""
+        output = answer.body.decode("utf-8", "replace")
+        return (f"answered with status {answer.status}" if answer.status >= 400 else _problem(test, 0, output)), output
+
+
+def _problem(test: TestRun, code: int, output: str) -> str | None:
+    if code:
+        return f"ended with {code}"
+    if test.expect is not None and test.expect not in output:
+        return f"did not print `{test.expect}`"
+    return None

@@ -32,6 +32,7 @@ _LOCKING = f"{STATE_FOLDER}/locking"
 if TYPE_CHECKING:
     from buildsys.commands.lock import Change
     from buildsys.masks import Mask
+    from buildsys.run.scheduler import Left
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,19 +49,21 @@ def look(
     environ: Mapping[str, str],
     plan: Plan | None = None,
     *,
+    names: tuple[str, ...] = (),
     contents: Contents | None = None,
     offline: bool,
 ) -> PlannedActions:
     """Return a plan with actions: by the registry that is named, else by the engine's own store of images.
 
-    `contents` are the files of its contexts where they are known. Without `plan` it is that of a bake on this machine,
-    offline that of the committed files. Where no engine answers, and offline, everything is to be built. Raises
-    `InvalidInput` for names that no registry takes.
+    `names` are what a bake would be asked for, by default all images that are not deprecated. `contents` are the files
+    of its contexts where they are known. Without `plan` it is that of a bake on this machine, offline that of the
+    committed files. Where no engine answers, and offline, everything is to be built. Raises `InvalidInput` for names
+    that mean nothing, and for names that no registry takes.
     """
     plan = plan or make_plan(workspace.tree(), overlay=not offline)
     check_names(plan, environ)
     keys = keys_of(plan, contents or contents_of(workspace, plan))
-    wanted = [stack.name for stack in plan.stacks if not stack.deprecated]
+    wanted = select(plan, names) if names else [stack.name for stack in plan.stacks if not stack.deprecated]
     if offline:
         return PlannedActions(plan=plan, keys=keys, actions=decide(plan, keys, {}, {}, wanted))
     if named_prefix(workspace, environ) is None:
@@ -73,6 +76,14 @@ def look(
         previous = store.previous(plan, [name for name, action in first.items() if action.word is ActionKind.BUILD])
     actions = decide(plan, keys, there.references, previous, wanted, foreign=there.foreign)
     return PlannedActions(plan=plan, keys=keys, actions=actions)
+
+
+def estimate(workspace: Workspace, found: PlannedActions) -> Left | None:
+    """Return how long what is to be built takes by what earlier runs recorded; None if nothing of it was recorded."""
+    from buildsys.events.journal import history_of
+    from buildsys.run.scheduler import estimate_of
+
+    return estimate_of(found.plan, found.actions, history_of(workspace))
 
 
 def _in_the_engine(plan: Plan, keys: Keys) -> Mapping[str, str]:

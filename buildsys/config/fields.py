@@ -100,6 +100,15 @@ TEXTS = Many(TEXT)
 _WORD = Text(template=Template(rule=texts.argument, what="the word", holder="an argument"))
 WORDS = Many(_WORD)
 COMMAND = Many(_WORD, least=1)
+PAGE = Text(
+    template=Template(
+        rule=texts.page,
+        what="the page",
+        # A parameter may hold the port.
+        leading=texts.argument,
+        advice="write the port inside the container and the path, such as `8888/api`",
+    )
+)
 SCRIPT = Text(template=Template(rule=texts.argument, what="the command"))
 ONE_OR_MORE = Many(TEXT, or_one=True)
 VALUES: Shape[Mapping[str, tuple[str, ...]]] = Dictionary(ONE_OR_MORE, key=PARAMETER_NAME)

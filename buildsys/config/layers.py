@@ -218,11 +218,14 @@ def _unmounted(secret: str, path: Path) -> tuple[str, Path, str]:
 
 
 def _check_parts(scope: Scope) -> None:
-    """Add a diagnostic for options that would be joined as folders of a path are, and for a program without a name."""
+    """Add a diagnostic for what names no program or test, and for options that would be joined as folders are."""
     healthcheck = scope.said.healthcheck.command if scope.said.healthcheck else ()
     for path, words in ((("entrypoint",), scope.said.entrypoint), (("healthcheck", "command"), healthcheck)):
         if words and (expected := program(words[0])):
             scope.wrong(f"the first word of `{path[0]}` is empty, expected {expected}", (*path, 0), "remove it")
+    for index, test in enumerate(scope.said.tests):
+        if problem := test.problem:
+            scope.wrong(problem[0], ("tests", index), problem[1])
     for index, environment in enumerate(scope.said.environment):
         for field, given in (("prepend", environment.prepend), ("append", environment.append)):
             for name, parts in given.items():

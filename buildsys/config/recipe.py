@@ -168,11 +168,33 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageTest:
-    """A command that is run in every image that has the layer."""
+    """A command that is run, or a page that is asked for, in every image that has the layer."""
 
-    run: str = required(fields.SCRIPT, "shell command that must exit with 0")
-    expect: str | None = nullable(fields.TEMPLATE, None, "text that the output must contain")
+    run: str | None = nullable(fields.SCRIPT, None, "shell command that must exit with 0; this or `http` is required")
+    http: str | None = nullable(
+        fields.PAGE,
+        None,
+        "port and path, such as `8888/api`, that the container's own command must answer with a status below 400",
+    )
+    expect: str | None = nullable(fields.TEMPLATE, None, "text that the output, or the page, must contain")
+    running: bool = optional(
+        Boolean(), False, "`run` is executed while the container's own command runs, and repeated until it passes"
+    )
+    within: int | None = nullable(
+        fields.DURATION, None, "how long a test of a running container is repeated; default `60s`"
+    )
+    gpu: bool = optional(Boolean(), False, "the container has the machine's GPUs; without any the test is skipped")
     when: When = _condition()
+
+    @property
+    def problem(self) -> tuple[str, str] | None:
+        """What does not fit together, with a hint."""
+        if (self.run is None) == (self.http is None):
+            has = "neither `run` nor `http`" if self.run is None else "both `run` and `http`"
+            return f"a test has {has}", "write one of them; a test of both is two entries"
+        if self.within is not None and self.http is None and not self.running:
+            return "`within` is for tests of a running container", "add `running: true`, or remove `within`"
+        return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -290,7 +312,9 @@ class RecipeFields:
         Choice(("week", "month")), None, "how often packages are refreshed; the epoch is passed as `EPOCH`"
     )
     weight: Weight = nullable(Record(Weight, "WeightFields"), Weight(), "resources of a build; not part of any key")
-    tests: tuple[ImageTest, ...] = nullable(Many(Record(ImageTest, "TestFields")), (), "commands to run in its images")
+    tests: tuple[ImageTest, ...] = nullable(
+        Many(Record(ImageTest, "TestFields", first="run")), (), "commands to run in its images"
+    )
 
 
 RECIPE_FIELDS = Record(RecipeFields, "RecipeFields", meant=fields.MEANT)

@@ -40,8 +40,14 @@ class Glob:
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         # Equal stars in a row match no more than one; within `**/` is a position of its own.
-        kept = [each for index, each in enumerate(tokens) if not each.name or tokens[index - 1 : index] != [each]]
-        self._tokens = [each for token in kept for each in ((token, _INSIDE) if token == ENTER else (token,))]
+        kept = [
+            each
+            for index, each in enumerate(tokens)
+            if not each.name or not index or tokens[index - 1].name != each.name
+        ]
+        self._tokens = [each for token in kept for each in ((token, _INSIDE) if token is ENTER else (token,))]
+        # Most pieces of a long pattern are single characters, which need no comparison.
+        self._named = [(index, each) for index, each in enumerate(self._tokens) if each.name]
         self._end = 1 << len(self._tokens)
         self._skipped = self._bits(STAR) | self._bits(REST)
         self._entered = self._bits(ENTER)
@@ -58,7 +64,7 @@ class Glob:
         return bool(reached & self._end)
 
     def _bits(self, *tokens: Token) -> int:
-        return sum(1 << index for index, each in enumerate(self._tokens) if each in tokens)
+        return sum(1 << index for index, each in self._named if each in tokens)
 
     def _moves_of(self, character: str) -> tuple[int, int, int]:
         """Return the positions that a character keeps, moves on by one, and by two."""

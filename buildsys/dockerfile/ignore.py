@@ -120,6 +120,7 @@ def _rule(line: str) -> _Rule | None:
     return None if text in ("", ".") else _Rule(_matcher(text), takes_back)
 
 
+@functools.lru_cache(maxsize=64)
 def _matcher(pattern: str) -> Callable[[str], bool]:
     """Return whether a path matches a pattern; these cases are those of patternmatcher's `compile`."""
     rest = pattern[2:]

@@ -14,7 +14,7 @@ import urllib3
 from urllib3 import exceptions
 
 from buildsys.oci.bounds import Bounds
-from buildsys.oci.http import ConnectTimeout, Garbled, Request, Response, Unreachable, loopback
+from buildsys.oci.http import ConnectTimeout, Garbled, RegistryProblem, Request, Response, Unreachable, loopback
 
 # More than the threads that send at the same time: what does not fit is closed, and urllib3 logs it.
 _KEPT = 64
@@ -116,6 +116,18 @@ class Connections:
         """Let new requests open connections of their own; those under way end on the ones that they have."""
         with self._lock:
             self._managers = {key: each for key, each in self._managers.items() if each is not manager}
+
+
+def page_of(url: str) -> Response:
+    """Return what a server on this machine answers, whatever its status; raises OSError where no answer comes.
+
+    Without proxy, redirects and retries, within 10 seconds.
+    """
+    with contextlib.closing(Connections(environ={}, bounds=Bounds(connect=5.0, answer=10.0))) as connections:
+        try:
+            return connections.send(Request(method="GET", url=url))
+        except (http.client.HTTPException, RegistryProblem, ValueError) as error:
+            raise OSError(str(error)) from error
 
 
 def _new_manager(proxy: str | None, scheme: str, verified: bool, host: str) -> urllib3.PoolManager:

@@ -19,6 +19,8 @@ DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _PLATFORM = ("os", "architecture", "variant")
 _MOST_SIZE = 1 << 63
+# Docker takes 127 layers. Many manifests are read at a time, and each value takes 200 bytes.
+_MOST_VALUES = 20_000
 MANIFEST_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
 
 # The grammar of https://github.com/distribution/reference; a host may also be an IPv6 address in brackets.
@@ -235,7 +237,7 @@ class Manifest:
 
         `media_type` is the registry's Content-Type; if it is none of the four, that of the document counts.
         """
-        value = object_of(raw)
+        value = object_of(raw, values=_MOST_VALUES)
         if value.get("schemaVersion") != 2:
             raise ValueError("no manifest of schema version 2")
         kind = media_type.partition(";")[0].strip()

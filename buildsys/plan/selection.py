@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
 
 from buildsys.errors import Diagnostic, InvalidInput, did_you_mean
@@ -35,6 +35,25 @@ def select(plan: Plan, words: Iterable[str]) -> tuple[str, ...]:
     if diagnostics:
         raise InvalidInput(diagnostics)
     return tuple(sorted(found))
+
+
+def listed(plan: Plan, words: Collection[str] = (), layers: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the stacks that words mean and that have all of some layers, in the plan's order; no words mean all.
+
+    A node means the stacks that use it. Raises `InvalidInput` for words and layers that no stack has.
+    """
+    known = {each.name for image in plan.stacks for each in image.layers}
+    if unknown := [name for name in layers if name not in known]:
+        otherwise = "run `buildsys list --json` for the layers of all stacks"
+        hints = {name: did_you_mean(name, known, otherwise) for name in unknown}
+        raise InvalidInput([Diagnostic(message=f"no stack has a layer `{name}`", hint=hints[name]) for name in unknown])
+    chosen = {*select(plan, words)} if words else set(plan.targets)
+    return tuple(
+        stack
+        for stack, parts in plan.indexes.items()
+        if any(each.name in chosen or chosen & {*each.below} for each in parts)
+        and {*layers} <= {each.name for part in parts for each in part.layers}
+    )
 
 
 def _meant(word: str, plan: Plan, stacks: dict[str, tuple[str, ...]], targets: dict[str, tuple[str, ...]]) -> list[str]:

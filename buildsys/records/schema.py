@@ -29,13 +29,20 @@ NO_NAMES: Mapping[str, str] = MappingProxyType({})
 class Record(Shape[T]):
     """A mapping with the fields of a dataclass; `name` is what the JSON Schema calls it.
 
-    `meant` are names that people use for a field; `otherwise` is the hint for a key that is near none.
+    `meant` are names that people use for a field; `otherwise` is the hint for a key that is near none; `first` is the
+    field that a text in place of the mapping is probably meant for, where no field is required.
     """
 
     def __init__(
-        self, kind: Callable[..., T], name: str, *, meant: Mapping[str, str] = NO_NAMES, otherwise: str | None = None
+        self,
+        kind: Callable[..., T],
+        name: str,
+        *,
+        meant: Mapping[str, str] = NO_NAMES,
+        otherwise: str | None = None,
+        first: str | None = None,
     ) -> None:
-        self._kind, self._name, self._meant, self._otherwise = kind, name, meant, otherwise
+        self._kind, self._name, self._meant, self._otherwise, self._first = kind, name, meant, otherwise, first
         self._fields: dict[str, tuple[str, _Field]] = {}
         self._given: dict[str, Callable[[Path, Reader], Any]] = {}
         for each in dataclasses.fields(kind):  # type: ignore[arg-type]
@@ -71,7 +78,9 @@ class Record(Shape[T]):
 
     def instead(self, data: Data) -> str | None:
         """Return the hint how a text is written as this mapping."""
-        required = [(key, field.shape) for key, (_, field) in self._fields.items() if field.required]
+        required = [
+            (key, field.shape) for key, (_, field) in self._fields.items() if field.required or key == self._first
+        ]
         if not required:
             return None
         key, shape = required[0]

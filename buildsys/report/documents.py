@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from buildsys.bake.hcl import Value, evaluate
@@ -139,11 +139,12 @@ def _planned_stack(plan: Plan, stack: ImageTarget, variables: Mapping[str, str])
     }
 
 
-def list_document(plan: Plan) -> dict[str, Any]:
-    """Return what `list --json` prints."""
+def list_document(plan: Plan, stacks: Collection[str] | None = None) -> dict[str, Any]:
+    """Return what `list --json` prints, of all stacks or of some."""
     variables = defaults(plan)
+    chosen = [parts[0] for stack, parts in plan.indexes.items() if stacks is None or stack in stacks]
     return {
-        "stacks": [stack_document(plan, parts[0], variables) for parts in plan.indexes.values()],
+        "stacks": [stack_document(plan, each, variables) for each in chosen],
         "groups": {name: list(members) for name, members in plan.groups.items()},
         "families": [{"name": family.name, "description": family.description} for family in plan.families],
     }

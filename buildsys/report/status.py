@@ -9,7 +9,7 @@ from buildsys.events.events import Event, Retried, StepBegan, TargetPlanned
 from buildsys.events.model import RunModel, Target
 from buildsys.report.outcomes import step_words
 from buildsys.report.text import clean, distinct_parts, format_count, format_remaining, format_retries
-from buildsys.run.scheduler import IMAGE_SECONDS
+from buildsys.run.scheduler import IMAGE_SECONDS, Left, duration
 from buildsys.values import dataclass
 
 # An image runs nothing; it takes a few requests to a registry, or an export.
@@ -27,14 +27,6 @@ class Running:
     step: str
     since: float
     again: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Left:
-    """The seconds that are left; not `whole` if the time that some of the targets take is unknown."""
-
-    seconds: float
-    whole: bool
 
 
 class RunStatus:
@@ -99,11 +91,10 @@ class RunStatus:
 
         `now` is in seconds since 1970. None if the time of nothing that is left was ever recorded.
         """
-        whole, known, work = True, False, 0.0
-        ends: dict[str, float] = {}
-        blocked = self.model.blocked
+        whole, known = True, False
+        times: dict[str, float] = {}
         for target in self.model.work:
-            if target.ended or target.name in blocked:
+            if target.ended or target.name in self.model.blocked:
                 continue
             seconds = target.plan.estimate
             known = known or seconds is not None
@@ -112,14 +103,12 @@ class RunStatus:
                 seconds = IMAGE_SECONDS if target.is_image else 0.0
             if target.name in self.model.at_work:
                 seconds -= now - self.model.at_work[target.name]
-            own = max(0.0, seconds)
-            work += own
-            ends[target.name] = own + max((ends[need] for need in target.plan.needs if need in ends), default=0.0)
-        if not ends or not known:
+            times[target.name] = max(0.0, seconds)
+        if not times or not known:
             return None
-        path = max(ends.values())
+        needs = {name: self.model.targets[name].plan.needs for name in times}
         jobs = self.model.head.jobs if self.model.head else 0
-        return Left(seconds=max(path, work / jobs) if jobs else path, whole=whole)
+        return Left(seconds=duration(times, needs, jobs), whole=whole)
 
     def heading(self) -> str:
         """Return what a run builds: `baking 3 images and 4 nodes`."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from buildsys.config.recipe import Kind
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action, Difference, format_difference, short
 from buildsys.plan.plan import Plan
 from buildsys.report.console import Screen, columns
-from buildsys.report.text import format_count
+from buildsys.report.text import format_count, format_remaining
 from buildsys.resolve.image import healthcheck_text, words_json
 from buildsys.resolve.node import ImageTarget
 
@@ -19,18 +19,29 @@ if TYPE_CHECKING:
     from buildsys.commands.lock import Change
     from buildsys.commands.query import Explanation
     from buildsys.plan.diff import Changed
+    from buildsys.run.scheduler import Left
+
+# Of targets that are built for one reason.
+_MOST_TITLES = 3
 
 
-def show_plan(plan: Plan, *, state: str, screen: Screen) -> None:
-    """Write one line per target in build order, and the count."""
-    rows = [("node", node.title, node.name) for node in plan.nodes]
+def show_plan(plan: Plan, *, state: str, screen: Screen, only: Mapping[str, Action] | None = None) -> None:
+    """Write one line per target in build order, and the count; of `only`, those that are skipped are left out."""
+    kept = {name for name in plan.targets if only is None or only[name].word != SKIP}
+    rows = [("node", node.title, node.name) for node in plan.nodes if node.name in kept]
     for stack in plan.stacks:
+        if stack.name not in kept:
+            continue
         rows.append(("image", stack.title, _of_what(stack) + (" · deprecated" if stack.deprecated else "")))
     for line in columns(rows):
         screen.line(line)
     deprecated = sum(parts[0].deprecated is not None for parts in plan.indexes.values())
     note = f" ({deprecated} deprecated)" if deprecated else ""
-    screen.line(f"{format_count(len(plan.nodes), 'node')}, {format_count(len(plan.indexes), 'image')}{note}. {state}")
+    nodes, images = (format_count(len(each), word) for each, word in ((plan.nodes, "node"), (plan.indexes, "image")))
+    if only is not None:
+        nodes = f"{len(kept & {node.name for node in plan.nodes})} of {nodes}"
+        images = f"{len({each.stack for each in plan.stacks if each.name in kept})} of {images}"
+    screen.line(f"{nodes}, {images}{note}. {state}")
 
 
 def _of_what(stack: ImageTarget) -> str:
@@ -39,11 +50,11 @@ def _of_what(stack: ImageTarget) -> str:
     return " + ".join([base, *artifacts])
 
 
-def show_list(plan: Plan, screen: Screen) -> None:
-    """Write the stacks by family, and the groups."""
+def show_list(plan: Plan, chosen: Collection[str], screen: Screen) -> None:
+    """Write the chosen stacks by family, and the groups with how many of them they have."""
     families = [(family.name, family.description) for family in plan.families]
     for name, description in [*families, (None, "single stacks")]:
-        stacks = [parts[0] for parts in plan.indexes.values() if parts[0].family == name]
+        stacks = [parts[0] for stack, parts in plan.indexes.items() if stack in chosen and parts[0].family == name]
         if not stacks:
             continue
         screen.line(screen.styled(name or "single stacks", "bold") + (f"  {description}" if name else ""))
@@ -56,7 +67,9 @@ def show_list(plan: Plan, screen: Screen) -> None:
             rows.append((stack.stack, " ".join(groups), *public, mark))
         for line in columns(rows):
             screen.line(line)
-    screen.line(f"groups: {', '.join(f'{name} ({len(members)})' for name, members in plan.groups.items())}")
+    targets = {each.name for stack in chosen for each in plan.indexes[stack]}
+    counts = {name: len(targets & {*members}) for name, members in plan.groups.items()}
+    screen.line(f"groups: {', '.join(f'{name} ({number})' for name, number in counts.items() if number) or 'none'}")
 
 
 def _public(stack: ImageTarget) -> str:
@@ -135,36 +148,74 @@ def _settings(stack: ImageTarget) -> Iterator[tuple[str, str, str]]:
             yield what, text, f"from {config.sources[name]}"
 
 
-def show_actions(plan: Plan, actions: Mapping[str, Action], screen: Screen) -> None:
-    """Write the action for each target that is needed, and its reason; then the counts."""
+def show_actions(
+    plan: Plan, actions: Mapping[str, Action], screen: Screen, *, left: Left | None = None, folds: bool = True
+) -> None:
+    """Write the action for each target that is needed, and its reason; then the counts, and how long it may take.
+
+    With `folds`, targets that are built for one reason are one line, and so are those that are reused.
+    """
     titles = {node.name: node.title for node in plan.nodes}
     images = {stack.name: stack.title for stack in plan.stacks}
-    rows = []
+    groups: dict[tuple[str, str], list[str]] = {}
     for name, action in actions.items():
-        if action.word == SKIP:
+        if action.word == SKIP or (folds and action.word == REUSE):
             continue
         word = "image" if name in images and action.word == BUILD else action.word
-        rows.append((word, titles.get(name) or images[name], action.reason))
-    for line in columns(rows):
-        screen.line(line)
+        same = (word, action.reason if folds else name)
+        groups.setdefault(same, []).append(name)
+    rows = [
+        (word, _several([titles.get(name) or images[name] for name in names]), actions[names[0]].reason)
+        for (word, _), names in groups.items()
+    ]
     nodes = [actions[name].word for name in titles]
     stacks = [actions[name].word for name in images]
-    left = sum(word == SKIP for word in nodes)
+    if folds and (reused := _counted(nodes.count(REUSE), stacks.count(REUSE))):
+        rows.append((REUSE, reused, ""))
+    for line in columns(rows):
+        screen.line(line)
+    skipped = sum(word == SKIP for word in nodes)
+    time = f" ({format_remaining(left.seconds, whole=left.whole).removesuffix(' left')})" if left else ""
     screen.line(
-        f"{format_count(nodes.count(BUILD), 'node')} to build, {nodes.count(REUSE)} reused, {left} not needed; "
+        f"{format_count(nodes.count(BUILD), 'node')} to build{time}, "
+        f"{nodes.count(REUSE)} reused, {skipped} not needed; "
         f"{stacks.count(BUILD)} of {format_count(len(stacks) - stacks.count(SKIP), 'image')} to build"
     )
+
+
+def _several(titles: Sequence[str]) -> str:
+    if len(titles) <= _MOST_TITLES:
+        return ", ".join(titles)
+    return f"{', '.join(titles[: _MOST_TITLES - 1])} and {len(titles) - _MOST_TITLES + 1} more"
+
+
+def _counted(nodes: int, images: int) -> str:
+    parts = (format_count(nodes, "node") if nodes else "", format_count(images, "image") if images else "")
+    return ", ".join(filter(None, parts))
 
 
 def show_test(result: TestResult, screen: Screen) -> None:
     """Write a test in one line, and its last output if it failed."""
     test = result.test
-    word = screen.styled("ok  ", "good") if result.problem is None else screen.styled("fail", "bad")
-    screen.line(f"{word} {test.stack}  {test.layer}  {test.run}")
+    word, style = (
+        ("skip", "bold") if result.skipped else ("ok  ", "good") if result.problem is None else ("fail", "bad")
+    )
+    screen.line(f"{screen.styled(word, style)} {test.stack}  {test.layer}  {test.title}")
+    if result.skipped:
+        screen.line(f"     {result.skipped}")
     if result.problem is not None:
         screen.line(f"     {result.problem}")
         for line in result.output.splitlines()[-12:]:
             screen.line(f"     | {line}")
+
+
+def tests_line(images: int, tests: int, failed: int, skipped: int) -> str:
+    """Return how many tests passed, failed and were skipped."""
+    begin = f"{format_count(tests, 'test')} of {format_count(images, 'image')}"
+    counts = {"passed": tests - failed - skipped, "failed": failed, "skipped": skipped}
+    if not failed and not skipped:
+        return f"{begin}, all passed"
+    return f"{begin}: {', '.join(f'{number} {word}' for word, number in counts.items() if number)}"
 
 
 def show_explanation(found: Explanation, screen: Screen) -> None:

@@ -177,6 +177,37 @@ class Schedule:
         del self._batches[name]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Left:
+    """How long work takes in seconds; if it is not `whole`, the time of some targets is not known."""
+
+    seconds: float
+    whole: bool
+
+
+def duration(seconds: Mapping[str, float], needs: Mapping[str, Iterable[str]], jobs: int) -> float:
+    """Return the seconds of the longest path, or of all the work shared by the jobs; given in build order."""
+    ends: dict[str, float] = {}
+    for name, own in seconds.items():
+        ends[name] = own + max((ends[need] for need in needs[name] if need in ends), default=0.0)
+    path = max(ends.values(), default=0.0)
+    return max(path, sum(seconds.values()) / jobs) if jobs else path
+
+
+def estimate_of(plan: Plan, actions: Mapping[str, Action], history: History) -> Left | None:
+    """Return how long everything that is built takes at once; None if the time of no node is known."""
+    built = [name for name, action in actions.items() if action.word is ActionKind.BUILD]
+    known: dict[str, float] = dict.fromkeys((each.name for each in plan.stacks), IMAGE_SECONDS)
+    for node in plan.nodes:
+        if seconds := history.seconds.get(node.name) or node.build.weight.minutes * 60.0:
+            known[node.name] = seconds
+    images = {each.name for each in plan.stacks}
+    if not any(name in known for name in built if name not in images):
+        return None
+    times = {name: known.get(name, 0.0) for name in built}
+    return Left(seconds=duration(times, plan.needs, 0), whole=all(name in known for name in built))
+
+
 def tasks_of(plan: Plan, actions: Mapping[str, Action], history: History, composed: frozenset[str]) -> tuple[Task, ...]:
     """Return the tasks for everything that is built, in build order; `composed` are the stacks that need no engine."""
     built = {name for name, action in actions.items() if action.word is ActionKind.BUILD}

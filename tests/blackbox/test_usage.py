@@ -30,6 +30,24 @@ def said(done: Run, code: int = 2) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(
+    ("line", "known"),
+    [
+        ("buildsys bake im", ["img"]),
+        ("buildsys bake def", ["default"]),
+        ("buildsys plan conf", ["conf-tool"]),
+        ("buildsys why img ", ["conf", "dist"]),
+        ("buildsys show none", []),
+    ],
+)
+def test_shell_completes_stacks_groups_nodes_and_layers(project: Path, line: str, known: list[str]) -> None:
+    number = len(line.split(" ")) - 1
+    elsewhere = line.replace("buildsys", "buildsys -C /", 1)
+    for words, index, expected in ((line, number, known), (elsewhere, number + 2, [])):
+        done = buildsys(project, _BUILDSYS_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(index))
+        assert (done.code, done.stdout.split(), done.stderr) == (0, expected, "")
+
+
+@pytest.mark.parametrize(
     ("line", "message", "hint"),
     [
         ("bkae", "`bkae` is not a command of buildsys", "did you mean `bake`?"),
@@ -45,7 +63,7 @@ def said(done: Run, code: int = 2) -> tuple[str, str]:
         ("plan -C .", "`-C` is not an option of `plan`", "write it before the command: `buildsys -C … plan`"),
         ("explain img --push", "`--push` is not an option of `explain`", "remove it: it is an option of `bake`"),
         ("plan --verify", "`--verify` is not an option of `plan`", "remove it: it is an option of `bake`"),
-        ("plan extra", "`extra` is one argument too many for `plan`", "remove it"),
+        ("outdated extra", "`extra` is one argument too many for `outdated`", "remove it"),
         ("show img other", "`other` is one argument too many for `show`", "remove it"),
         ("-C .", "`buildsys` lacks a command", "run `buildsys --help`"),
         ("bake -j", "`-j` lacks its value", "add `--jobs` with its value: number of concurrent bake processes, 64 at"),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
+from buildsys.dockerfile import ignore
+from buildsys.dockerfile.glob import Glob, Token
 from buildsys.dockerfile.ignore import ignored, rule_problems
 
 
@@ -184,3 +188,17 @@ def test_more_rules_than_a_context_can_be_compared_with_are_a_diagnostic() -> No
     assert list(rule_problems("a\n" * 5_000, "f")) == []
     found = list(rule_problems("a\n" * 1_000_000, "f"))
     assert [(each.message, str(each.location)) for each in found] == [("the file has more than 5000 rules", "f:5001:1")]
+
+
+def test_equal_rules_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[Sequence[Token]] = []
+
+    class Counted(Glob):
+        def __init__(self, tokens: Sequence[Token]) -> None:
+            compiled.append(tokens)
+            super().__init__(tokens)
+
+    monkeypatch.setattr(ignore, "Glob", Counted)
+    rule = "?" * 299 + "[ab]"
+    assert list(rule_problems(f"{rule}\n" * 2_000, "a/.dockerignore")) == []
+    assert len(compiled) == 1

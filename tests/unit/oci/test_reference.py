@@ -115,6 +115,7 @@ def test_digest_covers_the_bytes_as_they_came() -> None:
         ({"mediaType": "text/html"}, "unknown media type `text/html`"),
         ({"layers": [{"digest": DIGEST}]}, "no number of bytes"),
         ({"layers": [1]}, "`layers` is no list of objects"),
+        ({"manifests": [{}] * 20_000}, "too many values"),
     ],
 )
 def test_invalid_manifest_is_refused(fields: dict[str, Any], words: str) -> None:

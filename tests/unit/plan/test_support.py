@@ -100,7 +100,7 @@ def test_family_row_and_stack_have_a_date_of_their_own() -> None:
 
 def test_list_show_and_documents_name_the_day(plan: Plan) -> None:
     stream = io.StringIO()
-    show_list(plan, Screen(stream, {}))
+    show_list(plan, list(plan.indexes), Screen(stream, {}))
     assert "  one   cpu  supported until 2027-04-30\n" in stream.getvalue()
     assert "  old   cpu  deprecated: old\n" in stream.getvalue()
     stream = io.StringIO()

@@ -6,7 +6,8 @@ import pytest
 
 from buildsys.buildkit.progress import StepKind
 from buildsys.events.events import Event, Retried, RunBegan
-from buildsys.report.status import Left, Running, RunStatus, foremost
+from buildsys.report.status import Running, RunStatus, foremost
+from buildsys.run.scheduler import Left
 from tests.support.run_events import (
     BEGIN,
     FIRST_HALF,

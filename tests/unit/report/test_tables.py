@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
+from buildsys.errors import InvalidInput
+from buildsys.plan.actions import Action, ActionKind
+from buildsys.plan.selection import listed
 from buildsys.report.console import Screen
-from buildsys.report.tables import show_list, show_plan, show_stack
+from buildsys.report.tables import show_actions, show_list, show_plan, show_stack
+from buildsys.run.scheduler import Left
 from tests.support.trees import FAST, planned, tree
 
 STACKS = (
@@ -33,15 +39,51 @@ def test_plan_is_one_line_per_target_in_build_order_and_a_count() -> None:
 
 def test_list_is_by_family_with_groups_and_reasons() -> None:
     stream = io.StringIO()
-    show_list(planned(tree(STACKS)), Screen(stream, {}))
+    plan = planned(tree(STACKS))
+    show_list(plan, [*plan.indexes], Screen(stream, {}))
     assert stream.getvalue() == (
         "f  a family\n"
         "  f1  cpu quick\n"
         "  f2  cpu        deprecated: old\n"
         "single stacks\n"
         "  one  cpu\n"
-        "groups: cpu (2), default (2), f (1), gpu (0), quick (1)\n"
+        "groups: cpu (2), default (2), f (1), quick (1)\n"
     )
+
+
+def test_list_of_some_stacks_has_their_groups_alone() -> None:
+    plan, stream = planned(tree(STACKS)), io.StringIO()
+    assert listed(plan, ["f*"], ["fast"]) == ("f1", "f2")
+    show_list(plan, listed(plan, ["quick"]), Screen(stream, {}))
+    assert stream.getvalue() == "f  a family\n  f1  cpu quick\ngroups: cpu (1), default (1), f (1), quick (1)\n"
+
+
+def test_node_lists_the_stacks_that_use_it() -> None:
+    plan = planned(tree(STACKS))
+    assert listed(plan, ["fast-1_0-tools-1"]) == ("f1",)
+    assert listed(plan, (), ["fast", "system"]) == ("f1", "f2")
+    with pytest.raises(InvalidInput, match="no stack has a layer `fsat`"):
+        listed(plan, (), ["fsat"])
+
+
+def test_actions_with_one_reason_are_one_line_and_what_is_reused_is_counted() -> None:
+    plan = planned(tree(STACKS))
+    nodes = {
+        node.name: Action(target=node.name, word=ActionKind.BUILD, reason="the epoch moved") for node in plan.nodes
+    }
+    nodes["tools-1"] = Action(target="tools-1", word=ActionKind.REUSE, reason="nodes@1")
+    images = {each.name: Action(target=each.name, word=ActionKind.BUILD, reason="reassembled") for each in plan.stacks}
+    stream = io.StringIO()
+    show_actions(plan, nodes | images, Screen(stream, {}), left=Left(seconds=200, whole=True))
+    assert stream.getvalue() == (
+        "  build  system 1, system 2 and 3 more  the epoch moved\n"
+        "  image  f1, f2, one                    reassembled\n"
+        "  reuse  1 node\n"
+        "5 nodes to build (about 3 min), 1 reused, 0 not needed; 3 of 3 images to build\n"
+    )
+    stream = io.StringIO()
+    show_actions(plan, nodes | images, Screen(stream, {}), folds=False)
+    assert len(stream.getvalue().splitlines()) == len(plan.targets) + 1
 
 
 def test_stack_has_layers_values_places_and_environment() -> None:
@@ -95,7 +137,7 @@ TAGGED = (
 
 def test_list_and_show_name_what_a_stack_is_published_as() -> None:
     plan, stream = planned(tree(TAGGED)), io.StringIO()
-    show_list(plan, Screen(stream, {}))
+    show_list(plan, list(plan.indexes), Screen(stream, {}))
     assert stream.getvalue().splitlines()[1:4] == ["  a  cpu  lang:1.2 +2", "  b  cpu  team/b", "  c  cpu"]
     stream = io.StringIO()
     for name in ("a", "b", "c"):
