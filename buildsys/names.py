@@ -104,6 +104,8 @@ _SYSTEM_FOLDERS = frozenset(
     | {f"/var/{name}" for name in ("backups", "cache", "lib", "local", "log", "mail", "opt", "spool")}
 )
 _MULTIARCH = re.compile(r"/usr/lib/[a-z0-9_]+-linux-[a-z0-9]+")
+NODES = "nodes"
+"""The repository of nodes."""
 CUSTOM_SUFFIX = "-custom"
 """What the repository of users' own Dockerfiles on a stack has behind the stack's name."""
 
@@ -129,6 +131,14 @@ def reference_problem(name: str) -> str | None:
     if _REPOSITORY.fullmatch(name):
         return None
     return f"`{excerpt(name)}` cannot be an image's name: lower-case letters, digits, single `.` `_` `-` between"
+
+
+def repository_problem(name: str) -> str | None:
+    """Return why a path below the registry cannot be the repository of images, or None."""
+    if not all(_REPOSITORY.fullmatch(part) for part in name.split("/")):
+        rule = "lower-case letters, digits, single `.` `_` `-` `/` between"
+        return f"`{excerpt(name)}` cannot be a repository: {rule}"
+    return f"the repository `{name}` is reserved for nodes" if name == NODES else None
 
 
 def layer_problem(name: str) -> str | None:

@@ -87,6 +87,7 @@ def plan(
     from buildsys.commands import plan, query
     from buildsys.names import secret_variable
     from buildsys.plan.plan import folded, stale
+    from buildsys.plan.support import support_warnings
     from buildsys.project.settings import read_settings
     from buildsys.project.variables import misspelt
     from buildsys.project.workspace import find_workspace, named_prefix
@@ -102,14 +103,15 @@ def plan(
     found = query.look(
         workspace, os.environ, asked, names=tuple(names or ()), contents=planned.contents, offline=offline
     )
+    ends = tuple(support_warnings(planned.plan, date.today()))
     if json:
-        typer.echo(documents.text(documents.plan_document(planned.plan, found.keys, found.actions)))
+        typer.echo(documents.text(documents.plan_document(planned.plan, found.keys, found.actions, ends)))
         return
     talk = diagnostics()
     secrets = {secret_variable(each) for node in planned.plan.nodes for each in node.build.mounted}
     wrong = misspelt(os.environ, [*planned.plan.origins, *(each.variable for each in planned.plan.parents), *secrets])
     warnings = planned.plan.warnings if verbose else folded(planned.plan)
-    for warning in (*warnings, *plan.files_beside(workspace), *wrong):
+    for warning in (*warnings, *ends, *plan.files_beside(workspace), *wrong):
         console.show_diagnostic(warning, {}, talk, word="warning")
     for layer, day in stale(planned.plan, date.today()):
         talk.line(f"warning: the packages of `{layer}` are of {day}: `buildsys lock --update {layer}` refreshes them")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 RETRIES, MIN_FREE_GB = 5, 2.0
 MOST_JOBS, MOST_RETRIES, MOST_FREE_GB = 64, 100, 1e6
 TAGS_ON, PROGRESS = ("all", "partial"), ("auto", "plain", "docker")
-All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated.")]
+All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated and have support.")]
 Builder = Annotated[str | None, typer.Option(help="The buildx builder; default is the current one.")]
 Jobs = Annotated[
     int | None,
@@ -328,7 +328,8 @@ def _chosen(
     workspace: "Workspace", names: tuple[str, ...], *, everything: bool, failed: bool
 ) -> "tuple[Plan, tuple[str, ...]]":
     """Return the plan and the targets meant."""
-    from buildsys.commands.plan import chosen_targets, make_plan
+    from buildsys.cli.screens import chosen_targets
+    from buildsys.commands.plan import make_plan
     from buildsys.events.journal import history_of
     from buildsys.run.variables import check_names
 
@@ -338,8 +339,7 @@ def _chosen(
         return plan, chosen_targets(plan, names, everything=everything)
     undone = tuple(name for name in history_of(workspace).undone if name in plan.targets)
     if not undone:
-        message = "the last run has no missing targets"
-        raise InvalidInput([Diagnostic(message=message, hint="name targets, or use `--all`")])
+        raise InvalidInput([Diagnostic(message="the last run has no missing targets", hint="name targets, or `--all`")])
     return plan, undone
 
 

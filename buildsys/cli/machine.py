@@ -13,7 +13,7 @@ from buildsys.cli.names import Names
 from buildsys.errors import ExitCode
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
-All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated.")]
+All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated and have support.")]
 
 
 def environment(
@@ -90,9 +90,9 @@ def run_image_tests(
 ) -> None:
     """Run the tests that layers declare in the images that have them."""
     from buildsys.buildkit.docker import find_docker
-    from buildsys.cli.screens import output
+    from buildsys.cli.screens import chosen_targets, output
     from buildsys.commands.image_tests import Containers, declared_tests
-    from buildsys.commands.plan import chosen_targets, make_plan
+    from buildsys.commands.plan import make_plan
     from buildsys.project.settings import read_settings
     from buildsys.project.workspace import find_workspace
     from buildsys.report import tables
@@ -107,7 +107,7 @@ def run_image_tests(
     targets = chosen_targets(plan, tuple(names or ()), everything=everything)
     tests = declared_tests(plan, targets)
     docker = find_docker(builder, os.environ)
-    images = {target: tags[0] for target, tags in public_tags(plan, targets, os.environ).items() if tags}
+    images = {target: tags[0] for target, tags in public_tags(plan, targets, os.environ).items()}
     screen = output()
     failed = skipped = 0
     for result in Containers(docker=docker, workspace=workspace, images=images).run(tests):

@@ -137,9 +137,8 @@ def _with_environment(catalog: Catalog, name: str, layer: str, folder: str, dige
     stack = _stack(catalog, name)
     if layer not in catalog.layers:
         message = f"the project has no layer `{layer}`, which builds such environments"
-        raise InvalidInput(
-            [Diagnostic(message=message, hint=f"add `layers/{layer}`, as buildsys's own project has it")]
-        )
+        hint = f"add `layers/{layer}`, as buildsys's own project has it"
+        raise InvalidInput([Diagnostic(message=message, hint=hint)])
     others = tuple(use for use in stack.layers if use.layer != layer)
     use = LayerUse(layer=layer, parameters=MappingProxyType({"folder": folder}), location=stack.location)
     own = replace(
@@ -148,6 +147,8 @@ def _with_environment(catalog: Catalog, name: str, layer: str, folder: str, dige
         family=None,
         groups=(),
         description=f"{stack.name} with an environment",
+        repository=f"{stack.name}-{digest}",
+        tags=(),
         layers=(*others, use),
     )
     return replace(catalog, stacks=(own,))

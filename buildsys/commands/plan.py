@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 
 from buildsys.bake.assembly import problems
 from buildsys.bake.targets import BAKE_FILE, plan_definition
@@ -17,6 +18,7 @@ from buildsys.plan.plan import Plan
 from buildsys.plan.plan import plan as plan_of
 from buildsys.plan.selection import select, stack_named
 from buildsys.plan.sources import source_problems
+from buildsys.plan.support import with_support
 from buildsys.project.files import is_there
 from buildsys.project.workspace import Workspace
 from buildsys.resolve.nodes import resolve
@@ -111,6 +113,11 @@ def single_stack(workspace: Workspace, name: str) -> tuple[Plan, str]:
     return plan, stack_named(plan, name)
 
 
-def chosen_targets(plan: Plan, words: Sequence[str], *, everything: bool) -> tuple[str, ...]:
-    """Return the targets to bake: what words mean, or all but the deprecated ones."""
-    return select(plan, ["default"] if everything else words)
+def chosen_targets(
+    plan: Plan, words: Sequence[str], *, everything: bool, today: date
+) -> tuple[tuple[str, ...], tuple[Diagnostic, ...]]:
+    """Return the targets to bake, and why others are left out: words mean them, whatever the day.
+
+    Without words all are meant that are not deprecated and have support.
+    """
+    return with_support(plan, today) if everything or not words else (select(plan, words), ())

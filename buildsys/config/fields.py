@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from types import MappingProxyType
 from typing import Any
 
@@ -62,6 +63,25 @@ PLATFORM = Text(
 _SOURCE = "a layer and its parameter, such as `os.release`"
 SOURCE = Text(form=r"^[a-z0-9-]+\.[a-z0-9_-]+(\|[a-z]+)?$", like=_SOURCE, advice=f"write {_SOURCE}")
 NEED = Text(form=r"^[a-z0-9-]+\.[a-z0-9_-]+$", like=_SOURCE, advice=f"write {_SOURCE}")
+
+
+def _day(text: str) -> str | None:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return "a day of the calendar"
+    return None
+
+
+DATE = Converted(
+    Text(
+        form=r"^\d{4}-\d{2}-\d{2}$",
+        like="a date",
+        rule=_day,
+        advice="write year, month and day, such as `2027-04-30`",
+    ),
+    date.fromisoformat,
+)
 # `~=1` is no range of versions, `~=1.1` is one.
 CONSTRAINT = Text(template=Template(rule=versions.expected, what="the constraint", sample="1.1"))
 _PROTOCOL = "(/([tT][cC][pP]|[uU][dD][pP]|[sS][cC][tT][pP]))?"

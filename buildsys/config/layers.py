@@ -173,6 +173,9 @@ def _places(scope: Scope) -> Mapping[tuple[str, str], Location]:
             found[name, ""] = scope.location((name,), key=True)
     if scope.said.files:
         found["prefix", ""] = scope.location(("files",), key=True)
+    for name, parameter in scope.parameters.items():
+        for value in parameter.supported_until:
+            found["supported_until", f"{name} {value}"] = scope.location(("parameters", name, "supported_until", value))
     for name in ("memory", "disk"):
         if getattr(scope.said.weight, name):
             found["weight", name] = scope.location(("weight", name))

@@ -8,9 +8,8 @@ from types import MappingProxyType
 
 from buildsys.config import template
 from buildsys.config.fields import ONE_OR_MORE
-from buildsys.config.matrix import Row, check_values
+from buildsys.config.matrix import ROW_CONDITION, Row, RowCondition, check_values
 from buildsys.config.model import LayerUse
-from buildsys.config.parameters import CONDITION, When
 from buildsys.errors import Diagnostic, Location, which_one
 from buildsys.records.shapes import WRONG, Converted, Dictionary, Reader, Wrong
 from buildsys.records.source import Data, Path
@@ -25,17 +24,11 @@ _FORM = "a layer is a name, or a name with its parameters and an optional `when`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Condition:
-    """A `when` of an entry: values that variables must have, and variables that a row must have."""
+class Condition(RowCondition):
+    """A `when` of an entry, and where it is written."""
 
-    when: When
-    has: tuple[str, ...]
     location: Location
     path: Path
-
-    def holds(self, values: Mapping[str, str]) -> bool:
-        """Whether a row with these values has what is behind the condition."""
-        return self.when.holds(values) and all(each in values for each in self.has)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,14 +141,11 @@ class Lines:
         """Return the condition at a path, None where there is none."""
         if data is None:
             return None
-        reader = self._reader
-        if not isinstance(data, dict):
-            has = ONE_OR_MORE.read(data, path, reader)
-            location = reader.source.location(path)
-            return WRONG if isinstance(has, Wrong) else Condition(when=When(), has=has, location=location, path=path)
-        when = CONDITION.read(data, path, reader)
-        location = reader.source.key_location(path)
-        return WRONG if isinstance(when, Wrong) else Condition(when=when, has=(), location=location, path=path)
+        source, found = self._reader.source, ROW_CONDITION.read(data, path, self._reader)
+        if isinstance(found, Wrong):
+            return WRONG
+        location = source.key_location(path) if isinstance(data, dict) else source.location(path)
+        return Condition(when=found.when, has=found.has, location=location, path=path)
 
 
 def literal(line: Line) -> Line:
@@ -182,7 +172,7 @@ def check_lines(lines: Iterable[Line], rows: list[Row], inside: Path, reader: Re
         for condition in (each for each in line.conditions if each.path[:depth] == inside):
             check_values(condition.when.values, rows, condition.path, reader)
             for name in condition.has:
-                _check_variable(name, condition.location, variables, reader)
+                check_variable(name, condition.location, variables, reader)
         for key, text in line.parameters.items() if line.path[:depth] == inside else ():
             check_template(text, (*line.path, key), variables, reader)
 
@@ -193,10 +183,10 @@ def check_template(text: str, path: Path, variables: Collection[str], reader: Re
         location = reader.source.part_location(path, problem.part)
         reader.diagnostics.append(Diagnostic(message=problem.message, location=location, hint=problem.hint))
     for name in sorted(template.names(text)):
-        _check_variable(name, reader.source.part_location(path, name), variables, reader)
+        check_variable(name, reader.source.part_location(path, name), variables, reader)
 
 
-def _check_variable(name: str, location: Location, variables: Collection[str], reader: Reader) -> None:
+def check_variable(name: str, location: Location, variables: Collection[str], reader: Reader) -> None:
     if name not in variables:
         hint = which_one(name, sorted(variables), f"add `{name}` to the matrix")
         message = f"no row of the matrix has the variable `{name}`"

@@ -1,15 +1,21 @@
-"""A matrix becomes rows, each with one value of every variable that it has."""
+"""What families, rows and single stacks say of the names of images; a matrix becomes rows, each with its variables."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from types import MappingProxyType
 from typing import TypeAlias
 
+from buildsys.config.fields import DATE, LINE, ONE_OR_MORE, PARAMETER_NAME, TEXT, VALUES
+from buildsys.config.parameters import CONDITION, When
+from buildsys.config.recipe import IMAGE_FIELDS, ImageFields
+from buildsys.config.versions import Scheme
 from buildsys.errors import Location, which_one
-from buildsys.records.shapes import Reader
-from buildsys.records.source import Path, Source
+from buildsys.records.schema import Brief, Record, location_of, nullable, optional, required
+from buildsys.records.shapes import WRONG, Choice, Json, Many, Reader, Shape, Wrong
+from buildsys.records.source import Data, Path, Source
 from buildsys.texts import shown
 from buildsys.values import dataclass
 
@@ -19,20 +25,124 @@ SETTINGS = ("groups", "deprecated")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RowCondition:
+    """The rows to which an entry belongs: those that have some variables, or some values of them."""
+
+    when: When = When()
+    has: tuple[str, ...] = ()
+
+    def holds(self, values: Mapping[str, str]) -> bool:
+        """Whether a row with these values satisfies it."""
+        return self.when.holds(values) and all(name in values for name in self.has)
+
+
+class _Condition(Shape[RowCondition]):
+    """The names of variables, or a mapping from names to values."""
+
+    def read(self, data: Data, path: Path, reader: Reader) -> RowCondition | Wrong:
+        """Return the condition."""
+        if isinstance(data, dict):
+            when = CONDITION.read(data, path, reader)
+            return when if isinstance(when, Wrong) else RowCondition(when=when)
+        has = ONE_OR_MORE.read(data, path, reader)
+        return has if isinstance(has, Wrong) else RowCondition(has=has)
+
+    def json(self, definitions: Json) -> Json:
+        """Return the schema of both forms."""
+        return {"anyOf": [*ONE_OR_MORE.json(definitions)["anyOf"], VALUES.json(definitions)]}
+
+
+ROW_CONDITION = _Condition()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TagFields:
+    """A tag of images; of several stacks that declare it, only the newest may have it."""
+
+    tag: str = required(TEXT, "template of the tag; a part in `[ ]` is omitted without its variables")
+    newest: tuple[str, ...] = optional(
+        Many(PARAMETER_NAME, least=1, or_one=True),
+        (),
+        "variables, the most important first: the tag is that of the stack with the highest versions of them",
+    )
+    versions: tuple[Scheme, ...] = optional(
+        Many(Choice(Scheme), least=1, or_one=True),
+        (Scheme.PEP440,),
+        "the scheme of the versions, one for all variables of `newest` or one for each; default `pep440`",
+    )
+    when: RowCondition = optional(
+        ROW_CONDITION, RowCondition(), "variables that a row must have, or a map from variables to values"
+    )
+    location: Location = location_of("tag")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishedFields(ImageFields):
+    """Under which names images are published, how long they have support, and fields of layer.yaml of their own."""
+
+    repository: str | None = nullable(
+        LINE, None, "template of the repository below the registry; default is the name of the stack"
+    )
+    tags: tuple[TagFields, ...] = optional(
+        Many(Brief("tag", Record(TagFields, "TagFields")), least=1), (), "tags of the image; default is BUILDSYS_TAG"
+    )
+    supported_until: date | None = nullable(
+        DATE, None, "the last day with support; afterwards `--all` leaves the images out"
+    )
+
+
+# A row has no fields of layer.yaml.
+_PUBLISHED = Record(PublishedFields, "PublishedFields", without=IMAGE_FIELDS.keys)
+NOT_SAID = PublishedFields()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowFields:
+    """A row of a matrix as it is written: `values` of its variables, some of them several, and of `SETTINGS`."""
+
+    values: Mapping[str, tuple[str, ...]]
+    published: PublishedFields = NOT_SAID
+
+
+class RowShape(Shape[RowFields]):
+    """A mapping from variables to values, and settings of the stacks of the row."""
+
+    def read(self, data: Data, path: Path, reader: Reader) -> RowFields | Wrong:
+        """Return the row; its settings are read as those of a family."""
+        own = {key: each for key, each in data.items() if key in _PUBLISHED.keys} if isinstance(data, dict) else {}
+        rest = {key: each for key, each in data.items() if key not in own} if isinstance(data, dict) else data
+        values, published = VALUES.read(rest, path, reader), _PUBLISHED.read(own, path, reader)
+        if isinstance(values, Wrong) or isinstance(published, Wrong):
+            return WRONG
+        return RowFields(values=values, published=published)
+
+    def json(self, definitions: Json) -> Json:
+        """Return the schema of an object whose further properties are variables."""
+        return {
+            "additionalProperties": ONE_OR_MORE.json(definitions),
+            "properties": _PUBLISHED.definition(definitions)["properties"],
+            "propertyNames": {"pattern": PARAMETER_NAME.form},
+            "type": "object",
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One stack's variables, with where each value is written, and its settings."""
+    """One stack's variables, with where each value is written, and its settings; `path` is that of the row."""
 
     values: Mapping[str, str]
     locations: Mapping[str, Location]
     groups: tuple[str, ...]
     deprecated: str | None
     location: Location
+    published: PublishedFields = NOT_SAID
+    path: Path = ()
 
 
-def rows_of(matrix: Matrix, deprecated: str | None, path: Path, source: Source) -> Iterator[Row]:
+def rows_of(matrix: Sequence[RowFields], deprecated: str | None, path: Path, source: Source) -> Iterator[Row]:
     """Yield the product of each row's lists, in the order in which they are written."""
-    for index, raw in enumerate(matrix):
-        at = (*path, "matrix", index)
+    for index, fields in enumerate(matrix):
+        at, raw = (*path, "matrix", index), fields.values
         variables = {key: value for key, value in raw.items() if key not in SETTINGS}
         located = [
             [(key, value, source.location((*at, key, i))) for i, value in enumerate(values)]
@@ -45,6 +155,8 @@ def rows_of(matrix: Matrix, deprecated: str | None, path: Path, source: Source) 
                 groups=raw.get("groups", ()),
                 deprecated=" ".join(raw["deprecated"]) if "deprecated" in raw else deprecated,
                 location=source.location(at),
+                published=fields.published,
+                path=at,
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
+from datetime import date
 
 from buildsys.config import fields
 from buildsys.config.recipe import ImageFields, Layer
@@ -50,6 +51,7 @@ class Stack:
 
     `own` are its own fields, of the most general declaration first; they follow those of all layers. `base` is the
     stack that it extends; what it has from there is part of the other fields.
+    `repository` is below the registry. Without `tags` its tag is BUILDSYS_TAG.
     """
 
     name: str
@@ -64,6 +66,9 @@ class Stack:
     own: tuple[OwnFields, ...] = ()
     base: str | None = None
     flavour: Choice | None = None
+    repository: str = ""
+    tags: tuple[str, ...] = ()
+    supported_until: date | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import date
 from enum import StrEnum
 
 from buildsys.config import fields
@@ -13,7 +14,7 @@ from buildsys.names import STATE_FOLDER
 from buildsys.pattern import fits
 from buildsys.records import hints
 from buildsys.records.schema import key_name, nullable, optional, required
-from buildsys.records.shapes import Boolean, Choice, Converted
+from buildsys.records.shapes import Boolean, Choice, Converted, Dictionary
 from buildsys.texts import composed, shown
 from buildsys.values import dataclass
 
@@ -82,6 +83,9 @@ class Parameter:
     label: bool = optional(Boolean(), False, "whether its value is part of the names of nodes")
     versions: Scheme | None = nullable(
         Choice(Scheme), None, "the scheme of its values, by which `checks` compare them; default `pep440`"
+    )
+    supported_until: Mapping[str, date] = optional(
+        Dictionary(fields.DATE), fields.NOTHING, "the last day with support of each value, such as `2027-04-30`"
     )
 
     @property

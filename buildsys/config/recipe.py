@@ -10,7 +10,7 @@ from buildsys.config import fields, template
 from buildsys.config.parameters import CONDITION, Parameter, When
 from buildsys.dockerfile.sources import ContextSource
 from buildsys.errors import Location
-from buildsys.records.schema import Record, Short, key_name, location_of, nullable, optional, required
+from buildsys.records.schema import Brief, Record, key_name, location_of, nullable, optional, required
 from buildsys.records.shapes import Boolean, Choice, Dictionary, Either, Integer, Many
 from buildsys.values import dataclass
 
@@ -251,7 +251,7 @@ class RecipeFields(ImageFields):
         Many(fields.PREFIX, least=1, or_one=True, once=True), (), "artifact only, required: the paths that it owns"
     )
     files: Mapping[str, PlacedFile] = optional(
-        Dictionary(Short(Record(PlacedFile, "FileFields"), "from"), key=fields.FILE_PATH),
+        Dictionary(Brief("from", Record(PlacedFile, "FileFields")), key=fields.FILE_PATH),
         fields.NOTHING,
         "artifact without a Dockerfile: what it holds, by path",
     )

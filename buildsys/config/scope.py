@@ -133,6 +133,9 @@ class Scope:
         for index, value in enumerate(parameter.values):
             if problem := scheme_problem(parameter, value):
                 self.wrong(problem[0], (*path, "values", index), problem[1])
+        for value in parameter.supported_until:
+            if problem := value_problem(parameter, value):
+                self.wrong(problem[0], (*path, "supported_until", value), problem[1], key=True)
 
 
 def text_problem(text: str, template_: Template) -> tuple[str, str | None] | None:

@@ -5,14 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
+from typing import TypeAlias
 
 from buildsys.config import template
 from buildsys.config.fields import FORMAT, LINE, MEANT, NAME, NAMES, NOTHING, PLATFORMS, TEXT, VALUES
 from buildsys.config.inheritance import Extension, choice_of, extended, own_fields, own_of
 from buildsys.config.lines import Line, Lines, check_lines, check_template, literal, names_in, unused_sets, uses_of
-from buildsys.config.matrix import SETTINGS, Row, check_excludes, is_excluded, rows_of
+from buildsys.config.matrix import (
+    SETTINGS,
+    PublishedFields,
+    Row,
+    RowFields,
+    RowShape,
+    check_excludes,
+    is_excluded,
+    rows_of,
+)
 from buildsys.config.model import Family, Stack
 from buildsys.config.recipe import ImageFields
+from buildsys.config.tags import Declared, as_written, check_tags, claims_of, with_tags
 from buildsys.config.template import literally
 from buildsys.errors import Diagnostic, Location, did_you_mean
 from buildsys.names import CUSTOM_SUFFIX, group_problem, stack_problem, target_name
@@ -29,15 +40,21 @@ RESERVED = frozenset({"default", "cpu", "gpu", "all", "mirrors"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StackFields(ImageFields):
-    """What single stacks and families have in common."""
+class RowStackFields(PublishedFields):
+    """Additional fields of one stack of a family."""
 
     description: str | None = nullable(TEXT, None, "one line")
-    layers: tuple[Data, ...] = required(Many(Anything(), least=1), _LAYERS)
     groups: tuple[str, ...] = optional(NAMES, (), "additional groups")
-    platforms: tuple[str, ...] = optional(PLATFORMS, ("linux/amd64",), "default `[linux/amd64]`")
     flavour: str | None = nullable(LINE, None, _FLAVOUR)
     deprecated: str | None = nullable(TEXT, None, "reason; excludes it from `--all` and the default group")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StackFields(RowStackFields):
+    """What single stacks and families have in common."""
+
+    layers: tuple[Data, ...] = required(Many(Anything(), least=1), _LAYERS)
+    platforms: tuple[str, ...] = optional(PLATFORMS, ("linux/amd64",), "default `[linux/amd64]`")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,23 +67,13 @@ class SingleFields(StackFields):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RowStackFields(ImageFields):
-    """Additional fields of one stack of a family."""
-
-    description: str | None = nullable(TEXT, None, "one line")
-    groups: tuple[str, ...] = optional(NAMES, (), "additional groups")
-    flavour: str | None = nullable(LINE, None, _FLAVOUR)
-    deprecated: str | None = nullable(TEXT, None, "reason; excludes it from `--all` and the default group")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class FamilyFields(StackFields):
     """Stacks declared by a matrix."""
 
     description: str = required(TEXT, "one line")
     name: str = required(LINE, "template of the names of the stacks; a part in `[ ]` is omitted without its variables")
-    matrix: tuple[Mapping[str, tuple[str, ...]], ...] = required(
-        Many(VALUES, least=1), "rows of variables; a list gives one stack per value"
+    matrix: tuple[RowFields, ...] = required(
+        Many(RowShape(), least=1), "rows of variables; a list gives one stack per value"
     )
     exclude: tuple[Mapping[str, tuple[str, ...]], ...] = optional(Many(VALUES), (), "rows to omit")
     stacks: Mapping[str, RowStackFields] = optional(
@@ -102,11 +109,13 @@ _STACKS_KEYS = {each.name for each in fields(StacksFile)}
 MOST_ROWS = 10_000
 # Of layers and exclusions that rows are compared with, in all rows together.
 _MOST_LINES = 1_000_000
+# A stack, its row, and what counts for the names of its images.
+_Found: TypeAlias = tuple[Stack, Row, list[Declared]]
 
 
 def load_stacks(file: StacksFile, source: Source, diagnostics: list[Diagnostic]) -> tuple[Stack, ...]:
     """Return all stacks, sorted by name, after adding everything that is wrong; layers are not looked up."""
-    reader = Reader(source, diagnostics)
+    reader, before = Reader(source, diagnostics), len(diagnostics)
     data = source.data or {}
     if not file.families and not file.stacks and isinstance(data, dict) and data.keys() <= _STACKS_KEYS:
         reader.wrong("the file has no stacks", (), "declare one, such as `stacks: {my-image: {layers: [my-layer]}}`")
@@ -120,12 +129,15 @@ def load_stacks(file: StacksFile, source: Source, diagnostics: list[Diagnostic])
     ]
     if not layers.check_sets(rows):
         return ()
-    found = [stack for name, family in file.families.items() for stack in _family(name, family, layers, reader)]
-    is_complete = {stack.family for stack in found} == file.families.keys()
+    found = [each for name, family in file.families.items() for each in _family(name, family, layers, reader)]
+    is_complete = {stack.family for stack, _, _ in found} == file.families.keys()
     found += [_single(name, fields, layers, reader) for name, fields in file.stacks.items()]
-    _check_names(found, diagnostics)
-    found = extended(found, _extensions(file, reader), reader, is_complete=is_complete)
-    return tuple(sorted(found, key=lambda stack: stack.name))
+    stacks = [stack for stack, _, _ in found]
+    _check_names(stacks, diagnostics)
+    stacks = extended(stacks, _extensions(file, reader), reader, is_complete=is_complete)
+    claims = [claims_of(stack, row, said, reader) for stack, (_, row, said) in zip(stacks, found, strict=True)]
+    stacks = with_tags(claims, diagnostics) if len(diagnostics) == before else stacks
+    return tuple(sorted(stacks, key=lambda stack: stack.name))
 
 
 def _has_too_many_rows(file: StacksFile, layers: Lines, reader: Reader) -> bool:
@@ -134,7 +146,7 @@ def _has_too_many_rows(file: StacksFile, layers: Lines, reader: Reader) -> bool:
     for name, family in file.families.items():
         listed = layers.of(family.layers, ("families", name, "layers"))
         for index, row in enumerate(family.matrix):
-            count = math.prod(len(values) for key, values in row.items() if key not in SETTINGS)
+            count = math.prod(len(values) for key, values in row.values.items() if key not in SETTINGS)
             rows += count
             lines += count * (len(listed) + len(family.exclude))
             if rows > MOST_ROWS or lines > _MOST_LINES:
@@ -215,7 +227,7 @@ def _check_names(stacks: list[Stack], diagnostics: list[Diagnostic]) -> None:
         reported.add((stack.family, target))
 
 
-def _single(name: str, fields: SingleFields, layers: Lines, reader: Reader) -> Stack:
+def _single(name: str, fields: SingleFields, layers: Lines, reader: Reader) -> _Found:
     """Return a stack that is declared alone; braces in it are no templates."""
     path: Path = ("stacks", name)
     lines = layers.of(fields.layers, (*path, "layers"))
@@ -238,15 +250,16 @@ def _single(name: str, fields: SingleFields, layers: Lines, reader: Reader) -> S
         platform_locations=_platform_locations(fields, path, reader.source),
     )
     own, _ = own_fields(fields, path, None, reader)
-    return replace(
+    stack = replace(
         stack,
         layers=uses_of(name, lines, row, reader.diagnostics),
         own=own_of(name, row, [(f"stack {name}", own)], reader.diagnostics),
         flavour=choice_of(name, row, _flavours(fields, path, literally), reader),
     )
+    return stack, row, [(as_written(fields, path, reader), path)]
 
 
-def _family(name: str, fields: FamilyFields, layers: Lines, reader: Reader) -> Iterator[Stack]:
+def _family(name: str, fields: FamilyFields, layers: Lines, reader: Reader) -> Iterator[_Found]:
     """Yield the stack of each row."""
     path: Path = ("families", name)
     if name in RESERVED:
@@ -260,9 +273,9 @@ def _family(name: str, fields: FamilyFields, layers: Lines, reader: Reader) -> I
     _check_templates(fields, lines, rows, path, reader)
     common, used = own_fields(fields, path, rows, reader)
     by_name = {}
-    for stack, written in fields.stacks.items():
-        more, names = own_fields(written, (*path, "stacks", stack), rows, reader)
-        by_name[stack] = written, more
+    for one, written in fields.stacks.items():
+        more, names = own_fields(written, (*path, "stacks", one), rows, reader)
+        by_name[one] = written, more
         used |= names
     flavours = [
         *_flavours(fields, path),
@@ -271,21 +284,23 @@ def _family(name: str, fields: FamilyFields, layers: Lines, reader: Reader) -> I
     for text, at in flavours:
         check_template(text, at, frozenset(key for row in rows for key in row.values), reader)
         used |= template.names(text)
-    used |= names_in(lines) | template.names(fields.name)
+    used |= names_in(lines) | template.names(fields.name) | check_tags(_declared(fields, path), rows, reader)
     _check_variables(fields, used, path, reader)
     if len(reader.diagnostics) > before:
         return
+    names_of_rows = list[str]()
     platform_locations = _platform_locations(fields, path, reader.source)
     for row in rows:
         try:
-            stack_name = _filled(fields.name, row)
+            stack_name = template.fill_parts(fields.name, row.values)
         except KeyError as error:
             message = f"the name `{fields.name}` uses `{error.args[0]}`, which this row does not have"
             hint = f"put the part in brackets: `[-{error.args[0]}{{{error.args[0]}}}]`"
             reader.diagnostics.append(Diagnostic(message=message, location=row.location, hint=hint))
             continue
+        names_of_rows.append(stack_name)
         own, own_more = by_name.pop(stack_name, (RowStackFields(), ImageFields()))
-        yield Stack(
+        stack = Stack(
             name=stack_name,
             family=name,
             description=own.description or fields.description,
@@ -308,9 +323,9 @@ def _family(name: str, fields: FamilyFields, layers: Lines, reader: Reader) -> I
                 reader,
             ),
         )
+        yield stack, row, [(own, (*path, "stacks", stack_name)), (row.published, row.path), (fields, path)]
     for unknown in by_name:
-        known = [_filled_or_nothing(fields.name, row) for row in rows]
-        near = did_you_mean(unknown, known, "remove it, or add its row")
+        near = did_you_mean(unknown, names_of_rows, "remove it, or add its row")
         reader.wrong(f"the matrix has no row for the stack `{unknown}`", (*path, "stacks", unknown), near, key=True)
 
 
@@ -332,15 +347,10 @@ def _platform_locations(fields: StackFields, path: Path, source: Source) -> Mapp
     return {name: source.location((*path, "platforms", index)) for index, name in enumerate(fields.platforms)}
 
 
-def _filled(name: str, row: Row) -> str:
-    return template.fill(template.without_absent_parts(name, frozenset(row.values)), row.values)
-
-
-def _filled_or_nothing(name: str, row: Row) -> str:
-    try:
-        return _filled(name, row)
-    except KeyError:
-        return ""
+def _declared(fields: FamilyFields, path: Path) -> list[Declared]:
+    """Return what a family says about the names of images, in all places."""
+    rows: list[Declared] = [(row.published, (*path, "matrix", index)) for index, row in enumerate(fields.matrix)]
+    return [(fields, path), *rows, *((own, (*path, "stacks", name)) for name, own in fields.stacks.items())]
 
 
 def _check_templates(fields: FamilyFields, lines: list[Line], rows: list[Row], path: Path, reader: Reader) -> None:
@@ -353,7 +363,7 @@ def _check_templates(fields: FamilyFields, lines: list[Line], rows: list[Row], p
 def _check_variables(fields: FamilyFields, used: set[str], path: Path, reader: Reader) -> None:
     """Add a diagnostic for each variable of a matrix that nothing uses."""
     for index, row in enumerate(fields.matrix):
-        for name in sorted(row.keys() - used - {*SETTINGS}):
+        for name in sorted(row.values.keys() - used - {*SETTINGS}):
             message = f"nothing in the family uses the variable `{name}`"
             hint = did_you_mean(name, used, f"remove `{name}`, or use it in `name`")
             reader.wrong(message, (*path, "matrix", index, name), hint, key=True)

@@ -89,3 +89,8 @@ def literally(text: str) -> str:
 def without_absent_parts(text: str, present: frozenset[str]) -> str:
     """Return a name template in which each part in brackets is kept if all its names are present."""
     return _PART.sub(lambda part: part[1] if names(part[1]) <= present else "", text)
+
+
+def fill_parts(text: str, values: Mapping[str, str]) -> str:
+    """Return a name template with values in it, without the parts in brackets that lack one; raises KeyError."""
+    return fill(without_absent_parts(text, frozenset(values)), values)

@@ -19,7 +19,7 @@ from buildsys.values import dataclass
 
 _FRESH_DAYS: Mapping[str, int] = MappingProxyType({"week": 7, "month": 31})
 # How many names a folded warning has.
-_SHOWN = 3
+SHOWN_NAMES = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -331,7 +331,9 @@ def _fold(group: list[Unpinned]) -> Diagnostic:
     if len({each.name for each in group}) == 1:
         return replace(first.diagnostic, hint=hint)
     names = list(dict.fromkeys(f"`{each.name}`" for each in group))
-    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    shown = ", ".join(names[:SHOWN_NAMES]) + (
+        f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    )
     what = "checksums of" if first.is_download else "digests of"
     things = "downloads" if first.is_download else "parents"
     if first.lockable and not first.is_download:

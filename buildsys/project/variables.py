@@ -17,7 +17,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
     {
         "BUILDSYS_REGISTRY": "Registry and path of all images, such as `registry.example.com/ml`; takes the place of "
         "`registry:` in stacks.yaml.",
-        "BUILDSYS_TAG": "Tag of the images, in place of `latest`.",
+        "BUILDSYS_TAG": "Tag of images whose stack has no `tags`, in place of `latest`.",
         "BUILDSYS_CACHE": "Where BuildKit keeps its cache: a repository such as `registry.example.com/cache`, "
         "`type=local,/folder` or `type=gha`.",
         "BUILDSYS_CACHE_WRITE": "`0` only reads the cache, `1` also writes it. Default: `1`.",

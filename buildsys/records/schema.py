@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -30,7 +30,8 @@ class Record(Shape[T]):
     """A mapping with the fields of a dataclass; `name` is what the JSON Schema calls it.
 
     `meant` are names that people use for a field; `otherwise` is the hint for a key that is near none; `first` is the
-    field that a text in place of the mapping is probably meant for, where no field is required.
+    field that a text in place of the mapping is probably meant for, where no field is required. Fields that a record is
+    `without` keep their defaults.
     """
 
     def __init__(
@@ -41,15 +42,22 @@ class Record(Shape[T]):
         meant: Mapping[str, str] = NO_NAMES,
         otherwise: str | None = None,
         first: str | None = None,
+        without: Collection[str] = (),
     ) -> None:
         self._kind, self._name, self._meant, self._otherwise, self._first = kind, name, meant, otherwise, first
         self._fields: dict[str, tuple[str, _Field]] = {}
         self._given: dict[str, Callable[[Path, Reader], Any]] = {}
         for each in dataclasses.fields(kind):  # type: ignore[arg-type]
-            if field := each.metadata.get("field"):
+            field = each.metadata.get("field")
+            if field and (field.key or each.name) not in without:
                 self._fields[field.key or each.name] = each.name, field
             elif given := each.metadata.get("given"):
                 self._given[each.name] = given
+
+    @property
+    def keys(self) -> Collection[str]:
+        """How its fields are written."""
+        return self._fields.keys()
 
     def read(self, data: Data, path: Path, reader: Reader) -> T | Wrong:
         """Return an instance; an unknown key is wrong, but what is beside it is read."""
@@ -111,11 +119,11 @@ class Record(Shape[T]):
         } | ({"required": required} if required else {})
 
 
-class Short(Shape[T]):
-    """A record that may also be written as a text, which is its field `key`."""
+class Brief(Shape[T]):
+    """A record that may also be written as the text of one of its fields."""
 
-    def __init__(self, record: Record[T], key: str) -> None:
-        self._record, self._key = record, key
+    def __init__(self, key: str, record: Record[T]) -> None:
+        self._key, self._record = key, record
 
     def read(self, data: Data, path: Path, reader: Reader) -> T | Wrong:
         """Return an instance."""
@@ -126,8 +134,10 @@ class Short(Shape[T]):
         return self._record.visit(value, path, visitor)
 
     def json(self, definitions: Json) -> Json:
-        """Return the schema of both."""
-        return {"anyOf": [{"type": "string"}, self._record.json(definitions)]}
+        """Return the schema of the text, or of the record."""
+        record = self._record.json(definitions)
+        text: Json = definitions[record["$ref"].rpartition("/")[2]]["properties"][self._key]
+        return {"anyOf": [{"type": text.get("type", "string")}, record]}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

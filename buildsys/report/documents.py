@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from buildsys.bake.hcl import Value, evaluate
-from buildsys.bake.targets import BAKE_FILE, defaults, image_target, node_target, public_tag
+from buildsys.bake.targets import BAKE_FILE, defaults, image_target, node_target, public_names
 from buildsys.config.recipe import Healthcheck
+from buildsys.errors import Diagnostic
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action
 from buildsys.plan.keys import Keys
 from buildsys.plan.plan import Plan
@@ -35,8 +36,16 @@ def text(document: Mapping[str, Any]) -> str:
     return _ESCAPED.sub(lambda each: f"\\u{ord(each[0]):04x}", found)
 
 
-def plan_document(plan: Plan, keys: Keys | None = None, actions: Mapping[str, Action] | None = None) -> dict[str, Any]:
-    """Return what `plan --json` prints: nodes in build order, stacks by name; the action for each, if known."""
+def plan_document(
+    plan: Plan,
+    keys: Keys | None = None,
+    actions: Mapping[str, Action] | None = None,
+    warnings: Sequence[Diagnostic] = (),
+) -> dict[str, Any]:
+    """Return what `plan --json` prints: nodes in build order, stacks by name; the action for each, if known.
+
+    `warnings` are added to those of the plan.
+    """
     variables = defaults(plan)
     return {
         "bake_file": BAKE_FILE,
@@ -61,7 +70,7 @@ def plan_document(plan: Plan, keys: Keys | None = None, actions: Mapping[str, Ac
             for parent in plan.parents
         ],
         "variables": variables,
-        "warnings": [warning.message for warning in plan.warnings],
+        "warnings": [warning.message for warning in (*plan.warnings, *warnings)],
         "accepted": [each.diagnostic.message for each in plan.unpinned if each.accepted],
         "summary": {
             "nodes": len(plan.nodes),
@@ -120,11 +129,13 @@ def _planned_stack(plan: Plan, stack: ImageTarget, variables: Mapping[str, str])
         "target": stack.name,
         "needs": list(stack.below),
         "parent": stack.parent.name,
-        "tags": [evaluate(public_tag(stack), variables)],
+        "repository": stack.repository,
+        "tags": [evaluate(name, variables) for name in public_names(stack)],
         "contexts": _evaluated(target.contexts, variables),
         "dockerfile": evaluate(target.dockerfile_inline, variables),
         "platforms": [stack.platform],
         "deprecated": stack.deprecated,
+        "supported_until": str(stack.support.until) if stack.support else None,
     }
 
 
@@ -149,8 +160,10 @@ def stack_document(plan: Plan, stack: ImageTarget, variables: Mapping[str, str])
         "family": stack.family,
         "description": stack.description,
         "groups": list(stack.groups),
-        "tags": [evaluate(public_tag(stack), variables)],
+        "repository": stack.repository,
+        "tags": [evaluate(name, variables) for name in public_names(stack)],
         "deprecated": stack.deprecated,
+        "supported_until": str(stack.support.until) if stack.support else None,
         "parent_image": parent.images[0],
         "parent": parent.reference,
         "platforms": [each.platform for each in plan.indexes[stack.stack]],

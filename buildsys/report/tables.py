@@ -62,8 +62,10 @@ def show_list(plan: Plan, chosen: Collection[str], screen: Screen) -> None:
         rows = []
         for stack in stacks:
             groups = [group for group in stack.groups if group != name]
-            mark = f"deprecated: {stack.deprecated}" if stack.deprecated else ""
-            rows.append((stack.stack, " ".join(groups), mark))
+            until = f"supported until {stack.support.until}" if stack.support else ""
+            mark = f"deprecated: {stack.deprecated}" if stack.deprecated else until
+            public = [_public(stack)] if any(map(_public, stacks)) else []
+            rows.append((stack.stack, " ".join(groups), *public, mark))
         for line in columns(rows):
             screen.line(line)
     targets = {each.name for stack in chosen for each in plan.indexes[stack]}
@@ -71,19 +73,20 @@ def show_list(plan: Plan, chosen: Collection[str], screen: Screen) -> None:
     screen.line(f"groups: {', '.join(f'{name} ({number})' for name, number in counts.items() if number) or 'none'}")
 
 
+def _public(stack: ImageTarget) -> str:
+    """Return the repository of a stack, and its first tag; empty where both are as they are without a word on them."""
+    more = f" +{len(stack.tags) - 1}" if len(stack.tags) > 1 else ""
+    if stack.tags:
+        return f"{stack.repository}:{stack.tags[0]}{more}"
+    return stack.repository if stack.repository != stack.stack else ""
+
+
 def show_stack(plan: Plan, target: str, screen: Screen) -> None:
     """Write a stack's layers with their parameters and the origin of each, and the merged settings of its image."""
     stack = next(each for each in plan.stacks if each.name == target)
-    parent = plan.parent(stack.parent.name)
     screen.line(f"{screen.styled(stack.stack, 'bold')}  {stack.description}")
-    if stack.deprecated:
-        screen.line(f"deprecated: {stack.deprecated}")
-    screen.line(f"parent    {parent.reference}")
-    if parent.locked.digest is None:
-        screen.line(f"          not pinned: {parent.locked.reason}")
-    screen.line(f"groups    {' '.join(stack.groups)}")
-    screen.line(f"platforms {' '.join(each.platform for each in plan.indexes[stack.stack])}")
-    screen.line(f"declared  {stack.location}")
+    for line in _state(plan, stack):
+        screen.line(line)
     screen.line("layers")
     nodes = dict(stack.artifacts)
     for each in stack.layers:
@@ -108,6 +111,23 @@ def show_stack(plan: Plan, target: str, screen: Screen) -> None:
         screen.line("settings")
         for line in columns(rows):
             screen.line(line)
+
+
+def _state(plan: Plan, stack: ImageTarget) -> Iterator[str]:
+    """Yield lines about a stack as a whole: how long it is maintained, what it is based on and published as."""
+    if stack.deprecated:
+        yield f"deprecated: {stack.deprecated}"
+    if stack.support:
+        yield f"supported until {stack.support.until}" + (f", as {stack.support.value}" if stack.support.value else "")
+    parent = plan.parent(stack.parent.name)
+    yield f"parent    {parent.reference}"
+    if parent.locked.digest is None:
+        yield f"          not pinned: {parent.locked.reason}"
+    if _public(stack):
+        yield f"published {stack.repository}: {' '.join(stack.tags) or 'BUILDSYS_TAG'}"
+    yield f"groups    {' '.join(stack.groups)}"
+    yield f"platforms {' '.join(each.platform for each in plan.indexes[stack.stack])}"
+    yield f"declared  {stack.location}"
 
 
 def _settings(stack: ImageTarget) -> Iterator[tuple[str, str, str]]:

@@ -11,6 +11,7 @@ from buildsys.names import DEFAULT_PLATFORM, architecture, short_hash, shortened
 from buildsys.resolve.generated import whole
 from buildsys.resolve.image import ImageConfig, Variable
 from buildsys.resolve.instance import LayerInstance
+from buildsys.resolve.support import Support
 from buildsys.values import dataclass
 
 
@@ -84,7 +85,7 @@ class ImageTarget:
     `name` is its target: the stack, and the architecture too where the image is one of several (`is_part`) that are
     published as the index of `stack`. `base` is the last system node, None where the image starts from `parent` itself.
     `artifacts` are the layer and node of each artifact, in the order in which they are joined. `groups` holds the
-    implied ones too.
+    implied ones too. `repository` is below the registry; without `tags` the tag is BUILDSYS_TAG.
     """
 
     name: str
@@ -102,6 +103,9 @@ class ImageTarget:
     artifacts: tuple[tuple[str, str], ...]
     environment: tuple[Variable, ...]
     config: ImageConfig
+    repository: str
+    tags: tuple[str, ...] = ()
+    support: Support | None = None
 
     @property
     def title(self) -> str:

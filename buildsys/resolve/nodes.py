@@ -29,6 +29,7 @@ from buildsys.resolve.node import (
     without_architecture,
 )
 from buildsys.resolve.stack import Resolver
+from buildsys.resolve.support import support_of
 from buildsys.values import dataclass
 
 
@@ -147,6 +148,9 @@ class _Builder:
             artifacts=tuple(artifacts.items()),
             environment=environment,
             config=config,
+            repository=stack.repository,
+            tags=stack.tags,
+            support=support_of(stack, layers),
         )
 
     def report(self, message: str, location: Location, hint: str | None = None) -> None:
@@ -315,13 +319,7 @@ class _Builder:
             if any(credentials_in(url)):
                 message = f"with these parameters the download `{name}` of layer `{each.name}` {IN_HISTORY}"
                 self.report(message, each.location, NO_CREDENTIALS)
-            yield Fetched(
-                name=name,
-                url=url,
-                sha256=chosen.sha256,
-                reason=chosen.reason,
-                location=chosen.location,
-            )
+            yield Fetched(name=name, url=url, sha256=chosen.sha256, reason=chosen.reason, location=chosen.location)
 
     def used(self, recipe: Recipe, build: Recipe) -> frozenset[str]:
         """Return the parameters that affect what is built, and not only the image's settings."""

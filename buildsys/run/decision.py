@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import field, replace
 from types import MappingProxyType
 
-from buildsys.bake.hcl import evaluate
-from buildsys.bake.targets import defaults, index_tag, public_tag
+from buildsys.bake.hcl import Template, evaluate
+from buildsys.bake.targets import defaults, index_names, public_names
 from buildsys.config.model import Contents
 from buildsys.errors import InvalidInput
 from buildsys.plan.actions import Action, ActionKind, decide, needed
@@ -15,6 +15,7 @@ from buildsys.plan.keys import Keys, keys_of
 from buildsys.plan.plan import Plan
 from buildsys.plan.sources import source_problems
 from buildsys.project.workspace import Workspace
+from buildsys.resolve.node import ImageTarget
 from buildsys.run.contexts import contents_of
 from buildsys.run.store import Existing, Store
 from buildsys.run.variables import check_tag
@@ -197,18 +198,24 @@ def decide_local(
 
 def public_tags(plan: Plan, targets: Collection[str], environ: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
     """Return the names of the images among some targets in an engine's store, with all variables replaced."""
-    check_tag(environ)
-    variables = {**defaults(plan), **environ}
-    return {image.name: (evaluate(public_tag(image), variables),) for image in plan.stacks if image.name in targets}
+    return _evaluated(plan, targets, environ, public_names)
 
 
 def index_tags(plan: Plan, targets: Collection[str], environ: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
     """Return the public tags of the stacks of the images among some targets, by target."""
+    return _evaluated(plan, targets, environ, index_names)
+
+
+def _evaluated(
+    plan: Plan,
+    targets: Collection[str],
+    environ: Mapping[str, str],
+    names_of: Callable[[ImageTarget], tuple[Template, ...]],
+) -> Mapping[str, tuple[str, ...]]:
     check_tag(environ)
-    variables = {**defaults(plan), **environ}
-    return {
-        image.name: (evaluate(index_tag(image.stack), variables),) for image in plan.stacks if image.name in targets
-    }
+    values = {**defaults(plan), **environ}
+    images = [image for image in plan.stacks if image.name in targets]
+    return {image.name: tuple(evaluate(name, values) for name in names_of(image)) for image in images}
 
 
 def without_cache(decision: Decision) -> Decision:

@@ -170,7 +170,7 @@ class Indexes:
     """The indexes of stacks, each written when the last image of its stack exists; safe to share between threads.
 
     `written` maps stack to reference, `images` target to that of each image that exists. `place` returns where the
-    index of a stack is under a key, `describe` what an index says of an image and of the run.
+    index of a stack is by its repository and key, `describe` what an index says of an image and of the run.
     """
 
     plan: Plan
@@ -197,7 +197,7 @@ class Indexes:
                 return
             keyed = self.keys.indexes[stack]
             found = {each.platform: (self.images[each.name], self.keys.of(each.name)) for each in parts}
-            target = self.place(stack, keyed.key)
+            target = self.place(parts[0].repository, keyed.key)
             self.written[stack] = put_index(self.registry, target, keyed, found, self.describe(parts[0]))
 
 

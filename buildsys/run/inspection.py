@@ -20,7 +20,7 @@ from buildsys.inventory.layers import read_layers
 from buildsys.inventory.model import Inventory, UnreadableInventory
 from buildsys.inventory.promises import Broken, artifact_problems, base_problems, reset_folders, shared_paths
 from buildsys.inventory.step import MOST_PRINTED, NO_TOOLS, RESULT, read_printed
-from buildsys.names import architecture, shared_path
+from buildsys.names import NODES, architecture, shared_path
 from buildsys.oci.artifacts import ArtifactType, find_artifact, pieces, put_artifact
 from buildsys.oci.client import ImageRegistry
 from buildsys.oci.http import RegistryProblem, UnreadableManifest
@@ -31,7 +31,7 @@ from buildsys.project.settings import read_settings
 from buildsys.project.workspace import Workspace
 from buildsys.resolve.node import ImageTarget, Node
 from buildsys.run.decision import Selection
-from buildsys.run.store import NODES, Store
+from buildsys.run.store import Store
 from buildsys.values import dataclass
 
 INVENTORY = ArtifactType(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
-from buildsys.bake.targets import Publication
+from buildsys.bake.targets import TAG_VARIABLE, Publication
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.errors import BuildsysError
 from buildsys.events.events import ImageLayer, TagsMoved
@@ -33,7 +33,7 @@ from buildsys.run.session import (
     report_targets,
 )
 from buildsys.run.store import Existing, Store, can_compose, incoming_tag
-from buildsys.run.variables import bake_environment
+from buildsys.run.variables import bake_environment, ignored_tag
 from buildsys.values import dataclass
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...]
     environment = bake_environment(plan, session.workspace, session.environ)
     first = decide_published(session.workspace, store, plan, targets, session.environ, verify=options.verify)
     if tag:
+        if ignored := ignored_tag(plan, first.tags, session.environ):
+            session.note("tags", ignored)
         tags = tagged(store.registry, (each for own in first.tags.values() for each in own))
         first = replace(first, seen=tags)
     assembled = frozenset(stack.name for stack in plan.stacks if not can_compose(stack))
@@ -145,15 +147,14 @@ def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...]
 def _describer(session: Session, decision: Decision) -> Callable[[ImageTarget], Mapping[str, str]]:
     """Return a function that returns what the index of an image says of it and of this run."""
 
-    workspace, plan = session.workspace, decision.plan
-    origin = Origin()
+    workspace, plan, origin = session.workspace, decision.plan, Origin()
     # The sources as they are now: an edit during the run is of no part of it.
     if any(each.stack not in decision.indexes for each in plan.stacks if each.name in decision.tags):
         origin = session.context.origin(workspace.root, session.environ, workspace.tree(), decision.selection.contents)
 
     def describe(image: ImageTarget) -> Mapping[str, str]:
-        version, now = session.environ.get("BUILDSYS_TAG", ""), session.context.clock()
-        return run_annotations(plan, image, origin, version, now)
+        version = image.tags[0] if image.tags else session.environ.get(TAG_VARIABLE, "")
+        return run_annotations(plan, image, origin, version, session.context.clock())
 
     return describe
 

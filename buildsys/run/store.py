@@ -13,7 +13,7 @@ from buildsys.errors import Unavailable
 from buildsys.events.events import Retried
 from buildsys.events.journal import Journal
 from buildsys.foreign import object_of, texts_of
-from buildsys.names import shortened
+from buildsys.names import NODES, shortened
 from buildsys.oci.bounds import Bounds
 from buildsys.oci.client import ImageRegistry, Registry, ask_many, in_threads, missing_parts
 from buildsys.oci.config import Config, misfit
@@ -37,7 +37,6 @@ from buildsys.run.compose import Composed, Part, compose
 from buildsys.run.index import INPUTS, WrongResult, annotations_of, platform_tag, wrong_image, wrong_index
 from buildsys.values import dataclass
 
-NODES = "nodes"
 Before = Callable[[Descriptor], None]
 
 
@@ -65,10 +64,10 @@ class Existing:
 class Store:
     """A repository prefix of a registry, such as `registry.example.com/ml`; docs/registry.md lists all references.
 
-    A node is `<prefix>/nodes:<key>`, the image of a stack for one platform `<prefix>/<stack>:platform-<key>`, and the
-    index of these `<prefix>/<stack>:key-<key>`. An advisory tag, `last-<target>`, moves to the latest result of a name;
-    only explanations are read from it. An engine pushes to `incoming-<target>`, and the image gets the tag of its key
-    after a check.
+    A node is `<prefix>/nodes:<key>`, the image of a stack for one platform `<prefix>/<repository>:platform-<key>`, and
+    the index of these `<prefix>/<repository>:key-<key>`. An advisory tag, `last-<target>`, moves to the latest result
+    of a name; only explanations are read from it. An engine pushes to `incoming-<target>`, and the image gets the tag
+    of its key after a check.
     """
 
     registry: ImageRegistry
@@ -78,18 +77,18 @@ class Store:
         """Return the reference of the node with this key."""
         return Reference.parse(f"{self.prefix}/{NODES}:{key}")
 
-    def image(self, stack: str, key: str) -> Reference:
-        """Return the reference of a stack's image for one platform."""
-        return Reference.parse(f"{self.prefix}/{stack}:{platform_tag(key)}")
+    def image(self, repository: str, key: str) -> Reference:
+        """Return the reference of a stack's image for one platform, in the stack's repository."""
+        return Reference.parse(f"{self.prefix}/{repository}:{platform_tag(key)}")
 
-    def index(self, stack: str, key: str) -> Reference:
-        """Return the reference of what is published for a stack."""
-        return Reference.parse(f"{self.prefix}/{stack}:key-{key}")
+    def index(self, repository: str, key: str) -> Reference:
+        """Return the reference of what is published for a stack, in its repository."""
+        return Reference.parse(f"{self.prefix}/{repository}:key-{key}")
 
     def location(self, target: Node | ImageTarget, keys: Keys) -> Reference:
         """Return where a node or image is under its key."""
         key = keys.of(target.name).key
-        return self.image(target.stack, key) if isinstance(target, ImageTarget) else self.node(key)
+        return self.image(target.repository, key) if isinstance(target, ImageTarget) else self.node(key)
 
     def accept(
         self, pushed: Reference, key_reference: Reference, keyed: Fingerprint, before: Before = lambda _: None
@@ -131,7 +130,7 @@ class Store:
         images = [each for each in chosen if isinstance(each, ImageTarget)]
         nodes = {each.name: self.location(each, keys) for each in chosen if isinstance(each, Node)}
         stacks = {
-            each.stack: self.index(each.stack, keys.indexes[each.stack].key)
+            each.stack: self.index(each.repository, keys.indexes[each.stack].key)
             for each in images
             if each.stack not in lost
         }
@@ -216,7 +215,7 @@ class Store:
         artifacts = [nodes[node] for _, node in stack.artifacts]
         annotations = annotations_of(keyed)
         parts = [self.part(reference, stack.platform) for reference in (nodes[base], *artifacts)]
-        target = self.image(stack.stack, keyed.key)
+        target = self.image(stack.repository, keyed.key)
         try:
             image = compose(stack, parts[0], parts[1:], annotations)
         except ValueError as error:
@@ -240,7 +239,7 @@ class Store:
         return True
 
     def _last(self, target: Node | ImageTarget) -> Reference:
-        repository = target.stack if isinstance(target, ImageTarget) else NODES
+        repository = target.repository if isinstance(target, ImageTarget) else NODES
         return Reference.parse(f"{self.prefix}/{repository}:{last_tag(target.name)}")
 
     def remember(self, published: Mapping[str, str]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from buildsys.errors import Diagnostic, InvalidInput
-from buildsys.names import MIRRORS_SECRET, SETTINGS_FILE, secret_variable, tag_problem
+from buildsys.errors import Diagnostic, InvalidInput, enumerated
+from buildsys.names import MIRRORS_SECRET, NODES, SETTINGS_FILE, secret_variable, tag_problem
 from buildsys.oci.reference import LONGEST_REPOSITORY, prefix_problem
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     # A run that builds nothing does not wait for it.
     from buildsys.project.settings import Settings
 
-_NODES = "nodes"
 MIRRORS_VARIABLE = secret_variable(MIRRORS_SECRET)
 # BuildKit's own variable for rules that replace sources (docs of moby/buildkit, "Reproducing the pinned dependencies").
 MIRRORS = "BUILDSYS_MIRRORS"
@@ -94,6 +93,14 @@ def check_tag(environ: Mapping[str, str]) -> None:
         raise InvalidInput(diagnostics)
 
 
+def ignored_tag(plan: Plan, targets: Collection[str], environ: Mapping[str, str]) -> str:
+    """Return that a `BUILDSYS_TAG` does not apply, empty if it does: who sets it may count on other tags to stay."""
+    fixed = [image.stack for image in plan.stacks if image.name in targets and image.tags]
+    if not fixed or not environ.get("BUILDSYS_TAG"):
+        return ""
+    return f"`BUILDSYS_TAG` is set, and is no tag of stacks with `tags`, which move: {enumerated(dict.fromkeys(fixed))}"
+
+
 def _registry(plan: Plan, environ: Mapping[str, str]) -> Iterator[Diagnostic]:
     variable = "BUILDSYS_REGISTRY"
     prefix = environ.get(variable)
@@ -101,11 +108,11 @@ def _registry(plan: Plan, environ: Mapping[str, str]) -> Iterator[Diagnostic]:
         yield Diagnostic(message=_of(variable, prefix, problem[0]), hint=problem[1])
         return
     used = prefix or plan.registry
-    longest = max((_NODES, *(stack.stack for stack in plan.stacks)), key=len)
+    longest = max((NODES, *(stack.repository for stack in plan.stacks)), key=len)
     if (size := len(f"{used}/{longest}")) > LONGEST_REPOSITORY:
         where = f"`{variable}`" if prefix else "`registry`"
         message = f"with {where} the name `…/{longest}` has {size} characters, expected at most {LONGEST_REPOSITORY}"
-        location = next((stack.location for stack in plan.stacks if stack.stack == longest), None)
+        location = next((stack.location for stack in plan.stacks if stack.repository == longest), None)
         yield Diagnostic(message=message, location=location, hint="shorten the path of the registry, or the name")
 
 

@@ -94,6 +94,13 @@ class World:
         """Return the target of a name in the graph."""
         return next(target for target, layer in self.layers.items() if layer == name)
 
+    def declare(self, stack: str, fields: str) -> None:
+        """Add fields to a stack."""
+        file = self.root / "stacks.yaml"
+        self._selection = None
+        text = file.read_text(encoding="utf-8").replace(f"  {stack}: {{", f"  {stack}: {{{fields}, ", 1)
+        file.write_text(text, encoding="utf-8")
+
     def edit(self, layer: str) -> None:
         """Change what a layer builds."""
         file = self.root / "layers" / layer / "Dockerfile"
@@ -115,7 +122,7 @@ class World:
 
     def index(self, stack: str) -> Reference:
         """Return where the index of a stack is under its key."""
-        return self.store.index(stack, self.selection.keys.indexes[stack].key)
+        return self.store.index(self.plan.indexes[stack][0].repository, self.selection.keys.indexes[stack].key)
 
     def push(self, target: str) -> tuple[str, str] | None:
         """Publish a target as an engine does: to the tag of what is not checked yet."""

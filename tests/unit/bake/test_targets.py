@@ -17,6 +17,7 @@ from buildsys.bake.targets import (
     run_definition,
 )
 from buildsys.plan.actions import BUILD, decide
+from tests.support import trees
 from tests.support.bake_text import blocks
 from tests.support.keyed import keyed
 from tests.support.trees import FAST, tree
@@ -145,3 +146,18 @@ def test_bake_file_of_a_plan_is_the_run_file_of_all_its_targets_with_what_people
     silent = [replace(each, comment="", description=None) for each in whole.targets[1:]]
     assert [whole.targets[0], *silent] == [*run.targets]
     assert (whole.variables, whole.functions) == (run.variables, run.functions)
+
+
+def test_image_of_one_of_several_platforms_has_all_tags_with_its_architecture() -> None:
+    files = trees.on_two_platforms()
+    files["stacks.yaml"] = files["stacks.yaml"].replace("{layers", "{repository: lang, tags: ['1.2', latest], layers")
+    text = plan_definition(trees.planned(files)).to_hcl()
+    assert 'tags = ["${BUILDSYS_REGISTRY}/lang:1.2-arm64", "${BUILDSYS_REGISTRY}/lang:latest-arm64"]' in text
+    assert "BUILDSYS_TAG" not in text
+
+
+def test_tag_of_the_run_is_a_variable_where_a_stack_has_no_tags_of_its_own() -> None:
+    stacks = "stacks:\n  a: {layers: [system], tags: [x]}\n  b: {layers: [system], repository: team/b}\n"
+    text = plan_definition(trees.planned(tree(stacks))).to_hcl()
+    assert "the tag of images whose stack has no `tags`" in text
+    assert 'tags = ["${BUILDSYS_REGISTRY}/team/b:${BUILDSYS_TAG}"]' in text

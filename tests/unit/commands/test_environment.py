@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from buildsys.buildkit.invocation import BakeCall, BakeResult
+from buildsys.commands import environment
 from buildsys.commands.environment import TARGET, CustomImage, Request, dockerfile_image, environment_image
 from buildsys.errors import InvalidInput
 from buildsys.oci.http import UnreadableManifest
 from buildsys.oci.reference import Manifest, Reference
+from buildsys.plan.plan import Plan
 from buildsys.run.index import TagMoved
 from tests.support.world import PREFIX, World
 
@@ -136,3 +138,40 @@ def test_user_of_ssh_and_folder_t_of_an_index_are_no_credentials(world: World) -
     file.write_text(FINE, encoding="utf-8")
     with pytest.raises(InvalidInput, match="the project has no layer `python-environment`"):
         environment_image(world.session(), world.store, Request(file=file, stack="one"))
+
+
+LAYER = """\
+description: an environment
+kind: artifact
+licence: free
+prefix: /opt/environment
+toolchain: {layer: tools}
+parameters:
+  folder: {description: where the file is, type: folder}
+"""
+DOCKERFILE = "FROM toolchain AS build\nCOPY --from=folder / /\nRUN true\nFROM scratch\nCOPY --from=build /artifact /\n"
+
+
+def test_environment_on_a_stack_with_tags_moves_none_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path, "a:\none = a\n")
+    world.declare("one", "repository: lang, tags: [latest]")
+    folder = tmp_path / "layers" / "python-environment"
+    folder.mkdir()
+    (folder / "layer.yaml").write_text(LAYER, encoding="utf-8")
+    (folder / "Dockerfile").write_text(DOCKERFILE, encoding="utf-8")
+    (tmp_path / "requirements.txt").write_text("numpy==2.3.0\n", encoding="utf-8")
+    plans: list[Plan] = []
+
+    class Published(Exception):
+        pass
+
+    def publish(_session: object, _store: object, plan: Plan, _targets: object) -> None:
+        plans.append(plan)
+        raise Published
+
+    monkeypatch.setattr(environment, "publish", publish)
+    with pytest.raises(Published):
+        environment_image(world.session(), world.store, Request(file=tmp_path / "requirements.txt", stack="one"))
+    (image,) = plans[0].stacks
+    assert image.stack.startswith("one-")
+    assert (image.repository, image.tags) == (image.stack, ())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from buildsys.commands.plan import chosen_targets
@@ -77,4 +79,4 @@ def test_several_names_in_one_word_are_an_error_that_separates_them(plan: Plan, 
 
 
 def test_all_leaves_deprecated_stacks_out(plan: Plan) -> None:
-    assert chosen_targets(plan, [], everything=True) == ("debian12", "debian12-x3_1")
+    assert chosen_targets(plan, [], everything=True, today=date(2026, 11, 30)) == (("debian12", "debian12-x3_1"), ())

@@ -53,3 +53,11 @@ def test_stack_of_the_list_says_where_each_value_comes_from() -> None:
     assert fast["origins"] == {"version": "default", "flags": "stack"}
     assert stack["environment"] == {"LANG": "C.UTF-8", "PATH": "/opt/fast/bin:$PATH"}
     assert (stack["parent_image"], stack["platforms"]) == ("example.com/linux:1", ["linux/amd64"])
+
+
+def test_documents_have_the_repository_and_all_tags() -> None:
+    plan = planned(tree('registry: "host:5000/x"\nstacks:\n  a: {layers: [system], repository: r, tags: [t, u]}\n'))
+    for found in (plan_document(plan), list_document(plan)):
+        stack = found["stacks"][0]
+        assert (stack["name"], stack["repository"]) == ("a", "r")
+        assert stack["tags"] == ["host:5000/x/r:t", "host:5000/x/r:u"]

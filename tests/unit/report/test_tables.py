@@ -127,3 +127,20 @@ def test_stack_has_each_setting_with_its_layer() -> None:
         "  port         80                          from other\n"
         "  label        a=1                         from other\n"
     )
+
+
+TAGGED = (
+    "stacks:\n  a: {layers: [system], repository: lang, tags: ['1.2', '1', latest]}\n"
+    "  b: {layers: [system], repository: team/b}\n  c: {layers: [system]}\n"
+)
+
+
+def test_list_and_show_name_what_a_stack_is_published_as() -> None:
+    plan, stream = planned(tree(TAGGED)), io.StringIO()
+    show_list(plan, list(plan.indexes), Screen(stream, {}))
+    assert stream.getvalue().splitlines()[1:4] == ["  a  cpu  lang:1.2 +2", "  b  cpu  team/b", "  c  cpu"]
+    stream = io.StringIO()
+    for name in ("a", "b", "c"):
+        show_stack(plan, name, Screen(stream, {}))
+    lines = [line for line in stream.getvalue().splitlines() if line.startswith("published")]
+    assert lines == ["published lang: 1.2 1 latest", "published team/b: BUILDSYS_TAG"]

@@ -240,3 +240,23 @@ def test_without_cache_nothing_exists_any_more(world: World) -> None:
     assert found.existing == {}
     assert world.actions(found) == {**ABSENT, "tools": "build", "a": "build", "b": "build"}
     assert {found.actions[name].reason for name in found.built} == {"--no-cache"}
+
+
+def test_tags_of_a_stack_replace_that_of_the_run(world: World) -> None:
+    world.declare("one", "repository: lang, tags: ['1.2', latest]")
+    world.environ["BUILDSYS_TAG"] = "2026"
+    assert world.decide("one").tags == {"one": ("r.example.com/ml/lang:1.2", "r.example.com/ml/lang:latest")}
+    assert public_tags(world.plan, ["one", "two"], {}) == {
+        "one": ("r.example.com/ml/lang:1.2", "r.example.com/ml/lang:latest"),
+        "two": ("r.example.com/ml/two:latest",),
+    }
+
+
+def test_image_of_the_engines_own_store_is_reused_if_it_has_all_tags(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("buildsys.run.local.named_prefix", lambda *_: None)
+    world.declare("two", "repository: lang, tags: ['1.2', latest]")
+    names = ("buildsys/lang:1.2", "buildsys/lang:latest")
+    assert local(world, "two", images={key(world, "two"): names}) == {**ABSENT, "two": "reuse"}
+    assert local(world, "two", images={key(world, "two"): names[:1]})["two"] == "build"

@@ -14,7 +14,7 @@ from buildsys.events.events import Retried, TagsMoved
 from buildsys.oci.http import DigestMismatch, RegistryProblem, ServerError, UnexpectedAnswer, UnreadableManifest
 from buildsys.oci.reference import Manifest, Reference
 from buildsys.resolve.node import ImageTarget
-from buildsys.run.index import annotations_of
+from buildsys.run.index import TagMoved, annotations_of
 from buildsys.run.store import Store, incoming_tag
 from tests.support.builder import BROKEN_CONNECTION, FAILING_RUN
 from tests.support.world import PREFIX, World
@@ -661,3 +661,69 @@ def test_index_that_cannot_be_written_fails_its_image_and_the_next_run_writes_it
     assert second.complete
     assert world.exists("one")
     assert world.registry.manifest(world.location("one")) == image
+
+
+@pytest.fixture
+def tagged(world: World) -> World:
+    """The graph with both images in one repository, one of them under three tags."""
+    world.declare("one", "repository: team/lang, tags: ['1.2', '1', latest]")
+    world.declare("two", "repository: team/lang, tags: [two]")
+    return world
+
+
+def test_stacks_that_share_a_repository_are_apart_under_their_keys_and_names(tagged: World) -> None:
+    result = tagged.publish()
+    written = tagged.registry.written
+    assert sorted(written[-4:]) == ["lang:1", "lang:1.2", "lang:latest", "lang:two"]
+    assert {"lang:last-one", "lang:last-two"} <= {*written}
+    assert sorted(result.moved) == [f"{PREFIX}/team/{tag}" for tag in sorted(written[-4:])]
+    assert (result.reference("one") or "").startswith(f"{PREFIX}/team/lang@sha256:")
+    assert {tagged.registry.head(Reference.parse(f"{PREFIX}/team/lang:{tag}")) for tag in ("1.2", "1")} == {
+        tagged.registry.head(tagged.index("one"))
+    }
+
+
+def test_all_tags_of_an_image_wait_for_everything_that_was_asked_for(tagged: World) -> None:
+    tagged.fails(a=FAILING_RUN)
+    assert tagged.publish().moved == ()
+
+
+def test_new_tag_moves_without_a_build(tagged: World) -> None:
+    tagged.publish()
+    tagged.declare("two", "groups: [x]")
+    text = (tagged.root / "stacks.yaml").read_text(encoding="utf-8")
+    (tagged.root / "stacks.yaml").write_text(text.replace("tags: [two]", "tags: [two, extra]"), encoding="utf-8")
+    result = tagged.publish()
+    assert (tagged.outcomes, result.moved) == ({}, (f"{PREFIX}/team/lang:extra",))
+
+
+def test_each_tag_of_an_image_stays_where_another_run_moved_it(tagged: World) -> None:
+    tagged.publish("two")
+    push = tagged.builder.push
+
+    def other_run(target: str) -> tuple[str, str] | None:
+        tagged.registry.tag(tagged.index("two"), "1")
+        return push(target)
+
+    tagged.builder.push = other_run
+    with pytest.raises(TagMoved, match="lang:1` was moved"):
+        tagged.publish("one")
+    tags = {tag: tagged.registry.head(Reference.parse(f"{PREFIX}/team/lang:{tag}")) for tag in ("1", "1.2", "latest")}
+    one, two = (tagged.registry.head(tagged.index(name)) for name in ("one", "two"))
+    assert tags == {"1": two, "1.2": one, "latest": one}
+
+
+def test_index_names_the_first_tag_as_its_version(tagged: World) -> None:
+    tagged.environ["BUILDSYS_TAG"] = "v9"
+    tagged.publish()
+    index = tagged.registry.manifest(tagged.index("one"))
+    assert index
+    assert dict(index.annotations)["org.opencontainers.image.version"] == "1.2"
+
+
+def test_tag_of_the_run_that_does_not_apply_is_reported(tagged: World) -> None:
+    tagged.environ["BUILDSYS_TAG"] = "pr-7"
+    tagged.publish("one")
+    assert tagged.notes == ["`BUILDSYS_TAG` is set, and is no tag of stacks with `tags`, which move: `one`"]
+    tagged.publish("one", tag=False)
+    assert tagged.notes == []
