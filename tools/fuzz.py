@@ -40,8 +40,7 @@ from types import MappingProxyType
 from buildsys.bake.targets import plan_definition
 from buildsys.cli.boundary import collect_rarely
 from buildsys.commands.plan import usable_plan
-from buildsys.config import catalog, layers
-from buildsys.config.recipe import Layer
+from buildsys.config import catalog
 from buildsys.dockerfile.ignore import ignored, rule_problems
 from buildsys.errors import BuildsysError, Diagnostic
 from buildsys.masks import Mask
@@ -50,6 +49,8 @@ from buildsys.plan.keys import keys_of
 from buildsys.project import settings
 from buildsys.project.settings import mask_of, read_settings
 from buildsys.project.workspace import Workspace
+from buildsys.recipes import layers
+from buildsys.recipes.recipe import Layer
 from buildsys.records.source import Source, read
 from buildsys.report.console import Screen, show_error
 from fuzz_projects import ROOT, projects

@@ -13,8 +13,8 @@ from typing import Any
 import typer
 
 from buildsys.cli.app import app
-from buildsys.config.fields import FILE_PATH, FILE_SOURCE
 from buildsys.project.variables import VARIABLES
+from buildsys.recipes.fields import FILE_PATH, FILE_SOURCE
 
 ROOT = Path(__file__).parents[1]
 CLI = "docs/cli.md"

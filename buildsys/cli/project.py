@@ -116,8 +116,8 @@ def new(
     """
     from buildsys.cli.screens import output
     from buildsys.commands import skeleton
-    from buildsys.config.recipe import Kind
     from buildsys.project.workspace import find_workspace
+    from buildsys.recipes.recipe import Kind
 
     usage.exclusive(context, "--kind", "--layers", hint="`--kind` is for a layer, `--layers` for a stack")
     if (what == "stack" and usage.given(context, "--kind")) or (what == "layer" and layers):

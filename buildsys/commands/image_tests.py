@@ -8,12 +8,12 @@ from dataclasses import field
 
 from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.images import NoGpu, RunningContainer, local_image, run_container, running_container
-from buildsys.config import template
-from buildsys.config.recipe import ImageTest
 from buildsys.errors import Unavailable
 from buildsys.oci.connections import page_of
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
+from buildsys.recipes import template
+from buildsys.recipes.recipe import ImageTest
 from buildsys.texts import page
 from buildsys.values import dataclass
 

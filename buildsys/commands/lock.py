@@ -8,7 +8,6 @@ from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
-from buildsys.config.fields import PLATFORM
 from buildsys.config.lockfile import (
     DIGEST,
     Lock,
@@ -20,7 +19,6 @@ from buildsys.config.lockfile import (
     timestamp_problem,
     timestamp_text,
 )
-from buildsys.config.recipe import Kind
 from buildsys.errors import Diagnostic, InvalidInput, Unavailable, WrongUsage, did_you_mean
 from buildsys.oci.client import Registry
 from buildsys.oci.download import Unreached, fetched
@@ -30,6 +28,8 @@ from buildsys.plan.downloads import Checked, can_be_locked
 from buildsys.plan.plan import Plan, PlannedParent, stale
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import Settings
+from buildsys.recipes.fields import PLATFORM
+from buildsys.recipes.recipe import Kind
 from buildsys.texts import shown
 from buildsys.values import dataclass
 

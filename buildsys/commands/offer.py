@@ -13,15 +13,15 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from buildsys.commands.lock import next_epoch
-from buildsys.config import template
 from buildsys.config.catalog import layers_of
 from buildsys.config.lockfile import Lock, LockedLayer, parse_lock
 from buildsys.config.model import LINK, File
-from buildsys.config.recipe import Layer
 from buildsys.errors import Diagnostic, InvalidInput, did_you_mean, enumerated
 from buildsys.names import LOCK_FILE, UNBUILT
 from buildsys.project.origins import Library, OpenOrigin
 from buildsys.project.placement import Files, NewFile
+from buildsys.recipes import template
+from buildsys.recipes.recipe import Layer
 
 V = TypeVar("V")
 IGNORE_FILE = ".dockerignore"

@@ -12,7 +12,6 @@ from buildsys.commands.offer import IGNORE_FILE, IGNORED, Offer
 from buildsys.commands.plan import make_plan, schemas
 from buildsys.config.catalog import layers_of
 from buildsys.config.lockfile import Lock, lock_text
-from buildsys.config.recipe import OS, Kind, Layer
 from buildsys.errors import Diagnostic, InvalidInput, Location, enumerated, which_one
 from buildsys.names import (
     LAYER_FILE,
@@ -28,6 +27,7 @@ from buildsys.project.files import is_there
 from buildsys.project.origins import Origin, opened, shipped
 from buildsys.project.placement import Files, NewFile, place
 from buildsys.project.workspace import Workspace
+from buildsys.recipes.recipe import OS, Kind, Layer
 from buildsys.records.source import Path, Source, read
 
 SYSTEMS = ("debian", "ubuntu")

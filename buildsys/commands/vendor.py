@@ -11,7 +11,6 @@ from buildsys.commands.offer import Offer, checksum, difference, read_files
 from buildsys.commands.query import LOCKING, LONGEST_WAIT
 from buildsys.config.catalog import layers_of
 from buildsys.config.lockfile import Lock, lock_text, parse_lock
-from buildsys.config.recipe import Layer
 from buildsys.errors import BuildsysError, Diagnostic, Differs, InvalidInput, Location, did_you_mean, enumerated
 from buildsys.names import LAYER_FILE, LOCK_FILE
 from buildsys.project.origins import Origin, opened
@@ -19,6 +18,7 @@ from buildsys.project.placement import Files, NewFile, place
 from buildsys.project.settings import mask_of
 from buildsys.project.state import State
 from buildsys.project.workspace import Workspace
+from buildsys.recipes.recipe import Layer
 from buildsys.values import dataclass
 
 

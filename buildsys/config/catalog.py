@@ -11,12 +11,8 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from buildsys.config import template, versions
-from buildsys.config.fields import newer_format
-from buildsys.config.layers import LAYER, load_layer
 from buildsys.config.lockfile import copied_layers
 from buildsys.config.model import Catalog, Stack
-from buildsys.config.recipe import Kind, Layer, Recipe
 from buildsys.config.stacks import STACKS, families, load_stacks, set_warnings
 from buildsys.dockerfile.ignore import ignored, rule_problems
 from buildsys.errors import (
@@ -31,6 +27,10 @@ from buildsys.errors import (
 )
 from buildsys.names import LAYER_FILE, LOCK_FILE, STACKS_FILE, UNBUILT, layer_problem, secret_variable
 from buildsys.oci.reference import prefix_problem
+from buildsys.recipes import template, versions
+from buildsys.recipes.fields import newer_format
+from buildsys.recipes.layers import LAYER, load_layer
+from buildsys.recipes.recipe import Kind, Layer, Recipe
 from buildsys.records.hints import dashed
 from buildsys.records.schema import Record, parse
 from buildsys.records.source import Path, Source, read

@@ -7,14 +7,14 @@ from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any
 
-from buildsys.config import template
 from buildsys.config.lines import check_template
 from buildsys.config.matrix import Row, check_values
 from buildsys.config.model import Choice, OwnFields, Stack
-from buildsys.config.parameters import When
-from buildsys.config.recipe import IMAGE_FIELDS, ImageFields
-from buildsys.config.scope import part_problems, text_problem
 from buildsys.errors import Diagnostic, did_you_mean
+from buildsys.recipes import template
+from buildsys.recipes.parameters import When
+from buildsys.recipes.recipe import IMAGE_FIELDS, ImageFields
+from buildsys.recipes.scope import part_problems, text_problem
 from buildsys.records.shapes import Reader, Template
 from buildsys.records.source import Path
 from buildsys.values import dataclass

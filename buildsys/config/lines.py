@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from buildsys.config import template
-from buildsys.config.fields import ONE_OR_MORE
 from buildsys.config.matrix import ROW_CONDITION, Row, RowCondition, check_values
 from buildsys.config.model import LayerUse
 from buildsys.errors import Diagnostic, Location, which_one
+from buildsys.recipes import template
+from buildsys.recipes.fields import ONE_OR_MORE
 from buildsys.records.shapes import WRONG, Converted, Dictionary, Reader, Wrong
 from buildsys.records.source import Data, Path
 from buildsys.texts import shown

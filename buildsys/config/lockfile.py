@@ -9,11 +9,11 @@ from datetime import UTC, date, datetime
 from types import MappingProxyType
 
 from buildsys import texts
-from buildsys.config.fields import NOTHING, SHA256, TEXT, newer_format
-from buildsys.config.recipe import Recipe
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import LOCK_FILE, OVERLAY_FILE
 from buildsys.oci.reference import name_of
+from buildsys.recipes.fields import NOTHING, SHA256, TEXT, newer_format
+from buildsys.recipes.recipe import Recipe
 from buildsys.records import hints
 from buildsys.records.schema import Record, location_of, nullable, optional, parse, required
 from buildsys.records.shapes import Boolean, Converted, Dictionary, Integer, Many, Shape, Text

@@ -8,11 +8,11 @@ from datetime import date
 from types import MappingProxyType
 from typing import TypeAlias
 
-from buildsys.config.fields import DATE, LINE, ONE_OR_MORE, PARAMETER_NAME, TEXT, VALUES
-from buildsys.config.parameters import CONDITION, When
-from buildsys.config.recipe import IMAGE_FIELDS, ImageFields
-from buildsys.config.versions import Scheme
 from buildsys.errors import Location, which_one
+from buildsys.recipes.fields import DATE, LINE, ONE_OR_MORE, PARAMETER_NAME, TEXT, VALUES
+from buildsys.recipes.parameters import CONDITION, When
+from buildsys.recipes.recipe import IMAGE_FIELDS, ImageFields
+from buildsys.recipes.versions import Scheme
 from buildsys.records.schema import Brief, Record, location_of, nullable, optional, required
 from buildsys.records.shapes import WRONG, Choice, Json, Many, Reader, Shape, Wrong
 from buildsys.records.source import Data, Path, Source

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import field
 from datetime import date
 
-from buildsys.config import fields
-from buildsys.config.recipe import ImageFields, Layer
 from buildsys.errors import Diagnostic, Location
+from buildsys.recipes import fields
+from buildsys.recipes.recipe import ImageFields, Layer
 from buildsys.values import dataclass
 
 # How the content of a symlink begins; the rest is where it leads.

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import TypeAlias
 
-from buildsys.config import template
-from buildsys.config.fields import FORMAT, LINE, MEANT, NAME, NAMES, NOTHING, PLATFORMS, TEXT, VALUES
 from buildsys.config.inheritance import Extension, choice_of, extended, own_fields, own_of
 from buildsys.config.lines import Line, Lines, check_lines, check_template, literal, names_in, unused_sets, uses_of
 from buildsys.config.matrix import (
@@ -22,11 +20,13 @@ from buildsys.config.matrix import (
     rows_of,
 )
 from buildsys.config.model import Family, Stack
-from buildsys.config.recipe import ImageFields
 from buildsys.config.tags import Declared, as_written, check_tags, claims_of, with_tags
-from buildsys.config.template import literally
 from buildsys.errors import Diagnostic, Location, did_you_mean
 from buildsys.names import CUSTOM_SUFFIX, group_problem, stack_problem, target_name
+from buildsys.recipes import template
+from buildsys.recipes.fields import FORMAT, LINE, MEANT, NAME, NAMES, NOTHING, PLATFORMS, TEXT, VALUES
+from buildsys.recipes.recipe import ImageFields
+from buildsys.recipes.template import literally
 from buildsys.records.schema import Record, nullable, optional, required
 from buildsys.records.shapes import Anything, Dictionary, Many, Reader
 from buildsys.records.source import Data, Path, Source

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import field, replace
 from typing import TypeAlias
 
-from buildsys.config import template
 from buildsys.config.lines import check_template, check_variable
 from buildsys.config.matrix import PublishedFields, Row, TagFields, check_values
 from buildsys.config.model import Stack
-from buildsys.config.versions import Key, is_prerelease, key_of, version_problem
 from buildsys.errors import Diagnostic, Location
 from buildsys.names import CUSTOM_SUFFIX, architecture, repository_problem, tag_problem
+from buildsys.recipes import template
+from buildsys.recipes.versions import Key, is_prerelease, key_of, version_problem
 from buildsys.records.shapes import Reader
 from buildsys.records.source import Path
 from buildsys.values import dataclass

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import urlsplit
 
 from buildsys.addresses import credentials_in
-from buildsys.config import template
 from buildsys.config.model import Catalog
-from buildsys.config.parameters import ParameterType
-from buildsys.config.recipe import Download, Recipe
 from buildsys.errors import Diagnostic, Location
 from buildsys.names import variable_name
+from buildsys.recipes import template
+from buildsys.recipes.parameters import ParameterType
+from buildsys.recipes.recipe import Download, Recipe
 from buildsys.resolve.node import Node
 from buildsys.values import dataclass
 

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from buildsys.config.model import Catalog, LayerUse, Stack
-from buildsys.config.recipe import Kind
 from buildsys.errors import Diagnostic, Location
+from buildsys.recipes.recipe import Kind
 from buildsys.resolve.instance import LayerInstance
 from buildsys.resolve.node import ImageTarget
 from buildsys.values import dataclass

@@ -9,11 +9,11 @@ from types import MappingProxyType
 
 from buildsys.config.lockfile import DEFAULT_TIMESTAMP, Lock, LockedParent, epoch_name, epoch_parts
 from buildsys.config.model import Catalog, Family
-from buildsys.config.recipe import Parent
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import LOCK_FILE, target_name, variable_name
 from buildsys.plan.downloads import can_be_locked, checked_downloads, origins_of, shared_checksums
 from buildsys.plan.order import two_orders
+from buildsys.recipes.recipe import Parent
 from buildsys.resolve.node import BuildGraph, ImageTarget, Node
 from buildsys.values import dataclass
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from buildsys.config.fields import SECRET_ID, TEXT
 from buildsys.errors import Diagnostic, InvalidInput, Location, WrongUsage, did_you_mean
 from buildsys.names import SECRET_ID as _FORM
 from buildsys.names import SETTINGS_FILE, secret_problem, secret_variable
 from buildsys.project.files import read_named
+from buildsys.recipes.fields import SECRET_ID, TEXT
 from buildsys.records.schema import Record, nullable
 from buildsys.records.shapes import Converted, Dictionary
 from buildsys.texts import shown

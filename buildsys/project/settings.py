@@ -12,7 +12,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from buildsys.config.fields import NOTHING, ONE_OR_MORE, TEXT
 from buildsys.errors import BuildsysError, Diagnostic, Diagnostics, InvalidInput, Location, Unavailable
 from buildsys.foreign import json_of
 from buildsys.masks import Mask
@@ -23,6 +22,7 @@ from buildsys.project.git import find_repository
 from buildsys.project.secrets import SOURCES, SecretSource, committed_problem, source_problems
 from buildsys.project.settings_checks import Problem, credentials_of, download_problem, problem_of, variable_of
 from buildsys.project.workspace import PRIVATE, Workspace, find_workspace
+from buildsys.recipes.fields import NOTHING, ONE_OR_MORE, TEXT
 from buildsys.records.schema import Record, nullable, parse
 from buildsys.records.shapes import Converted, Dictionary, Reader
 from buildsys.records.source import read

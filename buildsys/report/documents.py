@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from buildsys.bake.hcl import Value, evaluate
 from buildsys.bake.targets import BAKE_FILE, defaults, image_target, node_target, public_names
-from buildsys.config.recipe import Healthcheck
 from buildsys.errors import Diagnostic
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action
 from buildsys.plan.keys import Keys
 from buildsys.plan.plan import Plan
+from buildsys.recipes.recipe import Healthcheck
 from buildsys.resolve.image import duration_text
 from buildsys.resolve.node import ImageTarget, Node
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from buildsys.config.recipe import Kind
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action, Difference, format_difference, short
 from buildsys.plan.plan import Plan
+from buildsys.recipes.recipe import Kind
 from buildsys.report.console import Screen, columns
 from buildsys.report.text import format_count, format_remaining
 from buildsys.resolve.image import healthcheck_text, words_json

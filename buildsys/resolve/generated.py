@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 
-from buildsys.config import template
-from buildsys.config.recipe import PlacedFile, Recipe
+from buildsys.recipes import template
+from buildsys.recipes.recipe import PlacedFile, Recipe
 
 # As BuildKit's parser has it (moby/buildkit, `frontend/dockerfile/parser/parser.go`).
 _CONTINUED = re.compile(r"(?<!\\)\\[ \t]*\Z")

@@ -8,8 +8,8 @@ from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Any
 
-from buildsys.config import template
-from buildsys.config.recipe import Environment, Healthcheck
+from buildsys.recipes import template
+from buildsys.recipes.recipe import Environment, Healthcheck
 from buildsys.resolve.instance import LayerInstance
 from buildsys.texts import composed
 from buildsys.values import dataclass

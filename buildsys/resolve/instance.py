@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from buildsys.config.model import LayerUse
-from buildsys.config.parameters import ParameterSource, value_problem
-from buildsys.config.recipe import Recipe
-from buildsys.config.template import FILTERS
 from buildsys.errors import Diagnostic, Location, did_you_mean, nearest
+from buildsys.recipes.parameters import ParameterSource, value_problem
+from buildsys.recipes.recipe import Recipe
+from buildsys.recipes.template import FILTERS
 from buildsys.values import dataclass
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 
-from buildsys.config.recipe import Parent, Recipe
 from buildsys.errors import Location
 from buildsys.names import DEFAULT_PLATFORM, architecture, short_hash, shortened, target_name
+from buildsys.recipes.recipe import Parent, Recipe
 from buildsys.resolve.generated import whole
 from buildsys.resolve.image import ImageConfig, Variable
 from buildsys.resolve.instance import LayerInstance

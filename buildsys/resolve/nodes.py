@@ -7,12 +7,12 @@ from dataclasses import field, replace
 from types import MappingProxyType
 
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
-from buildsys.config import template
 from buildsys.config.model import Catalog, LayerUse, Stack
-from buildsys.config.parameters import ParameterType
-from buildsys.config.recipe import OS, Kind, Parent, Recipe, built_with
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import PLATFORM_ARGUMENTS, architecture, target_name
+from buildsys.recipes import template
+from buildsys.recipes.parameters import ParameterType
+from buildsys.recipes.recipe import OS, Kind, Parent, Recipe, built_with
 from buildsys.resolve.generated import commands_dockerfile, files_dockerfile
 from buildsys.resolve.image import config_of, merge
 from buildsys.resolve.instance import LayerInstance

@@ -6,11 +6,11 @@ from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any
 
-from buildsys.config import template
 from buildsys.config.model import OwnFields, Stack
-from buildsys.config.parameters import Parameter, ParameterType
-from buildsys.config.recipe import ImageFields, Kind, Packages, Recipe
 from buildsys.names import OWN_PACKAGES, STACKS_FILE
+from buildsys.recipes import template
+from buildsys.recipes.parameters import Parameter, ParameterType
+from buildsys.recipes.recipe import ImageFields, Kind, Packages, Recipe
 from buildsys.resolve.instance import LayerInstance
 
 _WHY = "declared by the stack"

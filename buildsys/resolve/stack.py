@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from buildsys import texts
-from buildsys.config import template, versions
 from buildsys.config.model import Catalog, Choice, LayerUse, Stack
-from buildsys.config.recipe import Check, Kind, Recipe
 from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, which_one
 from buildsys.names import shared_path
+from buildsys.recipes import template, versions
+from buildsys.recipes.recipe import Check, Kind, Recipe
 from buildsys.resolve.graph import Cycle, ordered
 from buildsys.resolve.instance import LayerInstance, RequestedLayer, Values, unknown, value_diagnostics, without_value
 from buildsys.resolve.own import own_layers

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from buildsys.config.recipe import Healthcheck
 from buildsys.names import TITLE_LABEL
 from buildsys.oci.config import CONFIG_TYPE, MILLISECOND, MOST_LAYERS, Config, Probe, Settings, canonical
 from buildsys.oci.reference import OCI_MANIFEST, Descriptor, digest_of
+from buildsys.recipes.recipe import Healthcheck
 from buildsys.resolve.image import Variable
 from buildsys.resolve.node import ImageTarget
 from buildsys.values import dataclass

@@ -19,10 +19,10 @@ import yaml
 
 from buildsys.bake.targets import BAKE_FILE, plan_definition
 from buildsys.commands.plan import make_plan
-from buildsys.config.recipe import Healthcheck, Kind
 from buildsys.plan.keys import folders_of, keys_of
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
+from buildsys.recipes.recipe import Healthcheck, Kind
 from buildsys.resolve.node import ImageTarget, Node
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "docker-stacks"

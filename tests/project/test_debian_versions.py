@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildsys.config.versions import Scheme, key_of, version_problem
+from buildsys.recipes.versions import Scheme, key_of, version_problem
 from tests.project.conftest import Run, missing
 from tests.support.laws import examples
 

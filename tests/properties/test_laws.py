@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from buildsys.bake.targets import NOTHING, plan_definition
 from buildsys.commands.plan import make_plan
-from buildsys.config.recipe import OS
 from buildsys.errors import InvalidInput
+from buildsys.recipes.recipe import OS
 from tests.support.bake_text import arguments, blocks, dockerfile, environment
 from tests.support.projects import LAW, Fields, Project, other_stack, projects, with_stacks
 

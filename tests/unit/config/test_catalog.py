@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from buildsys.config.catalog import load
-from buildsys.config.recipe import Weight
 from buildsys.errors import InvalidInput
+from buildsys.recipes.recipe import Weight
 from tests.support.keyed import keyed
 from tests.support.trees import FAST, diagnostics, loaded, tree
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from buildsys.config.layers import LAYER
-from buildsys.config.parameters import When
 from buildsys.config.stacks import STACKS
 from buildsys.errors import Diagnostic
+from buildsys.recipes.layers import LAYER
+from buildsys.recipes.parameters import When
 from buildsys.records.schema import Record, json_schema, key_name, location_of, nullable, optional, parse, required
 from buildsys.records.shapes import Boolean, Choice, Converted, Dictionary, Either, Integer, Many, Template, Text
 from buildsys.records.source import Path, read

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildsys.config import fields
-from buildsys.config.recipe import PlacedFile
 from buildsys.dockerfile import lint
 from buildsys.dockerfile.parser import Dockerfile
 from buildsys.plan.plan import Plan
+from buildsys.recipes import fields
+from buildsys.recipes.recipe import PlacedFile
 from buildsys.resolve.generated import files_dockerfile
 from buildsys.resolve.node import Node
 from tests.support.trees import diagnostics, planned, tree

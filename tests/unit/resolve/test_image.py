@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from buildsys.bake.assembly import assembly
-from buildsys.config.recipe import Healthcheck
 from buildsys.oci.config import Config
+from buildsys.recipes.recipe import Healthcheck
 from buildsys.report.documents import list_document
 from buildsys.resolve.image import ImageConfig
 from buildsys.resolve.node import ImageTarget

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from buildsys.bake.assembly import environment_value
-from buildsys.config.parameters import When
-from buildsys.config.recipe import Environment
+from buildsys.recipes.parameters import When
+from buildsys.recipes.recipe import Environment
 from buildsys.resolve.image import Variable, merge
 
 

@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import field
 from enum import StrEnum
 
-from buildsys.config import fields, template
-from buildsys.config.parameters import CONDITION, Parameter, When
 from buildsys.dockerfile.sources import ContextSource
 from buildsys.errors import Location
+from buildsys.recipes import fields, template
+from buildsys.recipes.parameters import CONDITION, Parameter, When
 from buildsys.records.schema import Brief, Record, key_name, location_of, nullable, optional, required
 from buildsys.records.shapes import Boolean, Choice, Dictionary, Either, Integer, Many
 from buildsys.values import dataclass

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from enum import StrEnum
 
-from buildsys.config import fields
-from buildsys.config.versions import Scheme, version_problem
 from buildsys.errors import did_you_mean, enumerated, use_one_of
 from buildsys.names import STATE_FOLDER
 from buildsys.pattern import fits
+from buildsys.recipes import fields
+from buildsys.recipes.versions import Scheme, version_problem
 from buildsys.records import hints
 from buildsys.records.schema import key_name, nullable, optional, required
 from buildsys.records.shapes import Boolean, Choice, Converted, Dictionary

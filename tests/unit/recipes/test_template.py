@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from buildsys.config import template
+from buildsys.recipes import template
 
 
 def test_values_filters_and_doubled_braces_are_put_in() -> None:

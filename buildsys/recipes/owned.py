@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from buildsys.config.parameters import named_by
-from buildsys.config.recipe import Kind, PlacedFile
-from buildsys.config.scope import Scope
 from buildsys.dockerfile.lint import looks_secret
 from buildsys.names import prefix_problem
+from buildsys.recipes.parameters import named_by
+from buildsys.recipes.recipe import Kind, PlacedFile
+from buildsys.recipes.scope import Scope
 from buildsys.texts import excerpt
 
 MOST_FILES = 100

@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 from buildsys import pattern, texts
-from buildsys.config import template
-from buildsys.config.parameters import Parameter, When, scheme_problem, value_problem
-from buildsys.config.recipe import RECIPE_FIELDS, ImageFields, RecipeFields
 from buildsys.errors import Diagnostic, Location, did_you_mean, which_one
+from buildsys.recipes import template
+from buildsys.recipes.parameters import Parameter, When, scheme_problem, value_problem
+from buildsys.recipes.recipe import RECIPE_FIELDS, ImageFields, RecipeFields
 from buildsys.records.shapes import Template
 from buildsys.records.source import Path, Source
 

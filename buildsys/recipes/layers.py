@@ -10,11 +10,6 @@ from types import MappingProxyType
 from typing import Any
 
 from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
-from buildsys.config.fields import FORMAT, LINE, MEANT, NAME, NAMES, NOTHING, TEXT
-from buildsys.config.owned import check_owned, owned
-from buildsys.config.parameters import ParameterType, named_by
-from buildsys.config.recipe import OS, RECIPE_FIELDS, Kind, Layer, Recipe, RecipeFields, built_with
-from buildsys.config.scope import Scope, part_problems
 from buildsys.dockerfile import lint, mounts
 from buildsys.dockerfile.parser import Dockerfile
 from buildsys.dockerfile.sources import context_sources
@@ -29,6 +24,11 @@ from buildsys.names import (
     layer_problem,
     secret_problem,
 )
+from buildsys.recipes.fields import FORMAT, LINE, MEANT, NAME, NAMES, NOTHING, TEXT
+from buildsys.recipes.owned import check_owned, owned
+from buildsys.recipes.parameters import ParameterType, named_by
+from buildsys.recipes.recipe import OS, RECIPE_FIELDS, Kind, Layer, Recipe, RecipeFields, built_with
+from buildsys.recipes.scope import Scope, part_problems
 from buildsys.records.hints import dashed
 from buildsys.records.schema import Record, nullable, optional, parse, required
 from buildsys.records.shapes import Dictionary, Nullable

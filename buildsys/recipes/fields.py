@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import Any
 
 from buildsys import texts
-from buildsys.config import versions
 from buildsys.errors import Diagnostic
 from buildsys.names import NAME as NAME_FORM
 from buildsys.names import SECRET_ID as SECRET_FORM
+from buildsys.recipes import versions
 from buildsys.records import hints
 from buildsys.records.shapes import Converted, Dictionary, Integer, Many, Shape, Template, Text
 from buildsys.records.source import Source

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from buildsys.config.versions import Scheme, expected, is_prerelease, key_of, satisfies, version_problem
+from buildsys.recipes.versions import Scheme, expected, is_prerelease, key_of, satisfies, version_problem
 from tests.support.trees import FAST, diagnostics, tree
 
 ASCENDING = {

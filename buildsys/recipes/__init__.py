@@ -1,0 +1,1 @@
+"""What `layer.yaml` and its Dockerfile declare: fields, templates, parameters, recipes and layers."""
