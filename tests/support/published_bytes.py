@@ -149,14 +149,21 @@ def _entries(blob: IO[bytes], scan: Scan) -> Iterator[tuple[str, str, str]]:
 
 
 def differences(old: Published, new: Published) -> Iterator[str]:
-    """Yield each tag whose manifest differs, and the files in its layers that do."""
+    """Yield each tag whose manifest differs, and the files in its layers that do; of an index, whose images do.
+
+    An index itself has the time of its run (docs/registry.md).
+    """
     for name in sorted(old.manifests.keys() | new.manifests.keys()):
         one, other = old.manifests.get(name), new.manifests.get(name)
         if one is None or other is None:
             yield f"{name}: only in the {'second' if one is None else 'first'} run"
-        elif one["digest"] != other["digest"]:
+        elif _images(one) != _images(other):
             yield f"{name}: {one['digest']} and {other['digest']}"
             yield from (f"  {each}" for each in _files(old, new, one, other))
+
+
+def _images(manifest: Mapping[str, Any]) -> list[str]:
+    return [each["digest"] for each in manifest.get("children", [manifest])]
 
 
 def _files(old: Published, new: Published, one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
