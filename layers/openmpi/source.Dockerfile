@@ -29,8 +29,10 @@ if [ -d /opt/ucx ]; then
 fi
 # `ompi_info` shows who configured and built it, and where; the date is SOURCE_DATE_EPOCH.
 export USER=buildsys HOSTNAME=buildsys
+# No published file is to have the folder of the build: not as debug information, nor as an option of ROMIO.
 # shellcheck disable=SC2086
-./configure --prefix=/opt/openmpi "$prefix" $ucx $FLAGS
+./configure --prefix=/opt/openmpi CPPFLAGS=-ffile-prefix-map=/source=. "$prefix" $ucx $FLAGS
+sed -i '/COMPLETE_CONFIGURE_FLAGS/s,/source/,./,g' opal/include/opal_config.h
 make -j "$(nproc)"
 make install DESTDIR=/artifact
 rm -rf /artifact/opt/openmpi/share/man
