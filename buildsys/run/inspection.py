@@ -218,19 +218,21 @@ class Inspection:
                     self._files[name] = (path, document.read)
                     self._keep(name, inventory)
             except (RegistryProblem, UnreadableInventory) as error:
-                self._note_once(f"{name} pushed", f"the layers of `{name}` are not checked: {error}")
+                why = f"the layers of `{name}` are not checked: {error}"
+                if node.recipe.prefix and isinstance(error, RegistryProblem):
+                    return Failure(kind=FailureKind.PUSH, message=why, target=name)
+                self._note_once(f"{name} pushed", why)
         if inventory is None:
             return None
         self._note_unstable(node, inventory)
         broken = artifact_problems(inventory, node.recipe.prefix) if node.recipe.prefix else ()
-        return _failure(
-            name, f"`{name}`", broken, node.recipe.place("prefix"), folder="" if node.generated else node.folder
-        )
+        folder = "" if node.generated else node.folder
+        return _failure(name, f"`{name}`", broken, node.recipe.place("prefix"), folder=folder)
 
     def store(self, name: str, subject: Descriptor) -> None:
         """Store the inventory of a node beside it, before the node gets the tag of its key.
 
-        A registry that does not take it loses no node: what was built is good, and `inventory --fill` adds the rest.
+        A registry that does not take it loses no node; `inventory --fill` adds it.
         """
         inventory = self._own(name)
         if inventory is None or self.shelf is None:

@@ -232,10 +232,29 @@ def test_list_that_cannot_be_read_loses_no_node(world: World, raw: bytes | None)
     assert any("cannot be listed" in note for note in world.notes)
 
 
-def test_layers_that_cannot_be_read_lose_no_node_either(world: World) -> None:
+def test_artifact_whose_layers_the_registry_does_not_give_is_not_published_unchecked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, it got the tag of its key, and no later run checked it."""
+
+    def fail(*_: object) -> bytes:
+        raise ServerError("registry `r.example.com` failed (500)", host="r.example.com", status=500)
+
     prints(world, a=None)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(world.registry), "blob_part", fail)
+        found = world.publish()
+    assert (world.outcomes["a"], world.exists("a"), found.moved) == ("failed", False, ())
+    assert [failure.kind for failure in found.failures] == [FailureKind.PUSH]
+    assert "are not checked" in found.failures[0].message
+    push_layers(world, a=image("opt/a/file"))
     assert world.publish().complete
-    assert stored(world, "a") is None
+
+
+def test_system_whose_layers_the_registry_does_not_give_is_published_with_a_note(world: World) -> None:
+    prints(world, system=None)
+    assert world.publish().complete
+    assert stored(world, "system") is None
     assert any("are not checked" in note for note in world.notes)
 
 
