@@ -172,8 +172,10 @@ def show_actions(
     ]
     nodes = [actions[name].word for name in titles]
     stacks = [actions[name].word for name in images]
-    if folds and (reused := _counted(nodes.count(REUSE), stacks.count(REUSE))):
-        rows.append((REUSE, reused, ""))
+    reused = [titles.get(name) or images[name] for name, action in actions.items() if action.word == REUSE]
+    if folds and reused:
+        few = len(reused) <= _MOST_TITLES
+        rows.append((REUSE, ", ".join(reused) if few else _counted(nodes.count(REUSE), stacks.count(REUSE)), ""))
     for line in columns(rows):
         screen.line(line)
     skipped = sum(word == SKIP for word in nodes)

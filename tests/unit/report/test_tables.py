@@ -78,7 +78,7 @@ def test_actions_with_one_reason_are_one_line_and_what_is_reused_is_counted() ->
     assert stream.getvalue() == (
         "  build  system 1, system 2 and 3 more  the epoch moved\n"
         "  image  f1, f2, one                    reassembled\n"
-        "  reuse  1 node\n"
+        "  reuse  tools 1\n"
         "5 nodes to build (about 3 min), 1 reused, 0 not needed; 3 of 3 images to build\n"
     )
     stream = io.StringIO()
