@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from buildsys.buildkit.docker import Docker, answer_of
+from buildsys.recipes import template
 from tests.support.commands import Command, Run
 
 pytestmark = [pytest.mark.engine, pytest.mark.parents]
@@ -35,7 +36,7 @@ def served(project: Path, buildsys: Command) -> Path:
         "licence": "MIT",
         "provides": ["os"],
         "parent": {"name": "debian-12", "images": ["docker.io/library/debian:12-slim"]},
-        "command": ["perl", "-e", SERVER.replace("\n", " ").strip()],
+        "command": ["perl", "-e", template.literally(SERVER.replace("\n", " ").strip())],
     }
     write(project, layer)
     (project / "stacks.yaml").write_text("stacks:\n  served: {description: a page, layers: [web]}\n", encoding="utf-8")
@@ -50,7 +51,7 @@ def write(project: Path, layer: Mapping[str, object]) -> None:
     file.write_text(yaml.safe_dump(layer), encoding="utf-8")
 
 
-def tested(project: Path, buildsys: Command, *tests: dict[str, object]) -> Run:
+def outcome_of(project: Path, buildsys: Command, *tests: dict[str, object]) -> Run:
     layer = yaml.safe_load((project / "layers/web/layer.yaml").read_text(encoding="utf-8"))
     write(project, {**layer, "tests": list(tests)})
     return buildsys("test", "served", cwd=project)
@@ -60,7 +61,7 @@ def test_tests_run_beside_the_images_own_command_until_they_pass(
     served: Path, buildsys: Command, docker: Docker
 ) -> None:
     before = containers(docker)
-    done = tested(
+    done = outcome_of(
         served,
         buildsys,
         {"http": "8080/ready", "expect": "page 3", "within": "20s"},
@@ -90,7 +91,7 @@ def test_what_never_passes_fails_with_the_reason_and_leaves_no_container(
     served: Path, buildsys: Command, docker: Docker, test: dict[str, object], words: list[str]
 ) -> None:
     before = containers(docker)
-    done = tested(served, buildsys, test)
+    done = outcome_of(served, buildsys, test)
     assert done.code == 1, done.stdout + done.stderr
     assert all(word in done.stdout for word in words), done.stdout
     assert "1 test of 1 image: 1 failed" in done.stdout
