@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ def test_first_image_of_the_tutorial_is_baked_run_and_tested(docker: Docker, deb
     for path in (os.environ.get("BUILDSYS_OVERLAY") or ROOT / "buildsys.lock.local", ROOT / "buildsys.settings.yaml"):
         if Path(path).is_file():
             shutil.copy(path, project / Path(path).name)
-    done = run(project, "sh", "-c", script("sh engine"), seconds=1200)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = run(project, "sh", "-c", script("sh engine"), seconds=1200, PATH=path)
     assert done.code == 0, done.output
     assert "\nhello 1.0\n" in done.stdout
