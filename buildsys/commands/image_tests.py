@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import field
+from collections.abc import Iterator, Sequence
 
 from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.images import NoGpu, RunningContainer, local_image, run_container, running_container
@@ -92,8 +91,6 @@ class Containers:
     docker: Docker
     workspace: Workspace
     images: dict[str, str]
-    clock: Callable[[], float] = field(default=time.monotonic)
-    sleep: Callable[[float], None] = field(default=time.sleep)
 
     def run(self, tests: Sequence[TestRun]) -> Iterator[TestResult]:
         """Run tests one after the other; raises `Unavailable` if an image is not in the engine's store."""
@@ -131,15 +128,15 @@ class Containers:
         number = test.http.partition("/")[0]
         if test.http and (expected := page(test.http)):
             return TestResult(test=test, problem=f"`{test.http}` is no page, expected {expected}")
-        port, until = int(number) if test.http else None, self.clock() + test.within
+        port, until = int(number) if test.http else None, time.monotonic() + test.within
         image, mounts = self.images[test.target], self._mounts(test)
         with running_container(self.docker, image, mounts=mounts, port=port, gpus=test.gpu) as container:
             problem, output = self._asked(container, test)
-            while problem is not None and self.clock() < until:
+            while problem is not None and time.monotonic() < until:
                 if (code := container.ended()) is not None:
                     problem = f"the image's own command ended with {code}"
                     break
-                self.sleep(_PAUSE)
+                time.sleep(_PAUSE)
                 problem, output = self._asked(container, test)
             if problem is not None:
                 output += container.log()

@@ -69,6 +69,9 @@ def _meant(word: str, plan: Plan, stacks: dict[str, tuple[str, ...]], targets: d
 def _unknown(word: str, known: list[str]) -> Diagnostic:
     if not word:
         return Diagnostic(message="a name is empty", hint="remove it, or use `--all`")
+    if word in known:
+        # It is a name of theirs without members: that of a group.
+        return Diagnostic(message=f"the group `{word}` has no stacks", hint=_LISTED)
     if len(parts := word.replace(",", " ").split()) > 1:
         listed = ", ".join(f"`{each}`" for each in parts)
         return Diagnostic(message=f"`{word}` is not one name", hint=f"give each name on its own: {listed}")

@@ -31,7 +31,7 @@ def with_support(plan: Plan, today: date) -> tuple[tuple[str, ...], tuple[Diagno
     chosen = select(plan, ["default"])
     ended = [each for each in plan.stacks if each.name in chosen and each.support and each.support.until < today]
     left = {each.name for each in ended}
-    hint = "name an image to build it all the same"
+    hint = "name an image to build it nevertheless"
     notes = tuple(
         Diagnostic(message=f"left out: {_message(support, stacks, today)}", location=support.location, hint=hint)
         for support, stacks in _ends(ended)

@@ -28,7 +28,7 @@ _EXAMPLES: Mapping[Scheme, str] = MappingProxyType(
     {Scheme.PEP440: "3.14.7", Scheme.DEBIAN: "1:2.3-1", Scheme.SEMVER: "1.4.0"}
 )
 # Of PyPI, `semver` would be another dependency for its fifteen lines, and `python-debian` a large one.
-# Debian Policy wants a digit first, but tags such as `r36.2` have none there, and dpkg compares them all the same.
+# Debian Policy wants a digit first, but tags such as `r36.2` have none there, and dpkg compares them too.
 _DEBIAN = re.compile(r"(?:(\d+):)?([A-Za-z0-9.+~-]*?[A-Za-z0-9.+~])(?:-([A-Za-z0-9.+~]+))?", re.ASCII)
 _RUNS = re.compile(r"(\D*)(\d*)", re.ASCII)
 # Semantic Versioning 2.0.0 (https://semver.org), with the `v` that tags have.

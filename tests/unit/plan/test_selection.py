@@ -53,6 +53,12 @@ def test_every_unknown_word_is_reported_with_the_nearest_match(plan: Plan) -> No
     ]
 
 
+def test_group_without_stacks_is_reported_as_one(plan: Plan) -> None:
+    """Before, no group was named `gpu`, and the hint was to write `gpu`."""
+    with pytest.raises(InvalidInput, match="the group `gpu` has no stacks"):
+        select(plan, ["gpu"])
+
+
 def test_pattern_is_of_names_in_their_case(plan: Plan) -> None:
     with pytest.raises(InvalidInput):
         select(plan, ["DEBIAN*"])
