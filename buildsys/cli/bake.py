@@ -1,4 +1,4 @@
-"""The commands that run bakes: bake, warm, report."""
+"""The commands that run bakes: bake, warm."""
 
 import os
 import shlex
@@ -82,6 +82,10 @@ Secrets = Annotated[
         "--secret", metavar="id=ID,src=FILE", help="The value of a secret: `id=ID,src=FILE` or `id=ID,env=NAME`."
     ),
 ]
+Emulate = Annotated[
+    bool,
+    typer.Option("--emulate", help="Let the builder emulate platforms that it does not run itself, which is slow."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the summary.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also print each RUN step and each reused target.")]
 
@@ -112,6 +116,7 @@ def bake(
     max_targets: MaxTargets = None,
     retries: RetriesOption = RETRIES,
     min_free: MinFree = MIN_FREE_GB,
+    emulate: Emulate = False,
     tags_on: Annotated[
         str,
         typer.Option(
@@ -153,6 +158,7 @@ def bake(
         min_free=int(min_free * 1e9),
         partial_tags=tags_on == "partial",
         docker_progress=progress == "docker",
+        emulate=emulate,
     )
     if fresh:
         _make_fresh(workspace)
@@ -200,6 +206,7 @@ def warm(
     max_targets: MaxTargets = None,
     retries: RetriesOption = RETRIES,
     min_free: MinFree = MIN_FREE_GB,
+    emulate: Emulate = False,
     secret: Secrets = None,
     events: EventsFile = None,
     quiet: Quiet = False,
@@ -229,6 +236,7 @@ def warm(
         retries=retries,
         min_free=int(min_free * 1e9),
         linked=bool(os.environ.get(warm.CACHE)),
+        emulate=emulate,
     )
     code, secrets = 0, dict[str, str]()
     if not check:
@@ -245,26 +253,6 @@ def warm(
     show_warmth(replace(warmth, dead=dead, unprobed=mask.text(warmth.unprobed)), output())
     if code or not warmth.complete:
         raise typer.Exit(code or int(ExitCode.FAILED))
-
-
-def make_report(
-    context: typer.Context,
-    events: Annotated[
-        Path | None,
-        typer.Argument(parser=usage.file("events"), help="A file of events; default is that of the last run."),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", parser=usage.file("--output"), metavar="FILE", help="Where to write the report."
-        ),
-    ] = None,
-) -> None:
-    """Write the HTML report of a run from its events."""
-    from buildsys.project.workspace import find_workspace
-    from buildsys.report.html.page import write_report
-
-    typer.echo(write_report(find_workspace(context.obj), events, output))
 
 
 def _options(**given: object) -> "RunOptions":
@@ -319,7 +307,7 @@ def _check_warm(context: typer.Context) -> None:
     usage.exclusive(context, "--quiet", "--verbose")
     for option in (
         *("--builder", "--keep-going", "--jobs", "--max-targets", "--retries"),
-        *("--min-free", "--secret", "--events", "--quiet", "--verbose"),
+        *("--min-free", "--emulate", "--secret", "--events", "--quiet", "--verbose"),
     ):
         usage.exclusive(context, "--check", option, hint=f"remove `{option}`: `--check` builds nothing")
 
@@ -397,4 +385,3 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command(epilog=usage.exit_codes(ExitCode.FAILED))(bake)
     app.command(epilog=usage.exit_codes(ExitCode.FAILED))(warm)
-    app.command(name="report", epilog=usage.exit_codes())(make_report)

@@ -2,6 +2,7 @@
 
 import os
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -214,8 +215,29 @@ def outdated(context: typer.Context, json: Json = False) -> None:
         tables.show_lock(changes, output(), nothing="nothing has moved")
 
 
+def make_report(
+    context: typer.Context,
+    events: Annotated[
+        Path | None,
+        typer.Argument(parser=usage.file("events"), help="A file of events; default is that of the last run."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", parser=usage.file("--output"), metavar="FILE", help="Where to write the report."
+        ),
+    ] = None,
+) -> None:
+    """Write the HTML report of a run from its events."""
+    from buildsys.project.workspace import find_workspace
+    from buildsys.report.html.page import write_report
+
+    typer.echo(write_report(find_workspace(context.obj), events, output))
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     for command in (explain, why, diff, affected, graph, lock, outdated):
         codes = (ExitCode.DIFFERS,) if command is lock else ()
         app.command(epilog=usage.exit_codes(*codes))(command)
+    app.command(name="report", epilog=usage.exit_codes())(make_report)

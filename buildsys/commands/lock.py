@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
@@ -21,9 +21,10 @@ from buildsys.config.lockfile import (
 )
 from buildsys.errors import Diagnostic, InvalidInput, Unavailable, WrongUsage, did_you_mean
 from buildsys.oci.client import Registry
+from buildsys.oci.config import platform_of
 from buildsys.oci.download import Unreached, fetched
 from buildsys.oci.http import RegistryProblem
-from buildsys.oci.reference import Reference
+from buildsys.oci.reference import Descriptor, Manifest, Reference
 from buildsys.plan.downloads import Checked, can_be_locked
 from buildsys.plan.plan import Plan, PlannedParent, stale
 from buildsys.project.mirrors import mirrored_reference
@@ -192,7 +193,7 @@ def _parent(
             continue
         platforms = {
             each.platform: each.digest
-            for each in manifest.manifests
+            for each in manifest.manifests or _alone(reference, manifest, registry)
             # What a registry says becomes a line of the lock.
             if each.platform and "unknown" not in each.platform
             if not PLATFORM.problem(each.platform) and not DIGEST.problem(each.digest)
@@ -209,6 +210,17 @@ def _parent(
         return None, why, answered
     kept = before if before.digest else replace(before, reason=before.reason or why)
     return kept, f"kept as it is: {why}", answered
+
+
+def _alone(reference: Reference, manifest: Manifest, registry: Registry) -> Iterator[Descriptor]:
+    """Yield an image that is in no index, with the platform that its config names, if that can be read."""
+    if manifest.config is None:
+        return
+    try:
+        platform = platform_of(registry.blob(reference, manifest.config.digest))
+    except (RegistryProblem, ValueError):
+        return
+    yield replace(manifest.descriptor, platform=platform)
 
 
 def _download(

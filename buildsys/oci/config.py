@@ -122,6 +122,15 @@ class Config:
         return canonical({**kept, "rootfs": rootfs})
 
 
+def platform_of(raw: bytes) -> str:
+    """Return the platform that a config names, whatever else is in it; ValueError if it names none."""
+    value = object_of(raw)
+    system, processor, variant = (_text(value, name) for name in ("os", "architecture", "variant"))
+    if not system or not processor:
+        raise ValueError("it names no platform")
+    return "/".join(filter(None, (system, processor, variant)))
+
+
 def misfit(raw: bytes, *, layers: int, platform: str) -> str | None:
     """Return why bytes cannot be the config of an image for a platform whose manifest has a number of layers."""
     try:

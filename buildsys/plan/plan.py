@@ -13,6 +13,7 @@ from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import LOCK_FILE, target_name, variable_name
 from buildsys.plan.downloads import can_be_locked, checked_downloads, origins_of, shared_checksums
 from buildsys.plan.order import two_orders
+from buildsys.plan.platforms import foreign_parents, parents_of
 from buildsys.recipes.recipe import Parent
 from buildsys.resolve.node import BuildGraph, ImageTarget, Node
 from buildsys.values import dataclass
@@ -117,7 +118,7 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
     diagnostics.extend(_collisions(graph, groups))
     parents = _parents(graph, lock, diagnostics)
     epochs = _epochs(graph, lock, diagnostics)
-    diagnostics.extend(_platforms(graph, parents))
+    diagnostics.extend(foreign_parents(graph, {each.name: each.locked.platforms for each in parents}))
     diagnostics.extend(shared_checksums(checked_downloads(catalog, graph.nodes.values())))
     nodes = tuple(_with_checksums(node, lock) for node in graph.nodes.values())
     origins = origins_of(nodes, diagnostics)
@@ -212,18 +213,6 @@ def _parents(graph: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> tu
     return tuple(found)
 
 
-def _platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) -> Iterator[Diagnostic]:
-    """Yield a diagnostic for each platform of a stack that the lock does not list for a parent of it."""
-    locked = {parent.name: parent.locked.platforms for parent in parents}
-    for image in graph.images:
-        for name in _parents_of(graph, image):
-            known = sorted(locked[name])
-            if known and not any(_is_platform(each, image.platform) for each in known):
-                message = f"`{image.stack}` is for `{image.platform}`, and its parent `{name}` is not"
-                hint = f"use a platform of the parent: {', '.join(f'`{each}`' for each in known)}"
-                yield Diagnostic(message=message, location=image.location, hint=hint)
-
-
 def _unknown_platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) -> Iterator[Diagnostic]:
     """Yield a warning for each parent that must have several platforms if the lock lists none for it.
 
@@ -234,31 +223,12 @@ def _unknown_platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) ->
     for image in graph.images:
         platforms.setdefault(image.stack, []).append(image.platform)
     for image in graph.images:
-        for name in _parents_of(graph, image) if unknown and image.is_part else ():
+        for name in parents_of(graph.nodes, image) if unknown and image.is_part else ():
             if parent := unknown.pop(name, None):
                 listed = " and ".join(f"`{each}`" for each in platforms[image.stack])
                 message = f"the lock lists no platforms of the parent `{name}`, and `{image.stack}` is for {listed}"
                 hint = f"compare them with `docker buildx imagetools inspect {parent.reference}`"
                 yield Diagnostic(message=message, location=parent.locked.location or image.location, hint=hint)
-
-
-def _parents_of(graph: BuildGraph, image: ImageTarget) -> tuple[str, ...]:
-    """Return the names of all parents that an image is built from, sorted."""
-    waiting, seen = [*image.below], set[str]()
-    used = {image.parent.name}
-    while waiting:
-        node = graph.nodes[waiting.pop()]
-        if node.name not in seen:
-            seen.add(node.name)
-            waiting += node.below
-            used |= {node.parent.name} if node.parent else set()
-    return tuple(sorted(used))
-
-
-def _is_platform(locked: str, wanted: str) -> bool:
-    """Whether an image of one platform is one of another; 64-bit Arm is version 8 where none is named."""
-    one, other = (text.removesuffix("/v8") if "/arm64" in text else text for text in (locked, wanted))
-    return one == other or one.startswith(f"{other}/")
 
 
 def _epochs(graph: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> dict[str, str]:

@@ -42,7 +42,7 @@ class When:
     values: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def holds(self, parameters: Mapping[str, str]) -> bool:
-        """Whether the parameters, `flavour` among them, satisfy it; an absent one satisfies nothing."""
+        """Whether the parameters, `flavour` and `platform` among them, satisfy it; an absent one satisfies nothing."""
         return all(parameters.get(name) in allowed for name, allowed in self.values)
 
 
@@ -72,6 +72,11 @@ class Parameter:
     description: str = required(fields.TEXT, "purpose of the parameter")
     type: ParameterType = optional(Choice(ParameterType), ParameterType.STRING, "type of the value; default `string`")
     default: str | None = nullable(Converted(fields.ONE_OR_MORE, " ".join), None, "value if a stack sets none")
+    platform_defaults: Mapping[str, str] = optional(
+        Dictionary(Converted(fields.ONE_OR_MORE, " ".join), key=fields.PLATFORM),
+        fields.NOTHING,
+        "defaults of single platforms, in place of `default`, such as `{linux/arm64: armv8-a}`",
+    )
     values: tuple[str, ...] = optional(fields.TEXTS, (), "the only values allowed")
     pattern: str | None = nullable(fields.TEXT, None, "regular expression for the whole value")
     source: ParameterSource | None = nullable(
@@ -92,6 +97,10 @@ class Parameter:
     def argument(self) -> str:
         """The name of the Dockerfile argument."""
         return self.name.upper().replace("-", "_")
+
+    def default_on(self, platform: str) -> str | None:
+        """Return the value on a platform if a stack sets none, or None."""
+        return self.platform_defaults.get(platform, self.default)
 
 
 def _folder_problem(value: str) -> str | None:

@@ -18,7 +18,7 @@ from buildsys.config.lockfile import Lock, LockedDownload, LockedParent, lock_te
 from buildsys.errors import InvalidInput, WrongUsage
 from buildsys.oci.client import Registry
 from buildsys.oci.http import Request, Response
-from buildsys.oci.reference import OCI_INDEX, digest_of
+from buildsys.oci.reference import OCI_INDEX, OCI_MANIFEST, digest_of
 from buildsys.plan.plan import Plan, stale
 from buildsys.project.settings import Settings
 from tests.support.trees import FAST, planned, tree
@@ -42,7 +42,8 @@ class Transport:
         body = self.manifests.get(name)
         if name in self.broken or body is None:
             return Response(status=500 if name in self.broken else 404)
-        headers = {"content-type": OCI_INDEX, "docker-content-digest": digest_of(body), "content-length": "1"}
+        kind = OCI_MANIFEST if b'"config"' in body else OCI_INDEX
+        headers = {"content-type": kind, "docker-content-digest": digest_of(body), "content-length": "1"}
         return Response(status=200, headers=headers, body=b"" if request.method == "HEAD" else body)
 
     def close(self) -> None:
@@ -156,6 +157,19 @@ def test_unknown_parent_is_resolved_from_the_second_source_and_reports_it() -> N
         note="from source 2, example.org/linux:1: `example.com/linux:1` does not exist",
         answered=True,
     )
+
+
+def test_image_in_no_index_has_the_platform_of_its_config() -> None:
+    config = json.dumps({"os": "linux", "architecture": "arm64", "variant": "v8"}).encode()
+    descriptor = {"mediaType": "c", "digest": digest_of(config), "size": len(config)}
+    alone = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": descriptor, "layers": []}).encode()
+    blob = f"example.com/linux/blobs/{digest_of(config)}"
+    for manifests, platforms in (({blob: config}, {"linux/arm64/v8": digest_of(alone)}), ({}, {})):
+        answers = Transport(manifests={**ALL, "example.com/linux:1": alone, **manifests})
+        lock, _ = ask(Lock(downloads=HELD.downloads), answers)
+        assert lock.parents["linux-1"].digest == digest_of(alone)
+        # What cannot be read is left out, and the plan warns of it where it matters.
+        assert lock.parents["linux-1"].platforms == platforms
 
 
 def test_first_source_is_asked_first_and_a_later_one_only_if_it_must() -> None:
