@@ -70,7 +70,7 @@ def _mount(kind: bytes, target: str) -> None:
 
 
 def enter(program: Path) -> None:
-    """Prepare the namespaces that this process is in: mounts that nobody else sees, and the emulator."""
+    """Prepare the namespaces that this process is in: mounts that exist in them alone, and the emulator."""
     _call("mount", b"none", b"/", None, _RECURSIVE | _PRIVATE, None)
     _mount(b"tmpfs", "/run")
     _mount(b"binfmt_misc", str(BINFMT))
@@ -91,7 +91,7 @@ def run(command: Sequence[str], program: Path) -> int:
             os.write(tell_parent, b"x")
             os.read(mapped, 1)
             enter(program)
-            os.execvp(command[0], command)
+            os.execvp(command[0], [*command])
         except (OSError, Failure) as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
         finally:

@@ -126,7 +126,8 @@ def _state(plan: Plan, stack: ImageTarget) -> Iterator[str]:
     if _public(stack):
         yield f"published {stack.repository}: {' '.join(stack.tags) or 'BUILDSYS_TAG'}"
     yield f"groups    {' '.join(stack.groups)}"
-    yield f"platforms {' '.join(each.platform for each in plan.indexes[stack.stack])}"
+    shown = f", shown is {stack.platform}" if stack.is_part else ""
+    yield f"platforms {' '.join(each.platform for each in plan.indexes[stack.stack])}{shown}"
     yield f"declared  {stack.location}"
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import emulation
-from machine_apt import Failure
+from machine_apt import Failure, check_machine
+from private_engine import default_home
 from tests.support.commands import BUILDSYS, PRIVATE_ENGINE, ROOT, run
 
 pytestmark = pytest.mark.engine
@@ -85,8 +86,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = folder / "out"
     out.mkdir()
     try:
-        emulation.machine_apt.check_machine()
-        home = emulation.default_home().expanduser().resolve()
+        check_machine()
+        home = default_home().expanduser().resolve()
         emulation.emulator(home)
         for arch in ("amd64", "arm64"):
             root = emulation.unpacked("busybox-static", arch, home / "emulation")
