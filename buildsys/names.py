@@ -32,6 +32,8 @@ CONTEXTS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Names in a Dockerfile that mean one thing everywhere, and what."""
+TIMES = "/run/mirrors/times"
+"""Where RUN steps find the script that sets the times of what they write; a folder of mirrors sources it."""
 OWN_PACKAGES = "stack-packages"
 """What the layer of a stack's own packages is called."""
 _LAYERS: Mapping[str, str] = MappingProxyType(

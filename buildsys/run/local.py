@@ -10,13 +10,14 @@ from dataclasses import replace
 from buildsys.buildkit.invocation import Builder
 from buildsys.errors import Unavailable
 from buildsys.events.journal import history_of
+from buildsys.inventory.shelf import Shelf
 from buildsys.names import KEY_LABEL
 from buildsys.plan.actions import needed
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace, named_prefix
 from buildsys.run.decision import Decision, Selection, decide_local, selection_of, without_cache
 from buildsys.run.executor import Emit, RunOutcome, TargetOutcome
-from buildsys.run.inspection import Shelf, inspection_of, shelf_of
+from buildsys.run.inspection import inspection_of, shelf_of
 from buildsys.run.scheduler import tasks_of
 from buildsys.run.session import (
     Publishing,

@@ -255,7 +255,9 @@ def open_worker(
             linked=publishing.linked,
             labels=labels or {},
             existing=decision.existing,
-            copies=copy_contexts(workspace, nodes, decision.selection.contents, folder / "contexts"),
+            copies=copy_contexts(
+                workspace, nodes, decision.selection.contents, folder / "contexts", timestamp=plan.timestamp
+            ),
             progress=session.context.progress if options.docker_progress else None,
             caches=bool(session.environ.get("BUILDSYS_CACHE")),
             inspection=publishing.inspection,
