@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 
 from buildsys.inventory.model import FILE, Entry, Inventory
 from buildsys.values import dataclass
@@ -65,6 +66,20 @@ def privileged_files(inventory: Inventory) -> tuple[Entry, ...]:
         for entry in inventory.entries.values()
         if entry.type == FILE and entry.mode & (SET_USER_ID | SET_GROUP_ID)
     )
+
+
+def added_files(inventory: Inventory, base: Inventory | None = None) -> Inventory:
+    """Return the files of an inventory, without those that the base has as they are."""
+    known = base.entries if base else {}
+    kept = {path: each for path, each in inventory.entries.items() if each.type == FILE and known.get(path) != each}
+    return Inventory(entries=MappingProxyType(kept))
+
+
+def largest_folders(sizes: Mapping[str, int], most: int) -> Mapping[str, int]:
+    """Return the largest of the folders of `folder_sizes`, the largest first, without those that hold only another."""
+    whole = {path.rpartition("/")[0] for path, size in sizes.items() if path and sizes[path.rpartition("/")[0]] == size}
+    found = sorted(sizes.items() - {("", sizes[""])}, key=lambda each: (-each[1], each[0]))
+    return dict([each for each in found if each[0] not in whole and each[1]][:most])
 
 
 def folder_sizes(inventory: Inventory, *, depth: int = 2) -> Mapping[str, int]:
