@@ -10,6 +10,8 @@ from buildsys.inventory.model import FILE, Entry, Inventory
 from buildsys.values import dataclass
 
 SET_USER_ID, SET_GROUP_ID = 0o4000, 0o2000
+# Of a folder's bytes, from which on its folders say more than it does.
+_MOSTLY = 0.9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,10 +78,17 @@ def added_files(inventory: Inventory, base: Inventory | None = None) -> Inventor
 
 
 def largest_folders(sizes: Mapping[str, int], most: int) -> Mapping[str, int]:
-    """Return the largest of the folders of `folder_sizes`, the largest first, without those that hold only another."""
-    whole = {path.rpartition("/")[0] for path, size in sizes.items() if path and sizes[path.rpartition("/")[0]] == size}
-    found = sorted(sizes.items() - {("", sizes[""])}, key=lambda each: (-each[1], each[0]))
-    return dict([each for each in found if each[0] not in whole and each[1]][:most])
+    """Return the largest of the folders of `folder_sizes`, the largest first.
+
+    Left out are those that hold little beside folders that `sizes` has too.
+    """
+    below: dict[str, int] = {}
+    for path, size in sizes.items():
+        if path:
+            parent = path.rpartition("/")[0]
+            below[parent] = below.get(parent, 0) + size
+    found = [each for each in sizes.items() if each[0] and each[1] and below.get(each[0], 0) < _MOSTLY * each[1]]
+    return dict(sorted(found, key=lambda each: (-each[1], each[0]))[:most])
 
 
 def folder_sizes(inventory: Inventory, *, depth: int = 2) -> Mapping[str, int]:
