@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,3 +152,25 @@ def publishing_run(plan: Plan, targets: tuple[str, ...], *, load: bool = False, 
         return result.complete, result.failures
 
     return run
+
+
+def make_fresh(workspace: Workspace) -> None:
+    """Move the epochs of all layers whose packages age."""
+    from buildsys.cli.screens import diagnostics
+    from buildsys.commands import plan, query
+    from buildsys.report import tables
+
+    layers = tuple(plan.make_plan(workspace.tree()).epochs)
+    changes = query.lock(
+        workspace,
+        os.environ,
+        update=layers,
+        offline=True,
+        check=False,
+        today=date.today(),
+        # A new timestamp would rebuild everything, not only packages.
+        adds_timestamp=False,
+        on_wait=lambda: diagnostics().line(query.WAITING),
+    )
+    moved = [change for change in changes if change.name in layers]
+    tables.show_lock(moved, diagnostics(), nothing="all packages are fresh")

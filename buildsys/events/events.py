@@ -130,12 +130,22 @@ class ImageLayer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FolderSize:
+    """The bytes of all files that a node has below a folder, which is written without `/` at its beginning."""
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TargetEnded:
     """The end of a target: `outcome` is `made`, `reused`, `failed`, `blocked` or `not reached`.
 
-    `size` is in bytes, None if unknown. `steps` counts its own RUN, COPY and the like, `cached` those of them that came
-    from a cache. `blocked_by` is the failed target that it needs; `file` is the Dockerfile of a failure below the
-    project's root; `alone` the command that reproduces a failure, `log` the file with all its output.
+    `size` is in bytes, None if unknown. `unpacked` are the bytes of the files that a node adds to what it is built on,
+    None without an inventory, and `folders` the largest folders of these. `steps` counts its own RUN, COPY and the
+    like, `cached` those of them that came from a cache. `blocked_by` is the failed target that it needs; `file` is the
+    Dockerfile of a failure below the project's root; `alone` the command that reproduces a failure, `log` the file with
+    all its output.
     """
 
     at: float
@@ -146,6 +156,8 @@ class TargetEnded:
     reference: str = ""
     size: int | None = None
     layers: tuple[ImageLayer, ...] = ()
+    unpacked: int | None = None
+    folders: tuple[FolderSize, ...] = ()
     steps: int = 0
     cached: int = 0
     attempts: int = 0

@@ -12,6 +12,16 @@ from buildsys.report.text import clean, cut
 _FLAGS = re.compile(r"(?:--[a-z]+(?:=\S+)?(?: |$))*")
 _HEREDOC = re.compile(r"<<-?[\"']?\w+[\"']?(?: \((?P<first>.*)\))?")
 _PROLOGUE = re.compile(r"(?:set [-+]\S+(?: pipefail)?|\. \S+|cd \S+|export [^;&]+?) ?(?:&&|;|\.\.\.$|$) ?")
+# How compilers, package managers and interpreters begin the line that says what is wrong.
+_ERROR = re.compile(
+    r"\b(?:error|fatal): |^E: |^fatal: |^\w[\w.]*(?:Error|Exception): |\bundefined reference\b|: command not found$"
+    r"|\bNo such file or directory$|^(?:.*: )?Killed$",
+    re.IGNORECASE,
+)
+# What make, ninja and others say after it.
+_CONSEQUENCE = re.compile(
+    r"^(?:g?make(?:\[\d+\])?: |ninja: |subprocess\.CalledProcessError: |error: (?:subprocess|command) )"
+)
 _DIGEST = re.compile(r"@sha256:[0-9a-f]+")
 _PLAIN_STEPS = {
     StepKind.EXPORT: "exporting",
@@ -73,6 +83,19 @@ def failure_lines(failure: Failure, *, most: int = 20) -> tuple[str, ...]:
         *failure_output(failure, most=most),
         *([f"exit code {failure.status}"] if failure.status is not None else ()),
     )
+
+
+def deciding_line(failure: Failure) -> str:
+    """Return the line that says why a target failed, empty where nothing was recorded.
+
+    Of the output of a command that is the first that begins as an error does and is not the consequence of another,
+    else the last; of anything else the first.
+    """
+    lines = failure_output(failure, most=len(failure.last_words) or 1)
+    if failure.kind is not FailureKind.COMMAND or not failure.last_words:
+        return lines[0] if lines else ""
+    causes = [line for line in lines if not _CONSEQUENCE.search(line)]
+    return next((line for line in causes if _ERROR.search(line)), (causes or list(lines) or [""])[-1])
 
 
 def failure_output(failure: Failure, *, most: int) -> tuple[str, ...]:

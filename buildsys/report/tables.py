@@ -9,7 +9,8 @@ from buildsys.plan.actions import BUILD, REUSE, SKIP, Action, Difference, format
 from buildsys.plan.plan import Plan
 from buildsys.recipes.recipe import Kind
 from buildsys.report.console import Screen, columns
-from buildsys.report.text import format_count, format_remaining
+from buildsys.report.documents import layer_contents
+from buildsys.report.text import clean, format_count, format_remaining
 from buildsys.resolve.image import healthcheck_text, words_json
 from buildsys.resolve.node import ImageTarget
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from buildsys.plan.diff import Changed
     from buildsys.run.scheduler import Left
 
+# Of what a layer brings into a stack, these have a line for each.
+_LISTED = ("run", "downloads", "tests")
 # Of targets that are built for one reason.
 _MOST_TITLES = 3
 
@@ -88,7 +91,6 @@ def show_stack(plan: Plan, target: str, screen: Screen) -> None:
     for line in _state(plan, stack):
         screen.line(line)
     screen.line("layers")
-    nodes = dict(stack.artifacts)
     for each in stack.layers:
         flavour = f" ({each.parameters['flavour']})" if "flavour" in each.parameters else ""
         kind = "system" if each.recipe.kind is Kind.SYSTEM else "artifact"
@@ -102,8 +104,11 @@ def show_stack(plan: Plan, target: str, screen: Screen) -> None:
         ]
         for line in columns(rows, indent="      "):
             screen.line(line)
-        if each.name in nodes:
-            screen.line(f"      node {nodes[each.name]}")
+        contents = layer_contents(plan, stack, each)
+        brought = [(name, " ".join(values)) for name, values in contents.items() if values and name not in _LISTED]
+        brought += [(name.removesuffix("s"), clean(one)) for name in _LISTED for one in contents[name]]
+        for line in columns(brought, indent="      "):
+            screen.line(line)
     screen.line("environment")
     for line in columns((v.name, v.shown, f"from {', '.join(v.layers)}") for v in stack.environment):
         screen.line(line)

@@ -15,8 +15,9 @@ from buildsys.names import KEY_LABEL
 from buildsys.plan.actions import needed
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace, named_prefix
+from buildsys.run.compose import BlobOrigins
 from buildsys.run.decision import Decision, Selection, decide_local, selection_of, without_cache
-from buildsys.run.executor import Emit, RunOutcome, TargetOutcome
+from buildsys.run.executor import Emit, RunOutcome, TargetOutcome, with_contents
 from buildsys.run.inspection import inspection_of, shelf_of
 from buildsys.run.scheduler import tasks_of
 from buildsys.run.session import (
@@ -80,9 +81,10 @@ def bake_locally(session: Session, plan: Plan, targets: tuple[str, ...], images:
             tags = checked.result()
 
         def bake(built: tuple[str, ...], references: Mapping[str, str], emit: Emit) -> Mapping[str, TargetOutcome]:
-            return _with_sizes(builder, worker.bake(built, references, emit), tags)
+            outcomes = _with_sizes(builder, worker.bake(built, references, emit), tags)
+            return with_contents(outcomes, plan, lambda name: inspection.find(name, {}))
 
-        report_targets(session, decision, history)
+        report_targets(session, decision, history, BlobOrigins(plan=plan))
         return execute(session, plan, tasks, bake, worker, push=False)
 
 
