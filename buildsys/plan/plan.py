@@ -68,7 +68,7 @@ class Plan:
     `origins` maps the bake variable of each host that downloads come from to its address. `unpinned` is sorted by name.
     `timestamp`, in seconds since 1970, is the time of everything that is built. `targets` has all nodes and then all
     images by name, `order` the position of each in it, `needs` the nodes that each is built on. `helper` is the image
-    that the lock names for inventories.
+    that the lock names for inventories. `copies` are the registries that get copies of what is published to `registry`.
     """
 
     registry: str
@@ -83,6 +83,7 @@ class Plan:
     unpinned: tuple[Unpinned, ...]
     families: tuple[Family, ...]
     helper: str = ""
+    copies: tuple[str, ...] = ()
     indexes: Mapping[str, tuple[ImageTarget, ...]] = field(init=False, repr=False, compare=False)
     targets: Mapping[str, Node | ImageTarget] = field(init=False, repr=False, compare=False)
     order: Mapping[str, int] = field(init=False, repr=False, compare=False)
@@ -136,6 +137,7 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
         unpinned=_unpinned(parents, nodes, lock),
         families=catalog.families,
         helper=lock.helper,
+        copies=catalog.copies,
     )
 
 
