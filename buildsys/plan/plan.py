@@ -11,7 +11,7 @@ from buildsys.config.lockfile import DEFAULT_TIMESTAMP, Lock, LockedParent, epoc
 from buildsys.config.model import Catalog, Family
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import LOCK_FILE, target_name, variable_name
-from buildsys.plan.downloads import can_be_locked, checked_downloads, origins_of, shared_checksums
+from buildsys.plan.downloads import can_be_locked, checked_downloads, origins_of, shared_checksums, unlocked
 from buildsys.plan.order import two_orders
 from buildsys.recipes.recipe import Parent
 from buildsys.resolve.node import BuildGraph, ImageTarget, Node
@@ -111,16 +111,20 @@ class Plan:
         return next(each for each in self.parents if each.name == name)
 
 
-def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
-    """Return the plan; raises `InvalidInput` with every diagnostic that needs all stacks at once."""
+def plan(catalog: Catalog, graph: BuildGraph, lock: Lock, *, locking: bool = False) -> Plan:
+    """Return the plan; raises `InvalidInput` with every diagnostic that needs all stacks at once.
+
+    While `locking`, the lock may lack checksums that it must have.
+    """
     diagnostics = Diagnostics()
     groups = _groups(catalog, graph.images)
     diagnostics.extend(_collisions(graph, groups))
     parents = _parents(graph, lock, diagnostics)
     epochs = _epochs(graph, lock, diagnostics)
     diagnostics.extend(_platforms(graph, parents))
-    diagnostics.extend(shared_checksums(checked_downloads(catalog, graph.nodes.values())))
     nodes = tuple(_with_checksums(node, lock) for node in graph.nodes.values())
+    diagnostics.extend(shared_checksums(checked_downloads(catalog, nodes)))
+    diagnostics.extend(() if locking else unlocked(nodes))
     origins = origins_of(nodes, diagnostics)
     if diagnostics:
         raise InvalidInput(diagnostics)
