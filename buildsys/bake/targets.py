@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from buildsys.bake.assembly import assembly
 from buildsys.bake.definition import ONLY_CACHED, Definition, Function, Group, Target, Variable
-from buildsys.bake.hcl import Expression, Heredoc, Template, Value, quoted
+from buildsys.bake.hcl import Expression, Heredoc, Template, Value, evaluate, quoted
 from buildsys.bake.secrets import secret_references, with_secrets
 from buildsys.names import TIMES, TITLE_LABEL, architecture
 from buildsys.plan.downloads import origin_variable
@@ -202,6 +202,12 @@ def index_names(image: ImageTarget) -> tuple[Template, ...]:
     if not image.tags:
         return (Template((registry, repository, Expression(TAG_VARIABLE))),)
     return tuple(Template((registry, f"{repository}{tag}")) for tag in image.tags)
+
+
+def copied_names(plan: Plan, image: ImageTarget) -> tuple[str, ...]:
+    """Return the public names that the stack of an image has in the registries that get copies."""
+    values = [{**defaults(plan), "BUILDSYS_REGISTRY": prefix} for prefix in plan.copies]
+    return tuple(evaluate(name, each) for each in values for name in index_names(image))
 
 
 def image_time(plan: Plan) -> dict[str, Value]:

@@ -18,7 +18,7 @@ from buildsys.events.journal import Journal, open_journal
 from buildsys.plan.plan import Plan
 from buildsys.project.revision import origin_of
 from buildsys.project.settings import mask_of
-from buildsys.project.workspace import Workspace
+from buildsys.project.workspace import Workspace, copy_prefixes
 from buildsys.report.live import listener
 from buildsys.report.summary import show_summary
 from buildsys.run.executor import exit_code
@@ -129,7 +129,11 @@ def local_run(plan: Plan, targets: tuple[str, ...], snapshot: Callable[[], Docke
 
 
 def publishing_run(plan: Plan, targets: tuple[str, ...], *, load: bool = False, tag: bool = True) -> Run:
-    """Return the run that publishes to the registry; with `load` the engine's own store gets the images too."""
+    """Return the run that publishes to the registry, and copies what gets tags to the further ones.
+
+    With `load` the engine's own store gets the images too.
+    """
+    from buildsys.commands import copies
     from buildsys.run.publish import publish
 
     def run(session: Session) -> Ended:
@@ -142,14 +146,17 @@ def publishing_run(plan: Plan, targets: tuple[str, ...], *, load: bool = False, 
             listener=on_retry(session.journal),
             sleep=session.stop.wait,
         ) as store:
+            prefixes = copy_prefixes(session.workspace, session.environ) if tag else ()
+            registries = copies.look(store, prefixes, plan, targets, session.environ)
             result = publish(session, store, plan, targets, tag=tag)
+            complete = copies.copy(session, result, registries) and result.complete
         if load and result.complete and not session.stop.requested:
             from buildsys.buildkit.images import pull_image
 
             docker = session.find_builder().docker
             for name in sorted(name for names in result.decision.tags.values() for name in names):
                 pull_image(docker, name)
-        return result.complete, result.failures
+        return complete, result.failures
 
     return run
 

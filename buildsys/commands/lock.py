@@ -56,6 +56,22 @@ def missing_entries(plan: Plan, lock: Lock) -> tuple[str, ...]:
     return tuple(sorted(parent.name for parent in plan.parents if parent.name not in lock.parents))
 
 
+def missing_versions(plan: Plan, lock: Lock) -> tuple[str, ...]:
+    """Return the addresses without an entry in the lock, which must have their checksums, sorted."""
+    wanted = {each.url for node in plan.nodes for each in node.downloads if each.is_locked}
+    return tuple(sorted(wanted - {url for url, each in lock.downloads.items() if each.sha256}))
+
+
+def check_versions(plan: Plan, lock: Lock, changes: Collection[Change]) -> None:
+    """Raise `Unavailable` for the first address that gave nothing, and whose checksum the lock must have."""
+    notes = {each.name: each.note for each in changes}
+    for url in missing_versions(plan, lock):
+        location = next(each.location for node in plan.nodes for each in node.downloads if each.url == url)
+        hint = "check the value, or name a mirror under `downloads` in `buildsys.settings.yaml`"
+        message = f"`{url}` has no checksum: {notes[url].removeprefix('unknown: ')}"
+        raise Unavailable(message, location=location, hint=hint)
+
+
 def resolved(
     plan: Plan,
     lock: Lock,
@@ -70,14 +86,15 @@ def resolved(
     """Return the lock with missing entries added, those that `update` names renewed, and unused ones dropped.
 
     `update` are patterns of parents, layers, flavours as `layer/flavour` and addresses; None renews nothing, an empty
-    collection everything but toolchains, which are renewed only by name. Without a registry, and where none can be
-    reached, an entry stays as it is, and its change reports it. `timestamp`, in seconds since 1970, replaces that of
-    the lock, None keeps it. `environ` names the proxies of downloads. Raises `InvalidInput` for a pattern without a
-    match, `Unavailable` for a download
-    that is incomplete.
+    collection everything but toolchains and checksums that the lock must have, which are renewed only by name.
+    Without a registry, and where none can be reached, an entry stays as it is, and its change reports it. `timestamp`,
+    in seconds since 1970, replaces that of the lock, None keeps it. `environ` names the proxies of downloads. Raises
+    `InvalidInput` for a pattern without a match, `Unavailable` for a download that is incomplete.
     """
     toolchains = {n.parent.name for n in plan.nodes if n.parent and n.recipe.kind is Kind.TOOLCHAIN}
-    unknown = {d.url for n in plan.nodes for d in n.downloads if d.sha256 is None}
+    downloads_of_nodes = [each for node in plan.nodes for each in node.downloads]
+    unknown = {each.url for each in downloads_of_nodes if each.sha256 is None}
+    versions = {each.url for each in downloads_of_nodes if each.is_locked}
     addresses = sorted(url for url in unknown if can_be_locked(url) or url in lock.downloads)
     fresh = [each for node in plan.nodes for each in (node.recipe, node.build) if each.freshness]
     flavours = {f"{each.layer}/{each.flavour}": each.layer for each in fresh if each.flavour}
@@ -90,7 +107,7 @@ def resolved(
     def renews(name: str) -> bool:
         if update is None:
             return False
-        return any(fnmatchcase(name, each) for each in update) if update else name not in toolchains
+        return any(fnmatchcase(name, each) for each in update) if update else name not in toolchains | versions
 
     changes: list[Change] = []
     parents = {}

@@ -89,7 +89,11 @@ class StacksFile:
     """The images of a project."""
 
     format: int = optional(FORMAT, 1, "version of the format, default 1; a later one is refused")
-    registry: str = optional(LINE, "buildsys", "default of BUILDSYS_REGISTRY")
+    registry: tuple[str, ...] = optional(
+        Many(LINE, least=1, or_one=True, once=True),
+        ("buildsys",),
+        "default of BUILDSYS_REGISTRY; images are copied from the first of several to the others",
+    )
     families: Mapping[str, FamilyFields] = optional(
         Dictionary(Record(FamilyFields, "FamilyFields", meant=_MEANT), key=NAME),
         NOTHING,

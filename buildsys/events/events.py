@@ -192,6 +192,28 @@ class TagsMoved:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ImagesCopied:
+    """What a further registry has of the images that were asked for: `registry` is its prefix.
+
+    `references` are those of the images that it has, with digests; `copied` are the stacks that this run copied,
+    `lacking` those that it lacks; `tags` moved, and `untagged` are stacks with a tag that did not. `why` is the first
+    problem. `sent` and `mounted` count blobs, `size` is that of the sent ones in bytes.
+    """
+
+    at: float
+    registry: str
+    references: tuple[str, ...] = ()
+    copied: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    untagged: tuple[str, ...] = ()
+    why: str = ""
+    sent: int = 0
+    mounted: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunEnded:
     """The last event. `runs` counts the RUN steps that were executed; `signal` is 0 if none stopped it."""
 
@@ -213,6 +235,7 @@ Event = (
     | TargetEnded
     | Noted
     | TagsMoved
+    | ImagesCopied
     | RunEnded
 )
 
@@ -226,6 +249,7 @@ _KINDS: Mapping[str, type[Event]] = {
     "end": TargetEnded,
     "note": Noted,
     "tags": TagsMoved,
+    "copies": ImagesCopied,
     "done": RunEnded,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}

@@ -11,7 +11,7 @@ from buildsys.config.lockfile import DEFAULT_TIMESTAMP, Lock, LockedParent, epoc
 from buildsys.config.model import Catalog, Family
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import LOCK_FILE, target_name, variable_name
-from buildsys.plan.downloads import can_be_locked, checked_downloads, origins_of, shared_checksums
+from buildsys.plan.downloads import can_be_locked, checked_downloads, origins_of, shared_checksums, unlocked
 from buildsys.plan.order import two_orders
 from buildsys.recipes.recipe import Parent
 from buildsys.resolve.node import BuildGraph, ImageTarget, Node
@@ -68,7 +68,7 @@ class Plan:
     `origins` maps the bake variable of each host that downloads come from to its address. `unpinned` is sorted by name.
     `timestamp`, in seconds since 1970, is the time of everything that is built. `targets` has all nodes and then all
     images by name, `order` the position of each in it, `needs` the nodes that each is built on. `helper` is the image
-    that the lock names for inventories.
+    that the lock names for inventories. `copies` are the registries that get copies of what is published to `registry`.
     """
 
     registry: str
@@ -83,6 +83,7 @@ class Plan:
     unpinned: tuple[Unpinned, ...]
     families: tuple[Family, ...]
     helper: str = ""
+    copies: tuple[str, ...] = ()
     indexes: Mapping[str, tuple[ImageTarget, ...]] = field(init=False, repr=False, compare=False)
     targets: Mapping[str, Node | ImageTarget] = field(init=False, repr=False, compare=False)
     order: Mapping[str, int] = field(init=False, repr=False, compare=False)
@@ -110,16 +111,20 @@ class Plan:
         return next(each for each in self.parents if each.name == name)
 
 
-def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
-    """Return the plan; raises `InvalidInput` with every diagnostic that needs all stacks at once."""
+def plan(catalog: Catalog, graph: BuildGraph, lock: Lock, *, locking: bool = False) -> Plan:
+    """Return the plan; raises `InvalidInput` with every diagnostic that needs all stacks at once.
+
+    While `locking`, the lock may lack checksums that it must have.
+    """
     diagnostics = Diagnostics()
     groups = _groups(catalog, graph.images)
     diagnostics.extend(_collisions(graph, groups))
     parents = _parents(graph, lock, diagnostics)
     epochs = _epochs(graph, lock, diagnostics)
     diagnostics.extend(_platforms(graph, parents))
-    diagnostics.extend(shared_checksums(checked_downloads(catalog, graph.nodes.values())))
     nodes = tuple(_with_checksums(node, lock) for node in graph.nodes.values())
+    diagnostics.extend(shared_checksums(checked_downloads(catalog, nodes)))
+    diagnostics.extend(() if locking else unlocked(nodes))
     origins = origins_of(nodes, diagnostics)
     if diagnostics:
         raise InvalidInput(diagnostics)
@@ -136,6 +141,7 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
         unpinned=_unpinned(parents, nodes, lock),
         families=catalog.families,
         helper=lock.helper,
+        copies=catalog.copies,
     )
 
 

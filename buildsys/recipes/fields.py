@@ -224,6 +224,17 @@ SHA256: Shape[str | None] = Converted(
     ),
     lambda text: None if text == "unknown" else text,
 )
+LOCKED = "locked"
+"""What a layer writes for a checksum that the lock has, since its address depends on values that a stack chooses."""
+CHECKSUM: Shape[str | None] = Converted(
+    Text(
+        form=r"^([0-9a-f]{64}|unknown|locked)$",
+        like="64 hexadecimal digits, `locked` or `unknown`",
+        repair=hints.checksum,
+        advice="copy all digits of the checksum, or write `locked` for that of the lock",
+    ),
+    lambda text: None if text == "unknown" else text,
+)
 PARENT_NAME = Text(template=Template(rule=texts.parent, what="the name of the parent", advice="rename the parent"))
 IMAGES = Many(
     Text(

@@ -72,8 +72,8 @@ class Parameter:
     description: str = required(fields.TEXT, "purpose of the parameter")
     type: ParameterType = optional(Choice(ParameterType), ParameterType.STRING, "type of the value; default `string`")
     default: str | None = nullable(Converted(fields.ONE_OR_MORE, " ".join), None, "value if a stack sets none")
-    values: tuple[str, ...] = optional(fields.TEXTS, (), "the only values allowed")
-    pattern: str | None = nullable(fields.TEXT, None, "regular expression for the whole value")
+    values: tuple[str, ...] = optional(fields.TEXTS, (), "the only values allowed, apart from those of `pattern`")
+    pattern: str | None = nullable(fields.TEXT, None, "regular expression for the whole value, if it is not listed")
     source: ParameterSource | None = nullable(
         Converted(fields.SOURCE, _source),
         None,
@@ -133,16 +133,21 @@ def value_problem(parameter: Parameter, value: str) -> tuple[str, str] | None:
 
 
 def _word_problem(parameter: Parameter, word: str) -> tuple[str, str] | None:
-    if parameter.values and word not in parameter.values:
+    if word in parameter.values:
+        # What is wrong with a listed value is said where it is listed.
+        return None
+    if parameter.values and parameter.pattern is None:
         message, near = f"`{word}` is not a value of `{parameter.name}`", did_you_mean(word, parameter.values)
         if near is None:
             return message, use_one_of(parameter.values) or ""
         return f"{message}, which has {enumerated(parameter.values)}", near
     if parameter.pattern is not None and not fits(parameter.pattern, word):
         message = f"`{word}` does not have the form `{parameter.pattern}` that `{parameter.name}` requires"
-        return message, "write a value of that form, or change `pattern` in the layer"
-    # What is wrong with a listed value is said where it is listed.
-    return None if parameter.values else scheme_problem(parameter, word)
+        if parameter.values:
+            message = f"{message}, and is not one of its values {enumerated(parameter.values)}"
+        otherwise = "write a value of that form, or change `pattern` in the layer"
+        return message, did_you_mean(word, parameter.values) or otherwise
+    return scheme_problem(parameter, word)
 
 
 def scheme_problem(parameter: Parameter, word: str) -> tuple[str, str] | None:

@@ -53,11 +53,15 @@ class Arguments:
 class Download:
     """A file that a build downloads.
 
-    `sha256` is None where no source gives it, and `reason` says why. `location` is that of the checksum.
+    `sha256` is None where no source gives it, and `reason` says why; it is `LOCKED` where the lock must have it.
+    `location` is that of the checksum.
     """
 
     url: str = required(fields.URL, "address, passed to the Dockerfile as `NAME_URL`")
-    sha256: str | None = required(fields.SHA256, "checksum, passed as `NAME_SHA256`; `unknown` needs a `reason`")
+    sha256: str | None = required(
+        fields.CHECKSUM,
+        "checksum, passed as `NAME_SHA256`; `locked` is that in the lock, `unknown` needs a `reason`",
+    )
     reason: str | None = nullable(fields.TEXT, None, "why the checksum is unknown")
     when: When = _condition()
     location: Location | None = location_of("sha256")

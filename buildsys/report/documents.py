@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from buildsys.bake.hcl import Value, evaluate
-from buildsys.bake.targets import BAKE_FILE, defaults, image_target, node_target, public_names
+from buildsys.bake.targets import BAKE_FILE, copied_names, defaults, image_target, node_target, public_names
 from buildsys.errors import Diagnostic
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action
 from buildsys.plan.keys import Keys
@@ -164,6 +164,7 @@ def stack_document(plan: Plan, stack: ImageTarget, variables: Mapping[str, str])
         "groups": list(stack.groups),
         "repository": stack.repository,
         "tags": [evaluate(name, variables) for name in public_names(stack)],
+        "copies": list(copied_names(plan, stack)),
         "deprecated": stack.deprecated,
         "supported_until": str(stack.support.until) if stack.support else None,
         "parent_image": parent.images[0],

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.progress import StepKind, split_name
-from buildsys.events.events import MADE, TargetEnded
-from buildsys.report.text import clean, cut
+from buildsys.events.events import MADE, ImagesCopied, TargetEnded
+from buildsys.report.text import clean, cut, format_count, format_size
 
 _FLAGS = re.compile(r"(?:--[a-z]+(?:=\S+)?(?: |$))*")
 _HEREDOC = re.compile(r"<<-?[\"']?\w+[\"']?(?: \((?P<first>.*)\))?")
@@ -64,6 +65,19 @@ def _command(text: str) -> str:
     while found := _PROLOGUE.match(text):
         text = text[found.end() :]
     return text or "RUN"
+
+
+def copies_lines(copies: ImagesCopied) -> Iterator[str]:
+    """Yield what a registry got of the images of another, and what it lacks and why; nothing if it had all of them."""
+    if copies.copied or copies.tags:
+        sent = f"{format_count(copies.sent, 'blob')} sent" + (f" ({format_size(copies.size)})" if copies.sent else "")
+        counts = f"{sent}, {copies.mounted} mounted, {format_count(len(copies.tags), 'tag')} moved"
+        yield f"copied {format_count(len(copies.copied), 'image')} to {copies.registry}: {counts}"
+    if copies.lacking:
+        lacking = f"{format_count(len(copies.lacking), 'image')} ({', '.join(copies.lacking)})"
+        yield f"{copies.registry} lacks {lacking}: {clean(copies.why)}. The next run copies what is missing"
+    elif copies.untagged:
+        yield f"{copies.registry} has old tags of {', '.join(copies.untagged)}: {clean(copies.why)}"
 
 
 def failure_place(ended: TargetEnded) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from buildsys.bake.targets import copied_names
+from buildsys.errors import enumerated
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action, Difference, format_difference, short
 from buildsys.plan.plan import Plan
 from buildsys.recipes.recipe import Kind
@@ -71,6 +73,8 @@ def show_list(plan: Plan, chosen: Collection[str], screen: Screen) -> None:
             rows.append((stack.stack, " ".join(groups), *public, mark))
         for line in columns(rows):
             screen.line(line)
+    if plan.copies:
+        screen.line(f"published to {plan.registry}, and copied to {enumerated(plan.copies)}")
     targets = {each.name for stack in chosen for each in plan.indexes[stack]}
     counts = {name: len(targets & {*members}) for name, members in plan.groups.items()}
     screen.line(f"groups: {', '.join(f'{name} ({number})' for name, number in counts.items() if number) or 'none'}")
@@ -130,6 +134,8 @@ def _state(plan: Plan, stack: ImageTarget) -> Iterator[str]:
         yield f"          not pinned: {parent.locked.reason}"
     if _public(stack):
         yield f"published {stack.repository}: {' '.join(stack.tags) or 'BUILDSYS_TAG'}"
+    for number, name in enumerate(copied_names(plan, stack)):
+        yield f"{'' if number else 'copied to':<9} {name}"
     yield f"groups    {' '.join(stack.groups)}"
     yield f"platforms {' '.join(each.platform for each in plan.indexes[stack.stack])}"
     yield f"declared  {stack.location}"

@@ -17,12 +17,16 @@ from buildsys.values import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fetched:
-    """A download of a node; `sha256` is None where it is unknown, and `reason` says why."""
+    """A download of a node; `sha256` is None where it is unknown, and `reason` says why.
+
+    `is_locked` where the lock must have the checksum; then `location` is that of the value in the stack.
+    """
 
     name: str
     url: str
     sha256: str | None
     reason: str | None
+    is_locked: bool = False
     location: Location | None = field(default=None, compare=False)
 
 

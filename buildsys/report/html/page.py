@@ -112,6 +112,7 @@ def page(run: RunModel, earlier: RunModel | None = None) -> str:
             headline_class=headline_class,
             run=run,
             earlier=earlier,
+            copies=[(each, tuple(outcomes.copies_lines(each))) for each in run.copies],
             moved=[each for each in run.tags if each.tags or each.missing],
             targets=list(run.targets.values()),
             data=details(run, earlier.targets if earlier else {}),
