@@ -142,12 +142,10 @@ def publishing_run(plan: Plan, targets: tuple[str, ...], *, load: bool = False, 
             sleep=session.stop.wait,
         ) as store:
             result = publish(session, store, plan, targets, tag=tag)
-        if load and result.complete and not session.stop.requested:
-            from buildsys.buildkit.images import pull_image
+            if load and result.complete and not session.stop.requested:
+                from buildsys.run.local import load_published
 
-            docker = session.find_builder().docker
-            for name in sorted(name for names in result.decision.tags.values() for name in names):
-                pull_image(docker, name)
+                load_published(session.find_builder().docker, store, result.decision, session.environ)
         return result.complete, result.failures
 
     return run
