@@ -81,7 +81,8 @@ def _files(declared: Iterable[OwnFields]) -> Iterator[LayerInstance]:
         }
         recipe = _recipe(OWN_FILES, "files that the stack itself has", values)
         contents = short_hash(files_dockerfile(entries, NOTHING))
-        yield replace(_instance(recipe, own), parameters=NOTHING, contents=contents)
+        location = entries[0].location
+        yield replace(_instance(recipe, own), parameters=NOTHING, contents=contents, location=location)
 
 
 def _recipe(name: str, description: str, values: dict[str, Any]) -> Recipe:

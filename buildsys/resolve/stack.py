@@ -242,11 +242,8 @@ class Resolver:
             if not any(earlier.name in self.present(edge, [earlier.name]) for edge in edges):
                 message = f"the layers `{earlier.name}` and `{later.name}` of `{stack.name}` both own `{path}`"
                 hint = f"if `{later.name}` adds to `{earlier.name}`, list that in its `requires` or `after`"
-                location = later.location
-                if later.is_own:
-                    hint = f"choose a path that `{earlier.name}` does not own"
-                    location = later.recipe.place("prefix")
-                yield Diagnostic(message=message, location=location, hint=hint)
+                hint = f"choose a path that `{earlier.name}` does not own" if later.is_own else hint
+                yield Diagnostic(message=message, location=later.location, hint=hint)
 
     def _conflicts(self, stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[Diagnostic]:
         names = [each.name for each in instances]

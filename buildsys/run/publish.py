@@ -18,13 +18,7 @@ from buildsys.oci.reference import Descriptor, Reference
 from buildsys.plan.plan import Plan
 from buildsys.project.revision import Origin
 from buildsys.resolve.node import ImageTarget
-from buildsys.run.decision import (
-    Decision,
-    decide_from_registry,
-    decide_published,
-    exists_below,
-    verified,
-)
+from buildsys.run.decision import Decision, decide_from_registry, decide_published, exists_below, verified
 from buildsys.run.executor import Emit, RunOutcome, TargetOutcome
 from buildsys.run.index import Indexes, annotations_of, move_tags, run_annotations, tagged
 from buildsys.run.inspection import Inspection, inspection_of, shelf_of

@@ -53,7 +53,7 @@ stacks:
   two: {layers: [dist, more, scripts]}
   three:
     layers: [dist]
-    run: install -m 600 /dev/null /srv/made
+    run: install -m 600 /dev/null /srv/created
     files: {/etc/own/: {from: settings, owner: "7:0", mode: 0750}}
 """
 SCRIPT, CONF = "#!/bin/sh\necho started\n", "setting = 1\n"
@@ -123,10 +123,10 @@ def test_files_are_as_declared_in_one_blob_and_nothing_above_them_changes(tmp_pa
             assert layers[stack] == other
     assert layers["one"][-1] == layers["two"][-1]
     three = f"{prefix}/three:composed"
-    assert statuses(three, ("/etc/own", "/etc/own/own.conf", "/srv/made")) == {
+    assert statuses(three, ("/etc/own", "/etc/own/own.conf", "/srv/created")) == {
         "/etc/own": "750 7:0",
         "/etc/own/own.conf": "644 7:0",
-        "/srv/made": "600 0:0",
+        "/srv/created": "600 0:0",
     }
     for stack in ("one", "two"):
         image = f"{prefix}/{stack}:composed"
