@@ -86,7 +86,8 @@ def test_every_command_of_the_tutorial_works_in_the_order_of_the_page(
     behind = {
         # The libraries of this environment, in place of an index.
         "pip install buildsys-*.whl": f"echo {libraries} >$(echo environment/lib/*/site-packages)/own.pth",
-        "cd images": f"[ ! -f {overlay} ] || cp {overlay} buildsys.lock.local; cp {tmp_path}/settings.yaml buildsys.settings.yaml",
+        "cd images": f"[ ! -f {overlay} ] || cp {overlay} buildsys.lock.local\n"
+        f"cp {tmp_path}/settings.yaml buildsys.settings.yaml",
     }
     assert behind.keys() <= {*LINES}
     lines = [line.replace("registry.example.com/images", prefix) for line in LINES]
