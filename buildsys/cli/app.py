@@ -9,7 +9,7 @@ import typer
 
 from buildsys import __version__
 from buildsys.cli import bake, inventory, machine, project, query, usage
-from buildsys.cli.names import Names, Stack
+from buildsys.cli.names import Json, Names, Stack
 from buildsys.errors import Diagnostic, ExitCode, WrongUsage
 
 app = typer.Typer(
@@ -22,8 +22,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=True,
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 
 
 def _print_version(asked: bool) -> None:
@@ -80,6 +78,12 @@ def plan(
     """Write docker-bake.hcl and show its targets; with a registry, also what a bake would do and why.
 
     With names, what a bake of these would do. The file always has all targets.
+
+    Example: `buildsys plan`
+
+    Example: `buildsys plan gpu 'debian*'`
+
+    Example: `buildsys plan --check`
     """
     from datetime import date
 
@@ -135,7 +139,12 @@ def list_stacks(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show stacks and groups: all, or those of some names, groups or layers."""
+    """Show stacks and groups: all, or those of some names, groups or layers.
+
+    Example: `buildsys list gpu`
+
+    Example: `buildsys list --layer openmpi --layer nccl`
+    """
     from buildsys.cli.screens import output
     from buildsys.commands.plan import make_plan
     from buildsys.plan.selection import listed
@@ -156,7 +165,12 @@ def show(
     stack: Stack,
     json: Json = False,
 ) -> None:
-    """Show a stack: its layers, its parameters with their origins, and its environment."""
+    """Show a stack: its layers with their parameters and what they bring, its environment and settings.
+
+    Example: `buildsys show debian12`
+
+    Example: `buildsys show debian12 --json`
+    """
     from buildsys.bake.targets import defaults
     from buildsys.cli.screens import output
     from buildsys.commands.plan import single_stack
@@ -182,6 +196,8 @@ def variables(
 
     Rerun it after the lock has moved a parent: `buildsys bake` refuses the old value. Credentials of mirrors are not
     printed: the shell that evaluates the exports asks for them.
+
+    Example: `eval "$(buildsys variables)"`
     """
     import shlex
     import sys
@@ -225,7 +241,12 @@ def schema(
     write: Annotated[bool, typer.Option("--write", help="Write both schemas to schemas/.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Exit 3 if the files in schemas/ are not up to date.")] = False,
 ) -> None:
-    """Print the JSON Schema of layer.yaml or stacks.yaml."""
+    """Print the JSON Schema of layer.yaml or stacks.yaml.
+
+    Example: `buildsys schema layer`
+
+    Example: `buildsys schema --check`
+    """
     from buildsys.commands.plan import schemas
     from buildsys.project.workspace import find_workspace
 

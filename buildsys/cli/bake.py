@@ -5,7 +5,6 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from buildsys.cli import usage
-from buildsys.cli.names import Names
+from buildsys.cli.names import All, Builder, Names
 from buildsys.errors import Diagnostic, ExitCode, InvalidInput, WrongUsage, did_you_mean
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 RETRIES, MIN_FREE_GB = 5, 2.0
 MOST_JOBS, MOST_RETRIES, MOST_FREE_GB = 64, 100, 1e6
 TAGS_ON, PROGRESS = ("all", "partial"), ("auto", "plain", "docker")
-All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated and have support.")]
-Builder = Annotated[str | None, typer.Option(help="The buildx builder; default is the current one.")]
 Jobs = Annotated[
     int | None,
     typer.Option(
@@ -137,7 +134,16 @@ def bake(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Build images in parallel, each unit of work once."""
+    """Build images in parallel, each unit of work once.
+
+    Example: `buildsys bake --all --push`
+
+    Example: `buildsys bake gpu --load --jobs 4`
+
+    Example: `buildsys bake --failed --push --keep-going`
+
+    Example: `buildsys bake debian12 --dry-run`
+    """
     _check_bake(context)
     from buildsys.project.mirrors import refuse_cache
     from buildsys.project.settings import read_settings
@@ -161,7 +167,9 @@ def bake(
         emulate=emulate,
     )
     if fresh:
-        _make_fresh(workspace)
+        from buildsys.cli.run import make_fresh
+
+        make_fresh(workspace)
     plan, targets = _chosen(workspace, tuple(names or ()), everything=everything, failed=failed)
     _check_overrides(plan, overrides or ())
     secrets = _secrets(settings, secret or (), plan)
@@ -212,7 +220,12 @@ def warm(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Build and publish every shared node, then check that no selected image would be rebuilt."""
+    """Build and publish every shared node, then check that no selected image would be rebuilt.
+
+    Example: `buildsys warm --all --stacks`
+
+    Example: `buildsys warm gpu --check`
+    """
     from buildsys.cli.run import Talk, execute, find, publishing_run
     from buildsys.cli.screens import output
     from buildsys.project.mirrors import refuse_cache
@@ -329,28 +342,6 @@ def _chosen(
     if not undone:
         raise InvalidInput([Diagnostic(message="the last run has no missing targets", hint="name targets, or `--all`")])
     return plan, undone
-
-
-def _make_fresh(workspace: "Workspace") -> None:
-    """Move the epochs of all layers whose packages age."""
-    from buildsys.cli.screens import diagnostics
-    from buildsys.commands import plan, query
-    from buildsys.report import tables
-
-    layers = tuple(plan.make_plan(workspace.tree()).epochs)
-    changes = query.lock(
-        workspace,
-        os.environ,
-        update=layers,
-        offline=True,
-        check=False,
-        today=date.today(),
-        # A new timestamp would rebuild everything, not only packages.
-        adds_timestamp=False,
-        on_wait=lambda: diagnostics().line(query.WAITING),
-    )
-    moved = [change for change in changes if change.name in layers]
-    tables.show_lock(moved, diagnostics(), nothing="all packages are fresh")
 
 
 def _dry_run(

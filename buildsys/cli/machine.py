@@ -9,11 +9,8 @@ import typer
 
 from buildsys.cli import usage
 from buildsys.cli.bake import MIN_FREE_GB, RETRIES, Secrets
-from buildsys.cli.names import Names
+from buildsys.cli.names import All, Builder, Json, Names
 from buildsys.errors import ExitCode
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
-All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated and have support.")]
 
 
 def environment(
@@ -29,11 +26,16 @@ def environment(
         str | None, typer.Option("--tag", help="A tag for the image, in addition to that of its content.")
     ] = None,
     dockerfile: Annotated[bool, typer.Option("--dockerfile", help="FILE is a Dockerfile with `FROM base`.")] = False,
-    builder: Annotated[str | None, typer.Option(help="The buildx builder; default is the current one.")] = None,
+    builder: Builder = None,
     secret: Secrets = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the reference.")] = False,
 ) -> None:
-    """Print the image of an environment on a stack; build it if it does not exist."""
+    """Print the image of an environment on a stack; build it if it does not exist.
+
+    Example: `buildsys environment environment.yaml --on debian12`
+
+    Example: `buildsys environment Dockerfile --dockerfile --on debian12 --tag r.example.com/team/own:1`
+    """
     from buildsys.buildkit.interrupt import Stop
     from buildsys.cli.run import find
     from buildsys.cli.screens import diagnostics
@@ -86,9 +88,14 @@ def run_image_tests(
     context: typer.Context,
     names: Names = None,
     everything: All = False,
-    builder: Annotated[str | None, typer.Option(help="The buildx builder; default is the current one.")] = None,
+    builder: Builder = None,
 ) -> None:
-    """Run the tests that layers declare in the images that have them."""
+    """Run the tests that layers declare in the images that have them.
+
+    Example: `buildsys test debian12`
+
+    Example: `buildsys test --all`
+    """
     from buildsys.buildkit.docker import find_docker
     from buildsys.cli.screens import chosen_targets, output
     from buildsys.commands.image_tests import Containers, declared_tests
@@ -123,10 +130,15 @@ def doctor(
     registry: Annotated[
         str, typer.Option(envvar="BUILDSYS_REGISTRY", help="The registry and prefix that images are pushed to.")
     ] = "",
-    builder: Annotated[str | None, typer.Option(help="The buildx builder; default is the current one.")] = None,
+    builder: Builder = None,
     json: Json = False,
 ) -> None:
-    """Check whether this machine can bake, and show how to fix what is missing."""
+    """Check whether this machine can bake, and show how to fix what is missing.
+
+    Example: `buildsys doctor`
+
+    Example: `buildsys doctor --registry r.example.com/ml --json`
+    """
     from buildsys.cli.screens import output
     from buildsys.commands.doctor import exit_code, judge
     from buildsys.commands.probe import look

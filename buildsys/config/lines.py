@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from buildsys.config.matrix import ROW_CONDITION, Row, RowCondition, check_values
+from buildsys.config.matrix import Row, check_values
 from buildsys.config.model import LayerUse, Stack
 from buildsys.errors import Diagnostic, Location, which_one
 from buildsys.names import PLATFORM
 from buildsys.recipes import template
 from buildsys.recipes.fields import NOTHING, ONE_OR_MORE
 from buildsys.recipes.fields import PLATFORM as PLATFORM_FORM
-from buildsys.recipes.parameters import When
+from buildsys.recipes.parameters import CONDITION, When
 from buildsys.records.shapes import WRONG, Converted, Dictionary, Reader, Wrong
 from buildsys.records.source import Data, Path
 from buildsys.texts import shown
@@ -27,12 +27,13 @@ _FORM = "a layer is a name, or a name with its parameters and an optional `when`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Condition(RowCondition):
+class Condition:
     """A `when` of an entry, and where it is written; `platforms` are those that it names, with their locations.
 
-    The rest of it is about rows.
+    `when` is the rest of it, which is about rows.
     """
 
+    when: When
     location: Location
     path: Path
     platforms: Mapping[str, Location]
@@ -40,7 +41,7 @@ class Condition(RowCondition):
     @property
     def of_rows(self) -> bool:
         """Whether it says anything about rows."""
-        return bool(self.when.values or self.has)
+        return self.when != When()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,16 +154,16 @@ class Lines:
         """Return the condition at a path, None where there is none."""
         if data is None:
             return None
-        source, found = self._reader.source, ROW_CONDITION.read(data, path, self._reader)
+        source, found = self._reader.source, CONDITION.read(data, path, self._reader)
         if isinstance(found, Wrong):
             return WRONG
         location = source.key_location(path) if isinstance(data, dict) else source.location(path)
-        when, platforms = without_platform(found.when)
+        when, platforms = without_platform(found)
         for index, each in enumerate(platforms):
             if isinstance(PLATFORM_FORM.read(each, (*path, PLATFORM, index), self._reader), Wrong):
                 return WRONG
         places = {each: source.location((*path, PLATFORM, index)) for index, each in enumerate(platforms)}
-        return Condition(when=when, has=found.has, location=location, path=path, platforms=MappingProxyType(places))
+        return Condition(when=when, location=location, path=path, platforms=MappingProxyType(places))
 
 
 def literal(line: Line) -> Line:
@@ -174,7 +175,7 @@ def names_in(lines: Iterable[Line]) -> set[str]:
     """Return the variables that lines use, in templates and in conditions."""
     found = {name for line in lines for text in line.parameters.values() for name in template.names(text)}
     for condition in (each for line in lines for each in line.conditions):
-        found.update(condition.has, (name for name, _ in condition.when.values))
+        found.update(condition.when.has, (name for name, _ in condition.when.values))
     return found
 
 
@@ -188,7 +189,7 @@ def check_lines(lines: Iterable[Line], rows: list[Row], inside: Path, reader: Re
     for line in lines:
         for condition in (each for each in line.conditions if each.path[:depth] == inside):
             check_values(condition.when.values, rows, condition.path, reader)
-            for name in condition.has:
+            for name in condition.when.has:
                 check_variable(name, condition.location, variables, reader)
         for key, text in line.parameters.items() if line.path[:depth] == inside else ():
             check_template(text, (*line.path, key), variables, reader)
@@ -217,7 +218,7 @@ def uses_of(name: str, lines: Iterable[Line], row: Row, diagnostics: list[Diagno
     uses = []
     for line in lines:
         platforms = _platforms(line.conditions)
-        if platforms is None or not all(condition.holds(row.values) for condition in line.conditions):
+        if platforms is None or not all(condition.when.holds(row.values) for condition in line.conditions):
             continue
         parameters, locations = {}, {}
         for key, text in line.parameters.items():
@@ -257,7 +258,7 @@ def _platforms(conditions: Iterable[Condition]) -> Mapping[str, Location] | None
 def without_platform(when: When) -> tuple[When, tuple[str, ...]]:
     """Return what a condition says of rows, and the platforms that it names."""
     rest = tuple(each for each in when.values if each[0] != PLATFORM)
-    return When(values=rest), dict(when.values).get(PLATFORM, ())
+    return When(values=rest, has=when.has), dict(when.values).get(PLATFORM, ())
 
 
 def unmet_platforms(stacks: Iterable[Stack]) -> Iterator[Diagnostic]:

@@ -122,15 +122,6 @@ class Config:
         return canonical({**kept, "rootfs": rootfs})
 
 
-def platform_of(raw: bytes) -> str:
-    """Return the platform that a config names, whatever else is in it; ValueError if it names none."""
-    value = object_of(raw)
-    system, processor, variant = (_text(value, name) for name in ("os", "architecture", "variant"))
-    if not system or not processor:
-        raise ValueError("it names no platform")
-    return "/".join(filter(None, (system, processor, variant)))
-
-
 def misfit(raw: bytes, *, layers: int, platform: str) -> str | None:
     """Return why bytes cannot be the config of an image for a platform whose manifest has a number of layers."""
     try:
@@ -149,6 +140,16 @@ def misfit(raw: bytes, *, layers: int, platform: str) -> str | None:
     if found[:2] != wanted[:2] or found[2] not in variants:
         return f"it is for `{excerpt('/'.join(filter(None, found)))}`, expected `{platform}`"
     return None
+
+
+def described(raw: bytes) -> tuple[str, bool]:
+    """Return the platform of an image by its config, and whether it has ONBUILD triggers; raises ValueError."""
+    value = object_of(raw)
+    settings = value.get("config") or {}
+    if not isinstance(settings, dict):
+        raise ValueError("`config` is no object")
+    platform = "/".join(filter(None, (_text(value, name) for name in ("os", "architecture", "variant"))))
+    return platform, bool(_words(settings, "OnBuild"))
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:

@@ -11,7 +11,7 @@ from buildsys.config.lockfile import DEFAULT_TIMESTAMP, Lock, LockedParent, epoc
 from buildsys.config.model import Catalog, Family
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import LOCK_FILE, target_name, variable_name
-from buildsys.plan.downloads import can_be_locked, checked_downloads, origins_of, shared_checksums
+from buildsys.plan.downloads import can_be_locked, checked_downloads, origins_of, shared_checksums, unlocked
 from buildsys.plan.order import two_orders
 from buildsys.plan.platforms import foreign_parents, parents_of
 from buildsys.recipes.recipe import Parent
@@ -69,7 +69,7 @@ class Plan:
     `origins` maps the bake variable of each host that downloads come from to its address. `unpinned` is sorted by name.
     `timestamp`, in seconds since 1970, is the time of everything that is built. `targets` has all nodes and then all
     images by name, `order` the position of each in it, `needs` the nodes that each is built on. `helper` is the image
-    that the lock names for inventories.
+    that the lock names for inventories. `copies` are the registries that get copies of what is published to `registry`.
     """
 
     registry: str
@@ -84,6 +84,7 @@ class Plan:
     unpinned: tuple[Unpinned, ...]
     families: tuple[Family, ...]
     helper: str = ""
+    copies: tuple[str, ...] = ()
     indexes: Mapping[str, tuple[ImageTarget, ...]] = field(init=False, repr=False, compare=False)
     targets: Mapping[str, Node | ImageTarget] = field(init=False, repr=False, compare=False)
     order: Mapping[str, int] = field(init=False, repr=False, compare=False)
@@ -111,16 +112,21 @@ class Plan:
         return next(each for each in self.parents if each.name == name)
 
 
-def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
-    """Return the plan; raises `InvalidInput` with every diagnostic that needs all stacks at once."""
+def plan(catalog: Catalog, graph: BuildGraph, lock: Lock, *, locking: bool = False) -> Plan:
+    """Return the plan; raises `InvalidInput` with every diagnostic that needs all stacks at once.
+
+    While `locking`, the lock may lack checksums that it must have.
+    """
     diagnostics = Diagnostics()
     groups = _groups(catalog, graph.images)
     diagnostics.extend(_collisions(graph, groups))
     parents = _parents(graph, lock, diagnostics)
     epochs = _epochs(graph, lock, diagnostics)
     diagnostics.extend(foreign_parents(graph, {each.name: each.locked.platforms for each in parents}))
-    diagnostics.extend(shared_checksums(checked_downloads(catalog, graph.nodes.values())))
+    diagnostics.extend(_triggers(graph, parents))
     nodes = tuple(_with_checksums(node, lock) for node in graph.nodes.values())
+    diagnostics.extend(shared_checksums(checked_downloads(catalog, nodes)))
+    diagnostics.extend(() if locking else unlocked(nodes))
     origins = origins_of(nodes, diagnostics)
     if diagnostics:
         raise InvalidInput(diagnostics)
@@ -137,6 +143,7 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock) -> Plan:
         unpinned=_unpinned(parents, nodes, lock),
         families=catalog.families,
         helper=lock.helper,
+        copies=catalog.copies,
     )
 
 
@@ -213,10 +220,22 @@ def _parents(graph: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> tu
     return tuple(found)
 
 
+def _triggers(graph: BuildGraph, parents: tuple[PlannedParent, ...]) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each image whose assembly would run ONBUILD triggers of its parent: it runs nothing."""
+    found = {parent.name for parent in parents if parent.locked.triggers}
+    for image in graph.images:
+        if image.base is None and image.parent.name in found:
+            message = (
+                f"`{image.stack}` is assembled on its parent `{image.parent.name}`, whose ONBUILD triggers would run"
+            )
+            hint = "add a system layer that builds something, or use another parent"
+            yield Diagnostic(message=message, location=image.location, hint=hint)
+
+
 def _unknown_platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) -> Iterator[Diagnostic]:
     """Yield a warning for each parent that must have several platforms if the lock lists none for it.
 
-    `buildsys lock` lists those of an index, so it is one image, or was built on this machine.
+    `buildsys lock` lists them, so the lock is older than that, or the image was built on this machine.
     """
     unknown = {parent.name: parent for parent in parents if parent.locked.digest and not parent.locked.platforms}
     platforms: dict[str, list[str]] = {}

@@ -45,7 +45,7 @@ def foreign_bases(
 
 
 def _fits(platform: str, known: Collection[str]) -> bool:
-    return not known or any(_is_platform(each, platform) for each in known)
+    return not known or any(is_platform(each, platform) for each in known)
 
 
 def _use_one(known: Iterable[str]) -> str:
@@ -65,7 +65,7 @@ def parents_of(nodes: Mapping[str, Node], image: ImageTarget) -> tuple[str, ...]
     return tuple(sorted(used))
 
 
-def _is_platform(locked: str, wanted: str) -> bool:
+def is_platform(locked: str, wanted: str) -> bool:
     """Whether an image of one platform is one of another; 64-bit Arm is version 8 where none is named."""
     one, other = (text.removesuffix("/v8") if "/arm64" in text else text for text in (locked, wanted))
     return one == other or one.startswith(f"{other}/")

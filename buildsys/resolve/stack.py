@@ -50,13 +50,13 @@ class Resolver:
             return ()
         found = tuple(instances[name] for name in names)
         diagnostics.extend(self._conflicts(stack, found))
-        diagnostics.extend(self._shared_paths(stack, found))
+        own = own_layers(stack, len(found))
+        diagnostics.extend(self._shared_paths(stack, (*found, *own)))
         diagnostics.extend(platform_diagnostics(stack, found, self._reported))
         diagnostics.extend(check_diagnostics(stack, found))
-        own = own_layers(stack, len(found))
         for each in (*found, *own):
             # Thousands of stacks share few layers with the same parameters.
-            key = (each.name, *each.parameters.items())
+            key = (each.name, each.contents, *each.parameters.items())
             if key not in self._valid:
                 problems = (*_text_diagnostics(stack.name, each), *_package_versions(stack.name, each))
                 diagnostics.extend(problems)
@@ -252,6 +252,7 @@ class Resolver:
             if not any(earlier.name in self.present(edge, [earlier.name]) for edge in edges):
                 message = f"the layers `{earlier.name}` and `{later.name}` of `{stack.name}` both own `{path}`"
                 hint = f"if `{later.name}` adds to `{earlier.name}`, list that in its `requires` or `after`"
+                hint = f"choose a path that `{earlier.name}` does not own" if later.is_own else hint
                 yield Diagnostic(message=message, location=later.location, hint=hint)
 
     def _conflicts(self, stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[Diagnostic]:

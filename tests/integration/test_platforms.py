@@ -49,6 +49,14 @@ def write(folder: Path, name: str, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def architectures(prefix: str) -> dict[str, str]:
+    """Return the images of the stack in the engine's own store, with the machine that each is for."""
+    listed = run("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{prefix}/both")
+    names = listed.stdout.split()
+    shown = {name: run("docker", "image", "inspect", "--format", "{{.Architecture}}", name) for name in names}
+    return {name: each.stdout.strip() for name, each in shown.items()}
+
+
 @pytest.mark.parametrize("bakes", [("both",), ("both-amd64", "both-arm64")], ids=["together", "one after the other"])
 def test_stack_of_two_platforms_is_one_index(
     tmp_path: Path, docker: Docker, registry: str, buildsys: Command, bakes: tuple[str, ...]
@@ -88,12 +96,16 @@ def test_stack_of_two_platforms_is_one_index(
     write(project, "buildsys.lock.local", lock)
     prefix = f"{registry}-platforms-{found.digest[7:15]}-{len(bakes)}"
     environment = {"BUILDSYS_REGISTRY": prefix}
+    loaded = []
     for name in bakes:
         with Registry() as client:
             # The first of several images moves no tag.
             assert client.head(Reference.parse(f"{prefix}/both:latest")) is None
-        done = buildsys("-C", project, "bake", name, "--push", environment=environment)
+        # While one of the two has no public tag in the registry, the other is loaded all the same.
+        done = buildsys("-C", project, "bake", name, "--push", "--load", environment=environment)
         assert done.code == 0, done.stdout + done.stderr
+        loaded += [each for each in ("amd64", "arm64") if name in ("both", f"both-{each}")]
+        assert architectures(prefix) == {f"{prefix}/both:latest-{each}": each for each in loaded}
     with Registry() as client:
         index = client.manifest(Reference.parse(f"{prefix}/both:latest"))
         assert index is not None

@@ -138,6 +138,25 @@ def test_own_packages_and_variables_of_a_family_follow_the_platform() -> None:
     assert variables["f1-arm64"] == ["LANG"]
 
 
+def test_own_commands_and_files_of_a_row_are_nodes_of_each_platform() -> None:
+    stacks = (
+        f"families:\n  f:\n    description: d\n    name: 'f{{n}}'\n    {PLATFORMS}\n    layers: [system]\n"
+        "    matrix:\n      - n: 1\n        run: echo $TARGETARCH\n        files: {/srv/a: a}\n"
+        "        environment: [{when: {platform: linux/arm64}, set: {ONLY: '{platform|arch}'}}]\n      - {n: 2}\n"
+    )
+    plan = planned({**project(stacks=stacks), "a": "a"})
+    own = [(node.recipe.layer, node.platform) for node in plan.nodes if node.recipe.layer.startswith("stack-")]
+    both = ("linux/amd64", "linux/arm64")
+    assert sorted(own) == [(layer, each) for layer in ("stack-commands", "stack-files") for each in both]
+    assert all("ARG TARGETARCH" in node.generated for node in plan.nodes if node.recipe.layer == "stack-commands")
+    assert {each.name: [one.value for one in each.environment if one.name == "ONLY"] for each in plan.stacks} == {
+        "f1-amd64": [],
+        "f1-arm64": ["arm64"],
+        "f2-amd64": [],
+        "f2-arm64": [],
+    }
+
+
 def test_stack_that_extends_another_keeps_its_layers_by_platform() -> None:
     stacks = (
         "stacks:\n  first:\n    layers:\n      - system\n      - fast: 2.0\n        when: {platform: linux/amd64}\n"
@@ -208,6 +227,18 @@ def test_parameter_and_variable_named_platform_are_refused() -> None:
             "no stack with this is for `linux/arm64`",
             "4:34",
         ),
+        (
+            f"families:\n  f:\n    description: d\n    name: 'f{{n}}'\n    {PLATFORMS}\n    layers: [system]\n"
+            "    matrix: [{n: 1, packages: [{when: {platform: linux/riscv64}, names: [x]}]}]\n",
+            "no stack with this is for `linux/riscv64`",
+            "7:50",
+        ),
+        (
+            f"families:\n  f:\n    description: d\n    name: 'f{{n}}'\n    {PLATFORMS}\n    layers: [system]\n"
+            "    packages: [{when: platform, names: [x]}]\n    matrix: [{n: 1}]\n",
+            "no row of the matrix has the variable `platform`",
+            "7:23",
+        ),
     ],
 )
 def test_platform_that_no_stack_has_is_reported_at_its_place(stacks: str, message: str, at: str) -> None:
@@ -219,6 +250,17 @@ def test_platform_without_a_download_is_reported_with_the_platform() -> None:
     files = project(fast=one)
     found = place(files, "layer `fast` has no download `tool` for `platform: linux/arm64`")
     assert found == "layers/fast/layer.yaml:11:1"
+
+
+def test_lock_must_have_the_checksum_of_each_platform() -> None:
+    fast = "downloads:\n  tool: {url: 'https://example.com/{platform|arch}', sha256: locked}\n"
+    files = project(fast=fast)
+    missing = [f"`buildsys.lock` has no checksum of `https://example.com/{each}`" for each in SUMS]
+    assert [message.partition(", the")[0] for _, message, _ in diagnostics(files)] == missing
+    locked = "".join(f"  'https://example.com/{each}': {{sha256: '{SUMS[each]}', size: 3}}\n" for each in SUMS)
+    files["buildsys.lock"] += f"downloads:\n{locked}"
+    found = {node.platform: node.downloads[0].sha256 for node in planned(files).nodes if node.downloads}
+    assert found == {"linux/amd64": SUMS["amd64"], "linux/arm64": SUMS["arm64"]}
 
 
 def test_one_checksum_for_the_files_of_two_platforms_is_an_error() -> None:
