@@ -116,6 +116,7 @@ def _move_tags(
     session: Session, published: Published, further: Further, whole: Mapping[str, str]
 ) -> tuple[tuple[str, ...], Mapping[str, BuildsysError]]:
     """Move the public tags of images that a registry has; return those that moved, and the problem of each target."""
+    whole = {name: each for name, each in whole.items() if name not in published.held}
     if session.stop.requested or (published.missing and not session.options.partial_tags) or not whole:
         return (), {}
     try:

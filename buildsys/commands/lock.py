@@ -13,7 +13,7 @@ from buildsys.config.lockfile import (
     Lock,
     LockedDownload,
     LockedParent,
-    epoch_name,
+    epoch_names,
     epoch_parts,
     timestamp_of,
     timestamp_problem,
@@ -25,7 +25,7 @@ from buildsys.oci.download import Unreached, fetched
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Reference
 from buildsys.plan.downloads import Checked, can_be_locked
-from buildsys.plan.plan import Plan, PlannedParent, stale
+from buildsys.plan.plan import Plan, PlannedParent, release_of, stale
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import Settings
 from buildsys.recipes.fields import PLATFORM
@@ -85,8 +85,9 @@ def resolved(
 ) -> tuple[Lock, tuple[Change, ...]]:
     """Return the lock with missing entries added, those that `update` names renewed, and unused ones dropped.
 
-    `update` are patterns of parents, layers, flavours as `layer/flavour` and addresses; None renews nothing, an empty
-    collection everything but toolchains and checksums that the lock must have, which are renewed only by name.
+    `update` are patterns of parents, entries of epochs such as `layer/flavour@release` and addresses; None renews
+    nothing, an empty collection everything but toolchains and checksums that the lock must have, which are renewed
+    only by name.
     Without a registry, and where none can be reached, an entry stays as it is, and its change reports it. `timestamp`,
     in seconds since 1970, replaces that of the lock, None keeps it. `environ` names the proxies of downloads. Raises
     `InvalidInput` for a pattern without a match, `Unavailable` for a download that is incomplete.
@@ -96,12 +97,12 @@ def resolved(
     unknown = {each.url for each in downloads_of_nodes if each.sha256 is None}
     versions = {each.url for each in downloads_of_nodes if each.is_locked}
     addresses = sorted(url for url in unknown if can_be_locked(url) or url in lock.downloads)
-    fresh = [each for node in plan.nodes for each in (node.recipe, node.build) if each.freshness]
-    flavours = {f"{each.layer}/{each.flavour}": each.layer for each in fresh if each.flavour}
-    # An entry of one flavour begins when it is asked for by its name.
-    begun = {name: "" for name in flavours if name in (update or ())}
-    layers = sorted({epoch_name(each, {**lock.epochs, **begun}) for each in fresh})
-    known = [*(parent.name for parent in plan.parents), *layers, *flavours, *addresses]
+    fresh = _aging(plan)
+    possible = dict.fromkeys(name for names in fresh for name in names)
+    # An entry of one flavour or release begins when it is asked for by its name.
+    begun = {**lock.epochs, **{name: "" for name in possible if name in (update or ())}}
+    layers = sorted({next((name for name in names if name in begun), names[-1]) for names in fresh})
+    known = [*(parent.name for parent in plan.parents), *layers, *possible, *addresses]
     _check_patterns(update or (), known)
 
     def renews(name: str) -> bool:
@@ -122,8 +123,8 @@ def resolved(
         changes.append(Change(name=parent.name, before=held, after=entry.digest, note=note, answered=answered))
     epochs = {}
     for name in layers:
-        # A flavour begins where its layer is.
-        held_epoch = lock.epochs.get(name) or lock.epochs.get(flavours.get(name, ""))
+        # A flavour and a release begin where their layer is.
+        held_epoch = _held_epoch(name, fresh, lock)
         epochs[name] = next_epoch(held_epoch, today) if held_epoch is None or renews(name) else held_epoch
         changes.append(Change(name=name, before=lock.epochs.get(name), after=epochs[name]))
     timestamp = lock.timestamp if timestamp is None else timestamp
@@ -156,6 +157,74 @@ def next_epoch(held: str | None, today: date) -> str:
     """Return the Monday of this week, or the epoch of the lock if that is later, such as this week's second."""
     monday = (today - timedelta(days=today.weekday())).isoformat()
     return monday if held is None else max(held, monday, key=epoch_parts)
+
+
+def renewed(plan: Plan, lock: Lock, words: Collection[str], today: date) -> tuple[Lock, tuple[Change, ...]]:
+    """Return the lock with a new epoch for what `words` name, and which entries that renews or begins.
+
+    A word is a layer whose packages age, `layer/flavour`, either with `@release`, or a pattern of these. No node of any
+    other kind gets the new epoch: an entry that others share stays, and a narrower one begins. Raises `InvalidInput`
+    for a word that names nothing.
+    """
+    aging = _aging(plan)
+    possible = list(dict.fromkeys(name for names in aging for name in names))
+    diagnostics = [
+        Diagnostic(
+            message=f"`{shown(word)}` is not a layer whose packages age",
+            hint=did_you_mean(
+                word,
+                possible,
+                f"name one of {', '.join(f'`{each}`' for each in possible[:_MOST_NAMED])}"
+                if possible
+                else "add `freshness: week` to the layer",
+            ),
+        )
+        for word in words
+        if not any(fnmatchcase(name, word) for name in possible)
+    ]
+    if diagnostics:
+        raise InvalidInput(diagnostics)
+    chosen = {names for names in aging if any(fnmatchcase(name, word) for name in names for word in words)}
+    entries = set()
+    for names in chosen:
+        used = next((number for number, name in enumerate(names) if name in lock.epochs), len(names) - 1)
+        alone = (
+            name for name in reversed(names[: used + 1]) if chosen.issuperset(each for each in aging if name in each)
+        )
+        entries.add(next(alone))
+    held = {name: _held_epoch(name, aging, lock) for name in sorted(entries)}
+    epoch = fresh_epoch(max(filter(None, held.values()), key=epoch_parts, default=None), today)
+    changes = tuple(Change(name=name, before=before, after=epoch) for name, before in held.items())
+    return replace(lock, epochs=MappingProxyType({**lock.epochs, **dict.fromkeys(held, epoch)})), changes
+
+
+def fresh_epoch(held: str | None, today: date) -> str:
+    """Return an epoch that is later than that of the lock: today, or with the next counter where it is of today."""
+    if held is None or epoch_parts(held)[0] < today:
+        return today.isoformat()
+    day, counter = epoch_parts(held)
+    return f"{day.isoformat()}.{counter + 1}"
+
+
+def _aging(plan: Plan) -> tuple[tuple[str, ...], ...]:
+    """Return the entries of epochs that nodes can have, each kind of node once, the entry that counts first."""
+    found = {
+        epoch_names(recipe, release_of(plan.targets, node, recipe))
+        for node in plan.nodes
+        for recipe in (node.recipe, node.build)
+        if recipe.freshness
+    }
+    return tuple(sorted(found))
+
+
+def _held_epoch(name: str, aging: Collection[tuple[str, ...]], lock: Lock) -> str | None:
+    """Return the epoch of an entry; of one that begins, the latest that any of its nodes has."""
+    if name in lock.epochs:
+        return lock.epochs[name]
+    held = (
+        next((lock.epochs[each] for each in names if each in lock.epochs), None) for names in aging if name in names
+    )
+    return max(filter(None, held), key=epoch_parts, default=None)
 
 
 def next_timestamp(text: str | None, today: date) -> int:

@@ -201,6 +201,49 @@ def lock(
     return changes
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Freshened:
+    """What new epochs change: entries of the lock, nodes and images; `seconds` by node where a time is known."""
+
+    entries: tuple[Change, ...]
+    plan: Plan
+    changes: tuple[Changed, ...]
+    seconds: Mapping[str, float]
+    left: Left | None
+
+
+def fresh(
+    workspace: Workspace,
+    words: tuple[str, ...],
+    environ: Mapping[str, str],
+    *,
+    today: date,
+    on_wait: Callable[[], None] = lambda: None,
+) -> Freshened:
+    """Give what `words` name a new epoch in the lock, write the bake file too, and return what that rebuilds.
+
+    Words are those of `commands.lock.renewed`. No registry and no engine is asked.
+    """
+    from buildsys.commands.lock import renewed
+    from buildsys.commands.plan import write_plan
+    from buildsys.events.journal import history_of
+    from buildsys.project.state import State
+    from buildsys.run.scheduler import known_seconds, left_of
+
+    with State(workspace.root).reserved(LOCKING, LONGEST_WAIT, on_wait):
+        tree = workspace.tree()
+        plan = make_plan(tree)
+        before = keys_of(plan, contents_of(workspace, plan))
+        found, entries = renewed(plan, parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock(), words, today)
+        workspace.write(LOCK_FILE, lock_text(found))
+        planned = write_plan(workspace, environ, check=False)
+    after = keys_of(planned.plan, planned.contents)
+    changes = compare((plan, before), (planned.plan, after))
+    seconds = known_seconds(planned.plan, history_of(workspace))
+    left = left_of(planned.plan, [each.target for each in changes], seconds)
+    return Freshened(entries=entries, plan=planned.plan, changes=changes, seconds=seconds, left=left)
+
+
 def _check_lock(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, today: date) -> tuple[Change, ...]:
     """Return which addresses could not be compared with their checksums; raises `Differs` for everything wrong."""
     from buildsys.commands.lock import compared, missing_entries, missing_versions
