@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
@@ -13,19 +13,19 @@ from buildsys.config.lockfile import (
     Lock,
     LockedDownload,
     LockedParent,
-    epoch_names,
-    epoch_parts,
     timestamp_of,
     timestamp_problem,
     timestamp_text,
 )
 from buildsys.errors import Diagnostic, InvalidInput, Unavailable, WrongUsage, did_you_mean
 from buildsys.oci.client import Registry
+from buildsys.oci.config import described
 from buildsys.oci.download import Unreached, fetched
 from buildsys.oci.http import RegistryProblem
-from buildsys.oci.reference import Reference
+from buildsys.oci.reference import Manifest, Reference
 from buildsys.plan.downloads import Checked, can_be_locked
-from buildsys.plan.plan import Plan, PlannedParent, release_of, stale
+from buildsys.plan.epochs import aging, held_epoch, next_epoch
+from buildsys.plan.plan import Plan, PlannedParent, is_platform, stale
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import Settings
 from buildsys.recipes.fields import PLATFORM
@@ -97,7 +97,7 @@ def resolved(
     unknown = {each.url for each in downloads_of_nodes if each.sha256 is None}
     versions = {each.url for each in downloads_of_nodes if each.is_locked}
     addresses = sorted(url for url in unknown if can_be_locked(url) or url in lock.downloads)
-    fresh = _aging(plan)
+    fresh = aging(plan)
     possible = dict.fromkeys(name for names in fresh for name in names)
     # An entry of one flavour or release begins when it is asked for by its name.
     begun = {**lock.epochs, **{name: "" for name in possible if name in (update or ())}}
@@ -116,7 +116,7 @@ def resolved(
         before = lock.parents.get(parent.name)
         found, note, answered = before, "", None
         if before is None or before.digest is None or renews(parent.name):
-            found, note, answered = _parent(parent, before, registry, settings)
+            found, note, answered = _parent(parent, before, registry, settings, _assembled(plan, parent))
         entry = found or LockedParent(reference=parent.images[0], digest=None, reason=note)
         parents[parent.name] = entry
         held = before.digest if before else None
@@ -124,8 +124,8 @@ def resolved(
     epochs = {}
     for name in layers:
         # A flavour and a release begin where their layer is.
-        held_epoch = _held_epoch(name, fresh, lock)
-        epochs[name] = next_epoch(held_epoch, today) if held_epoch is None or renews(name) else held_epoch
+        before_epoch = held_epoch(name, fresh, lock)
+        epochs[name] = next_epoch(before_epoch, today) if before_epoch is None or renews(name) else before_epoch
         changes.append(Change(name=name, before=lock.epochs.get(name), after=epochs[name]))
     timestamp = lock.timestamp if timestamp is None else timestamp
     if timestamp is not None:
@@ -151,80 +151,6 @@ def resolved(
         ),
         tuple(changes),
     )
-
-
-def next_epoch(held: str | None, today: date) -> str:
-    """Return the Monday of this week, or the epoch of the lock if that is later, such as this week's second."""
-    monday = (today - timedelta(days=today.weekday())).isoformat()
-    return monday if held is None else max(held, monday, key=epoch_parts)
-
-
-def renewed(plan: Plan, lock: Lock, words: Collection[str], today: date) -> tuple[Lock, tuple[Change, ...]]:
-    """Return the lock with a new epoch for what `words` name, and which entries that renews or begins.
-
-    A word is a layer whose packages age, `layer/flavour`, either with `@release`, or a pattern of these. No node of any
-    other kind gets the new epoch: an entry that others share stays, and a narrower one begins. Raises `InvalidInput`
-    for a word that names nothing.
-    """
-    aging = _aging(plan)
-    possible = list(dict.fromkeys(name for names in aging for name in names))
-    diagnostics = [
-        Diagnostic(
-            message=f"`{shown(word)}` is not a layer whose packages age",
-            hint=did_you_mean(
-                word,
-                possible,
-                f"name one of {', '.join(f'`{each}`' for each in possible[:_MOST_NAMED])}"
-                if possible
-                else "add `freshness: week` to the layer",
-            ),
-        )
-        for word in words
-        if not any(fnmatchcase(name, word) for name in possible)
-    ]
-    if diagnostics:
-        raise InvalidInput(diagnostics)
-    chosen = {names for names in aging if any(fnmatchcase(name, word) for name in names for word in words)}
-    entries = set()
-    for names in chosen:
-        used = next((number for number, name in enumerate(names) if name in lock.epochs), len(names) - 1)
-        alone = (
-            name for name in reversed(names[: used + 1]) if chosen.issuperset(each for each in aging if name in each)
-        )
-        entries.add(next(alone))
-    held = {name: _held_epoch(name, aging, lock) for name in sorted(entries)}
-    epoch = fresh_epoch(max(filter(None, held.values()), key=epoch_parts, default=None), today)
-    changes = tuple(Change(name=name, before=before, after=epoch) for name, before in held.items())
-    return replace(lock, epochs=MappingProxyType({**lock.epochs, **dict.fromkeys(held, epoch)})), changes
-
-
-def fresh_epoch(held: str | None, today: date) -> str:
-    """Return an epoch that is later than that of the lock: today, or with the next counter where it is of today."""
-    if held is None or epoch_parts(held)[0] < today:
-        return today.isoformat()
-    day, counter = epoch_parts(held)
-    return f"{day.isoformat()}.{counter + 1}"
-
-
-def _aging(plan: Plan) -> tuple[tuple[str, ...], ...]:
-    """Return the entries of epochs that nodes can have, each kind of node once, the entry that counts first."""
-    found = {
-        epoch_names(recipe, release_of(plan.targets, node, recipe))
-        for node in plan.nodes
-        for recipe in (node.recipe, node.build)
-        if recipe.freshness
-    }
-    return tuple(sorted(found))
-
-
-def _held_epoch(name: str, aging: Collection[tuple[str, ...]], lock: Lock) -> str | None:
-    """Return the epoch of an entry; of one that begins, the latest that any of its nodes has."""
-    if name in lock.epochs:
-        return lock.epochs[name]
-    held = (
-        next((lock.epochs[each] for each in names if each in lock.epochs), None) for names in aging if name in names
-    )
-    return max(filter(None, held), key=epoch_parts, default=None)
 
 
 def next_timestamp(text: str | None, today: date) -> int:
@@ -259,9 +185,16 @@ def _check_patterns(patterns: Collection[str], known: list[str]) -> None:
 
 
 def _parent(
-    parent: PlannedParent, before: LockedParent | None, registry: Registry | None, settings: Settings
+    parent: PlannedParent,
+    before: LockedParent | None,
+    registry: Registry | None,
+    settings: Settings,
+    assembled: Collection[str],
 ) -> tuple[LockedParent | None, str, bool | None]:
-    """Return the entry of a parent by the first source that has it, None if none has; a note, and `answered`."""
+    """Return the entry of a parent by the first source that has it, None if none has; a note, and `answered`.
+
+    `assembled` are the platforms for which images are assembled on the parent itself.
+    """
     if registry is None:
         return before, _OFFLINE_KEPT if before else _OFFLINE, None
     problems, answered = [], False
@@ -276,25 +209,52 @@ def _parent(
         if manifest is None:
             problems.append(f"`{image}` does not exist")
             continue
-        platforms = {
-            each.platform: each.digest
-            for each in manifest.manifests
-            # What a registry says becomes a line of the lock.
-            if each.platform and "unknown" not in each.platform
-            if not PLATFORM.problem(each.platform) and not DIGEST.problem(each.digest)
-        }
+        unread = ""
+        try:
+            platforms, triggers = _described(registry, reference, manifest, assembled)
+        except (RegistryProblem, ValueError) as problem:
+            platforms, triggers, unread = {}, False, f"`{image}`: its platform is unknown: {problem}"
         found = LockedParent(
             reference=image,
             digest=manifest.descriptor.digest,
             platforms=MappingProxyType(dict(sorted(platforms.items()))),
+            triggers=triggers,
         )
-        note = f"from source {len(problems) + 1}, {image}: {'; '.join(problems)}" if problems else ""
+        note = f"from source {len(problems) + 1}, {image}: {'; '.join(problems)}" if problems else unread
         return found, note, answered
     why = "; ".join(problems)
     if before is None:
         return None, why, answered
     kept = before if before.digest else replace(before, reason=before.reason or why)
     return kept, f"kept as it is: {why}", answered
+
+
+def _assembled(plan: Plan, parent: PlannedParent) -> frozenset[str]:
+    """Return the platforms for which images are assembled on a parent itself, without a system node."""
+    return frozenset(each.platform for each in plan.stacks if each.base is None and each.parent.name == parent.name)
+
+
+def _described(
+    registry: Registry, reference: Reference, manifest: Manifest, assembled: Collection[str]
+) -> tuple[dict[str, str], bool]:
+    """Return the digest of each platform of an image, and whether one of those `assembled` has ONBUILD triggers.
+
+    Raises `RegistryProblem`, and `ValueError` for a config that cannot be read.
+    """
+    if manifest.config is not None:
+        platform, triggers = described(registry.blob(reference, manifest.config.digest))
+        return {} if PLATFORM.problem(platform) else {platform: manifest.descriptor.digest}, triggers
+    platforms = {
+        each.platform: each.digest
+        for each in manifest.manifests
+        # What a registry says becomes a line of the lock.
+        if each.platform and "unknown" not in each.platform
+        if not PLATFORM.problem(each.platform) and not DIGEST.problem(each.digest)
+    }
+    wanted = {digest for name, digest in platforms.items() if any(is_platform(name, each) for each in assembled)}
+    parts = [registry.manifest(reference.with_digest(digest)) for digest in sorted(wanted)]
+    configs = [registry.blob(reference, part.config.digest) for part in parts if part and part.config]
+    return platforms, any(described(config)[1] for config in configs)
 
 
 def _download(
@@ -345,10 +305,12 @@ def check_answers(changes: Collection[Change]) -> None:
     )
 
 
-def outdated(plan: Plan, registry: Registry, settings: Settings, today: date) -> tuple[Change, ...]:
+def outdated(
+    plan: Plan, registry: Registry, settings: Settings, today: date
+) -> tuple[tuple[Change, ...], Unavailable | None]:
     """Return the parents that moved upstream or cannot be looked up, and the layers whose packages are stale.
 
-    Raises `Unavailable` if no registry answers for any of them.
+    With them is the problem if no registry answers for any parent.
     """
     found, answers = [], 0
     for parent in plan.parents:
@@ -358,10 +320,8 @@ def outdated(plan: Plan, registry: Registry, settings: Settings, today: date) ->
         reference = Reference.parse(mirrored_reference(locked.reference, settings))
         try:
             answer = registry.head(reference)
-        except RegistryProblem as problem:
-            found.append(
-                Change(name=parent.name, before=locked.digest, after=None, note=problem.message, answered=False)
-            )
+        except RegistryProblem as error:
+            found.append(Change(name=parent.name, before=locked.digest, after=None, note=error.message, answered=False))
             continue
         answers += 1
         if answer is None:
@@ -369,6 +329,10 @@ def outdated(plan: Plan, registry: Registry, settings: Settings, today: date) ->
             found.append(Change(name=parent.name, before=locked.digest, after=None, note=note))
         elif answer.digest != locked.digest:
             found.append(Change(name=parent.name, before=locked.digest, after=answer.digest))
-    if not answers:
-        check_answers(found)
-    return (*found, *(Change(name=layer, before=day, after=None, note="stale") for layer, day in stale(plan, today)))
+    problem = None
+    try:
+        check_answers(() if answers else found)
+    except Unavailable as error:
+        problem = error
+    aged = (Change(name=layer, before=day, after=None, note="stale") for layer, day in stale(plan, today))
+    return (*found, *aged), problem

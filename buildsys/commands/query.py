@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from buildsys.commands.plan import make_plan
 from buildsys.config.lockfile import Lock, lock_text, parse_lock
 from buildsys.config.model import Contents
-from buildsys.errors import Diagnostic, Differs, InvalidInput
+from buildsys.errors import Diagnostic, Differs, InvalidInput, Unavailable
 from buildsys.names import LOCK_FILE, OVERLAY_FILE, STATE_FOLDER
 from buildsys.plan.actions import Action, ActionKind, decide
 from buildsys.plan.diff import Changed, ChangeKind, compare, users_of
@@ -222,11 +222,12 @@ def fresh(
 ) -> Freshened:
     """Give what `words` name a new epoch in the lock, write the bake file too, and return what that rebuilds.
 
-    Words are those of `commands.lock.renewed`. No registry and no engine is asked.
+    Words are those of `plan.epochs.renewed`. No registry and no engine is asked.
     """
-    from buildsys.commands.lock import renewed
+    from buildsys.commands.lock import Change
     from buildsys.commands.plan import write_plan
     from buildsys.events.journal import history_of
+    from buildsys.plan.epochs import renewed
     from buildsys.project.state import State
     from buildsys.run.scheduler import known_seconds, left_of
 
@@ -234,13 +235,14 @@ def fresh(
         tree = workspace.tree()
         plan = make_plan(tree)
         before = keys_of(plan, contents_of(workspace, plan))
-        found, entries = renewed(plan, parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock(), words, today)
+        found, held = renewed(plan, parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock(), words, today)
         workspace.write(LOCK_FILE, lock_text(found))
         planned = write_plan(workspace, environ, check=False)
     after = keys_of(planned.plan, planned.contents)
     changes = compare((plan, before), (planned.plan, after))
     seconds = known_seconds(planned.plan, history_of(workspace))
     left = left_of(planned.plan, [each.target for each in changes], seconds)
+    entries = tuple(Change(name=name, before=held[name], after=found.epochs[name]) for name in held)
     return Freshened(entries=entries, plan=planned.plan, changes=changes, seconds=seconds, left=left)
 
 
@@ -304,8 +306,10 @@ def _with_all_epochs(held: Lock, tree: Mapping[str, str], today: date) -> Lock:
     return replace(held, epochs={**fresh, **held.epochs})
 
 
-def moved_upstream(workspace: Workspace, environ: Mapping[str, str], today: date) -> tuple[Change, ...]:
-    """Return what moved since it was locked."""
+def moved_upstream(
+    workspace: Workspace, environ: Mapping[str, str], today: date
+) -> tuple[tuple[Change, ...], Unavailable | None]:
+    """Return what moved since it was locked or cannot be looked up, and the problem if no registry answers for any."""
     from buildsys.commands.lock import outdated
     from buildsys.project.settings import mask_of, read_settings
     from buildsys.run.store import registry_of
@@ -313,7 +317,8 @@ def moved_upstream(workspace: Workspace, environ: Mapping[str, str], today: date
     plan = make_plan(workspace.tree())
     settings = read_settings(workspace.root, environ)
     with registry_of(settings, environ) as registry:
-        return _masked(outdated(plan, registry, settings, today), mask_of(workspace.root, environ))
+        found, problem = outdated(plan, registry, settings, today)
+    return _masked(found, mask_of(workspace.root, environ)), problem
 
 
 def everything(plan: Plan) -> list[Changed]:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from buildsys.commands import query
-from buildsys.commands.lock import fresh_epoch, renewed, resolved
+from buildsys.commands.lock import resolved
 from buildsys.config.lockfile import Lock, epoch_name, lock_text, parse_lock
 from buildsys.errors import InvalidInput, WrongUsage
+from buildsys.plan.epochs import fresh_epoch, renewed
 from buildsys.plan.plan import epoch_of
 from buildsys.project.settings import Settings
 from tests.support.trees import LOCK, planned, tree
