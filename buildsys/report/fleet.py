@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from buildsys.commands.query import Freshened
+from buildsys.fleet.history import Entry, History
+from buildsys.fleet.rollback import Back
+from buildsys.plan.actions import short
 from buildsys.report.console import Screen, columns
 from buildsys.report.documents import changes_document, lock_document
 from buildsys.report.tables import show_lock
@@ -35,6 +40,73 @@ def fresh_document(found: Freshened) -> dict[str, Any]:
         "changes": changes_document(found.changes),
         "seconds": {each.target: found.seconds.get(each.target) for each in found.changes if each.kind == "node"},
         "estimate": found.left.seconds if found.left else None,
+    }
+
+
+def show_history(found: History, screen: Screen) -> None:
+    """Write what tags named, the newest first, and whether they are held."""
+    rows = [
+        (
+            str(each.number),
+            datetime.fromtimestamp(each.time, UTC).strftime("%Y-%m-%d %H:%M"),
+            short(each.digest),
+            short(each.key) if each.key else "",
+            ", ".join(each.tags),
+            each.commit[:12],
+            each.reason,
+        )
+        for each in reversed(found.entries)
+    ]
+    for line in columns([("", "time (UTC)", "image", "key", "tags", "commit", "reason"), *rows]):
+        screen.line(line)
+    if found.hold is not None:
+        screen.line(f"held at {short(found.hold.digest)} since a rollback, until `--release` or a new key")
+
+
+def history_document(found: History) -> dict[str, Any]:
+    """Return the JSON document of `history`."""
+    return {
+        "stack": found.stack,
+        "repository": found.repository,
+        "held": found.hold.digest if found.hold else None,
+        "entries": [_entry(each) for each in reversed(found.entries)],
+    }
+
+
+def _entry(each: Entry) -> dict[str, Any]:
+    return {
+        "number": each.number,
+        "time": datetime.fromtimestamp(each.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "by": each.by,
+        "tags": list(each.tags),
+        "digest": each.digest,
+        "key": each.key or None,
+        "reason": each.reason,
+        "commit": each.commit or None,
+    }
+
+
+def show_back(back: Back, screen: Screen) -> None:
+    """Write which tags went back, and to which image."""
+    image = f"image {short(back.entry.digest)} of {back.entry.number}"
+    if back.moved:
+        screen.line(f"{back.stack}: {', '.join(back.moved)} → {image}, and held there")
+    if back.kept:
+        screen.line(f"{back.stack}: {', '.join(back.kept)} named {image} already, and held there")
+    if back.others:
+        screen.line(f"{back.stack}: {', '.join(back.others)} not moved, named by another stack since")
+    screen.line(f"`buildsys rollback {back.stack} --release` lets bakes move the tags again; so does a new key")
+
+
+def back_document(back: Back, problems: Mapping[str, str]) -> dict[str, Any]:
+    """Return the JSON document of `rollback`; `problems` are those of further registries."""
+    return {
+        "stack": back.stack,
+        "to": _entry(back.entry),
+        "moved": list(back.moved),
+        "kept": list(back.kept),
+        "others": list(back.others),
+        "problems": dict(problems),
     }
 
 
