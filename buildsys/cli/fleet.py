@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from buildsys.cli import usage
-from buildsys.cli.names import Json
+from buildsys.cli.names import All, Json
 from buildsys.errors import ExitCode, Unavailable, WrongUsage
 from buildsys.names import STACKS_FILE
 from buildsys.texts import shown
@@ -129,6 +129,64 @@ def rollback(
         raise typer.Exit(ExitCode.FAILED)
 
 
+def promote(
+    context: typer.Context,
+    to: Annotated[str, typer.Option("--to", metavar="PREFIX", help="Registry and path that get the images.")],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Stacks, groups, nodes or patterns; or images that no stack has, as repository:tag."),
+    ] = None,
+    everything: All = False,
+    json: Json = False,
+) -> None:
+    """Copy published images to another registry by digest, with their nodes and inventories, and move their tags there.
+
+    Nothing is built, there or here, and what exists there is not copied again.
+
+    Example: `buildsys promote gpu --to registry.example.com/prod`
+
+    Example: `buildsys promote --all --to registry.example.com/prod`
+    """
+    from buildsys.buildkit.interrupt import Stop
+    from buildsys.cli.screens import chosen_targets, output
+    from buildsys.commands.plan import make_plan
+    from buildsys.fleet.promote import Request, not_held
+    from buildsys.fleet.promote import promote as copy
+    from buildsys.oci.reference import registry_prefix
+    from buildsys.project.workspace import find_workspace
+    from buildsys.report import documents, fleet
+    from buildsys.run.decision import selection_of
+    from buildsys.run.store import Store, open_store
+    from buildsys.run.variables import check_names
+
+    usage.exclusive(context, "--all", "names")
+    if not names and not everything:
+        raise WrongUsage("`promote` lacks `names`", hint="name images, or add `--all`")
+    prefix = registry_prefix(to)
+    if prefix is None:
+        raise WrongUsage(f"`{shown(to)}` is not a registry and a path", hint="write it as `registry.example.com/ml`")
+    workspace = find_workspace(context.obj)
+    plan = make_plan(workspace.tree(), overlay=True)
+    check_names(plan, os.environ)
+    words = tuple(each for each in names or () if ":" not in each)
+    others = tuple(each for each in names or () if ":" in each)
+    targets = chosen_targets(plan, words, everything=everything) if words or everything else ()
+    request = Request(plan=plan, keys=selection_of(workspace, plan, targets).keys, targets=targets, others=others)
+    with open_store(workspace, os.environ, outages=True) as source, Stop().on_signals() as stop:
+        if source.prefix == prefix:
+            raise WrongUsage(f"`{prefix}` is the registry that images are in", hint="name a different one with `--to`")
+        target, gates = Store(registry=source.registry, prefix=prefix), (not_held(source),)
+        done = copy(source, target, request, os.environ, clock=time.time, gates=gates, stopped=lambda: stop.requested)
+    if json:
+        typer.echo(documents.text(fleet.promoted_document(done, prefix)))
+    else:
+        fleet.show_promoted(done, prefix, output())
+    if stop.requested:
+        raise typer.Exit(128 + (stop.signal or 0))
+    if done.lacking or done.notes:
+        raise typer.Exit(ExitCode.FAILED)
+
+
 @contextlib.contextmanager
 def _archive(directory: Path | None, prefix: str | None) -> "Iterator[tuple[Archive, tuple[str, ...]]]":
     """Yield the histories at a prefix, by default that of the project or the environment, and the prefixes of copies.
@@ -162,3 +220,4 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=usage.exit_codes())(fresh)
     app.command(epilog=usage.exit_codes())(history)
     app.command(epilog=usage.exit_codes(ExitCode.FAILED))(rollback)
+    app.command(epilog=usage.exit_codes(ExitCode.FAILED))(promote)

@@ -206,6 +206,7 @@ class Record:
     archive: Archive
     clock: Callable[[], float]
     note: Callable[[str], None]
+    by: str = "bake"
 
     def held(self, keys: Mapping[str, str]) -> Mapping[str, str]:
         """Return why the tags of stacks stay: they were rolled back from an image of the same key, or of an older one.
@@ -234,7 +235,7 @@ class Record:
         def keep(move: TagMove) -> None:
             image = Reference.parse(move.image)
             try:
-                entry = entry_of(self.archive.registry, image, move.tags, now=self.clock(), by="bake")
+                entry = entry_of(self.archive.registry, image, move.tags, now=self.clock(), by=self.by)
                 entry = replace(entry, key=move.key, reason=move.reason)
                 self.archive.change(move.stack, move.repository, lambda old: replace(old.add(entry), hold=None))
             except (RegistryProblem, UnreadableHistory) as error:

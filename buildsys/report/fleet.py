@@ -8,12 +8,13 @@ from typing import Any
 
 from buildsys.commands.query import Freshened
 from buildsys.fleet.history import Entry, History
+from buildsys.fleet.promote import Promoted
 from buildsys.fleet.rollback import Back
 from buildsys.plan.actions import short
 from buildsys.report.console import Screen, columns
 from buildsys.report.documents import changes_document, lock_document
 from buildsys.report.tables import show_lock
-from buildsys.report.text import format_count, format_remaining
+from buildsys.report.text import clean, format_count, format_remaining, format_size
 
 
 def show_fresh(found: Freshened, screen: Screen) -> None:
@@ -51,9 +52,9 @@ def show_history(found: History, screen: Screen) -> None:
             datetime.fromtimestamp(each.time, UTC).strftime("%Y-%m-%d %H:%M"),
             short(each.digest),
             short(each.key) if each.key else "",
-            ", ".join(each.tags),
-            each.commit[:12],
-            each.reason,
+            clean(", ".join(each.tags)),
+            clean(each.commit[:12]),
+            clean(each.reason),
         )
         for each in reversed(found.entries)
     ]
@@ -107,6 +108,37 @@ def back_document(back: Back, problems: Mapping[str, str]) -> dict[str, Any]:
         "kept": list(back.kept),
         "others": list(back.others),
         "problems": dict(problems),
+    }
+
+
+def show_promoted(done: Promoted, prefix: str, screen: Screen) -> None:
+    """Write what a registry got, and what it lacks and why."""
+    images, nodes = format_count(len(done.images), "image"), format_count(done.nodes, "node")
+    sent = f"{format_count(done.sent, 'blob')} sent" + (f" ({format_size(done.size)})" if done.sent else "")
+    screen.line(f"{prefix}: {images}, {nodes} and what is beside them, {format_count(done.copied, 'manifest')} copied")
+    screen.line(f"  {sent}, {done.mounted} mounted, {format_count(len(done.tags), 'tag')} moved")
+    for note in done.notes:
+        screen.line(f"  {clean(note)}")
+    for name, why in done.lacking.items():
+        screen.line(f"  lacks {name}: {clean(why)}")
+    if done.lacking:
+        screen.line("  no tag was moved; the same command copies what is missing")
+
+
+def promoted_document(done: Promoted, prefix: str) -> dict[str, Any]:
+    """Return the JSON document of `promote`."""
+    return {
+        "registry": prefix,
+        "images": list(done.images),
+        "nodes": done.nodes,
+        "documents": done.documents,
+        "copied": done.copied,
+        "tags": list(done.tags),
+        "notes": list(done.notes),
+        "lacking": dict(done.lacking),
+        "mounted": done.mounted,
+        "sent": done.sent,
+        "size": done.size,
     }
 
 

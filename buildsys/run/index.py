@@ -45,6 +45,12 @@ def platform_tag(key: str) -> str:
     return f"platform-{key}"
 
 
+def child_tag(child: Descriptor) -> str | None:
+    """Return the tag of an image that an index names, by the key in its annotations; None without one."""
+    key = dict(child.annotations).get(KEY_LABEL)
+    return platform_tag(key) if key else None
+
+
 def index_of(parts: Mapping[str, tuple[Descriptor, Fingerprint]], annotations: Mapping[str, str]) -> bytes:
     """Return the index of images by platform, each with its key."""
     manifests = []

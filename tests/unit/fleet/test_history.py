@@ -205,7 +205,7 @@ def test_stack_without_a_history_is_an_error(world: World) -> None:
 def test_entry_that_another_run_wrote_over_is_written_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = Entry(number=0, time=1, tags=("x",), key="k", digest=DIGEST)
     put = world.registry.put_manifest
-    others = [lambda: archive(world).change("one", "one", lambda old: old.add(replace(entry, time=2)))]
+    others = [replace(entry, time=2)]
     seen = archive(world).change("one", "one", lambda old: old.add(replace(entry, time=0)))
 
     def put_and_be_overtaken(reference: Reference, raw: bytes, media_type: str) -> Descriptor:
@@ -214,7 +214,7 @@ def test_entry_that_another_run_wrote_over_is_written_again(world: World, monkey
             # It had read the history before this run wrote.
             other = others.pop()
             put(reference, before, media_type)
-            other()
+            archive(world).change("one", "one", lambda old: old.add(other))
         return done
 
     before = world.registry.manifests_by_name[archive(world).location("one").name, "history-one"]
