@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -37,11 +37,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedActions:
-    """The sources as they are: plan, keys, and what would be done about every target."""
+    """The sources as they are: plan, keys, what would be done about every target, and seconds that the registry has."""
 
     plan: Plan
     keys: Keys
     actions: Mapping[str, Action]
+    recorded: Mapping[str, float] = field(default_factory=dict)
 
 
 def look(
@@ -68,22 +69,27 @@ def look(
         return PlannedActions(plan=plan, keys=keys, actions=decide(plan, keys, {}, {}, wanted))
     if named_prefix(workspace, environ) is None:
         return PlannedActions(plan=plan, keys=keys, actions=decide(plan, keys, _in_the_engine(plan, keys), {}, wanted))
+    from buildsys.events.journal import history_of
+    from buildsys.fleet.durations import with_recorded
     from buildsys.run.store import open_store
 
     with open_store(workspace, environ) as store:
         there = store.existing(plan, keys)
         first = decide(plan, keys, there.references, {}, wanted)
-        previous = store.previous(plan, [name for name, action in first.items() if action.word is ActionKind.BUILD])
+        built = [name for name, action in first.items() if action.word is ActionKind.BUILD]
+        previous = store.previous(plan, built)
+        recorded = with_recorded(history_of(workspace), store, plan, built).seconds
     actions = decide(plan, keys, there.references, previous, wanted, foreign=there.foreign)
-    return PlannedActions(plan=plan, keys=keys, actions=actions)
+    return PlannedActions(plan=plan, keys=keys, actions=actions, recorded=recorded)
 
 
 def estimate(workspace: Workspace, found: PlannedActions) -> Left | None:
-    """Return how long what is to be built takes by what earlier runs recorded; None if nothing of it was recorded."""
+    """Return how long what is to be built takes by what runs of any machine recorded; None if nothing of it was."""
     from buildsys.events.journal import history_of
     from buildsys.run.scheduler import estimate_of
 
-    return estimate_of(found.plan, found.actions, history_of(workspace))
+    history = history_of(workspace)
+    return estimate_of(found.plan, found.actions, replace(history, seconds={**found.recorded, **history.seconds}))
 
 
 def _in_the_engine(plan: Plan, keys: Keys) -> Mapping[str, str]:

@@ -8,12 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 from buildsys.errors import BuildsysError
+from buildsys.events.history import History as TimesByTarget
+from buildsys.fleet.durations import with_recorded
 from buildsys.foreign import list_of, object_of
 from buildsys.names import KEY_LABEL, NODES, shortened
 from buildsys.oci.artifacts import ArtifactType, find_artifact, put_artifact
 from buildsys.oci.client import ImageRegistry, in_threads
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Reference, is_digest
+from buildsys.plan.plan import Plan
 from buildsys.run.index import REVISION, TagMove
 from buildsys.run.session import Session
 from buildsys.run.store import Store
@@ -207,6 +210,11 @@ class Record:
     clock: Callable[[], float]
     note: Callable[[str], None]
     by: str = "bake"
+
+    def estimates(self, history: TimesByTarget, plan: Plan, names: Iterable[str]) -> TimesByTarget:
+        """Return a history of this machine with the times of nodes that it lacks, as the registry has them."""
+        store = Store(registry=self.archive.registry, prefix=self.archive.prefix)
+        return with_recorded(history, store, plan, names)
 
     def held(self, keys: Mapping[str, str]) -> Mapping[str, str]:
         """Return why the tags of stacks stay: they were rolled back from an image of the same key, or of an older one.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, replace
 
 from buildsys.errors import BuildsysError, Diagnostic, InvalidInput, Unavailable
+from buildsys.fleet.durations import location
 from buildsys.fleet.history import Archive, Record
 from buildsys.inventory.shelf import parent_key
 from buildsys.names import KEY_LABEL
@@ -199,14 +200,15 @@ def _others(source: Store, target: Store, names: Iterable[str]) -> list[Copy]:
 def _documents(
     source: Store, target: Store, request: Request, nodes: Mapping[str, Copy], stacks: Mapping[str, ImageTarget]
 ) -> list[Copy]:
-    """Return the copies of the inventories of nodes and of the base images of stacks, as far as there are any."""
+    """Return the copies of inventories and records of nodes, and of inventories of base images, if there are any."""
     plan, here, there = request.plan, shelf_of(source), shelf_of(target)
     keys = [request.keys.of(name).key for name in nodes]
+    records = {location(source.prefix, key): location(target.prefix, key) for key in keys}
     for stack in stacks:
         for image in plan.indexes[stack]:
             digest = plan.parent(image.parent.name).locked.digest
             keys += [parent_key(digest, image.platform)] if digest else []
-    places = {here.location(key): there.location(key) for key in dict.fromkeys(keys)}
+    places = records | {here.location(key): there.location(key) for key in dict.fromkeys(keys)}
     found = ask_many(places, source.registry.head)
     return [
         Copy(source=place.with_digest(each.digest), target=places[place])

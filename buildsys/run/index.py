@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from buildsys.errors import BuildsysError, Unavailable
+from buildsys.events.history import History
 from buildsys.names import KEY_LABEL
 from buildsys.oci.client import ImageRegistry, ask_many, in_threads, missing_parts
 from buildsys.oci.http import DigestMismatch, NotFound, RegistryProblem, UnexpectedAnswer, UnreadableManifest
@@ -286,7 +287,10 @@ class TagMove:
 
 
 class TagHistory(Protocol):
-    """What remembers which images public tags named."""
+    """What remembers which images public tags named, and how long nodes took."""
+
+    def estimates(self, history: History, plan: Plan, names: Iterable[str]) -> History:
+        """Return a history of this machine with the times of nodes that it lacks."""
 
     def held(self, keys: Mapping[str, str]) -> Mapping[str, str]:
         """Return why the tags of stacks stay where they are; `keys` has the key of the image of each stack."""

@@ -140,6 +140,7 @@ def publish(
             _report(session, store, first, builder)
             work.decision = with_image_layers(store, first)
         history = history_of(session.workspace)
+        history = record.estimates(history, plan, work.decision.built) if record else history
         report_targets(session, work.decision, history, work.origins, repair=number > 0)
         outcome = work.run(builder, environment, history)
         references |= outcome.references

@@ -213,7 +213,6 @@ def test_fix_today_reaches_the_images_of_one_release_and_is_taken_back_by_the_pa
         assert len(digests) == len({*digests})
         small = 3
         assert (len(digests) > small) == sent, "the history alone is written within a host"
-        assert bool([path for method, path in wrote if method == "PATCH"]) == sent or not sent
         assert fleet.named(f"{prefix}/debian12:latest") == fleet.named(f"{first.prefix}/debian12:latest")
         done = fleet.run("bake", "debian12", "--push", "--progress", "plain", BUILDSYS_REGISTRY=prefix)
         assert done.code == 0, done.output

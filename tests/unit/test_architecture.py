@@ -41,9 +41,9 @@ BELOW: dict[str, set[str]] = {
         "events",
     },
 }
-BELOW["commands"] = BELOW["run"] | {"run"}
 BELOW["fleet"] = BELOW["run"] | {"run"}
-BELOW["report"] = BELOW["commands"] - {"oci", "dockerfile"} | {"commands", "fleet"}
+BELOW["commands"] = BELOW["fleet"] | {"fleet"}
+BELOW["report"] = BELOW["commands"] - {"oci", "dockerfile"} | {"commands"}
 BELOW["report.html"] = BELOW["report"] | {"report"}
 BELOW["cli"] = {*BELOW}
 # Of a registry's client these may know how a reference is written, and no more.
