@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from buildsys import __version__
-from buildsys.cli import bake, inventory, machine, project, query, usage
+from buildsys.cli import bake, fleet, inventory, machine, project, query, usage
 from buildsys.cli.names import Json, Names, Stack
 from buildsys.errors import Diagnostic, ExitCode, WrongUsage
 
@@ -262,5 +262,6 @@ def schema(
 query.register(app)
 inventory.register(app)
 bake.register(app)
+fleet.register(app)
 machine.register(app)
 project.register(app)

@@ -354,7 +354,7 @@ def _dry_run(
 ) -> None:
     from buildsys.cli.screens import output
     from buildsys.report import tables
-    from buildsys.run.decision import decide_published, selection_of
+    from buildsys.run.decision import decide_published, refuse_no_cache, selection_of
     from buildsys.run.local import decision_for
     from buildsys.run.store import open_store
     from buildsys.run.variables import check_environment, secret_values
@@ -363,6 +363,8 @@ def _dry_run(
     if snapshot is None:
         with open_store(workspace, os.environ) as store:
             decision = decide_published(workspace, store, plan, targets, os.environ, verify=options.verify)
+        if options.no_cache:
+            refuse_no_cache(decision)
     else:
         docker, images = snapshot()
         loaded = images if docker.driver == "docker" else {}

@@ -134,6 +134,8 @@ def publishing_run(plan: Plan, targets: tuple[str, ...], *, load: bool = False, 
     With `load` the engine's own store gets the images too.
     """
     from buildsys.commands import copies
+    from buildsys.fleet.durations import keep
+    from buildsys.fleet.history import record_of
     from buildsys.run.publish import publish
 
     def run(session: Session) -> Ended:
@@ -148,7 +150,11 @@ def publishing_run(plan: Plan, targets: tuple[str, ...], *, load: bool = False, 
         ) as store:
             prefixes = copy_prefixes(session.workspace, session.environ) if tag else ()
             registries = copies.look(store, prefixes, plan, targets, session.environ)
-            result = publish(session, store, plan, targets, tag=tag)
+            try:
+                result = publish(session, store, plan, targets, tag=tag, record=record_of(session, store))
+            finally:
+                # What is built is built, however the run ends.
+                keep(store, session.journal.model, lambda text: session.note("history", text))
             complete = copies.copy(session, result, registries) and result.complete
             if load and result.complete and not session.stop.requested:
                 from buildsys.run.local import load_published

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -37,11 +37,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedActions:
-    """The sources as they are: plan, keys, and what would be done about every target."""
+    """The sources as they are: plan, keys, what would be done about every target, and seconds that the registry has."""
 
     plan: Plan
     keys: Keys
     actions: Mapping[str, Action]
+    recorded: Mapping[str, float] = field(default_factory=dict)
 
 
 def look(
@@ -68,22 +69,27 @@ def look(
         return PlannedActions(plan=plan, keys=keys, actions=decide(plan, keys, {}, {}, wanted))
     if named_prefix(workspace, environ) is None:
         return PlannedActions(plan=plan, keys=keys, actions=decide(plan, keys, _in_the_engine(plan, keys), {}, wanted))
+    from buildsys.events.journal import history_of
+    from buildsys.fleet.durations import with_recorded
     from buildsys.run.store import open_store
 
     with open_store(workspace, environ) as store:
         there = store.existing(plan, keys)
         first = decide(plan, keys, there.references, {}, wanted)
-        previous = store.previous(plan, [name for name, action in first.items() if action.word is ActionKind.BUILD])
+        built = [name for name, action in first.items() if action.word is ActionKind.BUILD]
+        previous = store.previous(plan, built)
+        recorded = with_recorded(history_of(workspace), store, plan, built).seconds
     actions = decide(plan, keys, there.references, previous, wanted, foreign=there.foreign)
-    return PlannedActions(plan=plan, keys=keys, actions=actions)
+    return PlannedActions(plan=plan, keys=keys, actions=actions, recorded=recorded)
 
 
 def estimate(workspace: Workspace, found: PlannedActions) -> Left | None:
-    """Return how long what is to be built takes by what earlier runs recorded; None if nothing of it was recorded."""
+    """Return how long what is to be built takes by what runs of any machine recorded; None if nothing of it was."""
     from buildsys.events.journal import history_of
     from buildsys.run.scheduler import estimate_of
 
-    return estimate_of(found.plan, found.actions, history_of(workspace))
+    history = history_of(workspace)
+    return estimate_of(found.plan, found.actions, replace(history, seconds={**found.recorded, **history.seconds}))
 
 
 def _in_the_engine(plan: Plan, keys: Keys) -> Mapping[str, str]:
@@ -199,6 +205,51 @@ def lock(
     if not offline:
         check_versions(plan, found, changes)
     return changes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Freshened:
+    """What new epochs change: entries of the lock, nodes and images; `seconds` by node where a time is known."""
+
+    entries: tuple[Change, ...]
+    plan: Plan
+    changes: tuple[Changed, ...]
+    seconds: Mapping[str, float]
+    left: Left | None
+
+
+def fresh(
+    workspace: Workspace,
+    words: tuple[str, ...],
+    environ: Mapping[str, str],
+    *,
+    today: date,
+    on_wait: Callable[[], None] = lambda: None,
+) -> Freshened:
+    """Give what `words` name a new epoch in the lock, write the bake file too, and return what that rebuilds.
+
+    Words are those of `plan.epochs.renewed`. No registry and no engine is asked.
+    """
+    from buildsys.commands.lock import Change
+    from buildsys.commands.plan import write_plan
+    from buildsys.events.journal import history_of
+    from buildsys.plan.epochs import renewed
+    from buildsys.project.state import State
+    from buildsys.run.scheduler import known_seconds, left_of
+
+    with State(workspace.root).reserved(LOCKING, LONGEST_WAIT, on_wait):
+        tree = workspace.tree()
+        plan = make_plan(tree)
+        before = keys_of(plan, contents_of(workspace, plan))
+        found, held = renewed(plan, parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock(), words, today)
+        workspace.write(LOCK_FILE, lock_text(found))
+        planned = write_plan(workspace, environ, check=False)
+    after = keys_of(planned.plan, planned.contents)
+    changes = compare((plan, before), (planned.plan, after))
+    seconds = known_seconds(planned.plan, history_of(workspace))
+    left = left_of(planned.plan, [each.target for each in changes], seconds)
+    entries = tuple(Change(name=name, before=held[name], after=found.epochs[name]) for name in held)
+    return Freshened(entries=entries, plan=planned.plan, changes=changes, seconds=seconds, left=left)
 
 
 def _check_lock(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, today: date) -> tuple[Change, ...]:

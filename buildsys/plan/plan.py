@@ -14,7 +14,7 @@ from buildsys.names import LOCK_FILE, target_name, variable_name
 from buildsys.plan.downloads import can_be_locked, checked_downloads, origins_of, shared_checksums, unlocked
 from buildsys.plan.order import two_orders
 from buildsys.plan.platforms import foreign_parents, parents_of
-from buildsys.recipes.recipe import Parent
+from buildsys.recipes.recipe import Parent, Recipe
 from buildsys.resolve.node import BuildGraph, ImageTarget, Node
 from buildsys.values import dataclass
 
@@ -255,7 +255,8 @@ def _epochs(graph: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> dic
     for node in graph.nodes.values():
         for recipe in (node.recipe, node.build):
             if recipe.freshness and "EPOCH" in node.build.declared:
-                if (name := epoch_name(recipe, lock.epochs)) in lock.epochs:
+                release = release_of(graph.nodes, node, recipe)
+                if (name := epoch_name(recipe, lock.epochs, release)) in lock.epochs:
                     found[name] = lock.epochs[name]
                 else:
                     message = f"`buildsys.lock` has no epoch for the layer `{recipe.layer}`"
@@ -269,8 +270,18 @@ def epoch_of(plan: Plan, node: Node) -> str | None:
     """Return the epoch that reaches a node's Dockerfile: its own layer's, else that of its installer."""
     if "EPOCH" not in node.build.declared:
         return None
-    names = (epoch_name(recipe, plan.epochs) for recipe in (node.recipe, node.build))
+    names = (
+        epoch_name(recipe, plan.epochs, release_of(plan.targets, node, recipe)) for recipe in (node.recipe, node.build)
+    )
     return next((plan.epochs[name] for name in names if name in plan.epochs), None)
+
+
+def release_of(targets: Mapping[str, Node | ImageTarget], node: Node, recipe: Recipe) -> str:
+    """Return the release of a recipe's layer in a node or in what it is built on, empty where it has none."""
+    below: Node | ImageTarget | None = node
+    while isinstance(below, Node) and below.recipe.layer != recipe.layer:
+        below = targets[below.base] if below.base else None
+    return below.parameters.get("release", "") if isinstance(below, Node) else ""
 
 
 def _unpinned(parents: tuple[PlannedParent, ...], nodes: tuple[Node, ...], lock: Lock) -> tuple[Unpinned, ...]:
@@ -334,8 +345,12 @@ def _fold(group: list[Unpinned]) -> Diagnostic:
 
 def stale(plan: Plan, today: date) -> tuple[tuple[str, str], ...]:
     """Return the entry, a layer or one flavour of it, and the epoch of packages that are older than layers allow."""
-    recipes = {recipe.file + recipe.flavour: recipe for node in plan.nodes for recipe in (node.recipe, node.build)}
-    freshness = {epoch_name(each, plan.epochs): each.freshness for each in recipes.values() if each.freshness}
+    freshness = {
+        epoch_name(each, plan.epochs, release_of(plan.targets, node, each)): each.freshness
+        for node in plan.nodes
+        for each in (node.recipe, node.build)
+        if each.freshness
+    }
     return tuple(
         (layer, epoch)
         for layer, epoch in plan.epochs.items()

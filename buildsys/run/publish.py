@@ -24,11 +24,12 @@ from buildsys.run.decision import (
     decide_from_registry,
     decide_published,
     exists_below,
+    refuse_no_cache,
     verified,
     with_image_layers,
 )
 from buildsys.run.executor import Emit, RunOutcome, TargetOutcome, with_contents
-from buildsys.run.index import Indexes, annotations_of, move_tags, run_annotations, tagged
+from buildsys.run.index import Indexes, TagHistory, annotations_of, move_unheld, run_annotations, tagged
 from buildsys.run.inspection import Inspection, inspection_of, shelf_of
 from buildsys.run.scheduler import tasks_of
 from buildsys.run.session import (
@@ -64,7 +65,7 @@ _NOT_THE_REGISTRY = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Published:
-    """How a run ended: `references` are those of the targets that were built, `moved` the public tags.
+    """How a run ended: `references` are those of the targets that were built, `moved` and `held` the public tags.
 
     `indexes` maps stack to the reference of its index, `missing` each target that was asked for and does not exist to
     the deepest target that it lacks.
@@ -76,6 +77,7 @@ class Published:
     missing: Mapping[str, str]
     failures: tuple[Failure, ...]
     moved: tuple[str, ...] = ()
+    held: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -89,16 +91,26 @@ class Published:
         return index or self.references.get(target) or self.decision.existing.get(target)
 
 
-def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...], *, tag: bool = True) -> Published:
+def publish(
+    session: Session,
+    store: Store,
+    plan: Plan,
+    targets: tuple[str, ...],
+    *,
+    tag: bool = True,
+    record: TagHistory | None = None,
+) -> Published:
     """Build what is missing, and return how it went.
 
     No builder is needed where all nodes of the images exist. A node that fails blocks what needs it and nothing else.
-    Public tags move only if nothing that was asked for is missing, unless partial tags are asked for; without `tag`
-    they stay.
+    Public tags move only if nothing that was asked for is missing, unless partial tags are asked for, and if `record`
+    does not hold them; without `tag` they stay.
     """
     options = session.options
     environment = bake_environment(plan, session.workspace, session.environ)
     first = decide_published(session.workspace, store, plan, targets, session.environ, verify=options.verify)
+    if options.no_cache:
+        refuse_no_cache(first)
     if tag:
         if ignored := ignored_tag(plan, first.tags, session.environ):
             session.note("tags", ignored)
@@ -128,6 +140,7 @@ def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...]
             _report(session, store, first, builder)
             work.decision = with_image_layers(store, first)
         history = history_of(session.workspace)
+        history = record.estimates(history, plan, work.decision.built) if record else history
         report_targets(session, work.decision, history, work.origins, repair=number > 0)
         outcome = work.run(builder, environment, history)
         references |= outcome.references
@@ -151,7 +164,7 @@ def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...]
         missing=missing,
         failures=tuple(outcome.failures.values()),
     )
-    return replace(published, moved=_move_tags(session, store, published)) if tag else published
+    return _with_tags(session, store, published, record) if tag else published
 
 
 def _describer(session: Session, decision: Decision) -> Callable[[ImageTarget], Mapping[str, str]]:
@@ -195,24 +208,20 @@ def _may_be_damage(outcome: RunOutcome) -> bool:
     return any(failure.kind not in _NOT_THE_REGISTRY for failure in outcome.failures.values())
 
 
-def _move_tags(session: Session, store: Store, published: Published) -> tuple[str, ...]:
-    """Move the public tags, all of them or none; return those that moved."""
+def _with_tags(session: Session, store: Store, published: Published, record: TagHistory | None) -> Published:
+    """Move the public tags, all of them or none but for those that are held; return how the run ended then."""
     decision, missing = published.decision, published.missing
-    found = {target: decision.plan.targets[target] for target in decision.tags if target not in missing}
-    whole = {
-        target: published.indexes[each.stack]
-        for target, each in found.items()
-        if isinstance(each, ImageTarget) and each.stack in published.indexes
-    }
-    moved: tuple[str, ...] = ()
-    failed: Mapping[str, BuildsysError] = {}
+    moves = {target: each for target, each in decision.moves(published.indexes).items() if target not in missing}
+    moved, held, failed = tuple[str, ...](), dict[str, str](), dict[str, BuildsysError]()
     if not session.stop.requested and (session.options.partial_tags or not missing):
-        moved, failed = move_tags(store.registry, whole, decision.tags, decision.seen)
+        moved, failed, held = move_unheld(store.registry, moves, decision.seen, record)
     event = TagsMoved(at=session.context.clock(), tags=moved, missing=tuple(missing), failed=tuple(failed))
     session.journal.emit(event)
+    for why in dict.fromkeys(held.values()):
+        session.note("tags", why)
     for problem in failed.values():
         raise problem
-    return moved
+    return replace(published, moved=moved, held=held)
 
 
 @dataclass(kw_only=True, slots=True)

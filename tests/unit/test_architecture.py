@@ -41,7 +41,8 @@ BELOW: dict[str, set[str]] = {
         "events",
     },
 }
-BELOW["commands"] = BELOW["run"] | {"run"}
+BELOW["fleet"] = BELOW["run"] | {"run"}
+BELOW["commands"] = BELOW["fleet"] | {"fleet"}
 BELOW["report"] = BELOW["commands"] - {"oci", "dockerfile"} | {"commands"}
 BELOW["report.html"] = BELOW["report"] | {"report"}
 BELOW["cli"] = {*BELOW}
