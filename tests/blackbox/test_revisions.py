@@ -38,6 +38,7 @@ def nothing_differs(project: Path, revision: str = "HEAD", **given: str) -> None
 def causes(project: Path, revision: str = "HEAD") -> str:
     done = buildsys(project, "affected", "--since", revision, "--why")
     assert done.code == 0, done.output
+    assert done.stderr.startswith(f"{len(done.stdout.splitlines())} of 1 image")
     return done.stdout
 
 
@@ -62,7 +63,7 @@ def test_attributes_change_nothing_in_a_commit(committed: Path, text: str, attri
     git(committed, "add", ".gitattributes")
     git(committed, "commit", "--quiet", "--message", "attributes")
     nothing_differs(committed)
-    assert causes(committed) == "0 of 1 images\n"
+    assert causes(committed) == ""
 
 
 @pytest.mark.parametrize("where", ["info", "user", "folder"])
@@ -136,7 +137,7 @@ def test_names_of_every_kind_are_read(committed: Path) -> None:
     nothing_differs(committed)
     write(layer, "two\nlines", "other\n")
     write(layer, f"{deep}/file", "other\n")
-    assert "1 of 1 images" in causes(committed)
+    assert causes(committed).startswith("img ")
 
 
 def test_bytes_that_are_no_text_are_read_in_files_and_refused_in_names_and_targets(committed: Path) -> None:
@@ -153,7 +154,7 @@ def test_bytes_that_are_no_text_are_read_in_files_and_refused_in_names_and_targe
     # A revision that has them can still be read.
     name.unlink()
     link.unlink()
-    assert "1 of 1 images" in causes(committed)
+    assert causes(committed).startswith("img ")
 
 
 def test_executable_bit_is_the_only_mode_bit_that_counts(committed: Path) -> None:
