@@ -104,7 +104,7 @@ def run_image_tests(
     with annotated(context, annotations):
         workspace = find_workspace(context.obj)
         read_settings(workspace.root, os.environ)
-        plan, targets = chosen(workspace, tuple(names or ()), everything=everything, affected=affected, for_tests=True)
+        plan, targets = chosen(workspace, tuple(names or ()), everything=everything, affected=affected)
         tests = declared_tests(plan, targets)
         docker = find_docker(builder, os.environ)
         images = {target: tags[0] for target, tags in public_tags(plan, targets, os.environ).items()}

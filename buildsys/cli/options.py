@@ -97,17 +97,11 @@ def command_line() -> str:
 
 
 def chosen(
-    workspace: "Workspace",
-    names: Sequence[str],
-    *,
-    everything: bool,
-    affected: str | None = None,
-    for_tests: bool = False,
+    workspace: "Workspace", names: Sequence[str], *, everything: bool, affected: str | None = None
 ) -> "tuple[Plan, tuple[str, ...]]":
     """Return the plan and the targets that names mean, of these only those that differ from a revision if it is given.
 
-    With `for_tests` images count too whose tests differ. Ends the command, as one that has done everything, if none
-    does.
+    Ends the command, as one that has done everything, if none does.
     """
     from buildsys.cli.screens import chosen_targets
     from buildsys.commands.plan import make_plan
@@ -115,21 +109,16 @@ def chosen(
 
     plan = make_plan(workspace.tree(), overlay=True)
     check_names(plan, os.environ)
-    targets = chosen_targets(plan, names, everything=everything)
-    if affected is not None:
-        targets = affected_targets(workspace, plan, names, affected, among=targets if for_tests else ())
-        if not targets:
-            raise typer.Exit
+    if affected is None:
+        return plan, chosen_targets(plan, names, everything=everything)
+    targets = affected_targets(workspace, plan, names, affected)
+    if not targets:
+        raise typer.Exit
     return plan, targets
 
 
-def affected_targets(
-    workspace: "Workspace", plan: "Plan", names: Sequence[str], revision: str, *, among: Sequence[str] = ()
-) -> tuple[str, ...]:
-    """Return the targets that differ from a revision, after writing how many they are.
-
-    Of the images `among` which they are, those count too whose tests differ.
-    """
+def affected_targets(workspace: "Workspace", plan: "Plan", names: Sequence[str], revision: str) -> tuple[str, ...]:
+    """Return the targets that differ from a revision, after writing how many they are."""
     from datetime import date
 
     from buildsys.cli.screens import diagnostics
@@ -139,13 +128,8 @@ def affected_targets(
     found = affected.affected(workspace, revision, os.environ, words=names, plan=plan, today=date.today())
     if found.note:
         diagnostics().line(f"warning: {found.note}")
-    tests = set(among) - {*found.targets}
-    if tests and not found.note:
-        tests &= affected.retested(workspace, revision, os.environ, plan)
-    line = affected_line(found, affected.estimate(workspace, found))
-    more = f"; only the tests of {len(tests)} more differ" if tests else ""
-    diagnostics().line(f"affected since {revision}: {line}{more}")
-    return tuple(sorted({*found.targets, *tests}))
+    diagnostics().line(f"affected since {revision}: {affected_line(found, affected.estimate(workspace, found))}")
+    return found.targets
 
 
 def secret_variables(settings: "Settings", given: Sequence[str], plan: "Plan") -> dict[str, str]:

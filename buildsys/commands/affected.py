@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,6 @@ from buildsys.run.contexts import contents_of
 from buildsys.values import dataclass
 
 if TYPE_CHECKING:
-    from buildsys.project.revision import Revision
     from buildsys.run.scheduler import Left
 
 # What GitHub (`github.event.before`) and GitLab (`CI_COMMIT_BEFORE_SHA`) give where there is no earlier commit.
@@ -71,57 +69,24 @@ def differences(
 
     `plan` is that plan where it is known. Raises as `open_revision`, and `InvalidInput` for a revision without a plan.
     """
-    plan = plan or make_plan(workspace.tree(), overlay=True)
-    after = (plan, keys_of(plan, contents_of(workspace, plan)))
-    with _planned_revision(workspace, revision, environ) as (other, old):
-        before = (old, keys_of(old, other.contents(folders_of(old))))
-    return plan, compare(before, after)
-
-
-@contextmanager
-def _planned_revision(
-    workspace: Workspace, revision: str, environ: Mapping[str, str]
-) -> Iterator[tuple[Revision, Plan]]:
-    """Give a revision and its plan; raises `InvalidInput` for what is wrong in it, also where the caller finds that."""
     from buildsys.project.revision import open_revision
 
     tree = workspace.tree()
+    plan = plan or make_plan(tree, overlay=True)
+    after = (plan, keys_of(plan, contents_of(workspace, plan)))
     # Base images of this machine are the same ones whatever the revision.
     overlay = {OVERLAY_FILE: tree[OVERLAY_FILE]} if OVERLAY_FILE in tree else {}
     with open_revision(workspace.root, revision, environ) as other:
         try:
-            yield other, make_plan({**other.tree(), **overlay}, overlay=True)
+            old = make_plan({**other.tree(), **overlay}, overlay=True)
+            before = (old, keys_of(old, other.contents(folders_of(old))))
         except InvalidInput as error:
             first = error.diagnostics()[0]
             message = f"the project of `{revision}` cannot be planned: {first.message}"
             raise InvalidInput(
                 [Diagnostic(message=message, hint="compare with a revision that can be planned")]
             ) from error
-
-
-def retested(workspace: Workspace, revision: str, environ: Mapping[str, str], plan: Plan) -> frozenset[str]:
-    """Return the images whose tests differ from those of a revision, or the files that these read.
-
-    Tests are in no key, so no image is rebuilt for them. Raises as `differences`.
-    """
-    from buildsys.commands.image_tests import TestRun, declared_tests
-
-    def tests_of(plan: Plan) -> Mapping[str, Sequence[TestRun]]:
-        found: dict[str, list[TestRun]] = {}
-        for test in declared_tests(plan, tuple(each.name for each in plan.stacks)):
-            found.setdefault(test.target, []).append(test)
-        return found
-
-    with _planned_revision(workspace, revision, environ) as (other, old):
-        before, after = tests_of(old), tests_of(plan)
-        folders = {f"{each.folder}/tests" for tests in after.values() for each in tests if each.folder}
-        there, here = other.contents(folders), workspace.contents(folders)
-    changed = {folder for folder in folders if there.get(folder, {}) != here.get(folder, {})}
-    return frozenset(
-        target
-        for target, tests in after.items()
-        if tests != before.get(target, ()) or any(f"{each.folder}/tests" in changed for each in tests)
-    )
+    return plan, compare(before, after)
 
 
 def affected(

@@ -17,15 +17,12 @@ stacks:
   plain: {layers: [dist]}
   old: {layers: [dist, conf], deprecated: replaced by img}
 """
-TESTED = "tests: [{run: cat /tests/data, expect: one}]\n"
 
 
 @pytest.fixture
 def committed(tmp_path: Path) -> Path:
     """A project in a folder of a repository."""
-    project = small_project(tmp_path / "project", {"stacks.yaml": STACKS, "layers/conf/tests/data": "one\n"})
-    layer = project / "layers/conf/layer.yaml"
-    layer.write_text(layer.read_text(encoding="utf-8") + TESTED, encoding="utf-8")
+    project = small_project(tmp_path / "project", {"stacks.yaml": STACKS})
     git(tmp_path, "init", "--quiet", "--initial-branch=main")
     git(tmp_path, "add", "--all", "--force", ".")
     git(tmp_path, "commit", "--quiet", "--message", "begin")
@@ -109,17 +106,6 @@ def test_plan_of_what_differs_has_nothing_else(committed: Path) -> None:
 def test_where_nothing_differs_no_engine_and_no_registry_is_needed(committed: Path, command: str) -> None:
     done = buildsys(committed, *command.split(), "--affected", "HEAD", shell=NO_ENGINE)
     assert (done.code, done.stdout, done.stderr) == (0, "", "affected since HEAD: 0 of 3 images\n")
-
-
-@pytest.mark.parametrize(
-    ("name", "text"), [("layers/conf/tests/data", "two\n"), ("layers/conf/layer.yaml", TESTED.replace("one", "two"))]
-)
-def test_images_are_tested_whose_tests_differ_though_no_image_does(committed: Path, name: str, text: str) -> None:
-    edit(committed, name, TESTED if "layer.yaml" in name else "one\n", text)
-    assert affected(committed).stdout == ""
-    done = buildsys(committed, "test", "--affected", "HEAD", shell=NO_ENGINE)
-    assert done.code == 5, done.output
-    assert "affected since HEAD: 0 of 3 images; only the tests of 1 more differ\n" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["bake", "warm", "test", "plan"])
