@@ -1,13 +1,12 @@
 """The `run:` steps of examples/ci/github.yml do what the workflow is for, in order, on an engine and a registry.
 
-`tests/support/github_runner.py` stands in for GitHub's runners, and a script for `gh`, which talks to GitHub.
+`tests/support/github_runner.py` replaces GitHub's runners, and a script replaces `gh`, which talks to GitHub.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import sysconfig
 import uuid
 import venv
@@ -190,7 +189,3 @@ def test_schedule_warms_the_registry_and_proposes_newer_packages(project: Projec
     assert "pr create --fill --head freshness" in project.calls
     assert done["warm"].permissions == {"contents": "read"}
     assert done["freshness"].logins == []
-
-
-def test_tools_of_the_workflow_are_here() -> None:
-    assert shutil.which("bash")

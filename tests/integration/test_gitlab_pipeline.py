@@ -1,6 +1,6 @@
 """The pipeline of examples/ci/gitlab.yml really runs: gitlab-ci-local executes its jobs on an engine and a registry.
 
-gitlab-ci-local needs Node 24 and rsync; `make .venv/gitlab/.ready` installs all of them. It stands in for GitLab, which
+gitlab-ci-local needs Node 24 and rsync; `make .venv/gitlab/.ready` installs all of them. It replaces GitLab, which
 gives the variables of an event.
 """
 

@@ -1,4 +1,4 @@
-"""Stands in for GitHub's runners: the jobs of a workflow for an event, their conditions, outputs and `run:` steps.
+"""A stand-in for GitHub's runners: the jobs of a workflow for an event, their conditions, outputs and `run:` steps.
 
 It knows the expressions and the actions that examples/ci/github.yml has, and refuses any other. Each job begins with a
 clone of its own, no deeper than its checkout asks for. Contexts are described on docs.github.com, "Contexts reference".
@@ -147,12 +147,13 @@ class Runner:
             matrix = filled(job.get("strategy", {}).get("matrix", {"include": [{}]}), contexts)
             # GitHub refuses a matrix without a job, when the condition of the job was true.
             assert matrix["include"], name
+            steps: dict[str, Any] = {}
             for number, each in enumerate(matrix["include"]):
                 place = self.folder / f"{name}-{number}"
                 environ = {**self.environ, **_variables(workflow, contexts), **_variables(job, contexts)}
-                self._steps(job, {**contexts, "matrix": each, "steps": {}}, _Place(place, commit, environ), found)
-            outputs = {**contexts, "steps": {"": {}}, **{"steps": found.outputs}}
-            found.outputs = {key: _text(filled(value, outputs)) for key, value in job.get("outputs", {}).items()}
+                self._steps(job, {**contexts, "matrix": each, "steps": steps}, _Place(place, commit, environ), found)
+            given = job.get("outputs", {}).items()
+            found.outputs = {key: _text(filled(value, {**contexts, "steps": steps})) for key, value in given}
         return done
 
     def _is_wanted(self, part: Mapping[str, Any], contexts: Mapping[str, Any]) -> bool:
@@ -213,7 +214,6 @@ class Runner:
         if "id" in step:
             lines = files["GITHUB_OUTPUT"].read_text(encoding="utf-8").splitlines()
             contexts["steps"][step["id"]] = {"outputs": dict(line.split("=", 1) for line in lines)}
-            found.outputs |= contexts["steps"]
         if done.returncode:
             found.result = "failure"
 
