@@ -77,8 +77,8 @@ def diff(
 
 def affected(
     context: typer.Context,
+    since: Annotated[str, typer.Option("--since", help="A git revision, such as origin/main.")],
     names: Names = None,
-    since: Annotated[str, typer.Option("--since", help="A git revision, such as origin/main.")] = ...,  # type: ignore[assignment]
     why: Annotated[bool, typer.Option("--why", help="Also print the first input in which each image differs.")] = False,
     form: Annotated[
         str,
