@@ -192,15 +192,13 @@ def test_shallow_clone_reports_everything_as_affected_with_a_hint_to_deepen(smal
     git(tmp_path, "clone", "--quiet", "--depth", "1", (tmp_path).as_uri(), "shallow")
     clone = tmp_path / "shallow" / "in" / "folder"
     done = ask(clone, "affected", "--since", "HEAD~1")
-    assert done == Run(
-        code=0,
-        stdout="with-fast\nwithout\n",
-        stderr=(
-            "warning: everything counts as affected: `HEAD~1` is not in this shallow clone. "
-            "deepen it: `git fetch --unshallow`, or `fetch-depth: 0` in a CI's checkout\n"
-            "2 of 2 images, 4 nodes to build\n"
-        ),
+    assert (done.code, done.stdout) == (0, "with-fast\nwithout\n")
+    warning, count = done.stderr.splitlines()
+    assert warning == (
+        "warning: everything counts as affected: `HEAD~1` is not in this shallow clone. "
+        "deepen it: `git fetch --unshallow`, or `fetch-depth: 0` in a CI's checkout"
     )
+    assert count.startswith("2 of 2 images, ")
     found = document(clone, "affected", "--since", "HEAD~1")
     assert [each["name"] for each in found["images"]] == ["with-fast", "without"]
     assert "git fetch --unshallow" in found["note"]

@@ -47,4 +47,4 @@ def test_images_that_a_change_affects_are_baked_and_tested_as_the_page_of_ci_say
     _copy_settings(project)
     done = run(project, "sh", "-c", page.script("sh engine"), seconds=1200, shell=shell)
     assert done.code == 0, done.output
-    assert "2 tests of 2 images, all passed" in (project / "summary.md").read_text(encoding="utf-8")
+    assert "6 tests of 2 images, all passed" in (project / "summary.md").read_text(encoding="utf-8")
