@@ -39,6 +39,7 @@ class Target:
     cache_from: Value = None
     cache_to: Value = None
     output: tuple[str, ...] | None = None
+    no_cache: bool | None = None
     attest: tuple[str, ...] = NO_PROVENANCE
 
     def attributes(self) -> Iterator[tuple[str, Value]]:

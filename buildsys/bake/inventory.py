@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from buildsys.bake.definition import Target
 from buildsys.bake.hcl import Expression, Heredoc, Template, Value
-from buildsys.inventory.step import HELPER, NODE, dockerfile
+from buildsys.inventory.step import BASE, HELPER, NODE, dockerfile
 from buildsys.plan.plan import Plan
 from buildsys.resolve.graph import closure
 
@@ -19,14 +19,22 @@ def inventory_name(subject: str) -> str:
     return f"{_FIRST}{subject}"
 
 
-def inventory_target(name: str, node: Value, helper: Value, platform: str, folder: str) -> Target:
-    """Return the target that lists the context `node` on the image `helper`, and writes the list into a folder."""
+def inventory_target(
+    name: str, node: Value, helper: Value, *, platform: str, folder: str, timestamp: int, base: Value | None = None
+) -> Target:
+    """Return the target that lists the context `node` on the image `helper`, and writes the list into a folder.
+
+    `base` is what a system node is built on.
+    """
+    script = dockerfile(timestamp=timestamp, has_base=base is not None)
     return Target(
         name=inventory_name(name),
-        contexts={NODE: node, HELPER: helper},
-        dockerfile_inline=Heredoc(dockerfile()),
+        contexts={NODE: node, HELPER: helper} | ({BASE: base} if base else {}),
+        dockerfile_inline=Heredoc(script),
         platforms=(platform,),
         output=(f"type=local,dest={folder}",),
+        # BuildKit takes nodes that differ only in times for equal, and the list says which files are newer.
+        no_cache=True,
     )
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
 
 from buildsys.bake.assembly import assembly
 from buildsys.bake.definition import ONLY_CACHED, Definition, Function, Group, Target, Variable
-from buildsys.bake.hcl import Expression, Heredoc, Template, Value, quoted
+from buildsys.bake.hcl import Expression, Heredoc, Template, Value, evaluate, quoted
 from buildsys.bake.secrets import secret_references, with_secrets
-from buildsys.names import TITLE_LABEL, architecture
+from buildsys.names import TIMES, TITLE_LABEL, architecture
 from buildsys.plan.downloads import origin_variable
 from buildsys.plan.plan import Plan, epoch_of
 from buildsys.resolve.node import ImageTarget, Node
@@ -36,15 +37,22 @@ It stands alone:
   docker buildx bake -f docker-bake.hcl --list targets"""
 # With this, bake's own option `--load` keeps the output as it is.
 _LOADED = ("type=docker,rewrite-timestamp=true",)
+# Layers stay in the builder's cache; its image store has no use for what is published.
+_PUSHED = "type=image,push=true,store=false,oci-mediatypes=true"
 _HEAD_OF_RUN = "Written by `buildsys bake` for one run."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Publication:
-    """Where a target is pushed, and the annotations of each of its manifests."""
+    """Where a target is pushed, and the annotations of each of its manifests.
+
+    `rewrites`: files that are newer than the timestamp get it when they are pushed, for which each layer is packed a
+    second time. Layers without such files are the same bytes with it and without (BuildKit 0.25).
+    """
 
     name: str
     annotations: Mapping[str, str]
+    rewrites: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +79,7 @@ def plan_definition(plan: Plan, labels: Mapping[str, Mapping[str, str]] = NO_LAB
         groups=tuple(Group(name=name, targets=members) for name, members in plan.groups.items()),
         targets=with_secrets(
             (
-                _MIRRORS,
+                _mirrors(plan),
                 *(node_target(plan, node) for node in plan.nodes),
                 *(image_target(plan, image, labels.get(image.name, {})) for image in plan.stacks),
             )
@@ -96,7 +104,7 @@ def run_definition(
     `publications` is pushed; any other stack gets its public names and, by target, `labels`. `loads`: it is loaded from
     a builder that can rewrite times.
     """
-    found = [_MIRRORS]
+    found = [_mirrors(plan)]
     for each in _in_order(plan, {*targets, *linked_nodes(plan, targets, references)}):
         if isinstance(each, Node):
             target = node_target(plan, each, copies)
@@ -107,7 +115,10 @@ def run_definition(
         target = replace(target, contexts=contexts, comment="", description=None)
         publication = (publications or {}).get(each.name)
         found.append(target if publication is None else published(target, publication))
-    targets_ = with_secrets([*found, *others])
+    for other in others:
+        contexts = {name: _linked(value, references) for name, value in other.contexts.items()}
+        found.append(replace(other, contexts=contexts))
+    targets_ = with_secrets(found)
     return Definition(comment=_HEAD_OF_RUN, variables=variables(plan), functions=_FUNCTIONS, targets=targets_)
 
 
@@ -119,7 +130,7 @@ def flat_definition(plan: Plan, targets: Collection[str], labels: Mapping[str, M
 def base_images_definition(plan: Plan, targets: Collection[str], references: Mapping[str, str]) -> Definition:
     """Return targets that use each image that nodes of `targets` start from, and build nothing."""
     nodes = (each for each in _in_order(plan, targets) if isinstance(each, Node) and not each.recipe.files)
-    bases = (_linked(_base_of(plan, each), references) for each in nodes)
+    bases = (_linked(base_of(plan, each), references) for each in nodes)
     images = dict.fromkeys(each for each in bases if not _is_link(each))
     found = (
         Target(
@@ -137,7 +148,7 @@ def node_target(plan: Plan, node: Node, copies: Copies = NO_COPIES) -> Target:
     """Return the target that builds a node into the cache, from its folder or from copies."""
     contexts: dict[str, Value] = {}
     if not node.recipe.files:
-        contexts["toolchain" if node.recipe.prefix else "base"] = _base_of(plan, node)
+        contexts["toolchain" if node.recipe.prefix else "base"] = base_of(plan, node)
     for context, need in node.needs:
         contexts[context] = f"target:{need}" if need else NOTHING
     contexts.update(node.folders)
@@ -147,7 +158,7 @@ def node_target(plan: Plan, node: Node, copies: Copies = NO_COPIES) -> Target:
     return Target(
         name=node.name,
         description=node.title,
-        context=copies.context.get(node.name, node.folder),
+        context=copies.context.get(node.name, node.folder) or None,
         dockerfile=None if node.generated else node.dockerfile.rpartition("/")[2],
         contexts=contexts,
         dockerfile_inline=Heredoc(node.generated) if node.generated else None,
@@ -162,7 +173,7 @@ def node_target(plan: Plan, node: Node, copies: Copies = NO_COPIES) -> Target:
 
 def image_target(plan: Plan, image: ImageTarget, labels: Mapping[str, str]) -> Target:
     """Return the target that assembles a stack's image under its public names."""
-    contexts: dict[str, Value] = {"base": _base_of(plan, image)}
+    contexts: dict[str, Value] = {"base": base_of(plan, image)}
     contexts |= {layer: f"target:{node}" for layer, node in image.artifacts}
     return Target(
         name=image.name,
@@ -193,6 +204,12 @@ def index_names(image: ImageTarget) -> tuple[Template, ...]:
     return tuple(Template((registry, f"{repository}{tag}")) for tag in image.tags)
 
 
+def copied_names(plan: Plan, image: ImageTarget) -> tuple[str, ...]:
+    """Return the public names that the stack of an image has in the registries that get copies."""
+    values = [{**defaults(plan), "BUILDSYS_REGISTRY": prefix} for prefix in plan.copies]
+    return tuple(evaluate(name, each) for each in values for name in index_names(image))
+
+
 def image_time(plan: Plan) -> dict[str, Value]:
     """Return the argument with which BuildKit sets the time of an image, and of its files where it rewrites them."""
     return {"SOURCE_DATE_EPOCH": str(plan.timestamp)}
@@ -204,8 +221,7 @@ def published(target: Target, publication: Publication) -> Target:
         target,
         tags=(publication.name,),
         annotations=tuple(f"manifest:{name}={text}" for name, text in publication.annotations.items()),
-        # Layers stay in the builder's cache; its image store has no use for what is published.
-        output=("type=image,push=true,store=false,oci-mediatypes=true,rewrite-timestamp=true",),
+        output=(f"{_PUSHED},rewrite-timestamp=true" if publication.rewrites else _PUSHED,),
     )
 
 
@@ -280,8 +296,18 @@ def _cache_to(name: str, mode: str) -> Expression:
     return Expression(f"cache_to({quoted(name)}, {quoted(mode)})")
 
 
+# At the end of a RUN step that sources it, what the step wrote or changed, and no file of the image below, gets the
+# time of images if it is newer: then its layer need not be packed a second time when it is pushed. /dev/shm is a file
+# system of each container's own, mounted just before the rest, whose folders count. A step that ends in another way
+# (`exec`, a trap of its own) or has no such `find` leaves newer files, which its inventory finds: it is in no key.
+_TIMES = """\
+if [ ! -e /dev/shm/begun ] && touch -r /dev/shm -d '-0.01 seconds' /dev/shm/begun 2>/dev/null; then
+    trap 'status=$?; find / -xdev -cnewer /dev/shm/begun -newermt @TIME -exec touch -h -d @TIME {} + 2>/dev/null || :; \
+exit $status' EXIT
+fi
+"""
 # What every RUN finds at `/run/mirrors` where no folder is named: the sources of the base image are used.
-_IDLE = "FROM scratch\nCOPY <<EOF /use\n:\nEOF\n"
+_IDLE = f"COPY <<EOF /use\n. {TIMES}\nEOF\n"
 
 
 def _unless_folder(named: str, otherwise: str) -> Expression:
@@ -289,19 +315,22 @@ def _unless_folder(named: str, otherwise: str) -> Expression:
     return Expression(f'BUILDSYS_MIRRORS == "" ? {quoted(otherwise)} : {named}')
 
 
-_MIRRORS = Target(
-    name=MIRRORS_TARGET,
-    description="which mirrors, proxy and certificates a build uses; in no image",
-    # The folder of the bake file is named, and nothing of it is read.
-    context=_unless_folder("BUILDSYS_MIRRORS", "."),
-    dockerfile_inline=_unless_folder(quoted("FROM scratch\nCOPY . /\n"), _IDLE),
-    cache_from=_cache_from(MIRRORS_TARGET),
-    cache_to=_cache_to(MIRRORS_TARGET, "max"),
-    output=ONLY_CACHED,
-)
+def _mirrors(plan: Plan) -> Target:
+    times = f"COPY <<'EOF' /{posixpath.basename(TIMES)}\n{_TIMES.replace('TIME', str(plan.timestamp))}EOF\n"
+    return Target(
+        name=MIRRORS_TARGET,
+        description="which mirrors, proxy and certificates a build uses; in no image",
+        # The folder of the bake file is named, and nothing of it is read.
+        context=_unless_folder("BUILDSYS_MIRRORS", "."),
+        dockerfile_inline=_unless_folder(quoted(f"FROM scratch\nCOPY . /\n{times}"), f"FROM scratch\n{_IDLE}{times}"),
+        cache_from=_cache_from(MIRRORS_TARGET),
+        cache_to=_cache_to(MIRRORS_TARGET, "max"),
+        output=ONLY_CACHED,
+    )
 
 
-def _base_of(plan: Plan, each: Node | ImageTarget) -> Value:
+def base_of(plan: Plan, each: Node | ImageTarget) -> Value:
+    """Return the context that is what a node or an image is built on: a node, or a parent image."""
     if each.base is not None:
         return f"target:{each.base}"
     assert each.parent is not None

@@ -20,6 +20,9 @@ _HEADER = re.compile(r"(?P<file>\S.*):(?P<line>\d+)")
 _SOURCE = re.compile(r"\s*\d+ \| (?P<mark>>>>|   ) ?(?P<text>.*)")
 _RULE = "-" * 20
 
+# A blob that an imported cache lost is seen only when the content of a step is wanted.
+_LOST = re.compile(r"not found|unexpected status|failed to (load|fetch|copy)|blob unknown", re.I)
+_NOT_A_CACHE = frozenset({FailureKind.COMMAND, FailureKind.CHECKSUM, FailureKind.INVALID, FailureKind.INTERRUPTED})
 _INFRASTRUCTURE = re.compile(
     r"no active session|client connection is closing|error reading from server|no such job"
     r"|failed to receive status|transport is closing|cannot connect to the docker daemon"
@@ -88,6 +91,11 @@ def failure_of(snapshot: Snapshot, exit_code: int, *, interrupted: bool = False)
         last_words=vertex.tail if vertex and kind is FailureKind.COMMAND else (),
         checksum=_checksum(vertex, words) if kind is FailureKind.CHECKSUM else None,
     )
+
+
+def is_lost_cache(failure: Failure) -> bool:
+    """Whether a bake failed because an imported cache names a blob that its registry lost."""
+    return failure.kind not in _NOT_A_CACHE and bool(_LOST.search(failure.message))
 
 
 def is_transient(failure: Failure) -> bool:

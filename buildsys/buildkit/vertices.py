@@ -72,6 +72,13 @@ class Snapshot:
     text: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    def exported(self, target: str) -> bool:
+        """Whether a target was put where it goes, although its bake may have failed."""
+        return any(
+            each.kind is StepKind.EXPORT and each.owner == target and each.completed is not None and not each.error
+            for each in self.vertexes
+        )
+
 
 @dataclass(slots=True)
 class _Seen:

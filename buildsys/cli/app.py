@@ -10,7 +10,7 @@ import typer
 from buildsys import __version__
 from buildsys.cli import bake, inventory, machine, project, query, usage
 from buildsys.cli.names import Names, Stack
-from buildsys.cli.options import Affected, affected_targets
+from buildsys.cli.options import Affected, Json, affected_targets
 from buildsys.errors import Diagnostic, ExitCode, WrongUsage
 
 app = typer.Typer(
@@ -23,8 +23,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=True,
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 
 
 def _print_version(asked: bool) -> None:
@@ -82,6 +80,14 @@ def plan(
     """Write docker-bake.hcl and show its targets; with a registry, also what a bake would do and why.
 
     With names or `--affected`, what a bake of these would do. The file always has all targets.
+
+    Example: `buildsys plan`
+
+    Example: `buildsys plan gpu 'debian*'`
+
+    Example: `buildsys plan --affected origin/main`
+
+    Example: `buildsys plan --check`
     """
     from datetime import date
 
@@ -138,7 +144,12 @@ def list_stacks(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show stacks and groups: all, or those of some names, groups or layers."""
+    """Show stacks and groups: all, or those of some names, groups or layers.
+
+    Example: `buildsys list gpu`
+
+    Example: `buildsys list --layer openmpi --layer nccl`
+    """
     from buildsys.cli.screens import output
     from buildsys.commands.plan import make_plan
     from buildsys.plan.selection import listed
@@ -159,7 +170,12 @@ def show(
     stack: Stack,
     json: Json = False,
 ) -> None:
-    """Show a stack: its layers, its parameters with their origins, and its environment."""
+    """Show a stack: its layers with their parameters and what they bring, its environment and settings.
+
+    Example: `buildsys show debian12`
+
+    Example: `buildsys show debian12 --json`
+    """
     from buildsys.bake.targets import defaults
     from buildsys.cli.screens import output
     from buildsys.commands.plan import single_stack
@@ -185,6 +201,8 @@ def variables(
 
     Rerun it after the lock has moved a parent: `buildsys bake` refuses the old value. Credentials of mirrors are not
     printed: the shell that evaluates the exports asks for them.
+
+    Example: `eval "$(buildsys variables)"`
     """
     import shlex
     import sys
@@ -228,7 +246,12 @@ def schema(
     write: Annotated[bool, typer.Option("--write", help="Write both schemas to schemas/.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Exit 3 if the files in schemas/ are not up to date.")] = False,
 ) -> None:
-    """Print the JSON Schema of layer.yaml or stacks.yaml."""
+    """Print the JSON Schema of layer.yaml or stacks.yaml.
+
+    Example: `buildsys schema layer`
+
+    Example: `buildsys schema --check`
+    """
     from buildsys.commands.plan import schemas
     from buildsys.project.workspace import find_workspace
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -93,7 +92,18 @@ def bake(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Build images in parallel, each unit of work once."""
+    """Build images in parallel, each unit of work once.
+
+    Example: `buildsys bake --all --push`
+
+    Example: `buildsys bake gpu --load --jobs 4`
+
+    Example: `buildsys bake --failed --push --keep-going`
+
+    Example: `buildsys bake debian12 --dry-run`
+
+    Example: `buildsys bake --affected origin/main --annotations github --summary summary.md`
+    """
     _check_bake(context)
     from buildsys.project.mirrors import refuse_cache
     from buildsys.project.settings import read_settings
@@ -117,7 +127,9 @@ def bake(
             docker_progress=progress == "docker",
         )
         if fresh:
-            _make_fresh(workspace)
+            from buildsys.cli.run import make_fresh
+
+            make_fresh(workspace)
         plan, targets = (
             _unfinished(workspace)
             if failed
@@ -184,7 +196,14 @@ def warm(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Build and publish every shared node, then check that no selected image would be rebuilt."""
+    """Build and publish every shared node, then check that no selected image would be rebuilt.
+
+    Example: `buildsys warm --all --stacks`
+
+    Example: `buildsys warm gpu --check`
+
+    Example: `buildsys warm --affected origin/main`
+    """
     from buildsys.cli.run import Talk, execute, find, publishing_run
     from buildsys.cli.screens import output
     from buildsys.project.mirrors import refuse_cache
@@ -239,7 +258,12 @@ def make_report(
         ),
     ] = None,
 ) -> None:
-    """Write the HTML report of a run from its events."""
+    """Write the HTML report of a run from its events.
+
+    Example: `buildsys report`
+
+    Example: `buildsys report .buildsys/runs/3/events.jsonl --output run-3.html`
+    """
     from buildsys.project.workspace import find_workspace
     from buildsys.report.html.page import write_report
 
@@ -294,28 +318,6 @@ def _unfinished(workspace: "Workspace") -> "tuple[Plan, tuple[str, ...]]":
     if not undone:
         raise InvalidInput([Diagnostic(message="the last run has no missing targets", hint="name targets, or `--all`")])
     return plan, undone
-
-
-def _make_fresh(workspace: "Workspace") -> None:
-    """Move the epochs of all layers whose packages age."""
-    from buildsys.cli.screens import diagnostics
-    from buildsys.commands import plan, query
-    from buildsys.report import tables
-
-    layers = tuple(plan.make_plan(workspace.tree()).epochs)
-    changes = query.lock(
-        workspace,
-        os.environ,
-        update=layers,
-        offline=True,
-        check=False,
-        today=date.today(),
-        # A new timestamp would rebuild everything, not only packages.
-        adds_timestamp=False,
-        on_wait=lambda: diagnostics().line(query.WAITING),
-    )
-    moved = [change for change in changes if change.name in layers]
-    tables.show_lock(moved, diagnostics(), nothing="all packages are fresh")
 
 
 def _dry_run(

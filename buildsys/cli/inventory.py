@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from buildsys.cli import usage
+from buildsys.cli.options import Json
 from buildsys.errors import ExitCode, WrongUsage
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 
 
 def inventory(
@@ -19,7 +18,12 @@ def inventory(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show what is in published nodes and images: packages, sizes of folders, set-user-ID files."""
+    """Show what is in published nodes and images: packages, sizes of folders, set-user-ID files.
+
+    Example: `buildsys inventory debian12`
+
+    Example: `buildsys inventory --fill`
+    """
     from buildsys.cli.screens import output
     from buildsys.commands import inventory
     from buildsys.project.workspace import find_workspace

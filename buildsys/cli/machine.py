@@ -10,10 +10,8 @@ import typer
 from buildsys.cli import usage
 from buildsys.cli.ci import Annotations, Summary, annotated, job
 from buildsys.cli.names import Names
-from buildsys.cli.options import MIN_FREE_GB, RETRIES, Affected, All, Builder, Secrets, chosen
+from buildsys.cli.options import MIN_FREE_GB, RETRIES, Affected, All, Builder, Json, Secrets, chosen
 from buildsys.errors import ExitCode
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 
 
 def environment(
@@ -33,7 +31,12 @@ def environment(
     secret: Secrets = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the reference.")] = False,
 ) -> None:
-    """Print the image of an environment on a stack; build it if it does not exist."""
+    """Print the image of an environment on a stack; build it if it does not exist.
+
+    Example: `buildsys environment environment.yaml --on debian12`
+
+    Example: `buildsys environment Dockerfile --dockerfile --on debian12 --tag r.example.com/team/own:1`
+    """
     from buildsys.buildkit.interrupt import Stop
     from buildsys.cli.run import find
     from buildsys.cli.screens import diagnostics
@@ -91,7 +94,14 @@ def run_image_tests(
     annotations: Annotations = None,
     summary: Summary = None,
 ) -> None:
-    """Run the tests that layers declare in the images that have them."""
+    """Run the tests that layers declare in the images that have them.
+
+    Example: `buildsys test debian12`
+
+    Example: `buildsys test --all`
+
+    Example: `buildsys test --affected origin/main --annotations github --summary summary.md`
+    """
     from buildsys.buildkit.docker import find_docker
     from buildsys.cli.screens import output
     from buildsys.commands.image_tests import Containers, declared_tests
@@ -127,7 +137,12 @@ def doctor(
     builder: Builder = None,
     json: Json = False,
 ) -> None:
-    """Check whether this machine can bake, and show how to fix what is missing."""
+    """Check whether this machine can bake, and show how to fix what is missing.
+
+    Example: `buildsys doctor`
+
+    Example: `buildsys doctor --registry r.example.com/ml --json`
+    """
     from buildsys.cli.screens import output
     from buildsys.commands.doctor import exit_code, judge
     from buildsys.commands.probe import look

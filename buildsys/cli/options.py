@@ -1,4 +1,4 @@
-"""The options that commands with a run share, and what they mean on this machine."""
+"""The options that several commands take, and what they mean on this machine."""
 
 import os
 import shlex
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 RETRIES, MIN_FREE_GB = 5, 2.0
 MOST_JOBS, MOST_RETRIES, MOST_FREE_GB = 64, 100, 1e6
 TAGS_ON, PROGRESS = ("all", "partial"), ("auto", "plain", "docker")
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated and have support.")]
 Builder = Annotated[str | None, typer.Option(help="The buildx builder; default is the current one.")]
 Jobs = Annotated[

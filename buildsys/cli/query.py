@@ -8,9 +8,9 @@ import typer
 
 from buildsys.cli import usage
 from buildsys.cli.names import Layer, Names, Stack, Target
+from buildsys.cli.options import Json
 from buildsys.errors import ExitCode, WrongUsage
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 AFFECTED_FORMATS = ("text", "github", "markdown")
 FORMATS = ("tree", "mermaid", "dot", "json")
 Offline = Annotated[bool, typer.Option("--offline", help="Do not query the registry; count every target as missing.")]
@@ -22,7 +22,12 @@ def explain(
     offline: Offline = False,
     json: Json = False,
 ) -> None:
-    """Show the inputs of a stack or node, who uses it, and why it is built or reused."""
+    """Show the inputs of a stack or node, who uses it, and why it is built or reused.
+
+    Example: `buildsys explain debian12`
+
+    Example: `buildsys explain --offline openmpi-wheels-4_1_8`
+    """
     from buildsys.cli.screens import output
     from buildsys.commands import query
     from buildsys.project.workspace import find_workspace
@@ -41,7 +46,10 @@ def why(
     layer: Layer,
     json: Json = False,
 ) -> None:
-    """Show how a layer comes into a stack."""
+    """Show how a layer comes into a stack.
+
+    Example: `buildsys why debian12-cuda13.0 cuda-runtime`
+    """
     from buildsys.cli.screens import output
     from buildsys.commands.plan import single_stack
     from buildsys.plan.diff import why_path
@@ -62,7 +70,10 @@ def diff(
     revision: Annotated[str, typer.Argument(help="A git revision, such as origin/main.")],
     json: Json = False,
 ) -> None:
-    """Compare the plan with that of a git revision: which nodes and images differ, and by which input."""
+    """Compare the plan with that of a git revision: which nodes and images differ, and by which input.
+
+    Example: `buildsys diff origin/main`
+    """
     from buildsys.cli.screens import output
     from buildsys.commands import affected
     from buildsys.project.workspace import find_workspace
@@ -95,6 +106,10 @@ def affected(
 
     As `bake` without names, it leaves out images that are deprecated or without support; name them, or a group or
     pattern, to include them. How many images there are is written to stderr.
+
+    Example: `buildsys affected --since origin/main --why`
+
+    Example: `buildsys affected gpu --since origin/main --format github`
     """
     from buildsys.cli.screens import diagnostics, output
     from buildsys.commands import affected
@@ -136,7 +151,12 @@ def graph(
     ] = None,
     offline: Offline = False,
 ) -> None:
-    """Draw the dependency graph of nodes and images."""
+    """Draw the dependency graph of nodes and images.
+
+    Example: `buildsys graph --stack debian12`
+
+    Example: `buildsys graph --format mermaid --affected origin/main`
+    """
     from buildsys.commands import affected as revisions
     from buildsys.commands import query
     from buildsys.plan.actions import ActionKind
@@ -182,7 +202,16 @@ def lock(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Pin mutable inputs in buildsys.lock: parent images, unknown checksums, epochs of packages, the timestamp."""
+    """Pin mutable inputs in buildsys.lock: parent images, unknown checksums, epochs of packages, the timestamp.
+
+    Example: `buildsys lock`
+
+    Example: `buildsys lock --update debian-os 'openmpi/*'`
+
+    Example: `buildsys lock --timestamp 2026-11-23T00:00:00Z`
+
+    Example: `buildsys lock --check --offline`
+    """
     from buildsys.cli.screens import diagnostics, output
     from buildsys.commands import query
     from buildsys.commands.lock import next_timestamp
@@ -217,18 +246,24 @@ def lock(
 
 
 def outdated(context: typer.Context, json: Json = False) -> None:
-    """List locked references and copied layers that changed upstream, and layers with stale packages."""
+    """List locked references and copied layers that changed upstream, and layers with stale packages.
+
+    Example: `buildsys outdated --json`
+    """
     from buildsys.cli.screens import output
     from buildsys.commands import query, vendor
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
 
     workspace = find_workspace(context.obj)
-    changes = (*query.moved_upstream(workspace, os.environ, date.today()), *vendor.outdated(workspace, os.environ))
+    moved, problem = query.moved_upstream(workspace, os.environ, date.today())
+    changes = (*moved, *vendor.outdated(workspace, os.environ))
     if json:
         typer.echo(documents.text({"entries": documents.lock_document(changes)}))
-    else:
+    elif changes or not problem:
         tables.show_lock(changes, output(), nothing="nothing has moved")
+    if problem:
+        raise problem
 
 
 def register(app: typer.Typer) -> None:

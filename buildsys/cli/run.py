@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from buildsys.events.model import RunModel
 from buildsys.plan.plan import Plan
 from buildsys.project.revision import origin_of
 from buildsys.project.settings import mask_of
-from buildsys.project.workspace import Workspace
+from buildsys.project.workspace import Workspace, copy_prefixes
 from buildsys.report.live import listener
 from buildsys.report.summary import show_summary
 from buildsys.run.executor import exit_code
@@ -134,7 +135,11 @@ def local_run(plan: Plan, targets: tuple[str, ...], snapshot: Callable[[], Docke
 
 
 def publishing_run(plan: Plan, targets: tuple[str, ...], *, load: bool = False, tag: bool = True) -> Run:
-    """Return the run that publishes to the registry; with `load` the engine's own store gets the images too."""
+    """Return the run that publishes to the registry, and copies what gets tags to the further ones.
+
+    With `load` the engine's own store gets the images too.
+    """
+    from buildsys.commands import copies
     from buildsys.run.publish import publish
 
     def run(session: Session) -> Ended:
@@ -147,13 +152,36 @@ def publishing_run(plan: Plan, targets: tuple[str, ...], *, load: bool = False, 
             listener=on_retry(session.journal),
             sleep=session.stop.wait,
         ) as store:
+            prefixes = copy_prefixes(session.workspace, session.environ) if tag else ()
+            registries = copies.look(store, prefixes, plan, targets, session.environ)
             result = publish(session, store, plan, targets, tag=tag)
-        if load and result.complete and not session.stop.requested:
-            from buildsys.buildkit.images import pull_image
+            complete = copies.copy(session, result, registries) and result.complete
+            if load and result.complete and not session.stop.requested:
+                from buildsys.run.local import load_published
 
-            docker = session.find_builder().docker
-            for name in sorted(name for names in result.decision.tags.values() for name in names):
-                pull_image(docker, name)
-        return result.complete, result.failures
+                load_published(session.find_builder().docker, store, result.decision, session.environ)
+        return complete, result.failures
 
     return run
+
+
+def make_fresh(workspace: Workspace) -> None:
+    """Move the epochs of all layers whose packages age."""
+    from buildsys.cli.screens import diagnostics
+    from buildsys.commands import plan, query
+    from buildsys.report import tables
+
+    layers = tuple(plan.make_plan(workspace.tree()).epochs)
+    changes = query.lock(
+        workspace,
+        os.environ,
+        update=layers,
+        offline=True,
+        check=False,
+        today=date.today(),
+        # A new timestamp would rebuild everything, not only packages.
+        adds_timestamp=False,
+        on_wait=lambda: diagnostics().line(query.WAITING),
+    )
+    moved = [change for change in changes if change.name in layers]
+    tables.show_lock(moved, diagnostics(), nothing="all packages are fresh")

@@ -327,17 +327,16 @@ class _OwnDockerfile:
         Raises `InvalidInput` for a secret that a RUN needs and that has no value.
         """
         needed = dict.fromkeys(each.id for each in self.secrets if each.required and each.id != MIRRORS_SECRET)
-        absent = [
-            missing_secret(each, f"`{self.path}`") for each in needed if not session.environ.get(secret_variable(each))
-        ]
-        if absent:
-            raise InvalidInput(absent)
+        unset = [each for each in needed if not session.environ.get(secret_variable(each))]
+        if unset:
+            raise InvalidInput([missing_secret(each, f"`{self.path}`") for each in unset])
         stack = plan.stacks[0].name
         wanted = store.image(f"{plan.stacks[0].stack}{CUSTOM_SUFFIX}", key.key)
         folder = session.journal.run.work()
         try:
             # Before minutes go by: what is built must be what the key names.
-            copy = copy_context(self.home, "", dict(context_files(self.path.name, self.files)), folder)
+            files = dict(context_files(self.path.name, self.files))
+            copy = copy_context(self.home, "", files, folder, timestamp=plan.timestamp)
             # The stack is not what was asked for: its own tags stay.
             base = publish(session, store, plan, (stack,), tag=False)
             reference = base.reference(stack)

@@ -21,11 +21,12 @@ from buildsys.config.lockfile import (
 )
 from buildsys.errors import Diagnostic, InvalidInput, Unavailable, WrongUsage, did_you_mean
 from buildsys.oci.client import Registry
+from buildsys.oci.config import described
 from buildsys.oci.download import Unreached, fetched
 from buildsys.oci.http import RegistryProblem
-from buildsys.oci.reference import Reference
+from buildsys.oci.reference import Manifest, Reference
 from buildsys.plan.downloads import Checked, can_be_locked
-from buildsys.plan.plan import Plan, PlannedParent, stale
+from buildsys.plan.plan import Plan, PlannedParent, is_platform, stale
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import Settings
 from buildsys.recipes.fields import PLATFORM
@@ -56,6 +57,22 @@ def missing_entries(plan: Plan, lock: Lock) -> tuple[str, ...]:
     return tuple(sorted(parent.name for parent in plan.parents if parent.name not in lock.parents))
 
 
+def missing_versions(plan: Plan, lock: Lock) -> tuple[str, ...]:
+    """Return the addresses without an entry in the lock, which must have their checksums, sorted."""
+    wanted = {each.url for node in plan.nodes for each in node.downloads if each.is_locked}
+    return tuple(sorted(wanted - {url for url, each in lock.downloads.items() if each.sha256}))
+
+
+def check_versions(plan: Plan, lock: Lock, changes: Collection[Change]) -> None:
+    """Raise `Unavailable` for the first address that gave nothing, and whose checksum the lock must have."""
+    notes = {each.name: each.note for each in changes}
+    for url in missing_versions(plan, lock):
+        location = next(each.location for node in plan.nodes for each in node.downloads if each.url == url)
+        hint = "check the value, or name a mirror under `downloads` in `buildsys.settings.yaml`"
+        message = f"`{url}` has no checksum: {notes[url].removeprefix('unknown: ')}"
+        raise Unavailable(message, location=location, hint=hint)
+
+
 def resolved(
     plan: Plan,
     lock: Lock,
@@ -70,14 +87,15 @@ def resolved(
     """Return the lock with missing entries added, those that `update` names renewed, and unused ones dropped.
 
     `update` are patterns of parents, layers, flavours as `layer/flavour` and addresses; None renews nothing, an empty
-    collection everything but toolchains, which are renewed only by name. Without a registry, and where none can be
-    reached, an entry stays as it is, and its change reports it. `timestamp`, in seconds since 1970, replaces that of
-    the lock, None keeps it. `environ` names the proxies of downloads. Raises `InvalidInput` for a pattern without a
-    match, `Unavailable` for a download
-    that is incomplete.
+    collection everything but toolchains and checksums that the lock must have, which are renewed only by name.
+    Without a registry, and where none can be reached, an entry stays as it is, and its change reports it. `timestamp`,
+    in seconds since 1970, replaces that of the lock, None keeps it. `environ` names the proxies of downloads. Raises
+    `InvalidInput` for a pattern without a match, `Unavailable` for a download that is incomplete.
     """
     toolchains = {n.parent.name for n in plan.nodes if n.parent and n.recipe.kind is Kind.TOOLCHAIN}
-    unknown = {d.url for n in plan.nodes for d in n.downloads if d.sha256 is None}
+    downloads_of_nodes = [each for node in plan.nodes for each in node.downloads]
+    unknown = {each.url for each in downloads_of_nodes if each.sha256 is None}
+    versions = {each.url for each in downloads_of_nodes if each.is_locked}
     addresses = sorted(url for url in unknown if can_be_locked(url) or url in lock.downloads)
     fresh = [each for node in plan.nodes for each in (node.recipe, node.build) if each.freshness]
     flavours = {f"{each.layer}/{each.flavour}": each.layer for each in fresh if each.flavour}
@@ -90,7 +108,7 @@ def resolved(
     def renews(name: str) -> bool:
         if update is None:
             return False
-        return any(fnmatchcase(name, each) for each in update) if update else name not in toolchains
+        return any(fnmatchcase(name, each) for each in update) if update else name not in toolchains | versions
 
     changes: list[Change] = []
     parents = {}
@@ -98,7 +116,7 @@ def resolved(
         before = lock.parents.get(parent.name)
         found, note, answered = before, "", None
         if before is None or before.digest is None or renews(parent.name):
-            found, note, answered = _parent(parent, before, registry, settings)
+            found, note, answered = _parent(parent, before, registry, settings, _assembled(plan, parent))
         entry = found or LockedParent(reference=parent.images[0], digest=None, reason=note)
         parents[parent.name] = entry
         held = before.digest if before else None
@@ -173,9 +191,16 @@ def _check_patterns(patterns: Collection[str], known: list[str]) -> None:
 
 
 def _parent(
-    parent: PlannedParent, before: LockedParent | None, registry: Registry | None, settings: Settings
+    parent: PlannedParent,
+    before: LockedParent | None,
+    registry: Registry | None,
+    settings: Settings,
+    assembled: Collection[str],
 ) -> tuple[LockedParent | None, str, bool | None]:
-    """Return the entry of a parent by the first source that has it, None if none has; a note, and `answered`."""
+    """Return the entry of a parent by the first source that has it, None if none has; a note, and `answered`.
+
+    `assembled` are the platforms for which images are assembled on the parent itself.
+    """
     if registry is None:
         return before, _OFFLINE_KEPT if before else _OFFLINE, None
     problems, answered = [], False
@@ -190,25 +215,52 @@ def _parent(
         if manifest is None:
             problems.append(f"`{image}` does not exist")
             continue
-        platforms = {
-            each.platform: each.digest
-            for each in manifest.manifests
-            # What a registry says becomes a line of the lock.
-            if each.platform and "unknown" not in each.platform
-            if not PLATFORM.problem(each.platform) and not DIGEST.problem(each.digest)
-        }
+        unread = ""
+        try:
+            platforms, triggers = _described(registry, reference, manifest, assembled)
+        except (RegistryProblem, ValueError) as problem:
+            platforms, triggers, unread = {}, False, f"`{image}`: its platform is unknown: {problem}"
         found = LockedParent(
             reference=image,
             digest=manifest.descriptor.digest,
             platforms=MappingProxyType(dict(sorted(platforms.items()))),
+            triggers=triggers,
         )
-        note = f"from source {len(problems) + 1}, {image}: {'; '.join(problems)}" if problems else ""
+        note = f"from source {len(problems) + 1}, {image}: {'; '.join(problems)}" if problems else unread
         return found, note, answered
     why = "; ".join(problems)
     if before is None:
         return None, why, answered
     kept = before if before.digest else replace(before, reason=before.reason or why)
     return kept, f"kept as it is: {why}", answered
+
+
+def _assembled(plan: Plan, parent: PlannedParent) -> frozenset[str]:
+    """Return the platforms for which images are assembled on a parent itself, without a system node."""
+    return frozenset(each.platform for each in plan.stacks if each.base is None and each.parent.name == parent.name)
+
+
+def _described(
+    registry: Registry, reference: Reference, manifest: Manifest, assembled: Collection[str]
+) -> tuple[dict[str, str], bool]:
+    """Return the digest of each platform of an image, and whether one of those `assembled` has ONBUILD triggers.
+
+    Raises `RegistryProblem`, and `ValueError` for a config that cannot be read.
+    """
+    if manifest.config is not None:
+        platform, triggers = described(registry.blob(reference, manifest.config.digest))
+        return {} if PLATFORM.problem(platform) else {platform: manifest.descriptor.digest}, triggers
+    platforms = {
+        each.platform: each.digest
+        for each in manifest.manifests
+        # What a registry says becomes a line of the lock.
+        if each.platform and "unknown" not in each.platform
+        if not PLATFORM.problem(each.platform) and not DIGEST.problem(each.digest)
+    }
+    wanted = {digest for name, digest in platforms.items() if any(is_platform(name, each) for each in assembled)}
+    parts = [registry.manifest(reference.with_digest(digest)) for digest in sorted(wanted)]
+    configs = [registry.blob(reference, part.config.digest) for part in parts if part and part.config]
+    return platforms, any(described(config)[1] for config in configs)
 
 
 def _download(
@@ -259,10 +311,12 @@ def check_answers(changes: Collection[Change]) -> None:
     )
 
 
-def outdated(plan: Plan, registry: Registry, settings: Settings, today: date) -> tuple[Change, ...]:
+def outdated(
+    plan: Plan, registry: Registry, settings: Settings, today: date
+) -> tuple[tuple[Change, ...], Unavailable | None]:
     """Return the parents that moved upstream or cannot be looked up, and the layers whose packages are stale.
 
-    Raises `Unavailable` if no registry answers for any of them.
+    With them is the problem if no registry answers for any parent.
     """
     found, answers = [], 0
     for parent in plan.parents:
@@ -272,10 +326,8 @@ def outdated(plan: Plan, registry: Registry, settings: Settings, today: date) ->
         reference = Reference.parse(mirrored_reference(locked.reference, settings))
         try:
             answer = registry.head(reference)
-        except RegistryProblem as problem:
-            found.append(
-                Change(name=parent.name, before=locked.digest, after=None, note=problem.message, answered=False)
-            )
+        except RegistryProblem as error:
+            found.append(Change(name=parent.name, before=locked.digest, after=None, note=error.message, answered=False))
             continue
         answers += 1
         if answer is None:
@@ -283,6 +335,10 @@ def outdated(plan: Plan, registry: Registry, settings: Settings, today: date) ->
             found.append(Change(name=parent.name, before=locked.digest, after=None, note=note))
         elif answer.digest != locked.digest:
             found.append(Change(name=parent.name, before=locked.digest, after=answer.digest))
-    if not answers:
-        check_answers(found)
-    return (*found, *(Change(name=layer, before=day, after=None, note="stale") for layer, day in stale(plan, today)))
+    problem = None
+    try:
+        check_answers(() if answers else found)
+    except Unavailable as error:
+        problem = error
+    aged = (Change(name=layer, before=day, after=None, note="stale") for layer, day in stale(plan, today))
+    return (*found, *aged), problem

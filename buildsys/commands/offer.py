@@ -21,6 +21,7 @@ from buildsys.names import LOCK_FILE, UNBUILT
 from buildsys.project.origins import Library, OpenOrigin
 from buildsys.project.placement import Files, NewFile
 from buildsys.recipes import template
+from buildsys.recipes.fields import LOCKED
 from buildsys.recipes.recipe import Layer
 
 V = TypeVar("V")
@@ -107,7 +108,8 @@ class Offer:
         layers = [self.layers[name] for name in names]
         recipes = [recipe for layer in layers for recipe in layer.recipes.values()]
         parents = [recipe.parent.name for recipe in recipes if recipe.parent]
-        urls = [each.url for r in recipes for variants in r.downloads.values() for each in variants if not each.sha256]
+        downloads = [each for r in recipes for variants in r.downloads.values() for each in variants]
+        urls = [each.url for each in downloads if each.sha256 in (None, LOCKED)]
         fresh = {recipe.layer for recipe in recipes if recipe.freshness}
         epochs = {name: next_epoch(self.lock.epochs.get(name), today) for name in fresh}
         return replace(

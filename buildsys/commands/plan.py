@@ -44,17 +44,21 @@ class Planned:
 
 
 def make_plan(
-    tree: Mapping[str, str], *, overlay: bool = False, change: Callable[[Catalog], Catalog] = lambda catalog: catalog
+    tree: Mapping[str, str],
+    *,
+    overlay: bool = False,
+    locking: bool = False,
+    change: Callable[[Catalog], Catalog] = lambda catalog: catalog,
 ) -> Plan:
     """Return the plan of a tree; with `overlay` base images of this machine take the place of others.
 
-    `change` may put other stacks in the place of those that are declared.
+    `change` may put other stacks in the place of those that are declared. While `locking`, the lock may lack checksums.
     """
     catalog = change(load(tree))
     lock = parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock()
     if overlay and OVERLAY_FILE in tree:
         lock = overlaid(lock, parse_lock(tree[OVERLAY_FILE], OVERLAY_FILE))
-    plan = plan_of(catalog, resolve(catalog), lock)
+    plan = plan_of(catalog, resolve(catalog), lock, locking=locking)
     if diagnostics := (*too_long(plan), *problems(plan.stacks)):
         raise InvalidInput(diagnostics)
     return plan

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from buildsys.commands.plan import make_plan
 from buildsys.config.lockfile import Lock, lock_text, parse_lock
 from buildsys.config.model import Contents
-from buildsys.errors import Diagnostic, Differs, InvalidInput
+from buildsys.errors import Diagnostic, Differs, InvalidInput, Unavailable
 from buildsys.names import LOCK_FILE, STATE_FOLDER
 from buildsys.plan.actions import Action, ActionKind, decide
 from buildsys.plan.diff import users_of
@@ -147,11 +147,11 @@ def lock(
     `timestamp`, in seconds since 1970, replaces that of the lock; a missing one becomes the beginning of `today` where
     `adds_timestamp` is set. `on_wait` is called once where another process is writing it, which is waited for. Raises
     `Differs` with `check` if a reference has no entry or an address gives another file than its checksum says,
-    `Unavailable` if nothing that is asked answers.
+    `Unavailable` if nothing that is asked answers, or a version gives nothing whose checksum the lock must have.
     """
     if check:
         return _check_lock(workspace, environ, offline=offline, today=today)
-    from buildsys.commands.lock import check_answers, next_timestamp, resolved
+    from buildsys.commands.lock import check_answers, check_versions, next_timestamp, resolved
     from buildsys.project.settings import mask_of, read_settings
     from buildsys.project.state import State
     from buildsys.run.store import registry_of
@@ -176,16 +176,19 @@ def lock(
         changes = _masked(changes, mask_of(workspace.root, environ))
         check_answers(changes)
         workspace.write(LOCK_FILE, lock_text(found))
+    if not offline:
+        check_versions(plan, found, changes)
     return changes
 
 
 def _check_lock(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, today: date) -> tuple[Change, ...]:
     """Return which addresses could not be compared with their checksums; raises `Differs` for everything wrong."""
-    from buildsys.commands.lock import compared, missing_entries
+    from buildsys.commands.lock import compared, missing_entries, missing_versions
     from buildsys.project.settings import mask_of, read_settings
 
     held, plan = _lock_and_plan(workspace, today)
     missing = [*missing_entries(plan, held), *(layer for layer in plan.epochs if layer not in held.epochs)]
+    missing += missing_versions(plan, held)
     if missing:
         listed = "\n".join(f"+ {name}" for name in missing)
         count = f"{len(missing)} {'entry' if len(missing) == 1 else 'entries'}"
@@ -219,7 +222,7 @@ def _lock_and_plan(workspace: Workspace, today: date) -> tuple[Lock, Plan]:
     tree = dict(workspace.tree())
     held = parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock()
     tree[LOCK_FILE] = lock_text(replace(_with_all_epochs(held, tree, today), downloads={}))
-    return held, make_plan(tree)
+    return held, make_plan(tree, locking=True)
 
 
 def _masked(changes: tuple[Change, ...], mask: Mask) -> tuple[Change, ...]:
@@ -238,8 +241,10 @@ def _with_all_epochs(held: Lock, tree: Mapping[str, str], today: date) -> Lock:
     return replace(held, epochs={**fresh, **held.epochs})
 
 
-def moved_upstream(workspace: Workspace, environ: Mapping[str, str], today: date) -> tuple[Change, ...]:
-    """Return what moved since it was locked."""
+def moved_upstream(
+    workspace: Workspace, environ: Mapping[str, str], today: date
+) -> tuple[tuple[Change, ...], Unavailable | None]:
+    """Return what moved since it was locked or cannot be looked up, and the problem if no registry answers for any."""
     from buildsys.commands.lock import outdated
     from buildsys.project.settings import mask_of, read_settings
     from buildsys.run.store import registry_of
@@ -247,4 +252,5 @@ def moved_upstream(workspace: Workspace, environ: Mapping[str, str], today: date
     plan = make_plan(workspace.tree())
     settings = read_settings(workspace.root, environ)
     with registry_of(settings, environ) as registry:
-        return _masked(outdated(plan, registry, settings, today), mask_of(workspace.root, environ))
+        found, problem = outdated(plan, registry, settings, today)
+    return _masked(found, mask_of(workspace.root, environ)), problem

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -26,7 +26,7 @@ from buildsys.errors import (
     which_one,
 )
 from buildsys.names import LAYER_FILE, LOCK_FILE, STACKS_FILE, UNBUILT, layer_problem, secret_variable
-from buildsys.oci.reference import prefix_problem
+from buildsys.oci.reference import prefix_problem, registry_prefix
 from buildsys.recipes import template, versions
 from buildsys.recipes.fields import newer_format
 from buildsys.recipes.layers import LAYER, load_layer
@@ -65,7 +65,8 @@ def load(tree: Mapping[str, str]) -> Catalog:
     if diagnostics or shape is None or source is None:
         raise InvalidInput(diagnostics)
     return Catalog(
-        registry=shape.registry,
+        registry=shape.registry[0],
+        copies=shape.registry[1:],
         layers=MappingProxyType(layers),
         families=families(shape),
         stacks=stacks,
@@ -111,12 +112,17 @@ def _load_layers(
     return layers, sources, broken
 
 
-def _registry(prefix: str, source: Source) -> Iterable[Diagnostic]:
-    if found := prefix_problem(prefix):
-        # What has an `@` may be a password.
-        shown = "" if "@" in prefix else f"is `{excerpt(prefix)}` and "
-        message = f"`registry` {shown}{found[0]}"
-        yield Diagnostic(message=message, location=source.location(("registry",)), hint=found[1])
+def _registry(prefixes: Sequence[str], source: Source) -> Iterable[Diagnostic]:
+    is_list = source.text(("registry",)) is None
+    for number, prefix in enumerate(prefixes):
+        location = source.location(("registry", number) if is_list else ("registry",))
+        if found := prefix_problem(prefix):
+            # What has an `@` may be a password.
+            shown = "" if "@" in prefix else f"is `{excerpt(prefix)}` and "
+            yield Diagnostic(message=f"`registry` {shown}{found[0]}", location=location, hint=found[1])
+        elif len(prefixes) > 1 and registry_prefix(prefix) is None:
+            message = f"`registry` is `{prefix}`, which names no registry, and images are copied between registries"
+            yield Diagnostic(message=message, location=location, hint="write it like `registry.example.com/images`")
 
 
 def _secrets(layers: Mapping[str, Layer]) -> Iterable[Diagnostic]:

@@ -81,12 +81,16 @@ class Family:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Catalog:
-    """Everything that a project declares; every layer that a stack or a layer names exists."""
+    """Everything that a project declares; every layer that a stack or a layer names exists.
+
+    What is published to `registry` is copied to the registries of `copies`.
+    """
 
     registry: str
     layers: Mapping[str, Layer]
     families: tuple[Family, ...]
     stacks: tuple[Stack, ...]
+    copies: tuple[str, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
 
 

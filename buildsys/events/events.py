@@ -130,12 +130,22 @@ class ImageLayer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FolderSize:
+    """The bytes of all files that a node has below a folder, which is written without `/` at its beginning."""
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TargetEnded:
     """The end of a target: `outcome` is `made`, `reused`, `failed`, `blocked` or `not reached`.
 
-    `size` is in bytes, None if unknown. `steps` counts its own RUN, COPY and the like, `cached` those of them that came
-    from a cache. `blocked_by` is the failed target that it needs; `file` is the Dockerfile of a failure below the
-    project's root; `alone` the command that reproduces a failure, `log` the file with all its output.
+    `size` is in bytes, None if unknown. `unpacked` are the bytes of the files that a node adds to what it is built on,
+    None without an inventory, and `folders` the largest folders of these. `steps` counts its own RUN, COPY and the
+    like, `cached` those of them that came from a cache. `blocked_by` is the failed target that it needs; `file` is the
+    Dockerfile of a failure below the project's root; `alone` the command that reproduces a failure, `log` the file with
+    all its output.
     """
 
     at: float
@@ -146,6 +156,8 @@ class TargetEnded:
     reference: str = ""
     size: int | None = None
     layers: tuple[ImageLayer, ...] = ()
+    unpacked: int | None = None
+    folders: tuple[FolderSize, ...] = ()
     steps: int = 0
     cached: int = 0
     attempts: int = 0
@@ -180,6 +192,28 @@ class TagsMoved:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ImagesCopied:
+    """What a further registry has of the images that were asked for: `registry` is its prefix.
+
+    `references` are those of the images that it has, with digests; `copied` are the stacks that this run copied,
+    `lacking` those that it lacks; `tags` moved, and `untagged` are stacks with a tag that did not. `why` is the first
+    problem. `sent` and `mounted` count blobs, `size` is that of the sent ones in bytes.
+    """
+
+    at: float
+    registry: str
+    references: tuple[str, ...] = ()
+    copied: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    untagged: tuple[str, ...] = ()
+    why: str = ""
+    sent: int = 0
+    mounted: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunEnded:
     """The last event. `runs` counts the RUN steps that were executed; `signal` is 0 if none stopped it."""
 
@@ -201,6 +235,7 @@ Event = (
     | TargetEnded
     | Noted
     | TagsMoved
+    | ImagesCopied
     | RunEnded
 )
 
@@ -214,6 +249,7 @@ _KINDS: Mapping[str, type[Event]] = {
     "end": TargetEnded,
     "note": Noted,
     "tags": TagsMoved,
+    "copies": ImagesCopied,
     "done": RunEnded,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}

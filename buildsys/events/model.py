@@ -14,6 +14,7 @@ from buildsys.events.events import (
     NOT_REACHED,
     REUSED,
     Event,
+    ImagesCopied,
     Noted,
     Retried,
     RunBegan,
@@ -159,6 +160,7 @@ class RunModel:
         self.targets: dict[str, Target] = {}
         self.notes: list[Noted] = []
         self.tags: list[TagsMoved] = []
+        self.copies: list[ImagesCopied] = []
         self.at_work: dict[str, float] = {}
         self.waiting: dict[str, Retried] = {}
         self.running: dict[str, StepBegan] = {}
@@ -179,6 +181,8 @@ class RunModel:
                 self._note(event)
             case TagsMoved():
                 self.tags.append(event)
+            case ImagesCopied():
+                self.copies.append(event)
             case RunEnded():
                 self.done = event
             case _:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 
 from buildsys.inventory.model import FILE, Entry, Inventory
 from buildsys.values import dataclass
 
 SET_USER_ID, SET_GROUP_ID = 0o4000, 0o2000
+# Of a folder's bytes, from which on its folders say more than it does.
+_MOSTLY = 0.9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +68,27 @@ def privileged_files(inventory: Inventory) -> tuple[Entry, ...]:
         for entry in inventory.entries.values()
         if entry.type == FILE and entry.mode & (SET_USER_ID | SET_GROUP_ID)
     )
+
+
+def added_files(inventory: Inventory, base: Inventory | None = None) -> Inventory:
+    """Return the files of an inventory, without those that the base has as they are."""
+    known = base.entries if base else {}
+    kept = {path: each for path, each in inventory.entries.items() if each.type == FILE and known.get(path) != each}
+    return Inventory(entries=MappingProxyType(kept))
+
+
+def largest_folders(sizes: Mapping[str, int], most: int) -> Mapping[str, int]:
+    """Return the largest of the folders of `folder_sizes`, the largest first.
+
+    Left out are those that hold little beside folders that `sizes` has too.
+    """
+    below: dict[str, int] = {}
+    for path, size in sizes.items():
+        if path:
+            parent = path.rpartition("/")[0]
+            below[parent] = below.get(parent, 0) + size
+    found = [each for each in sizes.items() if each[0] and each[1] and below.get(each[0], 0) < _MOSTLY * each[1]]
+    return dict(sorted(found, key=lambda each: (-each[1], each[0]))[:most])
 
 
 def folder_sizes(inventory: Inventory, *, depth: int = 2) -> Mapping[str, int]:

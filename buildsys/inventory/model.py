@@ -80,10 +80,14 @@ class Package:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inventory:
-    """Everything in one file system: `entries` by path, and `packages`, both sorted."""
+    """Everything in one file system: `entries` by path, and `packages`, both sorted.
+
+    `newer` are the paths, not of its base, that are newer than images may be; only a list of the builder says it.
+    """
 
     entries: Mapping[str, Entry]
     packages: tuple[Package, ...] = ()
+    newer: tuple[str, ...] = ()
 
 
 def inventory_of(entries: Iterable[Entry], packages: Iterable[Package]) -> Inventory:

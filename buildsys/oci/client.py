@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType, TracebackType
 from typing import Protocol, TypeVar
-from urllib.parse import quote
 
 from buildsys.foreign import list_of
+from buildsys.oci import uploads
 from buildsys.oci.auth import Session
 from buildsys.oci.bounds import Bounds
 from buildsys.oci.connections import Connections
@@ -30,6 +29,7 @@ from buildsys.oci.http import (
     loopback,
 )
 from buildsys.oci.reference import MANIFEST_TYPES, Descriptor, Manifest, Reference, digest_of, is_digest
+from buildsys.oci.uploads import expect, scope
 
 _ACCEPT = ("Accept", ", ".join(MANIFEST_TYPES))
 _BINARY = "application/octet-stream"
@@ -65,6 +65,9 @@ class ImageRegistry(Protocol):
 
     def put_blob(self, repository: Reference, data: bytes) -> Descriptor:
         """Store a small blob."""
+
+    def send_blob(self, repository: Reference, digest: str, pieces: Callable[[], Iterable[bytes]]) -> None:
+        """Store a blob of any size; `pieces` is called for each attempt."""
 
     def put_manifest(self, reference: Reference, raw: bytes, media_type: str) -> Descriptor:
         """Store a manifest under the tag or digest of `reference`."""
@@ -137,7 +140,7 @@ class Registry:
         response = self._ask("GET", reference, f"manifests/{reference.target}", headers=(_ACCEPT,))
         if response.status == 404:
             return None
-        _expect(reference, response, 200)
+        expect(reference, response, 200)
         expected = reference.digest or response.headers.get("docker-content-digest")
         if expected:
             _check(reference, response.body, expected)
@@ -151,7 +154,7 @@ class Registry:
     def blob(self, repository: Reference, digest: str) -> bytes:
         """Return the bytes of a blob, checked; meant for small ones, since they are held in memory."""
         response = self._ask("GET", repository, f"blobs/{digest}")
-        _expect(repository.with_digest(digest), response, 200)
+        expect(repository.with_digest(digest), response, 200)
         _check(repository.with_digest(digest), response.body, digest)
         return response.body
 
@@ -159,7 +162,7 @@ class Registry:
         """Return the bytes of a blob from `first` to `last`, or all of them; a part is not checked."""
         headers = (("Range", f"bytes={first}-{last}"),)
         response = self._ask("GET", repository, f"blobs/{digest}", headers=headers)
-        _expect(repository.with_digest(digest), response, 200, 206)
+        expect(repository.with_digest(digest), response, 200, 206)
         return response.body
 
     def blob_exists(self, repository: Reference, digest: str, size: int | None = None) -> bool:
@@ -167,7 +170,7 @@ class Registry:
         response = self._ask("HEAD", repository, f"blobs/{digest}")
         if response.status == 404:
             return False
-        _expect(repository.with_digest(digest), response, 200)
+        expect(repository.with_digest(digest), response, 200)
         return size is None or response.length in (None, size)
 
     def verify(self, reference: Reference) -> tuple[str, ...]:
@@ -178,49 +181,28 @@ class Registry:
         """Let the registry link one of its blobs into another repository; False if it asks for the bytes instead."""
         if target_repository.host != source_repository.host:
             return False
-        source = source_repository.repository
-        scopes = (_scope(target_repository, "pull,push"), _scope(source_repository, "pull"))
-        path = f"blobs/uploads/?mount={quote(digest, safe='')}&from={quote(source, safe='')}"
-        response = self._ask("POST", target_repository, path, scopes=scopes)
-        if response.status == 202:
-            # An upload that no client cancels ends by itself, and some registries let no client cancel one.
-            with contextlib.suppress(RegistryProblem):
-                self._session.once(
-                    "DELETE", target_repository, self._location(target_repository, response), scopes=scopes
-                )
-            return False
-        _expect(target_repository.with_digest(digest), response, 201)
-        return True
+        return uploads.mount(self._session, target_repository, digest, source_repository)
 
     def put_blob(self, repository: Reference, data: bytes, media_type: str = _BINARY) -> Descriptor:
         """Store a small blob in one piece, unless it exists; return its descriptor."""
         descriptor = Descriptor.of(data, media_type)
-        digest = descriptor.digest
-        scopes = (_scope(repository, "pull,push"),)
-
-        def upload() -> None:
-            # A broken upload cannot be continued safely, so each attempt opens one of its own.
-            opened = self._session.once("POST", repository, "blobs/uploads/", scopes=scopes)
-            _expect(repository, opened, 202)
-            location = self._location(repository, opened)
-            location += f"{'&' if '?' in location else '?'}digest={quote(digest, safe='')}"
-            headers = (("Content-Type", _BINARY),)
-            done = self._session.once("PUT", repository, location, scopes=scopes, headers=headers, body=data)
-            _expect(repository.with_digest(digest), done, 201)
-
-        if not self.blob_exists(repository, digest):
-            self._client.repeat(upload)
+        if not self.blob_exists(repository, descriptor.digest):
+            self.send_blob(repository, descriptor.digest, lambda: [data])
         return descriptor
+
+    def send_blob(self, repository: Reference, digest: str, pieces: Callable[[], Iterable[bytes]]) -> None:
+        """Store a blob of any size; `pieces` is called for each attempt."""
+        self._client.repeat(lambda: uploads.upload(self._session, repository, digest, pieces()))
 
     def put_manifest(self, reference: Reference, raw: bytes, media_type: str) -> Descriptor:
         """Store a manifest under the tag or digest of `reference`; return its descriptor."""
         descriptor = Descriptor.of(raw, media_type)
         if reference.digest:
             _check(reference, raw, reference.digest)
-        scopes, headers = (_scope(reference, "pull,push"),), (("Content-Type", media_type),)
+        scopes, headers = (scope(reference, "pull,push"),), (("Content-Type", media_type),)
         path = f"manifests/{reference.target}"
         response = self._ask("PUT", reference, path, scopes=scopes, headers=headers, body=raw)
-        _expect(reference, response, 201)
+        expect(reference, response, 201)
         stored = response.headers.get("docker-content-digest", descriptor.digest)
         if stored.startswith("sha256:") and stored != descriptor.digest:
             raise _mismatch(reference, descriptor.digest, stored)
@@ -242,7 +224,7 @@ class Registry:
             response = self._ask("GET", repository, path)
             if response.status == 404:
                 break
-            _expect(repository, response, 200)
+            expect(repository, response, 200)
             try:
                 tags = list_of(response.json(repository.host), "tags", str)
             except ValueError as error:
@@ -266,10 +248,10 @@ class Registry:
         digest = reference.digest or (found.digest if found else None)
         if digest is None:
             return False
-        scopes = (_scope(reference, "delete,pull,push"),)
+        scopes = (scope(reference, "delete,pull,push"),)
         response = self._ask("DELETE", reference, f"manifests/{digest}", scopes=scopes)
         if response.status != 404:
-            _expect(reference, response, 202, 200)
+            expect(reference, response, 202, 200)
         return response.status != 404
 
     def _ask(
@@ -282,14 +264,8 @@ class Registry:
         headers: tuple[tuple[str, str], ...] = (),
         body: bytes | None = None,
     ) -> Response:
-        scopes = scopes or (_scope(repository, "pull"),)
+        scopes = scopes or (scope(repository, "pull"),)
         return self._session.repeat(method, repository, path, scopes=scopes, headers=headers, body=body)
-
-    def _location(self, repository: Reference, response: Response) -> str:
-        location = response.headers.get("location")
-        if not location:
-            raise UnexpectedAnswer(f"registry `{repository.host}` did not open an upload", host=repository.host)
-        return self._session.follow(repository, self._session.url(repository, "blobs/uploads/"), location)
 
 
 def missing_parts(registry: ImageRegistry, reference: Reference) -> tuple[str, ...]:
@@ -316,10 +292,7 @@ def _missing(registry: ImageRegistry, reference: Reference, seen: dict[str, None
     for child in manifest.manifests:
         if _is_new(reference, child.digest, seen, depth):
             yield from _missing(registry, reference.with_digest(child.digest), seen, depth - 1)
-    for blob in (manifest.config, *manifest.layers) if manifest.config else manifest.layers:
-        # Layers that must not be distributed live at a URL of their own.
-        if "foreign" in blob.media_type or "nondistributable" in blob.media_type:
-            continue
+    for blob in manifest.blobs:
         if _is_new(reference, blob.digest, seen, depth) and not registry.blob_exists(reference, blob.digest, blob.size):
             yield str(reference.with_digest(blob.digest))
 
@@ -374,18 +347,6 @@ def in_threads(action: Callable[[Q], T], items: Iterable[Q]) -> list[T]:
     """
     with ThreadPoolExecutor(max_workers=CONCURRENCY) as pool:
         return list(pool.map(action, items))
-
-
-def _scope(reference: Reference, actions: str) -> str:
-    return f"repository:{reference.repository}:{actions}"
-
-
-def _expect(reference: Reference, response: Response, *statuses: int) -> None:
-    if response.status in statuses:
-        return
-    kind = NotFound if response.status == 404 else UnexpectedAnswer
-    message = f"registry `{reference.host}` answered for `{reference}`: {response.reason()}"
-    raise kind(message, host=reference.host, status=response.status)
 
 
 def _check(reference: Reference, raw: bytes, expected: str) -> None:

@@ -21,6 +21,7 @@ _PLATFORM = ("os", "architecture", "variant")
 _MOST_SIZE = 1 << 63
 # Docker takes 127 layers. Many manifests are read at a time, and each value takes 200 bytes.
 _MOST_VALUES = 20_000
+_NOT_STORED = ("foreign", "nondistributable")
 MANIFEST_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
 
 # The grammar of https://github.com/distribution/reference; a host may also be an IPv6 address in brackets.
@@ -230,6 +231,12 @@ class Manifest:
     manifests: tuple[Descriptor, ...]
     annotations: tuple[tuple[str, str], ...]
     raw: bytes
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """The blobs that a registry has of it: layers that must not be distributed live at a URL of their own."""
+        own = (self.config, *self.layers) if self.config else self.layers
+        return tuple(each for each in own if not any(word in each.media_type for word in _NOT_STORED))
 
     @classmethod
     def parse(cls, raw: bytes, media_type: str) -> Manifest:

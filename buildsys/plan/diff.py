@@ -42,7 +42,7 @@ class Changed:
 def compare(before: tuple[Plan, Keys], after: tuple[Plan, Keys]) -> tuple[Changed, ...]:
     """Return what differs, nodes in build order and then images, of each what was removed last.
 
-    Keys decide what is rebuilt. An image with its old key differs where its names or the platforms of its stack do.
+    Keys decide what is rebuilt. An image of an equal key differs where its names or the platforms of its stack do.
     """
     found = tuple(_changes(before, after))
     return (*(each for each in found if each.kind == "node"), *(each for each in found if each.kind == "image"))
@@ -74,6 +74,7 @@ def _published(plan: Plan, name: str) -> Mapping[str, str]:
     if isinstance(image, Node):
         return {}
     return {
+        "copies": " ".join(plan.copies),
         "platforms": " ".join(each.platform for each in plan.indexes[image.stack]),
         "repository": f"{plan.registry}/{image.repository}",
         "tags": " ".join(sorted(image.tags)),

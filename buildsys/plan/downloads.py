@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 from buildsys.addresses import credentials_in
 from buildsys.config.model import Catalog
 from buildsys.errors import Diagnostic, Location
-from buildsys.names import variable_name
+from buildsys.names import LOCK_FILE, variable_name
 from buildsys.recipes import template
+from buildsys.recipes.fields import LOCKED
 from buildsys.recipes.parameters import ParameterType
 from buildsys.recipes.recipe import Download, Recipe
 from buildsys.resolve.node import Node
@@ -38,8 +39,9 @@ def checked_downloads(catalog: Catalog, nodes: Iterable[Node]) -> tuple[Checked,
     found: dict[tuple[str, str | None, Location | None], Checked] = {}
 
     def add(address: str, sha256: str | None, location: Location | None) -> None:
-        if sha256 is not None:
-            found.setdefault((address, sha256, location), Checked(address=address, sha256=sha256, location=location))
+        if sha256 not in (None, LOCKED):
+            checked = Checked(address=address, sha256=sha256, location=location)
+            found.setdefault((address, sha256, location), checked)
 
     for recipe in (each for layer in catalog.layers.values() for each in layer.recipes.values()):
         for variants in recipe.downloads.values():
@@ -47,7 +49,8 @@ def checked_downloads(catalog: Catalog, nodes: Iterable[Node]) -> tuple[Checked,
                 for address in _addresses(download, variants[:number], recipe):
                     add(address, download.sha256, download.location)
     for fetched in itertools.chain.from_iterable(node.downloads for node in nodes):
-        add(fetched.url, fetched.sha256, fetched.location)
+        if fetched.is_locked or not fetched.reason:
+            add(fetched.url, fetched.sha256, fetched.location)
     return tuple(sorted(found.values(), key=_place))
 
 
@@ -105,6 +108,18 @@ def _values(recipe: Recipe, name: str) -> tuple[str, ...]:
     if parameter is None or parameter.type is ParameterType.BOOLEAN:
         return ("true", "false") if parameter else ()
     return parameter.values or ((parameter.default,) if parameter.default is not None else ())
+
+
+def unlocked(nodes: Iterable[Node]) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each address without the checksum that the lock must have, at the value of the stack."""
+    seen = set[str]()
+    for node in nodes:
+        for each in node.downloads:
+            if each.is_locked and each.sha256 is None and each.url not in seen:
+                seen.add(each.url)
+                message = f"`{LOCK_FILE}` has no checksum of `{each.url}`, the download `{each.name}` of {node.title}"
+                hint = "run `buildsys lock`, which fetches it once and adds its checksum"
+                yield Diagnostic(message=message, location=each.location, hint=hint)
 
 
 def origins_of(nodes: Iterable[Node], diagnostics: list[Diagnostic]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from buildsys.errors import Diagnostic, InvalidInput
-from buildsys.names import MIRRORS_SECRET, STATE_FOLDER
+from buildsys.names import MIRRORS_SECRET, STATE_FOLDER, TIMES
 from buildsys.oci.reference import split_host
 from buildsys.project.files import is_there, read_named
 from buildsys.project.settings import Settings
@@ -82,7 +82,7 @@ def mirror_files(settings: Settings, *, ca: bytes | None = None) -> Mapping[str,
     """Return the files of the context folder by name, without credentials; `ca` is the content of the bundle."""
     found = _collected(settings, has_ca=ca is not None)
     script = ["# Written by buildsys out of the settings of this machine; sourced by RUN steps, in no image."]
-    script += [*found.script, *([_USE_SECRET] if found.secret else []), ":", ""]
+    script += [f". {TIMES}", *found.script, *([_USE_SECRET] if found.secret else []), ":", ""]
     certificates = {} if ca is None else {"ca.crt": ca}
     return MappingProxyType({**certificates, **found.files, "use": "\n".join(script).encode()})
 

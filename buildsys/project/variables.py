@@ -8,6 +8,7 @@ from types import MappingProxyType
 from buildsys.errors import Diagnostic, nearest
 
 _PREFIX = "BUILDSYS_"
+COPY_TO = "BUILDSYS_COPY_TO"
 # For plain bake, which takes them by the names that the bake file gives them.
 _OF_A_PLAN = ("BUILDSYS_PARENT_", "BUILDSYS_DOWNLOADS_", "BUILDSYS_SECRET_")
 # The tests and tools of buildsys itself.
@@ -17,6 +18,8 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
     {
         "BUILDSYS_REGISTRY": "Registry and path of all images, such as `registry.example.com/ml`; takes the place of "
         "`registry:` in stacks.yaml.",
+        COPY_TO: "Registries and paths that images are copied to, with blanks between; takes the place of all but the "
+        "first of `registry:`. None if BUILDSYS_REGISTRY is set and this is not.",
         "BUILDSYS_TAG": "Tag of images whose stack has no `tags`, in place of `latest`.",
         "BUILDSYS_CACHE": "Where BuildKit keeps its cache: a repository such as `registry.example.com/cache`, "
         "`type=local,/folder` or `type=gha`.",

@@ -15,6 +15,7 @@ from buildsys.names import LAYER_FILE, LOCK_FILE, OVERLAY_FILE, SETTINGS_FILE, S
 from buildsys.oci.reference import registry_prefix
 from buildsys.project.contexts import exclusion_of, files_of, is_needed
 from buildsys.project.files import TEXT_LIMIT, Entry, Home, decoded, is_there, lack, read_file
+from buildsys.project.variables import COPY_TO
 from buildsys.records.source import read
 from buildsys.values import dataclass
 
@@ -297,12 +298,29 @@ def _looks_bare(folder: Path) -> bool:
 
 def named_prefix(workspace: Workspace, environ: Mapping[str, str]) -> str | None:
     """Return the registry and repository prefix that images go to, None if it is not a registry."""
-    declared = read(workspace.read(STACKS_FILE) or "", STACKS_FILE).text(("registry",)) or "buildsys"
-    return registry_prefix(environ.get("BUILDSYS_REGISTRY") or declared)
+    return registry_prefix(environ.get("BUILDSYS_REGISTRY") or next(iter(_declared(workspace)), "buildsys"))
+
+
+def copy_prefixes(workspace: Workspace, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the prefixes that get copies of what is published to that of `named_prefix`.
+
+    Who names another registry means that one alone: the declared ones do not get its images.
+    """
+    given = environ.get(COPY_TO)
+    if given is None:
+        return () if environ.get("BUILDSYS_REGISTRY") else _declared(workspace)[1:]
+    return tuple(dict.fromkeys(given.split()))
+
+
+def _declared(workspace: Workspace) -> tuple[str, ...]:
+    data = read(workspace.read(STACKS_FILE) or "", STACKS_FILE).data
+    found = data.get("registry") if isinstance(data, dict) else None
+    return tuple(each for each in (found if isinstance(found, list) else [found]) if isinstance(each, str) and each)
 
 
 def prefix_location(workspace: Workspace, environ: Mapping[str, str]) -> Location | None:
     """Return where `stacks.yaml` names the registry and prefix, None if the environment names them."""
     if environ.get("BUILDSYS_REGISTRY"):
         return None
-    return read(workspace.read(STACKS_FILE) or "", STACKS_FILE).location(("registry",))
+    source = read(workspace.read(STACKS_FILE) or "", STACKS_FILE)
+    return source.location(("registry",) if source.text(("registry",)) else ("registry", 0))

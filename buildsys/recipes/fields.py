@@ -11,6 +11,7 @@ from typing import Any
 from buildsys import texts
 from buildsys.errors import Diagnostic
 from buildsys.names import NAME as NAME_FORM
+from buildsys.names import OWN_FILES_FOLDER
 from buildsys.names import SECRET_ID as SECRET_FORM
 from buildsys.recipes import versions
 from buildsys.records import hints
@@ -224,6 +225,17 @@ SHA256: Shape[str | None] = Converted(
     ),
     lambda text: None if text == "unknown" else text,
 )
+LOCKED = "locked"
+"""What a layer writes for a checksum that the lock has, since its address depends on values that a stack chooses."""
+CHECKSUM: Shape[str | None] = Converted(
+    Text(
+        form=r"^([0-9a-f]{64}|unknown|locked)$",
+        like="64 hexadecimal digits, `locked` or `unknown`",
+        repair=hints.checksum,
+        advice="copy all digits of the checksum, or write `locked` for that of the lock",
+    ),
+    lambda text: None if text == "unknown" else text,
+)
 PARENT_NAME = Text(template=Template(rule=texts.parent, what="the name of the parent", advice="rename the parent"))
 IMAGES = Many(
     Text(
@@ -253,7 +265,7 @@ FILE_PATH = Text(
 )
 FILE_SOURCE = Text(
     form=f"^{_PART_OF_PATH}(/{_PART_OF_PATH})*/?$",
-    like=f"a path of {_IN_PATHS} in the folder of the layer",
+    like=f"a path of {_IN_PATHS} in the folder of the layer, or of a stack in `{OWN_FILES_FOLDER}`",
     repair=hints.from_folder,
     advice="write it like `tool.conf`, and rename the file where its name has other characters",
 )

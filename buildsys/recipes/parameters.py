@@ -14,7 +14,8 @@ from buildsys.recipes import fields
 from buildsys.recipes.versions import Scheme, version_problem
 from buildsys.records import hints
 from buildsys.records.schema import key_name, nullable, optional, required
-from buildsys.records.shapes import Boolean, Choice, Converted, Dictionary
+from buildsys.records.shapes import Boolean, Choice, Converted, Dictionary, Json, Reader, Shape, Wrong
+from buildsys.records.source import Data, Path
 from buildsys.texts import composed, shown
 from buildsys.values import dataclass
 
@@ -37,16 +38,38 @@ class ParameterType(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class When:
-    """A condition on parameter values: every name has one of its values. Empty: always."""
+    """A condition on values by name: every name has one of its `values`, or in `has` any. Empty: always.
+
+    The names are parameters of a layer, which always have a value, or variables of a row, which need not.
+    """
 
     values: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    has: tuple[str, ...] = ()
 
-    def holds(self, parameters: Mapping[str, str]) -> bool:
-        """Whether the parameters, `flavour` among them, satisfy it; an absent one satisfies nothing."""
-        return all(parameters.get(name) in allowed for name, allowed in self.values)
+    def holds(self, values: Mapping[str, str]) -> bool:
+        """Whether values, `flavour` among them, satisfy it; an absent one satisfies nothing."""
+        return all(values.get(name) in allowed for name, allowed in self.values) and all(
+            name in values for name in self.has
+        )
 
 
-CONDITION = Converted(fields.VALUES, lambda values: When(values=tuple(sorted(values.items()))))
+class _Condition(Shape[When]):
+    """A mapping from names to values, or names alone."""
+
+    def read(self, data: Data, path: Path, reader: Reader) -> When | Wrong:
+        """Return the condition."""
+        if isinstance(data, dict):
+            values = fields.VALUES.read(data, path, reader)
+            return values if isinstance(values, Wrong) else When(values=tuple(sorted(values.items())))
+        has = fields.ONE_OR_MORE.read(data, path, reader)
+        return has if isinstance(has, Wrong) else When(has=has)
+
+    def json(self, definitions: Json) -> Json:
+        """Return the schema of both forms."""
+        return {"anyOf": [*fields.ONE_OR_MORE.json(definitions)["anyOf"], fields.VALUES.json(definitions)]}
+
+
+CONDITION = _Condition()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,8 +95,8 @@ class Parameter:
     description: str = required(fields.TEXT, "purpose of the parameter")
     type: ParameterType = optional(Choice(ParameterType), ParameterType.STRING, "type of the value; default `string`")
     default: str | None = nullable(Converted(fields.ONE_OR_MORE, " ".join), None, "value if a stack sets none")
-    values: tuple[str, ...] = optional(fields.TEXTS, (), "the only values allowed")
-    pattern: str | None = nullable(fields.TEXT, None, "regular expression for the whole value")
+    values: tuple[str, ...] = optional(fields.TEXTS, (), "the only values allowed, apart from those of `pattern`")
+    pattern: str | None = nullable(fields.TEXT, None, "regular expression for the whole value, if it is not listed")
     source: ParameterSource | None = nullable(
         Converted(fields.SOURCE, _source),
         None,
@@ -133,16 +156,21 @@ def value_problem(parameter: Parameter, value: str) -> tuple[str, str] | None:
 
 
 def _word_problem(parameter: Parameter, word: str) -> tuple[str, str] | None:
-    if parameter.values and word not in parameter.values:
+    if word in parameter.values:
+        # What is wrong with a listed value is said where it is listed.
+        return None
+    if parameter.values and parameter.pattern is None:
         message, near = f"`{word}` is not a value of `{parameter.name}`", did_you_mean(word, parameter.values)
         if near is None:
             return message, use_one_of(parameter.values) or ""
         return f"{message}, which has {enumerated(parameter.values)}", near
     if parameter.pattern is not None and not fits(parameter.pattern, word):
         message = f"`{word}` does not have the form `{parameter.pattern}` that `{parameter.name}` requires"
-        return message, "write a value of that form, or change `pattern` in the layer"
-    # What is wrong with a listed value is said where it is listed.
-    return None if parameter.values else scheme_problem(parameter, word)
+        if parameter.values:
+            message = f"{message}, and is not one of its values {enumerated(parameter.values)}"
+        otherwise = "write a value of that form, or change `pattern` in the layer"
+        return message, did_you_mean(word, parameter.values) or otherwise
+    return scheme_problem(parameter, word)
 
 
 def scheme_problem(parameter: Parameter, word: str) -> tuple[str, str] | None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from buildsys.bake.hcl import Value, evaluate
-from buildsys.bake.targets import BAKE_FILE, defaults, image_target, node_target, public_names
+from buildsys.bake.targets import BAKE_FILE, copied_names, defaults, image_target, node_target, public_names
 from buildsys.errors import Diagnostic
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action
 from buildsys.plan.keys import Keys
 from buildsys.plan.plan import Plan
 from buildsys.recipes.recipe import Healthcheck
+from buildsys.recipes.template import fill
 from buildsys.resolve.image import duration_text
+from buildsys.resolve.instance import LayerInstance
 from buildsys.resolve.node import ImageTarget, Node
 
 if TYPE_CHECKING:
@@ -162,6 +164,7 @@ def stack_document(plan: Plan, stack: ImageTarget, variables: Mapping[str, str])
         "groups": list(stack.groups),
         "repository": stack.repository,
         "tags": [evaluate(name, variables) for name in public_names(stack)],
+        "copies": list(copied_names(plan, stack)),
         "deprecated": stack.deprecated,
         "supported_until": str(stack.support.until) if stack.support else None,
         "parent_image": parent.images[0],
@@ -174,6 +177,7 @@ def stack_document(plan: Plan, stack: ImageTarget, variables: Mapping[str, str])
                 "parameters": dict(each.parameters),
                 "origins": dict(each.origins),
                 "why": each.why,
+                **{name: list(values) for name, values in layer_contents(plan, stack, each).items()},
             }
             for each in stack.layers
         ],
@@ -192,6 +196,33 @@ def stack_document(plan: Plan, stack: ImageTarget, variables: Mapping[str, str])
             **{name: config.sources.get(name) for name in _SINGLE_SETTINGS},
         },
     }
+
+
+def layer_contents(plan: Plan, stack: ImageTarget, layer: LayerInstance) -> dict[str, tuple[str, ...]]:
+    """Return what a layer brings into a stack, with the values that it has there, and its node if it has one."""
+    node = next((each for each in _nodes(plan, stack) if each.recipe.layer == layer.name), None)
+    recipe, values = layer.recipe, layer.parameters
+    tests = (each for each in recipe.tests if each.when.holds(values))
+    return {
+        "node": (node.name,) if node else (),
+        "prefix": recipe.prefix,
+        "packages": node.packages if node else (),
+        "files": tuple(each.place for each in recipe.files.values()),
+        "run": recipe.run,
+        "downloads": tuple(each.url for each in node.downloads) if node else (),
+        "secrets": tuple(each.id for each in recipe.secrets),
+        "tests": tuple(fill(each.run or each.http or "", values) for each in tests),
+    }
+
+
+def _nodes(plan: Plan, stack: ImageTarget) -> Iterator[Node]:
+    """Yield the nodes that an image is assembled from: its artifacts, and each system node with the one below."""
+    names = [*(name for _, name in stack.artifacts), *([stack.base] if stack.base else [])]
+    while names:
+        node = plan.targets[names.pop()]
+        if isinstance(node, Node):
+            yield node
+            names += [node.base] if node.base and not node.recipe.prefix else []
 
 
 def _words(words: tuple[str, ...] | None) -> list[str] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from buildsys.errors import BuildsysError, Location
 from buildsys.events.events import FAILED
 from buildsys.events.model import RunModel
-from buildsys.report.outcomes import failure_lines
+from buildsys.report.outcomes import copies_lines, failure_lines
 from buildsys.report.text import clean, format_count
 from buildsys.texts import shown
 from buildsys.values import dataclass
@@ -62,7 +62,7 @@ def _property(text: str) -> str:
 
 
 def of_run(run: RunModel, place: Callable[[str, str, int], tuple[str, int]]) -> Iterator[Annotation]:
-    """Yield an annotation for each target of a run that failed.
+    """Yield an annotation for each target of a run that failed, and for each further registry that lacks something.
 
     `place` returns the file and the line to show for a target and those of its failure, which may be of no file of the
     project.
@@ -75,6 +75,9 @@ def of_run(run: RunModel, place: Callable[[str, str, int], tuple[str, int]]) -> 
             if blocked := run.blocked_by(each.name):
                 lines.append(f"blocks {format_count(len(blocked), 'target')}")
             yield Annotation(title=each.title, message="\n".join(lines) or "failed", file=file, line=line)
+    for copies in () if run.done and run.done.signal else run.copies:
+        if copies.lacking or copies.untagged:
+            yield Annotation(title=copies.registry, message="\n".join(copies_lines(copies)))
 
 
 def of_tests(results: Iterable[TestResult], masked: Callable[[str], str]) -> Iterator[Annotation]:

@@ -15,7 +15,7 @@ from buildsys.events.model import RunModel, Target
 from buildsys.plan.actions import format_difference, own_reason
 from buildsys.plan.diff import Changed, ChangeKind
 from buildsys.plan.plan import Plan
-from buildsys.report.outcomes import failure_lines, failure_place, outcome_word
+from buildsys.report.outcomes import copies_lines, failure_lines, failure_place, outcome_word
 from buildsys.report.summary import counts
 from buildsys.report.tables import estimate_words, tests_line
 from buildsys.report.text import clean, cut, format_count, format_duration, format_size
@@ -120,6 +120,7 @@ def run_summary(run: RunModel, command: str) -> str:
         rows = [(_cell(each.title), format_duration(each.seconds), _cell(each.plan.reason)) for each in built]
         lines += [f"<details><summary>{format_count(len(built), 'node')} built</summary>", ""]
         lines += [*_table(("node", "time", "why"), rows, "node"), "", "</details>", ""]
+    lines += [f"- {code(line)}" for copies in run.copies for line in copies_lines(copies)]
     lines += [f"- {note.about}: {code(note.text)}" for note in run.notes[:_CAUSES]]
     return "\n".join(lines).rstrip() + "\n\n"
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.progress import StepKind, split_name
-from buildsys.events.events import MADE, TargetEnded
-from buildsys.report.text import clean, cut
+from buildsys.events.events import MADE, ImagesCopied, TargetEnded
+from buildsys.report.text import clean, cut, format_count, format_size
 
 _FLAGS = re.compile(r"(?:--[a-z]+(?:=\S+)?(?: |$))*")
 _HEREDOC = re.compile(r"<<-?[\"']?\w+[\"']?(?: \((?P<first>.*)\))?")
 _PROLOGUE = re.compile(r"(?:set [-+]\S+(?: pipefail)?|\. \S+|cd \S+|export [^;&]+?) ?(?:&&|;|\.\.\.$|$) ?")
+# How compilers, package managers and interpreters begin the line that says what is wrong.
+_ERROR = re.compile(
+    r"\b(?:error|fatal): |^E: |^fatal: |^\w[\w.]*(?:Error|Exception): |\bundefined reference\b|: command not found$"
+    r"|\bNo such file or directory$|^(?:.*: )?Killed$",
+    re.IGNORECASE,
+)
+# What make, ninja and others say after it.
+_CONSEQUENCE = re.compile(
+    r"^(?:g?make(?:\[\d+\])?: |ninja: |subprocess\.CalledProcessError: |error: (?:subprocess|command) )"
+)
 _DIGEST = re.compile(r"@sha256:[0-9a-f]+")
 _PLAIN_STEPS = {
     StepKind.EXPORT: "exporting",
@@ -56,6 +67,19 @@ def _command(text: str) -> str:
     return text or "RUN"
 
 
+def copies_lines(copies: ImagesCopied) -> Iterator[str]:
+    """Yield what a registry got of the images of another, and what it lacks and why; nothing if it had all of them."""
+    if copies.copied or copies.tags:
+        sent = f"{format_count(copies.sent, 'blob')} sent" + (f" ({format_size(copies.size)})" if copies.sent else "")
+        counts = f"{sent}, {copies.mounted} mounted, {format_count(len(copies.tags), 'tag')} moved"
+        yield f"copied {format_count(len(copies.copied), 'image')} to {copies.registry}: {counts}"
+    if copies.lacking:
+        lacking = f"{format_count(len(copies.lacking), 'image')} ({', '.join(copies.lacking)})"
+        yield f"{copies.registry} lacks {lacking}: {clean(copies.why)}. The next run copies what is missing"
+    elif copies.untagged:
+        yield f"{copies.registry} has old tags of {', '.join(copies.untagged)}: {clean(copies.why)}"
+
+
 def failure_place(ended: TargetEnded) -> str:
     """Return where a failure is, as `layers/ucx/Dockerfile:14`, or an empty text."""
     failure = ended.failure
@@ -73,6 +97,19 @@ def failure_lines(failure: Failure, *, most: int = 20) -> tuple[str, ...]:
         *failure_output(failure, most=most),
         *([f"exit code {failure.status}"] if failure.status is not None else ()),
     )
+
+
+def deciding_line(failure: Failure) -> str:
+    """Return the line that says why a target failed, empty where nothing was recorded.
+
+    Of the output of a command that is the first that begins as an error does and is not the consequence of another,
+    else the last; of anything else the first.
+    """
+    lines = failure_output(failure, most=len(failure.last_words) or 1)
+    if failure.kind is not FailureKind.COMMAND or not failure.last_words:
+        return lines[0] if lines else ""
+    causes = [line for line in lines if not _CONSEQUENCE.search(line)]
+    return next((line for line in causes if _ERROR.search(line)), (causes or list(lines) or [""])[-1])
 
 
 def failure_output(failure: Failure, *, most: int) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from buildsys.events.events import BLOCKED, FAILED, MADE, NOT_REACHED, REUSED
 from buildsys.events.model import IMAGE, RunModel, Target
 from buildsys.report.console import Screen, columns
-from buildsys.report.outcomes import failure_lines, failure_place, outcome_word
+from buildsys.report.outcomes import copies_lines, failure_lines, failure_place, outcome_word
 from buildsys.report.text import (
     Marks,
     clean,
@@ -124,6 +124,9 @@ def _show_rest(run: RunModel, screen: Screen, command: str) -> None:
         screen.line()
     if run.tags:
         _show_tags(run, screen, stopped=bool(stopped))
+    for copies in run.copies:
+        for line in copies_lines(copies):
+            screen.line(line)
     if stopped:
         resume = f" to resume: {command}" if command else " to resume"
         screen.line(f"interrupted; finished targets are kept. Run the same command{resume}")

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from buildsys.bake.targets import copied_names
+from buildsys.errors import enumerated
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action, Difference, format_difference, short
 from buildsys.plan.diff import Changed, ChangeKind
 from buildsys.plan.plan import Plan
 from buildsys.recipes.recipe import Kind
 from buildsys.report.console import Screen, columns
-from buildsys.report.text import format_count, format_remaining
+from buildsys.report.documents import layer_contents
+from buildsys.report.text import clean, format_count, format_remaining
 from buildsys.resolve.image import healthcheck_text, words_json
 from buildsys.resolve.node import ImageTarget
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from buildsys.commands.vendor import Copied
     from buildsys.run.scheduler import Left
 
+# Of what a layer brings into a stack, these have a line for each.
+_LISTED = ("run", "downloads", "tests")
 # Of targets that are built for one reason.
 _MOST_TITLES = 3
 
@@ -69,6 +74,8 @@ def show_list(plan: Plan, chosen: Collection[str], screen: Screen) -> None:
             rows.append((stack.stack, " ".join(groups), *public, mark))
         for line in columns(rows):
             screen.line(line)
+    if plan.copies:
+        screen.line(f"published to {plan.registry}, and copied to {enumerated(plan.copies)}")
     targets = {each.name for stack in chosen for each in plan.indexes[stack]}
     counts = {name: len(targets & {*members}) for name, members in plan.groups.items()}
     screen.line(f"groups: {', '.join(f'{name} ({number})' for name, number in counts.items() if number) or 'none'}")
@@ -89,7 +96,6 @@ def show_stack(plan: Plan, target: str, screen: Screen) -> None:
     for line in _state(plan, stack):
         screen.line(line)
     screen.line("layers")
-    nodes = dict(stack.artifacts)
     for each in stack.layers:
         flavour = f" ({each.parameters['flavour']})" if "flavour" in each.parameters else ""
         kind = "system" if each.recipe.kind is Kind.SYSTEM else "artifact"
@@ -103,8 +109,11 @@ def show_stack(plan: Plan, target: str, screen: Screen) -> None:
         ]
         for line in columns(rows, indent="      "):
             screen.line(line)
-        if each.name in nodes:
-            screen.line(f"      node {nodes[each.name]}")
+        contents = layer_contents(plan, stack, each)
+        brought = [(name, " ".join(values)) for name, values in contents.items() if values and name not in _LISTED]
+        brought += [(name.removesuffix("s"), clean(one)) for name in _LISTED for one in contents[name]]
+        for line in columns(brought, indent="      "):
+            screen.line(line)
     screen.line("environment")
     for line in columns((v.name, v.shown, f"from {', '.join(v.layers)}") for v in stack.environment):
         screen.line(line)
@@ -126,6 +135,8 @@ def _state(plan: Plan, stack: ImageTarget) -> Iterator[str]:
         yield f"          not pinned: {parent.locked.reason}"
     if _public(stack):
         yield f"published {stack.repository}: {' '.join(stack.tags) or 'BUILDSYS_TAG'}"
+    for number, name in enumerate(copied_names(plan, stack)):
+        yield f"{'' if number else 'copied to':<9} {name}"
     yield f"groups    {' '.join(stack.groups)}"
     yield f"platforms {' '.join(each.platform for each in plan.indexes[stack.stack])}"
     yield f"declared  {stack.location}"

@@ -17,12 +17,16 @@ from buildsys.values import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fetched:
-    """A download of a node; `sha256` is None where it is unknown, and `reason` says why."""
+    """A download of a node; `sha256` is None where it is unknown, and `reason` says why.
+
+    `is_locked` where the lock must have the checksum; then `location` is that of the value in the stack.
+    """
 
     name: str
     url: str
     sha256: str | None
     reason: str | None
+    is_locked: bool = False
     location: Location | None = field(default=None, compare=False)
 
 
@@ -138,7 +142,7 @@ class BaseImage:
 
 
 NO_BASE_IMAGE = BaseImage()
-# How many packages of a stack itself a title has.
+# How many packages or files of a stack itself a title has.
 _MOST_IN_TITLE = 3
 
 
@@ -164,6 +168,8 @@ def node_name(
     )
     if location:
         words.append(location)
+    if each.contents:
+        words.append(each.contents)
     if hidden:
         # The location may end in the hash of another node; hashed too, it keeps this node's hash distinct.
         words.append(short_hash("\n".join([location, *hidden])))
@@ -184,10 +190,11 @@ def node_title(each: LayerInstance, base_image: BaseImage, platform: str = DEFAU
     words += [f"({flavour})"] if flavour else []
     words += [value for name, value in each.parameters.items() if _is_label(each, name)]
     if each.is_own:
-        names = [name for packages in each.recipe.packages for name in packages.names]
+        names = [name for packages in each.recipe.packages for name in packages.names] or [*each.recipe.files]
         words += [
             *names[:_MOST_IN_TITLE],
             *([f"and {len(names) - _MOST_IN_TITLE} more"] if len(names) > _MOST_IN_TITLE else []),
+            *([each.contents] if each.contents else []),
         ]
     words += ["on", base_image.words] if base_image.words else []
     words += [f"for {architecture(platform)}"] if platform != DEFAULT_PLATFORM else []

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
 from types import MappingProxyType
 
-from buildsys.addresses import IN_HISTORY, NO_CREDENTIALS, credentials_in
 from buildsys.config.model import Catalog, LayerUse, Stack
 from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import PLATFORM_ARGUMENTS, architecture, target_name
 from buildsys.recipes import template
 from buildsys.recipes.parameters import ParameterType
 from buildsys.recipes.recipe import OS, Kind, Parent, Recipe, built_with
+from buildsys.resolve.downloads import fetched_by
 from buildsys.resolve.generated import commands_dockerfile, files_dockerfile
 from buildsys.resolve.image import config_of, merge
 from buildsys.resolve.instance import LayerInstance
@@ -20,7 +20,6 @@ from buildsys.resolve.node import (
     NO_BASE_IMAGE,
     BaseImage,
     BuildGraph,
-    Fetched,
     ImageTarget,
     Node,
     base_image_words,
@@ -287,7 +286,7 @@ class _Builder:
             folders=folders,
             arguments=_arguments(each, build, packages),
             packages=packages,
-            downloads=tuple(self.downloads(each)),
+            downloads=tuple(fetched_by(each, stack, self.report)),
             dockerfile=build.dockerfile or build.file,
             folder=build.folder,
             installer=installer,
@@ -304,22 +303,6 @@ class _Builder:
             message = f"two different units of work would be the bake target `{node.name}`, one in `{stack.name}`"
             hint = "mark the parameter in which they differ with `label: true`"
             self.report(message, Location(file=node.recipe.file), hint)
-
-    def downloads(self, each: LayerInstance) -> Iterator[Fetched]:
-        for name, variants in sorted(each.recipe.downloads.items()):
-            chosen = next((one for one in variants if one.when.holds(each.parameters)), None)
-            if chosen is None:
-                asked = sorted({key for one in variants for key, _ in one.when.values} & each.parameters.keys())
-                shown = ", ".join(f"`{key}: {each.parameters[key]}`" for key in asked)
-                message = f"layer `{each.name}` has no download `{name}` for {shown}"
-                hint = "add an entry for it, or one without `when` after the others"
-                self.report(message, each.recipe.place("downloads"), hint)
-                continue
-            url = template.fill(chosen.url, each.parameters)
-            if any(credentials_in(url)):
-                message = f"with these parameters the download `{name}` of layer `{each.name}` {IN_HISTORY}"
-                self.report(message, each.location, NO_CREDENTIALS)
-            yield Fetched(name=name, url=url, sha256=chosen.sha256, reason=chosen.reason, location=chosen.location)
 
     def used(self, recipe: Recipe, build: Recipe) -> frozenset[str]:
         """Return the parameters that affect what is built, and not only the image's settings."""

@@ -7,15 +7,17 @@ assembly change in one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import field, replace
 
+from buildsys.events.events import ImageLayer
 from buildsys.names import TITLE_LABEL
 from buildsys.oci.config import CONFIG_TYPE, MILLISECOND, MOST_LAYERS, Config, Probe, Settings, canonical
 from buildsys.oci.reference import OCI_MANIFEST, Descriptor, digest_of
+from buildsys.plan.plan import Plan
 from buildsys.recipes.recipe import Healthcheck
 from buildsys.resolve.image import Variable
-from buildsys.resolve.node import ImageTarget
+from buildsys.resolve.node import ImageTarget, Node
 from buildsys.values import dataclass
 
 _GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -46,6 +48,35 @@ class Composed:
     def digest(self) -> str:
         """The digest of the manifest."""
         return digest_of(self.manifest)
+
+
+@dataclass(kw_only=True, slots=True)
+class BlobOrigins:
+    """The blobs of the targets of a run, each with the buildsys layer that it comes from."""
+
+    plan: Plan
+    found: dict[str, tuple[ImageLayer, ...]] = field(default_factory=dict)
+
+    def add(self, name: str, blobs: Iterable[Descriptor]) -> tuple[ImageLayer, ...]:
+        """Take the blobs of a target, after those of what it is built on, and return them with their layers.
+
+        What a node has and its base has not is of the node's own layer, which is not known if those of the base are
+        not. The first node on a parent has the blobs of the parent too.
+        """
+        target = self.plan.targets[name]
+        known = {blob.digest: blob.layer for need in target.below for blob in self.found.get(need, ())}
+        own = ""
+        if isinstance(target, Node) and (target.recipe.prefix or target.base is None or target.base in self.found):
+            own = target.recipe.layer
+        self.found[name] = tuple(
+            ImageLayer(digest=each.digest, size=each.size, layer=known.get(each.digest, own)) for each in blobs
+        )
+        return self.found[name]
+
+
+def total_size(layers: Sequence[ImageLayer]) -> int | None:
+    """Return the bytes of the blobs of an image, None if they are not known."""
+    return sum(each.size for each in layers) if layers else None
 
 
 def compose(stack: ImageTarget, base: Part, artifacts: Sequence[Part], annotations: Mapping[str, str]) -> Composed:

@@ -29,8 +29,12 @@ from buildsys.run.variables import MIRRORS
 _PIECE = 1 << 20
 
 
-def copy_contexts(workspace: Workspace, nodes: Iterable[Node], contents: Contents, top: Path) -> Copies:
+def copy_contexts(
+    workspace: Workspace, nodes: Iterable[Node], contents: Contents, top: Path, *, timestamp: int
+) -> Copies:
     """Copy what the builds of nodes read into folders below `top`, which is in the project.
+
+    Everything in them has the time `timestamp`, in seconds since 1970: keys do not know when files were changed.
 
     Raises `InvalidInput` for a file that differs from what `contents` records.
     """
@@ -39,17 +43,21 @@ def copy_contexts(workspace: Workspace, nodes: Iterable[Node], contents: Content
     folders: dict[str, dict[str, str]] = {}
     for node in nodes:
         given = {
-            name: copy_context(home, folder, dict(context_files("", contents.get(folder, {}))), top)
+            name: copy_context(
+                home, folder, dict(context_files("", contents.get(folder, {}))), top, timestamp=timestamp
+            )
             for name, folder in node.folders
         }
         files = build_files(node, contents.get(node.folder, {}))
-        copy = copy_context(home, node.folder, files, top, beside=given.values())
+        copy = copy_context(home, node.folder, files, top, timestamp=timestamp, beside=given.values())
         context[node.name] = copy.relative_to(workspace.root).as_posix()
         folders[node.name] = {each: path.relative_to(workspace.root).as_posix() for each, path in given.items()}
     return Copies(context=context, folders=folders)
 
 
-def copy_context(home: Home, folder: str, files: Mapping[str, File], top: Path, *, beside: Iterable[Path] = ()) -> Path:
+def copy_context(
+    home: Home, folder: str, files: Mapping[str, File], top: Path, *, timestamp: int, beside: Iterable[Path] = ()
+) -> Path:
     """Copy files of a folder into a folder below `top` that is called by their hash, and return its path.
 
     `beside` are the copies of other folders that the same build reads: the transfer holds these by the name of the
@@ -71,6 +79,8 @@ def copy_context(home: Home, folder: str, files: Mapping[str, File], top: Path, 
                 copy.symlink_to(file.content.removeprefix(LINK))
             else:
                 _copy_file(home, f"{folder}/{path}".strip("/"), source / path, copy, file)
+        for each in (target, *target.rglob("*")):
+            os.utime(each, (timestamp, timestamp), follow_symlinks=False)
     except OSError as error:
         raise Unavailable(f"`{error.filename or target}` cannot be written: {error.strerror}") from error
     return target
@@ -87,12 +97,10 @@ def _folder(path: Path, top: Path) -> None:
 def _copy_file(home: Home, name: str, source: Path, copy: Path, file: File) -> None:
     digest = hashlib.sha256()
     with open_file(source, home, name) as opened, copy.open("xb") as written:
-        status = os.fstat(opened.fileno())
         while piece := opened.read(_PIECE):
             digest.update(piece)
             written.write(piece)
     copy.chmod(0o755 if file.executable else 0o644)
-    os.utime(copy, ns=(status.st_mtime_ns, status.st_mtime_ns))
     if file.content != f"sha256:{digest.hexdigest()}":
         message = f"`{home.show(name)}` changed while the run began"
         raise InvalidInput(

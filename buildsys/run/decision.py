@@ -10,11 +10,14 @@ from buildsys.bake.hcl import Template, evaluate
 from buildsys.bake.targets import defaults, index_names, public_names
 from buildsys.config.model import Contents
 from buildsys.errors import InvalidInput
+from buildsys.oci.http import RegistryProblem
+from buildsys.oci.reference import Descriptor
 from buildsys.plan.actions import Action, ActionKind, decide, needed
 from buildsys.plan.keys import Keys, keys_of
 from buildsys.plan.plan import Plan
 from buildsys.plan.sources import source_problems
 from buildsys.project.workspace import Workspace
+from buildsys.resolve.graph import closure
 from buildsys.resolve.node import ImageTarget
 from buildsys.run.contexts import contents_of
 from buildsys.run.store import Existing, Store
@@ -40,7 +43,8 @@ class Decision:
 
     `existing` maps target to the reference of what exists under its key, `indexes` stack to that of its index. `seen`
     is what each public tag named when this was decided, None for one that did not exist. `foreign` maps target to why
-    what is under its key cannot be used, `damaged` to what is missing of it in the registry.
+    what is under its key cannot be used, `damaged` to what is missing of it in the registry. `layers` are the blobs of
+    what exists, as far as a registry was asked for them.
     """
 
     selection: Selection
@@ -51,6 +55,7 @@ class Decision:
     seen: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
     foreign: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     damaged: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    layers: Mapping[str, tuple[Descriptor, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def plan(self) -> Plan:
@@ -79,6 +84,15 @@ class Decision:
         return tuple(
             name for name, action in self.actions.items() if action.word is ActionKind.REUSE and name in wanted
         )
+
+    def missing(self, existing: Collection[str]) -> dict[str, str]:
+        """Return what was asked for and does not exist, each with the first in build order that it lacks."""
+        order, needs = self.plan.order.__getitem__, self.plan.needs
+        return {
+            target: next(each for each in sorted(closure(needs, [target]), key=order) if each not in existing)
+            for target in self.selection.targets
+            if target not in existing
+        }
 
 
 def selection_of(workspace: Workspace, plan: Plan, targets: tuple[str, ...]) -> Selection:
@@ -115,8 +129,21 @@ def decide_published(
     damaged |= store.verify(below.references) if verify else {}
     existing |= {target: each for target, each in below.references.items() if target not in damaged}
     foreign = {**asked.foreign, **below.foreign}
-    found = Existing(references=existing, foreign=foreign, indexes=asked.indexes)
+    layers = {**asked.layers, **below.layers}
+    found = Existing(references=existing, foreign=foreign, indexes=asked.indexes, layers=layers)
     return decide_from_registry(selection, store, found, environ, damaged=damaged)
+
+
+def with_image_layers(store: Store, decision: Decision) -> Decision:
+    """Return a decision with the blobs of reused images where anything is built: only the report of a run has them."""
+    images = [name for name in decision.reused if name in decision.tags and name not in decision.layers]
+    if not decision.built or not images:
+        return decision
+    try:
+        found = store.image_layers(decision.plan, decision.keys, images)
+    except RegistryProblem:
+        return decision
+    return replace(decision, layers={**decision.layers, **found})
 
 
 def verified(selection: Selection, store: Store, asked: Existing) -> tuple[Existing, dict[str, tuple[str, ...]]]:
@@ -136,6 +163,7 @@ def verified(selection: Selection, store: Store, asked: Existing) -> tuple[Exist
         references={**references, **alone.references},
         foreign={**asked.foreign, **alone.foreign},
         indexes={stack: each for stack, each in asked.indexes.items() if stack not in lost},
+        layers={**asked.layers, **alone.layers},
     )
     # An image that is not under its own key is damaged as its index says.
     kept = {name: missing for name, missing in damaged.items() if name not in alone.references}
@@ -172,6 +200,7 @@ def decide_from_registry(
         indexes=found.indexes,
         foreign={name: why for name, why in found.foreign.items() if name in built},
         damaged=damaged,
+        layers=found.layers,
     )
 
 

@@ -6,16 +6,22 @@ import queue
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import field
+from dataclasses import field, replace
 
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.interrupt import Stop
 from buildsys.errors import ExitCode, unforeseen
-from buildsys.events.events import Event, ImageLayer, Noted, Outcome, TargetEnded, TargetStarted
+from buildsys.events.events import Event, FolderSize, ImageLayer, Noted, Outcome, TargetEnded, TargetStarted
+from buildsys.inventory.contents import added_files, folder_sizes, largest_folders
+from buildsys.inventory.model import Inventory
+from buildsys.plan.plan import Plan
+from buildsys.resolve.node import Node
 from buildsys.run.scheduler import Schedule, Task
 from buildsys.values import dataclass
 
 _TICK_SECONDS = 1.0
+# Of a node's largest that an event has.
+_FOLDERS = 5
 # Failures of the target itself, whatever else happens to the run.
 _OWN_FAULT = frozenset({FailureKind.COMMAND, FailureKind.CHECKSUM, FailureKind.INVALID, FailureKind.CONTENT})
 Emit = Callable[[Event], None]
@@ -33,8 +39,33 @@ class TargetOutcome:
     attempts: int = 1
     size: int | None = None
     layers: tuple[ImageLayer, ...] = ()
+    unpacked: int | None = None
+    folders: tuple[FolderSize, ...] = ()
     tags: tuple[str, ...] = ()
     failure: Failure | None = None
+
+
+def with_contents(
+    outcomes: Mapping[str, TargetOutcome], plan: Plan, find: Callable[[str], Inventory | None]
+) -> dict[str, TargetOutcome]:
+    """Return outcomes with the sizes of what nodes add to their bases; `find` returns the inventories that are known.
+
+    The first node on a parent adds the files of the parent too.
+    """
+    found = dict(outcomes)
+    for name, outcome in outcomes.items():
+        node = plan.targets[name]
+        if outcome.failure is not None or not isinstance(node, Node) or (inventory := find(name)) is None:
+            continue
+        # An artifact is apart from what it is built on.
+        below = None if node.recipe.prefix else node.base
+        base = find(below) if below else None
+        if below is None or base is not None:
+            sizes = folder_sizes(added_files(inventory, base))
+            largest = largest_folders(sizes, _FOLDERS).items()
+            folders = tuple(FolderSize(path=path, size=size) for path, size in largest)
+            found[name] = replace(outcome, unpacked=sizes[""], folders=folders)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,6 +264,8 @@ class _Executor:
             reference=outcome.reference,
             size=outcome.size,
             layers=outcome.layers,
+            unpacked=outcome.unpacked,
+            folders=outcome.folders,
             steps=outcome.steps,
             cached=outcome.cached,
             attempts=outcome.attempts,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -12,18 +11,17 @@ from pathlib import Path
 from buildsys.bake.definition import Target
 from buildsys.bake.hcl import Value
 from buildsys.bake.inventory import helpers, inventory_name, inventory_target, parent_image
+from buildsys.bake.targets import base_of
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.errors import Location
 from buildsys.inventory import document
 from buildsys.inventory.contents import unstable_files
-from buildsys.inventory.layers import read_layers
 from buildsys.inventory.model import Inventory, UnreadableInventory
 from buildsys.inventory.promises import Broken, artifact_problems, base_problems, reset_folders, shared_paths
+from buildsys.inventory.shelf import Shelf, parent_key
 from buildsys.inventory.step import MOST_PRINTED, NO_TOOLS, RESULT, read_printed
 from buildsys.names import NODES, architecture, shared_path
-from buildsys.oci.artifacts import ArtifactType, find_artifact, pieces, put_artifact
-from buildsys.oci.client import ImageRegistry
-from buildsys.oci.http import RegistryProblem, UnreadableManifest
+from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import OCI_INDEX, Descriptor, Reference
 from buildsys.plan.plan import Plan
 from buildsys.project.mirrors import mirrored_reference
@@ -34,59 +32,15 @@ from buildsys.run.decision import Selection
 from buildsys.run.store import Store
 from buildsys.values import dataclass
 
-INVENTORY = ArtifactType(
-    manifest="application/vnd.buildsys.inventory.v1", blob="application/vnd.buildsys.inventory.v1+gzip"
-)
-_TAG = "inventory-"
 # Parsed ones that are kept: one of 30,000 paths takes 10 MB.
 _KEPT = 8
 # Of these a note names the first.
 _LISTED = 3
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Shelf:
-    """The repository of nodes in a registry, where inventories are beside them."""
-
-    registry: ImageRegistry
-    nodes: Reference
-
-    def location(self, key: str) -> Reference:
-        """Return where the inventory of the node with this key is."""
-        return self.nodes.with_tag(f"{_TAG}{key}")
-
-    def put(self, key: str, inventory: Inventory, subject: Descriptor) -> None:
-        """Store the inventory of the node with this key; raises RegistryProblem."""
-        put_artifact(self.registry, self.location(key), INVENTORY, document.write(inventory), subject)
-
-    def find(self, key: str, digest: str) -> Inventory | None:
-        """Return the inventory of a node, None where it is missing, of another format or of another digest."""
-        raw = find_artifact(self.registry, self.location(key), INVENTORY, digest)
-        try:
-            return None if raw is None else document.read(raw)
-        except UnreadableInventory:
-            return None
-
-    def read_pushed(self, image: Reference) -> tuple[Inventory, Descriptor]:
-        """Return the inventory of a pushed image, by its layers, and the descriptor of its manifest.
-
-        Raises UnreadableInventory, RegistryProblem.
-        """
-        manifest = self.registry.manifest(image)
-        if manifest is None or manifest.config is None:
-            raise UnreadableManifest(f"`{image}` is not an image of one platform", host=image.host)
-        layers = (pieces(self.registry, image, layer) for layer in manifest.layers)
-        return read_layers(layers), manifest.descriptor
-
-
 def shelf_of(store: Store) -> Shelf:
     """Return where the inventories of a store's nodes are."""
     return Shelf(registry=store.registry, nodes=Reference.parse(f"{store.prefix}/{NODES}"))
-
-
-def parent_key(digest: str, platform: str) -> str:
-    """Return what replaces a key in the tag of a parent's inventory: a hash of its digest and a platform."""
-    return hashlib.sha256(f"{digest} {platform}".encode()).hexdigest()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -124,7 +78,12 @@ class Inspection:
         with self._lock:
             nodes = [node for name in names if isinstance(node := self.plan.targets[name], Node)]
             return {
-                node.name: self._target(node.name, f"target:{node.name}", node.platform)
+                node.name: self._target(
+                    node.name,
+                    f"target:{node.name}",
+                    node.platform,
+                    base=None if node.recipe.prefix else base_of(self.plan, node),
+                )
                 for node in nodes
                 if self.helpers and node.name not in self._unlisted
             }
@@ -138,12 +97,20 @@ class Inspection:
                 return None
             return self._target(name, parent_image(self.plan, image.parent.name), image.platform)
 
-    def _target(self, name: str, context: Value, platform: str) -> Target:
+    def _target(self, name: str, context: Value, platform: str, *, base: Value | None = None) -> Target:
         folder = self._place(name)
         # What an earlier attempt wrote is of an earlier attempt.
         shutil.rmtree(folder, ignore_errors=True)
         place = folder.relative_to(self.root).as_posix()
-        return inventory_target(name, context, self.helpers[0], platform, place)
+        return inventory_target(
+            name,
+            context,
+            self.helpers[0],
+            platform=platform,
+            folder=place,
+            timestamp=self.plan.timestamp,
+            base=base,
+        )
 
     def _place(self, name: str) -> Path:
         assert self._folder is not None
@@ -197,6 +164,11 @@ class Inspection:
             self._files[name] = (path, read_printed)
             self._keep(name, inventory)
         return False
+
+    def may_be_newer(self, name: str) -> bool:
+        """Whether files of a node that was built are newer than images may be, or nothing lists it."""
+        found = self._own(name)
+        return found is None or bool(found.newer)
 
     def is_listed(self, name: str) -> bool:
         """Whether the list of a node was taken, or is done without."""

@@ -7,16 +7,21 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from buildsys.buildkit.docker import Docker
+from buildsys.buildkit.images import pull_image
 from buildsys.buildkit.invocation import Builder
 from buildsys.errors import Unavailable
 from buildsys.events.journal import history_of
+from buildsys.inventory.shelf import Shelf
 from buildsys.names import KEY_LABEL
 from buildsys.plan.actions import needed
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace, named_prefix
-from buildsys.run.decision import Decision, Selection, decide_local, selection_of, without_cache
-from buildsys.run.executor import Emit, RunOutcome, TargetOutcome
-from buildsys.run.inspection import Shelf, inspection_of, shelf_of
+from buildsys.resolve.node import ImageTarget
+from buildsys.run.compose import BlobOrigins
+from buildsys.run.decision import Decision, Selection, decide_local, public_tags, selection_of, without_cache
+from buildsys.run.executor import Emit, RunOutcome, TargetOutcome, with_contents
+from buildsys.run.inspection import inspection_of, shelf_of
 from buildsys.run.scheduler import tasks_of
 from buildsys.run.session import (
     Publishing,
@@ -29,7 +34,7 @@ from buildsys.run.session import (
     report_limits,
     report_targets,
 )
-from buildsys.run.store import open_store
+from buildsys.run.store import Store, open_store
 from buildsys.run.variables import bake_environment
 
 # BuildKit 0.25 refuses to unpack what it rewrites: `exporter option "rewrite-timestamp" conflicts with "unpack"`.
@@ -79,10 +84,28 @@ def bake_locally(session: Session, plan: Plan, targets: tuple[str, ...], images:
             tags = checked.result()
 
         def bake(built: tuple[str, ...], references: Mapping[str, str], emit: Emit) -> Mapping[str, TargetOutcome]:
-            return _with_sizes(builder, worker.bake(built, references, emit), tags)
+            outcomes = _with_sizes(builder, worker.bake(built, references, emit), tags)
+            return with_contents(outcomes, plan, lambda name: inspection.find(name, {}))
 
-        report_targets(session, decision, history)
+        report_targets(session, decision, history, BlobOrigins(plan=plan))
         return execute(session, plan, tasks, bake, worker, push=False)
+
+
+def load_published(docker: Docker, store: Store, decision: Decision, environ: Mapping[str, str]) -> None:
+    """Bring the images that a run was asked for from the registry into the engine's own store; raises `Unavailable`.
+
+    One of several platforms has names of its own there, and comes by the tag of its key: the public tags are of the
+    index, which does not move before all of its images exist.
+    """
+    names_of = public_tags(decision.plan, decision.selection.targets, {**environ, "BUILDSYS_REGISTRY": store.prefix})
+    for target, names in sorted(names_of.items()):
+        image = decision.plan.targets[target]
+        if isinstance(image, ImageTarget) and image.is_part:
+            reference = str(store.image(image.repository, decision.keys.of(target).key))
+            pull_image(docker, reference, platform=image.platform, names=names)
+        else:
+            for name in names:
+                pull_image(docker, name)
 
 
 def _shelf(session: Session) -> Shelf | None:

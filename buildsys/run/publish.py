@@ -10,16 +10,24 @@ from typing import TYPE_CHECKING
 from buildsys.bake.targets import TAG_VARIABLE, Publication
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.errors import BuildsysError
-from buildsys.events.events import ImageLayer, TagsMoved
+from buildsys.events.events import TagsMoved
 from buildsys.events.history import History
 from buildsys.events.journal import history_of
 from buildsys.oci.http import RegistryProblem
-from buildsys.oci.reference import Descriptor, Reference
+from buildsys.oci.reference import Manifest, Reference
 from buildsys.plan.plan import Plan
 from buildsys.project.revision import Origin
 from buildsys.resolve.node import ImageTarget
-from buildsys.run.decision import Decision, decide_from_registry, decide_published, exists_below, verified
-from buildsys.run.executor import Emit, RunOutcome, TargetOutcome
+from buildsys.run.compose import BlobOrigins, total_size
+from buildsys.run.decision import (
+    Decision,
+    decide_from_registry,
+    decide_published,
+    exists_below,
+    verified,
+    with_image_layers,
+)
+from buildsys.run.executor import Emit, RunOutcome, TargetOutcome, with_contents
 from buildsys.run.index import Indexes, annotations_of, move_tags, run_annotations, tagged
 from buildsys.run.inspection import Inspection, inspection_of, shelf_of
 from buildsys.run.scheduler import tasks_of
@@ -111,14 +119,16 @@ def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...]
         assembled=assembled,
         inspection=inspection,
         describe=_describer(session, first),
+        origins=BlobOrigins(plan=plan),
     )
     references: dict[str, str] = {}
     for number in range(_ATTEMPTS):
         builder = session.find_builder() if work.needs_engine else None
         if number == 0:
             _report(session, store, first, builder)
+            work.decision = with_image_layers(store, first)
         history = history_of(session.workspace)
-        report_targets(session, work.decision, history, repair=number > 0)
+        report_targets(session, work.decision, history, work.origins, repair=number > 0)
         outcome = work.run(builder, environment, history)
         references |= outcome.references
         if session.stop.requested or number + 1 == _ATTEMPTS or not _may_be_damage(outcome):
@@ -133,7 +143,7 @@ def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...]
 
         fill_caches(session, store, first, environment)
     existing = {**work.decision.existing, **references}
-    missing = _missing(work.decision, {name: existing[name] for name in existing if name not in outcome.failures})
+    missing = work.decision.missing({name for name in existing if name not in outcome.failures})
     published = Published(
         decision=replace(work.decision, seen=first.seen),
         references=references,
@@ -185,29 +195,6 @@ def _may_be_damage(outcome: RunOutcome) -> bool:
     return any(failure.kind not in _NOT_THE_REGISTRY for failure in outcome.failures.values())
 
 
-def _missing(decision: Decision, existing: Mapping[str, str]) -> dict[str, str]:
-    return {
-        target: next((need for need in _needs(decision.plan, target) if need not in existing), target)
-        for target in decision.selection.targets
-        if target not in existing
-    }
-
-
-def _needs(plan: Plan, target: str) -> tuple[str, ...]:
-    """Return everything that a target needs, the deepest first: that is where a failure began."""
-    ordered: dict[str, None] = {}
-
-    def visit(name: str) -> None:
-        for each in plan.needs[name]:
-            if each not in ordered:
-                visit(each)
-        ordered.setdefault(name)
-
-    for name in plan.needs[target]:
-        visit(name)
-    return tuple(ordered)
-
-
 def _move_tags(session: Session, store: Store, published: Published) -> tuple[str, ...]:
     """Move the public tags, all of them or none; return those that moved."""
     decision, missing = published.decision, published.missing
@@ -241,6 +228,7 @@ class _Attempt:
     assembled: frozenset[str]
     inspection: Inspection
     describe: Callable[[ImageTarget], Mapping[str, str]]
+    origins: BlobOrigins
     indexes: Indexes = field(init=False)
     _worker: BakeWorker | None = None
 
@@ -342,10 +330,11 @@ class _Attempt:
         pushed = self._incoming(target).with_digest(digest)
         keyed = self.decision.keys.of(target)
 
-        def store_inventory(subject: Descriptor) -> None:
-            self.inspection.store(target, subject)
+        def keep(manifest: Manifest) -> None:
+            self.inspection.store(target, manifest.descriptor)
+            self.origins.add(target, manifest.layers)
 
-        return str(self.store.accept(pushed, self._location(target), keyed, store_inventory))
+        return str(self.store.accept(pushed, self._location(target), keyed, keep))
 
     def _bake(self, targets: tuple[str, ...], references: Mapping[str, str], emit: Emit) -> Mapping[str, TargetOutcome]:
         composed = self.composed
@@ -356,6 +345,8 @@ class _Attempt:
         if rest:
             assert self._worker is not None
             outcomes |= self._worker.bake(rest, references, emit)
+        outcomes = {name: self._with_blobs(name, each) for name, each in outcomes.items()}
+        outcomes = with_contents(outcomes, self.decision.plan, lambda name: self.inspection.find(name, {}))
         done = {name: outcome.reference for name, outcome in outcomes.items() if outcome.failure is None}
         for name in done.keys() & self._stacks.keys():
             outcomes[name] = self._in_index(name, outcomes[name])
@@ -390,11 +381,10 @@ class _Attempt:
         outcome = TargetOutcome(started=began, seconds=clock() - began)
         if image is None:
             return replace(outcome, failure=Failure(kind=FailureKind.PUSH, message=message, target=target))
-        layers = tuple(ImageLayer(digest=each.digest, size=each.size, layer=layer) for each, layer in image.layers)
-        return replace(
-            outcome,
-            reference=image.reference,
-            size=sum(each.size for each in layers),
-            layers=layers,
-            tags=decision.tags.get(target, ()),
-        )
+        self.origins.add(target, image.layers)
+        return replace(outcome, reference=image.reference)
+
+    def _with_blobs(self, target: str, outcome: TargetOutcome) -> TargetOutcome:
+        """Return the outcome of a target with what the registry has of it."""
+        layers, tags = self.origins.found.get(target, ()), self.decision.tags.get(target, ())
+        return outcome if outcome.failure else replace(outcome, size=total_size(layers), layers=layers, tags=tags)

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -26,6 +26,7 @@ from buildsys.project.revision import Origin
 from buildsys.project.settings import mask_of
 from buildsys.project.workspace import Workspace, write_whole
 from buildsys.resolve.node import Node
+from buildsys.run.compose import BlobOrigins, total_size
 from buildsys.run.contexts import copy_contexts, copy_mirrors
 from buildsys.run.decision import Decision
 from buildsys.run.executor import Bake, DebugInfo, Hooks, RunOutcome, run
@@ -153,8 +154,10 @@ def begin(session: Session, docker: Docker | None, registry: str) -> None:
     )
 
 
-def report_targets(session: Session, decision: Decision, history: History, *, repair: bool = False) -> None:
-    """Report what is built and what exists and is used; for a `repair` only what is built after all."""
+def report_targets(
+    session: Session, decision: Decision, history: History, origins: BlobOrigins, *, repair: bool = False
+) -> None:
+    """Report what is built and what exists and is used, with its blobs; for a `repair` only what is built after all."""
     clock, plan = session.context.clock, decision.plan
     reused = () if repair else decision.reused
     for name in sorted({*decision.built, *reused}, key=plan.order.__getitem__):
@@ -174,10 +177,10 @@ def report_targets(session: Session, decision: Decision, history: History, *, re
             )
         )
     for name in reused:
+        layers = origins.add(name, decision.layers[name]) if name in decision.layers else ()
         tags, reference = decision.tags.get(name, ()), decision.existing[name]
-        session.journal.emit(
-            TargetEnded(at=clock(), target=name, outcome=Outcome.REUSED, reference=reference, tags=tags)
-        )
+        ended = TargetEnded(at=clock(), target=name, outcome=Outcome.REUSED, reference=reference, tags=tags)
+        session.journal.emit(replace(ended, size=total_size(layers), layers=layers))
 
 
 def report_limits(session: Session, decision: Decision, *, linked: bool) -> None:
@@ -255,7 +258,9 @@ def open_worker(
             linked=publishing.linked,
             labels=labels or {},
             existing=decision.existing,
-            copies=copy_contexts(workspace, nodes, decision.selection.contents, folder / "contexts"),
+            copies=copy_contexts(
+                workspace, nodes, decision.selection.contents, folder / "contexts", timestamp=plan.timestamp
+            ),
             progress=session.context.progress if options.docker_progress else None,
             caches=bool(session.environ.get("BUILDSYS_CACHE")),
             inspection=publishing.inspection,

@@ -37,15 +37,15 @@ from buildsys.run.compose import Composed, Part, compose
 from buildsys.run.index import INPUTS, WrongResult, annotations_of, platform_tag, wrong_image, wrong_index
 from buildsys.values import dataclass
 
-Before = Callable[[Descriptor], None]
+Before = Callable[[Manifest], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PublishedImage:
-    """An image with its digest, and its blobs with the layer that each comes from, empty for the base layer."""
+    """An image with its digest, and its blobs."""
 
     reference: str
-    layers: tuple[tuple[Descriptor, str], ...]
+    layers: tuple[Descriptor, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,11 +53,13 @@ class Existing:
     """What is under the keys of targets: `references` with digests, and `foreign`: why content is not a result.
 
     The reference of an image is that of the index of its stack if there is one; `indexes` has these, by stack.
+    `layers` are the blobs of nodes, and of images that are in no index.
     """
 
     references: Mapping[str, str]
     foreign: Mapping[str, str]
     indexes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    layers: Mapping[str, tuple[Descriptor, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +97,7 @@ class Store:
     ) -> Reference:
         """Put a pushed image under the tag of its key; return its reference there, with the digest.
 
-        `before` is called with its descriptor when it is checked, and before it has the tag.
+        `before` is called with its manifest when it is checked, and before it has the tag.
         Raises `WrongResult` if it does not carry its key or is for another platform, and `RegistryProblem`, also if the
         registry does not have it.
         """
@@ -105,7 +107,7 @@ class Store:
             raise UnexpectedAnswer(message, host=pushed.host)
         if wrong := wrong_image(str(pushed), manifest, keyed) or self._misfit(pushed, manifest, keyed):
             raise WrongResult(wrong, host=pushed.host)
-        before(manifest.descriptor)
+        before(manifest)
         self.registry.put_manifest(key_reference, manifest.raw, manifest.descriptor.media_type)
         return key_reference.with_digest(manifest.descriptor.digest)
 
@@ -136,6 +138,7 @@ class Store:
         }
         found = self._look_up([*nodes.values(), *stacks.values()])
         references, indexes, foreign = dict[str, str](), dict[str, str](), dict[str, str]()
+        layers = dict[str, tuple[Descriptor, ...]]()
         for stack, reference in stacks.items():
             parts = {each.platform: keys.of(each.name) for each in plan.indexes[stack]}
             check = functools.partial(wrong_index, str(reference), keyed=keys.indexes[stack], parts=parts)
@@ -148,13 +151,21 @@ class Store:
             check = functools.partial(wrong_image, str(reference), keyed=keys.of(name))
             right, wrong = _judged(reference, found[reference], check)
             references |= {name: right} if right else {}
+            layers |= {name: manifest.layers} if right and isinstance(manifest := found[reference], Manifest) else {}
             foreign |= {name: wrong} if wrong else {}
         references |= {each.name: indexes[each.stack] for each in images if each.stack in indexes}
         return Existing(
             references=MappingProxyType(references),
             foreign=MappingProxyType({name: why for name, why in foreign.items() if name not in references}),
             indexes=MappingProxyType(indexes),
+            layers=MappingProxyType(layers),
         )
+
+    def image_layers(self, plan: Plan, keys: Keys, targets: Iterable[str]) -> Mapping[str, tuple[Descriptor, ...]]:
+        """Return the blobs of the images among some targets, one request each; of one that has no manifest nothing."""
+        places = {name: self.location(plan.targets[name], keys) for name in targets}
+        found = ask_many(places.values(), self.registry.manifest, ends=_ends_look_ups)
+        return {name: each.layers for name, at in places.items() if isinstance(each := found[at], Manifest)}
 
     def published(self, reference: Reference, keyed: Fingerprint, parts: Mapping[str, Fingerprint]) -> tuple[str, str]:
         """Return the index under a key, with its digest, or why what exists is not that; empty texts for nothing."""
@@ -224,10 +235,7 @@ class Store:
             return None
         self.registry.put_blob(target, image.config)
         self.registry.put_manifest(target, image.manifest, OCI_MANIFEST)
-        names = ["", *(layer for layer, _ in stack.artifacts)]
-        origins = [name for name, part in zip(names, parts, strict=True) for _ in part.layers]
-        layers = tuple(zip(image.layers, origins, strict=True))
-        return PublishedImage(reference=str(target.with_digest(image.digest)), layers=layers)
+        return PublishedImage(reference=str(target.with_digest(image.digest)), layers=image.layers)
 
     def _blobs(self, target: Reference, image: Composed) -> bool:
         source = self.node("0" * 64)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from buildsys.errors import Diagnostic, InvalidInput, enumerated
 from buildsys.names import MIRRORS_SECRET, NODES, SETTINGS_FILE, secret_variable, tag_problem
-from buildsys.oci.reference import LONGEST_REPOSITORY, prefix_problem
+from buildsys.oci.reference import LONGEST_REPOSITORY, prefix_problem, registry_prefix
 from buildsys.plan.plan import Plan
+from buildsys.project.variables import COPY_TO
 from buildsys.project.workspace import Workspace
 from buildsys.resolve.node import Node
 from buildsys.texts import shown
@@ -83,7 +84,7 @@ def _other_sources(plan: Plan, found: Mapping[str, str], environ: Mapping[str, s
 
 def check_names(plan: Plan, environ: Mapping[str, str]) -> None:
     """Raise `InvalidInput` for every variable that gives images names which no registry takes."""
-    if diagnostics := [*_registry(plan, environ), *_tag(environ)]:
+    if diagnostics := [*_registry(plan, environ), *_copies(plan, environ), *_tag(environ)]:
         raise InvalidInput(diagnostics)
 
 
@@ -107,13 +108,31 @@ def _registry(plan: Plan, environ: Mapping[str, str]) -> Iterator[Diagnostic]:
     if prefix and (problem := prefix_problem(prefix)):
         yield Diagnostic(message=_of(variable, prefix, problem[0]), hint=problem[1])
         return
-    used = prefix or plan.registry
+    yield from _too_long(plan, prefix or plan.registry, f"`{variable}`" if prefix else "`registry`")
+
+
+def _too_long(plan: Plan, prefix: str, where: str) -> Iterator[Diagnostic]:
     longest = max((NODES, *(stack.repository for stack in plan.stacks)), key=len)
-    if (size := len(f"{used}/{longest}")) > LONGEST_REPOSITORY:
-        where = f"`{variable}`" if prefix else "`registry`"
+    if (size := len(f"{prefix}/{longest}")) > LONGEST_REPOSITORY:
         message = f"with {where} the name `…/{longest}` has {size} characters, expected at most {LONGEST_REPOSITORY}"
         location = next((stack.location for stack in plan.stacks if stack.repository == longest), None)
         yield Diagnostic(message=message, location=location, hint="shorten the path of the registry, or the name")
+
+
+def _copies(plan: Plan, environ: Mapping[str, str]) -> Iterator[Diagnostic]:
+    given = environ.get(COPY_TO)
+    declared = () if environ.get("BUILDSYS_REGISTRY") else plan.copies
+    for prefix in declared if given is None else given.split():
+        if problem := prefix_problem(prefix):
+            yield Diagnostic(message=_of(COPY_TO, prefix, problem[0]), hint=problem[1])
+        elif registry_prefix(prefix) is None:
+            hint = "write it like `registry.example.com/images`"
+            yield Diagnostic(message=_of(COPY_TO, prefix, "names no registry"), hint=hint)
+        elif prefix == (environ.get("BUILDSYS_REGISTRY") or plan.registry):
+            hint = "remove it: what is published is there already"
+            yield Diagnostic(message=_of(COPY_TO, prefix, "is the registry that is copied from"), hint=hint)
+        else:
+            yield from _too_long(plan, prefix, f"`{'registry' if given is None else COPY_TO}`")
 
 
 def _tag(environ: Mapping[str, str]) -> Iterator[Diagnostic]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import re
 import shutil
 import threading
 from collections.abc import Callable, Collection, Mapping
@@ -27,7 +26,7 @@ from buildsys.bake.targets import (
     run_definition,
     variables,
 )
-from buildsys.buildkit.diagnosis import is_transient
+from buildsys.buildkit.diagnosis import is_lost_cache, is_transient
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.interrupt import Stop
 from buildsys.buildkit.invocation import BakeCall, BakeResult, Builder
@@ -48,9 +47,6 @@ from buildsys.values import dataclass
 
 RAW_LOG = "bake.jsonl"
 _COUNTED = frozenset({StepKind.RUN, StepKind.FILE})
-_NOT_A_CACHE = frozenset({FailureKind.COMMAND, FailureKind.CHECKSUM, FailureKind.INVALID, FailureKind.INTERRUPTED})
-# A blob that an imported cache names and its registry lost: seen only when the step's content is wanted.
-_LOST = re.compile(r"not found|unexpected status|failed to (load|fetch|copy)|blob unknown", re.I)
 # Publishes what was pushed for a target, by its digest, and returns its reference; raises `RegistryProblem`.
 Accept = Callable[[str, str], str]
 
@@ -136,8 +132,8 @@ class BakeWorker:
         while work.rest:
             result = self._bake(work)
             # Where all of it was built before something went wrong, nothing is missing.
-            failure = result.failure or (None if work.relisted else _not_pushed(work))
-            if work.rest and failure is None and work.relisted:
+            failure = result.failure or (None if work.repeats else _not_pushed(work))
+            if work.rest and failure is None and work.repeats:
                 continue
             if not work.rest or failure is None or failure.kind is FailureKind.INTERRUPTED:
                 return None
@@ -145,7 +141,7 @@ class BakeWorker:
                 # What lists a node is no part of it.
                 self.inspection.give_up(listed, failure, passes=is_transient(failure))
                 continue
-            if self.caches and not work.without_cache and _is_lost_cache(failure):
+            if self.caches and not work.without_cache and is_lost_cache(failure):
                 work.without_cache = True
                 return failure
             if is_transient(failure):
@@ -205,12 +201,15 @@ class BakeWorker:
         # What --set changes is not what the plan says, and need not be where it says.
         listed = self.inspection.targets(targets) if self.inspection and not self.call.overrides else {}
         work.listed = {each.name: each for each in listed.values()}
+        # Steps that see the mirrors set the times of what they write, and the list reports what they left.
+        sets = {node.name for node in self.plan.nodes if MIRRORS_TARGET in node.build.references}
+        work.as_built = sets & {*listed} & {*self.publications} - work.rewritten
         linked = linked_nodes(self.plan, targets, work.references)
         definition = run_definition(
             self.plan,
             targets,
             work.references,
-            publications=self.publications,
+            publications={k: replace(each, rewrites=k not in work.as_built) for k, each in self.publications.items()},
             labels=self.labels,
             copies=self.copies,
             loads=self.call.load and self.builder.docker.driver != "docker",
@@ -220,8 +219,8 @@ class BakeWorker:
         write_whole(file, definition.to_json().encode())
         overrides = matching(self.call.overrides, {*targets, *linked})
         if self.call.no_cache:
-            # What is only linked was built in this run: its newest result is taken.
-            overrides = (*overrides, *(f"{target}.no-cache=true" for target in targets))
+            # What is only linked was built in this run, and what ran by this call: its newest result is taken.
+            overrides = (*overrides, *(f"{target}.no-cache=true" for target in targets if target not in work.ran))
         if work.without_cache:
             overrides = (*overrides, "*.cache-from=")
         helpers = tuple(work.listed)
@@ -262,11 +261,12 @@ class BakeWorker:
     def _settle(self, work: _Work, result: BakeResult) -> None:
         """End the targets that were built and keep their promises; what was pushed is accepted under its key."""
         built = {target: digest for target in work.rest if (digest := self._digest(result, target)) is not None}
-        work.relisted = False
+        work.repeats = False
+        work.ran.update(built)
         for target, digest in built.items():
             try:
-                if self._is_relisted(work, result, target):
-                    work.relisted = True
+                if self._is_repeated(work, result, target):
+                    work.repeats = True
                     continue
                 if failure := self._broken(target, digest):
                     work.end(target, self._outcome(work, result.steps, target, failure))
@@ -282,14 +282,19 @@ class BakeWorker:
                 continue
             work.end(target, replace(self._outcome(work, result.steps, target, None), reference=reference))
 
-    def _is_relisted(self, work: _Work, result: BakeResult, target: str) -> bool:
-        """Whether a node that was built is baked once more, only for its list."""
+    def _is_repeated(self, work: _Work, result: BakeResult, target: str) -> bool:
+        """Whether a node that was built is baked once more: for its list, or for the times of its files."""
         found = work.listed.get(inventory_name(target))
         if self.inspection is None or found is None:
             return False
-        if result.failure is not None and not _is_exported(result.steps, found.name):
-            return not self.inspection.is_listed(target) and not self.stop.requested
-        return self.inspection.take(found) and not self.stop.requested
+        if result.failure is not None and not result.steps.exported(found.name):
+            unlisted = not self.inspection.is_listed(target)
+        else:
+            unlisted = self.inspection.take(found)
+        if not unlisted and target in work.as_built and self.inspection.may_be_newer(target):
+            work.rewritten.add(target)
+            return True
+        return unlisted and not self.stop.requested
 
     def _broken(self, target: str, digest: str) -> Failure | None:
         """Return why a target that was built may not be used, None if it may."""
@@ -302,7 +307,7 @@ class BakeWorker:
         """Return the digest of what was pushed for a target, empty for one that is not pushed, None if not built."""
         publication = self.publications.get(target)
         if publication is None:
-            return "" if result.failure is None or _is_exported(result.steps, target) else None
+            return "" if result.failure is None or result.steps.exported(target) else None
         digest = result.published.get(publication.name)
         return digest or (result.digests.get(target) if result.failure is None else None)
 
@@ -322,10 +327,11 @@ class BakeWorker:
 
 @dataclass(kw_only=True, slots=True)
 class _Work:
-    """The state of one call of `BakeWorker.bake`: `rest` is what is neither built nor failed.
+    """The state of one call of `BakeWorker.bake`: `rest` is what is neither ready nor failed.
 
-    `listed` are the targets of the last bake that list nodes, by their names; `relisted` says that it is repeated for
-    such a list.
+    `listed` are the targets of the last bake that list nodes, by name. `as_built` are nodes that it pushes without a
+    new time for any file, `rewritten` those that turned out to need one; `repeats`: it is done again for these, or for
+    a list, from the results of what `ran`.
     """
 
     targets: tuple[str, ...]
@@ -340,7 +346,10 @@ class _Work:
     began: float = 0.0
     attempts: int = 0
     without_cache: bool = False
-    relisted: bool = False
+    repeats: bool = False
+    ran: set[str] = field(default_factory=set)
+    as_built: set[str] = field(default_factory=set)
+    rewritten: set[str] = field(default_factory=set)
     listed: Mapping[str, Target] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -370,14 +379,6 @@ def matching(overrides: Collection[str], targets: Collection[str]) -> tuple[str,
     )
 
 
-def _is_exported(steps: Snapshot, target: str) -> bool:
-    """Whether a target was put into the engine's store although its bake failed."""
-    return any(
-        vertex.kind is StepKind.EXPORT and vertex.owner == target and vertex.completed is not None and not vertex.error
-        for vertex in steps.vertexes
-    )
-
-
 def _located(failure: Failure | None, target: Node | ImageTarget) -> Failure | None:
     """Return a failure in a generated Dockerfile with the place in the project that the line comes from."""
     if failure is None or not failure.file or failure.kind is FailureKind.CONTENT:
@@ -393,7 +394,3 @@ def _not_pushed(work: _Work) -> Failure | None:
     target = work.rest[0]
     message = work.refused.pop(target, "bake succeeded but reported no pushed digest for this target")
     return Failure(kind=FailureKind.PUSH, message=message, target=target)
-
-
-def _is_lost_cache(failure: Failure) -> bool:
-    return failure.kind not in _NOT_A_CACHE and bool(_LOST.search(failure.message))

@@ -25,6 +25,7 @@ from buildsys.events.events import (
     REUSED,
     Event,
     ImageLayer,
+    ImagesCopied,
     Noted,
     Retried,
     RunBegan,
@@ -126,6 +127,17 @@ def tags_not_taken() -> list[Event]:
     return [*planned("build"), *ends, tags, done(5, 412.0)]
 
 
+def copies_missing() -> list[Event]:
+    ends = [event for target in (*NODES, *IMAGES) for event in made(target, 83.0)]
+    moved = TagsMoved(at=8.0, tags=tuple(f"{PREFIX}/{each}:latest" for each in IMAGES))
+    other = "ghcr.io/example/ml"
+    tags = tuple(f"{other}/{each}:latest" for each in IMAGES)
+    good = ImagesCopied(at=9.0, registry=other, copied=tuple(IMAGES), tags=tags, sent=14, mounted=3, size=734_003_200)
+    why = "registry `mirror.example.com` cannot be reached: connection refused"
+    down = ImagesCopied(at=9.0, registry="mirror.example.com/ml", lacking=tuple(IMAGES), why=why)
+    return [*planned("build"), *ends, moved, good, down, done(1, 412.0)]
+
+
 def interrupt() -> list[Event]:
     good = [event for target in list(NODES)[:2] for event in made(target, 12.0)]
     rest = [TargetEnded(at=2.0, target=target, outcome=NOT_REACHED) for target in (*list(NODES)[2:], *IMAGES)]
@@ -168,7 +180,7 @@ def kept(name: str, text: str) -> None:
     assert text == path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("ending", [success, failure, tags_not_taken, interrupt, nothing_to_do, many])
+@pytest.mark.parametrize("ending", [success, failure, tags_not_taken, copies_missing, interrupt, nothing_to_do, many])
 def test_ending_is_the_kept_screen(ending: Callable[[], list[Event]]) -> None:
     stream = io.StringIO()
     show_summary(run_model(ending()), Screen(stream, {}), report=".buildsys/report.html", command=BEGAN.command)

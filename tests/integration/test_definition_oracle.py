@@ -65,7 +65,7 @@ def assert_equal(definition: Definition, targets: list[str], folder: Path, envir
 
 
 @pytest.mark.parametrize("environment", CACHES, ids=str)
-@pytest.mark.parametrize("project", [".", "examples/docker-stacks"])
+@pytest.mark.parametrize("project", [".", "examples/docker-stacks", "examples/python"])
 def test_files_of_all_shipped_projects_are_equal(project: str, environment: dict[str, str], tmp_path: Path) -> None:
     plan = make_plan(Workspace(root=ROOT / project).tree())
     assert_equal(plan_definition(plan), [*plan.targets], tmp_path, environment)

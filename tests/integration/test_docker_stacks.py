@@ -1,4 +1,4 @@
-"""examples/docker-stacks: its Dockerfiles lint, and its images start servers as the user that was asked for."""
+"""examples/docker-stacks: its images start servers as the user that was asked for."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import os
 import re
 import shutil
 import ssl
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -23,44 +22,8 @@ from buildsys.buildkit.images import run_container
 from tests.support.commands import ROOT, Command, Run, run
 
 EXAMPLE = ROOT / "examples" / "docker-stacks"
-DOCKERFILES = sorted(path.relative_to(EXAMPLE) for path in EXAMPLE.glob("layers/*/*Dockerfile"))
-HADOLINT = shutil.which("hadolint", path=str(Path(sys.executable).parent))
 STACKS = ("docker-stacks-foundation-debian", "base-notebook-debian", "minimal-notebook-debian")
 SECONDS = 90
-
-
-@pytest.fixture(scope="module")
-def nodes(buildsys: Command) -> dict[str, dict[str, Any]]:
-    """Return a node for each Dockerfile that some stack uses; those that are generated are of no file."""
-    document = json.loads(buildsys("-C", EXAMPLE, "plan", "--check", "--json").stdout)
-    return {node["dockerfile"]: node for node in document["nodes"] if not node["dockerfile"].endswith("layer.yaml")}
-
-
-def test_every_dockerfile_is_used_by_a_stack(nodes: dict[str, dict[str, Any]]) -> None:
-    assert {str(path) for path in DOCKERFILES} == nodes.keys()
-
-
-@pytest.mark.engine
-@pytest.mark.parametrize("path", DOCKERFILES, ids=str)
-def test_buildkit_finds_nothing_to_warn_of(path: Path, nodes: dict[str, dict[str, Any]], docker: object) -> None:
-    node = nodes[str(path)]
-    words: list[str] = ["docker", "buildx", "build", "--check", "--file", str(path)]
-    for name in node["contexts"]:
-        words += ["--build-context", f"{name}=docker-image://scratch"]
-    for name, value in node["args"].items():
-        # A checksum that the lock does not know is empty, which BuildKit reports as an error in the file.
-        known = value or ("0" * 64 if name.endswith("_SHA256") else "")
-        words += ["--build-arg", f"{name}={known}"]
-    done = run(*words, node["context"], cwd=EXAMPLE)
-    assert done.code == 0, done.stdout + done.stderr
-    assert "no warnings found" in done.stdout + done.stderr
-
-
-@pytest.mark.parametrize("path", DOCKERFILES, ids=str)
-def test_hadolint_finds_nothing(path: Path) -> None:
-    assert HADOLINT, "hadolint is part of the development requirements"
-    done = run(HADOLINT, "--no-color", "--config", ROOT / ".hadolint.yaml", EXAMPLE / path)
-    assert done.code == 0, done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +53,7 @@ def _baked(buildsys: Command, example: Path, *stacks: str) -> dict[str, str]:
     done = buildsys("-C", example, "bake", *stacks, seconds=1800)
     assert done.code == 0, done.stdout + done.stderr
     prefix = os.environ.get("BUILDSYS_REGISTRY", "docker-stacks")
-    return {name: f"{prefix}/{name}:latest" for name in stacks}
+    return {name: f"{prefix}/{name.removesuffix('-debian')}:debian" for name in stacks}
 
 
 class Server(NamedTuple):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,17 +12,10 @@ from buildsys.oci.client import Registry
 from buildsys.oci.reference import Reference
 from tests.support.command_line import buildsys, on_real_parents, run, small_project, write
 from tests.support.commands import registry_program
+from tests.support.own_registry import OwnRegistry
 
 pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents]
 
-CONFIG = """\
-version: 0.1
-log: {{level: error, accesslog: {{disabled: true}}}}
-storage:
-  filesystem: {{rootdirectory: {folder}}}
-  delete: {{enabled: true}}
-http: {{addr: "127.0.0.1:{port}"}}
-"""
 STACKS = """\
 stacks:
   composed: {layers: [dist, conf]}
@@ -39,45 +28,6 @@ stacks:
 """
 PLATFORMS = "platforms: [linux/amd64, linux/arm64]\n"
 HOME = "description: a folder to work in\nkind: system\nlicence: none\nworkdir: /work\n"
-
-
-class OwnRegistry:
-    """A registry with a storage of its own, which can be stopped, cleaned up and started."""
-
-    def __init__(self, folder: Path, program: str) -> None:
-        self._program = program
-        with closing(socket.create_server(("127.0.0.1", 0))) as free:
-            self.port = free.getsockname()[1]
-        self._config = write(folder, "registry.yaml", CONFIG.format(folder=folder / "registry", port=self.port))
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def prefix(self) -> str:
-        """A repository prefix in it."""
-        return f"127.0.0.1:{self.port}/x"
-
-    def start(self) -> None:
-        """Start it, and return when it answers."""
-        words = [self._program, "serve", str(self._config)]
-        self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(600):
-            with closing(socket.socket()) as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.1)
-        raise AssertionError("the registry does not answer")
-
-    def stop(self) -> None:
-        """End it."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
-            self._process = None
-
-    def collect(self) -> str:
-        """Delete all manifests without a tag, and all blobs that nothing names; return what is printed."""
-        words = [self._program, "garbage-collect", "--delete-untagged", str(self._config)]
-        return subprocess.run(words, check=True, capture_output=True, text=True, timeout=300).stdout
 
 
 @pytest.fixture

@@ -82,10 +82,12 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             self.ask("Input.dispatchMouseEvent", type=kind, x=spot[0], y=spot[1], button="left", clickCount=1)
 
-    def press(self, key: str) -> None:
-        """Press and release a key of the keyboard."""
-        for kind in ("keyDown", "keyUp"):
-            self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=key)
+    def press(self, key: str, *commands: str) -> None:
+        """Press and release a key of the keyboard; `commands` are those of an editor that it starts."""
+        # A button takes Enter by the character that it types.
+        text = {"text": "\r", "windowsVirtualKeyCode": 13} if key == "Enter" else {}
+        self.ask("Input.dispatchKeyEvent", type="keyDown", key=key, code=key, commands=list(commands), **text)
+        self.ask("Input.dispatchKeyEvent", type="keyUp", key=key, code=key)
 
     def picture(self, *, whole: bool = False) -> bytes:
         """Return what is seen as PNG, or the whole page."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from buildsys.oci.http import NotFound, RegistryProblem
+from buildsys.oci.http import NotFound, RegistryProblem, Unreachable
 from buildsys.oci.reference import OCI_MANIFEST, Descriptor, Manifest, Reference, digest_of
 
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -18,7 +18,8 @@ class FakeRegistry:
     """Holds manifests and blobs by repository; `written` are the references of manifests in the order of their writing.
 
     `mounts` is whether it links blobs between repositories; `problems` are raised, by tag, where one would be written.
-    `config` has what the configs of pushed images say in place of the truth.
+    Hosts that are `down` take no connection. `sent` and `mounted` are the blobs that came in pieces or from another
+    repository. `config` has what the configs of pushed images say in place of the truth.
     """
 
     mounts: bool = True
@@ -28,17 +29,26 @@ class FakeRegistry:
     written: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     config: dict[str, object] = field(default_factory=dict)
+    sent: list[str] = field(default_factory=list)
+    mounted: list[str] = field(default_factory=list)
+    down: set[str] = field(default_factory=set)
 
     def manifest(self, reference: Reference) -> Manifest | None:
+        self._connect(reference)
         self.asked.append(str(reference))
         raw = self.manifests_by_name.get((reference.name, reference.target))
         return None if raw is None else Manifest.parse(raw, OCI_MANIFEST)
+
+    def _connect(self, reference: Reference) -> None:
+        if reference.host in self.down:
+            raise Unreachable(f"registry `{reference.host}` cannot be reached: connection refused", host=reference.host)
 
     def head(self, reference: Reference) -> Descriptor | None:
         found = self.manifest(reference)
         return found.descriptor if found else None
 
     def put_manifest(self, reference: Reference, raw: bytes, media_type: str) -> Descriptor:
+        self._connect(reference)
         if problems := self.problems.get(reference.target):
             raise problems.pop(0)
         self.written.append(f"{reference.name.rpartition('/')[2]}:{reference.target}")
@@ -59,18 +69,26 @@ class FakeRegistry:
         return self.blobs[repository.name, digest][first : last + 1]
 
     def blob_exists(self, repository: Reference, digest: str, size: int | None = None) -> bool:
+        self._connect(repository)
         return (repository.name, digest) in self.blobs
 
     def mount_blob(self, target_repository: Reference, digest: str, source_repository: Reference) -> bool:
         data = self.blobs.get((source_repository.name, digest))
-        if not self.mounts or data is None:
+        if not self.mounts or data is None or target_repository.host != source_repository.host:
             return False
+        self.mounted.append(f"{target_repository.name}@{digest}")
         self.blobs[target_repository.name, digest] = data
         return True
 
     def put_blob(self, repository: Reference, data: bytes, media_type: str = "") -> Descriptor:
         self.blobs[repository.name, digest_of(data)] = data
         return Descriptor.of(data, media_type)
+
+    def send_blob(self, repository: Reference, digest: str, pieces: Callable[[], Iterable[bytes]]) -> None:
+        data = b"".join(pieces())
+        assert digest_of(data) == digest
+        self.sent.append(f"{repository.name}@{digest}")
+        self.blobs[repository.name, digest] = data
 
     def push(self, reference: Reference, content: str, annotations: Mapping[str, str]) -> str:
         """Store an image of one layer as an engine does, and return its digest."""

@@ -12,6 +12,7 @@ from buildsys.events.events import (
     MADE,
     REUSED,
     Event,
+    FolderSize,
     ImageLayer,
     Noted,
     Retried,
@@ -100,7 +101,7 @@ class Story:
         )
         self.said.append(replace(end, **facts))  # type: ignore[arg-type]
 
-    def worked(self, target: str, start: float, end: float, *layers: ImageLayer) -> None:
+    def worked(self, target: str, start: float, end: float, *layers: ImageLayer, **facts: object) -> None:
         """A target that is built in one attempt of four steps."""
         self.started(target, start)
         long = end - start
@@ -109,16 +110,12 @@ class Story:
         self.step(target, f"[2/3] RUN make {target}", "run", start + 0.06 * long, start + 0.8 * long)
         self.step(target, "[3/3] COPY --link --from=build /out /", "file", start + 0.8 * long, start + 0.84 * long)
         self.step(target, "exporting to image", "export", start + 0.84 * long, end)
-        self.ended(
-            target,
-            end,
-            reference=f"127.0.0.1:5000/ml/nodes@sha256:{target}",
-            size=sum(each.size for each in layers) or 42_000_000,
-            layers=layers,
-            steps=3,
-            cached=1,
-            attempts=1,
-        )
+        said = {
+            "reference": f"127.0.0.1:5000/ml/nodes@sha256:{target}",
+            "size": sum(each.size for each in layers) or 42_000_000,
+            **facts,
+        }
+        self.ended(target, end, MADE, layers=layers, steps=3, cached=1, attempts=1, **said)
 
     def events(self) -> list[Event]:
         return sorted(self.said, key=lambda event: event.at)
@@ -148,8 +145,9 @@ def eventful(*, ended: bool = True) -> list[Event]:
     story.planned("gpu-mpi", "git-debian-12", "miniconda", "openmpi-4_1_4", "cuda-12_4", title="openmpi4.1.4-cuda12.4")
     story.planned("rdma", "git-debian-12", "openmpi-4_1_4", "ucx-1_9_0", title="openmpi4.1.4-rdma-debian12")
     story.planned("gpu-rdma", "git-debian-12", "cuda-12_4", "ucx-1_9_0", title="openmpi4.1.4-cuda12.4-rdma")
-    for name in ("toolchain-12", "miniconda"):
-        story.ended(name, 0.8, REUSED, reference=f"127.0.0.1:5000/ml/nodes@sha256:{name}", size=98_000_000)
+    for name, layers in (("toolchain-12", ()), ("miniconda", (CONDA,))):
+        reference = f"127.0.0.1:5000/ml/nodes@sha256:{name}"
+        story.ended(name, 0.8, REUSED, reference=reference, size=98_000_000, layers=layers)
     story.started("debian-os-12", 1.0)
     story.step("debian-os-12", "[1/2] FROM docker.io/library/debian:12", "source", 1.1, 3.0)
     story.retried("debian-os-12", 6.0, 1, 4.0, "registry said 503")
@@ -182,11 +180,20 @@ def eventful(*, ended: bool = True) -> list[Event]:
     story.started("debian-os-12", 10.0, attempt=2)
     story.step("debian-os-12", "[2/2] RUN apt-get install --yes ca-certificates", "run", 10.2, 31.0)
     story.step("debian-os-12", "pushing layers", "push", 31.0, 35.0)
-    story.ended("debian-os-12", 35.0, size=109_000_000, steps=2, attempts=2)
+    story.ended(
+        "debian-os-12",
+        35.0,
+        size=109_000_000,
+        layers=(replace(BASE[0], layer="debian-os"), BASE[1]),
+        unpacked=250_000_000,
+        folders=(FolderSize(path="usr/lib", size=130_000_000), FolderSize(path="usr/share", size=90_000_000)),
+        steps=2,
+        attempts=2,
+    )
     story.worked("cuda-12_4", 12.0, 64.0)
-    story.worked("git-debian-12", 35.5, 52.0)
+    story.worked("git-debian-12", 35.5, 52.0, replace(BASE[0], layer="debian-os"), *BASE[1:])
     story.worked("openmpi-4_1_4", 52.5, 171.0)
-    story.worked("cpu", 66.0, 70.0, *BASE, CONDA)
+    story.worked("cpu", 66.0, 70.0, *BASE, CONDA, tags=("127.0.0.1:5000/ml/cpu:1.2", "127.0.0.1:5000/ml/cpu:latest"))
     if ended:
         story.worked("cpu-mpi", 174.0, 178.0, *BASE, CONDA, MPI)
         story.worked("gpu-mpi", 174.5, 183.0, *BASE, CONDA, MPI, CUDA)

@@ -16,7 +16,7 @@ ROOT = "root"
 BELOW: dict[str, set[str]] = {
     "oci": set(),
     "dockerfile": set(),
-    "inventory": set(),
+    "inventory": {"oci"},
     "buildkit": set(),
     "records": set(),
     "recipes": {"records", "dockerfile"},

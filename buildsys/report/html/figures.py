@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from buildsys.events.events import FolderSize, ImageLayer
 from buildsys.events.model import RunModel, Step, Target
 from buildsys.values import dataclass
 
-UNKNOWN_LAYER = "no layer of this project"
+UNKNOWN_LAYER = "not known"
 # Below these two a difference of time says more about the machine than about the target.
 LEAST_SECONDS = 1.0
 LEAST_SHARE = 0.1
@@ -179,6 +180,33 @@ def _image_sizes(
         elif target.ended and target.ended.size is not None:
             found.append(ImageSize(target=target, size=target.ended.size, own=None))
     return sorted(found, key=lambda each: (-each.size, each.target.name))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeSize:
+    """What a node adds to what it is built on, in bytes, None if it is not known: its blobs, and its files."""
+
+    target: Target
+    stored: int | None
+    unpacked: int | None
+    folders: tuple[FolderSize, ...]
+
+
+def node_sizes(targets: Iterable[Target]) -> tuple[NodeSize, ...]:
+    """Return what nodes add, the largest first, without those that recorded no size."""
+    ends = [(target, target.ended) for target in targets if not target.is_image and target.ended]
+    found = [
+        NodeSize(target=target, stored=_own_size(target, end.layers), unpacked=end.unpacked, folders=end.folders)
+        for target, end in ends
+    ]
+    known = (each for each in found if each.stored is not None or each.unpacked is not None)
+    return tuple(sorted(known, key=lambda each: (-(each.stored or 0), -(each.unpacked or 0), each.target.name)))
+
+
+def _own_size(target: Target, layers: Sequence[ImageLayer]) -> int | None:
+    if not layers or not all(each.layer for each in layers):
+        return None
+    return sum(size for size in {each.digest: each.size for each in layers if each.layer == target.plan.layer}.values())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -31,13 +31,16 @@ from buildsys.project.workspace import Workspace, write_whole
 from buildsys.report import outcomes, text
 from buildsys.report.html.details import details
 from buildsys.report.html.diagram import draw_diagram
-from buildsys.report.html.figures import busy, changes, critical_path, image_sizes, slowest_steps
+from buildsys.report.html.effects import delays, images, savings
+from buildsys.report.html.figures import busy, changes, critical_path, image_sizes, node_sizes, slowest_steps
 from buildsys.report.html.timeline import draw_timeline, mark, outcome_class, step_class
 from buildsys.texts import shown
 
 EVENTS_FILE = f"{STATE_FOLDER}/{EVENTS}"
 REPORT_FILE = f"{STATE_FOLDER}/{REPORT}"
 SLOWEST = 25
+# Of those that others waited for.
+DELAYS = 15
 OUTCOMES = (MADE, REUSED, FAILED, BLOCKED, NOT_REACHED, UNFINISHED)
 SIGNALS = {2: "Ctrl-C", 15: "SIGTERM"}
 _FOLDER = Path(__file__).parent
@@ -109,6 +112,7 @@ def page(run: RunModel, earlier: RunModel | None = None) -> str:
             headline_class=headline_class,
             run=run,
             earlier=earlier,
+            copies=[(each, tuple(outcomes.copies_lines(each))) for each in run.copies],
             moved=[each for each in run.tags if each.tags or each.missing],
             targets=list(run.targets.values()),
             data=details(run, earlier.targets if earlier else {}),
@@ -133,9 +137,14 @@ def _sections(run: RunModel, earlier: RunModel | None) -> dict[str, Any]:
         "average": sum(each.seconds * each.targets for each in stretches) / (run.seconds or 1.0),
         "timeline": draw_timeline(run, stretches, critical),
         "diagram": draw_diagram(targets, critical),
+        "images": images(run),
+        "saved": savings(run),
+        "delays": delays(run),
         "sizes": image_sizes(targets),
+        "nodes": node_sizes(targets),
         "slowest": slowest_steps(targets, SLOWEST),
         "step_seconds": sum(steps),
+        "most_delays": DELAYS,
         "changes": changes(run, earlier) if earlier else (),
     }
 
@@ -184,6 +193,7 @@ def _environment() -> Environment:
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     environment.filters |= {
         "count": text.format_count,
+        "deciding": outcomes.deciding_line,
         "difference": text.format_difference,
         "failure_lines": outcomes.failure_lines,
         "mark": mark,

@@ -1,9 +1,11 @@
-// The page is whole without this: it shows one target's details, filters, sorts and widens. Texts are only ever set as text.
+// The page is whole without this: it shows one target's details, filters, sorts, widens and copies. Texts are only ever set as text.
 "use strict";
 (() => {
   const targets = JSON.parse(document.getElementById("data").textContent);
   const panel = document.getElementById("details");
   let opener = null;
+
+  for (const it of document.querySelectorAll(".copy-it")) it.hidden = false;
 
   const make = (name, text, kind) => {
     const it = document.createElement(name);
@@ -145,10 +147,23 @@
     body.append(...keyed.map(([, row]) => row));
   };
 
+  // The older way needs no permission and works in a page from a folder; the text stays chosen for Ctrl+C.
+  const copy = async (button) => {
+    const text = button.previousElementSibling;
+    getSelection().selectAllChildren(text);
+    let done = document.execCommand("copy");
+    if (!done) {
+      try { await navigator.clipboard.writeText(text.textContent); done = true; } catch { /* Then a person copies it. */ }
+    }
+    button.textContent = done ? "copied" : "press Ctrl+C";
+    setTimeout(() => { button.textContent = "copy"; }, 2000);
+  };
+
   document.addEventListener("click", (event) => {
-    const it = event.target.closest("[data-target], [data-zoom], th button");
+    const it = event.target.closest("[data-target], [data-zoom], th button, .copy-it");
     if (!it) return;
-    if (it.dataset.target !== undefined) pick(it);
+    if (it.matches(".copy-it")) copy(it);
+    else if (it.dataset.target !== undefined) pick(it);
     else if (it.matches("button[data-zoom]")) {
       document.querySelector(".timeline").dataset.zoom = it.dataset.zoom;
       for (const other of it.parentNode.children) other.setAttribute("aria-pressed", String(other === it));

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildsys.inventory.contents import folder_sizes, privileged_files, unstable_files
+from buildsys.inventory.contents import added_files, folder_sizes, largest_folders, privileged_files, unstable_files
 from buildsys.inventory.model import Entry, Inventory, inventory_of
 
 
@@ -13,6 +13,21 @@ def files(sizes: dict[str, int], mode: int = 0o644) -> Inventory:
 def test_sizes_are_those_of_all_files_below_a_folder() -> None:
     found = folder_sizes(files({"a/b/c/d": 1, "a/b/e": 2, "a/f": 4, "g": 8}))
     assert found == {"": 15, "a": 7, "a/b": 3}
+
+
+def test_largest_folders_are_those_that_say_where_the_bytes_are() -> None:
+    sizes = folder_sizes(
+        files({"usr/lib/a": 60, "usr/share/b": 39, "usr/c": 1, "opt/d/e": 7, "opt/f": 3, "empty/g": 0})
+    )
+    assert list(largest_folders(sizes, 9).items()) == [("usr/lib", 60), ("usr/share", 39), ("opt", 10), ("opt/d", 7)]
+    assert list(largest_folders(sizes, 1)) == ["usr/lib"]
+    assert largest_folders(folder_sizes(files({})), 5) == {}
+
+
+def test_files_that_a_base_has_as_they_are_are_not_added() -> None:
+    both, base = files({"a": 1, "b": 2, "c/d": 3}), files({"a": 1, "b": 9, "gone": 4})
+    assert list(added_files(both, base).entries) == ["b", "c/d"]
+    assert list(added_files(both).entries) == ["a", "b", "c/d"]
 
 
 def test_files_that_run_as_others_are_found_by_both_bits() -> None:

@@ -7,8 +7,9 @@ import itertools
 
 import pytest
 
+from buildsys.bake.inventory import inventory_target
 from buildsys.inventory.model import Entry, UnreadableInventory, path_text
-from buildsys.inventory.step import MOST_PRINTED, NO_TOOLS, read_printed
+from buildsys.inventory.step import MOST_PRINTED, NO_TOOLS, dockerfile, read_printed
 
 STATUS = b"Package: bash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5.2-1\n"
 
@@ -66,6 +67,21 @@ def test_packed_and_plain_output_are_the_same() -> None:
     assert read_printed(gzip.compress(raw)) == read_printed(raw)
 
 
+def test_newer_files_are_those_that_the_base_does_not_have_with_the_same_time() -> None:
+    paths = [record(b"own") + b"N17.5\0", record(b"kept") + b"N18.0\0", record(b"changed") + b"N19.0\0", record(b"old")]
+    base = [b"B18.0 kept\0", b"B18.5 changed\0", b"B20.0 removed\0"]
+    assert sorted(read_printed(printed(*paths, *base)).newer) == ["changed", "own"]
+    assert read_printed(printed(record(b"old"))).newer == ()
+
+
+def test_list_is_of_one_build_whatever_the_cache_has() -> None:
+    target = inventory_target("x", "target:x", "docker-image://h", platform="linux/amd64", folder="f", timestamp=17)
+    assert dict(target.attributes())["no-cache"] is True
+    assert "-newermt @17 " in dockerfile(timestamp=17)
+    assert "from=base" not in dockerfile(timestamp=17)
+    assert "--mount=type=bind,from=base,target=/base" in dockerfile(timestamp=17, has_base=True)
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -88,6 +104,11 @@ def test_packed_and_plain_output_are_the_same() -> None:
         printed(record(b"a", b"l 777 0 0 0")),
         printed(record(b"a", b"f 644 0 0 0", b"target")),
         printed(record(b"a"), b"C1\0x"),
+        printed(b"N1\0", record(b"a")),
+        printed(record(b"a"), b"Nx\0"),
+        printed(record(b"a"), b"N1.0\0N2.0\0"),
+        printed(record(b"a"), b"B1.0 a\0", record(b"b")),
+        printed(record(b"a"), b"B1.0\0"),
         printed(record(b"var/lib/dpkg/status", b"f 644 0 0 5"), b"C4\0xxxx"),
         printed(record(b"var/lib/dpkg/status", b"d 755 0 0 5"), b"C5\0xxxxx"),
         printed(record(b"var/lib/dpkg/status", b"f 644 0 0 99"), b"C99\0x"),

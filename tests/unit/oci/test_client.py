@@ -427,3 +427,49 @@ def test_manifest_of_schema_version_one_is_refused() -> None:
 def test_index_without_media_type_is_known_by_its_manifests() -> None:
     raw = b'{"schemaVersion": 2, "manifests": []}'
     assert Manifest.parse(raw, "text/plain").descriptor.media_type == OCI_INDEX
+
+
+def uploading(least: str = "") -> Bench:
+    """A registry that opens uploads, and asks for chunks of at least some bytes."""
+    opened = Response(status=202, headers={"location": "/v2/x/blobs/uploads/1?s=0", "oci-chunk-min-length": least})
+    taken = Response(status=202, headers={"location": "/v2/x/blobs/uploads/1?s=1"})
+    answers = {"POST": opened, "PATCH": taken, "PUT": Response(status=201)}
+    return Bench(script=Script(by=lambda request: answers[request.method]))
+
+
+def test_blob_of_several_pieces_is_sent_in_chunks_and_ended_without_a_body() -> None:
+    on = uploading()
+    on.registry().send_blob(IMAGE, digest_of(b"abcde"), lambda: [b"ab", b"cde"])
+    sent = [(each.method, each.body, headers(each).get("Content-Range")) for each in on.script.asked]
+    assert sent == [("POST", None, None), ("PATCH", b"ab", "0-1"), ("PATCH", b"cde", "2-4"), ("PUT", b"", None)]
+    assert parse_qs(urlsplit(on.script.asked[-1].url).query) == {"s": ["1"], "digest": [digest_of(b"abcde")]}
+
+
+def test_blob_of_one_piece_takes_one_request_and_an_empty_one_too() -> None:
+    for pieces in ([b"abcde"], []):
+        on = uploading()
+        on.registry().send_blob(IMAGE, digest_of(b"".join(pieces)), lambda pieces=pieces: pieces)  # type: ignore[misc]
+        assert [(each.method, each.body) for each in on.script.asked][1:] == [("PUT", b"".join(pieces))]
+
+
+def test_no_chunk_but_the_last_is_shorter_than_the_registry_asks_for() -> None:
+    on = uploading(least="3")
+    on.registry().send_blob(IMAGE, digest_of(b"abcdefg"), lambda: [b"ab", b"cd", b"ef", b"g"])
+    assert [each.body for each in on.script.asked if each.method == "PATCH"] == [b"abcd", b"efg"]
+
+
+def test_chunks_that_break_are_sent_again_from_the_first() -> None:
+    on, calls = uploading(), []
+
+    def pieces() -> list[bytes]:
+        calls.append(len(on.script.asked))
+        return [b"ab", b"cd"]
+
+    answer = on.script.by
+    broken = [http.client.RemoteDisconnected("gone")]
+    assert answer is not None
+    by = answer
+    on.script.by = lambda request: broken.pop() if request.method == "PATCH" and broken else by(request)
+    on.registry().send_blob(IMAGE, digest_of(b"abcd"), pieces)
+    assert [each.method for each in on.script.asked] == ["POST", "PATCH", "POST", "PATCH", "PATCH", "PUT"]
+    assert len(calls) == 2

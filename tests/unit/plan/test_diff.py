@@ -135,6 +135,15 @@ def test_image_in_another_repository_differs_though_nothing_is_rebuilt() -> None
     assert {name: each.change for name, each in everywhere.items()} == {"one": "tags", "two": "tags"}
 
 
+def test_images_that_get_copies_in_a_further_registry_differ_though_nothing_is_rebuilt() -> None:
+    one, two = (
+        files(f"registry: [{names}]\n{STACKS}") for names in ("a.example.com/i", "a.example.com/i, b.example.com/i")
+    )
+    found = changes(one, two)
+    assert {name: each.change for name, each in found.items()} == {"one": "tags", "two": "tags"}
+    assert found["one"].difference == Difference(name="copies", before="", after="b.example.com/i")
+
+
 def test_stack_with_a_platform_less_gets_another_index_of_the_same_images() -> None:
     def of(*platforms: str) -> dict[str, str]:
         system = files()["layers/system/layer.yaml"] + f"platforms: [{', '.join(PLATFORMS)}]\n"

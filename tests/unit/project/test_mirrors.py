@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import pytest
 
+from buildsys.names import TIMES
 from buildsys.project.mirrors import (
     CONTEXT,
     mirror_files,
@@ -23,7 +24,7 @@ def script(settings: Settings, ca: bytes | None = None) -> list[str]:
 
 
 def test_no_settings_make_a_script_that_does_nothing() -> None:
-    assert script(Settings())[1:] == [":"]
+    assert script(Settings())[1:] == [f". {TIMES}", ":"]
     assert mirror_files(Settings()).keys() == {"use"}
 
 
@@ -76,7 +77,7 @@ def test_python_index_is_set_for_pip_and_uv() -> None:
 
 
 def test_proxies_are_set_in_both_cases() -> None:
-    assert script(Settings(proxy={"http": "http://p:1"}))[1:3] == [
+    assert script(Settings(proxy={"http": "http://p:1"}))[2:4] == [
         "export http_proxy=http://p:1",
         "export HTTP_PROXY=http://p:1",
     ]
@@ -84,7 +85,7 @@ def test_proxies_are_set_in_both_cases() -> None:
 
 def test_value_with_signs_of_the_shell_stays_a_value() -> None:
     lines = script(Settings(proxy={"no": "a$(b)'c"}))
-    assert lines[1] == """export no_proxy='a$(b)'"'"'c'"""
+    assert lines[2] == """export no_proxy='a$(b)'"'"'c'"""
 
 
 PRIVATE = {

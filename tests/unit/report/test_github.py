@@ -10,7 +10,7 @@ import pytest
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.commands.image_tests import TestResult, TestRun
 from buildsys.errors import Diagnostic, InvalidInput, Location
-from buildsys.events.events import BLOCKED, FAILED, MADE, TargetEnded, TargetPlanned
+from buildsys.events.events import BLOCKED, FAILED, MADE, ImagesCopied, RunEnded, TargetEnded, TargetPlanned
 from buildsys.events.model import RunModel, run_model
 from buildsys.report.github import Annotation, command, matrix, of_error, of_run, of_tests
 
@@ -76,6 +76,28 @@ def test_run_has_an_annotation_for_what_failed_and_none_for_what_it_blocks() -> 
 
 def test_run_that_was_stopped_has_no_annotation() -> None:
     assert [*of_run(failed(FailureKind.INTERRUPTED), lambda _, file, line: (file, line))] == []
+
+
+LACKING = ImagesCopied(at=1, registry="r.example.com/ml", lacking=("one",), why="it did not answer")
+
+
+def test_registry_that_lacks_images_or_has_old_tags_has_an_annotation() -> None:
+    whole = ImagesCopied(at=1, registry="other.example.com/ml", copied=("one",), tags=("other.example.com/ml/one:1",))
+    old = ImagesCopied(at=1, registry="old.example.com/ml", untagged=("two",), why="refused")
+    found = of_run(run_model([whole, LACKING, old]), lambda _, file, line: (file, line))
+    assert [(each.title, each.message, each.file) for each in found] == [
+        (
+            "r.example.com/ml",
+            "r.example.com/ml lacks 1 image (one): it did not answer. The next run copies what is missing",
+            "",
+        ),
+        ("old.example.com/ml", "old.example.com/ml has old tags of two: refused", ""),
+    ]
+
+
+def test_registry_that_lacks_what_a_stopped_run_did_not_copy_has_no_annotation() -> None:
+    stopped = run_model([LACKING, RunEnded(at=2, exit_code=130, seconds=1, runs=0, signal=2)])
+    assert [*of_run(stopped, lambda _, file, line: (file, line))] == []
 
 
 def test_error_has_an_annotation_for_each_diagnostic_and_it_is_masked() -> None:

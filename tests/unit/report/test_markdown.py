@@ -11,7 +11,7 @@ from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.commands.affected import Affected, _affected
 from buildsys.commands.image_tests import TestResult, TestRun
 from buildsys.commands.plan import chosen_targets
-from buildsys.events.events import FAILED, MADE, Event, TargetEnded, TargetPlanned
+from buildsys.events.events import FAILED, MADE, Event, ImagesCopied, TargetEnded, TargetPlanned
 from buildsys.events.model import run_model
 from buildsys.plan.diff import compare
 from buildsys.report.markdown import COMMENT, affected_comment, code, run_summary, summary_of_tests
@@ -159,6 +159,18 @@ def test_run_summary_has_counts_images_reasons_and_the_output_of_what_failed() -
         "</details>\n"
         "\n"
     )
+
+
+def test_run_summary_says_what_further_registries_got_and_lack() -> None:
+    events: list[Event] = [
+        ImagesCopied(at=1, registry="a.example.com/ml", copied=("one",), tags=("a.example.com/ml/one:1",), mounted=3),
+        ImagesCopied(at=1, registry="b.example.com/ml", lacking=("one",), why="`refused` <b>"),
+    ]
+    assert run_summary(run_model(events), "buildsys bake --push").splitlines()[4:] == [
+        "- `copied 1 image to a.example.com/ml: 0 blobs sent, 3 mounted, 1 tag moved`",
+        "- ``b.example.com/ml lacks 1 image (one): `refused` <b>. The next run copies what is missing``",
+        "",
+    ]
 
 
 def test_summary_of_thousands_of_images_is_as_short_as_github_takes() -> None:

@@ -6,10 +6,12 @@ import io
 
 import pytest
 
+from buildsys.bake.targets import defaults
 from buildsys.errors import InvalidInput
 from buildsys.plan.actions import Action, ActionKind
 from buildsys.plan.selection import listed
 from buildsys.report.console import Screen
+from buildsys.report.documents import stack_document
 from buildsys.report.tables import show_actions, show_list, show_plan, show_stack
 from buildsys.run.scheduler import Left
 from tests.support.trees import FAST, planned, tree
@@ -101,15 +103,46 @@ def test_stack_has_layers_values_places_and_environment() -> None:
         "  system  system, named by the stack\n"
         "    a system\n"
         "      release  2  from stack\n"
+        "      node      system-2\n"
+        "      packages  base-files zip\n"
         "  fast  artifact, named by the stack\n"
         "    an artifact\n"
         "      version  1.0  from default\n"
         '      flags    ""   from default\n'
-        "      node fast-1_0-tools-2\n"
+        "      node    fast-1_0-tools-2\n"
+        "      prefix  /opt/fast\n"
         "environment\n"
         "  LANG  C.UTF-8              from system\n"
         "  PATH  /opt/fast/bin:$PATH  from fast\n"
     )
+
+
+def test_stack_has_everything_that_a_layer_brings() -> None:
+    own = (
+        "description: d\nkind: system\nlicence: free\nparameters:\n  tool: {description: t, default: curl}\n"
+        "packages: [{names: ['{tool}']}, {names: [zip], when: {tool: wget}}]\n"
+        "tests: [{run: '{tool} --version'}, {run: zip, when: {tool: wget}}]\n"
+    )
+    fast = FAST + 'downloads: {tar: {url: "https://example.com/{version}.tar", sha256: "%s"}}\n' % ("a" * 64)
+    fast += "secrets: [{id: token, description: a token}]\n"
+    files = tree("stacks:\n  one: {layers: [system, own, fast]}\n", own=own, fast=fast)
+    files["layers/fast/Dockerfile"] = files["layers/fast/Dockerfile"].replace(
+        "FROM toolchain AS build\n",
+        "FROM toolchain AS build\nARG TAR_URL\nARG TAR_SHA256\nRUN --mount=type=secret,id=token,required=true true\n",
+    )
+    plan, stream = planned(files), io.StringIO()
+    show_stack(plan, "one", Screen(stream, {}))
+    (image,) = plan.stacks
+    said = stream.getvalue()
+    assert (
+        "  own  system, named by the stack\n    d\n      tool  curl  from default\n"
+        f"      node      {image.base}\n      packages  curl\n      test      curl --version\n"
+    ) in said
+    assert "      secrets   token\n      download  https://example.com/1.0.tar\n" in said
+    layers = {each["name"]: each for each in stack_document(plan, image, defaults(plan))["layers"]}
+    assert layers["own"]["packages"] == ["curl"]
+    assert layers["own"]["tests"] == ["curl --version"]
+    assert layers["fast"]["secrets"] == ["token"]
 
 
 def test_stack_has_each_setting_with_its_layer() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -80,6 +80,9 @@ class Memory:
             self.blobs[target_repository.with_digest(digest)] = held
             return True
         return False
+
+    def send_blob(self, repository: Reference, digest: str, pieces: Callable[[], Iterable[bytes]]) -> None:
+        raise AssertionError("what a store writes is small")
 
     def put_blob(self, repository: Reference, data: bytes) -> Descriptor:
         self.blobs[repository.with_digest(digest_of(data))] = data
@@ -325,14 +328,17 @@ def test_stack_is_composed_of_its_nodes_blobs_and_exists_then() -> None:
     assert digest_of(FAST.encode()) in [each.digest for each in memory.blobs if each.name.endswith("/one")]
 
 
-def test_layers_of_a_stack_are_named_by_the_layer_that_they_come_from() -> None:
+def test_blobs_of_a_stack_and_of_what_exists_are_known_without_another_request() -> None:
     memory = Memory()
     image = store(memory).publish(trees.stack(PLAN), KEYS.stacks["one"], done(memory, SYSTEM, FAST))
     assert image is not None
-    assert [(each.digest, layer) for each, layer in image.layers] == [
-        (digest_of(SYSTEM.encode()), ""),
-        (digest_of(FAST.encode()), "fast"),
-    ]
+    assert [each.digest for each in image.layers] == [digest_of(SYSTEM.encode()), digest_of(FAST.encode())]
+    memory.asked.clear()
+    found = store(memory).existing(PLAN, KEYS, [FAST])
+    assert {name: [each.digest for each in layers] for name, layers in found.layers.items()} == {
+        FAST: [digest_of(FAST.encode())]
+    }
+    assert len(memory.asked) == 1
 
 
 @pytest.mark.parametrize("lost", [SYSTEM, FAST])

@@ -27,7 +27,7 @@ from buildsys.events.events import (
 )
 from buildsys.events.model import Target, run_model
 from buildsys.report.html.diagram import layered
-from buildsys.report.html.figures import busy, changes, critical_path, image_sizes, slowest_steps
+from buildsys.report.html.figures import busy, changes, critical_path, image_sizes, node_sizes, slowest_steps
 from buildsys.report.html.page import CompiledTemplates
 from buildsys.report.html.page import page as draw
 from tests.support.report_runs import BEGAN, Story, before, blob, eventful, many, of
@@ -130,7 +130,7 @@ def test_blobs_are_counted_once_for_all_images_and_once_for_each() -> None:
     assert (found.once, found.apart) == (900_000_000, 229_000_000 + 260_000_000 + 900_000_000)
     by_layer = {each.layer: (each.blobs, each.images, each.once, each.apart) for each in found.layers}
     assert by_layer["openmpi"] == (1, 2, 31_000_000, 62_000_000)
-    assert by_layer["no layer of this project"] == (1, 3, 48_000_000, 144_000_000)
+    assert by_layer["not known"] == (1, 3, 48_000_000, 144_000_000)
     assert sum(each.apart for each in found.layers) == found.apart
     own = {each.target.name: each.own for each in found.images}
     assert own == {"gpu-mpi": 640_000_000, "cpu-mpi": 0, "cpu": 0}
@@ -157,6 +157,19 @@ def test_image_with_only_a_known_size_is_listed_with_it() -> None:
     assert [(each.size, each.own) for each in found.images] == [(5_000_000, None)]
     assert (found.once, found.apart) == (0, 0)
     assert "5 MB not known" in plain(page(story.events()))
+
+
+def test_sizes_of_nodes_are_what_each_adds_to_its_base_system_nodes_too() -> None:
+    found = {each.target.name: each for each in node_sizes(targets(eventful()))}
+    assert list(found) == ["debian-os-12", "miniconda", "git-debian-12"]
+    assert {name: (each.stored, each.unpacked) for name, each in found.items()} == {
+        "debian-os-12": (109_000_000, 250_000_000),
+        "miniconda": (98_000_000, None),
+        "git-debian-12": (22_000_000, None),
+    }
+    words = plain(page(eventful()))
+    assert "debian-os 12 debian-os 109 MB 250 MB 5 /usr/lib 130 MB, /usr/share 90 MB" in words
+    assert "miniconda py312_24.9.2-0 miniconda 98 MB not known 3" in words
 
 
 def test_slowest_steps_come_first_and_cached_ones_never() -> None:

@@ -1,0 +1,5 @@
+FROM toolchain AS build
+ARG PINS
+RUN fetch "$PINS"
+FROM scratch
+COPY --from=build /artifact /
