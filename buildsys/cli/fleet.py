@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from buildsys.cli import usage
-from buildsys.cli.names import All, Json
+from buildsys.cli.options import All, Json
 from buildsys.errors import ExitCode, Unavailable, WrongUsage
 from buildsys.names import STACKS_FILE
 from buildsys.texts import shown

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from buildsys.cli import usage
-from buildsys.cli.bake import MIN_FREE_GB, RETRIES, Secrets
-from buildsys.cli.names import All, Builder, Json, Names
+from buildsys.cli.ci import Annotations, Summary, annotated, job
+from buildsys.cli.names import Names
+from buildsys.cli.options import MIN_FREE_GB, RETRIES, Affected, All, Builder, Json, Secrets, chosen
 from buildsys.errors import ExitCode
 
 
@@ -88,39 +89,42 @@ def run_image_tests(
     context: typer.Context,
     names: Names = None,
     everything: All = False,
+    affected: Affected = None,
     builder: Builder = None,
+    annotations: Annotations = None,
+    summary: Summary = None,
 ) -> None:
     """Run the tests that layers declare in the images that have them.
 
     Example: `buildsys test debian12`
 
     Example: `buildsys test --all`
+
+    Example: `buildsys test --affected origin/main --annotations github --summary summary.md`
     """
     from buildsys.buildkit.docker import find_docker
-    from buildsys.cli.screens import chosen_targets, output
+    from buildsys.cli.screens import output
     from buildsys.commands.image_tests import Containers, declared_tests
-    from buildsys.commands.plan import make_plan
     from buildsys.project.settings import read_settings
     from buildsys.project.workspace import find_workspace
     from buildsys.report import tables
     from buildsys.run.decision import public_tags
-    from buildsys.run.variables import check_names
 
     usage.exclusive(context, "--all", "names")
-    workspace = find_workspace(context.obj)
-    read_settings(workspace.root, os.environ)
-    plan = make_plan(workspace.tree(), overlay=True)
-    check_names(plan, os.environ)
-    targets = chosen_targets(plan, tuple(names or ()), everything=everything)
-    tests = declared_tests(plan, targets)
-    docker = find_docker(builder, os.environ)
-    images = {target: tags[0] for target, tags in public_tags(plan, targets, os.environ).items()}
-    screen = output()
-    failed = skipped = 0
-    for result in Containers(docker=docker, workspace=workspace, images=images).run(tests):
-        tables.show_test(result, screen)
-        failed, skipped = failed + (result.problem is not None), skipped + bool(result.skipped)
-    screen.line(tables.tests_line(len(images), len(tests), failed, skipped))
+    with annotated(context, annotations):
+        workspace = find_workspace(context.obj)
+        read_settings(workspace.root, os.environ)
+        plan, targets = chosen(workspace, tuple(names or ()), everything=everything, affected=affected)
+        tests = declared_tests(plan, targets)
+        docker = find_docker(builder, os.environ)
+        images = {target: tags[0] for target, tags in public_tags(plan, targets, os.environ).items()}
+        screen, results = output(), []
+        for result in Containers(docker=docker, workspace=workspace, images=images).run(tests):
+            tables.show_test(result, screen)
+            results.append(result)
+        failed, skipped = sum(each.problem is not None for each in results), sum(bool(each.skipped) for each in results)
+        screen.line(tables.tests_line(len(images), len(tests), failed, skipped))
+        job(workspace.root, os.environ, annotations, summary).report_tests(results, len(images))
     if failed:
         raise typer.Exit(int(ExitCode.FAILED))
 

@@ -15,6 +15,7 @@ from buildsys.buildkit.interrupt import Stop
 from buildsys.cli.screens import output
 from buildsys.errors import BuildsysError, unforeseen
 from buildsys.events.journal import Journal, open_journal
+from buildsys.events.model import RunModel
 from buildsys.plan.plan import Plan
 from buildsys.project.revision import origin_of
 from buildsys.project.settings import mask_of
@@ -38,12 +39,16 @@ Run = Callable[[Session], Ended]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Talk:
-    """How a run is shown: `progress` is `auto`, `plain` or `docker`; `events` is a file that gets all events too."""
+    """How a run is shown: `progress` is `auto`, `plain` or `docker`; `events` is a file that gets all events too.
+
+    `ended` is called with the run after its summary.
+    """
 
     quiet: bool = False
     verbose: bool = False
     progress: str = "auto"
     events: Path | None = None
+    ended: Callable[[RunModel], None] = lambda _run: None
 
 
 def execute(
@@ -89,6 +94,7 @@ def execute(
     if is_shown:
         try:
             show_summary(journal.model, output(), report=page, command=options.command)
+            talk.ended(journal.model)
         except OSError:
             # The reader has left or the disk is full: neither changes how the run ended, and Python would complain at
             # its end.

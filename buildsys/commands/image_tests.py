@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import field
 
 from buildsys.buildkit.docker import Docker
 from buildsys.buildkit.images import NoGpu, RunningContainer, local_image, run_container, running_container
-from buildsys.errors import Unavailable
+from buildsys.errors import Location, Unavailable
 from buildsys.oci.connections import page_of
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
@@ -38,6 +39,7 @@ class TestRun:
     http: str = ""
     within: float = 0.0
     gpu: bool = False
+    location: Location | None = field(default=None, compare=False)
 
     @property
     def title(self) -> str:
@@ -69,6 +71,7 @@ def declared_tests(plan: Plan, targets: tuple[str, ...]) -> tuple[TestRun, ...]:
             http=template.fill(test.http or "", each.parameters),
             within=_within(test),
             gpu=test.gpu,
+            location=test.location,
         )
         for stack in plan.stacks
         if stack.name in targets

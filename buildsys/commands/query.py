@@ -1,8 +1,8 @@
-"""The use cases that only look: keys and actions of the sources as they are, and against another revision."""
+"""The use cases that only look: keys and actions of the sources as they are, and what the lock has of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import field, replace
 from datetime import date
@@ -12,11 +12,11 @@ from buildsys.commands.plan import make_plan
 from buildsys.config.lockfile import Lock, lock_text, parse_lock
 from buildsys.config.model import Contents
 from buildsys.errors import Diagnostic, Differs, InvalidInput, Unavailable
-from buildsys.names import LOCK_FILE, OVERLAY_FILE, STATE_FOLDER
+from buildsys.names import LOCK_FILE, STATE_FOLDER
 from buildsys.plan.actions import Action, ActionKind, decide
-from buildsys.plan.diff import Changed, ChangeKind, compare, users_of
+from buildsys.plan.diff import Changed, compare, users_of
 from buildsys.plan.downloads import checked_downloads
-from buildsys.plan.keys import Keys, folders_of, keys_of
+from buildsys.plan.keys import Keys, keys_of
 from buildsys.plan.plan import Plan
 from buildsys.plan.selection import select
 from buildsys.project.workspace import Workspace, named_prefix
@@ -50,7 +50,7 @@ def look(
     environ: Mapping[str, str],
     plan: Plan | None = None,
     *,
-    names: tuple[str, ...] = (),
+    names: tuple[str, ...] | None = None,
     contents: Contents | None = None,
     offline: bool,
 ) -> PlannedActions:
@@ -64,7 +64,9 @@ def look(
     plan = plan or make_plan(workspace.tree(), overlay=not offline)
     check_names(plan, environ)
     keys = keys_of(plan, contents or contents_of(workspace, plan))
-    wanted = select(plan, names) if names else [stack.name for stack in plan.stacks if not stack.deprecated]
+    wanted: Sequence[str] = [stack.name for stack in plan.stacks if not stack.deprecated]
+    if names is not None:
+        wanted = select(plan, names) if names else ()
     if offline:
         return PlannedActions(plan=plan, keys=keys, actions=decide(plan, keys, {}, {}, wanted))
     if named_prefix(workspace, environ) is None:
@@ -98,28 +100,6 @@ def _in_the_engine(plan: Plan, keys: Keys) -> Mapping[str, str]:
 
     images = own_images()
     return {stack.name: images[key][0] for stack in plan.stacks if (key := keys.stacks[stack.name].key) in images}
-
-
-def differences(workspace: Workspace, revision: str, environ: Mapping[str, str]) -> tuple[Plan, tuple[Changed, ...]]:
-    """Return the plan of the sources as they are, and what differs in it from that of a revision."""
-    from buildsys.project.revision import open_revision
-
-    tree = workspace.tree()
-    plan = make_plan(tree, overlay=True)
-    after = (plan, keys_of(plan, contents_of(workspace, plan)))
-    # Base images of this machine are the same ones whatever the revision.
-    overlay = {OVERLAY_FILE: tree[OVERLAY_FILE]} if OVERLAY_FILE in tree else {}
-    with open_revision(workspace.root, revision, environ) as other:
-        try:
-            old = make_plan({**other.tree(), **overlay}, overlay=True)
-            before = (old, keys_of(old, other.contents(folders_of(old))))
-        except InvalidInput as error:
-            first = error.diagnostics()[0]
-            message = f"the project of `{revision}` cannot be planned: {first.message}"
-            raise InvalidInput(
-                [Diagnostic(message=message, hint="compare with a revision that can be planned")]
-            ) from error
-    return plan, compare(before, after)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -325,10 +305,3 @@ def moved_upstream(
     with registry_of(settings, environ) as registry:
         found, problem = outdated(plan, registry, settings, today)
     return _masked(found, mask_of(workspace.root, environ)), problem
-
-
-def everything(plan: Plan) -> list[Changed]:
-    """Return every image as changed, for a revision that cannot be read."""
-    return [
-        Changed(target=stack.name, title=stack.stack, kind="image", change=ChangeKind.ADDED) for stack in plan.stacks
-    ]
