@@ -24,7 +24,7 @@ _TYPES = ", ".join(
 _SECONDS = re.compile(rb"(?<!\d)1[0-9]{9}(?!\d)")
 _MOST = 1000
 # Repositories of base images, which were not built by the run.
-# What is beside nodes and images: documents in JSON, of which some have the times of a run.
+# What is beside nodes and images: documents in JSON. Some have the times of a run.
 _DOCUMENTS = ("history-", "inventory-", "record-", "tests-")
 _FOREIGN = ("bootstrap/",)
 
