@@ -16,7 +16,7 @@ _NOT_IN_TARGET = re.compile(r"[^a-zA-Z0-9_-]")
 _REPOSITORY = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
 _NOT_IN_VARIABLE = re.compile(r"[^A-Z0-9]+")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_OWN_TAGS = ("incoming-", "inventory-", "key-", "last-", "platform-")
+_OWN_TAGS = ("incoming-", "inventory-", "key-", "last-", "platform-", "tests-")
 LONGEST_TARGET = LONGEST_NAME
 NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
 """The form of the names of layers, flavours, families and groups."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from buildsys.cli import usage
-from buildsys.cli.bake import MIN_FREE_GB, RETRIES, Secrets
+from buildsys.cli.bake import MIN_FREE_GB, MOST_JOBS, RETRIES, Secrets
 from buildsys.cli.names import All, Builder, Json, Names
 from buildsys.errors import ExitCode
 
@@ -88,22 +88,51 @@ def run_image_tests(
     context: typer.Context,
     names: Names = None,
     everything: All = False,
+    local: Annotated[
+        bool, typer.Option("--local", help="Test the images in the engine's store, not those in the registry.")
+    ] = False,
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Also run tests that passed before on the same image.")
+    ] = False,
+    fail_skipped: Annotated[
+        bool, typer.Option("--fail-skipped", help="Exit with 1 also if a test was skipped.")
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            parser=usage.whole("--jobs", 1, MOST_JOBS),
+            metavar="N",
+            help=f"Number of tests at once, {MOST_JOBS} at most.",
+        ),
+    ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(
+            "--junit", parser=usage.file("--junit"), metavar="FILE", help="Also write the results as JUnit XML."
+        ),
+    ] = None,
     builder: Builder = None,
+    json: Json = False,
 ) -> None:
-    """Run the tests that layers declare in the images that have them.
+    """Run the tests that layers declare, in the published images of the present keys.
+
+    Without a registry, or with --local, the local images of these keys are tested.
 
     Example: `buildsys test debian12`
 
-    Example: `buildsys test --all`
+    Example: `buildsys test --all --junit results.xml`
     """
-    from buildsys.buildkit.docker import find_docker
-    from buildsys.cli.screens import chosen_targets, output
-    from buildsys.commands.image_tests import Containers, declared_tests
+    from buildsys.buildkit.interrupt import Stop
+    from buildsys.cli.screens import chosen_targets, diagnostics, output
+    from buildsys.commands.image_tests import TestOptions, run_tests
     from buildsys.commands.plan import make_plan
+    from buildsys.events.events import TestState
     from buildsys.project.settings import read_settings
+    from buildsys.project.state import written
     from buildsys.project.workspace import find_workspace
-    from buildsys.report import tables
-    from buildsys.run.decision import public_tags
+    from buildsys.report import documents, tested
     from buildsys.run.variables import check_names
 
     usage.exclusive(context, "--all", "names")
@@ -112,16 +141,25 @@ def run_image_tests(
     plan = make_plan(workspace.tree(), overlay=True)
     check_names(plan, os.environ)
     targets = chosen_targets(plan, tuple(names or ()), everything=everything)
-    tests = declared_tests(plan, targets)
-    docker = find_docker(builder, os.environ)
-    images = {target: tags[0] for target, tags in public_tags(plan, targets, os.environ).items()}
-    screen = output()
-    failed = skipped = 0
-    for result in Containers(docker=docker, workspace=workspace, images=images).run(tests):
-        tables.show_test(result, screen)
-        failed, skipped = failed + (result.problem is not None), skipped + bool(result.skipped)
-    screen.line(tables.tests_line(len(images), len(tests), failed, skipped))
-    if failed:
+    options = TestOptions(local=local, rerun=rerun, jobs=jobs, builder=builder)
+    results = []
+    with Stop().on_signals() as stop:
+        note = diagnostics().line
+        for result in run_tests(workspace, plan, targets, options, os.environ, stop=stop, note=note):
+            results.append(result)
+            if not json:
+                tested.show_result(result, output())
+    if stop.requested:
+        raise typer.Exit(128 + (stop.signal or 2))
+    if junit is not None:
+        with written(junit):
+            junit.write_text(tested.junit(results), encoding="utf-8")
+    if json:
+        typer.echo(documents.text(tested.document(results)))
+    else:
+        output().line(tested.summary_line(results))
+    bad = {TestState.FAILED, *((TestState.SKIPPED,) if fail_skipped else ())}
+    if any(each.state in bad for result in results for each in result.results):
         raise typer.Exit(int(ExitCode.FAILED))
 
 

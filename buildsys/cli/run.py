@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,10 +129,12 @@ def local_run(plan: Plan, targets: tuple[str, ...], snapshot: Callable[[], Docke
     return run
 
 
-def publishing_run(plan: Plan, targets: tuple[str, ...], *, load: bool = False, tag: bool = True) -> Run:
+def publishing_run(
+    plan: Plan, targets: tuple[str, ...], *, load: bool = False, tag: bool = True, test: bool = False
+) -> Run:
     """Return the run that publishes to the registry, and copies what gets tags to the further ones.
 
-    With `load` the engine's own store gets the images too.
+    With `load` the engine's own store gets the images too. With `test` an image that fails its tests gets no tag.
     """
     from buildsys.commands import copies
     from buildsys.run.publish import publish
@@ -148,7 +151,16 @@ def publishing_run(plan: Plan, targets: tuple[str, ...], *, load: bool = False, 
         ) as store:
             prefixes = copy_prefixes(session.workspace, session.environ) if tag else ()
             registries = copies.look(store, prefixes, plan, targets, session.environ)
-            result = publish(session, store, plan, targets, tag=tag)
+            check = None
+            if test:
+                from buildsys.image_tests.container import Containers
+                from buildsys.image_tests.gate import tested
+
+                def engine() -> Containers:
+                    return Containers(docker=session.find_builder().docker, workspace=session.workspace)
+
+                check = partial(tested, session, store, engine)
+            result = publish(session, store, plan, targets, tag=tag, check=check)
             complete = copies.copy(session, result, registries) and result.complete
         if load and result.complete and not session.stop.requested:
             from buildsys.buildkit.images import pull_image

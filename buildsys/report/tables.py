@@ -18,7 +18,6 @@ from buildsys.resolve.node import ImageTarget
 
 if TYPE_CHECKING:
     # Only for annotations: a table of a plan does not wait for the modules of other commands.
-    from buildsys.commands.image_tests import TestResult
     from buildsys.commands.lock import Change
     from buildsys.commands.query import Explanation
     from buildsys.commands.vendor import Copied
@@ -207,30 +206,6 @@ def _several(titles: Sequence[str]) -> str:
 def _counted(nodes: int, images: int) -> str:
     parts = (format_count(nodes, "node") if nodes else "", format_count(images, "image") if images else "")
     return ", ".join(filter(None, parts))
-
-
-def show_test(result: TestResult, screen: Screen) -> None:
-    """Write a test in one line, and its last output if it failed."""
-    test = result.test
-    word, style = (
-        ("skip", "bold") if result.skipped else ("ok  ", "good") if result.problem is None else ("fail", "bad")
-    )
-    screen.line(f"{screen.styled(word, style)} {test.stack}  {test.layer}  {test.title}")
-    if result.skipped:
-        screen.line(f"     {result.skipped}")
-    if result.problem is not None:
-        screen.line(f"     {result.problem}")
-        for line in result.output.splitlines()[-12:]:
-            screen.line(f"     | {line}")
-
-
-def tests_line(images: int, tests: int, failed: int, skipped: int) -> str:
-    """Return how many tests passed, failed and were skipped."""
-    begin = f"{format_count(tests, 'test')} of {format_count(images, 'image')}"
-    counts = {"passed": tests - failed - skipped, "failed": failed, "skipped": skipped}
-    if not failed and not skipped:
-        return f"{begin}, all passed"
-    return f"{begin}: {', '.join(f'{number} {word}' for word, number in counts.items() if number)}"
 
 
 def show_explanation(found: Explanation, screen: Screen) -> None:

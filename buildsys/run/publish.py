@@ -89,12 +89,20 @@ class Published:
         return index or self.references.get(target) or self.decision.existing.get(target)
 
 
-def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...], *, tag: bool = True) -> Published:
+def publish(
+    session: Session,
+    store: Store,
+    plan: Plan,
+    targets: tuple[str, ...],
+    *,
+    tag: bool = True,
+    check: Callable[[Published], Published] | None = None,
+) -> Published:
     """Build what is missing, and return how it went.
 
     No builder is needed where all nodes of the images exist. A node that fails blocks what needs it and nothing else.
     Public tags move only if nothing that was asked for is missing, unless partial tags are asked for; without `tag`
-    they stay.
+    they stay. `check` may add failures, and images that get no tag, to what was published.
     """
     options = session.options
     environment = bake_environment(plan, session.workspace, session.environ)
@@ -151,6 +159,8 @@ def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...]
         missing=missing,
         failures=tuple(outcome.failures.values()),
     )
+    if check is not None and not session.stop.requested:
+        published = check(published)
     return replace(published, moved=_move_tags(session, store, published)) if tag else published
 
 

@@ -41,7 +41,8 @@ BELOW: dict[str, set[str]] = {
         "events",
     },
 }
-BELOW["commands"] = BELOW["run"] | {"run"}
+BELOW["image_tests"] = BELOW["run"] | {"run"}
+BELOW["commands"] = BELOW["image_tests"] | {"image_tests"}
 BELOW["report"] = BELOW["commands"] - {"oci", "dockerfile"} | {"commands"}
 BELOW["report.html"] = BELOW["report"] | {"report"}
 BELOW["cli"] = {*BELOW}
