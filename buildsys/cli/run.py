@@ -162,12 +162,10 @@ def publishing_run(
                 check = partial(tested, session, store, engine)
             result = publish(session, store, plan, targets, tag=tag, check=check)
             complete = copies.copy(session, result, registries) and result.complete
-        if load and result.complete and not session.stop.requested:
-            from buildsys.buildkit.images import pull_image
+            if load and result.complete and not session.stop.requested:
+                from buildsys.run.local import load_published
 
-            docker = session.find_builder().docker
-            for name in sorted(name for names in result.decision.tags.values() for name in names):
-                pull_image(docker, name)
+                load_published(session.find_builder().docker, store, result.decision, session.environ)
         return complete, result.failures
 
     return run
