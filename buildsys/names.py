@@ -74,6 +74,8 @@ PLATFORM_ARGUMENTS = frozenset(
 # `BUILDKIT_SYNTAX` brings in a foreign frontend; a proxy sees, and may change, what a build fetches.
 _SWITCH = re.compile(r"BUILDKIT_.*|.*_PROXY", re.IGNORECASE)
 DEFAULT_PLATFORM = "linux/amd64"
+# What templates and conditions call the platform that a layer is built for.
+PLATFORM = "platform"
 # Of a secret; its variable is unique in a project, see `secret_variable`.
 SECRET_ID = r"[A-Za-z]([A-Za-z0-9_.-]*[A-Za-z0-9])?"
 MIRRORS_SECRET = "mirrors"

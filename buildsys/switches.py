@@ -28,6 +28,11 @@ def cache_switch(environ: Mapping[str, str]) -> str:
     return environ.get("BUILDSYS_CACHE_WRITE", "")
 
 
+def emulates(environ: Mapping[str, str]) -> bool:
+    """Whether BUILDSYS_EMULATE lets builders emulate platforms, as `--emulate` does."""
+    return environ.get("BUILDSYS_EMULATE", "").strip().lower() not in _OFF
+
+
 def writes_caches(environ: Mapping[str, str]) -> bool:
     """Whether bakes write BuildKit's caches: the bake file compares BUILDSYS_CACHE_WRITE with `0`, and nothing else."""
     return bool(environ.get("BUILDSYS_CACHE")) and cache_switch(environ) != "0"

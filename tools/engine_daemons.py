@@ -18,7 +18,7 @@ from engine_network import choose_state, connect, disconnect, outer_mtu
 from engine_programs import install, make_link, tool_environment
 from machine_apt import Failure, check_machine, remove_tree
 
-HOME_FOLDERS = ("apt", "bin", "bootstrap", "downloads", "instances", "root", "root.partial", "wrappers")
+HOME_FOLDERS = ("apt", "bin", "bootstrap", "downloads", "emulation", "instances", "root", "root.partial", "wrappers")
 
 
 class NotAnswering(Failure):

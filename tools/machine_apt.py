@@ -206,9 +206,19 @@ def fetch_own_packages(packages: Sequence[str], state: Path, downloads: Path) ->
 
 
 def fetch_newer_packages(
-    packages: Sequence[str], suites: Sequence[str], source: DebianSource, state: Path, downloads: Path
+    packages: Sequence[str],
+    suites: Sequence[str],
+    source: DebianSource,
+    state: Path,
+    downloads: Path,
+    *,
+    architecture: str = "",
 ) -> None:
-    """Download packages, and nothing they need, from the first of the suites that has them all."""
+    """Download packages, and nothing they need, from the first of the suites that has them all.
+
+    They are for the machine's own architecture, unless one is given.
+    """
+    foreign = {"APT::Architecture": architecture, "APT::Architectures::": architecture} if architecture else {}
     sources = state / "etc" / "newer.sources"
     environment = _private_apt(
         state,
@@ -220,12 +230,14 @@ def fetch_newer_packages(
             "Dir::Etc::PreferencesParts": "/dev/null",
             "Dir::State::Status": str(state / "status"),
             "APT::Update::Error-Mode": "any",
+            **foreign,
         },
     )
     (state / "status").touch()
     sources.parent.mkdir(parents=True, exist_ok=True)
     for suite in suites:
         stanza = ["Types: deb", f"URIs: {source.uri}", f"Suites: {suite}", "Components: main"]
+        stanza += [f"Architectures: {architecture}"] if architecture else []
         stanza += [f"Signed-By: {source.signed_by}"] if source.signed_by else []
         sources.write_text("\n".join(stanza) + "\n", encoding="utf-8")
         try:

@@ -25,6 +25,7 @@ _PIECE = 1 << 16
 # Where it is set, a plugin takes itself for called by docker (docker/cli, cli-plugins/metadata).
 _CALLED_BY_DOCKER = "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND"
 _FLAG = re.compile(r"^\s+(?:-\w, )?(--[a-z][a-z-]*)", re.MULTILINE)
+_PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?\*?")
 _VERSION = re.compile(r"v?(\d+\.\d+\.\d+\S*)")
 
 
@@ -36,7 +37,8 @@ class Docker:
     and no engine answers. `bake_flags` are the options of this buildx' `bake`, each with its two dashes. `root` is the
     engine's folder on the machine `host`, `memory` that machine's in bytes; empty and 0 where no engine answers.
     `builder` is the builder's name; `chosen` is empty where it is the current one, else the name that was asked for,
-    which every call that concerns a builder gives.
+    which every call that concerns a builder gives. `platforms` are those that it lists, `native` those of its machines
+    and those that a person gave to it; both empty where it has not started.
     """
 
     command: tuple[str, ...]
@@ -51,6 +53,8 @@ class Docker:
     memory: int = 0
     host: str = ""
     chosen: str = ""
+    platforms: tuple[str, ...] = ()
+    native: tuple[str, ...] = ()
 
 
 class NoAnswer(Unavailable):
@@ -83,7 +87,7 @@ def find_docker(builder: str | None, environ: Mapping[str, str]) -> Docker:
     with ThreadPoolExecutor(max_workers=1) as pool:
         # Both are processes that wait for their answers.
         help_text = pool.submit(answer_of, (*buildx, "bake", "--help"))
-        driver, name = inspect_builder(buildx, builder)
+        driver, name, (native, platforms) = inspect_builder(buildx, builder)
         usage = help_text.result()
     if driver == "docker":
         check_engine(information)
@@ -100,6 +104,8 @@ def find_docker(builder: str | None, environ: Mapping[str, str]) -> Docker:
         memory=memory if type(memory := information.get("MemTotal")) is int and memory > 0 else 0,
         host=_text(information, "Name"),
         chosen=builder or "",
+        platforms=platforms,
+        native=native,
     )
 
 
@@ -143,8 +149,11 @@ def buildx_of(
     return (*command, "buildx"), found[1]
 
 
-def inspect_builder(buildx: Sequence[str], builder: str | None) -> tuple[str, str]:
-    """Return driver and name of a builder, the current one if none is named; raises `Unavailable`."""
+Platforms = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+def inspect_builder(buildx: Sequence[str], builder: str | None) -> tuple[str, str, Platforms]:
+    """Return driver, name and platforms of a builder, the current one if none is named; raises `Unavailable`."""
     answer = answer_of((*buildx, "inspect", *((builder,) if builder else ())))
     fields = dict(line.split(":", 1) for line in answer.stdout.splitlines() if ":" in line[:20])
     driver = fields.get("Driver", "").strip()
@@ -154,9 +163,23 @@ def inspect_builder(buildx: Sequence[str], builder: str | None) -> tuple[str, st
             f"{name} cannot be inspected: {shown(fields.get('Error', '').strip())[:300] or answer.last_words}",
             hint="run `docker buildx ls` to list the builders",
         )
-    return driver, next(
-        (line.split(":", 1)[1].strip() for line in answer.stdout.splitlines() if line[:5] == "Name:"), ""
-    )
+    name = next((line.split(":", 1)[1].strip() for line in answer.stdout.splitlines() if line[:5] == "Name:"), "")
+    return driver, name, platforms_in(answer.stdout)
+
+
+def platforms_in(inspected: str) -> Platforms:
+    """Return what `buildx inspect` says of platforms: those that run without emulation, and all of them.
+
+    The first of a machine is its own (moby/buildkit, `util/archutil`); those with an asterisk were given to it by hand.
+    """
+    native, known = dict[str, None](), dict[str, None]()
+    for line in inspected.splitlines():
+        name, _, rest = line.partition(":")
+        words = [word.strip() for word in rest.split(",")] if name == "Platforms" else []
+        found = [word for word in words if _PLATFORM.fullmatch(word)]
+        native.update(dict.fromkeys([*found[:1], *(word for word in found if word.endswith("*"))]))
+        known.update(dict.fromkeys(found))
+    return tuple(each.rstrip("*") for each in native), tuple(each.rstrip("*") for each in known)
 
 
 def docker_information(command: Sequence[str]) -> Mapping[str, Any]:

@@ -13,8 +13,9 @@ from dataclasses import field
 from types import MappingProxyType
 from typing import TypeVar
 
-from buildsys.buildkit.docker import Answer, Docker, answer_of, client_command, find_docker
+from buildsys.buildkit.docker import MOST_OUTPUT, Answer, Docker, answer_of, client_command, find_docker
 from buildsys.errors import Unavailable
+from buildsys.foreign import object_of
 from buildsys.names import KEY_LABEL
 from buildsys.values import dataclass
 
@@ -67,6 +68,19 @@ _GPUS = ("--gpus", "all")
 _NO_GPU = re.compile(r"could not select device driver|gpu vendor|nvidia-container|CDI device", re.IGNORECASE)
 _IDENTITY = re.compile(r"(?:sha256:)?[0-9a-f]{12,64}")
 DockerSnapshot = tuple[Docker, Mapping[str, tuple[str, ...]]]
+
+
+def image_platforms(docker: Docker, reference: str) -> tuple[str, ...]:
+    """Return the platforms of an image in a registry, sorted; none where they cannot be found out."""
+    command = (*docker.buildx, "imagetools", "inspect", reference, "--format", "{{json .Image}}")
+    try:
+        answer = answer_of(command)
+        found = object_of(answer.stdout, most=MOST_OUTPUT)
+    except (Unavailable, ValueError):
+        return ()
+    configs = (found,) if "architecture" in found else tuple(each for each in found.values() if isinstance(each, dict))
+    parts = [tuple(each.get(name) or "" for name in ("os", "architecture", "variant")) for each in configs]
+    return tuple(sorted("/".join(filter(None, each)) for each in parts if all(isinstance(one, str) for one in each)))
 
 
 def ask_docker(builder: str | None, environ: Mapping[str, str]) -> Callable[[], DockerSnapshot]:

@@ -16,7 +16,7 @@ from typing import IO, Any, Protocol
 from buildsys.buildkit.diagnosis import failure_of
 from buildsys.buildkit.docker import MOST_OUTPUT, Docker, answer_of
 from buildsys.buildkit.failure import Failure
-from buildsys.buildkit.images import image_sizes
+from buildsys.buildkit.images import image_platforms, image_sizes
 from buildsys.buildkit.interrupt import Stop
 from buildsys.buildkit.progress import Line, MaskedProgress, Status, Text
 from buildsys.buildkit.vertices import Snapshot, Steps, exported
@@ -137,6 +137,9 @@ class Builder(Protocol):
     def sizes(self, references: Sequence[str]) -> Mapping[str, tuple[str, int]]:
         """Return digest and size in bytes of images that it has put into the engine's own store."""
 
+    def image_platforms(self, reference: str) -> tuple[str, ...]:
+        """Return the platforms of an image in a registry, none where they cannot be found out."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DockerBuilder:
@@ -198,6 +201,10 @@ class DockerBuilder:
     def sizes(self, references: Sequence[str]) -> Mapping[str, tuple[str, int]]:
         """Return digest and size in bytes of images that it has put into the engine's own store."""
         return image_sizes(self.docker, references) if references and self.docker.driver == "docker" else {}
+
+    def image_platforms(self, reference: str) -> tuple[str, ...]:
+        """Return the platforms of an image in a registry, none where they cannot be found out."""
+        return image_platforms(self.docker, reference)
 
     def _start(self, call: BakeCall) -> subprocess.Popen[bytes]:
         words = call.command(self.docker)

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from buildsys import __version__
-from buildsys.cli import bake, inventory, machine, project, query, usage
-from buildsys.cli.names import Json, Names, Stack
+from buildsys.cli import bake, fleet, inventory, machine, project, query, usage
+from buildsys.cli.names import Names, Stack
+from buildsys.cli.options import Affected, Json, affected_targets
 from buildsys.errors import Diagnostic, ExitCode, WrongUsage
 
 app = typer.Typer(
@@ -69,6 +70,7 @@ def plan(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 3 if docker-bake.hcl is not up to date.")
     ] = False,
+    affected: Affected = None,
     offline: query.Offline = False,
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="Print every warning and every target on its own.")
@@ -77,11 +79,13 @@ def plan(
 ) -> None:
     """Write docker-bake.hcl and show its targets; with a registry, also what a bake would do and why.
 
-    With names, what a bake of these would do. The file always has all targets.
+    With names or `--affected`, what a bake of these would do. The file always has all targets.
 
     Example: `buildsys plan`
 
     Example: `buildsys plan gpu 'debian*'`
+
+    Example: `buildsys plan --affected origin/main`
 
     Example: `buildsys plan --check`
     """
@@ -104,9 +108,10 @@ def plan(
     offline = offline or check
     # An engine or a registry is asked about what a bake on this machine would build, on its own base images.
     asked = planned.plan if offline else plan.make_plan(workspace.tree(), overlay=True)
-    found = query.look(
-        workspace, os.environ, asked, names=tuple(names or ()), contents=planned.contents, offline=offline
-    )
+    words = tuple(names) if names else None
+    if affected is not None:
+        words = affected_targets(workspace, asked, words or (), affected)
+    found = query.look(workspace, os.environ, asked, names=words, contents=planned.contents, offline=offline)
     ends = tuple(support_warnings(planned.plan, date.today()))
     if json:
         typer.echo(documents.text(documents.plan_document(planned.plan, found.keys, found.actions, ends)))
@@ -122,7 +127,7 @@ def plan(
     state = "docker-bake.hcl is written." if planned.written else "docker-bake.hcl is up to date."
     named = named_prefix(workspace, os.environ) is not None
     if offline or not (named or any(action.reference for action in found.actions.values())):
-        tables.show_plan(planned.plan, state=state, screen=output(), only=found.actions if names else None)
+        tables.show_plan(planned.plan, state=state, screen=output(), only=None if words is None else found.actions)
     else:
         tables.show_actions(
             found.plan, found.actions, output(), left=query.estimate(workspace, found), folds=not verbose
@@ -262,5 +267,6 @@ def schema(
 query.register(app)
 inventory.register(app)
 bake.register(app)
+fleet.register(app)
 machine.register(app)
 project.register(app)

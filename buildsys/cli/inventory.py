@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from buildsys.cli import usage
-from buildsys.cli.names import Json
+from buildsys.cli.options import Json
 from buildsys.errors import ExitCode, WrongUsage
 
 

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from buildsys.cli import usage
-from buildsys.cli.bake import MIN_FREE_GB, MOST_JOBS, RETRIES, Secrets
-from buildsys.cli.names import All, Builder, Json, Names
+from buildsys.cli.ci import Annotations, Summary, annotated, job
+from buildsys.cli.names import Names
+from buildsys.cli.options import MIN_FREE_GB, MOST_JOBS, RETRIES, Affected, All, Builder, Json, Secrets, chosen
 from buildsys.errors import ExitCode
 
 
@@ -88,6 +89,7 @@ def run_image_tests(
     context: typer.Context,
     names: Names = None,
     everything: All = False,
+    affected: Affected = None,
     local: Annotated[
         bool, typer.Option("--local", help="Test the images in the engine's store, not those in the registry.")
     ] = False,
@@ -115,6 +117,8 @@ def run_image_tests(
     ] = None,
     builder: Builder = None,
     json: Json = False,
+    annotations: Annotations = None,
+    summary: Summary = None,
 ) -> None:
     """Run the tests that layers declare, in the published images of the present keys.
 
@@ -123,41 +127,42 @@ def run_image_tests(
     Example: `buildsys test debian12`
 
     Example: `buildsys test --all --junit results.xml`
+
+    Example: `buildsys test --affected origin/main --annotations github --summary summary.md`
     """
     from buildsys.buildkit.interrupt import Stop
-    from buildsys.cli.screens import chosen_targets, diagnostics, output
+    from buildsys.cli.screens import diagnostics, output
     from buildsys.commands.image_tests import TestOptions, run_tests
-    from buildsys.commands.plan import make_plan
     from buildsys.events.events import TestState
     from buildsys.project.settings import read_settings
     from buildsys.project.state import written
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tested
-    from buildsys.run.variables import check_names
 
     usage.exclusive(context, "--all", "names")
-    workspace = find_workspace(context.obj)
-    read_settings(workspace.root, os.environ)
-    plan = make_plan(workspace.tree(), overlay=True)
-    check_names(plan, os.environ)
-    targets = chosen_targets(plan, tuple(names or ()), everything=everything)
-    options = TestOptions(local=local, rerun=rerun, jobs=jobs, builder=builder)
-    results = []
-    with Stop().on_signals() as stop:
-        note = diagnostics().line
-        for result in run_tests(workspace, plan, targets, options, os.environ, stop=stop, note=note):
-            results.append(result)
-            if not json:
-                tested.show_result(result, output())
-    if stop.requested:
-        raise typer.Exit(128 + (stop.signal or 2))
-    if junit is not None:
-        with written(junit):
-            junit.write_text(tested.junit(results), encoding="utf-8")
-    if json:
-        typer.echo(documents.text(tested.document(results)))
-    else:
-        output().line(tested.summary_line(results))
+    usage.exclusive(context, "--annotations", "--json")
+    with annotated(context, annotations):
+        workspace = find_workspace(context.obj)
+        read_settings(workspace.root, os.environ)
+        plan, targets = chosen(workspace, tuple(names or ()), everything=everything, affected=affected)
+        options = TestOptions(local=local, rerun=rerun, jobs=jobs, builder=builder)
+        results = []
+        with Stop().on_signals() as stop:
+            note = diagnostics().line
+            for result in run_tests(workspace, plan, targets, options, os.environ, stop=stop, note=note):
+                results.append(result)
+                if not json:
+                    tested.show_result(result, output())
+        if stop.requested:
+            raise typer.Exit(128 + (stop.signal or 2))
+        if junit is not None:
+            with written(junit):
+                junit.write_text(tested.junit(results), encoding="utf-8")
+        if json:
+            typer.echo(documents.text(tested.document(results)))
+        else:
+            output().line(tested.summary_line(results))
+        job(workspace.root, os.environ, annotations, summary).report_tests(results)
     bad = {TestState.FAILED, *((TestState.SKIPPED,) if fail_skipped else ())}
     if any(each.state in bad for result in results for each in result.results):
         raise typer.Exit(int(ExitCode.FAILED))

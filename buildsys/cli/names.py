@@ -1,4 +1,4 @@
-"""The names and options that several commands take, and how a shell completes names."""
+"""The names that commands take, and how a shell completes them."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
@@ -48,6 +48,3 @@ Names = Annotated[list[str] | None, typer.Argument(help="Stacks, groups, nodes o
 Target = Annotated[str, typer.Argument(help="A stack or node.", autocompletion=_targets)]
 Stack = Annotated[str, typer.Argument(help="The name of a stack.", autocompletion=_stacks)]
 Layer = Annotated[str, typer.Argument(help="A layer of the stack.", autocompletion=_layers)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
-All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated and have support.")]
-Builder = Annotated[str | None, typer.Option(help="The buildx builder; default is the current one.")]

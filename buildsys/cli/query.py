@@ -2,14 +2,17 @@
 
 import os
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from buildsys.cli import usage
-from buildsys.cli.names import Json, Layer, Stack, Target
+from buildsys.cli.names import Layer, Names, Stack, Target
+from buildsys.cli.options import Json
 from buildsys.errors import ExitCode, WrongUsage
 
+AFFECTED_FORMATS = ("text", "github", "markdown")
 FORMATS = ("tree", "mermaid", "dot", "json")
 Offline = Annotated[bool, typer.Option("--offline", help="Do not query the registry; count every target as missing.")]
 
@@ -73,11 +76,11 @@ def diff(
     Example: `buildsys diff origin/main`
     """
     from buildsys.cli.screens import output
-    from buildsys.commands import query
+    from buildsys.commands import affected
     from buildsys.project.workspace import find_workspace
     from buildsys.report import documents, tables
 
-    plan, changes = query.differences(find_workspace(context.obj), revision, os.environ)
+    plan, changes = affected.differences(find_workspace(context.obj), revision, os.environ)
     if json:
         typer.echo(documents.text({"revision": revision, "changes": documents.changes_document(changes)}))
     else:
@@ -87,36 +90,52 @@ def diff(
 def affected(
     context: typer.Context,
     since: Annotated[str, typer.Option("--since", help="A git revision, such as origin/main.")],
-    why: Annotated[bool, typer.Option("--why", help="Report the input of each node that differs.")] = False,
+    names: Names = None,
+    why: Annotated[bool, typer.Option("--why", help="Also print the first input in which each image differs.")] = False,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            parser=usage.choice("--format", AFFECTED_FORMATS),
+            metavar="|".join(AFFECTED_FORMATS),
+            help="`text`: a name in each line. `github`: the matrix of a job. `markdown`: a comment on a pull request.",
+        ),
+    ] = AFFECTED_FORMATS[0],
     json: Json = False,
 ) -> None:
-    """List the images whose key differs from that at a git revision.
+    """List the images that differ from those at a git revision, also where only their tags do.
+
+    As `bake` without names, it leaves out images that are deprecated or without support; name them, or a group or
+    pattern, to include them. How many images there are is written to stderr.
 
     Example: `buildsys affected --since origin/main --why`
-    """
-    from buildsys.cli.screens import output
-    from buildsys.commands import query
-    from buildsys.commands.plan import make_plan
-    from buildsys.project.revision import ShallowClone
-    from buildsys.project.workspace import find_workspace
-    from buildsys.report import documents, tables
 
+    Example: `buildsys affected gpu --since origin/main --format github`
+    """
+    from buildsys.cli.screens import diagnostics, output
+    from buildsys.commands import affected
+    from buildsys.project.settings import mask_of
+    from buildsys.project.workspace import find_workspace
+    from buildsys.report import documents, github, markdown, tables
+
+    usage.exclusive(context, "--format", "--json")
+    if why and form != AFFECTED_FORMATS[0]:
+        raise WrongUsage(f"`--why` is not for `--format {form}`", hint="remove one of them")
     workspace = find_workspace(context.obj)
-    note = None
-    try:
-        plan, changes = query.differences(workspace, since, os.environ)
-        stacks = [each for each in changes if each.kind == "image" and each.change != "removed"]
-    except ShallowClone as error:
-        plan = make_plan(workspace.tree())
-        stacks = query.everything(plan)
-        note = f"everything counts as affected: {error.message}. {error.hint}"
+    found = affected.affected(workspace, since, os.environ, words=tuple(names or ()), today=date.today())
+    left = affected.estimate(workspace, found)
+    if found.note and not json:
+        diagnostics().line(f"warning: {found.note}")
     if json:
-        document = {"since": since, "note": note, "images": documents.changes_document(stacks)}
-        typer.echo(documents.text(document))
-        return
-    if note:
-        typer.echo(f"warning: {note}", err=True)
-    tables.show_affected(plan, stacks, output(), why=why)
+        images = documents.changes_document(found.images)
+        typer.echo(documents.text({"since": since, "note": found.note or None, "images": images}))
+    elif form == "github":
+        typer.echo(github.matrix(found.stacks))
+    elif form == "markdown":
+        typer.echo(mask_of(workspace.root, os.environ).text(markdown.affected_comment(found, left)), nl=False)
+    else:
+        tables.show_affected(found, output(), why=why)
+    diagnostics().line(tables.affected_line(found, left))
 
 
 def graph(
@@ -139,6 +158,7 @@ def graph(
 
     Example: `buildsys graph --format mermaid --affected origin/main`
     """
+    from buildsys.commands import affected as revisions
     from buildsys.commands import query
     from buildsys.plan.actions import ActionKind
     from buildsys.plan.selection import select
@@ -147,7 +167,7 @@ def graph(
 
     workspace = find_workspace(context.obj)
     if affected is not None:
-        plan, changes = query.differences(workspace, affected, os.environ)
+        plan, changes = revisions.differences(workspace, affected, os.environ)
         words: dict[str, str] = {each.target: each.change for each in changes if each.change != "removed"}
         only = set(words)
     else:
@@ -247,8 +267,34 @@ def outdated(context: typer.Context, json: Json = False) -> None:
         raise problem
 
 
+def make_report(
+    context: typer.Context,
+    events: Annotated[
+        Path | None,
+        typer.Argument(parser=usage.file("events"), help="A file of events; default is that of the last run."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", parser=usage.file("--output"), metavar="FILE", help="Where to write the report."
+        ),
+    ] = None,
+) -> None:
+    """Write the HTML report of a run from its events.
+
+    Example: `buildsys report`
+
+    Example: `buildsys report .buildsys/runs/3/events.jsonl --output run-3.html`
+    """
+    from buildsys.project.workspace import find_workspace
+    from buildsys.report.html.page import write_report
+
+    typer.echo(write_report(find_workspace(context.obj), events, output))
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     for command in (explain, why, diff, affected, graph, lock, outdated):
         codes = (ExitCode.DIFFERS,) if command is lock else ()
         app.command(epilog=usage.exit_codes(*codes))(command)
+    app.command(name="report", epilog=usage.exit_codes())(make_report)

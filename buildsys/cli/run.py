@@ -16,6 +16,7 @@ from buildsys.buildkit.interrupt import Stop
 from buildsys.cli.screens import output
 from buildsys.errors import BuildsysError, unforeseen
 from buildsys.events.journal import Journal, open_journal
+from buildsys.events.model import RunModel
 from buildsys.plan.plan import Plan
 from buildsys.project.revision import origin_of
 from buildsys.project.settings import mask_of
@@ -39,12 +40,16 @@ Run = Callable[[Session], Ended]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Talk:
-    """How a run is shown: `progress` is `auto`, `plain` or `docker`; `events` is a file that gets all events too."""
+    """How a run is shown: `progress` is `auto`, `plain` or `docker`; `events` is a file that gets all events too.
+
+    `ended` is called with the run after its summary.
+    """
 
     quiet: bool = False
     verbose: bool = False
     progress: str = "auto"
     events: Path | None = None
+    ended: Callable[[RunModel], None] = lambda _run: None
 
 
 def execute(
@@ -90,6 +95,7 @@ def execute(
     if is_shown:
         try:
             show_summary(journal.model, output(), report=page, command=options.command)
+            talk.ended(journal.model)
         except OSError:
             # The reader has left or the disk is full: neither changes how the run ended, and Python would complain at
             # its end.
@@ -137,6 +143,8 @@ def publishing_run(
     With `load` the engine's own store gets the images too. With `test` an image that fails its tests gets no tag.
     """
     from buildsys.commands import copies
+    from buildsys.fleet.durations import keep
+    from buildsys.fleet.history import record_of
     from buildsys.run.publish import publish
 
     def run(session: Session) -> Ended:
@@ -160,7 +168,11 @@ def publishing_run(
                     return Containers(docker=session.find_builder().docker, workspace=session.workspace)
 
                 check = partial(tested, session, store, engine)
-            result = publish(session, store, plan, targets, tag=tag, check=check)
+            try:
+                result = publish(session, store, plan, targets, tag=tag, record=record_of(session, store), check=check)
+            finally:
+                # What is built is built, however the run ends.
+                keep(store, session.journal.model, lambda text: session.note("history", text))
             complete = copies.copy(session, result, registries) and result.complete
             if load and result.complete and not session.stop.requested:
                 from buildsys.run.local import load_published

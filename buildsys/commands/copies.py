@@ -7,14 +7,13 @@ from dataclasses import field
 
 from buildsys.errors import BuildsysError
 from buildsys.events.events import ImagesCopied
-from buildsys.names import KEY_LABEL
 from buildsys.oci.copies import Copied, Copy, copy_all, lacking
 from buildsys.oci.http import RegistryProblem
-from buildsys.oci.reference import Descriptor, Reference
+from buildsys.oci.reference import Reference
 from buildsys.plan.plan import Plan
 from buildsys.resolve.node import ImageTarget
 from buildsys.run.decision import index_tags
-from buildsys.run.index import move_tags, platform_tag, tagged
+from buildsys.run.index import child_tag, move_tags, tagged
 from buildsys.run.publish import Published
 from buildsys.run.session import Session
 from buildsys.run.store import Store
@@ -77,7 +76,7 @@ def _copied(session: Session, published: Published, further: Further) -> ImagesC
         each.stack: Copy(
             source=Reference.parse(published.indexes[each.stack]),
             target=further.store.index(each.repository, keys.indexes[each.stack].key),
-            child_tag=_tag_of_image,
+            child_tag=child_tag,
         )
         for each in images.values()
     }
@@ -116,14 +115,10 @@ def _move_tags(
     session: Session, published: Published, further: Further, whole: Mapping[str, str]
 ) -> tuple[tuple[str, ...], Mapping[str, BuildsysError]]:
     """Move the public tags of images that a registry has; return those that moved, and the problem of each target."""
+    whole = {name: each for name, each in whole.items() if name not in published.held}
     if session.stop.requested or (published.missing and not session.options.partial_tags) or not whole:
         return (), {}
     try:
         return move_tags(further.store.registry, whole, further.tags, further.seen)
     except RegistryProblem as problem:
         return (), dict.fromkeys(whole, problem)
-
-
-def _tag_of_image(child: Descriptor) -> str | None:
-    key = dict(child.annotations).get(KEY_LABEL)
-    return platform_tag(key) if key else None

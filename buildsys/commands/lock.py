@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
@@ -13,8 +13,6 @@ from buildsys.config.lockfile import (
     Lock,
     LockedDownload,
     LockedParent,
-    epoch_name,
-    epoch_parts,
     timestamp_of,
     timestamp_problem,
     timestamp_text,
@@ -26,7 +24,9 @@ from buildsys.oci.download import Unreached, fetched
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Manifest, Reference
 from buildsys.plan.downloads import Checked, can_be_locked
-from buildsys.plan.plan import Plan, PlannedParent, is_platform, stale
+from buildsys.plan.epochs import aging, held_epoch, next_epoch
+from buildsys.plan.plan import Plan, PlannedParent, stale
+from buildsys.plan.platforms import is_platform
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import Settings
 from buildsys.recipes.fields import PLATFORM
@@ -86,8 +86,9 @@ def resolved(
 ) -> tuple[Lock, tuple[Change, ...]]:
     """Return the lock with missing entries added, those that `update` names renewed, and unused ones dropped.
 
-    `update` are patterns of parents, layers, flavours as `layer/flavour` and addresses; None renews nothing, an empty
-    collection everything but toolchains and checksums that the lock must have, which are renewed only by name.
+    `update` are patterns of parents, entries of epochs such as `layer/flavour@release` and addresses; None renews
+    nothing, an empty collection everything but toolchains and checksums that the lock must have, which are renewed
+    only by name.
     Without a registry, and where none can be reached, an entry stays as it is, and its change reports it. `timestamp`,
     in seconds since 1970, replaces that of the lock, None keeps it. `environ` names the proxies of downloads. Raises
     `InvalidInput` for a pattern without a match, `Unavailable` for a download that is incomplete.
@@ -97,12 +98,12 @@ def resolved(
     unknown = {each.url for each in downloads_of_nodes if each.sha256 is None}
     versions = {each.url for each in downloads_of_nodes if each.is_locked}
     addresses = sorted(url for url in unknown if can_be_locked(url) or url in lock.downloads)
-    fresh = [each for node in plan.nodes for each in (node.recipe, node.build) if each.freshness]
-    flavours = {f"{each.layer}/{each.flavour}": each.layer for each in fresh if each.flavour}
-    # An entry of one flavour begins when it is asked for by its name.
-    begun = {name: "" for name in flavours if name in (update or ())}
-    layers = sorted({epoch_name(each, {**lock.epochs, **begun}) for each in fresh})
-    known = [*(parent.name for parent in plan.parents), *layers, *flavours, *addresses]
+    fresh = aging(plan)
+    possible = dict.fromkeys(name for names in fresh for name in names)
+    # An entry of one flavour or release begins when it is asked for by its name.
+    begun = {**lock.epochs, **{name: "" for name in possible if name in (update or ())}}
+    layers = sorted({next((name for name in names if name in begun), names[-1]) for names in fresh})
+    known = [*(parent.name for parent in plan.parents), *layers, *possible, *addresses]
     _check_patterns(update or (), known)
 
     def renews(name: str) -> bool:
@@ -123,9 +124,9 @@ def resolved(
         changes.append(Change(name=parent.name, before=held, after=entry.digest, note=note, answered=answered))
     epochs = {}
     for name in layers:
-        # A flavour begins where its layer is.
-        held_epoch = lock.epochs.get(name) or lock.epochs.get(flavours.get(name, ""))
-        epochs[name] = next_epoch(held_epoch, today) if held_epoch is None or renews(name) else held_epoch
+        # A flavour and a release begin where their layer is.
+        before_epoch = held_epoch(name, fresh, lock)
+        epochs[name] = next_epoch(before_epoch, today) if before_epoch is None or renews(name) else before_epoch
         changes.append(Change(name=name, before=lock.epochs.get(name), after=epochs[name]))
     timestamp = lock.timestamp if timestamp is None else timestamp
     if timestamp is not None:
@@ -151,12 +152,6 @@ def resolved(
         ),
         tuple(changes),
     )
-
-
-def next_epoch(held: str | None, today: date) -> str:
-    """Return the Monday of this week, or the epoch of the lock if that is later, such as this week's second."""
-    monday = (today - timedelta(days=today.weekday())).isoformat()
-    return monday if held is None else max(held, monday, key=epoch_parts)
 
 
 def next_timestamp(text: str | None, today: date) -> int:

@@ -12,12 +12,12 @@ from datetime import date
 from types import MappingProxyType
 from typing import TypeVar
 
-from buildsys.commands.lock import next_epoch
 from buildsys.config.catalog import layers_of
 from buildsys.config.lockfile import Lock, LockedLayer, parse_lock
 from buildsys.config.model import LINK, File
 from buildsys.errors import Diagnostic, InvalidInput, did_you_mean, enumerated
 from buildsys.names import LOCK_FILE, UNBUILT
+from buildsys.plan.epochs import next_epoch
 from buildsys.project.origins import Library, OpenOrigin
 from buildsys.project.placement import Files, NewFile
 from buildsys.recipes import template

@@ -1,10 +1,10 @@
-"""The use cases that only look: keys and actions of the sources as they are, and against another revision."""
+"""The use cases that only look: keys and actions of the sources as they are, and what the lock has of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,11 @@ from buildsys.commands.plan import make_plan
 from buildsys.config.lockfile import Lock, lock_text, parse_lock
 from buildsys.config.model import Contents
 from buildsys.errors import Diagnostic, Differs, InvalidInput, Unavailable
-from buildsys.names import LOCK_FILE, OVERLAY_FILE, STATE_FOLDER
+from buildsys.names import LOCK_FILE, STATE_FOLDER
 from buildsys.plan.actions import Action, ActionKind, decide
-from buildsys.plan.diff import Changed, ChangeKind, compare, users_of
+from buildsys.plan.diff import Changed, compare, users_of
 from buildsys.plan.downloads import checked_downloads
-from buildsys.plan.keys import Keys, folders_of, keys_of
+from buildsys.plan.keys import Keys, keys_of
 from buildsys.plan.plan import Plan
 from buildsys.plan.selection import select
 from buildsys.project.workspace import Workspace, named_prefix
@@ -37,11 +37,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedActions:
-    """The sources as they are: plan, keys, and what would be done about every target."""
+    """The sources as they are: plan, keys, what would be done about every target, and seconds that the registry has."""
 
     plan: Plan
     keys: Keys
     actions: Mapping[str, Action]
+    recorded: Mapping[str, float] = field(default_factory=dict)
 
 
 def look(
@@ -49,7 +50,7 @@ def look(
     environ: Mapping[str, str],
     plan: Plan | None = None,
     *,
-    names: tuple[str, ...] = (),
+    names: tuple[str, ...] | None = None,
     contents: Contents | None = None,
     offline: bool,
 ) -> PlannedActions:
@@ -63,27 +64,34 @@ def look(
     plan = plan or make_plan(workspace.tree(), overlay=not offline)
     check_names(plan, environ)
     keys = keys_of(plan, contents or contents_of(workspace, plan))
-    wanted = select(plan, names) if names else [stack.name for stack in plan.stacks if not stack.deprecated]
+    wanted: Sequence[str] = [stack.name for stack in plan.stacks if not stack.deprecated]
+    if names is not None:
+        wanted = select(plan, names) if names else ()
     if offline:
         return PlannedActions(plan=plan, keys=keys, actions=decide(plan, keys, {}, {}, wanted))
     if named_prefix(workspace, environ) is None:
         return PlannedActions(plan=plan, keys=keys, actions=decide(plan, keys, _in_the_engine(plan, keys), {}, wanted))
+    from buildsys.events.journal import history_of
+    from buildsys.fleet.durations import with_recorded
     from buildsys.run.store import open_store
 
     with open_store(workspace, environ) as store:
         there = store.existing(plan, keys)
         first = decide(plan, keys, there.references, {}, wanted)
-        previous = store.previous(plan, [name for name, action in first.items() if action.word is ActionKind.BUILD])
+        built = [name for name, action in first.items() if action.word is ActionKind.BUILD]
+        previous = store.previous(plan, built)
+        recorded = with_recorded(history_of(workspace), store, plan, built).seconds
     actions = decide(plan, keys, there.references, previous, wanted, foreign=there.foreign)
-    return PlannedActions(plan=plan, keys=keys, actions=actions)
+    return PlannedActions(plan=plan, keys=keys, actions=actions, recorded=recorded)
 
 
 def estimate(workspace: Workspace, found: PlannedActions) -> Left | None:
-    """Return how long what is to be built takes by what earlier runs recorded; None if nothing of it was recorded."""
+    """Return how long what is to be built takes by what runs of any machine recorded; None if nothing of it was."""
     from buildsys.events.journal import history_of
     from buildsys.run.scheduler import estimate_of
 
-    return estimate_of(found.plan, found.actions, history_of(workspace))
+    history = history_of(workspace)
+    return estimate_of(found.plan, found.actions, replace(history, seconds={**found.recorded, **history.seconds}))
 
 
 def _in_the_engine(plan: Plan, keys: Keys) -> Mapping[str, str]:
@@ -92,28 +100,6 @@ def _in_the_engine(plan: Plan, keys: Keys) -> Mapping[str, str]:
 
     images = own_images()
     return {stack.name: images[key][0] for stack in plan.stacks if (key := keys.stacks[stack.name].key) in images}
-
-
-def differences(workspace: Workspace, revision: str, environ: Mapping[str, str]) -> tuple[Plan, tuple[Changed, ...]]:
-    """Return the plan of the sources as they are, and what differs in it from that of a revision."""
-    from buildsys.project.revision import open_revision
-
-    tree = workspace.tree()
-    plan = make_plan(tree, overlay=True)
-    after = (plan, keys_of(plan, contents_of(workspace, plan)))
-    # Base images of this machine are the same ones whatever the revision.
-    overlay = {OVERLAY_FILE: tree[OVERLAY_FILE]} if OVERLAY_FILE in tree else {}
-    with open_revision(workspace.root, revision, environ) as other:
-        try:
-            old = make_plan({**other.tree(), **overlay}, overlay=True)
-            before = (old, keys_of(old, other.contents(folders_of(old))))
-        except InvalidInput as error:
-            first = error.diagnostics()[0]
-            message = f"the project of `{revision}` cannot be planned: {first.message}"
-            raise InvalidInput(
-                [Diagnostic(message=message, hint="compare with a revision that can be planned")]
-            ) from error
-    return plan, compare(before, after)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,6 +187,51 @@ def lock(
     return changes
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Freshened:
+    """What new epochs change: entries of the lock, nodes and images; `seconds` by node where a time is known."""
+
+    entries: tuple[Change, ...]
+    plan: Plan
+    changes: tuple[Changed, ...]
+    seconds: Mapping[str, float]
+    left: Left | None
+
+
+def fresh(
+    workspace: Workspace,
+    words: tuple[str, ...],
+    environ: Mapping[str, str],
+    *,
+    today: date,
+    on_wait: Callable[[], None] = lambda: None,
+) -> Freshened:
+    """Give what `words` name a new epoch in the lock, write the bake file too, and return what that rebuilds.
+
+    Words are those of `plan.epochs.renewed`. No registry and no engine is asked.
+    """
+    from buildsys.commands.lock import Change
+    from buildsys.commands.plan import write_plan
+    from buildsys.events.journal import history_of
+    from buildsys.plan.epochs import renewed
+    from buildsys.project.state import State
+    from buildsys.run.scheduler import known_seconds, left_of
+
+    with State(workspace.root).reserved(LOCKING, LONGEST_WAIT, on_wait):
+        tree = workspace.tree()
+        plan = make_plan(tree)
+        before = keys_of(plan, contents_of(workspace, plan))
+        found, held = renewed(plan, parse_lock(tree[LOCK_FILE]) if LOCK_FILE in tree else Lock(), words, today)
+        workspace.write(LOCK_FILE, lock_text(found))
+        planned = write_plan(workspace, environ, check=False)
+    after = keys_of(planned.plan, planned.contents)
+    changes = compare((plan, before), (planned.plan, after))
+    seconds = known_seconds(planned.plan, history_of(workspace))
+    left = left_of(planned.plan, [each.target for each in changes], seconds)
+    entries = tuple(Change(name=name, before=held[name], after=found.epochs[name]) for name in held)
+    return Freshened(entries=entries, plan=planned.plan, changes=changes, seconds=seconds, left=left)
+
+
 def _check_lock(workspace: Workspace, environ: Mapping[str, str], *, offline: bool, today: date) -> tuple[Change, ...]:
     """Return which addresses could not be compared with their checksums; raises `Differs` for everything wrong."""
     from buildsys.commands.lock import compared, missing_entries, missing_versions
@@ -274,10 +305,3 @@ def moved_upstream(
     with registry_of(settings, environ) as registry:
         found, problem = outdated(plan, registry, settings, today)
     return _masked(found, mask_of(workspace.root, environ)), problem
-
-
-def everything(plan: Plan) -> list[Changed]:
-    """Return every image as changed, for a revision that cannot be read."""
-    return [
-        Changed(target=stack.name, title=stack.stack, kind="image", change=ChangeKind.ADDED) for stack in plan.stacks
-    ]

@@ -7,11 +7,11 @@ from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any
 
-from buildsys.config.lines import check_template, check_variable
+from buildsys.config.lines import check_template, check_variable, without_platform
 from buildsys.config.matrix import Row, check_values
 from buildsys.config.model import Choice, OwnFields, Stack
-from buildsys.errors import Diagnostic, did_you_mean
-from buildsys.names import OWN_FILES
+from buildsys.errors import Diagnostic, did_you_mean, which_one
+from buildsys.names import OWN_FILES, PLATFORM
 from buildsys.recipes import template
 from buildsys.recipes.owned import file_problems
 from buildsys.recipes.parameters import When
@@ -36,9 +36,9 @@ class Extension:
 class _Texts:
     """Checks the templates and conditions of own fields against the rows that have them; without rows, none has any."""
 
-    def __init__(self, rows: list[Row] | None, reader: Reader) -> None:
-        self._rows, self._reader = rows, reader
-        self._variables = frozenset(key for row in rows or () for key in row.values)
+    def __init__(self, rows: list[Row] | None, platforms: Sequence[str], reader: Reader) -> None:
+        self._rows, self._platforms, self._reader = rows, platforms, reader
+        self._variables = frozenset(key for row in rows or () for key in row.values) | {PLATFORM}
         self.names: set[str] = set()
 
     def text(self, text: str, template_: Template, path: Path) -> str:
@@ -48,18 +48,23 @@ class _Texts:
         check_template(text, path, self._variables, self._reader)
         if len(self._reader.diagnostics) == before and (problem := text_problem(text, template_)):
             self._reader.wrong(problem[0], path, problem[1])
-        self.names |= template.names(text)
+        self.names |= template.names(text) - {PLATFORM}
         return text
 
     def enters(self, when: When, path: Path) -> bool:
         """Check a condition, and look at what is in force under it."""
+        when, platforms = without_platform(when)
+        for index, each in enumerate(platforms):
+            if self._platforms and each not in self._platforms:
+                hint = which_one(each, self._platforms, f"add `{each}` to `platforms`")
+                message = f"no stack with this is for `{each}`"
+                self._reader.wrong(message, (*path, "when", PLATFORM, index), hint)
         self.names.update(when.has, (name for name, _ in when.values))
         if self._rows is not None:
             check_values(when.values, self._rows, (*path, "when"), self._reader)
             for name in when.has:
-                check_variable(
-                    name, self._reader.source.part_location((*path, "when"), name), self._variables, self._reader
-                )
+                location = self._reader.source.part_location((*path, "when"), name)
+                check_variable(name, location, self._variables - {PLATFORM}, self._reader)
         elif when != When():
             hint = "remove `when`, or declare a family, whose `matrix` has rows"
             self._reader.wrong("`when` has no meaning in a single stack, which has no rows", (*path, "when"), hint)
@@ -76,29 +81,31 @@ class _Filled:
 
     def text(self, text: str, _: Template, path: Path) -> str:
         """Return the template as it is."""
-        names = template.names(text)
+        names = template.names(text) - {PLATFORM}
         self.used |= names & self._row.values.keys()
         for name in sorted(names - self.used):
             self.absent.setdefault(name, str(path[0]))
         return text
 
     def enters(self, when: When, _: Path) -> bool:
-        """Whether a row has what is behind a condition."""
+        """Whether a row has what is behind a condition, on some platform."""
+        when, _ = without_platform(when)
         self.used.update({*when.has, *(name for name, _ in when.values)} & self._row.values.keys())
         return when.holds(self._row.values)
 
 
 def own_fields(
-    written: ImageFields, path: Path, rows: list[Row] | None, reader: Reader
+    written: ImageFields, path: Path, rows: list[Row] | None, reader: Reader, *, platforms: Sequence[str]
 ) -> tuple[ImageFields, set[str]]:
     """Return the fields of layer.yaml among those of a declaration, and the variables of rows that they use.
 
-    What is wrong is added to the reader. Without rows, which a single stack does not have, braces are what is written.
+    `platforms` are those of the stacks, empty where they are not known. What is wrong is added to the reader. Without
+    rows, which a single stack does not have, braces are what is written.
     """
     values: dict[str, Any] = {each.name: getattr(written, each.name) for each in fields(ImageFields)}
-    texts = _Texts(rows, reader)
     if ImageFields(**values) == _NOTHING:
         return _NOTHING, set()
+    texts = _Texts(rows, platforms, reader)
     found = IMAGE_FIELDS.visit(ImageFields(**values), path, texts)
     for message, at, hint in part_problems(found):
         reader.wrong(message, (*path, *at), hint)
@@ -194,18 +201,27 @@ def _joined(base: Stack, own: Stack, extension: Extension, reader: Reader | None
             message = f"the stack `{own.name}` is `without` the layer `{name}`, which `{base.name}` does not list"
             reader.wrong(message, ("stacks", own.name, "without", index), hint)
     layers = [use for use in base.layers if use.layer not in extension.without]
-    places = {use.layer: place for place, use in enumerate(layers)}
+    places: dict[str, list[int]] = {}
+    for place, use in enumerate(layers):
+        places.setdefault(use.layer, []).append(place)
     for use in own.layers:
-        # A layer that the stack itself lists twice is an error, which is found later.
-        if (place := places.pop(use.layer, None)) is None:
+        # One for some platforms stays beside those for others. What is listed twice is an error, which is found later.
+        found = [
+            place
+            for place in places.get(use.layer, ())
+            if not use.platforms or use.platforms.keys() == layers[place].platforms.keys()
+        ]
+        if not found:
             layers.append(use)
-        else:
+        for place in found:
+            places[use.layer].remove(place)
             before = layers[place]
             layers[place] = replace(
                 use,
                 parameters=MappingProxyType({**before.parameters, **use.parameters}),
                 locations=MappingProxyType({**before.locations, **use.locations}),
                 keys=MappingProxyType({**before.keys, **use.keys}),
+                platforms=before.platforms,
             )
     platforms = own if extension.has_platforms else base
     return replace(

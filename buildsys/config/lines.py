@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
 from buildsys.config.matrix import Row, check_values
-from buildsys.config.model import LayerUse
+from buildsys.config.model import LayerUse, Stack
 from buildsys.errors import Diagnostic, Location, which_one
+from buildsys.names import PLATFORM
 from buildsys.recipes import template
-from buildsys.recipes.fields import ONE_OR_MORE
+from buildsys.recipes.fields import NOTHING, ONE_OR_MORE
+from buildsys.recipes.fields import PLATFORM as PLATFORM_FORM
 from buildsys.recipes.parameters import CONDITION, When
 from buildsys.records.shapes import WRONG, Converted, Dictionary, Reader, Wrong
 from buildsys.records.source import Data, Path
@@ -26,11 +28,20 @@ _FORM = "a layer is a name, or a name with its parameters and an optional `when`
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Condition:
-    """A `when` of an entry, and where it is written."""
+    """A `when` of an entry, and where it is written; `platforms` are those that it names, with their locations.
+
+    `when` is the rest of it, which is about rows.
+    """
 
     when: When
     location: Location
     path: Path
+    platforms: Mapping[str, Location]
+
+    @property
+    def of_rows(self) -> bool:
+        """Whether it says anything about rows."""
+        return self.when != When()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,7 +158,12 @@ class Lines:
         if isinstance(found, Wrong):
             return WRONG
         location = source.key_location(path) if isinstance(data, dict) else source.location(path)
-        return Condition(when=found, location=location, path=path)
+        when, platforms = without_platform(found)
+        for index, each in enumerate(platforms):
+            if isinstance(PLATFORM_FORM.read(each, (*path, PLATFORM, index), self._reader), Wrong):
+                return WRONG
+        places = {each: source.location((*path, PLATFORM, index)) for index, each in enumerate(platforms)}
+        return Condition(when=when, location=location, path=path, platforms=MappingProxyType(places))
 
 
 def literal(line: Line) -> Line:
@@ -190,7 +206,9 @@ def check_template(text: str, path: Path, variables: Collection[str], reader: Re
 
 def check_variable(name: str, location: Location, variables: Collection[str], reader: Reader) -> None:
     if name not in variables:
-        hint = which_one(name, sorted(variables), f"add `{name}` to the matrix")
+        hint: str | None = which_one(name, sorted(variables), f"add `{name}` to the matrix")
+        if name == PLATFORM:
+            hint = "write an entry for each platform, with `when: {platform: …}`"
         message = f"no row of the matrix has the variable `{name}`"
         reader.diagnostics.append(Diagnostic(message=message, location=location, hint=hint))
 
@@ -199,7 +217,8 @@ def uses_of(name: str, lines: Iterable[Line], row: Row, diagnostics: list[Diagno
     """Return the layers of the stack of a row, their templates filled."""
     uses = []
     for line in lines:
-        if not all(condition.when.holds(row.values) for condition in line.conditions):
+        platforms = _platforms(line.conditions)
+        if platforms is None or not all(condition.when.holds(row.values) for condition in line.conditions):
             continue
         parameters, locations = {}, {}
         for key, text in line.parameters.items():
@@ -221,9 +240,38 @@ def uses_of(name: str, lines: Iterable[Line], row: Row, diagnostics: list[Diagno
                 location=line.location,
                 locations=MappingProxyType(locations),
                 keys=line.keys,
+                platforms=platforms,
             )
         )
     return tuple(uses)
+
+
+def _platforms(conditions: Iterable[Condition]) -> Mapping[str, Location] | None:
+    """Return the platforms that all conditions name which name any; empty if none does, None if they exclude all."""
+    several = [each.platforms for each in conditions if each.platforms]
+    if not several:
+        return NOTHING
+    found = {name: location for name, location in several[-1].items() if all(name in each for each in several)}
+    return MappingProxyType(found) if found else None
+
+
+def without_platform(when: When) -> tuple[When, tuple[str, ...]]:
+    """Return what a condition says of rows, and the platforms that it names."""
+    rest = tuple(each for each in when.values if each[0] != PLATFORM)
+    return When(values=rest, has=when.has), dict(when.values).get(PLATFORM, ())
+
+
+def unmet_platforms(stacks: Iterable[Stack]) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each platform in a condition of layers for which no stack with these lines is."""
+    known: dict[Location, tuple[str, dict[str, None]]] = {}
+    for stack in stacks:
+        for use in stack.layers:
+            for platform, location in use.platforms.items():
+                known.setdefault(location, (platform, {}))[1].update(dict.fromkeys(stack.platforms))
+    for location, (platform, platforms) in known.items():
+        if platform not in platforms:
+            hint = which_one(platform, tuple(platforms), f"add `{platform}` to the `platforms` of the stacks")
+            yield Diagnostic(message=f"no stack with this layer is for `{platform}`", location=location, hint=hint)
 
 
 def unused_sets(sets: Mapping[str, tuple[Data, ...]], lists: Iterable[tuple[Data, ...]]) -> tuple[str, ...]:

@@ -114,10 +114,19 @@ def epoch_parts(epoch: str) -> tuple[date, int]:
     return date.fromisoformat(day), int(counter or 1)
 
 
-def epoch_name(recipe: Recipe, epochs: Mapping[str, str]) -> str:
-    """Return which entry of `epochs` is that of a recipe: its layer and flavour if they have one, else its layer."""
-    own = f"{recipe.layer}/{recipe.flavour}"
-    return own if own in epochs else recipe.layer
+def epoch_names(recipe: Recipe, release: str = "") -> tuple[str, ...]:
+    """Return the entries of `epochs` that a recipe can have, the one that counts before others first.
+
+    `release` is the value of the layer's parameter `release`, empty where it has none.
+    """
+    bases = [f"{recipe.layer}/{recipe.flavour}"] if recipe.flavour else []
+    names = ([f"{base}@{release}", base] if release else [base] for base in (*bases, recipe.layer))
+    return tuple(name for pair in names for name in pair)
+
+
+def epoch_name(recipe: Recipe, epochs: Mapping[str, str], release: str = "") -> str:
+    """Return which entry of `epochs` is that of a recipe, that of its layer where it has none."""
+    return next((name for name in epoch_names(recipe, release) if name in epochs), recipe.layer)
 
 
 def timestamp_text(seconds: int) -> str:
@@ -189,7 +198,7 @@ _VERSION = _Version(rule=_version_problem, repair=lambda _: "1")
 class Lock:
     """The lock of a project; `epochs` maps layers with `freshness` to their last refresh: a day, and maybe a counter.
 
-    A key is `layer`, or `layer/flavour` for one flavour of it.
+    A key is `layer`, `layer/flavour` for one flavour of it, and either with `@release` for one of its releases.
     `timestamp` is in seconds since 1970, None where the lock has none. `downloads` maps address to what it gave.
     `helper` is the image on which nodes are listed, where it is none of the parents (docs/inventory.md). `layers` are
     those that were copied into the project (docs/projects.md).

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from buildsys.errors import Location, which_one
+from buildsys.names import PLATFORM
 from buildsys.recipes.fields import DATE, LINE, ONE_OR_MORE, PARAMETER_NAME, TEXT, VALUES
 from buildsys.recipes.parameters import CONDITION, When
 from buildsys.recipes.recipe import ImageFields
@@ -77,6 +78,11 @@ class RowShape(Shape[RowFields]):
         """Return the row; its settings are read as those of a family."""
         own = {key: each for key, each in data.items() if key in PUBLISHED.keys} if isinstance(data, dict) else {}
         rest = {key: each for key, each in data.items() if key not in own} if isinstance(data, dict) else data
+        if isinstance(rest, dict) and PLATFORM in rest:
+            hint = "rename the variable, or write `platforms` in the family"
+            return reader.wrong(
+                f"`{PLATFORM}` is reserved for the platform of an image", (*path, PLATFORM), hint, key=True
+            )
         values, published = VALUES.read(rest, path, reader), PUBLISHED.read(own, path, reader)
         if isinstance(values, Wrong) or isinstance(published, Wrong):
             return WRONG

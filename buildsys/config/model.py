@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import date
 
 from buildsys.errors import Diagnostic, Location
@@ -17,13 +17,17 @@ LINK = "link:"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerUse:
-    """A layer as a stack names it; `locations` say where each parameter's value was written, `keys` where its name."""
+    """A layer as a stack names it; `locations` say where each parameter's value was written, `keys` where its name.
+
+    `platforms` are those for which the stack has it, with the location of each; none means all.
+    """
 
     layer: str
     parameters: Mapping[str, str]
     location: Location
     locations: Mapping[str, Location] = field(default_factory=lambda: fields.NOTHING)
     keys: Mapping[str, Location] = field(default_factory=lambda: fields.NOTHING)
+    platforms: Mapping[str, Location] = field(default_factory=lambda: fields.NOTHING)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +73,11 @@ class Stack:
     repository: str = ""
     tags: tuple[str, ...] = ()
     supported_until: date | None = None
+
+    def on(self, platform: str) -> Stack:
+        """Return the stack for one platform, with the layers that it has there."""
+        layers = tuple(each for each in self.layers if not each.platforms or platform in each.platforms)
+        return replace(self, platforms=(platform,), layers=layers)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,17 @@ from itertools import groupby
 from typing import TypeAlias
 
 from buildsys.config.inheritance import Extension, choice_of, extended, own_fields, own_of
-from buildsys.config.lines import Line, Lines, check_lines, check_template, literal, names_in, unused_sets, uses_of
+from buildsys.config.lines import (
+    Line,
+    Lines,
+    check_lines,
+    check_template,
+    literal,
+    names_in,
+    unmet_platforms,
+    unused_sets,
+    uses_of,
+)
 from buildsys.config.matrix import (
     PUBLISHED,
     SETTINGS,
@@ -142,6 +152,7 @@ def load_stacks(file: StacksFile, source: Source, diagnostics: list[Diagnostic])
     stacks = [stack for stack, _, _ in found]
     _check_names(stacks, diagnostics)
     stacks = extended(stacks, _extensions(file, reader), reader, is_complete=is_complete)
+    diagnostics.extend(unmet_platforms(stacks))
     claims = [claims_of(stack, row, said, reader) for stack, (_, row, said) in zip(stacks, found, strict=True)]
     stacks = with_tags(claims, diagnostics) if len(diagnostics) == before else stacks
     return tuple(sorted(stacks, key=lambda stack: stack.name))
@@ -242,7 +253,8 @@ def _single(name: str, fields: SingleFields, layers: Lines, reader: Reader) -> _
     """Return a stack that is declared alone; braces in it are no templates."""
     path: Path = ("stacks", name)
     lines = layers.of(fields.layers, (*path, "layers"))
-    for condition in (each for line in lines for each in line.conditions if each.path[: len(path)] == path):
+    own = (each for line in lines for each in line.conditions if each.path[: len(path)] == path)
+    for condition in (each for each in own if each.of_rows):
         message = f"`when` has no meaning in the single stack `{name}`, which has no rows"
         hint = "remove `when`, or declare a family, whose `matrix` has rows"
         reader.diagnostics.append(Diagnostic(message=message, location=condition.location, hint=hint))
@@ -260,11 +272,11 @@ def _single(name: str, fields: SingleFields, layers: Lines, reader: Reader) -> _
         location=location,
         platform_locations=_platform_locations(fields, path, reader.source),
     )
-    own, _ = own_fields(fields, path, None, reader)
+    settings, _ = own_fields(fields, path, None, reader, platforms=() if fields.extends else fields.platforms)
     stack = replace(
         stack,
         layers=uses_of(name, lines, row, reader.diagnostics),
-        own=own_of(name, row, [(f"stack {name}", own)], reader.diagnostics),
+        own=own_of(name, row, [(f"stack {name}", settings)], reader.diagnostics),
         flavour=choice_of(name, row, _flavours(fields, path, literally), reader),
     )
     return stack, row, [(as_written(fields, path, reader), path)]
@@ -282,15 +294,15 @@ def _family(name: str, fields: FamilyFields, layers: Lines, reader: Reader) -> I
     reader.diagnostics.extend(_row_groups(rows))
     before = len(reader.diagnostics)
     _check_templates(fields, lines, rows, path, reader)
-    common, used = own_fields(fields, path, rows, reader)
+    common, used = own_fields(fields, path, rows, reader, platforms=fields.platforms)
     own_of_rows = {}
     for at, of_row in groupby(rows, key=lambda row: row.path):
         several = list(of_row)
-        own_of_rows[at], names = own_fields(several[0].published, at, several, reader)
+        own_of_rows[at], names = own_fields(several[0].published, at, several, reader, platforms=fields.platforms)
         used |= names
     by_name = {}
     for one, written in fields.stacks.items():
-        more, names = own_fields(written, (*path, "stacks", one), rows, reader)
+        more, names = own_fields(written, (*path, "stacks", one), rows, reader, platforms=fields.platforms)
         by_name[one] = written, more
         used |= names
     flavours = [
@@ -316,6 +328,7 @@ def _family(name: str, fields: FamilyFields, layers: Lines, reader: Reader) -> I
             continue
         names_of_rows.append(stack_name)
         own, own_more = by_name.pop(stack_name, (RowStackFields(), ImageFields()))
+        followed = [*_flavours(fields, path), *_flavours(own, (*path, "stacks", stack_name))]
         stack = Stack(
             name=stack_name,
             family=name,
@@ -336,12 +349,7 @@ def _family(name: str, fields: FamilyFields, layers: Lines, reader: Reader) -> I
                 ],
                 reader.diagnostics,
             ),
-            flavour=choice_of(
-                stack_name,
-                row,
-                [*_flavours(fields, path), *_flavours(own, (*path, "stacks", stack_name))],
-                reader,
-            ),
+            flavour=choice_of(stack_name, row, followed, reader),
         )
         yield stack, row, [(own, (*path, "stacks", stack_name)), (row.published, row.path), (fields, path)]
     for unknown in by_name:

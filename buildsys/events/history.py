@@ -43,11 +43,7 @@ def read_history(text: str | None) -> History:
 
 def after(history: History, run: RunModel, *, began: float = 0.0, ended: float = 0.0) -> History:
     """Return the history after a run from `began` to `ended`."""
-    seconds = dict(history.seconds)
-    for target in run.ended_as(MADE):
-        end = target.ended
-        if end and end.cached <= end.steps * _CACHED_SHARE:
-            seconds[target.name] = round(end.seconds, 2)
+    seconds = {**history.seconds, **{name: each for name, each in measured(run).items() if each is not None}}
     # Targets that an earlier run left are not those that a run at the same time left.
     others = history.undone if began and history.ended > began else ()
     undone = [name for name in others if name not in run.targets or not run.targets[name].ended]
@@ -56,6 +52,14 @@ def after(history: History, run: RunModel, *, began: float = 0.0, ended: float =
         undone=tuple(dict.fromkeys([*undone, *(target.name for target in run.missing)])),
         ended=ended,
     )
+
+
+def measured(run: RunModel) -> Mapping[str, float | None]:
+    """Return how long each target took that a run built; None where a cache had most of it, so it estimates nothing."""
+    ends = {target.name: target.ended for target in run.ended_as(MADE) if target.ended}
+    return {
+        name: round(end.seconds, 2) if end.cached <= end.steps * _CACHED_SHARE else None for name, end in ends.items()
+    }
 
 
 def text_of(history: History) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import field
 
+from buildsys.errors import Location
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
 from buildsys.recipes import template
@@ -24,7 +26,7 @@ class TestRun:
 
     `run` is executed by `sh -c`, `http` is a port and a path that are asked for; the other is empty. `within` is how
     long that is repeated while the image's own command runs, in seconds; 0 is a container for this test alone.
-    `memory` is what the layer declares for its build, in bytes.
+    `memory` is what the layer declares for its build, in bytes, `location` where the test is declared.
     """
 
     __test__ = False
@@ -38,6 +40,7 @@ class TestRun:
     within: float = 0.0
     gpu: bool = False
     memory: int = 0
+    location: Location | None = field(default=None, compare=False)
 
     @property
     def title(self) -> str:
@@ -59,6 +62,7 @@ def declared_tests(plan: Plan, targets: Collection[str]) -> tuple[TestRun, ...]:
             within=_within(test),
             gpu=test.gpu,
             memory=each.recipe.weight.memory,
+            location=test.location,
         )
         for stack in plan.stacks
         if stack.name in targets

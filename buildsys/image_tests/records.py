@@ -25,7 +25,7 @@ from buildsys.values import dataclass
 
 TESTS = ArtifactType(manifest="application/vnd.buildsys.tests.v1", blob="application/vnd.buildsys.tests.v1+json")
 RECORDS_FILE = f"{STATE_FOLDER}/tests.json"
-_FORMAT = 1
+_RECORD_FORMAT = 1
 # In the state folder; the oldest are forgotten.
 _KEPT = 500
 _FIELDS = ("layer", "test", "state", "problem")
@@ -104,14 +104,14 @@ class LocalRecords:
         with self.state.locked():
             found = {key: each for key, each in self._all().items() if key != name}
             kept = [*found.items(), (name, _document(record))][-_KEPT:]
-            self.state.write(RECORDS_FILE, f"{_json({'version': _FORMAT, 'records': dict(kept)})}\n".encode())
+            self.state.write(RECORDS_FILE, f"{_json({'version': _RECORD_FORMAT, 'records': dict(kept)})}\n".encode())
 
     def _all(self) -> dict[str, Any]:
         """Return the documents of all records by name, the oldest first; a file that cannot be read has none."""
         with contextlib.suppress(ValueError, InvalidInput):
             value = object_of(self.state.read(RECORDS_FILE) or b"{}")
             found = value.get("records")
-            if value.get("version") == _FORMAT and isinstance(found, dict):
+            if value.get("version") == _RECORD_FORMAT and isinstance(found, dict):
                 return {name: each for name, each in found.items() if isinstance(each, dict)}
         return {}
 
@@ -147,7 +147,7 @@ def _location(image: TestedImage, tests: str, *, gpu: bool) -> Reference:
 def _document(record: TestRecord) -> dict[str, Any]:
     results = [{**{name: getattr(each, name) for name in _FIELDS}, "seconds": each.seconds} for each in record.results]
     return {
-        "version": _FORMAT,
+        "version": _RECORD_FORMAT,
         "image": record.image,
         "tests": record.tests,
         "gpu": record.gpu,
@@ -169,7 +169,7 @@ def _read(raw: bytes, image: TestedImage, tests: str, *, gpu: bool) -> TestRecor
 
 def _record(value: dict[str, Any], image: TestedImage, tests: str, *, gpu: bool) -> TestRecord | None:
     """Return the record in a document, None if it is of another format, image, tests or GPU."""
-    expected = {"version": _FORMAT, "image": image.digest, "tests": tests, "gpu": gpu}
+    expected = {"version": _RECORD_FORMAT, "image": image.digest, "tests": tests, "gpu": gpu}
     try:
         results, at = list_of(value, "results", dict), value.get("at")
     except ValueError:

@@ -1,6 +1,6 @@
 """What is read and written beside images: documents about one, and the bytes of its layers.
 
-A document is a manifest with one blob, whose subject is the image's manifest:
+A document is a manifest with one blob, whose subject is the image's manifest where it is about one:
 https://github.com/opencontainers/image-spec/blob/main/manifest.md ("Guidelines for Artifact Usage").
 """
 
@@ -29,7 +29,7 @@ class ArtifactType:
 
 
 def put_artifact(
-    registry: ImageRegistry, location: Reference, kind: ArtifactType, data: bytes, subject: Descriptor
+    registry: ImageRegistry, location: Reference, kind: ArtifactType, data: bytes, subject: Descriptor | None = None
 ) -> Descriptor:
     """Store a document under a tag, and return the descriptor of its manifest; equal documents have equal digests."""
     config = registry.put_blob(location, _EMPTY)
@@ -40,13 +40,15 @@ def put_artifact(
         "artifactType": kind.manifest,
         "config": _value(_EMPTY_TYPE, config),
         "layers": [_value(kind.blob, blob)],
-        "subject": _value(subject.media_type, subject),
+        **({"subject": _value(subject.media_type, subject)} if subject else {}),
     }
     raw = json.dumps(manifest, separators=(",", ":")).encode()
     return registry.put_manifest(location, raw, OCI_MANIFEST)
 
 
-def find_artifact(registry: ImageRegistry, location: Reference, kind: ArtifactType, subject: str) -> bytes | None:
+def find_artifact(
+    registry: ImageRegistry, location: Reference, kind: ArtifactType, subject: str | None = None
+) -> bytes | None:
     """Return the document under a tag, None if there is none of that kind for the manifest with the digest `subject`.
 
     What cannot be read, or is not what its digest says, counts as missing: it can be written once more.
@@ -56,10 +58,10 @@ def find_artifact(registry: ImageRegistry, location: Reference, kind: ArtifactTy
         if manifest is None or len(manifest.layers) != 1:
             return None
         value, (blob,) = object_of(manifest.raw), manifest.layers
-        about = value.get("subject")
+        about = value.get("subject") or {}
         if value.get("artifactType") != kind.manifest or blob.media_type != kind.blob or blob.size > MOST_BYTES:
             return None
-        if not isinstance(about, dict) or about.get("digest") != subject:
+        if not isinstance(about, dict) or (about.get("digest") or None) != subject:
             return None
         return registry.blob(location, blob.digest)
     except (DigestMismatch, NotFound, UnreadableManifest):

@@ -131,9 +131,16 @@ def first_difference(before: Mapping[str, str], after: Mapping[str, str]) -> Dif
 
 def _reason(target: Node | ImageTarget, difference: Difference, keys: Keys, actions: Mapping[str, Action]) -> str:
     """Return why a target is built that differs from what was published; `actions` holds those of what it needs."""
-    kind, _, rest = difference.name.partition(" ")
-    if kind in _LAST:
+    if difference.name.partition(" ")[0] in _LAST:
         return _reason_below(target, difference, keys, actions)
+    return own_reason(target, difference)
+
+
+def own_reason(target: Node | ImageTarget, difference: Difference) -> str:
+    """Return why a target is rebuilt in which an input of its own differs, the parent of its first layer included."""
+    kind, _, rest = difference.name.partition(" ")
+    if kind == "base" and target.parent:
+        return f"parent {target.parent.name} moved from {short(difference.before)} to {short(difference.after)}"
     if isinstance(target, Node) and kind in ("files", "run"):
         return f"`{kind}` of {target.recipe.file} changed"
     if isinstance(target, Node) and kind == "dockerfile":
@@ -152,7 +159,7 @@ def _reason_below(target: Node | ImageTarget, difference: Difference, keys: Keys
     if other is not None and actions[other].word == BUILD:
         return f"{other} is built"
     if difference.name == "base" and other is None:
-        return f"parent {target.parent.name if target.parent else ''} moved from {before} to {after}"
+        return own_reason(target, difference)
     return f"{difference.name} changed: {before} → {after}"
 
 
@@ -162,8 +169,8 @@ def format_difference(difference: Difference) -> str:
     added = [f"+{word}" for word in after.split() if word not in before.split()]
     removed = [f"-{word}" for word in before.split() if word not in after.split()]
     listed = " ".join([*added, *removed])
-    if difference.name == "argument PACKAGES" and listed:
-        return f"packages {listed}"
+    if difference.name in ("argument PACKAGES", "platforms", "tags") and listed:
+        return f"{difference.name.removeprefix('argument ').lower()} {listed}"
     if difference.name == "definition":
         return f"the definition of keys changed: {short(difference.before)} → {short(difference.after)}"
     if difference.name == "epoch":

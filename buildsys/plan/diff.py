@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from enum import StrEnum
 
 from buildsys.errors import Diagnostic, InvalidInput, did_you_mean
@@ -14,18 +15,19 @@ from buildsys.values import dataclass
 
 
 class ChangeKind(StrEnum):
-    """What became of a target from one plan to another."""
+    """What became of a target from one plan to another; `TAGS`: its image is the same one, published elsewhere."""
 
     ADDED = "added"
     REMOVED = "removed"
     CHANGED = "changed"
+    TAGS = "tags"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Changed:
     """A node or image that differs between two plans: `cause` is the deepest target below it that changed by itself.
 
-    `difference` is the cause's first differing input; None where the cause itself is new.
+    `difference` is the cause's first differing input; None where the cause itself is new. `stack` is that of an image.
     """
 
     target: str
@@ -34,12 +36,13 @@ class Changed:
     change: ChangeKind
     cause: str | None = None
     difference: Difference | None = None
+    stack: str = ""
 
 
 def compare(before: tuple[Plan, Keys], after: tuple[Plan, Keys]) -> tuple[Changed, ...]:
     """Return what differs, nodes in build order and then images, of each what was removed last.
 
-    Keys decide what is built; an image of an equal key differs too if it is published under other names.
+    Keys decide what is rebuilt. An image of an equal key differs where its names or the platforms of its stack do.
     """
     found = tuple(_changes(before, after))
     return (*(each for each in found if each.kind == "node"), *(each for each in found if each.kind == "image"))
@@ -48,43 +51,41 @@ def compare(before: tuple[Plan, Keys], after: tuple[Plan, Keys]) -> tuple[Change
 def _changes(before: tuple[Plan, Keys], after: tuple[Plan, Keys]) -> Iterator[Changed]:
     old_keys, new_keys = _fingerprints(before[1]), _fingerprints(after[1])
     for target in after[0].targets:
-        title, kind = _title(after[0], target)
+        found = _changed(after[0], target, ChangeKind.ADDED)
         if target not in old_keys:
-            yield Changed(target=target, title=title, kind=kind, change=ChangeKind.ADDED)
+            yield found
         elif old_keys[target].key != new_keys[target].key:
             cause, difference = _cause(target, old_keys, new_keys, after[0])
-            change = ChangeKind.CHANGED
-            yield Changed(target=target, title=title, kind=kind, change=change, cause=cause, difference=difference)
-        elif difference := _names_differ(before[0], after[0], target):
-            change = ChangeKind.CHANGED
-            yield Changed(target=target, title=title, kind=kind, change=change, cause=target, difference=difference)
+            yield replace(found, change=ChangeKind.CHANGED, cause=cause, difference=difference)
+        elif difference := first_difference(_published(before[0], target), _published(after[0], target)):
+            yield replace(found, change=ChangeKind.TAGS, cause=target, difference=difference)
     for target in before[0].targets:
         if target not in new_keys:
-            title, kind = _title(before[0], target)
-            yield Changed(target=target, title=title, kind=kind, change=ChangeKind.REMOVED)
+            yield _changed(before[0], target, ChangeKind.REMOVED)
 
 
 def _fingerprints(keys: Keys) -> Mapping[str, Fingerprint]:
     return {**keys.nodes, **keys.stacks}
 
 
-def _title(plan: Plan, name: str) -> tuple[str, str]:
+def _published(plan: Plan, name: str) -> Mapping[str, str]:
+    """Return what the public names of an image and its index follow from, and nothing for a node."""
+    image = plan.targets[name]
+    if isinstance(image, Node):
+        return {}
+    return {
+        "copies": " ".join(plan.copies),
+        "platforms": " ".join(each.platform for each in plan.indexes[image.stack]),
+        "repository": f"{plan.registry}/{image.repository}",
+        "tags": " ".join(sorted(image.tags)),
+    }
+
+
+def _changed(plan: Plan, name: str, change: ChangeKind) -> Changed:
     target = plan.targets[name]
-    return (target.title, "node" if isinstance(target, Node) else "image")
-
-
-def _names_differ(before: Plan, after: Plan, target: str) -> Difference | None:
-    """Return how the repository or the tags of an image differ, which are in no key."""
-    old, new = before.targets[target], after.targets[target]
-    if isinstance(old, Node) or isinstance(new, Node):
-        return None
-    for name, one, other in (
-        ("repository", old.repository, new.repository),
-        ("tags", ", ".join(old.tags), ", ".join(new.tags)),
-    ):
-        if one != other:
-            return Difference(name=name, before=one or None, after=other or None)
-    return None
+    if isinstance(target, Node):
+        return Changed(target=name, title=target.title, kind="node", change=change)
+    return Changed(target=name, title=target.title, kind="image", change=change, stack=target.stack)
 
 
 def _cause(

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from buildsys.addresses import credentials_in
 from buildsys.config.model import Catalog
 from buildsys.errors import Diagnostic, Location
-from buildsys.names import LOCK_FILE, variable_name
+from buildsys.names import LOCK_FILE, PLATFORM, variable_name
 from buildsys.recipes import template
 from buildsys.recipes.fields import LOCKED
 from buildsys.recipes.parameters import ParameterType
@@ -105,6 +105,8 @@ def _values(recipe: Recipe, name: str) -> tuple[str, ...]:
     parameter = recipe.parameters.get(name)
     if name == "flavour":
         return (recipe.flavour,)
+    if name == PLATFORM:
+        return recipe.platforms
     if parameter is None or parameter.type is ParameterType.BOOLEAN:
         return ("true", "false") if parameter else ()
     return parameter.values or ((parameter.default,) if parameter.default is not None else ())

@@ -98,7 +98,7 @@ class _Edits:
 
         Of several edits it is that which repairs most pairs; None if no edit repairs this pair.
         """
-        stack = self._stacks[one.image.stack]
+        stack = self._stacks[one.image.stack].on(one.image.platform)
         before = [each.name for each in one.image.layers]
         wanted = [each.name for each in other.image.layers if each.name in before]
         pairs = [(a, b) for index, a in enumerate(wanted) for b in wanted[index + 1 :] if not _agrees(before, a, b)]

@@ -13,7 +13,8 @@ from buildsys.errors import Diagnostic, Diagnostics, InvalidInput, Location
 from buildsys.names import LOCK_FILE, target_name, variable_name
 from buildsys.plan.downloads import can_be_locked, checked_downloads, origins_of, shared_checksums, unlocked
 from buildsys.plan.order import two_orders
-from buildsys.recipes.recipe import Parent
+from buildsys.plan.platforms import foreign_parents, parents_of
+from buildsys.recipes.recipe import Parent, Recipe
 from buildsys.resolve.node import BuildGraph, ImageTarget, Node
 from buildsys.values import dataclass
 
@@ -121,7 +122,7 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock, *, locking: bool = Fal
     diagnostics.extend(_collisions(graph, groups))
     parents = _parents(graph, lock, diagnostics)
     epochs = _epochs(graph, lock, diagnostics)
-    diagnostics.extend(_platforms(graph, parents))
+    diagnostics.extend(foreign_parents(graph, {each.name: each.locked.platforms for each in parents}))
     diagnostics.extend(_triggers(graph, parents))
     nodes = tuple(_with_checksums(node, lock) for node in graph.nodes.values())
     diagnostics.extend(shared_checksums(checked_downloads(catalog, nodes)))
@@ -219,18 +220,6 @@ def _parents(graph: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> tu
     return tuple(found)
 
 
-def _platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) -> Iterator[Diagnostic]:
-    """Yield a diagnostic for each platform of a stack that the lock does not list for a parent of it."""
-    locked = {parent.name: parent.locked.platforms for parent in parents}
-    for image in graph.images:
-        for name in _parents_of(graph, image):
-            known = sorted(locked[name])
-            if known and not any(is_platform(each, image.platform) for each in known):
-                message = f"`{image.stack}` is for `{image.platform}`, and its parent `{name}` is not"
-                hint = f"use a platform of the parent: {', '.join(f'`{each}`' for each in known)}"
-                yield Diagnostic(message=message, location=image.location, hint=hint)
-
-
 def _triggers(graph: BuildGraph, parents: tuple[PlannedParent, ...]) -> Iterator[Diagnostic]:
     """Yield a diagnostic for each image whose assembly would run ONBUILD triggers of its parent: it runs nothing."""
     found = {parent.name for parent in parents if parent.locked.triggers}
@@ -253,7 +242,7 @@ def _unknown_platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) ->
     for image in graph.images:
         platforms.setdefault(image.stack, []).append(image.platform)
     for image in graph.images:
-        for name in _parents_of(graph, image) if unknown and image.is_part else ():
+        for name in parents_of(graph.nodes, image) if unknown and image.is_part else ():
             if parent := unknown.pop(name, None):
                 listed = " and ".join(f"`{each}`" for each in platforms[image.stack])
                 message = f"the lock lists no platforms of the parent `{name}`, and `{image.stack}` is for {listed}"
@@ -261,31 +250,13 @@ def _unknown_platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) ->
                 yield Diagnostic(message=message, location=parent.locked.location or image.location, hint=hint)
 
 
-def _parents_of(graph: BuildGraph, image: ImageTarget) -> tuple[str, ...]:
-    """Return the names of all parents that an image is built from, sorted."""
-    waiting, seen = [*image.below], set[str]()
-    used = {image.parent.name}
-    while waiting:
-        node = graph.nodes[waiting.pop()]
-        if node.name not in seen:
-            seen.add(node.name)
-            waiting += node.below
-            used |= {node.parent.name} if node.parent else set()
-    return tuple(sorted(used))
-
-
-def is_platform(locked: str, wanted: str) -> bool:
-    """Whether an image of one platform is one of another; 64-bit Arm is version 8 where none is named."""
-    one, other = (text.removesuffix("/v8") if "/arm64" in text else text for text in (locked, wanted))
-    return one == other or one.startswith(f"{other}/")
-
-
 def _epochs(graph: BuildGraph, lock: Lock, diagnostics: list[Diagnostic]) -> dict[str, str]:
     found = {}
     for node in graph.nodes.values():
         for recipe in (node.recipe, node.build):
             if recipe.freshness and "EPOCH" in node.build.declared:
-                if (name := epoch_name(recipe, lock.epochs)) in lock.epochs:
+                release = release_of(graph.nodes, node, recipe)
+                if (name := epoch_name(recipe, lock.epochs, release)) in lock.epochs:
                     found[name] = lock.epochs[name]
                 else:
                     message = f"`buildsys.lock` has no epoch for the layer `{recipe.layer}`"
@@ -299,8 +270,18 @@ def epoch_of(plan: Plan, node: Node) -> str | None:
     """Return the epoch that reaches a node's Dockerfile: its own layer's, else that of its installer."""
     if "EPOCH" not in node.build.declared:
         return None
-    names = (epoch_name(recipe, plan.epochs) for recipe in (node.recipe, node.build))
+    names = (
+        epoch_name(recipe, plan.epochs, release_of(plan.targets, node, recipe)) for recipe in (node.recipe, node.build)
+    )
     return next((plan.epochs[name] for name in names if name in plan.epochs), None)
+
+
+def release_of(targets: Mapping[str, Node | ImageTarget], node: Node, recipe: Recipe) -> str:
+    """Return the release of a recipe's layer in a node or in what it is built on, empty where it has none."""
+    below: Node | ImageTarget | None = node
+    while isinstance(below, Node) and below.recipe.layer != recipe.layer:
+        below = targets[below.base] if below.base else None
+    return below.parameters.get("release", "") if isinstance(below, Node) else ""
 
 
 def _unpinned(parents: tuple[PlannedParent, ...], nodes: tuple[Node, ...], lock: Lock) -> tuple[Unpinned, ...]:
@@ -364,8 +345,12 @@ def _fold(group: list[Unpinned]) -> Diagnostic:
 
 def stale(plan: Plan, today: date) -> tuple[tuple[str, str], ...]:
     """Return the entry, a layer or one flavour of it, and the epoch of packages that are older than layers allow."""
-    recipes = {recipe.file + recipe.flavour: recipe for node in plan.nodes for recipe in (node.recipe, node.build)}
-    freshness = {epoch_name(each, plan.epochs): each.freshness for each in recipes.values() if each.freshness}
+    freshness = {
+        epoch_name(each, plan.epochs, release_of(plan.targets, node, each)): each.freshness
+        for node in plan.nodes
+        for each in (node.recipe, node.build)
+        if each.freshness
+    }
     return tuple(
         (layer, epoch)
         for layer, epoch in plan.epochs.items()

@@ -24,6 +24,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
         "BUILDSYS_CACHE": "Where BuildKit keeps its cache: a repository such as `registry.example.com/cache`, "
         "`type=local,/folder` or `type=gha`.",
         "BUILDSYS_CACHE_WRITE": "`0` only reads the cache, `1` also writes it. Default: `1`.",
+        "BUILDSYS_EMULATE": "`1` lets a builder emulate platforms that it does not run itself, as `--emulate` does.",
         "BUILDSYS_SETTINGS": "A settings file to read in place of `buildsys.settings.yaml`.",
         "BUILDSYS_PARENTS": "`parents`: `registry=mirror`, with blanks between several.",
         "BUILDSYS_APT": "`apt` of every release: lines of a sources.list, with `;` or line ends between.",

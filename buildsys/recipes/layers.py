@@ -15,6 +15,7 @@ from buildsys.dockerfile.parser import Dockerfile
 from buildsys.dockerfile.sources import context_sources
 from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, which_one
 from buildsys.names import (
+    DEFAULT_PLATFORM,
     OWN_ARGUMENTS,
     PLATFORM_ARGUMENTS,
     argument_problem,
@@ -138,7 +139,7 @@ def _recipe(name: str, scope: Scope, read: Callable[[str], Dockerfile | None], n
         "layer": name,
         "flavour": flavour,
         "file": scope.source.file,
-        "platforms": said.platforms or ("linux/amd64",),
+        "platforms": said.platforms or (DEFAULT_PLATFORM,),
         "places": _places(scope),
         "dockerfile": None,
         "secrets": tuple(each for each in said.secrets if each.id in mounted),

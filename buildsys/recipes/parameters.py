@@ -47,7 +47,7 @@ class When:
     has: tuple[str, ...] = ()
 
     def holds(self, values: Mapping[str, str]) -> bool:
-        """Whether values, `flavour` among them, satisfy it; an absent one satisfies nothing."""
+        """Whether values, `flavour` and `platform` among them, satisfy it; an absent one satisfies nothing."""
         return all(values.get(name) in allowed for name, allowed in self.values) and all(
             name in values for name in self.has
         )
@@ -95,6 +95,11 @@ class Parameter:
     description: str = required(fields.TEXT, "purpose of the parameter")
     type: ParameterType = optional(Choice(ParameterType), ParameterType.STRING, "type of the value; default `string`")
     default: str | None = nullable(Converted(fields.ONE_OR_MORE, " ".join), None, "value if a stack sets none")
+    platform_defaults: Mapping[str, str] = optional(
+        Dictionary(Converted(fields.ONE_OR_MORE, " ".join), key=fields.PLATFORM),
+        fields.NOTHING,
+        "defaults of single platforms, in place of `default`, such as `{linux/arm64: armv8-a}`",
+    )
     values: tuple[str, ...] = optional(fields.TEXTS, (), "the only values allowed, apart from those of `pattern`")
     pattern: str | None = nullable(fields.TEXT, None, "regular expression for the whole value, if it is not listed")
     source: ParameterSource | None = nullable(
@@ -115,6 +120,10 @@ class Parameter:
     def argument(self) -> str:
         """The name of the Dockerfile argument."""
         return self.name.upper().replace("-", "_")
+
+    def default_on(self, platform: str) -> str | None:
+        """Return the value on a platform if a stack sets none, or None."""
+        return self.platform_defaults.get(platform, self.default)
 
 
 def _folder_problem(value: str) -> str | None:

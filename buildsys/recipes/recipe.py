@@ -124,6 +124,7 @@ class ImageTest:
     )
     gpu: bool = optional(Boolean(), False, "the container has the machine's GPUs; without any the test is skipped")
     when: When = _condition()
+    location: Location | None = location_of("run")
 
     @property
     def problem(self) -> tuple[str, str] | None:

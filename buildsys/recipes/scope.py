@@ -9,6 +9,7 @@ from typing import Any
 
 from buildsys import pattern, texts
 from buildsys.errors import Diagnostic, Location, did_you_mean, which_one
+from buildsys.names import DEFAULT_PLATFORM, PLATFORM
 from buildsys.recipes import template
 from buildsys.recipes.parameters import Parameter, When, scheme_problem, value_problem
 from buildsys.recipes.recipe import RECIPE_FIELDS, ImageFields, RecipeFields
@@ -19,6 +20,7 @@ from buildsys.records.source import Path, Source
 _JOINED = ("parameters", "downloads")
 # What they use decides nothing of an image.
 _OF_NO_IMAGE = ("tests", "checks")
+_RESERVED = {"flavour": "`flavour` is reserved", PLATFORM: "`platform` is reserved"}
 
 
 class Scope:
@@ -42,6 +44,17 @@ class Scope:
         self.source, self.diagnostics, self.flavour = source, diagnostics, flavour
         values: dict[str, Any] = {each.name: self._field(each.name, common, own) for each in fields(RecipeFields)}
         self.said = RecipeFields(**values)
+        # Those of other flavours too: what is common may be there for them.
+        others = [each for path, each in source.below(("flavours",)) if len(path) == 4 and path[2] == "platforms"]
+        self.platforms = tuple(
+            dict.fromkeys(
+                [
+                    *(self.said.platforms or (DEFAULT_PLATFORM,)),
+                    *common.platforms,
+                    *(each for each in others if isinstance(each, str)),
+                ]
+            )
+        )
         self.parameters: Mapping[str, Parameter] = self.said.parameters
         self.used: set[str] = set()
         self.in_image: set[str] = set()
@@ -96,14 +109,18 @@ class Scope:
             for index, value in enumerate(values):
                 if not self._is_possible(name, value):
                     hint = which_one(value, parameter.values) if parameter else None
+                    if name == PLATFORM:
+                        hint = which_one(value, self.platforms, f"add `{value}` to `platforms`")
                     message = f"`{texts.shown(value)}` is never a value of `{name}`"
                     self.wrong(message, (*path, "when", name, index), hint)
         return True
 
     def _is_possible(self, name: str, value: str) -> bool:
-        """Whether a parameter, or `flavour`, can have a value; one that does not exist is reported elsewhere."""
+        """Whether a parameter, `flavour` or `platform` can have a value; an unknown one is reported elsewhere."""
         if name == "flavour" and name not in self.parameters:
             return ("flavours", value) in self.source.values
+        if name == PLATFORM:
+            return value in self.platforms
         parameter = self.parameters.get(name)
         return parameter is None or value_problem(parameter, value) is None
 
@@ -112,14 +129,14 @@ class Scope:
         self.used.add(name)
         if path[0] not in _OF_NO_IMAGE:
             self.in_image.add(name)
-        if name not in self.parameters and not (name == "flavour" and self.flavour):
+        if name not in self.parameters and name != PLATFORM and not (name == "flavour" and self.flavour):
             hint = did_you_mean(name, self.parameters, f"declare `{name}` under `parameters`")
             self.wrong(f"`{name}` is not a parameter of this layer", path, hint, part=part, key=not part)
 
     def _check_parameter(self, parameter: Parameter) -> None:
         path = ("parameters", parameter.name)
-        if parameter.name == "flavour":
-            self.wrong("`flavour` is reserved", path, "rename the parameter", key=True)
+        if reserved := _RESERVED.get(parameter.name):
+            self.wrong(reserved, path, "rename the parameter", key=True)
         if parameter.source and parameter.source.filter and (hint := template.filter_hint(parameter.source.filter)):
             chosen = parameter.source.filter
             self.wrong(f"`{chosen}` is not a filter", (*path, "from"), hint, part=chosen)
@@ -130,15 +147,24 @@ class Scope:
                 said = f"`{parameter.pattern}` cannot be a pattern: {error}"
                 self.wrong(said, (*path, "pattern"), "write a simpler one, or list the `values`")
                 return
-        if parameter.default is not None and (problem := value_problem(parameter, parameter.default)):
-            message, hint = problem
-            self.wrong(message, (*path, "default"), hint)
+        self._check_defaults(parameter, path)
         for index, value in enumerate(parameter.values):
             if problem := scheme_problem(parameter, value):
                 self.wrong(problem[0], (*path, "values", index), problem[1])
         for value in parameter.supported_until:
             if problem := value_problem(parameter, value):
                 self.wrong(problem[0], (*path, "supported_until", value), problem[1], key=True)
+
+    def _check_defaults(self, parameter: Parameter, path: Path) -> None:
+        defaults: dict[Path, str | None] = {("default",): parameter.default}
+        defaults |= {("platform_defaults", name): value for name, value in parameter.platform_defaults.items()}
+        for at, value in defaults.items():
+            if value is not None and (problem := value_problem(parameter, value)):
+                self.wrong(problem[0], (*path, *at), problem[1])
+        for platform in parameter.platform_defaults:
+            if platform not in self.platforms:
+                hint = which_one(platform, self.platforms, f"add `{platform}` to `platforms`")
+                self.wrong(f"the layer is not for `{platform}`", (*path, "platform_defaults", platform), hint, key=True)
 
 
 def text_problem(text: str, template_: Template) -> tuple[str, str | None] | None:

@@ -8,6 +8,7 @@ from functools import cache
 from types import MappingProxyType
 
 from buildsys.errors import which_one
+from buildsys.names import PLATFORM
 from buildsys.values import dataclass
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][\w-]*)(?:\|([a-z]+))?\}|\{|\}")
@@ -29,6 +30,17 @@ def _nodots(value: str) -> str:
 FILTERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
     {"series": _series, "major": _major, "nodots": _nodots, "dashes": lambda value: value.replace(".", "-")}
 )
+# How the kernel, and so most release files and wheels, call the processors of platforms (uname(2) of Linux).
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i686", "arm": "armv7l"}
+
+
+def _arch(value: str) -> str:
+    return value.split("/")[1] if "/" in value else value
+
+
+_PLATFORM_FILTERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
+    {"arch": _arch, "machine": lambda value: _MACHINES.get(_arch(value), _arch(value))}
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,14 +58,18 @@ def problem(text: str) -> Problem | None:
         if token[0] in ("{", "}"):
             hint = "close it with `}`, or write `{{` for a brace" if token[0] == "{" else "write `}}` for a brace"
             return Problem(message=f"the `{token[0]}` has no counterpart", part=token[0], hint=hint)
-        if token[2] and (near := filter_hint(token[2])):
+        if token[2] in _PLATFORM_FILTERS:
+            if token[1] != PLATFORM:
+                message, hint = f"`{token[2]}` is a filter of `{PLATFORM}` alone", f"write `{{{PLATFORM}|{token[2]}}}`"
+                return Problem(message=message, part=token[2], hint=hint)
+        elif token[2] and (near := filter_hint(token[2])):
             return Problem(message=f"`{token[2]}` is not a filter", part=token[2], hint=near)
     return None
 
 
 def filter_hint(name: str) -> str | None:
     """Return which filter is meant by one that does not exist; None by one that does."""
-    return None if name in FILTERS else which_one(name, FILTERS)
+    return None if name in FILTERS else which_one(name, (*FILTERS, *_PLATFORM_FILTERS))
 
 
 @cache
@@ -71,7 +87,7 @@ def fill(text: str, values: Mapping[str, str]) -> str:
         if token[1] is None:
             return token[0][0]
         value = values[token[1]]
-        return FILTERS[token[2]](value) if token[2] else value
+        return (FILTERS.get(token[2]) or _PLATFORM_FILTERS[token[2]])(value) if token[2] else value
 
     return _TOKEN.sub(put, text)
 

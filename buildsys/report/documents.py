@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from buildsys.bake.hcl import Value, evaluate
 from buildsys.bake.targets import BAKE_FILE, copied_names, defaults, image_target, node_target, public_names
 from buildsys.errors import Diagnostic
+from buildsys.names import PLATFORM
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action
 from buildsys.plan.keys import Keys
 from buildsys.plan.plan import Plan
@@ -174,7 +175,7 @@ def stack_document(plan: Plan, stack: ImageTarget, variables: Mapping[str, str])
             {
                 "name": each.name,
                 "kind": str(each.recipe.kind),
-                "parameters": dict(each.parameters),
+                "parameters": {name: value for name, value in each.parameters.items() if name != PLATFORM},
                 "origins": dict(each.origins),
                 "why": each.why,
                 **{name: list(values) for name, values in layer_contents(plan, stack, each).items()},

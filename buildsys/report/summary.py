@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from buildsys.events.events import BLOCKED, FAILED, MADE, NOT_REACHED, REUSED
@@ -40,7 +40,7 @@ def show_summary(run: RunModel, screen: Screen, *, report: str = "", command: st
         screen.line(f"{screen.styled('note', 'bold')}    {note.about}: {cut(clean(note.text), _NOTE_WIDTH, marks.cut)}")
     if len(notes) > _NOTES:
         screen.line(f"        and {format_count(len(notes) - _NOTES, 'note')} more, all in the events and the report")
-    screen.line(f" {marks.dot} ".join(_counts(run, screen)))
+    screen.line(f" {marks.dot} ".join(counts(run, lambda text: screen.styled(text, "bad"))))
     for each in run.ended_as(FAILED):
         screen.line()
         _show_failed(each, run, screen, marks)
@@ -65,7 +65,8 @@ def _image_row(target: Target) -> tuple[str, ...]:
     return (f"{outcome_word(end.outcome):<6}", target.title, seconds, format_size(end.size), layers, name)
 
 
-def _counts(run: RunModel, screen: Screen) -> list[str]:
+def counts(run: RunModel, failing: Callable[[str], str] = str) -> list[str]:
+    """Return what a run came to, in a few words each; those of what is missing are written by `failing`."""
     built, reused = _counted(run, MADE), _counted(run, REUSED)
     if not built and not run.missing:
         words = [f"nothing to do: {f'{reused} up to date' if reused else 'no targets'}"]
@@ -75,7 +76,7 @@ def _counts(run: RunModel, screen: Screen) -> list[str]:
             words.append(f"reused {reused}")
     for outcome in (FAILED, BLOCKED, NOT_REACHED):
         if counted := _counted(run, outcome):
-            words.append(screen.styled(f"{outcome} {counted}", "bad"))
+            words.append(failing(f"{outcome} {counted}"))
     words.append(f"{format_count(run.runs, 'RUN step')} executed")
     steps, cached = run.build_steps
     if steps:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from buildsys.bake.targets import copied_names
 from buildsys.errors import enumerated
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action, Difference, format_difference, short
+from buildsys.plan.diff import Changed, ChangeKind
 from buildsys.plan.plan import Plan
 from buildsys.recipes.recipe import Kind
 from buildsys.report.console import Screen, columns
@@ -18,10 +19,10 @@ from buildsys.resolve.node import ImageTarget
 
 if TYPE_CHECKING:
     # Only for annotations: a table of a plan does not wait for the modules of other commands.
+    from buildsys.commands.affected import Affected
     from buildsys.commands.lock import Change
     from buildsys.commands.query import Explanation
     from buildsys.commands.vendor import Copied
-    from buildsys.plan.diff import Changed
     from buildsys.run.scheduler import Left
 
 # Of what a layer brings into a stack, these have a line for each.
@@ -136,7 +137,8 @@ def _state(plan: Plan, stack: ImageTarget) -> Iterator[str]:
     for number, name in enumerate(copied_names(plan, stack)):
         yield f"{'' if number else 'copied to':<9} {name}"
     yield f"groups    {' '.join(stack.groups)}"
-    yield f"platforms {' '.join(each.platform for each in plan.indexes[stack.stack])}"
+    shown = f", shown is {stack.platform}" if stack.is_part else ""
+    yield f"platforms {' '.join(each.platform for each in plan.indexes[stack.stack])}{shown}"
     yield f"declared  {stack.location}"
 
 
@@ -189,9 +191,8 @@ def show_actions(
     for line in columns(rows):
         screen.line(line)
     skipped = sum(word == SKIP for word in nodes)
-    time = f" ({format_remaining(left.seconds, whole=left.whole).removesuffix(' left')})" if left else ""
     screen.line(
-        f"{format_count(nodes.count(BUILD), 'node')} to build{time}, "
+        f"{format_count(nodes.count(BUILD), 'node')} to build{_in_brackets(estimate_words(left))}, "
         f"{nodes.count(REUSE)} reused, {skipped} not needed; "
         f"{stacks.count(BUILD)} of {format_count(len(stacks) - stacks.count(SKIP), 'image')} to build"
     )
@@ -242,6 +243,8 @@ def _difference(difference: Difference | None) -> str:
 def _reason(plan: Plan, each: Changed) -> str:
     if each.cause is None:
         return ""
+    if each.change == ChangeKind.TAGS:
+        return f"not rebuilt, {_difference(each.difference)}"
     titles = {node.name: node.title for node in plan.nodes}
     what = _difference(each.difference)
     return what if each.cause == each.target else f"{titles.get(each.cause, each.cause)}: {what}"
@@ -255,11 +258,36 @@ def show_changes(plan: Plan, changes: Sequence[Changed], screen: Screen) -> None
     screen.line(f"{nodes} nodes and {len(changes) - nodes} images differ" if changes else "nothing differs")
 
 
-def show_affected(plan: Plan, stacks: Sequence[Changed], screen: Screen, *, why: bool) -> None:
-    """Write the images that changed; with `why` the input that is the reason."""
-    for line in columns(((each.title, _reason(plan, each)) if why else (each.title,) for each in stacks), indent=""):
+def show_affected(found: Affected, screen: Screen, *, why: bool) -> None:
+    """Write the name of each stack that a change affects; with `why` the first reason for it."""
+    reasons: dict[str, str] = {}
+    for each in found.images:
+        reasons.setdefault(each.stack, _reason(found.plan, each))
+    for line in columns(((name, reason) if why else (name,) for name, reason in reasons.items()), indent=""):
         screen.line(line)
-    screen.line(f"{len(stacks)} of {len(plan.stacks)} images")
+
+
+def affected_line(found: Affected, left: Left | None) -> str:
+    """Return how many images a change affects, what is built for them, and how long that takes where it is known."""
+    words = [f"{len(found.stacks)} of {format_count(len(found.plan.indexes), 'image')}"]
+    if found.moved:
+        words.append(f"{len(found.moved)} of them not rebuilt")
+    if found.nodes:
+        words.append(f"{format_count(len(found.nodes), 'node')} to build{_in_brackets(estimate_words(left))}")
+    if found.removed:
+        words.append(f"{len(found.removed)} removed")
+    if found.others:
+        words.append(f"{len(found.others)} more that are deprecated or without support")
+    return ", ".join(words)
+
+
+def estimate_words(left: Left | None) -> str:
+    """Return how long something may take, such as `about 12 min`; empty where that is not known."""
+    return format_remaining(left.seconds, whole=left.whole).removesuffix(" left") if left else ""
+
+
+def _in_brackets(text: str) -> str:
+    return f" ({text})" if text else ""
 
 
 def show_copied(copied: Copied, screen: Screen, *, update: bool) -> None:

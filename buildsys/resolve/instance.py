@@ -16,10 +16,10 @@ from buildsys.values import dataclass
 class LayerInstance:
     """A layer in a stack, with its parameters resolved: `origins` says where each value comes from.
 
-    `why` says why the stack has it. `parameters` holds everything the recipe declares, and `flavour` where the
-    layer has several. `position` is its place in the stack's list, in which a layer that is only required comes just
-    before the first that requires it. `is_own` of the fields of the stack itself, which override those of layers;
-    `contents` distinguishes what they build.
+    `why` says why the stack has it. `parameters` holds everything the recipe declares, the `platform`, and `flavour`
+    where the layer has several. `position` is its place in the stack's list, in which a layer that is only required
+    comes just before the first that requires it. `is_own` of the fields of the stack itself, which override those of
+    layers; `contents` distinguishes what they build.
     """
 
     recipe: Recipe
@@ -57,8 +57,10 @@ class Values:
         requested: Mapping[str, RequestedLayer],
         present: Callable[[str, Iterable[str]], list[str]],
         diagnostics: list[Diagnostic],
+        platform: str,
     ) -> None:
         self._requested = requested
+        self._platform = platform
         self._present = present
         self._diagnostics = diagnostics
         self._known: dict[tuple[str, str], tuple[str, str] | None] = {}
@@ -90,8 +92,8 @@ class Values:
             found = one.use.parameters[name], "stack"
         elif parameter.source and (taken := self._taken(key, parameter.source)):
             found = taken
-        elif parameter.default is not None:
-            found = parameter.default, "default"
+        elif (default := parameter.default_on(self._platform)) is not None:
+            found = default, "default"
         if key in self._known:
             return None
         # What is wrong where the value comes from is said there.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from buildsys.errors import Location
-from buildsys.names import DEFAULT_PLATFORM, architecture, short_hash, shortened, target_name
+from buildsys.names import DEFAULT_PLATFORM, PLATFORM, architecture, short_hash, shortened, target_name
 from buildsys.recipes.recipe import Parent, Recipe
 from buildsys.resolve.generated import whole
 from buildsys.resolve.image import ImageConfig, Variable
@@ -219,4 +219,5 @@ def _is_label(each: LayerInstance, name: str) -> bool:
 
 def _is_hidden(each: LayerInstance, name: str, value: str) -> bool:
     parameter = each.recipe.parameters.get(name)
-    return parameter is not None and not parameter.label and value != parameter.default
+    default = parameter and parameter.default_on(each.parameters.get(PLATFORM, DEFAULT_PLATFORM))
+    return parameter is not None and not parameter.label and value != default

@@ -44,11 +44,13 @@ def resolve(catalog: Catalog) -> BuildGraph:
     found: dict[str, list[Diagnostic]] = {}
     for stack in catalog.stacks:
         before = len(diagnostics)
-        layers = resolver.layers(stack, diagnostics)
-        for platform in stack.platforms if layers else ():
-            if image := builder.image(replace(stack, platforms=(platform,)), layers, is_part=len(stack.platforms) > 1):
+        parts = [stack.on(platform) for platform in stack.platforms]
+        for part in parts:
+            layers = resolver.layers(part, diagnostics)
+            if layers and (image := builder.image(part, layers, is_part=len(parts) > 1)):
                 images.append(image)
-        found[stack.name] = diagnostics[before:]
+        # Most of what is wrong is wrong on each platform.
+        found[stack.name] = list(dict.fromkeys(diagnostics[before:]))
     unmet = tuple(resolver.unmet_choices())
     if diagnostics or unmet:
         raise InvalidInput((*unmet, *_of_their_own(catalog.stacks, found)))
@@ -233,7 +235,9 @@ class _Builder:
             return self._toolchains[known]
         before = len(self.diagnostics)
         giver = each if each.recipe.toolchain is not None or os is None else os
-        alone = self.resolver.alone(_toolchain_use(stack, giver, values, use.parameters), self.diagnostics)
+        alone = self.resolver.alone(
+            _toolchain_use(stack, giver, values, use.parameters), stack.platforms[0], self.diagnostics
+        )
         parent = _filled_parent(alone)
         if parent is None:
             hint = "add `parent`, with a `name` and the `images` that it may come from"

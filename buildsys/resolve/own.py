@@ -8,7 +8,15 @@ from types import MappingProxyType
 from typing import Any
 
 from buildsys.config.model import OwnFields, Stack
-from buildsys.names import OWN_COMMANDS, OWN_FILES, OWN_PACKAGES, PLATFORM_ARGUMENTS, STACKS_FILE, short_hash
+from buildsys.names import (
+    OWN_COMMANDS,
+    OWN_FILES,
+    OWN_PACKAGES,
+    PLATFORM,
+    PLATFORM_ARGUMENTS,
+    STACKS_FILE,
+    short_hash,
+)
 from buildsys.recipes import template
 from buildsys.recipes.fields import NOTHING
 from buildsys.recipes.owned import owned
@@ -22,12 +30,15 @@ _NO_SETTINGS = ImageFields()
 
 
 def own_layers(stack: Stack, position: int) -> tuple[LayerInstance, ...]:
-    """Return what the own fields of a stack are as layers, from a position in its list on.
+    """Return what the own fields of a stack of one platform are as layers, from a position in its list on.
 
     What is built depends on nothing but itself, so that stacks with equal packages, commands or files share its node.
     """
-    found = [*_packages(stack.own), *_commands(stack.own), *_files(stack.own)]
-    for own in stack.own:
+    declared = [
+        replace(own, values=MappingProxyType({**own.values, PLATFORM: stack.platforms[0]})) for own in stack.own
+    ]
+    found = [*_packages(declared), *_commands(declared), *_files(declared)]
+    for own in declared:
         settings = replace(own.fields, packages=(), run=(), files=NOTHING)
         if settings != _NO_SETTINGS:
             values = {each.name: getattr(settings, each.name) for each in fields(ImageFields)}

@@ -8,10 +8,11 @@ from types import MappingProxyType
 
 from buildsys import texts
 from buildsys.config.model import Catalog, Choice, LayerUse, Stack
-from buildsys.errors import Diagnostic, Location, did_you_mean, nearest, which_one
-from buildsys.names import shared_path
+from buildsys.errors import Diagnostic, Location, which_one
+from buildsys.names import PLATFORM, shared_path
 from buildsys.recipes import template, versions
-from buildsys.recipes.recipe import Check, Kind, Recipe
+from buildsys.recipes.recipe import Kind, Recipe
+from buildsys.resolve.fit import check_diagnostics, platform_diagnostics
 from buildsys.resolve.graph import Cycle, ordered
 from buildsys.resolve.instance import LayerInstance, RequestedLayer, Values, unknown, value_diagnostics, without_value
 from buildsys.resolve.own import own_layers
@@ -34,14 +35,14 @@ class Resolver:
                 self._providers.setdefault(provided, []).append(name)
 
     def layers(self, stack: Stack, diagnostics: list[Diagnostic]) -> tuple[LayerInstance, ...]:
-        """Return the layers of a stack in build order, or none after adding every diagnostic."""
+        """Return the layers of a stack of one platform in build order, or none after adding every diagnostic."""
         before = len(diagnostics)
         requested = self._closure(stack, diagnostics)
         if stack.flavour:
             self._note(stack.flavour, requested, is_complete=len(diagnostics) == before)
         if len(diagnostics) > before:
             return ()
-        instances = self._instances(requested, stack.flavour, diagnostics)
+        instances = self._instances(requested, stack, diagnostics)
         if len(diagnostics) > before:
             return ()
         names = self._order(instances, diagnostics)
@@ -51,11 +52,11 @@ class Resolver:
         diagnostics.extend(self._conflicts(stack, found))
         own = own_layers(stack, len(found))
         diagnostics.extend(self._shared_paths(stack, (*found, *own)))
-        diagnostics.extend(_platforms(stack, found, self._reported))
-        diagnostics.extend(_checks(stack, found))
+        diagnostics.extend(platform_diagnostics(stack, found, self._reported))
+        diagnostics.extend(check_diagnostics(stack, found))
         for each in (*found, *own):
             # Thousands of stacks share few layers with the same parameters.
-            key = (each.name, *each.parameters.items())
+            key = (each.name, each.contents, *each.parameters.items())
             if key not in self._valid:
                 problems = (*_text_diagnostics(stack.name, each), *_package_versions(stack.name, each))
                 diagnostics.extend(problems)
@@ -80,15 +81,23 @@ class Resolver:
                 hint = which_one(choice.name, sorted(known), "remove `flavour`: the layers have no flavours")
                 yield Diagnostic(message=message, location=choice.location, hint=hint)
 
-    def alone(self, use: LayerUse, diagnostics: list[Diagnostic]) -> LayerInstance:
+    def alone(self, use: LayerUse, platform: str, diagnostics: list[Diagnostic]) -> LayerInstance:
         """Return a layer outside of any stack, as a toolchain is; a parameter that it does not declare is an error."""
         layer, parameters, location, locations = use.layer, use.parameters, use.location, use.locations
         before = len(diagnostics)
         recipe = self._recipe(use, diagnostics) or next(iter(self._catalog.layers[layer].recipes.values()))
-        values, origins = {"flavour": recipe.flavour} if recipe.flavour else {}, dict[str, str]()
+        values, origins = {PLATFORM: platform}, dict[str, str]()
+        values |= {"flavour": recipe.flavour} if recipe.flavour else {}
         diagnostics.extend(unknown(recipe, use))
+        # What is wrong with a platform of a stack is said there.
+        if platform not in recipe.platforms and all(platform != each for _, each in self._reported):
+            self._reported.add((layer, platform))
+            message = f"artifacts are built on the toolchain `{layer}`, which is not for `{platform}`"
+            hint = f"add `{platform}` to the `platforms` of `{layer}`"
+            where = recipe.place("platforms", recipe.platforms[0])
+            diagnostics.append(Diagnostic(message=message, location=where, hint=hint))
         for name, parameter in recipe.parameters.items():
-            value, origin = parameters.get(name, parameter.default), "toolchain"
+            value, origin = parameters.get(name, parameter.default_on(platform)), "toolchain"
             if value is None:
                 diagnostics.append(without_value(recipe, name, use))
             else:
@@ -171,13 +180,14 @@ class Resolver:
         return None
 
     def _instances(
-        self, requested: Mapping[str, RequestedLayer], choice: Choice | None, diagnostics: list[Diagnostic]
+        self, requested: Mapping[str, RequestedLayer], stack: Stack, diagnostics: list[Diagnostic]
     ) -> dict[str, LayerInstance]:
-        values = Values(requested, self.present, diagnostics)
+        choice, platform = stack.flavour, stack.platforms[0]
+        values = Values(requested, self.present, diagnostics, platform)
         found = {}
         for position, (name, one) in enumerate(requested.items()):
             diagnostics.extend(unknown(one.recipe, one.use))
-            parameters, origins = {}, {}
+            parameters, origins = {PLATFORM: platform}, {}
             if one.recipe.flavour:
                 parameters["flavour"] = one.recipe.flavour
                 if choice and choice.name == one.recipe.flavour and "flavour" not in one.use.parameters:
@@ -340,58 +350,6 @@ def _variables(each: LayerInstance) -> Iterator[tuple[str, str, texts.Rule]]:
             yield from ((name, value, texts.one_line) for name, value in environment.set.items())
             for name, parts in [*environment.prepend.items(), *environment.append.items()]:
                 yield from ((name, part, texts.part) for part in parts)
-
-
-def _platforms(
-    stack: Stack, instances: tuple[LayerInstance, ...], reported: set[tuple[str, str]]
-) -> Iterator[Diagnostic]:
-    """Yield a diagnostic for each platform that layers do not have, once for all stacks of a family."""
-    for platform in stack.platforms:
-        without = [each for each in instances if platform not in each.recipe.platforms]
-        key = (stack.family or stack.name, platform)
-        if not without or key in reported:
-            continue
-        reported.add(key)
-        names = ", ".join(f"`{each.name}`" for each in without)
-        known = list(dict.fromkeys(other for each in without for other in each.recipe.platforms))
-        hint = which_one(platform, known)
-        location = stack.platform_locations.get(platform, without[0].location)
-        # Where a stack names none, the layer is what differs from the rest.
-        if len(without) < len(instances):
-            otherwise = f"add `{platform}` to the `platforms` of {names}, or remove it from the stack"
-            near = next((each for each in known if nearest(each, [platform])), known[0])
-            hint = did_you_mean(near, [platform], otherwise)
-            location = without[0].recipe.place("platforms", near)
-        words = "the layer" if len(without) == 1 else "the layers"
-        verb = "is" if len(without) == 1 else "are"
-        who = f"the family `{stack.family}`" if stack.family else f"`{stack.name}`"
-        message = f"{who} is for `{platform}`, but {words} {names} {verb} not"
-        yield Diagnostic(message=message, location=location, hint=hint)
-
-
-def _checks(stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[Diagnostic]:
-    by_name = {each.name: each for each in instances}
-    for each in instances:
-        for check in each.recipe.checks:
-            for need, specifier in check.needs.items() if check.when.holds(each.parameters) else ():
-                layer, _, parameter = need.partition(".")
-                if layer not in by_name or parameter not in by_name[layer].parameters:
-                    continue
-                value, declared = by_name[layer].parameters[parameter], by_name[layer].recipe.parameters.get(parameter)
-                scheme = (declared and declared.versions) or versions.Scheme.PEP440
-                required = template.fill(specifier, each.parameters)
-                if not versions.satisfies(value, required, scheme):
-                    needed = f"needs `{layer}` {parameter} {required}, `{stack.name}` has {value}"
-                    yield _check_diagnostic(stack, each, check, needed)
-
-
-def _check_diagnostic(stack: Stack, each: LayerInstance, check: Check, needed: str) -> Diagnostic:
-    which = f"`{each.name}` {each.parameters.get('version', '')}".rstrip()
-    message = f"layer {which} {needed}"
-    locations = next((use.locations for use in stack.layers if use.layer == each.name), {})
-    location = next((locations[name] for name in ("version", *locations) if name in locations), each.location)
-    hint = f"choose versions that fit: {check.message}" if check.message else "set a version of either that fits"
-    return Diagnostic(message=message, location=location, hint=hint)
 
 
 def _mention(recipe: Recipe, need: str) -> Location:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import field, replace
 from types import MappingProxyType
 
 from buildsys.bake.hcl import Template, evaluate
 from buildsys.bake.targets import defaults, index_names, public_names
 from buildsys.config.model import Contents
-from buildsys.errors import InvalidInput
+from buildsys.errors import InvalidInput, WrongUsage
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Descriptor
 from buildsys.plan.actions import Action, ActionKind, decide, needed
@@ -20,6 +20,7 @@ from buildsys.project.workspace import Workspace
 from buildsys.resolve.graph import closure
 from buildsys.resolve.node import ImageTarget
 from buildsys.run.contexts import contents_of
+from buildsys.run.index import TagMove
 from buildsys.run.store import Existing, Store
 from buildsys.run.variables import check_tag
 from buildsys.values import dataclass
@@ -85,6 +86,31 @@ class Decision:
             name for name, action in self.actions.items() if action.word is ActionKind.REUSE and name in wanted
         )
 
+    def why(self, target: str) -> str:
+        """Return why a target is built in one sentence: the first in build order that is built, and its reason."""
+        built = closure(self.plan.needs, [target]) & {*self.built}
+        if not built:
+            return "its image exists"
+        first = min(built, key=self.plan.order.__getitem__)
+        reason = self.actions[first].reason
+        return reason if first == target else f"{self.plan.targets[first].title}: {reason}"
+
+    def moves(self, indexes: Mapping[str, str]) -> dict[str, TagMove]:
+        """Return which public tags are to name the indexes of stacks, by the target that was asked for."""
+        images = {target: self.plan.targets[target] for target in self.tags}
+        return {
+            target: TagMove(
+                stack=each.stack,
+                repository=each.repository,
+                image=indexes[each.stack],
+                tags=self.tags[target],
+                key=self.keys.indexes[each.stack].key,
+                reason=self.why(target),
+            )
+            for target, each in images.items()
+            if isinstance(each, ImageTarget) and each.stack in indexes
+        }
+
     def missing(self, existing: Collection[str]) -> dict[str, str]:
         """Return what was asked for and does not exist, each with the first in build order that it lacks."""
         order, needs = self.plan.order.__getitem__, self.plan.needs
@@ -132,6 +158,38 @@ def decide_published(
     layers = {**asked.layers, **below.layers}
     found = Existing(references=existing, foreign=foreign, indexes=asked.indexes, layers=layers)
     return decide_from_registry(selection, store, found, environ, damaged=damaged)
+
+
+def refuse_no_cache(decision: Decision) -> None:
+    """Raise `WrongUsage` if a target that is published without the cache exists: under its key nothing is replaced."""
+    existing = [name for name in decision.selection.targets if name in decision.existing]
+    if not existing:
+        return
+    layers = list(dict.fromkeys(name.partition("@")[0].partition("/")[0] for name in decision.plan.epochs))
+    more = f" and {len(existing) - 1} more targets" if len(existing) > 1 else ""
+    hint = f"`buildsys fresh {layers[0]}` gives the packages of a layer a new epoch, and what is on it new keys"
+    raise WrongUsage(
+        f"`--no-cache` rebuilds nothing that is published: `{existing[0]}`{more} exists under its key",
+        hint=hint if layers else "remove `--no-cache`, or name only targets that do not exist",
+    )
+
+
+def damage_notes(decision: Decision) -> Iterator[str]:
+    """Yield why targets are rebuilt: the registry has lost a part of them."""
+    for target, missing in decision.damaged.items():
+        yield f"rebuilding `{target}`: {missing[0]} is missing from the registry"
+
+
+def registry_notes(decision: Decision) -> Iterator[str]:
+    """Yield why other targets are rebuilt whose key exists, and whether that is so for a whole registry."""
+    for target, why in decision.foreign.items():
+        yield f"rebuilding {target}: {why}"
+    changed = [each.difference for each in decision.actions.values() if each.difference]
+    if older := next((each for each in changed if each.name == "definition"), None):
+        yield (
+            f"this registry was filled with definition {older.before} of keys, and this buildsys has {older.after}: "
+            "every node is rebuilt once (see CHANGELOG.md); what is published stays as it is"
+        )
 
 
 def with_image_layers(store: Store, decision: Decision) -> Decision:

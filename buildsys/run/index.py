@@ -6,10 +6,12 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import UTC, datetime
+from typing import Protocol
 
 from buildsys.errors import BuildsysError, Unavailable
+from buildsys.events.history import History
 from buildsys.names import KEY_LABEL
 from buildsys.oci.client import ImageRegistry, ask_many, in_threads, missing_parts
 from buildsys.oci.http import DigestMismatch, NotFound, RegistryProblem, UnexpectedAnswer, UnreadableManifest
@@ -23,6 +25,7 @@ from buildsys.values import dataclass
 INPUTS = "dev.buildsys.inputs"
 # https://github.com/opencontainers/image-spec/blob/main/annotations.md
 _STANDARD = "org.opencontainers.image"
+REVISION = f"{_STANDARD}.revision"
 # https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/
 _SPDX = re.compile(r"[A-Za-z0-9.+-]+( (AND|OR|WITH) [A-Za-z0-9.+-]+)*")
 
@@ -41,6 +44,12 @@ class WrongResult(UnexpectedAnswer):
 def platform_tag(key: str) -> str:
     """Return the tag of a stack's image for one platform."""
     return f"platform-{key}"
+
+
+def child_tag(child: Descriptor) -> str | None:
+    """Return the tag of an image that an index names, by the key in its annotations; None without one."""
+    key = dict(child.annotations).get(KEY_LABEL)
+    return platform_tag(key) if key else None
 
 
 def index_of(parts: Mapping[str, tuple[Descriptor, Fingerprint]], annotations: Mapping[str, str]) -> bytes:
@@ -263,3 +272,52 @@ def move_tags(
         else:
             failed.setdefault(pairs[tag], problem)
     return tuple(moved), failed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TagMove:
+    """That tags of a stack are to name an image, a reference with its digest, which has a key and a reason."""
+
+    stack: str
+    repository: str
+    image: str
+    tags: tuple[str, ...]
+    key: str
+    reason: str
+
+
+class TagHistory(Protocol):
+    """What remembers which images public tags named, and how long nodes took."""
+
+    def estimates(self, history: History, plan: Plan, names: Iterable[str]) -> History:
+        """Return a history of this machine with the times of nodes that it lacks."""
+
+    def held(self, keys: Mapping[str, str]) -> Mapping[str, str]:
+        """Return why the tags of stacks stay where they are; `keys` has the key of the image of each stack."""
+
+    def moved(self, moves: Iterable[TagMove]) -> None:
+        """Remember that tags moved."""
+
+
+def move_unheld(
+    registry: ImageRegistry, moves: Mapping[str, TagMove], seen: Mapping[str, str | None], history: TagHistory | None
+) -> tuple[tuple[str, ...], dict[str, BuildsysError], dict[str, str]]:
+    """Give public tags to targets as `move_tags` does, unless the history holds them; return also why some are held."""
+    late = {
+        each.stack: each.key
+        for each in moves.values()
+        if any(seen.get(tag) != Reference.parse(each.image).digest for tag in each.tags)
+    }
+    held = history.held(late) if history and late else {}
+    free = {target: each for target, each in moves.items() if each.stack not in held}
+    images, tags = {t: each.image for t, each in free.items()}, {t: each.tags for t, each in free.items()}
+    moved, failed = move_tags(registry, images, tags, seen)
+    done = {each.stack: replace(each, tags=own) for each in free.values() if (own := _in_order(each.tags, moved))}
+    if history and done:
+        history.moved(done.values())
+    return moved, dict(failed), {target: held[each.stack] for target, each in moves.items() if each.stack in held}
+
+
+def _in_order(tags: Iterable[str], chosen: Iterable[str]) -> tuple[str, ...]:
+    among = {*chosen}
+    return tuple(tag for tag in tags if tag in among)

@@ -21,14 +21,17 @@ from buildsys.resolve.node import ImageTarget
 from buildsys.run.compose import BlobOrigins, total_size
 from buildsys.run.decision import (
     Decision,
+    damage_notes,
     decide_from_registry,
     decide_published,
     exists_below,
+    refuse_no_cache,
+    registry_notes,
     verified,
     with_image_layers,
 )
 from buildsys.run.executor import Emit, RunOutcome, TargetOutcome, with_contents
-from buildsys.run.index import Indexes, annotations_of, move_tags, run_annotations, tagged
+from buildsys.run.index import Indexes, TagHistory, annotations_of, move_unheld, run_annotations, tagged
 from buildsys.run.inspection import Inspection, inspection_of, shelf_of
 from buildsys.run.scheduler import tasks_of
 from buildsys.run.session import (
@@ -50,21 +53,11 @@ if TYPE_CHECKING:
 
 # A second attempt is for what the registry turned out to have lost; more would hide a registry that loses things.
 _ATTEMPTS = 2
-_NOT_THE_REGISTRY = frozenset(
-    {
-        FailureKind.COMMAND,
-        FailureKind.CHECKSUM,
-        FailureKind.INVALID,
-        FailureKind.CONTENT,
-        FailureKind.INTERRUPTED,
-        FailureKind.TRANSIENT,
-    }
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Published:
-    """How a run ended: `references` are those of the targets that were built, `moved` the public tags.
+    """How a run ended: `references` are those of the targets that were built, `moved` and `held` the public tags.
 
     `indexes` maps stack to the reference of its index, `missing` each target that was asked for and does not exist to
     the deepest target that it lacks.
@@ -76,6 +69,7 @@ class Published:
     missing: Mapping[str, str]
     failures: tuple[Failure, ...]
     moved: tuple[str, ...] = ()
+    held: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -96,17 +90,21 @@ def publish(
     targets: tuple[str, ...],
     *,
     tag: bool = True,
+    record: TagHistory | None = None,
     check: Callable[[Published], Published] | None = None,
 ) -> Published:
     """Build what is missing, and return how it went.
 
     No builder is needed where all nodes of the images exist. A node that fails blocks what needs it and nothing else.
-    Public tags move only if nothing that was asked for is missing, unless partial tags are asked for; without `tag`
-    they stay. `check` may add failures, and images that get no tag, to what was published.
+    Public tags move only if nothing that was asked for is missing, unless partial tags are asked for, and if `record`
+    does not hold them; without `tag` they stay. `check` may add failures, and images that get no tag, to what was
+    published.
     """
     options = session.options
     environment = bake_environment(plan, session.workspace, session.environ)
     first = decide_published(session.workspace, store, plan, targets, session.environ, verify=options.verify)
+    if options.no_cache:
+        refuse_no_cache(first)
     if tag:
         if ignored := ignored_tag(plan, first.tags, session.environ):
             session.note("tags", ignored)
@@ -136,10 +134,11 @@ def publish(
             _report(session, store, first, builder)
             work.decision = with_image_layers(store, first)
         history = history_of(session.workspace)
+        history = record.estimates(history, plan, work.decision.built) if record else history
         report_targets(session, work.decision, history, work.origins, repair=number > 0)
         outcome = work.run(builder, environment, history)
         references |= outcome.references
-        if session.stop.requested or number + 1 == _ATTEMPTS or not _may_be_damage(outcome):
+        if session.stop.requested or number + 1 == _ATTEMPTS or not outcome.may_be_damage:
             break
         repair = work.repair(references, outcome)
         if repair is None:
@@ -161,7 +160,7 @@ def publish(
     )
     if check is not None and not session.stop.requested:
         published = check(published)
-    return replace(published, moved=_move_tags(session, store, published)) if tag else published
+    return _with_tags(session, store, published, record) if tag else published
 
 
 def _describer(session: Session, decision: Decision) -> Callable[[ImageTarget], Mapping[str, str]]:
@@ -182,47 +181,25 @@ def _describer(session: Session, decision: Decision) -> Callable[[ImageTarget], 
 def _report(session: Session, store: Store, decision: Decision, builder: Builder | None) -> None:
     """Report how the run begins, and why targets whose key exists are rebuilt."""
     begin(session, builder.docker if builder else None, store.prefix)
-    _report_damage(session, decision)
-    for target, why in decision.foreign.items():
-        session.note("registry", f"rebuilding {target}: {why}")
-    changed = [each.difference for each in decision.actions.values() if each.difference]
-    if older := next((each for each in changed if each.name == "definition"), None):
-        session.note(
-            "registry",
-            f"this registry was filled with definition {older.before} of keys, and this buildsys has {older.after}: "
-            "every node is rebuilt once (see CHANGELOG.md); what is published stays as it is",
-        )
+    for text in (*damage_notes(decision), *registry_notes(decision)):
+        session.note("registry", text)
     report_limits(session, decision, linked=session.options.linked)
 
 
-def _report_damage(session: Session, decision: Decision) -> None:
-    for target, missing in decision.damaged.items():
-        session.note("registry", f"rebuilding `{target}`: {missing[0]} is missing from the registry")
-
-
-def _may_be_damage(outcome: RunOutcome) -> bool:
-    """Whether the registry may have lost something: to look takes a request for each blob."""
-    return any(failure.kind not in _NOT_THE_REGISTRY for failure in outcome.failures.values())
-
-
-def _move_tags(session: Session, store: Store, published: Published) -> tuple[str, ...]:
-    """Move the public tags, all of them or none; return those that moved."""
+def _with_tags(session: Session, store: Store, published: Published, record: TagHistory | None) -> Published:
+    """Move the public tags, all of them or none but for those that are held; return how the run ended then."""
     decision, missing = published.decision, published.missing
-    found = {target: decision.plan.targets[target] for target in decision.tags if target not in missing}
-    whole = {
-        target: published.indexes[each.stack]
-        for target, each in found.items()
-        if isinstance(each, ImageTarget) and each.stack in published.indexes
-    }
-    moved: tuple[str, ...] = ()
-    failed: Mapping[str, BuildsysError] = {}
+    moves = {target: each for target, each in decision.moves(published.indexes).items() if target not in missing}
+    moved, held, failed = tuple[str, ...](), dict[str, str](), dict[str, BuildsysError]()
     if not session.stop.requested and (session.options.partial_tags or not missing):
-        moved, failed = move_tags(store.registry, whole, decision.tags, decision.seen)
+        moved, failed, held = move_unheld(store.registry, moves, decision.seen, record)
     event = TagsMoved(at=session.context.clock(), tags=moved, missing=tuple(missing), failed=tuple(failed))
     session.journal.emit(event)
+    for why in dict.fromkeys(held.values()):
+        session.note("tags", why)
     for problem in failed.values():
         raise problem
-    return moved
+    return replace(published, moved=moved, held=held)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -314,7 +291,8 @@ class _Attempt:
         existing |= {name: each for name, each in below.items() if name not in lost}
         found = replace(known, references=existing)
         repaired = decide_from_registry(decision.selection, self.store, found, session.environ, damaged=lost)
-        _report_damage(session, repaired)
+        for text in damage_notes(repaired):
+            session.note("registry", text)
         assembled = self.assembled if lost else self.assembled | refused
         return replace(self, decision=repaired, assembled=assembled, _worker=None)
 

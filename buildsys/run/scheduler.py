@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from buildsys.events.history import History
@@ -197,11 +197,19 @@ def duration(seconds: Mapping[str, float], needs: Mapping[str, Iterable[str]], j
 def estimate_of(plan: Plan, actions: Mapping[str, Action], history: History) -> Left | None:
     """Return how long everything that is built takes at once; None if the time of no node is known."""
     built = [name for name, action in actions.items() if action.word is ActionKind.BUILD]
-    known: dict[str, float] = dict.fromkeys((each.name for each in plan.stacks), IMAGE_SECONDS)
-    for node in plan.nodes:
-        if seconds := history.seconds.get(node.name) or node.build.weight.minutes * 60.0:
-            known[node.name] = seconds
+    return left_of(plan, built, known_seconds(plan, history))
+
+
+def known_seconds(plan: Plan, history: History) -> Mapping[str, float]:
+    """Return how long nodes take, by earlier runs or else by their layers; a node without a known time is left out."""
+    seconds = {node.name: history.seconds.get(node.name) or node.build.weight.minutes * 60.0 for node in plan.nodes}
+    return {name: each for name, each in seconds.items() if each}
+
+
+def left_of(plan: Plan, built: Sequence[str], seconds: Mapping[str, float]) -> Left | None:
+    """Return how long some targets take at once, in build order; None if the time of no node among them is known."""
     images = {each.name for each in plan.stacks}
+    known = {**seconds, **dict.fromkeys(images, IMAGE_SECONDS)}
     if not any(name in known for name in built if name not in images):
         return None
     times = {name: known.get(name, 0.0) for name in built}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import shlex
 import shutil
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from buildsys.bake.targets import Publication, flat_definition, linked_nodes
+from buildsys.buildkit.disk import LOCAL_DRIVERS, Disk, disk_of
 from buildsys.buildkit.interrupt import Stop
 from buildsys.config.model import Contents
 from buildsys.errors import Bug, Diagnostic, InvalidInput, unforeseen
@@ -22,6 +22,7 @@ from buildsys.events.history import History
 from buildsys.events.journal import Journal
 from buildsys.plan.limits import excess
 from buildsys.plan.plan import Plan
+from buildsys.plan.platforms import foreign_bases, running
 from buildsys.project.revision import Origin
 from buildsys.project.settings import mask_of
 from buildsys.project.workspace import Workspace, write_whole
@@ -33,6 +34,7 @@ from buildsys.run.executor import Bake, DebugInfo, Hooks, RunOutcome, run
 from buildsys.run.inspection import Inspection
 from buildsys.run.scheduler import NODE, Limits, Schedule, Task
 from buildsys.run.variables import secret_values
+from buildsys.switches import emulates
 from buildsys.values import dataclass
 
 if TYPE_CHECKING:
@@ -51,7 +53,6 @@ MOST_TARGETS = 64
 _JOBS = 32
 # Of processor time that a bake takes beside its steps, in the client and here (buildx 0.29: 14 s for 27 bakes).
 _START_SECONDS = 0.5
-_LOCAL_DRIVERS = ("docker", "docker-container")
 
 
 FindOrigin = Callable[[Path, Mapping[str, str], Mapping[str, str], Contents], Origin]
@@ -77,7 +78,7 @@ class RunOptions:
     `verify` looks up the blobs of everything that exists. `jobs` and `max_targets` are None for what suits the builder;
     `min_free` is in bytes. `partial_tags` moves the tags of what exists though something is missing;
     `docker_progress` shows BuildKit's own progress. `linked` writes the BuildKit caches that a plain bake looks for,
-    and fills the missing ones. `command` is what was typed.
+    and fills the missing ones. `emulate` lets the builder emulate platforms. `command` is what was typed.
     """
 
     command: str = "buildsys bake"
@@ -93,6 +94,7 @@ class RunOptions:
     partial_tags: bool = False
     docker_progress: bool = False
     linked: bool = False
+    emulate: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +135,7 @@ class Session:
         """Return how much may run at once on a builder, None for a run that needs none."""
         most = _MOST_TARGETS.get(docker.driver, MOST_TARGETS) if docker else MOST_TARGETS
         most = min(self.options.max_targets or most, MOST_TARGETS)
-        memory = docker.memory if docker and docker.memory and docker.driver in _LOCAL_DRIVERS else None
+        memory = docker.memory if docker and docker.memory and docker.driver in LOCAL_DRIVERS else None
         start = _START_SECONDS / (os.cpu_count() or 1)
         return Limits(jobs=min(self.options.jobs or _JOBS, most), targets=most, memory=memory, start=start)
 
@@ -221,7 +223,8 @@ def open_worker(
 
     The contexts of all nodes that are built are copied into it, where they are linked also of those that they link to,
     and the folder of mirrors; `baked` are the targets that are baked, by default those that the decision builds.
-    Raises `InvalidInput` for a file that has changed since its key was computed, and for secrets without a value.
+    Raises `InvalidInput` for a file that has changed since its key was computed, for secrets without a value and for
+    parents of another platform, and `Unavailable` for emulation that was not asked for or cannot be.
     """
     from buildsys.buildkit.invocation import BakeCall
     from buildsys.run.worker import BakeWorker
@@ -231,6 +234,7 @@ def open_worker(
     names = {*chosen, *(linked_nodes(plan, chosen, {}) if publishing.linked else ())}
     nodes = [node for node in plan.nodes if node.name in names]
     secrets = secret_values(nodes, {**session.environ, **environment})
+    _check_platforms(session, builder, plan, chosen, environment)
     folder = session.journal.run.work()
     if publishing.inspection is not None:
         publishing.inspection.begin(folder)
@@ -267,6 +271,24 @@ def open_worker(
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_platforms(
+    session: Session, builder: Builder, plan: Plan, chosen: Collection[str], environment: Mapping[str, str]
+) -> None:
+    """Refuse what a builder would build for another platform than it says, or emulate without being asked to."""
+    from buildsys.buildkit.platforms import check_emulation
+
+    def look(name: str) -> Collection[str]:
+        parent = plan.parent(name)
+        known = parent.locked.platforms
+        return known or builder.image_platforms(environment.get(parent.variable, parent.reference))
+
+    targets = [plan.targets[name] for name in chosen]
+    if found := tuple(foreign_bases(targets, look)):
+        raise InvalidInput(found)
+    asked = session.options.emulate or emulates(session.environ)
+    check_emulation(builder.docker, running(each for each in targets if isinstance(each, Node)), asked=asked)
 
 
 def check_definition(worker: BakeWorker, targets: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
@@ -320,7 +342,7 @@ def execute(
     def shortage(task: Task) -> str:
         if disk is None or (push and task.kind != NODE):
             return ""
-        return disk.shortage([task, *(schedule.task(name) for name in schedule.live)])
+        return disk.shortage([task.disk, *(schedule.task(name).disk for name in schedule.live)])
 
     def debug(target: str) -> DebugInfo:
         found = plan.targets[target]
@@ -354,7 +376,7 @@ def _never_fit(plan: Plan, tasks: tuple[Task, ...], limits: Limits, disk: Disk |
             )
             location = target.build.place("weight", "memory")
             yield Diagnostic(message=message, location=location, hint="lower it, or use a builder with more memory")
-        if task.disk and disk is not None and disk.shortage([task]):
+        if task.disk and disk is not None and disk.shortage([task.disk]):
             free = f"{_gb(disk.free)} free, and {_gb(disk.floor)} are kept free"
             message = f"`weight.disk` of `{task.name}` is {_gb(task.disk)}, and the builder's disk has {free}"
             location = target.build.place("weight", "disk")
@@ -363,37 +385,3 @@ def _never_fit(plan: Plan, tasks: tuple[Task, ...], limits: Limits, disk: Disk |
 
 def _gb(size: int) -> str:
     return f"{size / 1e9:.1f} GB"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Disk:
-    """The disk of a builder: `folder` is on it, None where this machine cannot see it; `floor` in bytes stays free."""
-
-    folder: Path | None
-    floor: int
-
-    @property
-    def free(self) -> int:
-        """The bytes that are free now, 0 where that is not known."""
-        return shutil.disk_usage(self.folder).free if self.folder else 0
-
-    def shortage(self, tasks: Collection[Task]) -> str:
-        """Return why tasks cannot run at once, empty if they can."""
-        if self.folder is None:
-            return ""
-        free = self.free
-        left = free - sum(task.disk for task in tasks)
-        if left >= self.floor:
-            return ""
-        reserved = f" (tasks may take {(free - left) / 1e9:.1f} GB of it)" if left < free else ""
-        return (
-            f"the builder's disk has {free / 1e9:.1f} GB free{reserved}, and {self.floor / 1e9:.1f} GB are to stay free"
-            " (--min-free): nothing more is started"
-        )
-
-
-def disk_of(docker: Docker, *, floor: int) -> Disk:
-    """Return the disk of a builder; that of another machine cannot be seen."""
-    folder = Path(docker.root) if docker.root else None
-    here = docker.host == platform.node() and docker.driver in _LOCAL_DRIVERS
-    return Disk(folder=folder if folder and here and folder.is_dir() else None, floor=floor)

@@ -263,12 +263,22 @@ def test_name_that_does_not_exist_is_answered_with_the_nearest_one(
     assert found[1].startswith(hint)
 
 
-@pytest.mark.parametrize("line", ["lock --update", "lock --update debian-12", "outdated"])
+@pytest.mark.parametrize("line", ["lock --update", "lock --update debian-12"])
 def test_lock_is_not_written_if_no_registry_answers(project: Path, line: str) -> None:
     write(project, "buildsys.settings.yaml", "parents: {docker.io: '127.0.0.1:9/hub'}\n")
     before = (project / "buildsys.lock").read_bytes()
     message, _ = said(buildsys(project, *line.split()), 5)
     assert message.startswith("nothing answered for `debian-12`")
+    assert (project / "buildsys.lock").read_bytes() == before
+
+
+def test_outdated_lists_what_it_cannot_look_up_and_writes_nothing_if_no_registry_answers(project: Path) -> None:
+    write(project, "buildsys.settings.yaml", "parents: {docker.io: '127.0.0.1:9/hub'}\n")
+    before = (project / "buildsys.lock").read_bytes()
+    done = buildsys(project, "outdated")
+    assert done.code == 5, done.output
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["debian-12", "toolchain-debian-12"]
+    assert "nothing answered for `debian-12`" in done.stderr
     assert (project / "buildsys.lock").read_bytes() == before
 
 

@@ -24,7 +24,7 @@ from buildsys.project.workspace import Workspace
 from buildsys.resolve.node import ImageTarget, Node
 
 ROOT = Path(__file__).parents[2]
-SHIPPED, DOCKER_STACKS = ".", "examples/docker-stacks"
+SHIPPED, DOCKER_STACKS, PLATFORMS = ".", "examples/docker-stacks", "examples/platforms"
 
 
 class Used(NamedTuple):
@@ -200,6 +200,32 @@ ROWS = {
         "openmpi5.0-cuda12.4-ubuntu22.04",
         r"gpu: true",
         lambda used: any(each.gpu for each in used.tests),
+    ),
+    "platforms": Row(
+        "platforms.md ## In a stack",
+        "stacks FamilyFields platforms",
+        "platforms",
+        PLATFORMS,
+        "uv",
+        r"platforms: \[linux/amd64, linux/arm64\]",
+        lambda used: (
+            {
+                each.platform: "pcm" in node.packages
+                for each in used.plan.stacks
+                for node in used.plan.nodes
+                if node.name == each.base
+            }
+            == {"linux/amd64": True, "linux/arm64": False}
+        ),
+    ),
+    "several registries": Row(
+        "registry.md ## Several registries",
+        "stacks - registry",
+        "registries",
+        PLATFORMS,
+        "uv",
+        r"registry: \[",
+        lambda used: used.plan.copies == ("ghcr.io/example/platforms",),
     ),
     "support": Row(
         "layers.md ### Support",

@@ -109,9 +109,11 @@ def small(tmp_path: Path) -> Path:
 
 
 def affected(folder: Path, *words: str) -> list[str]:
-    """Return the lines of what is affected since the last commit, without the count in the last line."""
-    *lines, count = answer(folder, "affected", "--since", "HEAD", *words).splitlines()
-    assert count.startswith(f"{len(lines)} of ")
+    """Return the lines of what is affected since the last commit; stderr has their number."""
+    done = ask(folder, "affected", "--since", "HEAD", *words)
+    assert done.code == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert done.stderr.startswith(f"{len(lines)} of ")
     return lines
 
 
@@ -186,18 +188,17 @@ def test_revision_before_the_project_existed_is_reported(small: Path, tmp_path: 
 def test_shallow_clone_reports_everything_as_affected_with_a_hint_to_deepen(small: Path, tmp_path: Path) -> None:
     add(small / "README.md", "notes\n")
     commit(small)
-    assert answer(small, "affected", "--since", "HEAD~1") == "0 of 2 images\n"
+    assert ask(small, "affected", "--since", "HEAD~1") == Run(code=0, stdout="", stderr="0 of 2 images\n")
     git(tmp_path, "clone", "--quiet", "--depth", "1", (tmp_path).as_uri(), "shallow")
     clone = tmp_path / "shallow" / "in" / "folder"
     done = ask(clone, "affected", "--since", "HEAD~1")
-    assert done == Run(
-        code=0,
-        stdout="with-fast\nwithout\n2 of 2 images\n",
-        stderr=(
-            "warning: everything counts as affected: `HEAD~1` is not in this shallow clone. "
-            "deepen it: `git fetch --unshallow`, or `fetch-depth: 0` in a CI's checkout\n"
-        ),
+    assert (done.code, done.stdout) == (0, "with-fast\nwithout\n")
+    warning, count = done.stderr.splitlines()
+    assert warning == (
+        "warning: everything counts as affected: `HEAD~1` is not in this shallow clone. "
+        "deepen it: `git fetch --unshallow`, or `fetch-depth: 0` in a CI's checkout"
     )
+    assert count.startswith("2 of 2 images, ")
     found = document(clone, "affected", "--since", "HEAD~1")
     assert [each["name"] for each in found["images"]] == ["with-fast", "without"]
     assert "git fetch --unshallow" in found["note"]

@@ -57,7 +57,10 @@ def architectures(prefix: str) -> dict[str, str]:
     return {name: each.stdout.strip() for name, each in shown.items()}
 
 
-def test_stack_of_two_platforms_is_one_index(tmp_path: Path, docker: Docker, registry: str, buildsys: Command) -> None:
+@pytest.mark.parametrize("bakes", [("both",), ("both-amd64", "both-arm64")], ids=["together", "one after the other"])
+def test_stack_of_two_platforms_is_one_index(
+    tmp_path: Path, docker: Docker, registry: str, buildsys: Command, bakes: tuple[str, ...]
+) -> None:
     assert docker.containerd_store
     parent = f"{registry}-platforms/two:1"
     write(tmp_path, "two/Dockerfile", "FROM scratch\nARG TARGETARCH\nCOPY ${TARGETARCH} /arch\n")
@@ -91,15 +94,18 @@ def test_stack_of_two_platforms_is_one_index(tmp_path: Path, docker: Docker, reg
     lock = f"version: 1\nparents:\n  two: {{reference: {parent.rpartition(':')[0]}, digest: '{found.digest}'}}\n"
     write(project, "buildsys.lock", "version: 1\n")
     write(project, "buildsys.lock.local", lock)
-    prefix = f"{registry}-platforms-{found.digest[7:15]}"
+    prefix = f"{registry}-platforms-{found.digest[7:15]}-{len(bakes)}"
     environment = {"BUILDSYS_REGISTRY": prefix}
-    # One of the two has no public tag in the registry, and is loaded all the same.
-    done = buildsys("-C", project, "bake", "both-arm64", "--push", "--load", environment=environment)
-    assert done.code == 0, done.stdout + done.stderr
-    assert architectures(prefix) == {f"{prefix}/both:latest-arm64": "arm64"}
-    done = buildsys("-C", project, "bake", "--all", "--push", "--load", environment=environment)
-    assert done.code == 0, done.stdout + done.stderr
-    assert architectures(prefix) == {f"{prefix}/both:latest-{each}": each for each in ("amd64", "arm64")}
+    loaded = []
+    for name in bakes:
+        with Registry() as client:
+            # The first of several images moves no tag.
+            assert client.head(Reference.parse(f"{prefix}/both:latest")) is None
+        # While one of the two has no public tag in the registry, the other is loaded all the same.
+        done = buildsys("-C", project, "bake", name, "--push", "--load", environment=environment)
+        assert done.code == 0, done.stdout + done.stderr
+        loaded += [each for each in ("amd64", "arm64") if name in ("both", f"both-{each}")]
+        assert architectures(prefix) == {f"{prefix}/both:latest-{each}": each for each in loaded}
     with Registry() as client:
         index = client.manifest(Reference.parse(f"{prefix}/both:latest"))
         assert index is not None
@@ -109,3 +115,33 @@ def test_stack_of_two_platforms_is_one_index(tmp_path: Path, docker: Docker, reg
     again = buildsys("-C", project, "bake", "--all", "--push", environment=environment)
     assert again.code == 0, again.stdout + again.stderr
     assert "nothing to do: 2 images up to date" in again.stdout
+
+
+def test_parent_of_one_platform_is_refused_for_a_different_one_before_anything_is_built(
+    tmp_path: Path, docker: Docker, registry: str, buildsys: Command
+) -> None:
+    parent = f"{registry}-platforms/one:1"
+    write(tmp_path, "one/Dockerfile", "FROM scratch\nCOPY Dockerfile /file\n")
+    words = ("--platform", "linux/amd64", "--provenance=false", "--push", "--tag", parent)
+    done = run("docker", "buildx", "build", *words, str(tmp_path / "one"))
+    assert done.code == 0, done.stderr
+    with Registry() as client:
+        found = client.head(Reference.parse(parent))
+    assert found is not None
+    project = tmp_path / "project"
+    write(project, "layers/system/layer.yaml", LAYER)
+    write(project, "layers/system/Dockerfile", "FROM base\nCOPY file /file\n")
+    write(project, "layers/system/file", "a file\n")
+    write(project, "layers/system/.dockerignore", "*\n!file\n")
+    write(project, "stacks.yaml", "stacks:\n  arm: {layers: [system], platforms: [linux/arm64]}\n")
+    write(project, "buildsys.lock", "version: 1\n")
+    # As a lock of an earlier version, or of an image that was built on this machine: it lists no platforms.
+    lock = f"version: 1\nparents:\n  two: {{reference: {parent.rpartition(':')[0]}, digest: '{found.digest}'}}\n"
+    write(project, "buildsys.lock.local", lock)
+    prefix = f"{registry}-platforms-{found.digest[7:15]}"
+    done = buildsys("-C", project, "bake", "arm", "--push", environment={"BUILDSYS_REGISTRY": prefix})
+    assert done.code == 4, done.stdout + done.stderr
+    assert "`system for arm64` is for `linux/arm64`, and its parent `two` is not" in done.stderr
+    assert "layers/system/layer.yaml:6:16" in done.stderr
+    with Registry() as client:
+        assert client.tags(Reference.parse(f"{prefix}/nodes:x")) == ()

@@ -1,7 +1,7 @@
-"""The commands of the tutorial that need an engine work as they are written, on the base images of this machine.
+"""The commands of pages that need an engine work as they are written, on the base images of this machine.
 
-All of them are run with the wheel too, with stand-ins for what takes minutes or a network: the layers in the wheel
-install nothing, a local registry has Debian and is `registry.example.com`.
+Those of the tutorial are all run with the wheel too, with stand-ins for what takes minutes or a network: the layers in
+the wheel install nothing, a local registry has Debian and is `registry.example.com`.
 """
 
 from __future__ import annotations
@@ -17,21 +17,44 @@ import pytest
 
 from buildsys.buildkit.docker import Docker
 from tests.support.command_line import ROOT, buildsys, run, write
-from tests.support.tutorial import LINES, as_script, script
+from tests.support.pipelines import own_command
+from tests.support.tutorial import Page, as_script
 
 pytestmark = pytest.mark.engine
+TUTORIAL = Page("tutorial.md")
+
+
+def _copy_settings(project: Path) -> None:
+    overlay = Path(os.environ.get("BUILDSYS_OVERLAY") or ROOT / "buildsys.lock.local")
+    for path, name in ((overlay, "buildsys.lock.local"), (ROOT / "buildsys.settings.yaml", "buildsys.settings.yaml")):
+        if path.is_file():
+            shutil.copy(path, project / name)
 
 
 def test_first_image_of_the_tutorial_is_baked_run_and_tested(docker: Docker, debian: str, tmp_path: Path) -> None:
     project = tmp_path / "images"
     assert buildsys(tmp_path, "init", project).code == 0
-    for path in (os.environ.get("BUILDSYS_OVERLAY") or ROOT / "buildsys.lock.local", ROOT / "buildsys.settings.yaml"):
-        if Path(path).is_file():
-            shutil.copy(path, project / Path(path).name)
+    _copy_settings(project)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = run(project, "sh", "-c", script("sh engine"), seconds=1200, PATH=path)
+    done = run(project, "sh", "-c", TUTORIAL.script("sh engine"), seconds=1200, PATH=path)
     assert done.code == 0, done.output
     assert "\nhello 1.0\n" in done.stdout
+
+
+def test_images_that_a_change_affects_are_baked_and_tested_as_the_page_of_ci_says(
+    docker: Docker, debian: str, tmp_path: Path
+) -> None:
+    path = os.pathsep.join([str(own_command(tmp_path / "bin")), os.environ["PATH"]])
+    identity = {"GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@example.com"}
+    shell = {**identity, **{name.replace("AUTHOR", "COMMITTER"): text for name, text in identity.items()}, "PATH": path}
+    page = Page("ci.md")
+    done = run(tmp_path, "sh", "-c", page.script("sh"), shell=shell)
+    assert done.code == 0, done.output
+    project = tmp_path / "images"
+    _copy_settings(project)
+    done = run(project, "sh", "-c", page.script("sh engine"), seconds=1200, shell=shell)
+    assert done.code == 0, done.output
+    assert "6 tests of 2 images, all passed" in (project / "summary.md").read_text(encoding="utf-8")
 
 
 PREFIXES = {"cuda-runtime": "/usr/local/cuda", "nccl": "/opt/nccl", "openmpi": "/opt/openmpi"}
@@ -89,9 +112,9 @@ def test_every_command_of_the_tutorial_works_in_the_order_of_the_page(
         "cd images": f"[ ! -f {overlay} ] || cp {overlay} buildsys.lock.local\n"
         f"cp {tmp_path}/settings.yaml buildsys.settings.yaml",
     }
-    assert behind.keys() <= {*LINES}
-    lines = [line.replace("registry.example.com/images", prefix) for line in LINES]
-    assert sum(line != other for line, other in zip(lines, LINES, strict=True)) == 1
+    assert behind.keys() <= {*TUTORIAL.lines}
+    lines = [line.replace("registry.example.com/images", prefix) for line in TUTORIAL.lines]
+    assert sum(line != other for line, other in zip(lines, TUTORIAL.lines, strict=True)) == 1
     variables = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PYTHONPATH": ""}
     done = run(folder, "sh", "-c", as_script(lines, behind), seconds=1200, shell={**engine(), **variables})
     assert done.code == 0, done.output[-5000:]

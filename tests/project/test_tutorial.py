@@ -6,14 +6,15 @@ import os
 from pathlib import Path
 
 from tests.project.conftest import Run, clean
-from tests.support.tutorial import KINDS, SHOWN, commands, script
+from tests.support.tutorial import Page
 
+TUTORIAL = Page("tutorial.md")
 MOST_LINES = 40
 
 
 def test_tutorial_is_short() -> None:
-    assert {"sh", "sh install", "sh engine", "sh registry", "sh later"} == KINDS
-    assert 20 < sum(len(commands(kind)) for kind in KINDS) <= MOST_LINES
+    assert {"sh", "sh install", "sh engine", "sh registry", "sh later"} == TUTORIAL.kinds
+    assert 20 < len(TUTORIAL.lines) <= MOST_LINES
 
 
 def test_commands_before_the_first_bake_work_without_an_engine_or_a_network(
@@ -24,9 +25,9 @@ def test_commands_before_the_first_bake_work_without_an_engine_or_a_network(
     environ |= {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
     folder = tmp_path / "work"
     folder.mkdir()
-    done = run("sh", "-c", script("sh"), cwd=folder, env=environ)
+    done = run("sh", "-c", TUTORIAL.script("sh"), cwd=folder, env=environ)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    for text in SHOWN:
+    for text in TUTORIAL.shown:
         assert text in done.stdout
     plans = done.stdout.split("$ buildsys plan\n")[1:]
     counts = ["3 nodes, 1 image.", "6 nodes, 2 images.", "7 nodes, 3 images."]

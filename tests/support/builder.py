@@ -24,6 +24,9 @@ DOCKER = Docker(
     driver="docker",
     containerd_store=True,
     bake_flags=frozenset(),
+    platforms=("linux/amd64",),
+    # Nothing is run, so nothing is emulated.
+    native=("linux/amd64", "linux/arm64"),
 )
 FAILING_RUN = Failure(kind=FailureKind.COMMAND, message='process "make" did not complete successfully: exit code: 2')
 BROKEN_CONNECTION = Failure(kind=FailureKind.TRANSIENT, message="no active session")
@@ -54,6 +57,7 @@ class FakeBuilder:
     push: Callable[[str], tuple[str, str] | None] = lambda _target: None
     listing: Callable[[str], bytes | None] = lambda _node: b"Z"
     docker: Docker = DOCKER
+    platforms: dict[str, tuple[str, ...]] = field(default_factory=dict)
     calls: list[BakeCall] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
 
@@ -89,6 +93,9 @@ class FakeBuilder:
 
     def sizes(self, references: Sequence[str]) -> Mapping[str, tuple[str, int]]:
         return {reference: (f"sha256:{reference}", 7) for reference in references}
+
+    def image_platforms(self, reference: str) -> tuple[str, ...]:
+        return self.platforms.get(reference, ())
 
     @property
     def baked(self) -> list[tuple[str, ...]]:

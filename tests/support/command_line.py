@@ -22,7 +22,7 @@ from types import MappingProxyType
 
 ROOT = Path(__file__).parents[2]
 # What a caller's shell must not bring into a test.
-_FOREIGN = ("BUILDSYS_", "BUILDX_", "GIT_")
+_FOREIGN = ("BUILDSYS_", "BUILDX_", "GIT_", "GITHUB_")
 # Variables that Python, the C library or typer read once, when they start.
 _READ_AT_START = re.compile(
     "PYTHON|PY_COLORS|LC_|LANG|LD_|MALLOC|TZ$|FORCE_COLOR|NO_COLOR|TERMINAL_WIDTH|GITHUB_|_TYPER|TYPER_"

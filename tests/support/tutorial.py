@@ -1,4 +1,4 @@
-"""The tutorial as it is written: its commands by kind, and the output that it shows."""
+"""The commands and the output on a page of docs/, as the page has them: in the order of its fences."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-_TEXT = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text(encoding="utf-8")
-_FENCED = re.findall(r"^```(.*)\n((?:(?!```).*\n)*)```$", _TEXT, re.MULTILINE)
-SHOWN = tuple(text for kind, text in _FENCED if not kind)
-KINDS = frozenset(kind for kind, _ in _FENCED if kind)
-LINES = tuple(line for kind, text in _FENCED if kind for line in text.splitlines())
-"""All commands, in the order of the page."""
+_DOCS = Path(__file__).parents[2] / "docs"
 
 
-def commands(kind: str) -> list[str]:
-    """Return the commands of a kind: those of `sh` need neither an engine nor a network."""
-    return [line for found, text in _FENCED if found == kind for line in text.splitlines()]
+class Page:
+    """A page: `lines` are all commands, `kinds` those of their fences; `shown` is the output in the other fences."""
 
+    def __init__(self, name: str) -> None:
+        text = (_DOCS / name).read_text(encoding="utf-8")
+        fenced = re.findall(r"^```(.*)\n((?:(?!```).*\n)*)```$", text, re.MULTILINE)
+        self.shown = tuple(text for kind, text in fenced if not kind)
+        self._commands = [(kind, line) for kind, text in fenced if kind for line in text.splitlines()]
+        self.kinds = frozenset(kind for kind, _ in self._commands)
+        self.lines = tuple(line for _, line in self._commands)
 
-def script(kind: str) -> str:
-    """Return the commands of a kind as a shell script that prints each and stops at the first that fails."""
-    return as_script(commands(kind))
+    def commands(self, kind: str) -> list[str]:
+        """Return the commands of a kind: those of `sh` need neither an engine nor a network."""
+        return [line for found, line in self._commands if found == kind]
+
+    def script(self, kind: str) -> str:
+        """Return the commands of a kind as a shell script that prints each and stops at the first that fails."""
+        return as_script(self.commands(kind))
 
 
 def as_script(lines: Iterable[str], behind: Mapping[str, str] = MappingProxyType({})) -> str:

@@ -42,7 +42,8 @@ BELOW: dict[str, set[str]] = {
     },
 }
 BELOW["image_tests"] = BELOW["run"] | {"run"}
-BELOW["commands"] = BELOW["image_tests"] | {"image_tests"}
+BELOW["fleet"] = BELOW["image_tests"] | {"image_tests"}
+BELOW["commands"] = BELOW["fleet"] | {"fleet"}
 BELOW["report"] = BELOW["commands"] - {"oci", "dockerfile"} | {"commands"}
 BELOW["report.html"] = BELOW["report"] | {"report"}
 BELOW["cli"] = {*BELOW}

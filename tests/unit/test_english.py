@@ -77,7 +77,7 @@ _ANY = re.compile("|".join(f"(?:{pattern.pattern})" for pattern, _ in _PATTERNS)
 PAGES = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "RELEASING.md", "SECURITY.md", "Makefile", "pyproject.toml"),
     *(".github", ".pre-commit-config.yaml", ".editorconfig", ".gitattributes", "docs", "tools", "bench"),
-    *("examples/docker-stacks/README.md", "examples/python/README.md"),
+    *("examples/docker-stacks/README.md", "examples/python/README.md", "examples/ci"),
     *(f"tests/{name}" for name in ("blackbox", "conformance", "faults", "integration", "project", "properties")),
     *("tests/support", "tests/tools"),
 )

@@ -25,6 +25,7 @@ COMMANDS = typer.main.get_command(app)
 FOREIGN_OPTIONS = {
     *("--build", "--checksum", "--chmod", "--chown", "--from", "--link", "--mount", "--retries"),
     *("--unshallow", "--cached", "--list", "--version", "--network", "--no-hsts", "--platform"),
+    *("--append", "--privileged", "--install", "--rm"),
 }
 # Programs that a person has who has docker and git.
 PROGRAMS = {"buildsys", "docker", "git", "rm", "unset"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import buildsys
-from buildsys.cli import bake
+from buildsys.cli import options
 from buildsys.report.console import Screen
 from buildsys.report.live import Live, listener
 from buildsys.report.plain import Lines
@@ -29,7 +29,7 @@ def test_ci_is_the_same_to_the_screen_and_to_keep_going(
 ) -> None:
     monkeypatch.setenv("CI", value)
     assert in_ci({"CI": value}) is is_ci
-    assert bake._keep_going(None) is is_ci
+    assert options.keeps_going(None) is is_ci
     environ = {"CI": value, "TERM": "xterm"}
     shown = listener(Terminal(80), quiet=False, verbose=False, environ=environ, clock=lambda: 0.0)
     assert isinstance(shown, Lines if is_ci else Live)

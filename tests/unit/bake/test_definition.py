@@ -154,7 +154,7 @@ def json_value(value: Any, variables: dict[str, str]) -> Any:
             return {read(name, variables): json_value(each, variables) for name, each in value.items()}
 
 
-@pytest.mark.parametrize("project", [".", "examples/docker-stacks", "examples/python"])
+@pytest.mark.parametrize("project", [".", "examples/docker-stacks", "examples/platforms", "examples/python"])
 def test_json_means_what_the_committed_bake_file_means(project: str) -> None:
     root = Path(__file__).parents[3] / project
     plan = make_plan(Workspace(root=root).tree())

@@ -166,6 +166,19 @@ def test_unknown_parent_is_resolved_from_the_second_source_and_reports_it() -> N
     )
 
 
+def test_image_in_no_index_has_the_platform_of_its_config() -> None:
+    config = json.dumps({"os": "linux", "architecture": "arm64", "variant": "v8"}).encode()
+    descriptor = {"mediaType": "c", "digest": digest_of(config), "size": len(config)}
+    alone = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": descriptor, "layers": []}).encode()
+    blob = f"example.com/linux/blobs/{digest_of(config)}"
+    for manifests, platforms in (({blob: config}, {"linux/arm64/v8": digest_of(alone)}), ({}, {})):
+        answers = Transport(manifests={**ALL, "example.com/linux:1": alone, **manifests})
+        lock, _ = ask(Lock(downloads=HELD.downloads), answers)
+        assert lock.parents["linux-1"].digest == digest_of(alone)
+        # What cannot be read is left out, and the plan warns of it where it matters.
+        assert lock.parents["linux-1"].platforms == platforms
+
+
 def test_first_source_is_asked_first_and_a_later_one_only_if_it_must() -> None:
     transport = Transport(manifests=ALL)
     ask(HELD, transport, update=["linux-*"])

@@ -9,7 +9,7 @@ from types import FrameType
 import pytest
 
 from buildsys.errors import InvalidInput
-from buildsys.plan.actions import Difference
+from buildsys.plan.actions import Difference, format_difference
 from buildsys.plan.diff import Changed, compare, users_of, why_path
 from tests.support.keyed import file, keyed
 from tests.support.trees import FAST, ladder, planned, tree
@@ -101,6 +101,72 @@ def test_image_that_lost_an_artifact_is_its_own_cause() -> None:
     assert found.difference == Difference(name="order of artifacts", before="fast", after="")
 
 
+PLATFORMS = ("linux/amd64", "linux/arm64", "linux/riscv64")
+
+
+def with_tags(tags: str, repository: str = "r") -> str:
+    return STACKS.replace("comm]", f"comm], repository: {repository}, tags: [{tags}]")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "difference"),
+    [
+        ("a", "a, latest", Difference(name="tags", before="a", after="a latest")),
+        ("a, latest", "a", Difference(name="tags", before="a latest", after="a")),
+        ("a, b", "b, a", None),
+    ],
+)
+def test_image_that_gains_or_loses_a_tag_differs_though_nothing_is_rebuilt(
+    before: str, after: str, difference: Difference | None
+) -> None:
+    found = changes(files(with_tags(before)), files(with_tags(after)))
+    assert {name: (each.change, each.cause, each.difference) for name, each in found.items()} == (
+        {"one": ("tags", "one", difference)} if difference else {}
+    )
+
+
+def test_image_in_another_repository_differs_though_nothing_is_rebuilt() -> None:
+    moved = changes(files(with_tags("a")), files(with_tags("a", "s")))["one"]
+    assert (moved.change, moved.difference) == (
+        "tags",
+        Difference(name="repository", before="buildsys/r", after="buildsys/s"),
+    )
+    everywhere = changes(files(), files(f"registry: example.com/ml\n{STACKS}"))
+    assert {name: each.change for name, each in everywhere.items()} == {"one": "tags", "two": "tags"}
+
+
+def test_images_that_get_copies_in_a_further_registry_differ_though_nothing_is_rebuilt() -> None:
+    one, two = (
+        files(f"registry: [{names}]\n{STACKS}") for names in ("a.example.com/i", "a.example.com/i, b.example.com/i")
+    )
+    found = changes(one, two)
+    assert {name: each.change for name, each in found.items()} == {"one": "tags", "two": "tags"}
+    assert found["one"].difference == Difference(name="copies", before="", after="b.example.com/i")
+
+
+def test_stack_with_a_platform_less_gets_another_index_of_the_same_images() -> None:
+    def of(*platforms: str) -> dict[str, str]:
+        system = files()["layers/system/layer.yaml"] + f"platforms: [{', '.join(PLATFORMS)}]\n"
+        stacks = STACKS.replace("two: {", f"two: {{platforms: [{', '.join(platforms)}], ")
+        return {**files(stacks), "layers/system/layer.yaml": system}
+
+    found = changes(of(*PLATFORMS), of(*PLATFORMS[:2]))
+    images = {name: each for name, each in found.items() if each.stack == "two"}
+    assert {name: each.change for name, each in images.items()} == {
+        "two-amd64": "tags",
+        "two-arm64": "tags",
+        "two-riscv64": "removed",
+    }
+    lost = Difference(name="platforms", before=" ".join(PLATFORMS), after=" ".join(PLATFORMS[:2]))
+    assert images["two-amd64"].difference == lost
+    assert format_difference(lost) == "platforms -linux/riscv64"
+
+
+def test_image_that_is_rebuilt_and_retagged_counts_as_rebuilt() -> None:
+    after = {**files(with_tags("a, latest")), "layers/fast/Dockerfile": "#\n" + TAKES_ALONE}
+    assert changes(files(with_tags("a")), after)["one"].change == "changed"
+
+
 def test_users_are_the_stacks_that_have_a_node_directly_or_not() -> None:
     made = planned(files())
     assert users_of(made, TOOLS) == ("one",)
@@ -155,17 +221,3 @@ def test_layer_that_the_stack_does_not_have_is_an_error_with_the_nearest_one() -
     assert [(each.message, each.hint) for each in caught.value.diagnostics()] == [
         ("`fats` is not a layer of stack `one`", "did you mean `fast`?")
     ]
-
-
-def test_image_that_only_gains_a_tag_differs_and_names_the_tags() -> None:
-    before = files(STACKS.replace("[system]}", "[system], tags: [a]}"))
-    after = files(STACKS.replace("[system]}", "[system], tags: [a, b]}"))
-    found = changes(before, after)
-    assert list(found) == ["two"]
-    assert (found["two"].cause, found["two"].difference) == ("two", Difference(name="tags", before="a", after="a, b"))
-
-
-def test_image_that_moves_to_another_repository_differs() -> None:
-    found = changes(files(), files(STACKS.replace("[system]}", "[system], repository: other}")))
-    assert list(found) == ["two"]
-    assert found["two"].difference == Difference(name="repository", before="two", after="other")

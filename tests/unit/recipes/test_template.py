@@ -13,6 +13,14 @@ def test_values_filters_and_doubled_braces_are_put_in() -> None:
     assert template.fill(text, values) == "x-11.0.3-11.0-11-1103-11-0-3-{name}"
 
 
+@pytest.mark.parametrize(
+    ("platform", "arch", "machine"),
+    [("linux/amd64", "amd64", "x86_64"), ("linux/arm64", "arm64", "aarch64"), ("linux/arm/v7", "arm", "armv7l")],
+)
+def test_platform_has_the_names_of_its_processor(platform: str, arch: str, machine: str) -> None:
+    assert template.fill("{platform|arch} {platform|machine}", {"platform": platform}) == f"{arch} {machine}"
+
+
 def test_value_with_braces_is_not_read_again() -> None:
     assert template.fill("{a}{b}", {"a": "{b}", "b": "{{"}) == "{b}{{"
 
@@ -33,6 +41,8 @@ def test_literal_text_comes_back_as_it_was(text: str) -> None:
         ("{}", "the `{` has no counterpart"),
         ("{a b}", "the `{` has no counterpart"),
         ("{a|upper}", "`upper` is not a filter"),
+        ("{platform|machine}{platform|arch}{platform}", None),
+        ("{a|machine}", "`machine` is a filter of `platform` alone"),
         ("{a-b}_{c|major} {{d}}", None),
     ],
 )

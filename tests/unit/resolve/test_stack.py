@@ -23,7 +23,7 @@ def test_required_layer_is_added_with_its_defaults_and_the_reason() -> None:
         "fast": "required by `comm`",
         "comm": "named by the stack",
     }
-    assert dict(found["fast"].parameters) == {"version": "1.0", "flags": ""}
+    assert dict(found["fast"].parameters) == {"platform": "linux/amd64", "version": "1.0", "flags": ""}
 
 
 def test_edges_go_before_order_and_order_before_the_list() -> None:
