@@ -85,6 +85,16 @@ class Decision:
             name for name, action in self.actions.items() if action.word is ActionKind.REUSE and name in wanted
         )
 
+    def moving(self, indexes: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the indexes, of some by stack, to which public tags are to move, by target."""
+        found = {}
+        for name, tags in self.tags.items():
+            target = self.plan.targets[name]
+            index = indexes.get(target.stack, "") if isinstance(target, ImageTarget) else ""
+            if index and any(self.seen.get(tag) != index.rpartition("@")[2] for tag in tags):
+                found[name] = index
+        return found
+
     def missing(self, existing: Collection[str]) -> dict[str, str]:
         """Return what was asked for and does not exist, each with the first in build order that it lacks."""
         order, needs = self.plan.order.__getitem__, self.plan.needs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from buildsys.bake.hcl import Value
 from buildsys.bake.inventory import helpers, inventory_name, inventory_target, parent_image
 from buildsys.bake.targets import base_of
 from buildsys.buildkit.failure import Failure, FailureKind
-from buildsys.errors import Location
+from buildsys.errors import Diagnostic, ExitCode, InvalidInput, Location
 from buildsys.inventory import document
 from buildsys.inventory.contents import unstable_files
 from buildsys.inventory.model import Inventory, UnreadableInventory
@@ -23,12 +24,15 @@ from buildsys.inventory.step import MOST_PRINTED, NO_TOOLS, RESULT, read_printed
 from buildsys.names import NODES, architecture, shared_path
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import OCI_INDEX, Descriptor, Reference
+from buildsys.plan.budget import PARENT, excess
 from buildsys.plan.plan import Plan
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import read_settings
 from buildsys.project.workspace import Workspace
+from buildsys.resolve.graph import closure
 from buildsys.resolve.node import ImageTarget, Node
-from buildsys.run.decision import Selection
+from buildsys.run.compose import BlobOrigins
+from buildsys.run.decision import Decision, Selection
 from buildsys.run.store import Store
 from buildsys.values import dataclass
 
@@ -38,9 +42,9 @@ _KEPT = 8
 _LISTED = 3
 
 
-def shelf_of(store: Store) -> Shelf:
-    """Return where the inventories of a store's nodes are."""
-    return Shelf(registry=store.registry, nodes=Reference.parse(f"{store.prefix}/{NODES}"))
+def shelf_of(store: Store, clock: Callable[[], float] = time.time) -> Shelf:
+    """Return where the inventories of a store's nodes are; `clock` is for the time in those that are written."""
+    return Shelf(registry=store.registry, nodes=Reference.parse(f"{store.prefix}/{NODES}"), clock=clock)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -330,6 +334,28 @@ class Inspection:
                 return
             self._noted.add(about)
         self.note(text)
+
+
+class OverBudget(InvalidInput):
+    """Images that have more than their stacks allow: no public tag moves to them, as if their build had failed."""
+
+    exit_code = ExitCode.FAILED
+
+
+def over_budget(store: Store, decision: Decision, images: Iterable[str]) -> Mapping[str, tuple[Diagnostic, ...]]:
+    """Return by how much images exceed their budgets, as a registry has them, with the layers that take the most."""
+    plan, keys = decision.plan, decision.selection.keys
+    limited = {each.name: each for each in plan.stacks if each.budget is not None and each.name in images}
+    found = {}
+    for name, blobs in store.image_layers(plan, keys, limited).items():
+        if any(excess(limited[name], ((PARENT, each.size) for each in blobs))):
+            origins, needs = BlobOrigins(plan=plan), closure(plan.needs, [name]) - {name}
+            nodes = store.image_layers(plan, keys, sorted(needs, key=plan.order.__getitem__))
+            for node, own in nodes.items():
+                origins.add(node, own)
+            own_blobs = [(each.layer or PARENT, each.size) for each in origins.add(name, blobs)]
+            found[name] = tuple(excess(limited[name], own_blobs))
+    return found
 
 
 def inspection_of(

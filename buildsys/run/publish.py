@@ -29,7 +29,7 @@ from buildsys.run.decision import (
 )
 from buildsys.run.executor import Emit, RunOutcome, TargetOutcome, with_contents
 from buildsys.run.index import Indexes, annotations_of, move_tags, run_annotations, tagged
-from buildsys.run.inspection import Inspection, inspection_of, shelf_of
+from buildsys.run.inspection import Inspection, OverBudget, inspection_of, over_budget, shelf_of
 from buildsys.run.scheduler import tasks_of
 from buildsys.run.session import (
     Publishing,
@@ -110,7 +110,7 @@ def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...]
         session.environ,
         first.selection,
         note=lambda text: session.note("inventory", text),
-        shelf=shelf_of(store),
+        shelf=shelf_of(store, session.context.clock),
     )
     work = _Attempt(
         session=session,
@@ -131,7 +131,10 @@ def publish(session: Session, store: Store, plan: Plan, targets: tuple[str, ...]
         report_targets(session, work.decision, history, work.origins, repair=number > 0)
         outcome = work.run(builder, environment, history)
         references |= outcome.references
-        if session.stop.requested or number + 1 == _ATTEMPTS or not _may_be_damage(outcome):
+        if session.stop.requested or number + 1 == _ATTEMPTS:
+            break
+        # What was reused may be deleted by now.
+        if not _may_be_damage(outcome) and not (tag and store.verify(work.decision.moving(work.decision.indexes))):
             break
         repair = work.repair(references, outcome)
         if repair is None:
@@ -197,7 +200,9 @@ def _may_be_damage(outcome: RunOutcome) -> bool:
 
 def _move_tags(session: Session, store: Store, published: Published) -> tuple[str, ...]:
     """Move the public tags, all of them or none; return those that moved."""
-    decision, missing = published.decision, published.missing
+    decision, stopped = published.decision, session.stop.requested
+    too_large = {} if stopped else over_budget(store, decision, decision.moving(published.indexes))
+    missing = {**published.missing, **{name: name for name in too_large}}
     found = {target: decision.plan.targets[target] for target in decision.tags if target not in missing}
     whole = {
         target: published.indexes[each.stack]
@@ -208,8 +213,11 @@ def _move_tags(session: Session, store: Store, published: Published) -> tuple[st
     failed: Mapping[str, BuildsysError] = {}
     if not session.stop.requested and (session.options.partial_tags or not missing):
         moved, failed = move_tags(store.registry, whole, decision.tags, decision.seen)
-    event = TagsMoved(at=session.context.clock(), tags=moved, missing=tuple(missing), failed=tuple(failed))
+    not_moved = (*too_large, *failed)
+    event = TagsMoved(at=session.context.clock(), tags=moved, missing=tuple(published.missing), failed=not_moved)
     session.journal.emit(event)
+    if too_large:
+        raise OverBudget(each for found in too_large.values() for each in found)
     for problem in failed.values():
         raise problem
     return moved
@@ -295,7 +303,7 @@ class _Attempt:
         known = Existing(references={**decision.existing, **references}, foreign={}, indexes=self.indexes.written)
         known, lost = verified(decision.selection, self.store, known)
         refused = frozenset(outcome.failures) & self.composed - self.indexes.images.keys()
-        if not lost and not refused:
+        if not lost and not refused and known.indexes.keys() == self.indexes.written.keys():
             return None
         existing = {name: each for name, each in known.references.items() if name not in lost}
         # What an image that is lost was composed from may be lost with it, and there is no third attempt.
