@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from buildsys import __version__
-from buildsys.cli import bake, inventory, machine, project, query, usage
+from buildsys.cli import bake, gc, inventory, machine, project, query, usage
 from buildsys.cli.names import Json, Names, Stack
 from buildsys.errors import Diagnostic, ExitCode, WrongUsage
 
@@ -264,3 +264,4 @@ inventory.register(app)
 bake.register(app)
 machine.register(app)
 project.register(app)
+gc.register(app)

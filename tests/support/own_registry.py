@@ -58,6 +58,11 @@ class OwnRegistry:
             self._process.wait()
             self._process = None
 
+    def refuse_deletion(self) -> None:
+        """Let it refuse to delete anything when it is started again, as it does without a setting."""
+        text = self._config.read_text(encoding="utf-8")
+        self._config.write_text(text.replace("delete: {enabled: true}", "delete: {enabled: false}"), encoding="utf-8")
+
     def requests(self) -> list[tuple[str, str]]:
         """Return the method and the path of each request since the last call, without those for the version."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()

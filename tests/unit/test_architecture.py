@@ -42,7 +42,8 @@ BELOW: dict[str, set[str]] = {
     },
 }
 BELOW["commands"] = BELOW["run"] | {"run"}
-BELOW["report"] = BELOW["commands"] - {"oci", "dockerfile"} | {"commands"}
+BELOW["fleet"] = BELOW["run"] | {"run"}
+BELOW["report"] = BELOW["commands"] - {"oci", "dockerfile"} | {"commands", "fleet"}
 BELOW["report.html"] = BELOW["report"] | {"report"}
 BELOW["cli"] = {*BELOW}
 # Of a registry's client these may know how a reference is written, and no more.

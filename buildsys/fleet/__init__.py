@@ -1,0 +1,1 @@
+"""What a fleet in a registry is: what tags named and may name again, and what is promoted elsewhere."""
