@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from buildsys.buildkit.docker import Docker
+from buildsys.oci.client import Registry
+from buildsys.oci.reference import Reference
 from tests.faults.witness import Witness
 from tests.support.command_line import ROOT, buildsys, environment, on_real_parents, run, small_project, write
 from tests.support.commands import registry_program
@@ -106,11 +108,18 @@ def names(witness: Witness) -> set[str]:
 
 def assert_whole(registry: OwnRegistry) -> set[str]:
     """Fetch everything that a tag names and hash it; return the tags."""
-    witness = Witness(f"127.0.0.1:{registry.port}")
+    witness = Witness(registry.address)
     found = names(witness)
     lacking = [line for each in found for line in witness.lacking(*each.split(":"))]
     assert lacking == []
     return found
+
+
+def assert_nothing_is_missing(registry: OwnRegistry) -> None:
+    """Look up everything that a tag names: deletion takes manifests, and no bytes of a blob."""
+    found = [Reference.parse(f"{registry.address}/{each}") for each in names(Witness(registry.address))]
+    with Registry() as client:
+        assert [lost for each in found for lost in client.verify(each)] == []
 
 
 def gc(project: Path, registry: OwnRegistry, *words: str) -> str:
@@ -155,16 +164,19 @@ def test_clean_up_that_is_killed_after_each_deletion_leaves_all_images_whole(
     tmp_path: Path, own_registry: OwnRegistry
 ) -> None:
     _, second = two_versions(tmp_path, own_registry)
+    for words in ("three\n", "four\n"):
+        write(second, "layers/conf/conf", words)
+        ended(EARLIER, second, own_registry, "bake", "--all", "--push")
     shown = gc(second, own_registry)
-    assert "unneeded: 2 indexes, 2 images, 1 node, 1 record" in shown, shown
+    assert "unneeded: 6 indexes, 6 images, 3 nodes, 3 records" in shown, shown
     before = assert_whole(own_registry)
     kills = 0
     while ended(KILLED, second, own_registry, "gc", "--yes") < 0:
         kills += 1
-        assert_whole(own_registry)
+        assert_nothing_is_missing(own_registry)
         assert kills < MOST_DELETIONS
     # The time of an image is recorded before its index goes, and that record goes too.
-    assert kills == 8
+    assert kills == 24
     left = assert_whole(own_registry)
     assert left < before
     assert "unneeded: nothing" in gc(second, own_registry)
@@ -172,6 +184,51 @@ def test_clean_up_that_is_killed_after_each_deletion_leaves_all_images_whole(
     own_registry.collect()
     own_registry.start()
     assert assert_whole(own_registry) == left
+
+
+def test_environment_stays_while_it_is_used(tmp_path: Path, own_registry: OwnRegistry) -> None:
+    _, second = two_versions(tmp_path, own_registry)
+    write(second, "own/Dockerfile", "FROM base\nCOPY said /said\n")
+    write(second, "own/said", "hello\n")
+    words = ("environment", "own/Dockerfile", "--dockerfile", "--on", "composed", "--quiet")
+    ended(EARLIER, second, own_registry, *words)
+    assert "composed-custom" not in gc(second, own_registry)
+    assert "composed-custom" in gc(second, own_registry, "--days", "2")
+    used = buildsys(second, *words, BUILDSYS_REGISTRY=own_registry.prefix, seconds=600)
+    assert used.code == 0, used.output
+    assert "composed-custom" not in gc(second, own_registry, "--days", "2", "--yes")
+    assert_whole(own_registry)
+
+
+def test_caches_of_targets_that_no_longer_exist_are_deleted(tmp_path: Path, own_registry: OwnRegistry) -> None:
+    first = small_project(tmp_path / "first", {"stacks.yaml": STACKS, "layers/home/layer.yaml": HOME})
+    on_real_parents(first)
+    write(first, "layers/slow/layer.yaml", SLOW)
+    write(first, "layers/slow/Dockerfile", SLOW_DOCKERFILE.replace("sleep 20 && ", ""))
+    write(first, "stacks.yaml", f"{STACKS}  slow: {{layers: [dist, slow]}}\n")
+    cache = {"BUILDSYS_REGISTRY": own_registry.prefix, "BUILDSYS_CACHE": f"{own_registry.address}/caches"}
+    done = buildsys(first, "bake", "--all", "--push", seconds=600, shell=cache)
+    assert done.code == 0, done.output
+    witness = Witness(own_registry.address)
+    before = set(witness.tags("caches"))
+    assert any(each.startswith("slow") for each in before), before
+    write(first, "stacks.yaml", STACKS)
+    # A cache has no time of its own: it counts from the first look.
+    looked = subprocess.run(
+        [sys.executable, "-c", EARLIER, "gc", "--yes"],
+        cwd=first,
+        env=environment(cache),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert looked.returncode == 0, looked.stdout + looked.stderr
+    assert {each for each in witness.tags("caches") if not each.startswith("seen-")} == before
+    again = buildsys(first, "gc", "--yes", seconds=300, shell=cache)
+    assert again.code == 0, again.output
+    gone = before - set(witness.tags("caches"))
+    assert gone
+    assert all(each.startswith("slow") for each in gone)
 
 
 def test_registry_that_does_not_allow_deletion_loses_nothing(tmp_path: Path, own_registry: OwnRegistry) -> None:

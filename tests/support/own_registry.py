@@ -35,9 +35,14 @@ class OwnRegistry:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def address(self) -> str:
+        """Its host and port."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
     def prefix(self) -> str:
         """A repository prefix in it."""
-        return f"127.0.0.1:{self.port}/x"
+        return f"{self.address}/x"
 
     def start(self) -> None:
         """Start it, and return when it answers."""
