@@ -220,6 +220,7 @@ group "cpu" {
     "debian12-openmpi4_1_4",
     "debian13",
     "debian13-mpi4py",
+    "lab",
     "openmpi3_1_2-ubuntu18_04",
     "openmpi4_1_0-ubuntu20_04",
     "openmpi4_1_0-ubuntu22_04",
@@ -256,6 +257,7 @@ group "default" {
     "debian13",
     "debian13-cuda13_0",
     "debian13-mpi4py",
+    "lab",
     "openmpi3_1_2-cuda10_0-cudnn7-ubuntu18_04",
     "openmpi3_1_2-cuda10_1-cudnn7-ubuntu18_04",
     "openmpi3_1_2-cuda10_2-cudnn7-ubuntu18_04",
@@ -569,6 +571,28 @@ target "nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04" {
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04"])
   cache-to   = cache_to("nccl-apt-2_8_4-11_1-cuda-11_1_1-cudnn8-ubuntu-20_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "stack-files-95241b33" {
+  description       = "stack-files /srv/lab/ 95241b33"
+  context           = "files"
+  dockerfile-inline = <<EOT
+FROM scratch AS files
+WORKDIR /srv
+WORKDIR /srv/lab
+COPY lab/ /srv/lab/
+
+FROM scratch
+COPY --link --from=files / /
+EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["stack-files-95241b33"])
+  cache-to   = cache_to("stack-files-95241b33", "max")
   output     = ["type=cacheonly"]
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2003,6 +2027,27 @@ target "python-environment-environments_mpi4py-os-debian-13-with-openmpi-wheels-
   attest     = ["type=provenance,disabled=true"]
 }
 
+target "stack-packages-on-git-on-debian-os-12-7d890b1f" {
+  description = "stack-packages less nano on debian 12"
+  context     = "layers/debian-os"
+  dockerfile  = "Dockerfile"
+  contexts = {
+    base    = "target:git-on-debian-os-12"
+    mirrors = "target:mirrors"
+  }
+  args = {
+    EPOCH             = "2026-11-23"
+    PACKAGES          = "less nano"
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["stack-packages-on-git-on-debian-os-12-7d890b1f", "git-on-debian-os-12"])
+  cache-to   = cache_to("stack-packages-on-git-on-debian-os-12-7d890b1f", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
 target "ubuntu-os-16_04-gpu-on-nccl-apt-2_4_8-9_0-on-cuda-runtime-apt-9_0-7-ubuntu-16_04" {
   description = "ubuntu-os 16.04 gpu on ubuntu 16.04"
   context     = "layers/ubuntu-os"
@@ -2209,6 +2254,31 @@ target "git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04"])
   cache-to   = cache_to("git-on-ubuntu-os-18_04-gpu-on-nccl-apt-2_7_8-10_2-on-cuda-runtime-apt-10_2-8-ubuntu-18_04", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "stack-commands-on-stack-packages-on-git-on-debian-os-12-7d890b1f-d3387b4c" {
+  description = "stack-commands d3387b4c on debian 12"
+  contexts = {
+    base = "target:stack-packages-on-git-on-debian-os-12-7d890b1f"
+  }
+  dockerfile-inline = <<EOT
+FROM base
+RUN <<END
+set -eu
+useradd --no-log-init --create-home --shell /bin/bash student
+chage --lastday 1 student
+rm -f /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid-
+END
+EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
+  secret     = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["stack-commands-on-stack-packages-on-git-on-debian-os-12-7d890b1f-d3387b4c", "stack-packages-on-git-on-debian-os-12-7d890b1f"])
+  cache-to   = cache_to("stack-commands-on-stack-packages-on-git-on-debian-os-12-7d890b1f-d3387b4c", "max")
   output     = ["type=cacheonly"]
   attest     = ["type=provenance,disabled=true"]
 }
@@ -2604,6 +2674,45 @@ EOT
   platforms  = ["linux/amd64"]
   cache-from = cache_from(["debian13-mpi4py", "git-on-debian-os-13", "openmpi-wheels-4_1_8", "python-environment-environments_mpi4py-os-debian-13-with-openmpi-wheels-4_1_8"])
   cache-to   = cache_to("debian13-mpi4py", "min")
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "lab" {
+  description = "an MPI course; what only this image has needs no layer"
+  contexts = {
+    base               = "target:stack-commands-on-stack-packages-on-git-on-debian-os-12-7d890b1f-d3387b4c"
+    openmpi            = "target:openmpi-wheels-4_1_8"
+    python-environment = "target:python-environment-environments_mpi4py-os-debian-12-with-openmpi-wheels-4_1_8"
+    stack-files        = "target:stack-files-95241b33"
+  }
+  dockerfile-inline = <<EOT
+# check=skip=UndefinedVar
+FROM base
+COPY --link --from=openmpi / /
+COPY --link --from=python-environment / /
+COPY --link --from=stack-files / /
+ENV LANG="C.UTF-8"
+ENV LC_ALL="C.UTF-8"
+ENV LD_LIBRARY_PATH="/opt/openmpi/lib$${LD_LIBRARY_PATH:+:$${LD_LIBRARY_PATH}}"
+ENV OMPI_ALLOW_RUN_AS_ROOT="1"
+ENV OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+ENV PATH="/opt/python-environment/bin:/opt/openmpi/bin$${PATH:+:$${PATH}}"
+ENV VIRTUAL_ENV="/opt/python-environment"
+EXPOSE 8000
+USER student
+CMD ["python3", "-m", "http.server", "8000", "--directory", "/srv/lab"]
+EOT
+  args = {
+    SOURCE_DATE_EPOCH = "1795392000"
+  }
+  secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
+  tags   = ["${BUILDSYS_REGISTRY}/lab:${BUILDSYS_TAG}"]
+  labels = {
+    "org.opencontainers.image.title" = "lab"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["lab", "stack-commands-on-stack-packages-on-git-on-debian-os-12-7d890b1f-d3387b4c", "openmpi-wheels-4_1_8", "python-environment-environments_mpi4py-os-debian-12-with-openmpi-wheels-4_1_8", "stack-files-95241b33"])
+  cache-to   = cache_to("lab", "min")
   attest     = ["type=provenance,disabled=true"]
 }
 

@@ -36,12 +36,20 @@ TIMES = "/run/mirrors/times"
 """Where RUN steps find the script that sets the times of what they write; a folder of mirrors sources it."""
 OWN_PACKAGES = "stack-packages"
 """What the layer of a stack's own packages is called."""
+OWN_COMMANDS = "stack-commands"
+"""What the layer of a stack's own commands is called."""
+OWN_FILES = "stack-files"
+"""What the layer of a stack's own files is called."""
+OWN_FILES_FOLDER = "files"
+"""The folder of the project in which the files of stacks themselves are."""
 _LAYERS: Mapping[str, str] = MappingProxyType(
     {
         **CONTEXTS,
         "default": "the group of all images",
         "set": "a named set of layers in a stack",
         OWN_PACKAGES: "the packages that stacks themselves name",
+        OWN_COMMANDS: "the commands that stacks themselves run",
+        OWN_FILES: "the files that stacks themselves have",
         "when": "the condition of a layer in a stack",
     }
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import json
 import os
@@ -85,5 +86,6 @@ def write_settings(root: Path) -> Path | None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=(__doc__ or "").strip()).parse_args()
     written = write_settings(Path.cwd())
     print(f"{written} is there" if written else "this machine says nothing of mirrors")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from buildsys import texts
 from buildsys.errors import Diagnostic
-from buildsys.names import layer_problem
+from buildsys.names import OWN_FILES, layer_problem
 from buildsys.resolve.image import Variable, healthcheck_text, words_json
 from buildsys.resolve.node import ImageTarget
 from buildsys.texts import in_quotes
@@ -78,7 +78,7 @@ def _held(text: str, rule: texts.Rule) -> str:
 
 def _context(layer: str) -> str:
     """Return a layer's name; in another form, `--from` could mean a stage by its number, or an image elsewhere."""
-    if problem := layer_problem(layer):
+    if layer != OWN_FILES and (problem := layer_problem(layer)):
         raise ValueError(problem)
     return layer
 

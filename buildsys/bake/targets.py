@@ -158,7 +158,7 @@ def node_target(plan: Plan, node: Node, copies: Copies = NO_COPIES) -> Target:
     return Target(
         name=node.name,
         description=node.title,
-        context=copies.context.get(node.name, node.folder),
+        context=copies.context.get(node.name, node.folder) or None,
         dockerfile=None if node.generated else node.dockerfile.rpartition("/")[2],
         contexts=contexts,
         dockerfile_inline=Heredoc(node.generated) if node.generated else None,

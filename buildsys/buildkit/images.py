@@ -135,11 +135,18 @@ def _is_identity_and_size(words: Sequence[str]) -> bool:
     return len(words) == 2 and words[1].isascii() and words[1].isdecimal() and len(words[1]) < 19
 
 
-def pull_image(docker: Docker, reference: str) -> None:
-    """Bring an image from its registry into the engine's own store; raises `Unavailable` if that fails."""
-    answer = answer_of((*docker.command, "pull", "--quiet", reference), seconds=None)
-    if answer.exit_code:
-        raise Unavailable(f"`{reference}` cannot be loaded: {answer.last_words}")
+def pull_image(docker: Docker, reference: str, *, platform: str = "", names: Sequence[str] = ()) -> None:
+    """Bring an image from its registry into the engine's own store; raises `Unavailable` if that fails.
+
+    `platform` is that of an image which may be for another machine; with `names` it gets these in place of its own.
+    """
+    words = ("--platform", platform) if platform else ()
+    calls = [("pull", "--quiet", *words, reference), *(("tag", reference, name) for name in names)]
+    calls += [("image", "rm", reference)] if names else []
+    for call in calls:
+        answer = answer_of((*docker.command, *call), seconds=None)
+        if answer.exit_code:
+            raise Unavailable(f"`{reference}` cannot be loaded: {answer.last_words}")
 
 
 class NoGpu(Unavailable):

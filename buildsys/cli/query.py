@@ -237,11 +237,14 @@ def outdated(context: typer.Context, json: Json = False) -> None:
     from buildsys.report import documents, tables
 
     workspace = find_workspace(context.obj)
-    changes = (*query.moved_upstream(workspace, os.environ, date.today()), *vendor.outdated(workspace, os.environ))
+    moved, problem = query.moved_upstream(workspace, os.environ, date.today())
+    changes = (*moved, *vendor.outdated(workspace, os.environ))
     if json:
         typer.echo(documents.text({"entries": documents.lock_document(changes)}))
-    else:
+    elif changes or not problem:
         tables.show_lock(changes, output(), nothing="nothing has moved")
+    if problem:
+        raise problem
 
 
 def register(app: typer.Typer) -> None:

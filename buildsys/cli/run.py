@@ -150,12 +150,10 @@ def publishing_run(plan: Plan, targets: tuple[str, ...], *, load: bool = False, 
             registries = copies.look(store, prefixes, plan, targets, session.environ)
             result = publish(session, store, plan, targets, tag=tag)
             complete = copies.copy(session, result, registries) and result.complete
-        if load and result.complete and not session.stop.requested:
-            from buildsys.buildkit.images import pull_image
+            if load and result.complete and not session.stop.requested:
+                from buildsys.run.local import load_published
 
-            docker = session.find_builder().docker
-            for name in sorted(name for names in result.decision.tags.values() for name in names):
-                pull_image(docker, name)
+                load_published(session.find_builder().docker, store, result.decision, session.environ)
         return complete, result.failures
 
     return run

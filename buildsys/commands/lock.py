@@ -21,11 +21,12 @@ from buildsys.config.lockfile import (
 )
 from buildsys.errors import Diagnostic, InvalidInput, Unavailable, WrongUsage, did_you_mean
 from buildsys.oci.client import Registry
+from buildsys.oci.config import described
 from buildsys.oci.download import Unreached, fetched
 from buildsys.oci.http import RegistryProblem
-from buildsys.oci.reference import Reference
+from buildsys.oci.reference import Manifest, Reference
 from buildsys.plan.downloads import Checked, can_be_locked
-from buildsys.plan.plan import Plan, PlannedParent, stale
+from buildsys.plan.plan import Plan, PlannedParent, is_platform, stale
 from buildsys.project.mirrors import mirrored_reference
 from buildsys.project.settings import Settings
 from buildsys.recipes.fields import PLATFORM
@@ -115,7 +116,7 @@ def resolved(
         before = lock.parents.get(parent.name)
         found, note, answered = before, "", None
         if before is None or before.digest is None or renews(parent.name):
-            found, note, answered = _parent(parent, before, registry, settings)
+            found, note, answered = _parent(parent, before, registry, settings, _assembled(plan, parent))
         entry = found or LockedParent(reference=parent.images[0], digest=None, reason=note)
         parents[parent.name] = entry
         held = before.digest if before else None
@@ -190,9 +191,16 @@ def _check_patterns(patterns: Collection[str], known: list[str]) -> None:
 
 
 def _parent(
-    parent: PlannedParent, before: LockedParent | None, registry: Registry | None, settings: Settings
+    parent: PlannedParent,
+    before: LockedParent | None,
+    registry: Registry | None,
+    settings: Settings,
+    assembled: Collection[str],
 ) -> tuple[LockedParent | None, str, bool | None]:
-    """Return the entry of a parent by the first source that has it, None if none has; a note, and `answered`."""
+    """Return the entry of a parent by the first source that has it, None if none has; a note, and `answered`.
+
+    `assembled` are the platforms for which images are assembled on the parent itself.
+    """
     if registry is None:
         return before, _OFFLINE_KEPT if before else _OFFLINE, None
     problems, answered = [], False
@@ -207,25 +215,52 @@ def _parent(
         if manifest is None:
             problems.append(f"`{image}` does not exist")
             continue
-        platforms = {
-            each.platform: each.digest
-            for each in manifest.manifests
-            # What a registry says becomes a line of the lock.
-            if each.platform and "unknown" not in each.platform
-            if not PLATFORM.problem(each.platform) and not DIGEST.problem(each.digest)
-        }
+        unread = ""
+        try:
+            platforms, triggers = _described(registry, reference, manifest, assembled)
+        except (RegistryProblem, ValueError) as problem:
+            platforms, triggers, unread = {}, False, f"`{image}`: its platform is unknown: {problem}"
         found = LockedParent(
             reference=image,
             digest=manifest.descriptor.digest,
             platforms=MappingProxyType(dict(sorted(platforms.items()))),
+            triggers=triggers,
         )
-        note = f"from source {len(problems) + 1}, {image}: {'; '.join(problems)}" if problems else ""
+        note = f"from source {len(problems) + 1}, {image}: {'; '.join(problems)}" if problems else unread
         return found, note, answered
     why = "; ".join(problems)
     if before is None:
         return None, why, answered
     kept = before if before.digest else replace(before, reason=before.reason or why)
     return kept, f"kept as it is: {why}", answered
+
+
+def _assembled(plan: Plan, parent: PlannedParent) -> frozenset[str]:
+    """Return the platforms for which images are assembled on a parent itself, without a system node."""
+    return frozenset(each.platform for each in plan.stacks if each.base is None and each.parent.name == parent.name)
+
+
+def _described(
+    registry: Registry, reference: Reference, manifest: Manifest, assembled: Collection[str]
+) -> tuple[dict[str, str], bool]:
+    """Return the digest of each platform of an image, and whether one of those `assembled` has ONBUILD triggers.
+
+    Raises `RegistryProblem`, and `ValueError` for a config that cannot be read.
+    """
+    if manifest.config is not None:
+        platform, triggers = described(registry.blob(reference, manifest.config.digest))
+        return {} if PLATFORM.problem(platform) else {platform: manifest.descriptor.digest}, triggers
+    platforms = {
+        each.platform: each.digest
+        for each in manifest.manifests
+        # What a registry says becomes a line of the lock.
+        if each.platform and "unknown" not in each.platform
+        if not PLATFORM.problem(each.platform) and not DIGEST.problem(each.digest)
+    }
+    wanted = {digest for name, digest in platforms.items() if any(is_platform(name, each) for each in assembled)}
+    parts = [registry.manifest(reference.with_digest(digest)) for digest in sorted(wanted)]
+    configs = [registry.blob(reference, part.config.digest) for part in parts if part and part.config]
+    return platforms, any(described(config)[1] for config in configs)
 
 
 def _download(
@@ -276,10 +311,12 @@ def check_answers(changes: Collection[Change]) -> None:
     )
 
 
-def outdated(plan: Plan, registry: Registry, settings: Settings, today: date) -> tuple[Change, ...]:
+def outdated(
+    plan: Plan, registry: Registry, settings: Settings, today: date
+) -> tuple[tuple[Change, ...], Unavailable | None]:
     """Return the parents that moved upstream or cannot be looked up, and the layers whose packages are stale.
 
-    Raises `Unavailable` if no registry answers for any of them.
+    With them is the problem if no registry answers for any parent.
     """
     found, answers = [], 0
     for parent in plan.parents:
@@ -289,10 +326,8 @@ def outdated(plan: Plan, registry: Registry, settings: Settings, today: date) ->
         reference = Reference.parse(mirrored_reference(locked.reference, settings))
         try:
             answer = registry.head(reference)
-        except RegistryProblem as problem:
-            found.append(
-                Change(name=parent.name, before=locked.digest, after=None, note=problem.message, answered=False)
-            )
+        except RegistryProblem as error:
+            found.append(Change(name=parent.name, before=locked.digest, after=None, note=error.message, answered=False))
             continue
         answers += 1
         if answer is None:
@@ -300,6 +335,10 @@ def outdated(plan: Plan, registry: Registry, settings: Settings, today: date) ->
             found.append(Change(name=parent.name, before=locked.digest, after=None, note=note))
         elif answer.digest != locked.digest:
             found.append(Change(name=parent.name, before=locked.digest, after=answer.digest))
-    if not answers:
-        check_answers(found)
-    return (*found, *(Change(name=layer, before=day, after=None, note="stale") for layer, day in stale(plan, today)))
+    problem = None
+    try:
+        check_answers(() if answers else found)
+    except Unavailable as error:
+        problem = error
+    aged = (Change(name=layer, before=day, after=None, note="stale") for layer, day in stale(plan, today))
+    return (*found, *aged), problem

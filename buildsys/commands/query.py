@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from buildsys.commands.plan import make_plan
 from buildsys.config.lockfile import Lock, lock_text, parse_lock
 from buildsys.config.model import Contents
-from buildsys.errors import Diagnostic, Differs, InvalidInput
+from buildsys.errors import Diagnostic, Differs, InvalidInput, Unavailable
 from buildsys.names import LOCK_FILE, OVERLAY_FILE, STATE_FOLDER
 from buildsys.plan.actions import Action, ActionKind, decide
 from buildsys.plan.diff import Changed, ChangeKind, compare, users_of
@@ -261,8 +261,10 @@ def _with_all_epochs(held: Lock, tree: Mapping[str, str], today: date) -> Lock:
     return replace(held, epochs={**fresh, **held.epochs})
 
 
-def moved_upstream(workspace: Workspace, environ: Mapping[str, str], today: date) -> tuple[Change, ...]:
-    """Return what moved since it was locked."""
+def moved_upstream(
+    workspace: Workspace, environ: Mapping[str, str], today: date
+) -> tuple[tuple[Change, ...], Unavailable | None]:
+    """Return what moved since it was locked or cannot be looked up, and the problem if no registry answers for any."""
     from buildsys.commands.lock import outdated
     from buildsys.project.settings import mask_of, read_settings
     from buildsys.run.store import registry_of
@@ -270,7 +272,8 @@ def moved_upstream(workspace: Workspace, environ: Mapping[str, str], today: date
     plan = make_plan(workspace.tree())
     settings = read_settings(workspace.root, environ)
     with registry_of(settings, environ) as registry:
-        return _masked(outdated(plan, registry, settings, today), mask_of(workspace.root, environ))
+        found, problem = outdated(plan, registry, settings, today)
+    return _masked(found, mask_of(workspace.root, environ)), problem
 
 
 def everything(plan: Plan) -> list[Changed]:

@@ -7,11 +7,13 @@ from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any
 
-from buildsys.config.lines import check_template
+from buildsys.config.lines import check_template, check_variable
 from buildsys.config.matrix import Row, check_values
 from buildsys.config.model import Choice, OwnFields, Stack
 from buildsys.errors import Diagnostic, did_you_mean
+from buildsys.names import OWN_FILES
 from buildsys.recipes import template
+from buildsys.recipes.owned import file_problems
 from buildsys.recipes.parameters import When
 from buildsys.recipes.recipe import IMAGE_FIELDS, ImageFields
 from buildsys.recipes.scope import part_problems, text_problem
@@ -51,10 +53,14 @@ class _Texts:
 
     def enters(self, when: When, path: Path) -> bool:
         """Check a condition, and look at what is in force under it."""
-        self.names.update(name for name, _ in when.values)
+        self.names.update(when.has, (name for name, _ in when.values))
         if self._rows is not None:
             check_values(when.values, self._rows, (*path, "when"), self._reader)
-        elif when.values:
+            for name in when.has:
+                check_variable(
+                    name, self._reader.source.part_location((*path, "when"), name), self._variables, self._reader
+                )
+        elif when != When():
             hint = "remove `when`, or declare a family, whose `matrix` has rows"
             self._reader.wrong("`when` has no meaning in a single stack, which has no rows", (*path, "when"), hint)
         return True
@@ -78,22 +84,26 @@ class _Filled:
 
     def enters(self, when: When, _: Path) -> bool:
         """Whether a row has what is behind a condition."""
-        self.used.update(name for name, _ in when.values if name in self._row.values)
+        self.used.update({*when.has, *(name for name, _ in when.values)} & self._row.values.keys())
         return when.holds(self._row.values)
 
 
 def own_fields(
     written: ImageFields, path: Path, rows: list[Row] | None, reader: Reader
 ) -> tuple[ImageFields, set[str]]:
-    """Return the fields of layer.yaml among those of a declaration, and the variables that they use.
+    """Return the fields of layer.yaml among those of a declaration, and the variables of rows that they use.
 
     What is wrong is added to the reader. Without rows, which a single stack does not have, braces are what is written.
     """
     values: dict[str, Any] = {each.name: getattr(written, each.name) for each in fields(ImageFields)}
     texts = _Texts(rows, reader)
+    if ImageFields(**values) == _NOTHING:
+        return _NOTHING, set()
     found = IMAGE_FIELDS.visit(ImageFields(**values), path, texts)
     for message, at, hint in part_problems(found):
         reader.wrong(message, (*path, *at), hint)
+    for message, at, better, is_key in file_problems(OWN_FILES, found.files):
+        reader.wrong(message, (*path, "files", *at), better, key=is_key)
     return found, texts.names
 
 

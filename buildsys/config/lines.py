@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from buildsys.config.matrix import ROW_CONDITION, Row, RowCondition, check_values
+from buildsys.config.matrix import Row, check_values
 from buildsys.config.model import LayerUse
 from buildsys.errors import Diagnostic, Location, which_one
 from buildsys.recipes import template
 from buildsys.recipes.fields import ONE_OR_MORE
+from buildsys.recipes.parameters import CONDITION, When
 from buildsys.records.shapes import WRONG, Converted, Dictionary, Reader, Wrong
 from buildsys.records.source import Data, Path
 from buildsys.texts import shown
@@ -24,9 +25,10 @@ _FORM = "a layer is a name, or a name with its parameters and an optional `when`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Condition(RowCondition):
+class Condition:
     """A `when` of an entry, and where it is written."""
 
+    when: When
     location: Location
     path: Path
 
@@ -141,11 +143,11 @@ class Lines:
         """Return the condition at a path, None where there is none."""
         if data is None:
             return None
-        source, found = self._reader.source, ROW_CONDITION.read(data, path, self._reader)
+        source, found = self._reader.source, CONDITION.read(data, path, self._reader)
         if isinstance(found, Wrong):
             return WRONG
         location = source.key_location(path) if isinstance(data, dict) else source.location(path)
-        return Condition(when=found.when, has=found.has, location=location, path=path)
+        return Condition(when=found, location=location, path=path)
 
 
 def literal(line: Line) -> Line:
@@ -157,7 +159,7 @@ def names_in(lines: Iterable[Line]) -> set[str]:
     """Return the variables that lines use, in templates and in conditions."""
     found = {name for line in lines for text in line.parameters.values() for name in template.names(text)}
     for condition in (each for line in lines for each in line.conditions):
-        found.update(condition.has, (name for name, _ in condition.when.values))
+        found.update(condition.when.has, (name for name, _ in condition.when.values))
     return found
 
 
@@ -171,7 +173,7 @@ def check_lines(lines: Iterable[Line], rows: list[Row], inside: Path, reader: Re
     for line in lines:
         for condition in (each for each in line.conditions if each.path[:depth] == inside):
             check_values(condition.when.values, rows, condition.path, reader)
-            for name in condition.has:
+            for name in condition.when.has:
                 check_variable(name, condition.location, variables, reader)
         for key, text in line.parameters.items() if line.path[:depth] == inside else ():
             check_template(text, (*line.path, key), variables, reader)
@@ -197,7 +199,7 @@ def uses_of(name: str, lines: Iterable[Line], row: Row, diagnostics: list[Diagno
     """Return the layers of the stack of a row, their templates filled."""
     uses = []
     for line in lines:
-        if not all(condition.holds(row.values) for condition in line.conditions):
+        if not all(condition.when.holds(row.values) for condition in line.conditions):
             continue
         parameters, locations = {}, {}
         for key, text in line.parameters.items():

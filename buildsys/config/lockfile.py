@@ -56,7 +56,8 @@ class LockedParent:
 
     `digest` is that of the index where the image has one, `platforms` those of its manifests; `source` is where the
     digest was found if not in a registry. A file may list `images`; the first is the reference. `local` are
-    the entries of an overlay. An unknown digest that is `accepted` is not warned of. `location` is that of the digest.
+    the entries of an overlay. An unknown digest that is `accepted` is not warned of. `triggers` says that it has
+    ONBUILD, which is looked for where an image is assembled on it. `location` is that of the digest.
     """
 
     reference: str = optional(_IMAGE, "")
@@ -66,6 +67,7 @@ class LockedParent:
     platforms: Mapping[str, str] = nullable(Dictionary(DIGEST), NOTHING)
     images: tuple[str, ...] = optional(Many(_IMAGE), ())
     accepted: bool = optional(Boolean(), False)
+    triggers: bool = optional(Boolean(), False)
     local: bool = False
     location: Location | None = location_of("digest")
 
@@ -272,6 +274,7 @@ def lock_text(lock: Lock) -> str:
         parents += [f"    reason: {_quoted(parent.reason or '')}"] if parent.digest is None else []
         parents += ["    accepted: true"] if parent.digest is None and parent.accepted else []
         parents += [f"    source: {_quoted(parent.source)}"] if parent.source else []
+        parents += ["    triggers: true"] if parent.triggers else []
         if parent.platforms:
             parents += ["    platforms:", *(f"      {k}: {v}" for k, v in sorted(parent.platforms.items()))]
     lines += _section("parents", parents)

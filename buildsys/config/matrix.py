@@ -12,7 +12,7 @@ from buildsys.config.model import Budget
 from buildsys.errors import Location, which_one
 from buildsys.recipes.fields import DATE, LINE, ONE_OR_MORE, PARAMETER_NAME, TEXT, VALUES
 from buildsys.recipes.parameters import CONDITION, When
-from buildsys.recipes.recipe import IMAGE_FIELDS, ImageFields
+from buildsys.recipes.recipe import ImageFields
 from buildsys.recipes.versions import Scheme
 from buildsys.records.schema import Brief, Record, location_of, nullable, optional, required
 from buildsys.records.shapes import WRONG, Choice, Json, Many, Reader, Shape, Wrong
@@ -23,37 +23,6 @@ from buildsys.values import dataclass
 Matrix: TypeAlias = Sequence[Mapping[str, tuple[str, ...]]]
 # Keys of a row that are no variables.
 SETTINGS = ("groups", "deprecated")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RowCondition:
-    """The rows to which an entry belongs: those that have some variables, or some values of them."""
-
-    when: When = When()
-    has: tuple[str, ...] = ()
-
-    def holds(self, values: Mapping[str, str]) -> bool:
-        """Whether a row with these values satisfies it."""
-        return self.when.holds(values) and all(name in values for name in self.has)
-
-
-class _Condition(Shape[RowCondition]):
-    """The names of variables, or a mapping from names to values."""
-
-    def read(self, data: Data, path: Path, reader: Reader) -> RowCondition | Wrong:
-        """Return the condition."""
-        if isinstance(data, dict):
-            when = CONDITION.read(data, path, reader)
-            return when if isinstance(when, Wrong) else RowCondition(when=when)
-        has = ONE_OR_MORE.read(data, path, reader)
-        return has if isinstance(has, Wrong) else RowCondition(has=has)
-
-    def json(self, definitions: Json) -> Json:
-        """Return the schema of both forms."""
-        return {"anyOf": [*ONE_OR_MORE.json(definitions)["anyOf"], VALUES.json(definitions)]}
-
-
-ROW_CONDITION = _Condition()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,9 +40,7 @@ class TagFields:
         (Scheme.PEP440,),
         "the scheme of the versions, one for all variables of `newest` or one for each; default `pep440`",
     )
-    when: RowCondition = optional(
-        ROW_CONDITION, RowCondition(), "variables that a row must have, or a map from variables to values"
-    )
+    when: When = optional(CONDITION, When(), "variables that a row must have, or a map from variables to values")
     location: Location = location_of("tag")
 
 
@@ -95,8 +62,7 @@ class PublishedFields(ImageFields):
     )
 
 
-# A row has no fields of layer.yaml.
-_PUBLISHED = Record(PublishedFields, "PublishedFields", without=IMAGE_FIELDS.keys)
+PUBLISHED = Record(PublishedFields, "PublishedFields")
 NOT_SAID = PublishedFields()
 
 
@@ -113,9 +79,9 @@ class RowShape(Shape[RowFields]):
 
     def read(self, data: Data, path: Path, reader: Reader) -> RowFields | Wrong:
         """Return the row; its settings are read as those of a family."""
-        own = {key: each for key, each in data.items() if key in _PUBLISHED.keys} if isinstance(data, dict) else {}
+        own = {key: each for key, each in data.items() if key in PUBLISHED.keys} if isinstance(data, dict) else {}
         rest = {key: each for key, each in data.items() if key not in own} if isinstance(data, dict) else data
-        values, published = VALUES.read(rest, path, reader), _PUBLISHED.read(own, path, reader)
+        values, published = VALUES.read(rest, path, reader), PUBLISHED.read(own, path, reader)
         if isinstance(values, Wrong) or isinstance(published, Wrong):
             return WRONG
         return RowFields(values=values, published=published)
@@ -124,7 +90,7 @@ class RowShape(Shape[RowFields]):
         """Return the schema of an object whose further properties are variables."""
         return {
             "additionalProperties": ONE_OR_MORE.json(definitions),
-            "properties": _PUBLISHED.definition(definitions)["properties"],
+            "properties": PUBLISHED.definition(definitions)["properties"],
             "propertyNames": {"pattern": PARAMETER_NAME.form},
             "type": "object",
         }

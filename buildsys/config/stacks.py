@@ -6,11 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
+from itertools import groupby
 from typing import TypeAlias
 
 from buildsys.config.inheritance import Extension, choice_of, extended, own_fields, own_of
 from buildsys.config.lines import Line, Lines, check_lines, check_template, literal, names_in, unused_sets, uses_of
 from buildsys.config.matrix import (
+    PUBLISHED,
     SETTINGS,
     PublishedFields,
     Row,
@@ -149,14 +151,15 @@ def _has_too_many_rows(file: StacksFile, layers: Lines, reader: Reader) -> bool:
     """Whether the matrices have more rows than can be planned, after adding the diagnostic at the one that exceeds."""
     rows = work = 0
     # What a family says is read for each of its rows: layers, exclusions, groups, tags and fields of its own.
-    below = (path for path in reader.source.values if len(path) > 2 and path[0] == "families")
+    below = [path for path in reader.source.values if len(path) > 2 and path[0] == "families"]
     said = Counter(path[1] for path in below if path[2] != "matrix")
+    of_rows = Counter((path[1], path[3]) for path in below if len(path) > 4 and path[4] in PUBLISHED.keys)
     for name, family in file.families.items():
         listed = len(layers.of(family.layers, ("families", name, "layers"))) + said[name]
         for index, row in enumerate(family.matrix):
             count = math.prod(len(values) for key, values in row.values.items() if key not in SETTINGS)
             rows += count
-            work += count * (listed + len(row.values.get("groups", ())) + len(row.published.tags))
+            work += count * (listed + len(row.values.get("groups", ())) + of_rows[name, index])
             if rows > MOST_ROWS or work > _MOST_VALUES:
                 what = f"{rows} rows, more than {MOST_ROWS}"
                 if rows <= MOST_ROWS:
@@ -280,6 +283,11 @@ def _family(name: str, fields: FamilyFields, layers: Lines, reader: Reader) -> I
     before = len(reader.diagnostics)
     _check_templates(fields, lines, rows, path, reader)
     common, used = own_fields(fields, path, rows, reader)
+    own_of_rows = {}
+    for at, of_row in groupby(rows, key=lambda row: row.path):
+        several = list(of_row)
+        own_of_rows[at], names = own_fields(several[0].published, at, several, reader)
+        used |= names
     by_name = {}
     for one, written in fields.stacks.items():
         more, names = own_fields(written, (*path, "stacks", one), rows, reader)
@@ -321,7 +329,11 @@ def _family(name: str, fields: FamilyFields, layers: Lines, reader: Reader) -> I
             own=own_of(
                 stack_name,
                 row,
-                [(f"family {name}", common), (f"stack {stack_name}", own_more)],
+                [
+                    (f"family {name}", common),
+                    (f"row {stack_name}", own_of_rows[row.path]),
+                    (f"stack {stack_name}", own_more),
+                ],
                 reader.diagnostics,
             ),
             flavour=choice_of(

@@ -77,8 +77,8 @@ def check_tags(declared: Iterable[Declared], rows: list[Row], reader: Reader) ->
         if len(each.versions) not in (1, len(each.newest)):
             found = f"`versions` lists {len(each.versions)} schemes for {len(each.newest)} of `newest`"
             reader.wrong(found, (*at, "versions"), "name one scheme for all variables, or one for each")
-        check_values(each.when.when.values, rows, (*at, "when"), reader)
-        used.update(name for name, _ in each.when.when.values)
+        check_values(each.when.values, rows, (*at, "when"), reader)
+        used.update(name for name, _ in each.when.values)
     return used
 
 

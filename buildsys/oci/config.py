@@ -142,6 +142,16 @@ def misfit(raw: bytes, *, layers: int, platform: str) -> str | None:
     return None
 
 
+def described(raw: bytes) -> tuple[str, bool]:
+    """Return the platform of an image by its config, and whether it has ONBUILD triggers; raises ValueError."""
+    value = object_of(raw)
+    settings = value.get("config") or {}
+    if not isinstance(settings, dict):
+        raise ValueError("`config` is no object")
+    platform = "/".join(filter(None, (_text(value, name) for name in ("os", "architecture", "variant"))))
+    return platform, bool(_words(settings, "OnBuild"))
+
+
 def canonical(value: Mapping[str, Any]) -> bytes:
     """Return a document as JSON without blanks, its fields in the order given."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -37,7 +37,10 @@ class Changed:
 
 
 def compare(before: tuple[Plan, Keys], after: tuple[Plan, Keys]) -> tuple[Changed, ...]:
-    """Return what differs, nodes in build order and then images, of each what was removed last; keys alone decide."""
+    """Return what differs, nodes in build order and then images, of each what was removed last.
+
+    Keys decide what is built; an image of an equal key differs too if it is published under other names.
+    """
     found = tuple(_changes(before, after))
     return (*(each for each in found if each.kind == "node"), *(each for each in found if each.kind == "image"))
 
@@ -52,6 +55,9 @@ def _changes(before: tuple[Plan, Keys], after: tuple[Plan, Keys]) -> Iterator[Ch
             cause, difference = _cause(target, old_keys, new_keys, after[0])
             change = ChangeKind.CHANGED
             yield Changed(target=target, title=title, kind=kind, change=change, cause=cause, difference=difference)
+        elif difference := _names_differ(before[0], after[0], target):
+            change = ChangeKind.CHANGED
+            yield Changed(target=target, title=title, kind=kind, change=change, cause=target, difference=difference)
     for target in before[0].targets:
         if target not in new_keys:
             title, kind = _title(before[0], target)
@@ -65,6 +71,20 @@ def _fingerprints(keys: Keys) -> Mapping[str, Fingerprint]:
 def _title(plan: Plan, name: str) -> tuple[str, str]:
     target = plan.targets[name]
     return (target.title, "node" if isinstance(target, Node) else "image")
+
+
+def _names_differ(before: Plan, after: Plan, target: str) -> Difference | None:
+    """Return how the repository or the tags of an image differ, which are in no key."""
+    old, new = before.targets[target], after.targets[target]
+    if isinstance(old, Node) or isinstance(new, Node):
+        return None
+    for name, one, other in (
+        ("repository", old.repository, new.repository),
+        ("tags", ", ".join(old.tags), ", ".join(new.tags)),
+    ):
+        if one != other:
+            return Difference(name=name, before=one or None, after=other or None)
+    return None
 
 
 def _cause(

@@ -84,7 +84,7 @@ def index_key(name: str, platforms: Mapping[str, Fingerprint]) -> Fingerprint:
 
 def folders_of(plan: Plan) -> tuple[str, ...]:
     """Return the folders whose contents are inputs of keys, sorted."""
-    found = {node.folder for node in plan.nodes}
+    found = {node.folder for node in plan.nodes if node.folder}
     found |= {path for node in plan.nodes for _, path in node.folders}
     return tuple(sorted(found))
 

@@ -122,6 +122,7 @@ def plan(catalog: Catalog, graph: BuildGraph, lock: Lock, *, locking: bool = Fal
     parents = _parents(graph, lock, diagnostics)
     epochs = _epochs(graph, lock, diagnostics)
     diagnostics.extend(_platforms(graph, parents))
+    diagnostics.extend(_triggers(graph, parents))
     nodes = tuple(_with_checksums(node, lock) for node in graph.nodes.values())
     diagnostics.extend(shared_checksums(checked_downloads(catalog, nodes)))
     diagnostics.extend(() if locking else unlocked(nodes))
@@ -224,16 +225,28 @@ def _platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) -> Iterato
     for image in graph.images:
         for name in _parents_of(graph, image):
             known = sorted(locked[name])
-            if known and not any(_is_platform(each, image.platform) for each in known):
+            if known and not any(is_platform(each, image.platform) for each in known):
                 message = f"`{image.stack}` is for `{image.platform}`, and its parent `{name}` is not"
                 hint = f"use a platform of the parent: {', '.join(f'`{each}`' for each in known)}"
                 yield Diagnostic(message=message, location=image.location, hint=hint)
 
 
+def _triggers(graph: BuildGraph, parents: tuple[PlannedParent, ...]) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each image whose assembly would run ONBUILD triggers of its parent: it runs nothing."""
+    found = {parent.name for parent in parents if parent.locked.triggers}
+    for image in graph.images:
+        if image.base is None and image.parent.name in found:
+            message = (
+                f"`{image.stack}` is assembled on its parent `{image.parent.name}`, whose ONBUILD triggers would run"
+            )
+            hint = "add a system layer that builds something, or use another parent"
+            yield Diagnostic(message=message, location=image.location, hint=hint)
+
+
 def _unknown_platforms(graph: BuildGraph, parents: tuple[PlannedParent, ...]) -> Iterator[Diagnostic]:
     """Yield a warning for each parent that must have several platforms if the lock lists none for it.
 
-    `buildsys lock` lists those of an index, so it is one image, or was built on this machine.
+    `buildsys lock` lists them, so the lock is older than that, or the image was built on this machine.
     """
     unknown = {parent.name: parent for parent in parents if parent.locked.digest and not parent.locked.platforms}
     platforms: dict[str, list[str]] = {}
@@ -261,7 +274,7 @@ def _parents_of(graph: BuildGraph, image: ImageTarget) -> tuple[str, ...]:
     return tuple(sorted(used))
 
 
-def _is_platform(locked: str, wanted: str) -> bool:
+def is_platform(locked: str, wanted: str) -> bool:
     """Whether an image of one platform is one of another; 64-bit Arm is version 8 where none is named."""
     one, other = (text.removesuffix("/v8") if "/arm64" in text else text for text in (locked, wanted))
     return one == other or one.startswith(f"{other}/")

@@ -11,6 +11,7 @@ from typing import Any
 from buildsys import texts
 from buildsys.errors import Diagnostic
 from buildsys.names import NAME as NAME_FORM
+from buildsys.names import OWN_FILES_FOLDER
 from buildsys.names import SECRET_ID as SECRET_FORM
 from buildsys.recipes import versions
 from buildsys.records import hints
@@ -264,7 +265,7 @@ FILE_PATH = Text(
 )
 FILE_SOURCE = Text(
     form=f"^{_PART_OF_PATH}(/{_PART_OF_PATH})*/?$",
-    like=f"a path of {_IN_PATHS} in the folder of the layer",
+    like=f"a path of {_IN_PATHS} in the folder of the layer, or of a stack in `{OWN_FILES_FOLDER}`",
     repair=hints.from_folder,
     advice="write it like `tool.conf`, and rename the file where its name has other characters",
 )

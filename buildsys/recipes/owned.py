@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from buildsys.dockerfile.lint import looks_secret
 from buildsys.names import prefix_problem
 from buildsys.recipes.parameters import named_by
 from buildsys.recipes.recipe import Kind, PlacedFile
 from buildsys.recipes.scope import Scope
+from buildsys.records.source import Path
 from buildsys.texts import excerpt
 
 MOST_FILES = 100
@@ -71,22 +72,26 @@ def _check_files(name: str, scope: Scope) -> None:
         if scope.said.files and getattr(scope.said, field):
             hint = f"remove `{field}`: its paths are those of `files`" if field == "prefix" else f"remove `{field}`"
             scope.wrong(f"an artifact of `files` has no `{field}`, nothing is built for it", (field,), hint, key=True)
-    entries = scope.said.files
+    for message, path, better, is_key in file_problems(name, scope.said.files):
+        scope.wrong(message, ("files", *path), better, key=is_key)
+
+
+def file_problems(name: str, entries: Mapping[str, PlacedFile]) -> Iterator[tuple[str, Path, str | None, bool]]:
+    """Yield message, path, hint, and whether its key is meant, of each entry of `files` that cannot be as it is."""
     if len(entries) > MOST_FILES:
         message = f"`files` has {len(entries)} entries, expected at most {MOST_FILES}"
-        scope.wrong(message, ("files",), "put files into a folder of the layer, and name that by `from`", key=True)
+        yield message, (), "put files into a folder, and name that by `from`", True
     for path, entry in entries.items():
-        place, shown = ("files", path), excerpt(path)
+        shown = excerpt(path)
         if problem := prefix_problem(entry.place, name):
-            message, hint = problem
-            if message.startswith(f"`{entry.place}` is a folder of the system"):
-                hint = f"list what is put there, such as `{entry.place}/{name}`"
-            scope.wrong(message, place, hint, key=True)
+            is_system = problem[0].startswith(f"`{entry.place}` is a folder of the system")
+            listed = f"list what is put there, such as `{entry.place}/{name}`"
+            yield problem[0], (path,), listed if is_system else problem[1], True
         elif not entry.is_folder and entry.source is None:
             hint = f"add `from: {path.rpartition('/')[2]}`, or write `{shown}/` for an empty folder"
-            scope.wrong(f"the file `{shown}` has no `from`", place, hint, key=True)
+            yield f"the file `{shown}` has no `from`", (path,), hint, True
         elif not entry.is_folder and (inside := next((p for p in entries if p.startswith(f"{path}/")), None)):
             message = f"`{shown}` is a file here, and `{excerpt(inside)}` needs a folder there"
-            scope.wrong(message, place, f"write `{shown}/` for a folder, or remove one of them", key=True)
+            yield message, (path,), f"write `{shown}/` for a folder, or remove one of them", True
         if {".", ".."} & {*(entry.source or "").split("/")}:
-            scope.wrong("`from` has `.` or `..`", (*place, "from"), "write the path from the folder of the layer")
+            yield "`from` has `.` or `..`", (path, "from"), "write the path without them", False

@@ -14,7 +14,8 @@ from buildsys.recipes import fields
 from buildsys.recipes.versions import Scheme, version_problem
 from buildsys.records import hints
 from buildsys.records.schema import key_name, nullable, optional, required
-from buildsys.records.shapes import Boolean, Choice, Converted, Dictionary
+from buildsys.records.shapes import Boolean, Choice, Converted, Dictionary, Json, Reader, Shape, Wrong
+from buildsys.records.source import Data, Path
 from buildsys.texts import composed, shown
 from buildsys.values import dataclass
 
@@ -37,16 +38,38 @@ class ParameterType(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class When:
-    """A condition on parameter values: every name has one of its values. Empty: always."""
+    """A condition on values by name: every name has one of its `values`, or in `has` any. Empty: always.
+
+    The names are parameters of a layer, which always have a value, or variables of a row, which need not.
+    """
 
     values: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    has: tuple[str, ...] = ()
 
-    def holds(self, parameters: Mapping[str, str]) -> bool:
-        """Whether the parameters, `flavour` among them, satisfy it; an absent one satisfies nothing."""
-        return all(parameters.get(name) in allowed for name, allowed in self.values)
+    def holds(self, values: Mapping[str, str]) -> bool:
+        """Whether values, `flavour` among them, satisfy it; an absent one satisfies nothing."""
+        return all(values.get(name) in allowed for name, allowed in self.values) and all(
+            name in values for name in self.has
+        )
 
 
-CONDITION = Converted(fields.VALUES, lambda values: When(values=tuple(sorted(values.items()))))
+class _Condition(Shape[When]):
+    """A mapping from names to values, or names alone."""
+
+    def read(self, data: Data, path: Path, reader: Reader) -> When | Wrong:
+        """Return the condition."""
+        if isinstance(data, dict):
+            values = fields.VALUES.read(data, path, reader)
+            return values if isinstance(values, Wrong) else When(values=tuple(sorted(values.items())))
+        has = fields.ONE_OR_MORE.read(data, path, reader)
+        return has if isinstance(has, Wrong) else When(has=has)
+
+    def json(self, definitions: Json) -> Json:
+        """Return the schema of both forms."""
+        return {"anyOf": [*fields.ONE_OR_MORE.json(definitions)["anyOf"], fields.VALUES.json(definitions)]}
+
+
+CONDITION = _Condition()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from buildsys.dockerfile.sources import ContextSource
 from buildsys.errors import Location
+from buildsys.names import OWN_FILES_FOLDER
 from buildsys.recipes import fields, template
 from buildsys.recipes.parameters import CONDITION, Parameter, When
 from buildsys.records.schema import Brief, Record, key_name, location_of, nullable, optional, required
@@ -26,7 +27,11 @@ class Kind(StrEnum):
 
 
 def _condition() -> When:
-    return optional(CONDITION, When(), "parameter names and the values for which the entry applies; all must match")
+    return optional(
+        CONDITION,
+        When(),
+        "names of parameters with their values; all must match. In stacks.yaml of variables, also without values",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,7 +188,10 @@ class PlacedFile:
 
     path: str = key_name()
     source: str | None = nullable(
-        fields.FILE_SOURCE, None, "a file or folder of the layer; a folder without it is empty", key="from"
+        fields.FILE_SOURCE,
+        None,
+        "a file or folder of the layer, or of a stack in `files`; a folder without it is empty",
+        key="from",
     )
     mode: str | None = nullable(
         fields.MODE, None, "octal mode; default of a file is `0644`, or `0755` if it is executable, of a folder `0755`"
@@ -208,6 +216,16 @@ class ImageFields:
 
     packages: tuple[Packages, ...] = nullable(
         Many(Record(Packages, "PackagesFields")), (), "passed to the Dockerfile as one sorted argument `PACKAGES`"
+    )
+    run: tuple[str, ...] = nullable(
+        fields.COMMANDS,
+        (),
+        "system without a Dockerfile, and stack: shell commands that run after the packages are installed, as one step",
+    )
+    files: Mapping[str, PlacedFile] = optional(
+        Dictionary(Brief("from", Record(PlacedFile, "FileFields")), key=fields.FILE_PATH),
+        fields.NOTHING,
+        "artifact without a Dockerfile, and stack: files and folders of the image, by path",
     )
     environment: tuple[Environment, ...] = nullable(
         Many(Record(Environment, "EnvironmentFields", otherwise="put variables below `set`"), or_one=True),
@@ -254,11 +272,6 @@ class RecipeFields(ImageFields):
     prefix: tuple[str, ...] = nullable(
         Many(fields.PREFIX, least=1, or_one=True, once=True), (), "artifact only, required: the paths that it owns"
     )
-    files: Mapping[str, PlacedFile] = optional(
-        Dictionary(Brief("from", Record(PlacedFile, "FileFields")), key=fields.FILE_PATH),
-        fields.NOTHING,
-        "artifact without a Dockerfile: what it holds, by path",
-    )
     toolchain: Toolchain | None = nullable(
         Either("os", Record(Toolchain, "ToolchainFields")),
         None,
@@ -269,11 +282,6 @@ class RecipeFields(ImageFields):
         Dictionary(Record(Parameter, "ParameterFields"), key=fields.PARAMETER_NAME),
         fields.NOTHING,
         "inputs of the layer, passed to the Dockerfile as arguments",
-    )
-    run: tuple[str, ...] = nullable(
-        fields.COMMANDS,
-        (),
-        "system, without a Dockerfile: shell commands that run after the packages are installed, as one step",
     )
     arguments: tuple[Arguments, ...] = nullable(
         Many(Record(Arguments, "ArgumentsFields")), (), "arguments of several lines for the Dockerfile"
@@ -325,8 +333,8 @@ class Recipe(RecipeFields):
 
     @property
     def folder(self) -> str:
-        """The layer's folder, relative to the project root."""
-        return self.file.rpartition("/")[0]
+        """The layer's folder, or that of the files of a stack itself, relative to the project root; empty without."""
+        return self.file.rpartition("/")[0] or (OWN_FILES_FOLDER if self.files else "")
 
     @property
     def replaced(self) -> frozenset[str]:

@@ -87,6 +87,9 @@ class Scope:
 
     def enters(self, when: When, path: Path) -> bool:
         """Check a condition's names and values."""
+        if when.has:
+            message = "`when` has names without values, and a parameter always has a value"
+            self.wrong(message, (*path, "when"), "write it as `name: value`")
         for name, values in when.values:
             self._use(name, (*path, "when", name))
             parameter = self.parameters.get(name)

@@ -30,8 +30,7 @@ class Record(Shape[T]):
     """A mapping with the fields of a dataclass; `name` is what the JSON Schema calls it.
 
     `meant` are names that people use for a field; `otherwise` is the hint for a key that is near none; `first` is the
-    field that a text in place of the mapping is probably meant for, where no field is required. Fields that a record is
-    `without` keep their defaults.
+    field that a text in place of the mapping is probably meant for, where no field is required.
     """
 
     def __init__(
@@ -42,14 +41,13 @@ class Record(Shape[T]):
         meant: Mapping[str, str] = NO_NAMES,
         otherwise: str | None = None,
         first: str | None = None,
-        without: Collection[str] = (),
     ) -> None:
         self._kind, self._name, self._meant, self._otherwise, self._first = kind, name, meant, otherwise, first
         self._fields: dict[str, tuple[str, _Field]] = {}
         self._given: dict[str, Callable[[Path, Reader], Any]] = {}
         for each in dataclasses.fields(kind):  # type: ignore[arg-type]
             field = each.metadata.get("field")
-            if field and (field.key or each.name) not in without:
+            if field:
                 self._fields[field.key or each.name] = each.name, field
             elif given := each.metadata.get("given"):
                 self._given[each.name] = given

@@ -18,7 +18,8 @@ class LayerInstance:
 
     `why` says why the stack has it. `parameters` holds everything the recipe declares, and `flavour` where the
     layer has several. `position` is its place in the stack's list, in which a layer that is only required comes just
-    before the first that requires it. `is_own` of the fields of the stack itself, which override those of layers.
+    before the first that requires it. `is_own` of the fields of the stack itself, which override those of layers;
+    `contents` distinguishes what they build.
     """
 
     recipe: Recipe
@@ -28,6 +29,7 @@ class LayerInstance:
     location: Location
     position: int = 0
     is_own: bool = False
+    contents: str = ""
 
     @property
     def name(self) -> str:

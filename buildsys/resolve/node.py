@@ -144,7 +144,7 @@ class BaseImage:
 
 
 NO_BASE_IMAGE = BaseImage()
-# How many packages of a stack itself a title has.
+# How many packages or files of a stack itself a title has.
 _MOST_IN_TITLE = 3
 
 
@@ -170,6 +170,8 @@ def node_name(
     )
     if location:
         words.append(location)
+    if each.contents:
+        words.append(each.contents)
     if hidden:
         # The location may end in the hash of another node; hashed too, it keeps this node's hash distinct.
         words.append(short_hash("\n".join([location, *hidden])))
@@ -190,10 +192,11 @@ def node_title(each: LayerInstance, base_image: BaseImage, platform: str = DEFAU
     words += [f"({flavour})"] if flavour else []
     words += [value for name, value in each.parameters.items() if _is_label(each, name)]
     if each.is_own:
-        names = [name for packages in each.recipe.packages for name in packages.names]
+        names = [name for packages in each.recipe.packages for name in packages.names] or [*each.recipe.files]
         words += [
             *names[:_MOST_IN_TITLE],
             *([f"and {len(names) - _MOST_IN_TITLE} more"] if len(names) > _MOST_IN_TITLE else []),
+            *([each.contents] if each.contents else []),
         ]
     words += ["on", base_image.words] if base_image.words else []
     words += [f"for {architecture(platform)}"] if platform != DEFAULT_PLATFORM else []

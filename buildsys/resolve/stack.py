@@ -49,10 +49,10 @@ class Resolver:
             return ()
         found = tuple(instances[name] for name in names)
         diagnostics.extend(self._conflicts(stack, found))
-        diagnostics.extend(self._shared_paths(stack, found))
+        own = own_layers(stack, len(found))
+        diagnostics.extend(self._shared_paths(stack, (*found, *own)))
         diagnostics.extend(_platforms(stack, found, self._reported))
         diagnostics.extend(_checks(stack, found))
-        own = own_layers(stack, len(found))
         for each in (*found, *own):
             # Thousands of stacks share few layers with the same parameters.
             key = (each.name, *each.parameters.items())
@@ -242,6 +242,7 @@ class Resolver:
             if not any(earlier.name in self.present(edge, [earlier.name]) for edge in edges):
                 message = f"the layers `{earlier.name}` and `{later.name}` of `{stack.name}` both own `{path}`"
                 hint = f"if `{later.name}` adds to `{earlier.name}`, list that in its `requires` or `after`"
+                hint = f"choose a path that `{earlier.name}` does not own" if later.is_own else hint
                 yield Diagnostic(message=message, location=later.location, hint=hint)
 
     def _conflicts(self, stack: Stack, instances: tuple[LayerInstance, ...]) -> Iterator[Diagnostic]:

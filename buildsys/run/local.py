@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from buildsys.buildkit.docker import Docker
+from buildsys.buildkit.images import pull_image
 from buildsys.buildkit.invocation import Builder
 from buildsys.errors import Unavailable
 from buildsys.events.journal import history_of
@@ -15,8 +17,9 @@ from buildsys.names import KEY_LABEL
 from buildsys.plan.actions import needed
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace, named_prefix
+from buildsys.resolve.node import ImageTarget
 from buildsys.run.compose import BlobOrigins
-from buildsys.run.decision import Decision, Selection, decide_local, selection_of, without_cache
+from buildsys.run.decision import Decision, Selection, decide_local, public_tags, selection_of, without_cache
 from buildsys.run.executor import Emit, RunOutcome, TargetOutcome, with_contents
 from buildsys.run.inspection import inspection_of, shelf_of
 from buildsys.run.scheduler import tasks_of
@@ -31,7 +34,7 @@ from buildsys.run.session import (
     report_limits,
     report_targets,
 )
-from buildsys.run.store import open_store
+from buildsys.run.store import Store, open_store
 from buildsys.run.variables import bake_environment
 
 # BuildKit 0.25 refuses to unpack what it rewrites: `exporter option "rewrite-timestamp" conflicts with "unpack"`.
@@ -86,6 +89,23 @@ def bake_locally(session: Session, plan: Plan, targets: tuple[str, ...], images:
 
         report_targets(session, decision, history, BlobOrigins(plan=plan))
         return execute(session, plan, tasks, bake, worker, push=False)
+
+
+def load_published(docker: Docker, store: Store, decision: Decision, environ: Mapping[str, str]) -> None:
+    """Bring the images that a run was asked for from the registry into the engine's own store; raises `Unavailable`.
+
+    One of several platforms has names of its own there, and comes by the tag of its key: the public tags are of the
+    index, which does not move before all of its images exist.
+    """
+    names_of = public_tags(decision.plan, decision.selection.targets, {**environ, "BUILDSYS_REGISTRY": store.prefix})
+    for target, names in sorted(names_of.items()):
+        image = decision.plan.targets[target]
+        if isinstance(image, ImageTarget) and image.is_part:
+            reference = str(store.image(image.repository, decision.keys.of(target).key))
+            pull_image(docker, reference, platform=image.platform, names=names)
+        else:
+            for name in names:
+                pull_image(docker, name)
 
 
 def _shelf(session: Session) -> Shelf | None:

@@ -10,11 +10,6 @@ variable "BUILDSYS_REGISTRY" {
   default     = "docker-stacks"
 }
 
-variable "BUILDSYS_TAG" {
-  description = "the tag of every image"
-  default     = "latest"
-}
-
 variable "BUILDSYS_CACHE" {
   description = "a registry repository, `type=local,/folder` or `type=gha`; empty for none"
   default     = ""
@@ -1277,7 +1272,7 @@ EOT
     SOURCE_DATE_EPOCH = "1795392000"
   }
   secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  tags   = ["${BUILDSYS_REGISTRY}/all-spark-notebook:${BUILDSYS_TAG}"]
+  tags   = ["${BUILDSYS_REGISTRY}/all-spark-notebook:latest"]
   labels = {
     "org.opencontainers.image.title" = "all-spark-notebook"
   }
@@ -1325,7 +1320,7 @@ EOT
     SOURCE_DATE_EPOCH = "1795392000"
   }
   secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  tags   = ["${BUILDSYS_REGISTRY}/base-notebook:${BUILDSYS_TAG}"]
+  tags   = ["${BUILDSYS_REGISTRY}/base-notebook:latest"]
   labels = {
     "org.opencontainers.image.title" = "base-notebook"
   }
@@ -1373,7 +1368,7 @@ EOT
     SOURCE_DATE_EPOCH = "1795392000"
   }
   secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  tags   = ["${BUILDSYS_REGISTRY}/base-notebook-debian:${BUILDSYS_TAG}"]
+  tags   = ["${BUILDSYS_REGISTRY}/base-notebook:debian"]
   labels = {
     "org.opencontainers.image.title" = "base-notebook-debian"
   }
@@ -1432,7 +1427,7 @@ EOT
     SOURCE_DATE_EPOCH = "1795392000"
   }
   secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  tags   = ["${BUILDSYS_REGISTRY}/datascience-notebook:${BUILDSYS_TAG}"]
+  tags   = ["${BUILDSYS_REGISTRY}/datascience-notebook:latest"]
   labels = {
     "org.opencontainers.image.title" = "datascience-notebook"
   }
@@ -1472,7 +1467,7 @@ EOT
     SOURCE_DATE_EPOCH = "1795392000"
   }
   secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  tags   = ["${BUILDSYS_REGISTRY}/docker-stacks-foundation:${BUILDSYS_TAG}"]
+  tags   = ["${BUILDSYS_REGISTRY}/docker-stacks-foundation:latest"]
   labels = {
     "org.opencontainers.image.title" = "docker-stacks-foundation"
   }
@@ -1512,7 +1507,7 @@ EOT
     SOURCE_DATE_EPOCH = "1795392000"
   }
   secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  tags   = ["${BUILDSYS_REGISTRY}/docker-stacks-foundation-debian:${BUILDSYS_TAG}"]
+  tags   = ["${BUILDSYS_REGISTRY}/docker-stacks-foundation:debian"]
   labels = {
     "org.opencontainers.image.title" = "docker-stacks-foundation-debian"
   }
@@ -1567,7 +1562,7 @@ EOT
     SOURCE_DATE_EPOCH = "1795392000"
   }
   secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  tags   = ["${BUILDSYS_REGISTRY}/julia-notebook:${BUILDSYS_TAG}"]
+  tags   = ["${BUILDSYS_REGISTRY}/julia-notebook:latest"]
   labels = {
     "org.opencontainers.image.title" = "julia-notebook"
   }
@@ -1615,7 +1610,7 @@ EOT
     SOURCE_DATE_EPOCH = "1795392000"
   }
   secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  tags   = ["${BUILDSYS_REGISTRY}/minimal-notebook:${BUILDSYS_TAG}"]
+  tags   = ["${BUILDSYS_REGISTRY}/minimal-notebook:latest"]
   labels = {
     "org.opencontainers.image.title" = "minimal-notebook"
   }
@@ -1663,7 +1658,7 @@ EOT
     SOURCE_DATE_EPOCH = "1795392000"
   }
   secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  tags   = ["${BUILDSYS_REGISTRY}/minimal-notebook-debian:${BUILDSYS_TAG}"]
+  tags   = ["${BUILDSYS_REGISTRY}/minimal-notebook:debian"]
   labels = {
     "org.opencontainers.image.title" = "minimal-notebook-debian"
   }
@@ -1722,7 +1717,7 @@ EOT
     SOURCE_DATE_EPOCH = "1795392000"
   }
   secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  tags   = ["${BUILDSYS_REGISTRY}/pyspark-notebook:${BUILDSYS_TAG}"]
+  tags   = ["${BUILDSYS_REGISTRY}/pyspark-notebook:latest"]
   labels = {
     "org.opencontainers.image.title" = "pyspark-notebook"
   }
@@ -1774,7 +1769,7 @@ EOT
     SOURCE_DATE_EPOCH = "1795392000"
   }
   secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  tags   = ["${BUILDSYS_REGISTRY}/pytorch-notebook:${BUILDSYS_TAG}"]
+  tags   = ["${BUILDSYS_REGISTRY}/pytorch-notebook:latest"]
   labels = {
     "org.opencontainers.image.title" = "pytorch-notebook"
   }
@@ -1829,7 +1824,7 @@ EOT
     SOURCE_DATE_EPOCH = "1795392000"
   }
   secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  tags   = ["${BUILDSYS_REGISTRY}/pytorch-notebook-cuda12:${BUILDSYS_TAG}"]
+  tags   = ["${BUILDSYS_REGISTRY}/pytorch-notebook:cuda12-latest"]
   labels = {
     "org.opencontainers.image.title" = "pytorch-notebook-cuda12"
   }
@@ -1884,7 +1879,10 @@ EOT
     SOURCE_DATE_EPOCH = "1795392000"
   }
   secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  tags   = ["${BUILDSYS_REGISTRY}/pytorch-notebook-cuda13:${BUILDSYS_TAG}"]
+  tags = [
+    "${BUILDSYS_REGISTRY}/pytorch-notebook:cuda13-latest",
+    "${BUILDSYS_REGISTRY}/pytorch-notebook:cuda-latest",
+  ]
   labels = {
     "org.opencontainers.image.title" = "pytorch-notebook-cuda13"
   }
@@ -1934,7 +1932,7 @@ EOT
     SOURCE_DATE_EPOCH = "1795392000"
   }
   secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  tags   = ["${BUILDSYS_REGISTRY}/r-notebook:${BUILDSYS_TAG}"]
+  tags   = ["${BUILDSYS_REGISTRY}/r-notebook:latest"]
   labels = {
     "org.opencontainers.image.title" = "r-notebook"
   }
@@ -1984,7 +1982,7 @@ EOT
     SOURCE_DATE_EPOCH = "1795392000"
   }
   secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  tags   = ["${BUILDSYS_REGISTRY}/scipy-notebook:${BUILDSYS_TAG}"]
+  tags   = ["${BUILDSYS_REGISTRY}/scipy-notebook:latest"]
   labels = {
     "org.opencontainers.image.title" = "scipy-notebook"
   }
@@ -2034,7 +2032,7 @@ EOT
     SOURCE_DATE_EPOCH = "1795392000"
   }
   secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  tags   = ["${BUILDSYS_REGISTRY}/scipy-notebook-debian:${BUILDSYS_TAG}"]
+  tags   = ["${BUILDSYS_REGISTRY}/scipy-notebook:debian"]
   labels = {
     "org.opencontainers.image.title" = "scipy-notebook-debian"
   }
@@ -2088,7 +2086,7 @@ EOT
     SOURCE_DATE_EPOCH = "1795392000"
   }
   secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  tags   = ["${BUILDSYS_REGISTRY}/tensorflow-notebook:${BUILDSYS_TAG}"]
+  tags   = ["${BUILDSYS_REGISTRY}/tensorflow-notebook:latest"]
   labels = {
     "org.opencontainers.image.title" = "tensorflow-notebook"
   }
@@ -2145,7 +2143,7 @@ EOT
     SOURCE_DATE_EPOCH = "1795392000"
   }
   secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  tags   = ["${BUILDSYS_REGISTRY}/tensorflow-notebook-cuda:${BUILDSYS_TAG}"]
+  tags   = ["${BUILDSYS_REGISTRY}/tensorflow-notebook:cuda-latest"]
   labels = {
     "org.opencontainers.image.title" = "tensorflow-notebook-cuda"
   }
@@ -2199,7 +2197,7 @@ EOT
     SOURCE_DATE_EPOCH = "1795392000"
   }
   secret = ["id=mirrors,env=BUILDSYS_SECRET_MIRRORS"]
-  tags   = ["${BUILDSYS_REGISTRY}/tensorflow-notebook-debian:${BUILDSYS_TAG}"]
+  tags   = ["${BUILDSYS_REGISTRY}/tensorflow-notebook:debian"]
   labels = {
     "org.opencontainers.image.title" = "tensorflow-notebook-debian"
   }

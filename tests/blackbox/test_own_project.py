@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -319,6 +320,22 @@ def test_outdated_lists_layers_that_their_origin_has_changed(tmp_path: Path, oth
     assert "layers/tool" not in done.stdout
     shutil.rmtree(others)
     assert "layers are copied from there" in buildsys(project, "outdated").stdout
+
+
+def test_outdated_lists_changed_layers_before_it_ends_without_a_registry(tmp_path: Path, others: Path) -> None:
+    project = tmp_path / "mine"
+    write(project, "stacks.yaml", "stacks:\n  img: {layers: [dist, other]}\n")
+    parent = f'{{reference: "127.0.0.1:1/debian:12-slim", digest: "sha256:{"1" * 64}"}}'
+    write(project, "buildsys.lock", f"version: 1\nparents:\n  debian-12: {parent}\n  toolchain-debian-12: {parent}\n")
+    assert buildsys(project, "add", "other", "--from", "../others").code == 0
+    write(others, "layers/other/program", "#!/bin/sh\necho 2\n")
+    done = buildsys(project, "outdated")
+    assert done.code == 5
+    assert "`buildsys add --update other`" in done.stdout
+    assert "debian-12" in done.stdout
+    assert "nothing answered for `debian-12`" in done.stderr
+    entries = json.loads(buildsys(project, "outdated", "--json").stdout)["entries"]
+    assert {each["name"] for each in entries} == {"debian-12", "toolchain-debian-12", "layers/other"}
 
 
 def test_lock_keeps_the_entries_of_copied_layers(copied: Path) -> None:

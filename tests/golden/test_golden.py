@@ -1,5 +1,7 @@
 """Each folder beside this file is a project; what `plan` makes of it is kept byte for byte.
 
+What it says beside the bake file (warnings on `DAY`, tests of images) is kept in `notes.txt`, where there is any.
+
 After an intended change: `UPDATE_GOLDEN=1 .venv/bin/python -m pytest tests/golden`, and read the difference.
 """
 
@@ -8,16 +10,22 @@ from __future__ import annotations
 import io
 import os
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from buildsys.bake.targets import BAKE_FILE, plan_definition
+from buildsys.commands.image_tests import declared_tests
 from buildsys.commands.plan import make_plan
 from buildsys.errors import BuildsysError
+from buildsys.plan.plan import Plan
+from buildsys.plan.support import support_warnings
 from buildsys.project.workspace import Workspace
 from buildsys.report.console import Screen, show_error
 
+DAY = date(2026, 11, 30)
+NOTES = "notes.txt"
 CASES = sorted(path.name for path in Path(__file__).parent.iterdir() if (path / "project").is_dir())
 
 
@@ -30,6 +38,31 @@ def outcome(project: Path) -> tuple[str, str]:
         screen = io.StringIO()
         show_error(error, dict(tree), Screen(screen, {}))
         return "error.txt", screen.getvalue()
+
+
+def notes(plan: Plan) -> str:
+    """Return what a plan says beside its bake file."""
+    remarks = [*plan.remarks, *support_warnings(plan, DAY)]
+    lines = [f"{each.message}\n  --> {each.location}\n{each.hint}" for each in remarks]
+    for test in declared_tests(plan, tuple(each.name for each in plan.stacks)):
+        way = f"GET {test.http}" if test.http else test.run
+        given = [
+            *([f"expect {test.expect}"] if test.expect else ()),
+            *([f"within {test.within:g} s"] if test.within else ()),
+        ]
+        lines.append(f"test {test.stack} {test.layer}: {', '.join([way, *given, *(['gpu'] if test.gpu else ())])}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not (Path(__file__).parent / case / "error.txt").exists()])
+def test_project_gives_the_kept_notes(case: str) -> None:
+    folder = Path(__file__).parent / case
+    text, kept = notes(make_plan(Workspace(root=folder / "project").tree())), folder / NOTES
+    if os.environ.get("UPDATE_GOLDEN"):
+        kept.unlink(missing_ok=True)
+        if text:
+            kept.write_text(text, encoding="utf-8")
+    assert text == (kept.read_text(encoding="utf-8") if kept.exists() else "")
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -53,7 +53,7 @@ def _baked(buildsys: Command, example: Path, *stacks: str) -> dict[str, str]:
     done = buildsys("-C", example, "bake", *stacks, seconds=1800)
     assert done.code == 0, done.stdout + done.stderr
     prefix = os.environ.get("BUILDSYS_REGISTRY", "docker-stacks")
-    return {name: f"{prefix}/{name}:latest" for name in stacks}
+    return {name: f"{prefix}/{name.removesuffix('-debian')}:debian" for name in stacks}
 
 
 class Server(NamedTuple):

@@ -46,6 +46,16 @@ run:
     $PACKAGES said $WORD
     EOT
 """
+# What `three` has, it has without a layer.
+STACKS = """\
+stacks:
+  one: {layers: [dist, scripts]}
+  two: {layers: [dist, more, scripts]}
+  three:
+    layers: [dist]
+    run: install -m 600 /dev/null /srv/created
+    files: {/etc/own/: {from: settings, owner: "7:0", mode: 0750}}
+"""
 SCRIPT, CONF = "#!/bin/sh\necho started\n", "setting = 1\n"
 EXPECTED = {
     "/usr/local/bin/start.sh": ("755 0:0", SCRIPT),
@@ -67,13 +77,14 @@ def project_of(folder: Path) -> Path:
     project = small_project(
         folder,
         {
-            "stacks.yaml": "stacks:\n  one: {layers: [dist, scripts]}\n  two: {layers: [dist, more, scripts]}\n",
+            "stacks.yaml": STACKS,
             "layers/more/layer.yaml": MORE,
             "layers/scripts/layer.yaml": FILES,
             "layers/scripts/config/a.conf": CONF,
             "layers/scripts/motd": "hello\n",
         },
     )
+    write(project, "files/settings/own.conf", CONF)
     for name in ("start.sh", "config/sub/run"):
         write(project, f"layers/scripts/{name}", SCRIPT).chmod(0o755)
     overlay = Path(os.environ.get("BUILDSYS_OVERLAY") or command_line.ROOT / "buildsys.lock.local")
@@ -106,12 +117,18 @@ def test_files_are_as_declared_in_one_blob_and_nothing_above_them_changes(tmp_pa
 
     layers = {}
     with Registry() as client:
-        for stack in ("one", "two"):
+        for stack in ("one", "two", "three"):
             both = [published_image(client, f"{prefix}/{stack}:{tag}")[0] for tag in ("composed", "assembled")]
             layers[stack], other = ([layer.digest for layer in each.layers] for each in both)
             assert layers[stack] == other
     assert layers["one"][-1] == layers["two"][-1]
-    for stack in layers:
+    three = f"{prefix}/three:composed"
+    assert statuses(three, ("/etc/own", "/etc/own/own.conf", "/srv/created")) == {
+        "/etc/own": "750 7:0",
+        "/etc/own/own.conf": "644 7:0",
+        "/srv/created": "600 0:0",
+    }
+    for stack in ("one", "two"):
         image = f"{prefix}/{stack}:composed"
         assert statuses(image, tuple(EXPECTED)) == {path: status for path, (status, _) in EXPECTED.items()}
         texts = {path: text for path, (_, text) in EXPECTED.items() if text is not None}

@@ -37,7 +37,7 @@ int main() {
 @pytest.fixture(scope="module")
 def images(docker: Docker, buildsys: Command) -> dict[str, str]:
     """Bake the images with buildsys in one run, whatever the engine held, and return the tag of each stack."""
-    names = ("debian12", "debian12-cuda13.0", "debian12-mpi4py")
+    names = ("debian12", "debian12-cuda13.0", "debian12-mpi4py", "lab")
     prefix = os.environ.get("BUILDSYS_REGISTRY", "buildsys")
     tags = {name: f"{prefix}/{name}:latest" for name in names}
     # Without a registry an image of an older run stays as it is, though its nodes have been rebuilt since.

@@ -49,6 +49,14 @@ def write(folder: Path, name: str, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def architectures(prefix: str) -> dict[str, str]:
+    """Return the images of the stack in the engine's own store, with the machine that each is for."""
+    listed = run("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{prefix}/both")
+    names = listed.stdout.split()
+    shown = {name: run("docker", "image", "inspect", "--format", "{{.Architecture}}", name) for name in names}
+    return {name: each.stdout.strip() for name, each in shown.items()}
+
+
 def test_stack_of_two_platforms_is_one_index(tmp_path: Path, docker: Docker, registry: str, buildsys: Command) -> None:
     assert docker.containerd_store
     parent = f"{registry}-platforms/two:1"
@@ -85,8 +93,13 @@ def test_stack_of_two_platforms_is_one_index(tmp_path: Path, docker: Docker, reg
     write(project, "buildsys.lock.local", lock)
     prefix = f"{registry}-platforms-{found.digest[7:15]}"
     environment = {"BUILDSYS_REGISTRY": prefix}
-    done = buildsys("-C", project, "bake", "--all", "--push", environment=environment)
+    # One of the two has no public tag in the registry, and is loaded all the same.
+    done = buildsys("-C", project, "bake", "both-arm64", "--push", "--load", environment=environment)
     assert done.code == 0, done.stdout + done.stderr
+    assert architectures(prefix) == {f"{prefix}/both:latest-arm64": "arm64"}
+    done = buildsys("-C", project, "bake", "--all", "--push", "--load", environment=environment)
+    assert done.code == 0, done.stdout + done.stderr
+    assert architectures(prefix) == {f"{prefix}/both:latest-{each}": each for each in ("amd64", "arm64")}
     with Registry() as client:
         index = client.manifest(Reference.parse(f"{prefix}/both:latest"))
         assert index is not None

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents]
 
 MOUNT = "RUN --mount=type=bind,from=mirrors,target=/run/mirrors"
 FILES = {
-    # What is below the step is older, newer, replaced and removed; mounts and folders of the image are left alone.
+    # What is below the step is older, newer, replaced and removed; mounts and folders of the image are not changed.
     "layers/dist/Dockerfile": f"FROM base\nARG PACKAGES\n{MOUNT} . /run/mirrors/use && mkdir /new && echo x >/new/x "
     "&& echo y >>/etc/hosts.allow && ln -s x /new/link && ln /new/x /new/hard && rm -rf /var/backups\n",
     "layers/tool/Dockerfile": f"FROM base\n{MOUNT} . /run/mirrors/use\n",
@@ -73,7 +73,7 @@ def project(tmp_path: Path) -> Path:
     return on_real_parents(small_project(tmp_path, FILES))
 
 
-def test_bytes_are_the_same_whoever_sets_the_times(project: Path, registry: str) -> None:
+def test_bytes_are_the_same_in_both_ways_to_set_the_times(project: Path, registry: str) -> None:
     prefix = f"{registry}-times-{uuid.uuid4().hex[:12]}"
     bake(project, f"{prefix}-steps", "-m", "buildsys")
     assert not is_rewritten(project)

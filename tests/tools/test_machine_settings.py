@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from pathlib import Path
+
+import pytest
 
 from buildsys.project.settings import parse_settings
 from machine_settings import read_pip_list, settings_text
@@ -52,3 +56,13 @@ def test_proxies_are_handed_on_with_their_exceptions() -> None:
     environment = {"HTTPS_PROXY": "http://proxy.example.com:3128", "NO_PROXY": "localhost,.example.com"}
     found = parse_settings(settings_text({}, environment), "x", Path("/"))
     assert dict(found.proxy) == {"https": "http://proxy.example.com:3128", "no": "localhost,.example.com"}
+
+
+def test_help_writes_no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Path(__file__).parents[2] / "tools" / "machine_settings.py"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(script), "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(script), run_name="__main__")
+    assert ended.value.code == 0
+    assert list(tmp_path.iterdir()) == []

@@ -118,6 +118,53 @@ target "debian-12" {
   attest     = ["type=provenance,disabled=true"]
 }
 
+target "stack-files-473022ff" {
+  description       = "stack-files /etc/curlrc /var/lib/fetcher/ 473022ff"
+  context           = "files"
+  dockerfile-inline = <<EOT
+FROM scratch AS folders
+WORKDIR /0/fetcher
+
+FROM scratch AS files
+WORKDIR /etc
+WORKDIR /var/lib
+COPY --from=folders --chmod=2775 /0/ /var/lib/
+COPY curlrc /etc/
+
+FROM scratch
+COPY --link --from=files / /
+EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["stack-files-473022ff"])
+  cache-to   = cache_to("stack-files-473022ff", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "stack-files-bdc90c29" {
+  description       = "stack-files /etc/greeting bdc90c29"
+  context           = "files"
+  dockerfile-inline = <<EOT
+FROM scratch AS files
+WORKDIR /etc
+COPY --chown=1000:1000 greeting /etc/
+
+FROM scratch
+COPY --link --from=files / /
+EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["stack-files-bdc90c29"])
+  cache-to   = cache_to("stack-files-bdc90c29", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
 target "hello-1_0-compiler-12" {
   description = "hello 1.0 on compiler 12"
   context     = "layers/hello"
@@ -238,14 +285,61 @@ target "stack-packages-on-tools-on-debian-12-8731df87" {
   attest     = ["type=provenance,disabled=true"]
 }
 
-target "fetcher" {
-  description = "fetcher"
+target "stack-commands-on-stack-packages-on-tools-on-debian-12-8731df87-1e0247ae" {
+  description = "stack-commands 1e0247ae on debian 12"
   contexts = {
     base = "target:stack-packages-on-tools-on-debian-12-8731df87"
   }
   dockerfile-inline = <<EOT
+FROM base
+RUN <<END
+set -eu
+useradd guest
+END
+EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["stack-commands-on-stack-packages-on-tools-on-debian-12-8731df87-1e0247ae", "stack-packages-on-tools-on-debian-12-8731df87"])
+  cache-to   = cache_to("stack-commands-on-stack-packages-on-tools-on-debian-12-8731df87-1e0247ae", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "stack-commands-on-stack-packages-on-tools-on-debian-12-8731df87-e1a55352" {
+  description = "stack-commands e1a55352 on debian 12"
+  contexts = {
+    base = "target:stack-packages-on-tools-on-debian-12-8731df87"
+  }
+  dockerfile-inline = <<EOT
+FROM base
+RUN <<END
+set -eu
+useradd fetcher
+install -d -o fetcher "/var/cache/fetcher"
+END
+EOT
+  args = {
+    SOURCE_DATE_EPOCH = "315619200"
+  }
+  platforms  = ["linux/amd64"]
+  cache-from = cache_from(["stack-commands-on-stack-packages-on-tools-on-debian-12-8731df87-e1a55352", "stack-packages-on-tools-on-debian-12-8731df87"])
+  cache-to   = cache_to("stack-commands-on-stack-packages-on-tools-on-debian-12-8731df87-e1a55352", "max")
+  output     = ["type=cacheonly"]
+  attest     = ["type=provenance,disabled=true"]
+}
+
+target "fetcher" {
+  description = "fetcher"
+  contexts = {
+    base        = "target:stack-commands-on-stack-packages-on-tools-on-debian-12-8731df87-e1a55352"
+    stack-files = "target:stack-files-473022ff"
+  }
+  dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=stack-files / /
 ENV LANG="C.UTF-8"
 CMD ["curl", "{literal}"]
 EOT
@@ -257,7 +351,7 @@ EOT
     "org.opencontainers.image.title" = "fetcher"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["fetcher", "stack-packages-on-tools-on-debian-12-8731df87"])
+  cache-from = cache_from(["fetcher", "stack-commands-on-stack-packages-on-tools-on-debian-12-8731df87-e1a55352", "stack-files-473022ff"])
   cache-to   = cache_to("fetcher", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -275,6 +369,7 @@ COPY --link --from=hello / /
 ENV GREETING="dear"
 ENV LANG="C.UTF-8"
 ENV PATH="/friendly/bin:/opt/hello/bin$${PATH:+:$${PATH}}"
+ENV VERSION="1.10"
 LABEL "com.example.version"="1.10"
 LABEL "org.opencontainers.image.vendor"="Example"
 EXPOSE 8080
@@ -307,6 +402,7 @@ COPY --link --from=hello / /
 ENV GREETING="dear"
 ENV LANG="C.UTF-8"
 ENV PATH="/friendly/bin:/opt/hello/bin$${PATH:+:$${PATH}}"
+ENV VERSION="1.10"
 LABEL "com.example.version"="1.10"
 LABEL "org.opencontainers.image.vendor"="Example"
 EXPOSE 8080
@@ -329,13 +425,16 @@ EOT
 target "greeter" {
   description = "say hello"
   contexts = {
-    base = "target:stack-packages-on-tools-on-debian-12-8731df87"
+    base        = "target:stack-commands-on-stack-packages-on-tools-on-debian-12-8731df87-1e0247ae"
+    stack-files = "target:stack-files-bdc90c29"
   }
   dockerfile-inline = <<EOT
 # check=skip=UndefinedVar
 FROM base
+COPY --link --from=stack-files / /
 ENV LANG="C.UTF-8"
 LABEL "org.opencontainers.image.vendor"="Example"
+USER guest
 EOT
   args = {
     SOURCE_DATE_EPOCH = "315619200"
@@ -345,7 +444,7 @@ EOT
     "org.opencontainers.image.title" = "greeter"
   }
   platforms  = ["linux/amd64"]
-  cache-from = cache_from(["greeter", "stack-packages-on-tools-on-debian-12-8731df87"])
+  cache-from = cache_from(["greeter", "stack-commands-on-stack-packages-on-tools-on-debian-12-8731df87-1e0247ae", "stack-files-bdc90c29"])
   cache-to   = cache_to("greeter", "min")
   attest     = ["type=provenance,disabled=true"]
 }
@@ -362,6 +461,7 @@ FROM base
 COPY --link --from=hello / /
 ENV LANG="C.UTF-8"
 ENV PATH="/opt/hello/bin$${PATH:+:$${PATH}}"
+ENV VERSION="1.0"
 LABEL "org.opencontainers.image.vendor"="Example"
 EXPOSE 8080
 HEALTHCHECK --interval=30s CMD ["hello", "--check"]
@@ -392,6 +492,7 @@ COPY --link --from=hello / /
 ENV GREETING="hello 1.10"
 ENV LANG="C.UTF-8"
 ENV PATH="/opt/hello/bin$${PATH:+:$${PATH}}"
+ENV VERSION="1.10"
 LABEL "com.example.version"="1.10"
 LABEL "org.opencontainers.image.vendor"="Example"
 EXPOSE 8080

@@ -18,10 +18,10 @@ from buildsys.config.lockfile import Lock, LockedDownload, LockedParent, lock_te
 from buildsys.errors import InvalidInput, WrongUsage
 from buildsys.oci.client import Registry
 from buildsys.oci.http import Request, Response
-from buildsys.oci.reference import OCI_INDEX, digest_of
+from buildsys.oci.reference import OCI_INDEX, OCI_MANIFEST, digest_of
 from buildsys.plan.plan import Plan, stale
 from buildsys.project.settings import Settings
-from tests.support.trees import FAST, planned, tree
+from tests.support.trees import FAST, diagnostics, planned, tree
 
 WEDNESDAY, MONDAY = date(2026, 11, 25), "2026-11-23"
 OLD = f"sha256:{'1' * 64}"
@@ -30,9 +30,13 @@ URL = "https://example.com/archive"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Transport:
-    """A registry that has these manifests, by host, repository and tag, and knows no blob; `asked` is in order."""
+    """A registry that has these manifests, by host, repository and tag, and blobs; `asked` is in order.
+
+    `kinds` are the media types of manifests that are no indexes.
+    """
 
     manifests: Mapping[str, bytes]
+    kinds: Mapping[str, str] = field(default_factory=dict)
     broken: Collection[str] = ()
     asked: list[str] = field(default_factory=list)
 
@@ -42,7 +46,11 @@ class Transport:
         body = self.manifests.get(name)
         if name in self.broken or body is None:
             return Response(status=500 if name in self.broken else 404)
-        headers = {"content-type": OCI_INDEX, "docker-content-digest": digest_of(body), "content-length": "1"}
+        headers = {
+            "content-type": self.kinds.get(name, OCI_INDEX),
+            "docker-content-digest": digest_of(body),
+            "content-length": "1",
+        }
         return Response(status=200, headers=headers, body=b"" if request.method == "HEAD" else body)
 
     def close(self) -> None:
@@ -331,13 +339,13 @@ def locked(**digests: str | None) -> Plan:
 
 def test_outdated_is_what_its_tag_has_left() -> None:
     transport = Transport(manifests={"example.com/linux:1": LINUX, "example.com/tools:1": TOOLS})
-    found = outdated(locked(linux_1=OLD, tools_1=digest_of(TOOLS)), registry(transport), Settings(), WEDNESDAY)
+    found, _ = outdated(locked(linux_1=OLD, tools_1=digest_of(TOOLS)), registry(transport), Settings(), WEDNESDAY)
     assert found == (Change(name="linux-1", before=OLD, after=digest_of(LINUX)),)
 
 
 def test_outdated_reports_removed_and_unreachable_sources() -> None:
     transport = Transport(manifests={}, broken=["example.com/tools:1"])
-    first, second = outdated(locked(linux_1=OLD, tools_1=OLD), registry(transport), Settings(), WEDNESDAY)
+    (first, second), _ = outdated(locked(linux_1=OLD, tools_1=OLD), registry(transport), Settings(), WEDNESDAY)
     assert (first.name, first.note) == ("linux-1", "`example.com/linux:1` no longer exists")
     assert (second.name, second.after) == ("tools-1", None)
     assert "500" in second.note
@@ -345,7 +353,7 @@ def test_outdated_reports_removed_and_unreachable_sources() -> None:
 
 def test_outdated_asks_nothing_of_what_is_unknown() -> None:
     transport = Transport(manifests={})
-    assert outdated(locked(linux_1=None, tools_1=None), registry(transport), Settings(), WEDNESDAY) == ()
+    assert outdated(locked(linux_1=None, tools_1=None), registry(transport), Settings(), WEDNESDAY) == ((), None)
     assert transport.asked == []
 
 
@@ -490,3 +498,72 @@ def test_epoch_of_one_flavour_begins_when_it_is_named_and_is_kept() -> None:
     with pytest.raises(InvalidInput) as wrong:
         epochs(held, ["system/ful"])
     assert wrong.value.diagnostics()[0].hint == "did you mean `system/full`?"
+
+
+def single(architecture: str, **config: object) -> tuple[bytes, bytes]:
+    """Return the manifest and the config of an image of one platform."""
+    raw = json.dumps({"os": "linux", "architecture": architecture, "config": config}).encode()
+    held = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest_of(raw), "size": len(raw)}
+    return json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": held, "layers": []}).encode(), raw
+
+
+def test_platform_of_a_parent_that_is_one_manifest_comes_from_its_config_and_a_wrong_one_is_refused() -> None:
+    manifest, config = single("arm64")
+    transport = Transport(
+        manifests={
+            **ALL,
+            "example.com/linux:1": manifest,
+            f"example.com/linux/blobs/{digest_of(config)}": config,
+        },
+        kinds={"example.com/linux:1": OCI_MANIFEST},
+    )
+    found, changes = ask(Lock(), transport)
+    parent = found.parents["linux-1"]
+    assert dict(parent.platforms) == {"linux/arm64": digest_of(manifest)}
+    assert changes["linux-1"].note == ""
+    lock = lock_text(replace(found, downloads=MappingProxyType({})))
+    assert [message for _, message, _ in diagnostics({**tree(), "buildsys.lock": lock})] == [
+        "`one` is for `linux/amd64`, and its parent `linux-1` is not"
+    ]
+
+
+def test_platform_of_a_parent_whose_config_is_missing_stays_unknown_with_a_note() -> None:
+    manifest, _ = single("amd64")
+    transport = Transport(
+        manifests={**ALL, "example.com/linux:1": manifest}, kinds={"example.com/linux:1": OCI_MANIFEST}
+    )
+    found, changes = ask(Lock(), transport)
+    assert dict(found.parents["linux-1"].platforms) == {}
+    assert changes["linux-1"].note.startswith("`example.com/linux:1`: its platform is unknown: ")
+
+
+BARE = "description: a parent alone\nkind: system\nlicence: free\nparent: {name: bare, images: [example.com/bare:1]}\n"
+
+
+@pytest.mark.parametrize("is_index", [False, True])
+def test_triggers_of_a_parent_on_which_an_image_is_assembled_are_locked_and_refused(*, is_index: bool) -> None:
+    stacks = "stacks:\n  one: {layers: [bare, files]}\n"
+    files = "description: d\nkind: artifact\nlicence: MIT\nfiles: {/srv/a: a}\n"
+    project = {**tree(stacks, bare=BARE), "layers/files/layer.yaml": files, "layers/files/a": "a"}
+    manifest, config = single("amd64", OnBuild=["RUN id"])
+    digest = digest_of(manifest)
+    manifests = {f"example.com/bare/blobs/{digest_of(config)}": config, "example.com/bare:1": manifest}
+    kinds = {"example.com/bare:1": OCI_MANIFEST}
+    if is_index:
+        manifests |= {"example.com/bare:1": index("bare", amd64=digest), f"example.com/bare:{digest}": manifest}
+        kinds = {f"example.com/bare:{digest}": OCI_MANIFEST}
+    found, _ = resolved(
+        planned(project),
+        Lock(),
+        update=None,
+        registry=registry(Transport(manifests=manifests, kinds=kinds)),
+        settings=Settings(),
+        today=WEDNESDAY,
+    )
+    assert "    triggers: true\n" in lock_text(found)
+    assert [message for _, message, _ in diagnostics({**project, "buildsys.lock": lock_text(found)})] == [
+        "`one` is assembled on its parent `bare`, whose ONBUILD triggers would run"
+    ]
+    under = {**project, "stacks.yaml": stacks.replace("[bare,", "[bare, tool,")}
+    under["layers/tool/layer.yaml"] = "description: d\nkind: system\nlicence: MIT\nrun: 'true'\n"
+    assert planned({**under, "buildsys.lock": lock_text(found)}).stacks[0].base

@@ -253,6 +253,7 @@ def test_stack_of_a_family_has_fields_of_its_own_beside_its_names() -> None:
     assert own == {"f1": ["family f", "stack f1"], "f2": ["family f"]}
 
 
-def test_row_has_names_of_images_and_no_fields_of_a_layer() -> None:
+def test_row_has_names_of_images_and_fields_of_its_own() -> None:
     text = declared("['{r}']", "[{r: 1, repository: other, user: me}]")
-    assert only(text)[1] == "nothing in the family uses the variable `user`"
+    assert tags_of(text) == {"f1": ("other", ("1",))}
+    assert [each.origin for stack in load(tree(text)).stacks for each in stack.own] == ["row f1"]

@@ -155,3 +155,17 @@ def test_layer_that_the_stack_does_not_have_is_an_error_with_the_nearest_one() -
     assert [(each.message, each.hint) for each in caught.value.diagnostics()] == [
         ("`fats` is not a layer of stack `one`", "did you mean `fast`?")
     ]
+
+
+def test_image_that_only_gains_a_tag_differs_and_names_the_tags() -> None:
+    before = files(STACKS.replace("[system]}", "[system], tags: [a]}"))
+    after = files(STACKS.replace("[system]}", "[system], tags: [a, b]}"))
+    found = changes(before, after)
+    assert list(found) == ["two"]
+    assert (found["two"].cause, found["two"].difference) == ("two", Difference(name="tags", before="a", after="a, b"))
+
+
+def test_image_that_moves_to_another_repository_differs() -> None:
+    found = changes(files(), files(STACKS.replace("[system]}", "[system], repository: other}")))
+    assert list(found) == ["two"]
+    assert found["two"].difference == Difference(name="repository", before="two", after="other")

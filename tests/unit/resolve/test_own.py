@@ -153,3 +153,89 @@ def test_row_without_a_variable_that_an_own_field_uses_is_reported() -> None:
 def test_condition_in_a_single_stack_is_reported() -> None:
     files = single("packages: [{names: [vim], when: {r: 1}}]")
     assert [text for _, text, _ in diagnostics(files)] == ["`when` has no meaning in a single stack, which has no rows"]
+
+
+def test_names_alone_in_a_condition_are_variables_that_a_row_has() -> None:
+    files = family("environment: [{when: v, set: {V: '{v}'}}]", "[{r: 1}, {r: 2, v: 3}]")
+    assert [variables(files, name).get("V", ("",))[0] for name in ("f1", "f2")] == ["", "3"]
+    assert [text for _, text, _ in diagnostics(family("environment: [{when: w, set: {V: x}}]"))] == [
+        "no row of the matrix has the variable `w`"
+    ]
+    assert [text for _, text, _ in diagnostics(single("environment: [{when: v, set: {V: x}}]"))] == [
+        "`when` has no meaning in a single stack, which has no rows"
+    ]
+
+
+def test_fields_of_a_row_are_between_those_of_its_family_and_of_a_single_stack_of_it() -> None:
+    row = "[{r: [1, 2], user: row, labels: {a: '{r}'}}, {r: 3, environment: {set: {LANG: row}}}]"
+    files = family("user: family", row, "{f2: {user: one}}").copy()
+    files["layers/system/layer.yaml"] = files["layers/system/layer.yaml"].replace("[1, 2]", "[1, 2, 3]")
+    plan = planned(files)
+    found = {name: stack(plan, name).config for name in ("f1", "f2", "f3")}
+    assert {name: config.user for name, config in found.items()} == {"f1": "row", "f2": "one", "f3": "family"}
+    assert [dict(config.labels) for config in found.values()] == [{"a": "1"}, {"a": "2"}, {}]
+    assert found["f1"].sources["user"] == "row f1"
+    assert variables(files, "f3")["LANG"] == ("row", ("row f3",))
+
+
+def test_own_commands_run_in_a_node_of_their_own_after_the_packages() -> None:
+    plan = planned(single("packages: [names: [vim]]\n    run: [first, 'second \"$X\"']"))
+    commands, packages = (
+        next(node for node in plan.nodes if node.recipe.layer == name) for name in ("stack-commands", "stack-packages")
+    )
+    assert (stack(plan).base, commands.base) == (commands.name, packages.name)
+    assert commands.generated == 'FROM base\nRUN <<END\nset -eu\nfirst\nsecond "$X"\nEND\n'
+    assert (commands.added_layers, commands.folder) == (1, "")
+
+
+def test_own_files_are_an_artifact_of_the_folder_files_and_later_declarations_replace_earlier_ones() -> None:
+    files = family(
+        "files: {/etc/a: {from: a, owner: '{r}:0'}, /etc/b: b}",
+        of_rows="{f2: {files: {/etc/b: {from: c, mode: 0600}}}}",
+    )
+    plan = planned(files)
+    node = next(node for node in plan.nodes if node.name == dict(stack(plan, "f2").artifacts)["stack-files"])
+    assert (node.folder, node.recipe.prefix) == ("files", ("/etc/a", "/etc/b"))
+    assert "COPY --chown=2:0 a /etc/\nCOPY --chmod=0600 c /etc/b\n" in node.generated
+
+
+def test_equal_files_and_commands_share_a_node_and_different_ones_have_different_names_and_titles() -> None:
+    stacks = "".join(
+        f"  {name}: {{layers: [system], run: {run}, files: {{/etc/a: {{from: a, mode: {mode}}}}}}}\n"
+        for name, run, mode in (("one", "x", "0600"), ("two", "x", "0600"), ("three", "y", "0644"))
+    )
+    plan = planned(tree(f"stacks:\n{stacks}"))
+    one, two, three = ((each.base, each.artifacts) for each in (stack(plan, name) for name in ("one", "two", "three")))
+    assert one == two
+    assert {one[0], *one[1]}.isdisjoint({three[0], *three[1]})
+    own = [node.title for node in plan.nodes if node.recipe.layer in ("stack-files", "stack-commands")]
+    assert len(set(own)) == 4
+
+
+def test_stacks_that_extend_have_the_files_and_commands_of_their_base_too() -> None:
+    text = (
+        "stacks:\n  first: {layers: [system], run: x, files: {/etc/a: a, /etc/b: b}}\n"
+        "  one: {extends: first, run: y, files: {/etc/b: c}}\n"
+    )
+    plan = planned(tree(text))
+    node = {node.recipe.layer: node for node in plan.nodes if node.name in stack(plan).below}
+    assert node["stack-commands"].recipe.run == ("x", "y")
+    assert {path: entry.source for path, entry in node["stack-files"].recipe.files.items()} == {
+        "/etc/a": "a",
+        "/etc/b": "c",
+    }
+
+
+@pytest.mark.parametrize(
+    ("own", "location", "message"),
+    [
+        ("files: {/etc: {from: a}}", "5:13", "`/etc` is a folder of the system, which no artifact can own as a whole"),
+        ("files: {/opt/fast/x: x}", "5:26", "the layers `fast` and `stack-files` of `one` both own `/opt/fast/x`"),
+        ("files: {/srv/x: ../x}", "5:21", "`from` has `.` or `..`"),
+        ("files: {/srv/x: {owner: me}}", "5:13", "the file `/srv/x` has no `from`"),
+        ("run: ['']", "5:11", "`` cannot be a command: at least one word"),
+    ],
+)
+def test_error_in_own_files_or_commands_is_reported_at_its_place(own: str, location: str, message: str) -> None:
+    found = diagnostics(single(f"description: d\n    {own}"))
+    assert (f"stacks.yaml:{location}", message) in [(each, text) for each, text, _ in found]
