@@ -42,6 +42,7 @@ def environment(
     from buildsys.cli.screens import diagnostics
     from buildsys.commands import environment
     from buildsys.events.journal import open_journal
+    from buildsys.fleet.use import in_use
     from buildsys.project import secrets
     from buildsys.project.mirrors import refuse_cache
     from buildsys.project.revision import origin_of
@@ -75,7 +76,9 @@ def environment(
             stop=stop,
             find_builder=lambda: find(builder),
         )
-        result = image_of(session, store, request)
+        result = in_use(
+            store.registry, lambda: image_of(session, store, request), lambda found: found.reference, time.time()
+        )
     if result.reference is None:
         for line in (line for failure in result.failures for line in failure_lines(failure)):
             talk.line(line)

@@ -17,7 +17,7 @@ from buildsys.foreign import list_of, object_of
 from buildsys.image_tests.container import TestResult
 from buildsys.image_tests.images import TestedImage
 from buildsys.names import STATE_FOLDER
-from buildsys.oci.artifacts import ArtifactType, find_artifact, put_artifact
+from buildsys.oci.artifacts import ArtifactType, dated, find_artifact, put_artifact
 from buildsys.oci.client import ImageRegistry
 from buildsys.oci.reference import Reference
 from buildsys.project.state import State
@@ -84,7 +84,8 @@ class RegistryRecords:
         """Store a record, whose subject is the image's manifest."""
         assert image.subject is not None
         location = _location(image, record.tests, gpu=record.gpu)
-        put_artifact(self.registry, location, TESTS, _json(_document(record)).encode(), image.subject)
+        data, written = _json(_document(record)).encode(), dated(record.at)
+        put_artifact(self.registry, location, TESTS, data, image.subject, annotations=written)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from buildsys.bake.targets import copied_names
+from buildsys.config.model import Budget
 from buildsys.errors import enumerated
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action, Difference, format_difference, short
 from buildsys.plan.diff import Changed, ChangeKind
@@ -13,7 +14,7 @@ from buildsys.plan.plan import Plan
 from buildsys.recipes.recipe import Kind
 from buildsys.report.console import Screen, columns
 from buildsys.report.documents import layer_contents
-from buildsys.report.text import clean, format_count, format_remaining
+from buildsys.report.text import clean, format_count, format_remaining, format_size
 from buildsys.resolve.image import healthcheck_text, words_json
 from buildsys.resolve.node import ImageTarget
 
@@ -136,10 +137,17 @@ def _state(plan: Plan, stack: ImageTarget) -> Iterator[str]:
         yield f"published {stack.repository}: {' '.join(stack.tags) or 'BUILDSYS_TAG'}"
     for number, name in enumerate(copied_names(plan, stack)):
         yield f"{'' if number else 'copied to':<9} {name}"
+    if stack.budget:
+        yield f"budget    {_budget(stack.budget)}"
     yield f"groups    {' '.join(stack.groups)}"
     shown = f", shown is {stack.platform}" if stack.is_part else ""
     yield f"platforms {' '.join(each.platform for each in plan.indexes[stack.stack])}{shown}"
     yield f"declared  {stack.location}"
+
+
+def _budget(budget: Budget) -> str:
+    size = [f"at most {format_size(budget.size)}"] if budget.size is not None else []
+    return ", ".join([*size, *([f"at most {budget.layers} layers"] if budget.layers is not None else [])]) or "none"
 
 
 def _settings(stack: ImageTarget) -> Iterator[tuple[str, str, str]]:

@@ -21,10 +21,12 @@ from buildsys.resolve.node import ImageTarget
 from buildsys.run.compose import BlobOrigins, total_size
 from buildsys.run.decision import (
     Decision,
+    OverBudget,
     damage_notes,
     decide_from_registry,
     decide_published,
     exists_below,
+    over_budget,
     refuse_no_cache,
     registry_notes,
     verified,
@@ -116,7 +118,7 @@ def publish(
         session.environ,
         first.selection,
         note=lambda text: session.note("inventory", text),
-        shelf=shelf_of(store),
+        shelf=shelf_of(store, session.context.clock),
     )
     work = _Attempt(
         session=session,
@@ -138,7 +140,7 @@ def publish(
         report_targets(session, work.decision, history, work.origins, repair=number > 0)
         outcome = work.run(builder, environment, history)
         references |= outcome.references
-        if session.stop.requested or number + 1 == _ATTEMPTS or not outcome.may_be_damage:
+        if session.stop.requested or number + 1 == _ATTEMPTS or not (outcome.may_be_damage or (tag and work.lost)):
             break
         repair = work.repair(references, outcome)
         if repair is None:
@@ -188,15 +190,20 @@ def _report(session: Session, store: Store, decision: Decision, builder: Builder
 
 def _with_tags(session: Session, store: Store, published: Published, record: TagHistory | None) -> Published:
     """Move the public tags, all of them or none but for those that are held; return how the run ended then."""
-    decision, missing = published.decision, published.missing
+    decision = published.decision
+    too_large = {} if session.stop.requested else over_budget(store, decision, decision.moving(published.indexes))
+    missing = {**published.missing, **{name: name for name in too_large}}
     moves = {target: each for target, each in decision.moves(published.indexes).items() if target not in missing}
     moved, held, failed = tuple[str, ...](), dict[str, str](), dict[str, BuildsysError]()
     if not session.stop.requested and (session.options.partial_tags or not missing):
         moved, failed, held = move_unheld(store.registry, moves, decision.seen, record)
-    event = TagsMoved(at=session.context.clock(), tags=moved, missing=tuple(missing), failed=tuple(failed))
+    not_moved = (*too_large, *failed)
+    event = TagsMoved(at=session.context.clock(), tags=moved, missing=tuple(published.missing), failed=not_moved)
     session.journal.emit(event)
     for why in dict.fromkeys(held.values()):
         session.note("tags", why)
+    if too_large:
+        raise OverBudget(each for found in too_large.values() for each in found)
     for problem in failed.values():
         raise problem
     return replace(published, moved=moved, held=held)
@@ -243,6 +250,11 @@ class _Attempt:
         """Whether anything is baked."""
         return len(self.composed) < len(self.decision.built)
 
+    @property
+    def lost(self) -> bool:
+        """Whether an image that existed, and to which a tag is to move, lacks a part by now: it may be deleted."""
+        return bool(self.store.verify(self.decision.moving(self.decision.indexes)))
+
     def run(self, builder: Builder | None, environment: Mapping[str, str], history: History) -> RunOutcome:
         """Build what the decision says, and return how each target ended."""
         decision, linked = self.decision, self.session.options.linked
@@ -282,7 +294,7 @@ class _Attempt:
         known = Existing(references={**decision.existing, **references}, foreign={}, indexes=self.indexes.written)
         known, lost = verified(decision.selection, self.store, known)
         refused = frozenset(outcome.failures) & self.composed - self.indexes.images.keys()
-        if not lost and not refused:
+        if not lost and not refused and known.indexes.keys() == self.indexes.written.keys():
             return None
         existing = {name: each for name, each in known.references.items() if name not in lost}
         # What an image that is lost was composed from may be lost with it, and there is no third attempt.

@@ -107,6 +107,12 @@ class World:
         self._selection = None
         file.write_text(file.read_text(encoding="utf-8").replace("RUN ", "RUN true && ", 1), encoding="utf-8")
 
+    def undo(self, layer: str) -> None:
+        """Take the last edit of a layer back."""
+        file = self.root / "layers" / layer / "Dockerfile"
+        self._selection = None
+        file.write_text(file.read_text(encoding="utf-8").replace("RUN true && ", "RUN ", 1), encoding="utf-8")
+
     def fails(self, **endings: Ending | list[Ending]) -> None:
         """Let the next bakes of layers end so."""
         for name, ending in endings.items():
