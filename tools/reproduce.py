@@ -88,13 +88,13 @@ def write_project(tree: Path, folder: Path, sources: Path, site: Path) -> None:
 
     def openmpi(value: Any) -> None:
         for each in value["flavours"]["source"]["downloads"]["source"]:
-            if each["when"]["version"] == "4.1.4":
+            if each.get("when") == {"version": "4.1.4"}:
                 each |= {"url": f"{_SERVED[0]}/{_OPENMPI}", "sha256": sums["openmpi"]}
 
     def ucx(value: Any) -> None:
         value["parameters"]["version"]["values"].append("1.13.1")
         url = f"{_SERVED[1]}/{_UCX}"
-        value["downloads"]["source"].append({"when": {"version": "1.13.1"}, "url": url, "sha256": sums["ucx"]})
+        value["downloads"]["source"].insert(0, {"when": {"version": "1.13.1"}, "url": url, "sha256": sums["ucx"]})
 
     def miniconda(value: Any) -> None:
         for each in value["downloads"]["installer"]:
@@ -104,8 +104,8 @@ def write_project(tree: Path, folder: Path, sources: Path, site: Path) -> None:
     edit("openmpi", openmpi)
     edit("ucx", ucx)
     edit("miniconda", miniconda)
-    with (folder / "stacks.yaml").open("a", encoding="utf-8") as stacks:
-        stacks.write(_STACK)
+    stacks = (folder / "stacks.yaml").read_text(encoding="utf-8")
+    (folder / "stacks.yaml").write_text(stacks.replace("\nstacks:\n", f"\n{_STACK}", 1), encoding="utf-8")
 
 
 def fetch_from(site: Path, folder: Path) -> None:
