@@ -82,7 +82,8 @@ def test_further_registry_has_the_same_digests_and_a_second_run_writes_nothing(
 ) -> None:
     first, second = registries
     stacks = STACKS.format(first=first.prefix, second=second.prefix)
-    files = {"stacks.yaml": stacks, "layers/large/layer.yaml": LAYER, "layers/large/Dockerfile": LARGE.format(unique=uuid4().hex)}
+    large = LARGE.format(unique=uuid4().hex)
+    files = {"stacks.yaml": stacks, "layers/large/layer.yaml": LAYER, "layers/large/Dockerfile": large}
     project = on_real_parents(small_project(tmp_path / "project", files))
 
     # The registry is down: what is published to the first stays, and the run fails by its name.
