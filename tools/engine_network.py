@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,6 +55,17 @@ def disconnect(instance: Instance, state: State) -> None:
             pass
     if Path("/sys/class/net", instance.bridge).exists():
         run_command(["ip", "link", "delete", instance.bridge], environment=tool_environment(instance.home))
+
+
+def describe(instance: Instance) -> str:
+    """What the machine says of its networks, for a report of tests that failed."""
+    environment = tool_environment(instance.home)
+    asked = (["ip", "-brief", "address"], ["ip", "route"], ["iptables", "-S"], ["iptables", "-t", "nat", "-S"])
+    lines = [f"the bridge of the engine is {instance.bridge}"]
+    for command in asked:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        lines += [f"$ {' '.join(command)}", done.stdout + done.stderr]
+    return "\n".join(lines)
 
 
 def outer_mtu() -> int:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from engine_instance import say
+from engine_network import describe
 from ground import ROOT, Failure, prepare
 
 # These tests are independent of each other, and most of their time is the start of Python.
@@ -74,9 +75,12 @@ def main() -> int:
             if others:
                 # In a long outage, no test waits for what the ones before it did not get.
                 again = ["--reruns", "2", "--reruns-delay", "10", "--max-suite-reruns", "6", *again]
+                again += ["-n", "2", "--dist", "loadfile"]
                 code = run([*pytest, *others, *options, *again], ground.environment) or code
             if faults:
                 code = run([*pytest, *faults, *options], ground.environment) or code
+            if code and ground.started:
+                say(describe(ground.started))
     finally:
         if ground:
             ground.end()

@@ -64,12 +64,14 @@ def debian(docker: Docker) -> str:
 def own_engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnEngine]:
     """A private engine and registry beside the one that all tests use, with Debian 12 as a parent."""
     overlay = tmp_path_factory.mktemp("overlay") / "buildsys.lock.local"
-    found = start_own_engine("tests", overlay, "debian:12")
+    # One for each process of tests, which would empty the other's.
+    name = f"tests-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+    found = start_own_engine(name, overlay, "debian:12")
     if isinstance(found, str):
         # Docker itself may be fine: this one needs root and Debian's packages.
         pytest.skip(f"no private engine: {found}")
     yield found
-    stop_own_engine("tests")
+    stop_own_engine(name)
 
 
 @pytest.fixture(scope="session")
