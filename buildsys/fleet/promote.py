@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, replace
 
 from buildsys.errors import BuildsysError, Diagnostic, InvalidInput, Unavailable
+from buildsys.events.events import TestState
 from buildsys.fleet.durations import location
 from buildsys.fleet.history import Archive, Record
+from buildsys.image_tests.declared import declared_tests, tests_digest
+from buildsys.image_tests.images import images_of
+from buildsys.image_tests.records import RegistryRecords
 from buildsys.inventory.shelf import parent_key
 from buildsys.names import KEY_LABEL
 from buildsys.oci.client import ask_many
@@ -16,6 +20,7 @@ from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Descriptor, Reference
 from buildsys.plan.keys import Keys
 from buildsys.plan.plan import Plan
+from buildsys.project.workspace import Workspace
 from buildsys.resolve.graph import closure
 from buildsys.resolve.node import ImageTarget, Node
 from buildsys.run.decision import index_tags
@@ -154,6 +159,27 @@ def not_held(source: Store) -> Gate:
             return ""
         is_old = any(each.digest == image.digest for each in found.entries)
         return f"its tags were rolled back from it to {found.hold.digest[:19]}" if is_old else ""
+
+    return gate
+
+
+def not_failed(workspace: Workspace, source: Store, plan: Plan) -> Gate:
+    """Return the gate that refuses an image whose tests, as they are now, have run and did not all pass.
+
+    One that passed somewhere, such as on a machine with a GPU, has passed. An image that was not tested is promoted.
+    """
+    records = RegistryRecords(registry=source.registry)
+
+    def gate(stack: str, image: Reference) -> str:
+        names = {each.name: str(image) for each in plan.indexes[stack]}
+        tests = declared_tests(plan, names)
+        for name, each in images_of(source, plan, names).items():
+            digest = tests_digest(workspace, [test for test in tests if test.target == name])
+            found = [record for gpu in (True, False) if (record := records.find(each, digest, gpu=gpu))]
+            if found and not any(record.passed for record in found):
+                wrong = next(one for one in found[0].results if one.state != TestState.PASSED)
+                return f"the test `{wrong.test}` of {wrong.layer} {wrong.state} in {each.reference}: {wrong.problem}"
+        return ""
 
     return gate
 

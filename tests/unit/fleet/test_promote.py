@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from buildsys.buildkit.interrupt import Stop
 from buildsys.errors import InvalidInput
 from buildsys.fleet.history import Archive
-from buildsys.fleet.promote import Gate, Promoted, Refused, Request, not_held, promote
+from buildsys.fleet.promote import Gate, Promoted, Refused, Request, not_failed, not_held, promote
 from buildsys.fleet.rollback import roll_back
+from buildsys.image_tests.declared import declared_tests
+from buildsys.image_tests.images import present_images
+from buildsys.image_tests.records import RegistryRecords
+from buildsys.image_tests.suite import ImageTester
 from buildsys.names import KEY_LABEL
 from buildsys.oci.client import missing_parts
 from buildsys.oci.http import ServerError
 from buildsys.oci.reference import Manifest, Reference
 from buildsys.run.decision import decide_published
 from buildsys.run.store import Store
+from tests.support.fake_tests import FakeTestEngine
 from tests.support.world import PREFIX, World
 from tests.unit.fleet.test_history import bake
 
@@ -185,6 +192,63 @@ def test_image_that_was_rolled_back_is_not_promoted(world: World) -> None:
     with pytest.raises(Refused, match="`two` is not promoted: its tags were rolled back from it to sha256:"):
         send(world, FAR, "two", gates=(not_held(world.store),))
     assert send(world, FAR, "one", gates=(not_held(world.store),)).lacking == {}
+
+
+@pytest.fixture
+def tested(tmp_path: Path) -> World:
+    world = World(tmp_path, GRAPH)
+    world.declare("two", "tests: [{run: first}, {run: second, gpu: true}]")
+    bake(world, 10)
+    return world
+
+
+def run_tests(world: World, engine: FakeTestEngine) -> None:
+    """Test all images as `buildsys test` does."""
+    tester = ImageTester(
+        workspace=world.workspace,
+        records=RegistryRecords(registry=world.registry),
+        find_engine=lambda: engine,
+        stop=Stop(),
+        clock=lambda: 20.0,
+        note=print,
+    )
+    targets = tuple(each.name for each in world.plan.stacks)
+    images = present_images(world.store, replace(world.selection, targets=targets))
+    assert [*tester.run(images, declared_tests(world.plan, targets))]
+
+
+def allowed(world: World, *names: str) -> Promoted:
+    return send(world, FAR, *names, gates=(not_failed(world.workspace, world.store, world.plan),))
+
+
+def test_image_that_was_not_tested_is_promoted(tested: World) -> None:
+    assert allowed(tested).lacking == {}
+
+
+def test_image_whose_tests_failed_is_not_promoted_until_they_pass(tested: World) -> None:
+    run_tests(tested, FakeTestEngine(has_gpu=True, problems={"second": "ended with 1"}))
+    with pytest.raises(Refused, match=r"`two` is not promoted: the test `second` of .* failed in .*: ended with 1"):
+        allowed(tested)
+    assert references(tested, FAR) == {}
+    assert allowed(tested, "one").lacking == {}
+    run_tests(tested, FakeTestEngine(has_gpu=True))
+    assert allowed(tested).lacking == {}
+
+
+def test_image_with_a_skipped_test_is_promoted_when_it_passed_on_another_machine(tested: World) -> None:
+    run_tests(tested, FakeTestEngine())
+    with pytest.raises(Refused, match=r"`two` is not promoted: the test `second` of .* skipped in .*: no GPU"):
+        allowed(tested)
+    run_tests(tested, FakeTestEngine(has_gpu=True))
+    assert allowed(tested).lacking == {}
+
+
+def test_results_of_earlier_tests_do_not_hold_an_image(tested: World) -> None:
+    run_tests(tested, FakeTestEngine(problems={"first": "ended with 1"}))
+    file = tested.root / "stacks.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("run: first", "run: other"), encoding="utf-8")
+    tested.declare("one", "tests: [{run: third}]")
+    assert allowed(tested).lacking == {}
 
 
 def test_image_of_no_stack_is_promoted_by_its_tag_with_its_key(world: World) -> None:
