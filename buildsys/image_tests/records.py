@@ -77,13 +77,13 @@ class RegistryRecords:
 
     def find(self, image: TestedImage, tests: str, *, gpu: bool) -> TestRecord | None:
         """Return the record of an image."""
-        raw = find_artifact(self.registry, _location(image, tests, gpu=gpu), TESTS, image.digest)
+        raw = find_artifact(self.registry, location_of(image, tests, gpu=gpu), TESTS, image.digest)
         return None if raw is None else _read(raw, image, tests, gpu=gpu)
 
     def put(self, image: TestedImage, record: TestRecord) -> None:
         """Store a record, whose subject is the image's manifest."""
         assert image.subject is not None
-        location = _location(image, record.tests, gpu=record.gpu)
+        location = location_of(image, record.tests, gpu=record.gpu)
         data, written = _json(_document(record)).encode(), dated(record.at)
         put_artifact(self.registry, location, TESTS, data, image.subject, annotations=written)
 
@@ -141,7 +141,8 @@ def _name(image: str, tests: str, *, gpu: bool) -> str:
     return hashlib.sha256(f"{image} {tests} {'gpu' if gpu else 'no gpu'}".encode()).hexdigest()
 
 
-def _location(image: TestedImage, tests: str, *, gpu: bool) -> Reference:
+def location_of(image: TestedImage, tests: str, *, gpu: bool) -> Reference:
+    """Return where the record of a published image is."""
     return Reference.parse(image.reference).with_tag(tests_tag(image.digest, tests, gpu=gpu))
 
 

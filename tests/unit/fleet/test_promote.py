@@ -10,7 +10,7 @@ import pytest
 from buildsys.buildkit.interrupt import Stop
 from buildsys.errors import InvalidInput
 from buildsys.fleet.history import Archive
-from buildsys.fleet.promote import Gate, Promoted, Refused, Request, not_failed, not_held, promote
+from buildsys.fleet.promote import Beside, Gate, Promoted, Refused, Request, Results, not_held, promote
 from buildsys.fleet.rollback import roll_back
 from buildsys.image_tests.declared import declared_tests
 from buildsys.image_tests.images import present_images
@@ -44,7 +44,12 @@ def world(tmp_path: Path) -> World:
 
 
 def send(
-    world: World, prefix: str, *names: str, others: tuple[str, ...] = (), gates: tuple[Gate, ...] = ()
+    world: World,
+    prefix: str,
+    *names: str,
+    others: tuple[str, ...] = (),
+    gates: tuple[Gate, ...] = (),
+    beside: Beside = lambda _stack, _image: (),
 ) -> Promoted:
     """Promote targets, all images if nothing is named."""
     for found in (world.registry.written, world.registry.sent, world.registry.mounted):
@@ -52,7 +57,7 @@ def send(
     targets = tuple(map(world.target, names)) or (() if others else tuple(each.name for each in world.plan.stacks))
     request = Request(plan=world.plan, keys=world.selection.keys, targets=targets, others=others)
     target = Store(registry=world.registry, prefix=prefix)
-    return promote(world.store, target, request, {}, clock=lambda: 20.0, gates=gates)
+    return promote(world.store, target, request, {}, clock=lambda: 20.0, gates=gates, beside=beside)
 
 
 def references(world: World, prefix: str) -> dict[str, bytes]:
@@ -218,11 +223,27 @@ def run_tests(world: World, engine: FakeTestEngine) -> None:
 
 
 def allowed(world: World, *names: str) -> Promoted:
-    return send(world, FAR, *names, gates=(not_failed(world.workspace, world.store, world.plan),))
+    results = Results(workspace=world.workspace, source=world.store, plan=world.plan)
+    return send(world, FAR, *names, gates=(results.not_green,), beside=results.results)
 
 
-def test_image_that_was_not_tested_is_promoted(tested: World) -> None:
-    assert allowed(tested).lacking == {}
+def test_image_with_tests_is_not_promoted_before_they_have_run(tested: World) -> None:
+    with pytest.raises(Refused, match=r"`two` is not promoted: its tests have not run in .*, see `buildsys test two`"):
+        allowed(tested)
+    assert references(tested, FAR) == {}
+    assert allowed(tested, "one").lacking == {}
+
+
+def test_results_of_tests_are_promoted_with_their_image(tested: World) -> None:
+    run_tests(tested, FakeTestEngine(has_gpu=True))
+    done = allowed(tested)
+    assert [name for name in references(tested, FAR) if name.startswith("two:tests-")]
+    assert done.documents == 6
+    image = Reference.parse(f"{FAR}/two:latest")
+    index = tested.registry.manifest(image)
+    assert index is not None
+    there = Results(workspace=tested.workspace, source=Store(registry=tested.registry, prefix=FAR), plan=tested.plan)
+    assert there.not_green("two", image.with_digest(index.descriptor.digest)) == ""
 
 
 def test_image_whose_tests_failed_is_not_promoted_until_they_pass(tested: World) -> None:
@@ -243,12 +264,13 @@ def test_image_with_a_skipped_test_is_promoted_when_it_passed_on_another_machine
     assert allowed(tested).lacking == {}
 
 
-def test_results_of_earlier_tests_do_not_hold_an_image(tested: World) -> None:
-    run_tests(tested, FakeTestEngine(problems={"first": "ended with 1"}))
+def test_results_of_earlier_tests_say_nothing_of_an_image(tested: World) -> None:
+    run_tests(tested, FakeTestEngine(has_gpu=True))
     file = tested.root / "stacks.yaml"
     file.write_text(file.read_text(encoding="utf-8").replace("run: first", "run: other"), encoding="utf-8")
     tested.declare("one", "tests: [{run: third}]")
-    assert allowed(tested).lacking == {}
+    with pytest.raises(Refused, match=r"`one` is not promoted: its tests have not run.*\n`two` is not promoted: its"):
+        allowed(tested)
 
 
 def test_image_of_no_stack_is_promoted_by_its_tag_with_its_key(world: World) -> None:
