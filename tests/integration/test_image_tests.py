@@ -12,7 +12,7 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -25,7 +25,7 @@ from buildsys.buildkit.images import run_container
 from buildsys.oci.client import Registry
 from buildsys.oci.reference import Reference
 from buildsys.recipes import template
-from tests.support.commands import BUILDSYS, ROOT, Command, Run
+from tests.support.commands import BUILDSYS, ROOT, Command, Run, run, start_own_engine, stop_own_engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.parents]
 
@@ -191,6 +191,36 @@ def test_what_was_pushed_is_tested_and_a_local_image_of_its_name_stays(fleet: Fl
     assert again.code == 0, again.stderr
     assert image["digest"] in again.stdout
     assert again.stdout.endswith("1 test of 1 image, all passed (1 remembered)\n")
+
+
+@pytest.fixture
+def fresh_engine(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Variables of an engine that has nothing, beside the one that builds."""
+    found = start_own_engine("fresh", tmp_path / "no.lock.local")
+    if isinstance(found, str):
+        pytest.skip(f"no private engine: {found}")
+    yield {name: found.environment[name] for name in ("DOCKER_HOST", "DOCKER_CONFIG", "PATH")}
+    stop_own_engine("fresh")
+
+
+@pytest.mark.registry
+def test_what_was_pushed_is_pulled_by_digest_and_tested_on_a_fresh_engine(
+    fleet: Fleet, fresh_engine: dict[str, str]
+) -> None:
+    fleet.declare("pushed", says("pushed"))
+    pushed = fleet.call("bake", "served", "--push")
+    assert pushed.code == 0, pushed.stdout + pushed.stderr
+    done = fleet.call("test", "served", "--json", **fresh_engine)
+    assert done.code == 0, done.stdout + done.stderr
+    (image,) = json.loads(done.stdout)["images"]
+    with Registry() as client:
+        index = client.manifest(Reference.parse(f"{fleet.prefix}/served:latest"))
+    assert index is not None
+    assert [child.digest for child in index.manifests] == [image["digest"]]
+    assert [(each["state"], each["remembered"]) for each in image["tests"]] == [("passed", False)]
+    words = ["docker", "image", "ls", "--all", "--digests", "--format", "{{.Repository}}@{{.Digest}} {{.Tag}}"]
+    held = run(*words, environment=fresh_engine)
+    assert held.stdout.split("\n") == [f"{image['reference']} <none>", ""], held.stderr
 
 
 @pytest.mark.registry

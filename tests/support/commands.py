@@ -83,9 +83,10 @@ class OwnEngine:
 
 
 def start_own_engine(name: str, overlay: Path, *parents: str) -> OwnEngine | str:
-    """Start a private engine and push parents to its registry; return why not where that cannot be."""
+    """Start a private engine and push parents, if any, to its registry; return why not where that cannot be."""
     # What a run that was killed left behind would be taken for what this one published.
-    for words in (["wipe"], ["start"], ["bootstrap", *parents, "--overlay", overlay]):
+    bootstrap = [["bootstrap", *parents, "--overlay", overlay]] if parents else []
+    for words in (["wipe"], ["start"], *bootstrap):
         done = run(sys.executable, PRIVATE_ENGINE, *words, "--name", name)
         if done.code:
             return done.stderr.strip()
