@@ -26,6 +26,9 @@ from tests.support.commands import (
     stop_own_engine,
 )
 
+# Two runs of the suite at once have engines of different names.
+ENGINE = os.environ.get("BUILDSYS_TESTS_ENGINE", "tests")
+
 
 def _missing(request: pytest.FixtureRequest, reason: str) -> None:
     if request.config.getoption("--require-engine"):
@@ -64,12 +67,12 @@ def debian(docker: Docker) -> str:
 def own_engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnEngine]:
     """A private engine and registry beside the one that all tests use, with Debian 12 as a parent."""
     overlay = tmp_path_factory.mktemp("overlay") / "buildsys.lock.local"
-    found = start_own_engine("tests", overlay, "debian:12")
+    found = start_own_engine(ENGINE, overlay, "debian:12")
     if isinstance(found, str):
         # Docker itself may be fine: this one needs root and Debian's packages.
         pytest.skip(f"no private engine: {found}")
     yield found
-    stop_own_engine("tests")
+    stop_own_engine(ENGINE)
 
 
 @pytest.fixture(scope="session")

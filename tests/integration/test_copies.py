@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,9 +25,10 @@ stacks:
   one: {{layers: [dist, conf, large], repository: app, tags: ["1.0", "1"]}}
   two: {{layers: [dist, conf]}}
 """
-# More than one chunk of an upload, and nothing that gzip makes small.
-LARGE = """\
+# More than one chunk of an upload, and nothing that gzip makes small; no other run has left it in the engine's cache.
+LARGE = f"""\
 FROM toolchain AS build
+RUN echo {time.time_ns()}
 RUN mkdir -p /out/opt/large && head -c 9000000 /dev/urandom >/out/opt/large/file
 FROM scratch
 COPY --from=build /out /

@@ -25,6 +25,7 @@ from buildsys.buildkit.images import run_container
 from buildsys.oci.client import Registry
 from buildsys.oci.reference import Reference
 from buildsys.recipes import template
+from tests.integration.conftest import ENGINE
 from tests.support.commands import BUILDSYS, ROOT, Command, Run, run, start_own_engine, stop_own_engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.parents]
@@ -196,11 +197,11 @@ def test_what_was_pushed_is_tested_and_a_local_image_of_its_name_stays(fleet: Fl
 @pytest.fixture
 def fresh_engine(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Variables of an engine that has nothing, beside the one that builds."""
-    found = start_own_engine("fresh", tmp_path / "no.lock.local")
+    found = start_own_engine(f"{ENGINE}-fresh", tmp_path / "no.lock.local")
     if isinstance(found, str):
         pytest.skip(f"no private engine: {found}")
     yield {name: found.environment[name] for name in ("DOCKER_HOST", "DOCKER_CONFIG", "PATH")}
-    stop_own_engine("fresh")
+    stop_own_engine(f"{ENGINE}-fresh")
 
 
 @pytest.mark.registry
