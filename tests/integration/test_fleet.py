@@ -239,6 +239,28 @@ def test_fix_today_reaches_the_images_of_one_release_and_is_taken_back_by_the_pa
         assert json.loads(last)["runs"] == 0
 
 
+def test_image_over_its_budget_gets_no_tag_and_is_not_rebuilt_for_a_larger_one(
+    tmp_path: Path, registries: tuple[OwnRegistry, OwnRegistry]
+) -> None:
+    first, _ = registries
+    fleet = Fleet(tmp_path, first.prefix)
+    over = STACKS.replace("[debian-os, conf]}", "[debian-os, conf], budget: {size: 1 MB}}")
+    write(fleet.root, "stacks.yaml", over)
+    done = fleet.run("bake", "--all", "--push")
+    assert done.code == 1, done.output
+    assert "debian-os" in done.stderr.partition("budget")[2], "the largest contributor"
+    assert (fleet.named(f"{first.prefix}/debian12:latest"), fleet.named(f"{first.prefix}/debian13:latest")) == (
+        None,
+        None,
+    )
+    assert fleet.run("bake", "--all", "--push", "--tags-on", "partial").code == 1
+    assert fleet.named(f"{first.prefix}/debian12:latest") is None
+    assert fleet.named(f"{first.prefix}/debian13:latest")
+    write(fleet.root, "stacks.yaml", over.replace("1 MB", "1 GB"))
+    assert fleet.bake() == []
+    assert fleet.named(f"{first.prefix}/debian12:latest")
+
+
 def test_promotion_that_is_killed_leaves_whole_images_and_the_next_one_finishes(
     tmp_path: Path, registries: tuple[OwnRegistry, OwnRegistry]
 ) -> None:
