@@ -202,4 +202,4 @@ def make_fresh(workspace: Workspace) -> None:
         on_wait=lambda: diagnostics().line(query.WAITING),
     )
     moved = [change for change in changes if change.name in layers]
-    tables.show_lock(moved, diagnostics(), nothing="all packages are fresh")
+    tables.show_lock(moved, diagnostics(), nothing="no epoch moved")
