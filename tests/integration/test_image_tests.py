@@ -248,6 +248,23 @@ def test_failing_test_leaves_every_tag_where_it_was_until_it_passes(fleet: Fleet
 
 
 @pytest.mark.registry
+def test_promotion_waits_for_tests_and_takes_their_results_along(fleet: Fleet) -> None:
+    there = f"{fleet.prefix}-prod"
+    fleet.declare("word", says("word"))
+    assert fleet.call("bake", "served", "--push").code == 0
+    refused = fleet.call("promote", "served", "--to", there)
+    assert refused.code == 1
+    assert "`served` is not promoted: its tests have not run in" in refused.stderr
+    assert fleet.call("test", "served").code == 0
+    done = fleet.call("promote", "served", "--to", there)
+    assert done.code == 0, done.stdout + done.stderr
+    again = fleet.call("test", "served", BUILDSYS_REGISTRY=there, DOCKER_HOST="unix:///nonexistent.sock")
+    assert again.code == 0, again.stderr
+    assert f"{there}/served@sha256:" in again.stdout
+    assert again.stdout.endswith("1 test of 1 image, all passed (1 remembered)\n")
+
+
+@pytest.mark.registry
 @pytest.mark.parametrize("kind", ["published", "local"])
 def test_commands_of_the_page_about_tests_work_as_they_are_written(fleet: Fleet, kind: str) -> None:
     fleet.declare("word", says("word"), {"run": "echo ready", "expect": "ready"})
