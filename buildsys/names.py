@@ -16,7 +16,7 @@ _NOT_IN_TARGET = re.compile(r"[^a-zA-Z0-9_-]")
 _REPOSITORY = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
 _NOT_IN_VARIABLE = re.compile(r"[^A-Z0-9]+")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_OWN_TAGS = ("incoming-", "inventory-", "key-", "last-", "platform-")
+_OWN_TAGS = ("incoming-", "inventory-", "key-", "last-", "platform-", "seen-", "tests-", "used-")
 LONGEST_TARGET = LONGEST_NAME
 NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
 """The form of the names of layers, flavours, families and groups."""
@@ -250,10 +250,15 @@ def tag_problem(tag: str) -> str | None:
     """Return why a tag cannot be a public one of an image, or None."""
     if not _TAG.fullmatch(tag):
         return f"`{excerpt(tag)}` is not a tag: letters, digits, `_`, `.` and `-`, 128 at most, no `.` or `-` first"
-    if tag == "last" or tag.startswith(_OWN_TAGS):
+    if is_own_tag(tag):
         own = ", ".join(f"`{each}…`" for each in _OWN_TAGS)
         return f"the tag `{tag}` is reserved: `last` and {own} are moved by buildsys alone"
     return None
+
+
+def is_own_tag(tag: str) -> bool:
+    """Whether buildsys alone moves a tag, so that it is no public one."""
+    return tag == "last" or tag.startswith(_OWN_TAGS)
 
 
 def variable_name(prefix: str, name: str) -> str:

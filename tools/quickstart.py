@@ -25,7 +25,7 @@ def main() -> int:
         return failure.exit_code
     for note in ground.notes:
         say(note)
-    for words in (["bake", GROUP], ["test", GROUP]):
+    for words in (["bake", GROUP], ["test", GROUP, "--local"]):
         say(f"$ buildsys {' '.join(words)}")
         done = subprocess.run([BUILDSYS, *words], cwd=ROOT, env=ground.environment, check=False)
         if done.returncode:

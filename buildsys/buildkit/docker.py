@@ -57,6 +57,10 @@ class Docker:
     native: tuple[str, ...] = ()
 
 
+class NoAnswer(Unavailable):
+    """A command did not end in its time."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """The output of a command and its exit code."""
@@ -226,7 +230,7 @@ def answer_of(
 ) -> Answer:
     """Run a short command to its end.
 
-    Raises `Unavailable` if it cannot start, prints more than 16 MiB, or does not end in time.
+    Raises `Unavailable` if it cannot start or prints more than 16 MiB, `NoAnswer` if it does not end in time.
     """
     try:
         process = subprocess.Popen(
@@ -255,7 +259,7 @@ def answer_of(
 def _outputs(process: subprocess.Popen[bytes], command: Sequence[str], seconds: float | None) -> tuple[str, str]:
     """Return what a process prints until it ends; raises `Unavailable` where that is too much, or takes too long."""
     until = None if seconds is None else time.monotonic() + seconds
-    late = Unavailable(
+    late = NoAnswer(
         f"`{_brief(command)}` gave no answer in {seconds or 0:g} seconds",
         hint="check the engine with `docker info`, which should answer at once",
     )

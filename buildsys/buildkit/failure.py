@@ -10,7 +10,7 @@ from buildsys.values import dataclass
 class FailureKind(StrEnum):
     """Where a bake failed; `TRANSIENT` is the connection between buildx and the engine itself.
 
-    `CONTENT` is what was built, and breaks a promise of its layer.
+    `CONTENT` is what was built, and breaks a promise of its layer; `TEST` is an image that fails its tests.
     """
 
     TRANSIENT = "transient"
@@ -22,6 +22,7 @@ class FailureKind(StrEnum):
     CACHE = "cache"
     INVALID = "invalid"
     CONTENT = "content"
+    TEST = "test"
     INTERRUPTED = "interrupted"
     UNKNOWN = "unknown"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import field
 from types import MappingProxyType
@@ -177,26 +178,53 @@ def run_container(
     entrypoint: str | None = None,
     user: str | None = None,
     network: str | None = None,
+    platform: str | None = None,
     gpus: bool = False,
     seconds: float | None = None,
+    name: str | None = None,
 ) -> Answer:
     """Run a command in a new container of an image, remove the container, and return how it ended.
 
-    `mounts` are values of docker's `--mount`. Raises `Unavailable` if docker itself could not start it, which
-    is status 125, `NoGpu` for want of what `gpus` asks for, or if it took longer than `seconds`.
+    `mounts` are values of docker's `--mount`; `name` is that of the container. Raises `Unavailable` if docker itself
+    could not start it, which is status 125, `NoGpu` for want of what `gpus` asks for, and `NoAnswer` if it took longer
+    than `seconds`.
     """
-    words = [*docker.command, "run", "--rm", *(_GPUS if gpus else ())]
+    name = name or container_name()
+    words = [*docker.command, "run", "--rm", "--name", name, *(_GPUS if gpus else ())]
     for name, value in sorted((environment or {}).items()):
         words += ["--env", f"{name}={value}"]
     for mount in mounts:
         words += ["--mount", mount]
-    for option, given in (("--entrypoint", entrypoint), ("--user", user), ("--network", network)):
+    options = (("--entrypoint", entrypoint), ("--user", user), ("--network", network), ("--platform", platform))
+    for option, given in options:
         if given is not None:
             words += [option, given]
-    answer = answer_of([*words, image, *command], seconds=seconds)
+    try:
+        answer = answer_of([*words, image, *command], seconds=seconds)
+    except BaseException:
+        # The end of the client is not that of the container.
+        remove_containers(docker, [name])
+        raise
     if answer.exit_code == 125:
         raise _not_started(image, answer, gpus=gpus)
     return answer
+
+
+def container_name() -> str:
+    """Return a name that no container has."""
+    return f"buildsys-{secrets.token_hex(8)}"
+
+
+def remove_containers(docker: Docker, names: Collection[str]) -> None:
+    """End containers at once and remove them, those that exist."""
+    if names:
+        answer_of([*docker.command, "rm", "--force", "--volumes", *names])
+
+
+def engine_platform(docker: Docker) -> str:
+    """Return the platform of the engine's machine, such as `linux/amd64`, empty if the engine does not name it."""
+    answer = answer_of([*docker.command, "version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"])
+    return "" if answer.exit_code else answer.stdout.strip()
 
 
 def _not_started(image: str, answer: Answer, *, gpus: bool) -> Unavailable:
@@ -206,25 +234,32 @@ def _not_started(image: str, answer: Answer, *, gpus: bool) -> Unavailable:
 
 @contextlib.contextmanager
 def running_container(
-    docker: Docker, image: str, *, mounts: Sequence[str] = (), port: int | None = None, gpus: bool = False
+    docker: Docker,
+    image: str,
+    *,
+    mounts: Sequence[str] = (),
+    port: int | None = None,
+    platform: str | None = None,
+    gpus: bool = False,
+    name: str | None = None,
 ) -> Iterator[RunningContainer]:
     """Start an image with its own command, and remove the container at the end.
 
     `port` is published on the engine's loopback. Raises `Unavailable` as `run_container` does.
     """
-    words = [*docker.command, "run", "--detach", *(_GPUS if gpus else ())]
+    name = name or container_name()
+    words = [*docker.command, "run", "--detach", "--name", name, *(_GPUS if gpus else ())]
+    words += ["--platform", platform] if platform else []
     words += [word for mount in mounts for word in ("--mount", mount)]
     words += ["--publish", f"127.0.0.1::{port}"] if port else []
-    answer = answer_of([*words, image])
-    identity = answer.stdout.strip()
     try:
-        # A container that cannot be started exists, and has printed its identity.
+        answer = answer_of([*words, image])
         if answer.exit_code:
             raise _not_started(image, answer, gpus=gpus)
-        yield RunningContainer(docker=docker, identity=identity)
+        yield RunningContainer(docker=docker, identity=answer.stdout.strip())
     finally:
-        if identity:
-            answer_of([*docker.command, "rm", "--force", "--volumes", identity])
+        # One that cannot be started exists too.
+        remove_containers(docker, [name])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

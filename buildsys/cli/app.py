@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from buildsys import __version__
-from buildsys.cli import bake, fleet, inventory, machine, project, query, usage
+from buildsys.cli import bake, fleet, gc, inventory, machine, project, query, usage
 from buildsys.cli.names import Names, Stack
 from buildsys.cli.options import Affected, Json, affected_targets
 from buildsys.errors import Diagnostic, ExitCode, WrongUsage
@@ -270,3 +270,4 @@ bake.register(app)
 fleet.register(app)
 machine.register(app)
 project.register(app)
+gc.register(app)

@@ -53,6 +53,7 @@ def bake(
     push: Annotated[
         bool, typer.Option("--push", help="Publish to the registry; images that exist there are not rebuilt.")
     ] = False,
+    test: Annotated[bool, typer.Option("--test", help="With --push: test the images before public tags move.")] = False,
     load: Annotated[bool, typer.Option("--load", help="Load the images into the engine's store.")] = False,
     builder: Builder = None,
     no_cache: Annotated[
@@ -96,7 +97,7 @@ def bake(
 ) -> None:
     """Build images in parallel, each unit of work once.
 
-    Example: `buildsys bake --all --push`
+    Example: `buildsys bake --all --push --test`
 
     Example: `buildsys bake gpu --load --jobs 4`
 
@@ -160,7 +161,7 @@ def bake(
             ended=lambda run: reports.report_run(run, plan),
         )
         if snapshot is None:
-            run = publishing_run(plan, targets, load=load)
+            run = publishing_run(plan, targets, load=load, test=test)
             code = execute(workspace, options, talk, run, lambda: find(builder), secrets=secrets)
         else:
             from buildsys.buildkit.invocation import DockerBuilder
@@ -285,6 +286,7 @@ def _check_bake(context: typer.Context) -> None:
     usage.exclusive(context, "--quiet", "--progress")
     usage.needs(context, "--verify", "--push")
     usage.needs(context, "--tags-on", "--push")
+    usage.needs(context, "--test", "--push")
 
 
 def _check_overrides(plan: "Plan", overrides: Sequence[str]) -> None:

@@ -14,8 +14,8 @@ from buildsys.errors import BuildsysError
 from buildsys.values import dataclass
 
 if TYPE_CHECKING:
-    from buildsys.commands.image_tests import TestResult
     from buildsys.events.model import RunModel
+    from buildsys.image_tests.suite import ImageResult
     from buildsys.masks import Mask
     from buildsys.plan.plan import Plan
     from buildsys.report.github import Annotation
@@ -63,7 +63,7 @@ class Job:
 
             self._append(run_summary(run, self.command))
 
-    def report_tests(self, results: "Sequence[TestResult]", images: int) -> None:
+    def report_tests(self, results: "Sequence[ImageResult]") -> None:
         """Print and append which tests failed."""
         if self.annotates:
             from buildsys.report import github
@@ -72,7 +72,7 @@ class Job:
         if self.summary:
             from buildsys.report.markdown import summary_of_tests
 
-            self._append(summary_of_tests(results, images, self.command))
+            self._append(summary_of_tests(results, self.command))
 
     def _append(self, text: str) -> None:
         """Append to the summary; one that cannot be written changes nothing else."""

@@ -150,7 +150,7 @@ def promote(
     from buildsys.buildkit.interrupt import Stop
     from buildsys.cli.screens import chosen_targets, output
     from buildsys.commands.plan import make_plan
-    from buildsys.fleet.promote import Request, not_held
+    from buildsys.fleet.promote import Request, Results, not_held
     from buildsys.fleet.promote import promote as copy
     from buildsys.oci.reference import registry_prefix
     from buildsys.project.workspace import find_workspace
@@ -175,8 +175,17 @@ def promote(
     with open_store(workspace, os.environ, outages=True) as source, Stop().on_signals() as stop:
         if source.prefix == prefix:
             raise WrongUsage(f"`{prefix}` is the registry that images are in", hint="name a different one with `--to`")
-        target, gates = Store(registry=source.registry, prefix=prefix), (not_held(source),)
-        done = copy(source, target, request, os.environ, clock=time.time, gates=gates, stopped=lambda: stop.requested)
+        results = Results(workspace=workspace, source=source, plan=plan)
+        done = copy(
+            source,
+            Store(registry=source.registry, prefix=prefix),
+            request,
+            os.environ,
+            clock=time.time,
+            gates=(not_held(source), results.not_green),
+            beside=results.results,
+            stopped=lambda: stop.requested,
+        )
     if json:
         typer.echo(documents.text(fleet.promoted_document(done, prefix)))
     else:

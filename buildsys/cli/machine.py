@@ -10,7 +10,7 @@ import typer
 from buildsys.cli import usage
 from buildsys.cli.ci import Annotations, Summary, annotated, job
 from buildsys.cli.names import Names
-from buildsys.cli.options import MIN_FREE_GB, RETRIES, Affected, All, Builder, Json, Secrets, chosen
+from buildsys.cli.options import MIN_FREE_GB, MOST_JOBS, RETRIES, Affected, All, Builder, Json, Secrets, chosen
 from buildsys.errors import ExitCode
 
 
@@ -42,6 +42,7 @@ def environment(
     from buildsys.cli.screens import diagnostics
     from buildsys.commands import environment
     from buildsys.events.journal import open_journal
+    from buildsys.fleet.use import in_use
     from buildsys.project import secrets
     from buildsys.project.mirrors import refuse_cache
     from buildsys.project.revision import origin_of
@@ -75,7 +76,9 @@ def environment(
             stop=stop,
             find_builder=lambda: find(builder),
         )
-        result = image_of(session, store, request)
+        result = in_use(
+            store.registry, lambda: image_of(session, store, request), lambda found: found.reference, time.time()
+        )
     if result.reference is None:
         for line in (line for failure in result.failures for line in failure_lines(failure)):
             talk.line(line)
@@ -90,42 +93,81 @@ def run_image_tests(
     names: Names = None,
     everything: All = False,
     affected: Affected = None,
+    local: Annotated[
+        bool, typer.Option("--local", help="Test the images in the engine's store, not those in the registry.")
+    ] = False,
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Also run tests that passed before on the same image.")
+    ] = False,
+    fail_skipped: Annotated[
+        bool, typer.Option("--fail-skipped", help="Exit with 1 also if a test was skipped.")
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            parser=usage.whole("--jobs", 1, MOST_JOBS),
+            metavar="N",
+            help=f"Number of tests at once, {MOST_JOBS} at most.",
+        ),
+    ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(
+            "--junit", parser=usage.file("--junit"), metavar="FILE", help="Also write the results as JUnit XML."
+        ),
+    ] = None,
     builder: Builder = None,
+    json: Json = False,
     annotations: Annotations = None,
     summary: Summary = None,
 ) -> None:
-    """Run the tests that layers declare in the images that have them.
+    """Run the tests that layers declare, in the published images of the present keys.
+
+    Without a registry, or with --local, the local images of these keys are tested.
 
     Example: `buildsys test debian12`
 
-    Example: `buildsys test --all`
+    Example: `buildsys test --all --junit results.xml`
 
     Example: `buildsys test --affected origin/main --annotations github --summary summary.md`
     """
-    from buildsys.buildkit.docker import find_docker
-    from buildsys.cli.screens import output
-    from buildsys.commands.image_tests import Containers, declared_tests
+    from buildsys.buildkit.interrupt import Stop
+    from buildsys.cli.screens import diagnostics, output
+    from buildsys.commands.image_tests import TestOptions, run_tests
+    from buildsys.events.events import TestState
     from buildsys.project.settings import read_settings
+    from buildsys.project.state import written
     from buildsys.project.workspace import find_workspace
-    from buildsys.report import tables
-    from buildsys.run.decision import public_tags
+    from buildsys.report import documents, tested
 
     usage.exclusive(context, "--all", "names")
+    usage.exclusive(context, "--annotations", "--json")
     with annotated(context, annotations):
         workspace = find_workspace(context.obj)
         read_settings(workspace.root, os.environ)
         plan, targets = chosen(workspace, tuple(names or ()), everything=everything, affected=affected)
-        tests = declared_tests(plan, targets)
-        docker = find_docker(builder, os.environ)
-        images = {target: tags[0] for target, tags in public_tags(plan, targets, os.environ).items()}
-        screen, results = output(), []
-        for result in Containers(docker=docker, workspace=workspace, images=images).run(tests):
-            tables.show_test(result, screen)
-            results.append(result)
-        failed, skipped = sum(each.problem is not None for each in results), sum(bool(each.skipped) for each in results)
-        screen.line(tables.tests_line(len(images), len(tests), failed, skipped))
-        job(workspace.root, os.environ, annotations, summary).report_tests(results, len(images))
-    if failed:
+        options = TestOptions(local=local, rerun=rerun, jobs=jobs, builder=builder)
+        results = []
+        with Stop().on_signals() as stop:
+            note = diagnostics().line
+            for result in run_tests(workspace, plan, targets, options, os.environ, stop=stop, note=note):
+                results.append(result)
+                if not json:
+                    tested.show_result(result, output())
+        if stop.requested:
+            raise typer.Exit(128 + (stop.signal or 2))
+        if junit is not None:
+            with written(junit):
+                junit.write_text(tested.junit(results), encoding="utf-8")
+        if json:
+            typer.echo(documents.text(tested.document(results)))
+        else:
+            output().line(tested.summary_line(results))
+        job(workspace.root, os.environ, annotations, summary).report_tests(results)
+    bad = {TestState.FAILED, *((TestState.SKIPPED,) if fail_skipped else ())}
+    if any(each.state in bad for result in results for each in result.results):
         raise typer.Exit(int(ExitCode.FAILED))
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,10 +135,12 @@ def local_run(plan: Plan, targets: tuple[str, ...], snapshot: Callable[[], Docke
     return run
 
 
-def publishing_run(plan: Plan, targets: tuple[str, ...], *, load: bool = False, tag: bool = True) -> Run:
+def publishing_run(
+    plan: Plan, targets: tuple[str, ...], *, load: bool = False, tag: bool = True, test: bool = False
+) -> Run:
     """Return the run that publishes to the registry, and copies what gets tags to the further ones.
 
-    With `load` the engine's own store gets the images too.
+    With `load` the engine's own store gets the images too. With `test` an image that fails its tests gets no tag.
     """
     from buildsys.commands import copies
     from buildsys.fleet.durations import keep
@@ -156,8 +159,17 @@ def publishing_run(plan: Plan, targets: tuple[str, ...], *, load: bool = False, 
         ) as store:
             prefixes = copy_prefixes(session.workspace, session.environ) if tag else ()
             registries = copies.look(store, prefixes, plan, targets, session.environ)
+            check = None
+            if test:
+                from buildsys.image_tests.container import Containers
+                from buildsys.image_tests.gate import tested
+
+                def engine() -> Containers:
+                    return Containers(docker=session.find_builder().docker, workspace=session.workspace)
+
+                check = partial(tested, session, store, engine)
             try:
-                result = publish(session, store, plan, targets, tag=tag, record=record_of(session, store))
+                result = publish(session, store, plan, targets, tag=tag, record=record_of(session, store), check=check)
             finally:
                 # What is built is built, however the run ends.
                 keep(store, session.journal.model, lambda text: session.note("history", text))
@@ -190,4 +202,4 @@ def make_fresh(workspace: Workspace) -> None:
         on_wait=lambda: diagnostics().line(query.WAITING),
     )
     moved = [change for change in changes if change.name in layers]
-    tables.show_lock(moved, diagnostics(), nothing="all packages are fresh")
+    tables.show_lock(moved, diagnostics(), nothing="no epoch moved")

@@ -127,7 +127,9 @@ def resolved(
         # A flavour and a release begin where their layer is.
         before_epoch = held_epoch(name, fresh, lock)
         epochs[name] = next_epoch(before_epoch, today) if before_epoch is None or renews(name) else before_epoch
-        changes.append(Change(name=name, before=lock.epochs.get(name), after=epochs[name]))
+        stays = before_epoch == epochs[name] and renews(name)
+        note = f"of this week; `buildsys fresh {name}` renews it at once" if stays else ""
+        changes.append(Change(name=name, before=lock.epochs.get(name), after=epochs[name], note=note))
     timestamp = lock.timestamp if timestamp is None else timestamp
     if timestamp is not None:
         held_time = None if lock.timestamp is None else timestamp_text(lock.timestamp)

@@ -12,6 +12,7 @@ from buildsys.config.lockfile import Lock, overlaid, parse_lock
 from buildsys.config.model import Catalog, Contents
 from buildsys.errors import Diagnostic, InvalidInput, Location
 from buildsys.names import LOCK_FILE, OVERLAY_FILE
+from buildsys.plan.budget import planned_excess
 from buildsys.plan.keys import without_files
 from buildsys.plan.limits import too_long
 from buildsys.plan.plan import Plan
@@ -69,8 +70,9 @@ def usable_plan(workspace: Workspace, environ: Mapping[str, str]) -> tuple[Plan,
     plan = make_plan(workspace.tree())
     check_names(plan, environ)
     contents = contents_of(workspace, plan)
-    if diagnostics := (*without_files(plan, contents), *source_problems(plan, contents)):
-        raise InvalidInput(diagnostics)
+    found = (*without_files(plan, contents), *source_problems(plan, contents), *planned_excess(plan, plan.stacks))
+    if found:
+        raise InvalidInput(found)
     return plan, contents
 
 

@@ -8,6 +8,7 @@ from datetime import date
 from types import MappingProxyType
 from typing import TypeAlias
 
+from buildsys.config.model import Budget
 from buildsys.errors import Location, which_one
 from buildsys.names import PLATFORM
 from buildsys.recipes.fields import DATE, LINE, ONE_OR_MORE, PARAMETER_NAME, TEXT, VALUES
@@ -56,6 +57,9 @@ class PublishedFields(ImageFields):
     )
     supported_until: date | None = nullable(
         DATE, None, "the last day with support; afterwards `--all` leaves the images out"
+    )
+    budget: Budget | None = nullable(
+        Record(Budget, "Budget"), None, "what the image may have at most; with more, no public tag moves to it"
     )
 
 

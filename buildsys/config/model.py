@@ -9,6 +9,8 @@ from datetime import date
 from buildsys.errors import Diagnostic, Location
 from buildsys.recipes import fields
 from buildsys.recipes.recipe import ImageFields, Layer
+from buildsys.records.schema import location_of, nullable
+from buildsys.records.shapes import Integer
 from buildsys.values import dataclass
 
 # How the content of a symlink begins; the rest is where it leads.
@@ -50,6 +52,16 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """What an image may have at most: bytes in the registry, and image layers, those of its parent too."""
+
+    size: int | None = nullable(fields.SIZE, None, "bytes of all its layers in the registry, such as `2 GB`")
+    layers: int | None = nullable(Integer(1), None, "number of its layers, those of the parent image too")
+    at_size: Location | None = location_of("size")
+    at_layers: Location | None = location_of("layers")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stack:
     """One image to publish, as declared: `deprecated` says why it is, or is None.
 
@@ -73,6 +85,7 @@ class Stack:
     repository: str = ""
     tags: tuple[str, ...] = ()
     supported_until: date | None = None
+    budget: Budget | None = None
 
     def on(self, platform: str) -> Stack:
         """Return the stack for one platform, with the layers that it has there."""

@@ -125,7 +125,9 @@ def claims_of(stack: Stack, row: Row, declared: Iterable[Declared], reader: Read
         hint = "add a tag to `tags`, or remove the `when` of one"
         _report(f"no tag applies to `{stack.name}`", row.location, hint, reader)
     until = next((each.supported_until for each, _ in said if each.supported_until), None)
-    return Claims(stack=replace(stack, repository=repository, supported_until=until), tags=tuple(claims))
+    budget = next((each.budget for each, _ in said if each.budget), None)
+    stack = replace(stack, repository=repository, supported_until=until, budget=budget)
+    return Claims(stack=stack, tags=tuple(claims))
 
 
 def _filled(stack: Stack, row: Row, text: str, path: Path, reader: Reader) -> str | None:

@@ -37,7 +37,18 @@ class TargetKind(StrEnum):
     IMAGE = "image"
 
 
+class TestState(StrEnum):
+    """How a test, or all tests of an image, ended: an image without tests is `untested`, and not green."""
+
+    __test__ = False
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    UNTESTED = "untested"
+
+
 MADE, REUSED, FAILED, BLOCKED, NOT_REACHED = Outcome
+PASSED = TestState.PASSED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,6 +190,23 @@ class Noted:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ImageTested:
+    """The tests of an image have ended: `state` is `passed`, `failed`, `skipped` or `untested`, the rest counts tests.
+
+    `reference` is what was tested, by digest. `remembered` are those of the `passed` that an earlier run executed.
+    """
+
+    at: float
+    target: str
+    state: str
+    reference: str = ""
+    passed: int = 0
+    remembered: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TagsMoved:
     """Public tags were moved, each given whole; `missing` are the targets that kept others from moving.
 
@@ -234,6 +262,7 @@ Event = (
     | Retried
     | TargetEnded
     | Noted
+    | ImageTested
     | TagsMoved
     | ImagesCopied
     | RunEnded
@@ -248,6 +277,7 @@ _KINDS: Mapping[str, type[Event]] = {
     "retry": Retried,
     "end": TargetEnded,
     "note": Noted,
+    "tested": ImageTested,
     "tags": TagsMoved,
     "copies": ImagesCopied,
     "done": RunEnded,

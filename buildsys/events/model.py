@@ -15,6 +15,7 @@ from buildsys.events.events import (
     REUSED,
     Event,
     ImagesCopied,
+    ImageTested,
     Noted,
     Retried,
     RunBegan,
@@ -159,6 +160,7 @@ class RunModel:
         self.done: RunEnded | None = None
         self.targets: dict[str, Target] = {}
         self.notes: list[Noted] = []
+        self.tests: list[ImageTested] = []
         self.tags: list[TagsMoved] = []
         self.copies: list[ImagesCopied] = []
         self.at_work: dict[str, float] = {}
@@ -179,6 +181,8 @@ class RunModel:
                 self.head = event
             case Noted():
                 self._note(event)
+            case ImageTested():
+                self.tests.append(event)
             case TagsMoved():
                 self.tags.append(event)
             case ImagesCopied():

@@ -11,7 +11,7 @@ from buildsys.events.history import History, measured
 from buildsys.events.model import RunModel
 from buildsys.foreign import object_of
 from buildsys.names import KEY_LABEL, NODES
-from buildsys.oci.artifacts import ArtifactType, find_artifact, put_artifact
+from buildsys.oci.artifacts import ArtifactType, dated, find_artifact, put_artifact
 from buildsys.oci.client import ImageRegistry, in_threads
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Reference
@@ -69,9 +69,10 @@ def keep(store: Store, run: RunModel, note: Callable[[str], None]) -> None:
         try:
             manifest = store.registry.manifest(image)
             key = dict(manifest.annotations).get(KEY_LABEL) if manifest else None
-            if key:
+            if manifest and key:
                 data = json.dumps(value, separators=(",", ":")).encode()
-                put_artifact(store.registry, location(store.prefix, key), RECORD, data)
+                place, written = location(store.prefix, key), dated(record.ended)
+                put_artifact(store.registry, place, RECORD, data, manifest.descriptor, annotations=written)
         except RegistryProblem as problem:
             return str(problem)
         return ""

@@ -81,6 +81,19 @@ class History:
         added = tuple(replace(each, number=number) for number, each in enumerate(new, first))
         return replace(self, entries=(*self.entries, *added)[-MOST_ENTRIES:])
 
+    def named_since(self, since: float) -> frozenset[str]:
+        """Return the digests that tags named at some time since one in seconds since 1970, or at which they are held.
+
+        What a tag names still is among them only if it moved there since: the tag itself is in the registry.
+        """
+        last: dict[str, str] = {}
+        found = {self.hold.digest} if self.hold else set[str]()
+        for each in self.entries:
+            if each.time >= since:
+                found |= {each.digest, *(last[tag] for tag in each.tags if tag in last)}
+            last |= dict.fromkeys(each.tags, each.digest)
+        return frozenset(found)
+
     def named(self, number: int) -> Mapping[str, Entry]:
         """Return which entry moved each tag last, when that of a number had been added."""
         return {tag: each for each in self.entries if each.number <= number for tag in each.tags}

@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, replace
 
 from buildsys.errors import BuildsysError, Diagnostic, InvalidInput, Unavailable
+from buildsys.events.events import TestState
 from buildsys.fleet.durations import location
 from buildsys.fleet.history import Archive, Record
+from buildsys.image_tests.declared import declared_tests, tests_digest
+from buildsys.image_tests.images import TestedImage, images_of
+from buildsys.image_tests.records import RegistryRecords, location_of
 from buildsys.inventory.shelf import parent_key
 from buildsys.names import KEY_LABEL
 from buildsys.oci.client import ask_many
@@ -16,6 +20,7 @@ from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Descriptor, Reference
 from buildsys.plan.keys import Keys
 from buildsys.plan.plan import Plan
+from buildsys.project.workspace import Workspace
 from buildsys.resolve.graph import closure
 from buildsys.resolve.node import ImageTarget, Node
 from buildsys.run.decision import index_tags
@@ -26,6 +31,8 @@ from buildsys.values import dataclass
 
 # Returns why the image of a stack, the reference of its index, is not promoted; empty if it may be.
 Gate = Callable[[str, Reference], str]
+# Returns where documents of the image of a stack may be, in its repository.
+Beside = Callable[[str, Reference], Iterable[Reference]]
 
 
 class Refused(BuildsysError):
@@ -66,6 +73,7 @@ def promote(
     *,
     clock: Callable[[], float],
     gates: Iterable[Gate] = (),
+    beside: Beside = lambda _stack, _image: (),
     stopped: Callable[[], bool] = lambda: False,
 ) -> Promoted:
     """Copy what is requested, with all nodes below it and their documents, and move the public tags there last.
@@ -98,14 +106,24 @@ def promote(
     }
     tags = index_tags(plan, images, {**environ, "BUILDSYS_REGISTRY": target.prefix})
     seen = tagged(target.registry, (each for own in tags.values() for each in own))
-    documents = _documents(source, target, request, nodes, stacks)
+    results = {
+        place: wanted[stack].target.with_tag(place.target)
+        for stack in stacks
+        for place in beside(stack, wanted[stack].source)
+    }
+    places = {**_document_places(source, target, request, nodes, stacks), **results}
+    documents = [
+        Copy(source=place.with_digest(each.digest), target=places[place])
+        for place, each in ask_many(places, source.registry.head).items()
+        if isinstance(each, Descriptor)
+    ]
     done: list[Copied] = []
     problems: dict[Reference, RegistryProblem] = {}
     missing: tuple[Copy, ...] = ()
     for group in (documents, [*nodes.values()], [*wanted.values(), *others]):
         lost, unknown = lacking(target.registry, group)
-        beside = [each.target for each in nodes.values()] if group and group is not documents else []
-        copied = copy_all(target.registry, lost, beside=beside, stopped=stopped)
+        known = [each.target for each in nodes.values()] if group and group is not documents else []
+        copied = copy_all(target.registry, lost, beside=known, stopped=stopped)
         done.append(copied)
         missing += lost
         problems |= {**unknown, **copied.problems}
@@ -158,6 +176,42 @@ def not_held(source: Store) -> Gate:
     return gate
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Results:
+    """The tests of published images as they are now, and their results beside the images."""
+
+    workspace: Workspace
+    source: Store
+    plan: Plan
+
+    def not_green(self, stack: str, image: Reference) -> str:
+        """Return why an image with tests is not promoted: they did not all pass, on no machine. It is a gate."""
+        records = RegistryRecords(registry=self.source.registry)
+        for each, digest in self._images(stack, image):
+            found = [record for gpu in (True, False) if (record := records.find(each, digest, gpu=gpu))]
+            if not found:
+                return f"its tests have not run in {each.reference}, see `buildsys test {stack}`"
+            if not any(record.passed for record in found):
+                wrong = next(one for one in found[0].results if one.state != TestState.PASSED)
+                return f"the test `{wrong.test}` of {wrong.layer} {wrong.state} in {each.reference}: {wrong.problem}"
+        return ""
+
+    def results(self, stack: str, image: Reference) -> list[Reference]:
+        """Return where the results of an image may be."""
+        found = self._images(stack, image)
+        return [location_of(each, digest, gpu=gpu) for each, digest in found for gpu in (True, False)]
+
+    def _images(self, stack: str, image: Reference) -> list[tuple[TestedImage, str]]:
+        """Return the images in an index that have tests, with the digest of these."""
+        names = {each.name: str(image) for each in self.plan.indexes[stack]}
+        tests = declared_tests(self.plan, names)
+        return [
+            (each, tests_digest(self.workspace, own))
+            for name, each in images_of(self.source, self.plan, names).items()
+            if (own := [test for test in tests if test.target == name])
+        ]
+
+
 def _check(
     source: Store, request: Request, images: Mapping[str, ImageTarget], existing: Existing, gates: Iterable[Gate]
 ) -> None:
@@ -197,10 +251,10 @@ def _others(source: Store, target: Store, names: Iterable[str]) -> list[Copy]:
     return found
 
 
-def _documents(
-    source: Store, target: Store, request: Request, nodes: Mapping[str, Copy], stacks: Mapping[str, ImageTarget]
-) -> list[Copy]:
-    """Return the copies of inventories and records of nodes, and of inventories of base images, if there are any."""
+def _document_places(
+    source: Store, target: Store, request: Request, nodes: Iterable[str], stacks: Iterable[str]
+) -> Mapping[Reference, Reference]:
+    """Return where inventories and records of nodes, and inventories of base images, may be and are copied to."""
     plan, here, there = request.plan, shelf_of(source), shelf_of(target)
     keys = [request.keys.of(name).key for name in nodes]
     records = {location(source.prefix, key): location(target.prefix, key) for key in keys}
@@ -208,10 +262,4 @@ def _documents(
         for image in plan.indexes[stack]:
             digest = plan.parent(image.parent.name).locked.digest
             keys += [parent_key(digest, image.platform)] if digest else []
-    places = records | {here.location(key): there.location(key) for key in dict.fromkeys(keys)}
-    found = ask_many(places, source.registry.head)
-    return [
-        Copy(source=place.with_digest(each.digest), target=places[place])
-        for place, each in found.items()
-        if isinstance(each, Descriptor)
-    ]
+    return records | {here.location(key): there.location(key) for key in dict.fromkeys(keys)}

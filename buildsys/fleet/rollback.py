@@ -11,7 +11,7 @@ from buildsys.fleet.history import Archive, Entry, History, Hold, entry_of
 from buildsys.oci.client import in_threads, missing_parts
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Reference
-from buildsys.run.index import tagged
+from buildsys.run.index import put_tag, tagged
 from buildsys.values import dataclass
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,5}")
@@ -69,7 +69,7 @@ def roll_back(archive: Archive, stack: str, to: str | None, *, clock: Callable[[
         return replace(old.add(moved) if moves else old, hold=hold)
 
     archive.change(stack, history.repository, keep)
-    in_threads(lambda tag: archive.registry.tag(image, tag), moves)
+    in_threads(lambda tag: put_tag(archive.registry, image, tag), moves)
     kept = tuple(tag for tag in tags if now[tag] == entry.digest)
     return Back(stack=stack, entry=entry, moved=tuple(moves), kept=kept, others=others)
 
@@ -80,7 +80,7 @@ def follow(archive: Archive, back: Back, repository: str, prefix: str) -> str:
     try:
         if missing := missing_parts(archive.registry, image):
             return f"{missing[0]} is missing"
-        in_threads(lambda tag: archive.registry.tag(image, tag), [*back.moved, *back.kept])
+        in_threads(lambda tag: put_tag(archive.registry, image, tag), [*back.moved, *back.kept])
     except RegistryProblem as problem:
         return str(problem)
     return ""

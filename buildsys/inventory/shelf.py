@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import time
+from collections.abc import Callable
 
 from buildsys.inventory import document
 from buildsys.inventory.layers import read_layers
 from buildsys.inventory.model import Inventory, UnreadableInventory
-from buildsys.oci.artifacts import ArtifactType, find_artifact, pieces, put_artifact
+from buildsys.oci.artifacts import ArtifactType, dated, find_artifact, pieces, put_artifact
 from buildsys.oci.client import ImageRegistry
 from buildsys.oci.http import UnreadableManifest
 from buildsys.oci.reference import Descriptor, Reference
@@ -21,10 +23,11 @@ _TAG = "inventory-"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shelf:
-    """The repository of nodes in a registry, where inventories are beside them."""
+    """The repository of nodes in a registry, where inventories are beside them, each with the time of its node."""
 
     registry: ImageRegistry
     nodes: Reference
+    clock: Callable[[], float] = time.time
 
     def location(self, key: str) -> Reference:
         """Return where the inventory of the node with this key is."""
@@ -32,7 +35,8 @@ class Shelf:
 
     def put(self, key: str, inventory: Inventory, subject: Descriptor) -> None:
         """Store the inventory of the node with this key; raises RegistryProblem."""
-        put_artifact(self.registry, self.location(key), INVENTORY, document.write(inventory), subject)
+        data, written = document.write(inventory), dated(self.clock())
+        put_artifact(self.registry, self.location(key), INVENTORY, data, subject, annotations=written)
 
     def find(self, key: str, digest: str) -> Inventory | None:
         """Return the inventory of a node, None where it is missing, of another format or of another digest."""

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
 
 from buildsys.foreign import MOST_BYTES, object_of
 from buildsys.oci.client import ImageRegistry
 from buildsys.oci.http import DigestMismatch, NotFound, UnexpectedAnswer, UnreadableManifest
-from buildsys.oci.reference import OCI_MANIFEST, Descriptor, Reference
+from buildsys.oci.reference import OCI_MANIFEST, Descriptor, Manifest, Reference
 from buildsys.values import dataclass
 
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 _EMPTY = b"{}"
+# https://github.com/opencontainers/image-spec/blob/main/annotations.md
+CREATED = "org.opencontainers.image.created"
+_CREATED_FORM = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,10 +33,51 @@ class ArtifactType:
     blob: str
 
 
+TIME = ArtifactType(manifest="application/vnd.buildsys.time.v1", blob=_EMPTY_TYPE)
+"""A document that says nothing but the time, in the annotation of its manifest."""
+
+
+def time_text(seconds: float) -> str:
+    """Return a time in seconds since 1970 as the annotation `CREATED` has it."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime(_CREATED_FORM)
+
+
+def time_of(annotations: Iterable[tuple[str, str]]) -> float | None:
+    """Return the time in the annotations of a manifest, in seconds since 1970; None where none can be read."""
+    try:
+        return datetime.strptime(dict(annotations).get(CREATED, ""), _CREATED_FORM).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
+
+
+def dated(seconds: float) -> Mapping[str, str]:
+    """Return the annotation of a document that was written at a time in seconds since 1970."""
+    return {CREATED: time_text(seconds)}
+
+
+def put_time(registry: ImageRegistry, location: Reference, subject: Descriptor, seconds: float) -> Descriptor:
+    """Store a time beside a manifest that does not have it, or has another; in seconds since 1970."""
+    return put_artifact(registry, location, TIME, _EMPTY, subject, annotations=dated(seconds))
+
+
+def subject_of(manifest: Manifest) -> tuple[str, str]:
+    """Return the type of a document and the digest of the manifest that it is about, each empty where there is none."""
+    value = object_of(manifest.raw)
+    kind, about = value.get("artifactType"), value.get("subject")
+    digest = about.get("digest") if isinstance(about, dict) else None
+    return kind if isinstance(kind, str) else "", digest if isinstance(digest, str) else ""
+
+
 def put_artifact(
-    registry: ImageRegistry, location: Reference, kind: ArtifactType, data: bytes, subject: Descriptor | None = None
+    registry: ImageRegistry,
+    location: Reference,
+    kind: ArtifactType,
+    data: bytes,
+    subject: Descriptor | None = None,
+    *,
+    annotations: Mapping[str, str] = MappingProxyType({}),
 ) -> Descriptor:
-    """Store a document under a tag, and return the descriptor of its manifest; equal documents have equal digests."""
+    """Store a document under a tag, and return the descriptor of its manifest."""
     config = registry.put_blob(location, _EMPTY)
     blob = registry.put_blob(location, data)
     manifest = {
@@ -41,6 +87,7 @@ def put_artifact(
         "config": _value(_EMPTY_TYPE, config),
         "layers": [_value(kind.blob, blob)],
         **({"subject": _value(subject.media_type, subject)} if subject else {}),
+        **({"annotations": dict(annotations)} if annotations else {}),
     }
     raw = json.dumps(manifest, separators=(",", ":")).encode()
     return registry.put_manifest(location, raw, OCI_MANIFEST)
@@ -51,7 +98,8 @@ def find_artifact(
 ) -> bytes | None:
     """Return the document under a tag, None if there is none of that kind for the manifest with the digest `subject`.
 
-    What cannot be read, or is not what its digest says, counts as missing: it can be written once more.
+    Without `subject`, for any manifest or none. What cannot be read, or is not what its digest says, counts as missing:
+    it can be written once more.
     """
     try:
         manifest = registry.manifest(location)
@@ -61,7 +109,7 @@ def find_artifact(
         about = value.get("subject") or {}
         if value.get("artifactType") != kind.manifest or blob.media_type != kind.blob or blob.size > MOST_BYTES:
             return None
-        if not isinstance(about, dict) or (about.get("digest") or None) != subject:
+        if not isinstance(about, dict) or (subject is not None and about.get("digest") != subject):
             return None
         return registry.blob(location, blob.digest)
     except (DigestMismatch, NotFound, UnreadableManifest):

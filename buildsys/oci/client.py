@@ -76,6 +76,19 @@ class ImageRegistry(Protocol):
         """Put the identical manifest under `new_tag` in the same repository."""
 
 
+class ListedRegistry(ImageRegistry, Protocol):
+    """What is needed of a registry in addition to find out what can be deleted from it, and to delete it."""
+
+    def tags(self, repository: Reference) -> tuple[str, ...]:
+        """Return all tags of a repository, sorted; none if it does not exist."""
+
+    def repositories(self, host: Reference) -> tuple[str, ...]:
+        """Return the repositories in the catalog of a reference's registry, sorted; none if it has no catalog."""
+
+    def delete(self, reference: Reference) -> bool:
+        """Delete the manifest and with it every tag that names it; False if it does not exist."""
+
+
 class Registry:
     """All registries that references name; safe to share between threads; close it when done.
 
@@ -217,29 +230,42 @@ class Registry:
 
     def tags(self, repository: Reference) -> tuple[str, ...]:
         """Return all tags of a repository, sorted; none if it does not exist."""
+        return self._listed(repository, "tags/list?n=1000", "tags", scope(repository, "pull"))
+
+    def repositories(self, host: Reference) -> tuple[str, ...]:
+        """Return the repositories in the catalog of a reference's registry, sorted; none if it has no catalog.
+
+        https://distribution.github.io/distribution/spec/api/#catalog: a registry need not have one, or show it to all.
+        """
+        address = self._session.follow(host, self._session.url(host, ""), "/v2/_catalog?n=1000")
+        return self._listed(host, address, "repositories", "registry:catalog:*")
+
+    def _listed(self, repository: Reference, path: str, field: str, needs: str) -> tuple[str, ...]:
+        """Return the names on all pages of a list, sorted; none if it does not exist."""
         found: set[str] = set()
         pages = 0
-        path: str | None = "tags/list?n=1000"
-        while path:
-            response = self._ask("GET", repository, path)
+        page: str | None = path
+        while page:
+            response = self._ask("GET", repository, page, scopes=(needs,))
             if response.status == 404:
                 break
             expect(repository, response, 200)
             try:
-                tags = list_of(response.json(repository.host), "tags", str)
+                names = list_of(response.json(repository.host), field, str)
             except ValueError as error:
-                message = f"registry `{repository.host}` returned no list of tags: {error}"
+                message = f"registry `{repository.host}` returned no list of {field}: {error}"
                 raise UnexpectedAnswer(message, host=repository.host) from error
             # A page that adds nothing has no use for a next one.
-            more = not found.issuperset(tags) and pages < _MOST_PAGES
-            found.update(tags)
+            more = not found.issuperset(names) and pages < _MOST_PAGES
+            found.update(names)
             pages += 1
             link = response.headers.get("link", "")
             following = link[link.find("<") + 1 : link.find(">")] if 'rel="next"' in link else ""
             if following and not more:
-                raise UnexpectedAnswer(f"registry `{repository.host}` lists tags without an end", host=repository.host)
-            here = self._session.url(repository, path)
-            path = self._session.follow(repository, here, following) if following else None
+                message = f"registry `{repository.host}` lists {field} without an end"
+                raise UnexpectedAnswer(message, host=repository.host)
+            here = self._session.url(repository, page)
+            page = self._session.follow(repository, here, following) if following else None
         return tuple(sorted(found))
 
     def delete(self, reference: Reference) -> bool:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from buildsys.errors import Diagnostic, Location
+from buildsys.plan.budget import planned_excess
 from buildsys.plan.plan import Plan
 from buildsys.resolve.node import ImageTarget, Node
 from buildsys.texts import LONGEST_ARGUMENT, MOST_ARGUMENTS
@@ -75,6 +76,7 @@ def excess(
         *(each for node in nodes for each in _checksums(node, texts.get(node.dockerfile, ""))),
         *(each for node in nodes for each in _size(node, sum(sizes[name] for name in measures[node.name].nodes))),
         *(each for image in images for each in _too_many_layers(image, measures[image.name].layers)),
+        *planned_excess(plan, images),
     ]
     chosen = {name: measures[name] for name in plan.targets if name in names}
     most = max(chosen, key=lambda name: chosen[name].paths, default="")

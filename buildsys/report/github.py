@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from buildsys.errors import BuildsysError, Location
-from buildsys.events.events import FAILED
+from buildsys.events.events import FAILED, TestState
 from buildsys.events.model import RunModel
 from buildsys.report.outcomes import copies_lines, failure_lines
 from buildsys.report.text import clean, format_count
@@ -17,7 +17,7 @@ from buildsys.values import dataclass
 
 if TYPE_CHECKING:
     # A matrix needs no tests.
-    from buildsys.commands.image_tests import TestResult
+    from buildsys.image_tests.suite import ImageResult
 
 # Of one matrix in one run (docs.github.com, "Actions limits").
 MOST_JOBS = 256
@@ -80,10 +80,10 @@ def of_run(run: RunModel, place: Callable[[str, str, int], tuple[str, int]]) -> 
             yield Annotation(title=copies.registry, message="\n".join(copies_lines(copies)))
 
 
-def of_tests(results: Iterable[TestResult], masked: Callable[[str], str]) -> Iterator[Annotation]:
+def of_tests(results: Iterable[ImageResult], masked: Callable[[str], str]) -> Iterator[Annotation]:
     """Yield an annotation for each test that failed, at its declaration."""
-    for each in results:
-        if each.problem is not None:
+    for each in (test for result in results for test in result.results):
+        if each.state is TestState.FAILED:
             at, lines = each.test.location or _NOWHERE, each.output.splitlines()[-_MOST_LINES:]
             message = masked("\n".join([f"{each.test.title}: {each.problem}", *map(clean, lines)]))
             title = f"{each.test.stack}: a test of {each.test.layer} failed"

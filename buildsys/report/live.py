@@ -10,8 +10,10 @@ from buildsys.buildkit.progress import StepKind
 from buildsys.events.events import (
     FAILED,
     MADE,
+    PASSED,
     REUSED,
     Event,
+    ImageTested,
     Noted,
     Retried,
     RunBegan,
@@ -21,7 +23,7 @@ from buildsys.events.events import (
     TargetEnded,
     TargetPlanned,
 )
-from buildsys.report.outcomes import failure_output, failure_place, step_words
+from buildsys.report.outcomes import failure_output, failure_place, step_words, tests_words
 from buildsys.report.plain import OUTPUT_LINES, Lines, line_writer
 from buildsys.report.status import Running, RunStatus, foremost
 from buildsys.report.text import (
@@ -165,6 +167,11 @@ class Live:
                 self._above(self._marks.dot, "", text, style="dim")
             case Noted():
                 self._above("!", "yellow", f"{event.about}: {clean(event.text)}")
+            case ImageTested():
+                mark, colour = (self._marks.failed, "bold red") if event.failed else ("!", "yellow")
+                # An image whose tests were skipped is not a good one.
+                mark, colour = (self._marks.done, "green") if event.state == PASSED else (mark, colour)
+                self._above(mark, colour, self._title(event.target, f" {tests_words([event])}"))
             case TagsMoved() if event.tags:
                 self._above(self._marks.done, "green", f"{format_count(len(event.tags), 'tag')} moved")
             case _:

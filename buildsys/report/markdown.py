@@ -10,19 +10,20 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from buildsys.events.events import FAILED, MADE
+from buildsys.events.events import FAILED, MADE, TestState
 from buildsys.events.model import RunModel, Target
 from buildsys.plan.actions import format_difference, own_reason
 from buildsys.plan.diff import Changed, ChangeKind
 from buildsys.plan.plan import Plan
 from buildsys.report.outcomes import copies_lines, failure_lines, failure_place, outcome_word
 from buildsys.report.summary import counts
-from buildsys.report.tables import estimate_words, tests_line
+from buildsys.report.tables import estimate_words
+from buildsys.report.tested import summary_line
 from buildsys.report.text import clean, cut, format_count, format_duration, format_size
 
 if TYPE_CHECKING:
     from buildsys.commands.affected import Affected
-    from buildsys.commands.image_tests import TestResult
+    from buildsys.image_tests.suite import ImageResult
     from buildsys.run.scheduler import Left
 
 COMMENT = "<!-- buildsys affected -->"
@@ -144,12 +145,11 @@ def _image(target: Target) -> tuple[str, ...]:
     return (_cell(target.title), outcome_word(end.outcome), time, format_size(end.size), _cell(name))
 
 
-def summary_of_tests(results: Sequence[TestResult], images: int, command: str) -> str:
+def summary_of_tests(results: Sequence[ImageResult], command: str) -> str:
     """Return a job summary of tests: their number, and each that failed with its last output."""
-    failed = [each for each in results if each.problem is not None]
-    skipped = sum(bool(each.skipped) for each in results)
-    lines = [f"### {code(command)}", "", f"**{tests_line(images, len(results), len(failed), skipped)}**", ""]
+    failed = [each for result in results for each in result.results if each.state is TestState.FAILED]
+    lines = [f"### {code(command)}", "", f"**{summary_line(results)}**", ""]
     for each in failed[:_FAILURES]:
         lines += [f"failed: **{code(each.test.stack)}** · {code(each.test.layer)} · {code(each.test.title)}", ""]
-        lines += [*_fence([each.problem or "", *each.output.splitlines()[-_OUTPUT:]]), ""]
+        lines += [*_fence([each.problem, *each.output.splitlines()[-_OUTPUT:]]), ""]
     return "\n".join(lines).rstrip() + "\n\n"

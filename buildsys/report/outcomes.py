@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.buildkit.progress import StepKind, split_name
-from buildsys.events.events import MADE, ImagesCopied, TargetEnded
+from buildsys.events.events import MADE, ImagesCopied, ImageTested, TargetEnded
 from buildsys.report.text import clean, cut, format_count, format_size
 
 _FLAGS = re.compile(r"(?:--[a-z]+(?:=\S+)?(?: |$))*")
@@ -65,6 +65,17 @@ def _command(text: str) -> str:
     while found := _PROLOGUE.match(text):
         text = text[found.end() :]
     return text or "RUN"
+
+
+def tests_words(tested: Iterable[ImageTested]) -> str:
+    """Return how many tests of some images passed, failed and were skipped."""
+    tested = tuple(tested)
+    counts = {
+        name: sum(getattr(each, name) for each in tested) for name in ("passed", "remembered", "failed", "skipped")
+    }
+    known = f" ({counts['remembered']} remembered)" if counts["remembered"] else ""
+    others = [f"{counts[name]} {name}" for name in ("failed", "skipped") if counts[name]]
+    return ", ".join([f"{format_count(counts['passed'], 'test')} passed{known}", *others])
 
 
 def copies_lines(copies: ImagesCopied) -> Iterator[str]:

@@ -14,6 +14,7 @@ from buildsys.events.events import (
     MADE,
     REUSED,
     Event,
+    ImageTested,
     Noted,
     Retried,
     RunBegan,
@@ -25,7 +26,7 @@ from buildsys.events.events import (
     TargetPlanned,
     TargetStarted,
 )
-from buildsys.report.outcomes import failure_output, failure_place, step_words
+from buildsys.report.outcomes import failure_output, failure_place, step_words, tests_words
 from buildsys.report.status import Running, RunStatus, foremost
 from buildsys.report.text import Marks, clean, cut, cut_middle, cut_start, format_count, format_duration, format_size
 from buildsys.texts import inert
@@ -85,6 +86,8 @@ class Lines:
                 self._end(event)
             case Noted():
                 self._wrapped("note", f"{event.about}: {clean(event.text)}")
+            case ImageTested():
+                self._row("tested", event.target, tests_words([event]))
             case TagsMoved() if event.tags or event.missing:
                 missing = f", {format_count(len(event.missing), 'image')} missing" if event.missing else ""
                 self._wrapped("tags", f"{len(event.tags) or 'none'} moved{missing}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from buildsys.events.events import BLOCKED, FAILED, MADE, NOT_REACHED, REUSED
 from buildsys.events.model import IMAGE, RunModel, Target
 from buildsys.report.console import Screen, columns
-from buildsys.report.outcomes import copies_lines, failure_lines, failure_place, outcome_word
+from buildsys.report.outcomes import copies_lines, failure_lines, failure_place, outcome_word, tests_words
 from buildsys.report.text import (
     Marks,
     clean,
@@ -81,6 +81,8 @@ def counts(run: RunModel, failing: Callable[[str], str] = str) -> list[str]:
     steps, cached = run.build_steps
     if steps:
         words.append(f"{100 * cached // steps} % of the steps from cache")
+    if run.tests:
+        words.append(tests_words(run.tests))
     if run.tags and run.tags[-1].tags:
         words.append(f"{format_count(len(run.tags[-1].tags), 'tag')} moved")
     if run.retries:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from buildsys.bake.targets import copied_names
+from buildsys.config.model import Budget
 from buildsys.errors import enumerated
 from buildsys.plan.actions import BUILD, REUSE, SKIP, Action, Difference, format_difference, short
 from buildsys.plan.diff import Changed, ChangeKind
@@ -13,14 +14,13 @@ from buildsys.plan.plan import Plan
 from buildsys.recipes.recipe import Kind
 from buildsys.report.console import Screen, columns
 from buildsys.report.documents import layer_contents
-from buildsys.report.text import clean, format_count, format_remaining
+from buildsys.report.text import clean, format_count, format_remaining, format_size
 from buildsys.resolve.image import healthcheck_text, words_json
 from buildsys.resolve.node import ImageTarget
 
 if TYPE_CHECKING:
     # Only for annotations: a table of a plan does not wait for the modules of other commands.
     from buildsys.commands.affected import Affected
-    from buildsys.commands.image_tests import TestResult
     from buildsys.commands.lock import Change
     from buildsys.commands.query import Explanation
     from buildsys.commands.vendor import Copied
@@ -137,10 +137,17 @@ def _state(plan: Plan, stack: ImageTarget) -> Iterator[str]:
         yield f"published {stack.repository}: {' '.join(stack.tags) or 'BUILDSYS_TAG'}"
     for number, name in enumerate(copied_names(plan, stack)):
         yield f"{'' if number else 'copied to':<9} {name}"
+    if stack.budget:
+        yield f"budget    {_budget(stack.budget)}"
     yield f"groups    {' '.join(stack.groups)}"
     shown = f", shown is {stack.platform}" if stack.is_part else ""
     yield f"platforms {' '.join(each.platform for each in plan.indexes[stack.stack])}{shown}"
     yield f"declared  {stack.location}"
+
+
+def _budget(budget: Budget) -> str:
+    size = [f"at most {format_size(budget.size)}"] if budget.size is not None else []
+    return ", ".join([*size, *([f"at most {budget.layers} layers"] if budget.layers is not None else [])]) or "none"
 
 
 def _settings(stack: ImageTarget) -> Iterator[tuple[str, str, str]]:
@@ -208,30 +215,6 @@ def _several(titles: Sequence[str]) -> str:
 def _counted(nodes: int, images: int) -> str:
     parts = (format_count(nodes, "node") if nodes else "", format_count(images, "image") if images else "")
     return ", ".join(filter(None, parts))
-
-
-def show_test(result: TestResult, screen: Screen) -> None:
-    """Write a test in one line, and its last output if it failed."""
-    test = result.test
-    word, style = (
-        ("skip", "bold") if result.skipped else ("ok  ", "good") if result.problem is None else ("fail", "bad")
-    )
-    screen.line(f"{screen.styled(word, style)} {test.stack}  {test.layer}  {test.title}")
-    if result.skipped:
-        screen.line(f"     {result.skipped}")
-    if result.problem is not None:
-        screen.line(f"     {result.problem}")
-        for line in result.output.splitlines()[-12:]:
-            screen.line(f"     | {line}")
-
-
-def tests_line(images: int, tests: int, failed: int, skipped: int) -> str:
-    """Return how many tests passed, failed and were skipped."""
-    begin = f"{format_count(tests, 'test')} of {format_count(images, 'image')}"
-    counts = {"passed": tests - failed - skipped, "failed": failed, "skipped": skipped}
-    if not failed and not skipped:
-        return f"{begin}, all passed"
-    return f"{begin}: {', '.join(f'{number} {word}' for word, number in counts.items() if number)}"
 
 
 def show_explanation(found: Explanation, screen: Screen) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 
+from buildsys.config.model import Budget
 from buildsys.errors import Location
 from buildsys.names import DEFAULT_PLATFORM, PLATFORM, architecture, short_hash, shortened, target_name
 from buildsys.recipes.recipe import Parent, Recipe
@@ -110,6 +111,7 @@ class ImageTarget:
     repository: str
     tags: tuple[str, ...] = ()
     support: Support | None = None
+    budget: Budget | None = None
 
     @property
     def title(self) -> str:

@@ -152,6 +152,7 @@ class _Builder:
             repository=stack.repository,
             tags=stack.tags,
             support=support_of(stack, layers),
+            budget=stack.budget,
         )
 
     def report(self, message: str, location: Location, hint: str | None = None) -> None:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import field, replace
 from types import MappingProxyType
 
 from buildsys.bake.hcl import Template, evaluate
 from buildsys.bake.targets import defaults, index_names, public_names
 from buildsys.config.model import Contents
-from buildsys.errors import InvalidInput, WrongUsage
+from buildsys.errors import Diagnostic, ExitCode, InvalidInput, WrongUsage
 from buildsys.oci.http import RegistryProblem
 from buildsys.oci.reference import Descriptor
 from buildsys.plan.actions import Action, ActionKind, decide, needed
+from buildsys.plan.budget import PARENT, excess
 from buildsys.plan.keys import Keys, keys_of
 from buildsys.plan.plan import Plan
 from buildsys.plan.sources import source_problems
 from buildsys.project.workspace import Workspace
 from buildsys.resolve.graph import closure
 from buildsys.resolve.node import ImageTarget
+from buildsys.run.compose import BlobOrigins
 from buildsys.run.contexts import contents_of
 from buildsys.run.index import TagMove
 from buildsys.run.store import Existing, Store
@@ -111,6 +113,16 @@ class Decision:
             if isinstance(each, ImageTarget) and each.stack in indexes
         }
 
+    def moving(self, indexes: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the indexes, of some by stack, to which public tags are to move, by target."""
+        found = {}
+        for name, tags in self.tags.items():
+            target = self.plan.targets[name]
+            index = indexes.get(target.stack, "") if isinstance(target, ImageTarget) else ""
+            if index and any(self.seen.get(tag) != index.rpartition("@")[2] for tag in tags):
+                found[name] = index
+        return found
+
     def missing(self, existing: Collection[str]) -> dict[str, str]:
         """Return what was asked for and does not exist, each with the first in build order that it lacks."""
         order, needs = self.plan.order.__getitem__, self.plan.needs
@@ -172,6 +184,24 @@ def refuse_no_cache(decision: Decision) -> None:
         f"`--no-cache` rebuilds nothing that is published: `{existing[0]}`{more} exists under its key",
         hint=hint if layers else "remove `--no-cache`, or name only targets that do not exist",
     )
+
+
+def damage_notes(decision: Decision) -> Iterator[str]:
+    """Yield why targets are rebuilt: the registry has lost a part of them."""
+    for target, missing in decision.damaged.items():
+        yield f"rebuilding `{target}`: {missing[0]} is missing from the registry"
+
+
+def registry_notes(decision: Decision) -> Iterator[str]:
+    """Yield why other targets are rebuilt whose key exists, and whether that is so for a whole registry."""
+    for target, why in decision.foreign.items():
+        yield f"rebuilding {target}: {why}"
+    changed = [each.difference for each in decision.actions.values() if each.difference]
+    if older := next((each for each in changed if each.name == "definition"), None):
+        yield (
+            f"this registry was filled with definition {older.before} of keys, and this buildsys has {older.after}: "
+            "every node is rebuilt once (see CHANGELOG.md); what is published stays as it is"
+        )
 
 
 def with_image_layers(store: Store, decision: Decision) -> Decision:
@@ -294,3 +324,25 @@ def without_cache(decision: Decision) -> Decision:
         for name, action in decide(decision.plan, decision.keys, {}, {}, decision.selection.targets).items()
     }
     return replace(decision, existing={}, actions=MappingProxyType(actions))
+
+
+class OverBudget(InvalidInput):
+    """Images that have more than their stacks allow: no public tag moves to them, as if their build had failed."""
+
+    exit_code = ExitCode.FAILED
+
+
+def over_budget(store: Store, decision: Decision, images: Iterable[str]) -> Mapping[str, tuple[Diagnostic, ...]]:
+    """Return by how much images exceed their budgets, as a registry has them, with the layers that take the most."""
+    plan, keys = decision.plan, decision.selection.keys
+    limited = {each.name: each for each in plan.stacks if each.budget is not None and each.name in images}
+    found = {}
+    for name, blobs in store.image_layers(plan, keys, limited).items():
+        if any(excess(limited[name], ((PARENT, each.size) for each in blobs))):
+            origins, needs = BlobOrigins(plan=plan), closure(plan.needs, [name]) - {name}
+            nodes = store.image_layers(plan, keys, sorted(needs, key=plan.order.__getitem__))
+            for node, own in nodes.items():
+                origins.add(node, own)
+            own_blobs = [(each.layer or PARENT, each.size) for each in origins.add(name, blobs)]
+            found[name] = tuple(excess(limited[name], own_blobs))
+    return found

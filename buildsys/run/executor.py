@@ -77,6 +77,18 @@ class DebugInfo:
     alone: str = ""
 
 
+_NOT_THE_REGISTRY = frozenset(
+    {
+        FailureKind.COMMAND,
+        FailureKind.CHECKSUM,
+        FailureKind.INVALID,
+        FailureKind.CONTENT,
+        FailureKind.INTERRUPTED,
+        FailureKind.TRANSIENT,
+    }
+)
+
+
 @dataclass(slots=True)
 class RunOutcome:
     """How a run ended; `references` are those of the targets that were built.
@@ -94,6 +106,11 @@ class RunOutcome:
     def complete(self) -> bool:
         """Whether every target was built."""
         return not (self.failures or self.blocked or self.not_reached)
+
+    @property
+    def may_be_damage(self) -> bool:
+        """Whether a registry may have lost something: to look takes a request for each blob."""
+        return any(failure.kind not in _NOT_THE_REGISTRY for failure in self.failures.values())
 
 
 def exit_code(complete: bool, failures: Iterable[Failure], signal: int | None) -> int:

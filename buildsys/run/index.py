@@ -7,12 +7,12 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, replace
-from datetime import UTC, datetime
 from typing import Protocol
 
 from buildsys.errors import BuildsysError, Unavailable
 from buildsys.events.history import History
 from buildsys.names import KEY_LABEL
+from buildsys.oci.artifacts import time_text
 from buildsys.oci.client import ImageRegistry, ask_many, in_threads, missing_parts
 from buildsys.oci.http import DigestMismatch, NotFound, RegistryProblem, UnexpectedAnswer, UnreadableManifest
 from buildsys.oci.reference import OCI_INDEX, Descriptor, Manifest, Reference
@@ -26,6 +26,7 @@ INPUTS = "dev.buildsys.inputs"
 # https://github.com/opencontainers/image-spec/blob/main/annotations.md
 _STANDARD = "org.opencontainers.image"
 REVISION = f"{_STANDARD}.revision"
+_TAG_ATTEMPTS = 3
 # https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/
 _SPDX = re.compile(r"[A-Za-z0-9.+-]+( (AND|OR|WITH) [A-Za-z0-9.+-]+)*")
 
@@ -85,7 +86,7 @@ def run_annotations(plan: Plan, image: ImageTarget, origin: Origin, version: str
     """Return what an index says of an image, and of the run that wrote it at a time in seconds since 1970."""
     parent = plan.parent(image.parent.name).locked
     found = {
-        "created": datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "created": time_text(seconds),
         "title": image.stack,
         "description": image.description,
         "licenses": _licences(image),
@@ -233,6 +234,18 @@ def tagged(registry: ImageRegistry, tags: Iterable[str]) -> Mapping[str, str | N
     return held
 
 
+def put_tag(registry: ImageRegistry, index: Reference, tag: str) -> None:
+    """Give an index a tag; who deletes it at the same moment, by its digest, deletes the new tag too."""
+    found = registry.manifest(index)
+    if found is None:
+        raise NotFound(f"`{index}` does not exist, so it cannot be tagged", host=index.host, status=404)
+    for _ in range(_TAG_ATTEMPTS):
+        registry.put_manifest(index.with_tag(tag), found.raw, found.descriptor.media_type)
+        if registry.head(index) is not None:
+            return
+    raise NotFound(f"`{index}` is deleted while `{tag}` moves to it", host=index.host, status=404)
+
+
 def move_tags(
     registry: ImageRegistry,
     published: Mapping[str, str],
@@ -258,7 +271,7 @@ def move_tags(
         if held[tag] != seen.get(tag):
             return TagMoved(f"`{tag}` was moved to {held[tag] or 'nothing'} while this run built, and stays there")
         try:
-            registry.tag(sources[tag], Reference.parse(tag).target)
+            put_tag(registry, sources[tag], Reference.parse(tag).target)
         except RegistryProblem as problem:
             return problem
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, replace
 from pathlib import Path
@@ -38,9 +39,9 @@ _KEPT = 8
 _LISTED = 3
 
 
-def shelf_of(store: Store) -> Shelf:
-    """Return where the inventories of a store's nodes are."""
-    return Shelf(registry=store.registry, nodes=Reference.parse(f"{store.prefix}/{NODES}"))
+def shelf_of(store: Store, clock: Callable[[], float] = time.time) -> Shelf:
+    """Return where the inventories of a store's nodes are; `clock` is for the time in those that are written."""
+    return Shelf(registry=store.registry, nodes=Reference.parse(f"{store.prefix}/{NODES}"), clock=clock)
 
 
 @dataclass(kw_only=True, slots=True)

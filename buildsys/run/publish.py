@@ -21,10 +21,14 @@ from buildsys.resolve.node import ImageTarget
 from buildsys.run.compose import BlobOrigins, total_size
 from buildsys.run.decision import (
     Decision,
+    OverBudget,
+    damage_notes,
     decide_from_registry,
     decide_published,
     exists_below,
+    over_budget,
     refuse_no_cache,
+    registry_notes,
     verified,
     with_image_layers,
 )
@@ -51,16 +55,6 @@ if TYPE_CHECKING:
 
 # A second attempt is for what the registry turned out to have lost; more would hide a registry that loses things.
 _ATTEMPTS = 2
-_NOT_THE_REGISTRY = frozenset(
-    {
-        FailureKind.COMMAND,
-        FailureKind.CHECKSUM,
-        FailureKind.INVALID,
-        FailureKind.CONTENT,
-        FailureKind.INTERRUPTED,
-        FailureKind.TRANSIENT,
-    }
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,12 +93,14 @@ def publish(
     *,
     tag: bool = True,
     record: TagHistory | None = None,
+    check: Callable[[Published], Published] | None = None,
 ) -> Published:
     """Build what is missing, and return how it went.
 
     No builder is needed where all nodes of the images exist. A node that fails blocks what needs it and nothing else.
     Public tags move only if nothing that was asked for is missing, unless partial tags are asked for, and if `record`
-    does not hold them; without `tag` they stay.
+    does not hold them; without `tag` they stay. `check` may add failures, and images that get no tag, to what was
+    published.
     """
     options = session.options
     environment = bake_environment(plan, session.workspace, session.environ)
@@ -122,7 +118,7 @@ def publish(
         session.environ,
         first.selection,
         note=lambda text: session.note("inventory", text),
-        shelf=shelf_of(store),
+        shelf=shelf_of(store, session.context.clock),
     )
     work = _Attempt(
         session=session,
@@ -144,7 +140,7 @@ def publish(
         report_targets(session, work.decision, history, work.origins, repair=number > 0)
         outcome = work.run(builder, environment, history)
         references |= outcome.references
-        if session.stop.requested or number + 1 == _ATTEMPTS or not _may_be_damage(outcome):
+        if session.stop.requested or number + 1 == _ATTEMPTS or not (outcome.may_be_damage or (tag and work.lost)):
             break
         repair = work.repair(references, outcome)
         if repair is None:
@@ -164,6 +160,8 @@ def publish(
         missing=missing,
         failures=tuple(outcome.failures.values()),
     )
+    if check is not None and not session.stop.requested:
+        published = check(published)
     return _with_tags(session, store, published, record) if tag else published
 
 
@@ -185,40 +183,27 @@ def _describer(session: Session, decision: Decision) -> Callable[[ImageTarget], 
 def _report(session: Session, store: Store, decision: Decision, builder: Builder | None) -> None:
     """Report how the run begins, and why targets whose key exists are rebuilt."""
     begin(session, builder.docker if builder else None, store.prefix)
-    _report_damage(session, decision)
-    for target, why in decision.foreign.items():
-        session.note("registry", f"rebuilding {target}: {why}")
-    changed = [each.difference for each in decision.actions.values() if each.difference]
-    if older := next((each for each in changed if each.name == "definition"), None):
-        session.note(
-            "registry",
-            f"this registry was filled with definition {older.before} of keys, and this buildsys has {older.after}: "
-            "every node is rebuilt once (see CHANGELOG.md); what is published stays as it is",
-        )
+    for text in (*damage_notes(decision), *registry_notes(decision)):
+        session.note("registry", text)
     report_limits(session, decision, linked=session.options.linked)
-
-
-def _report_damage(session: Session, decision: Decision) -> None:
-    for target, missing in decision.damaged.items():
-        session.note("registry", f"rebuilding `{target}`: {missing[0]} is missing from the registry")
-
-
-def _may_be_damage(outcome: RunOutcome) -> bool:
-    """Whether the registry may have lost something: to look takes a request for each blob."""
-    return any(failure.kind not in _NOT_THE_REGISTRY for failure in outcome.failures.values())
 
 
 def _with_tags(session: Session, store: Store, published: Published, record: TagHistory | None) -> Published:
     """Move the public tags, all of them or none but for those that are held; return how the run ended then."""
-    decision, missing = published.decision, published.missing
+    decision = published.decision
+    too_large = {} if session.stop.requested else over_budget(store, decision, decision.moving(published.indexes))
+    missing = {**published.missing, **{name: name for name in too_large}}
     moves = {target: each for target, each in decision.moves(published.indexes).items() if target not in missing}
     moved, held, failed = tuple[str, ...](), dict[str, str](), dict[str, BuildsysError]()
     if not session.stop.requested and (session.options.partial_tags or not missing):
         moved, failed, held = move_unheld(store.registry, moves, decision.seen, record)
-    event = TagsMoved(at=session.context.clock(), tags=moved, missing=tuple(missing), failed=tuple(failed))
+    not_moved = (*too_large, *failed)
+    event = TagsMoved(at=session.context.clock(), tags=moved, missing=tuple(published.missing), failed=not_moved)
     session.journal.emit(event)
     for why in dict.fromkeys(held.values()):
         session.note("tags", why)
+    if too_large:
+        raise OverBudget(each for found in too_large.values() for each in found)
     for problem in failed.values():
         raise problem
     return replace(published, moved=moved, held=held)
@@ -265,6 +250,11 @@ class _Attempt:
         """Whether anything is baked."""
         return len(self.composed) < len(self.decision.built)
 
+    @property
+    def lost(self) -> bool:
+        """Whether an image that existed, and to which a tag is to move, lacks a part by now: it may be deleted."""
+        return bool(self.store.verify(self.decision.moving(self.decision.indexes)))
+
     def run(self, builder: Builder | None, environment: Mapping[str, str], history: History) -> RunOutcome:
         """Build what the decision says, and return how each target ended."""
         decision, linked = self.decision, self.session.options.linked
@@ -304,7 +294,7 @@ class _Attempt:
         known = Existing(references={**decision.existing, **references}, foreign={}, indexes=self.indexes.written)
         known, lost = verified(decision.selection, self.store, known)
         refused = frozenset(outcome.failures) & self.composed - self.indexes.images.keys()
-        if not lost and not refused:
+        if not lost and not refused and known.indexes.keys() == self.indexes.written.keys():
             return None
         existing = {name: each for name, each in known.references.items() if name not in lost}
         # What an image that is lost was composed from may be lost with it, and there is no third attempt.
@@ -313,7 +303,8 @@ class _Attempt:
         existing |= {name: each for name, each in below.items() if name not in lost}
         found = replace(known, references=existing)
         repaired = decide_from_registry(decision.selection, self.store, found, session.environ, damaged=lost)
-        _report_damage(session, repaired)
+        for text in damage_notes(repaired):
+            session.note("registry", text)
         assembled = self.assembled if lost else self.assembled | refused
         return replace(self, decision=repaired, assembled=assembled, _worker=None)
 

@@ -143,6 +143,7 @@ def test_options_that_contradict_each_other_are_refused(committed: Path) -> None
         "bake --affected HEAD --failed",
         "affected --since HEAD --format github --json",
         "affected --since HEAD --format github --why",
+        "test --annotations github --json",
     ):
         done = buildsys(committed, *line.split(), shell=NO_ENGINE)
         assert (done.code, done.stdout) == (2, ""), done.output

@@ -44,8 +44,7 @@ def tags(registry: str, repository: str) -> list[str]:
 
 
 def key_tags(registry: str, repository: str) -> list[str]:
-    others = ("incoming-", "last", "inventory-", "record-")
-    return [tag for tag in tags(registry, repository) if not tag.startswith(others)]
+    return [tag for tag in tags(registry, repository) if not tag.startswith(("incoming-", "last", "inventory-"))]
 
 
 # H8: each writes what is not its own.

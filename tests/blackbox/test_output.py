@@ -85,7 +85,7 @@ PRINTING = (
     *("--help", "--version", "plan --offline --json", "list", "show img", "variables", "schema layer"),
     *("explain img --offline", "why img conf", "diff HEAD", "affected --since HEAD --json", "graph --offline"),
     *("lock --offline", "outdated", "doctor", "test img", "bake img --dry-run", "report", "warm img --check"),
-    *("inventory --fill", "init new", "add ucx", "new stack more --layers dist,conf"),
+    *("inventory --fill", "init new", "add ucx", "new stack more --layers dist,conf", "gc"),
 )
 # It prints what it has built, at its end, as `bake` does.
 BUILDING = {"environment"}
@@ -116,6 +116,8 @@ def test_every_command_is_tested_on_a_full_disk(project: Path) -> None:
 @pytest.mark.parametrize("words", PRINTING)
 def test_result_that_no_disk_takes_is_an_error(project: Path, printing: dict[str, str], words: str) -> None:
     with stand_ins.registry() as prefix:
+        if words == "test img":
+            stand_ins.publish(project, prefix, "img")
         given = {**printing, "BUILDSYS_REGISTRY": prefix, "BUILDSYS_PARENTS": f"docker.io={prefix.partition('/')[0]}"}
         done = run(project, "sh", "-c", f'exec "$@" {words} >/dev/full', "sh", *COMMAND, shell=given)
     ended_well(done, UNAVAILABLE)

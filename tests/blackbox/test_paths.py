@@ -235,7 +235,7 @@ def test_name_of_a_folder_of_tests_mounts_no_other_folder(real_project: Path, re
     with (real_project / "layers/conf/layer.yaml").open("a", encoding="utf-8") as file:
         file.write(tests)
     assert buildsys(real_project, "bake", "img", BUILDSYS_REGISTRY=registry).code == 0
-    done = buildsys(real_project, "test", "img", BUILDSYS_REGISTRY=registry)
+    done = buildsys(real_project, "test", "--local", "img", BUILDSYS_REGISTRY=registry)
     assert WORD not in done.output
     assert done.code == 0, done.output
 

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import pytest
 
 from buildsys.bake.targets import BAKE_FILE
-from buildsys.commands.image_tests import TestRun, declared_tests
 from buildsys.commands.plan import make_plan
+from buildsys.image_tests.declared import TestRun, declared_tests
 from buildsys.plan.plan import Plan
 from buildsys.project.workspace import Workspace
 from buildsys.resolve.node import ImageTarget, Node

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from buildsys.bake.targets import BAKE_FILE, plan_definition
-from buildsys.commands.image_tests import declared_tests
 from buildsys.commands.plan import make_plan
 from buildsys.errors import BuildsysError
+from buildsys.image_tests.declared import declared_tests
 from buildsys.plan.plan import Plan
 from buildsys.plan.support import support_warnings
 from buildsys.project.workspace import Workspace

@@ -26,6 +26,9 @@ from tests.support.commands import (
     stop_own_engine,
 )
 
+# The processes of a suite, and two suites at once, would empty each other's: a name for each.
+ENGINE = f"{os.environ.get('BUILDSYS_TESTS_ENGINE', 'tests')}-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+
 
 def _missing(request: pytest.FixtureRequest, reason: str) -> None:
     if request.config.getoption("--require-engine"):
@@ -64,14 +67,12 @@ def debian(docker: Docker) -> str:
 def own_engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnEngine]:
     """A private engine and registry beside the one that all tests use, with Debian 12 as a parent."""
     overlay = tmp_path_factory.mktemp("overlay") / "buildsys.lock.local"
-    # One for each process of tests, which would empty the other's.
-    name = f"tests-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
-    found = start_own_engine(name, overlay, "debian:12")
+    found = start_own_engine(ENGINE, overlay, "debian:12")
     if isinstance(found, str):
         # Docker itself may be fine: this one needs root and Debian's packages.
         pytest.skip(f"no private engine: {found}")
     yield found
-    stop_own_engine(name)
+    stop_own_engine(ENGINE)
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +88,7 @@ def buildsys() -> Command:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of this project that a test may change."""
-    for name in ("environments", "files", "layers", "schemas"):
+    for name in ("environments", "layers", "schemas"):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in ("stacks.yaml", "buildsys.lock", "docker-bake.hcl", "buildsys.lock.local", "buildsys.settings.yaml"):
         if (ROOT / name).exists():

@@ -25,7 +25,6 @@ WITH_WHEEL = [
     "debian13",
     "debian13-cuda13.0",
     "debian13-mpi4py",
-    "lab",
 ]
 LOCK = f"""\
 version: 1

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -25,10 +25,11 @@ stacks:
   one: {{layers: [dist, conf, large], repository: app, tags: ["1.0", "1"]}}
   two: {{layers: [dist, conf]}}
 """
-# More than one chunk of an upload, and nothing that gzip makes small; unknown to the engine's cache.
-LARGE = """\
+# More than one chunk of an upload, and nothing that gzip makes small; no other run has left it in the engine's cache.
+LARGE = f"""\
 FROM toolchain AS build
-RUN : {unique} && mkdir -p /out/opt/large && head -c 9000000 /dev/urandom >/out/opt/large/file
+RUN echo {time.time_ns()}
+RUN mkdir -p /out/opt/large && head -c 9000000 /dev/urandom >/out/opt/large/file
 FROM scratch
 COPY --from=build /out /
 """
@@ -82,8 +83,7 @@ def test_further_registry_has_the_same_digests_and_a_second_run_writes_nothing(
 ) -> None:
     first, second = registries
     stacks = STACKS.format(first=first.prefix, second=second.prefix)
-    large = LARGE.format(unique=uuid4().hex)
-    files = {"stacks.yaml": stacks, "layers/large/layer.yaml": LAYER, "layers/large/Dockerfile": large}
+    files = {"stacks.yaml": stacks, "layers/large/layer.yaml": LAYER, "layers/large/Dockerfile": LARGE}
     project = on_real_parents(small_project(tmp_path / "project", files))
 
     # The registry is down: what is published to the first stays, and the run fails by its name.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import signal
+import sys
 import tarfile
 import time
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ from tests.support.command_line import (
     Run,
     buildsys,
     on_real_parents,
+    run,
     small_project,
-    start,
     write,
 )
 from tests.support.commands import registry_program
@@ -63,6 +63,25 @@ ARG EPOCH
 ARG PACKAGES
 RUN --mount=type=bind,from=mirrors,target=/run/mirrors cat /run/mirrors/files/package >/etc/package
 """
+# Ends without a word behind a write of the given number, while other threads write; otherwise says how many there were.
+KILLED = """\
+import atexit, itertools, os, signal, sys
+from buildsys.oci.client import Registry
+last, numbers = int(sys.argv.pop(1)), itertools.count(1)
+def counted(write):
+    def call(*words, **named):
+        written = write(*words, **named)
+        if next(numbers) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return written
+    return call
+for name in ("put_manifest", "send_blob", "mount_blob"):
+    setattr(Registry, name, counted(getattr(Registry, name)))
+atexit.register(lambda: print("writes:", next(numbers) - 1))
+from buildsys.__main__ import main
+sys.exit(main())
+"""
+MOMENTS = 20
 PAGE = (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8")
 
 
@@ -220,6 +239,28 @@ def test_fix_today_reaches_the_images_of_one_release_and_is_taken_back_by_the_pa
         assert json.loads(last)["runs"] == 0
 
 
+def test_image_over_its_budget_gets_no_tag_and_is_not_rebuilt_for_a_larger_one(
+    tmp_path: Path, registries: tuple[OwnRegistry, OwnRegistry]
+) -> None:
+    first, _ = registries
+    fleet = Fleet(tmp_path, first.prefix)
+    over = STACKS.replace("[debian-os, conf]}", "[debian-os, conf], budget: {size: 1 MB}}")
+    write(fleet.root, "stacks.yaml", over)
+    done = fleet.run("bake", "--all", "--push")
+    assert done.code == 1, done.output
+    assert "debian-os" in done.stderr.partition("budget")[2], "the largest contributor"
+    assert (fleet.named(f"{first.prefix}/debian12:latest"), fleet.named(f"{first.prefix}/debian13:latest")) == (
+        None,
+        None,
+    )
+    assert fleet.run("bake", "--all", "--push", "--tags-on", "partial").code == 1
+    assert fleet.named(f"{first.prefix}/debian12:latest") is None
+    assert fleet.named(f"{first.prefix}/debian13:latest")
+    write(fleet.root, "stacks.yaml", over.replace("1 MB", "1 GB"))
+    assert fleet.bake() == []
+    assert fleet.named(f"{first.prefix}/debian12:latest")
+
+
 def test_promotion_that_is_killed_leaves_whole_images_and_the_next_one_finishes(
     tmp_path: Path, registries: tuple[OwnRegistry, OwnRegistry]
 ) -> None:
@@ -227,30 +268,34 @@ def test_promotion_that_is_killed_leaves_whole_images_and_the_next_one_finishes(
     fleet = Fleet(tmp_path, first.prefix)
     fleet.bake()
     shell = {"BUILDSYS_FILES": str(fleet.packages), "BUILDSYS_REGISTRY": first.prefix}
-    began = time.monotonic()
-    assert fleet.run("promote", "--all", "--to", f"{second.prefix}/whole").code == 0
-    took = time.monotonic() - began
-    killed = 0
-    for moment in range(20):
-        prefix = f"{second.prefix}/p{moment}"
-        process = start(fleet.root, "promote", "--all", "--to", prefix, shell=shell)
-        time.sleep(0.3 + took * moment / 20)
-        killed += process.poll() is None
-        os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
-        process.communicate()
-        check(prefix)
-    assert killed >= 10
-    done = fleet.run("promote", "--all", "--to", f"{second.prefix}/p3")
+    words = ("-c", KILLED, "0", "promote", "--all", "--to", f"{second.prefix}/whole")
+    done = run(fleet.root, sys.executable, *words, shell=shell)
     assert done.code == 0, done.output
-    for stack in ("debian12", "debian13"):
-        named = fleet.named(f"{second.prefix}/p3/{stack}:latest")
-        assert named == fleet.named(f"{first.prefix}/{stack}:latest") is not None
+    writes = int(done.stdout.rpartition("writes: ")[2])
+    assert writes > 2 * MOMENTS
+    for moment in range(MOMENTS):
+        prefix = f"{second.prefix}/p{moment}"
+        words = ("-c", KILLED, str(1 + moment * writes // MOMENTS), "promote", "--all", "--to", prefix)
+        done = run(fleet.root, sys.executable, *words, shell=shell)
+        assert done.code == -signal.SIGKILL, done.output
+        check(prefix)
+        done = fleet.run("promote", "--all", "--to", prefix)
+        assert done.code == 0, done.output
+        check(prefix)
+        for stack in ("debian12", "debian13"):
+            named = fleet.named(f"{prefix}/{stack}:latest")
+            assert named == fleet.named(f"{first.prefix}/{stack}:latest") is not None
 
 
 def check(prefix: str) -> None:
-    """Assert that everything with a tag below a prefix is complete."""
+    """Assert that everything with a tag below a prefix is complete, when the registry has ended what it was given."""
+    until = time.monotonic() + 10
+    while lacking(prefix) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert lacking(prefix) == []
+
+
+def lacking(prefix: str) -> list[str]:
+    places = [Reference.parse(f"{prefix}/{repository}:x") for repository in ("nodes", "debian12", "debian13")]
     with Registry() as client:
-        for repository in ("nodes", "debian12", "debian13"):
-            place = Reference.parse(f"{prefix}/{repository}:x")
-            for tag in client.tags(place):
-                assert client.verify(place.with_tag(tag)) == (), tag
+        return [lost for each in places for tag in client.tags(each) for lost in client.verify(each.with_tag(tag))]

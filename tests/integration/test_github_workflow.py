@@ -20,7 +20,7 @@ from tests.support.command_line import ROOT, environment, git, run, write
 from tests.support.github_runner import Job, Runner
 from tests.support.pipelines import EPOCH, EXAMPLES, Checkout, checkout
 
-pytestmark = [pytest.mark.long, pytest.mark.engine, pytest.mark.parents]
+pytestmark = [pytest.mark.engine, pytest.mark.parents]
 WORKFLOW = (EXAMPLES / "github.yml").read_text(encoding="utf-8")
 REGISTRY = "registry.example.com/ml"
 SECRETS = {"REGISTRY_USER": "release", "REGISTRY_PASSWORD": "correct-horse"}
@@ -155,9 +155,10 @@ def test_push_publishes_each_image_once_tests_it_and_then_moves_tags(project: Pr
     assert done["test"].log.count("1 test of 1 image, all passed") == 2
     assert "RUN step" in done["bake"].log
     assert "0 RUN steps executed" in done["tags"].log
+    assert "2 tests passed (2 remembered)" in done["tags"].log
     assert {name: len(job.logins) for name, job in done.items()} == {
         **dict.fromkeys(done, 0),
-        **{"bake": 1, "tags": 1},
+        **{"bake": 1, "test": 2, "tags": 1},
     }
     before = project.files.tags("img")
     assert [*before] == ["latest"]

@@ -71,7 +71,7 @@ def test_compiled_once_and_one_blob_in_both_images(
         layers.append(json.loads(output))
     # The last layer of both is Open MPI: it is joined last.
     assert layers[0][-1] == layers[1][-1]
-    test = buildsys("-C", project, "test", *STACKS)
+    test = buildsys("-C", project, "test", "--local", *STACKS)
     assert test.code == 0, test.stdout
     version = run_container(docker, tags[0], ["mpirun", "--version"])
     assert "mpirun (Open MPI) 4.1.4" in version.stdout

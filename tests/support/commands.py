@@ -83,9 +83,12 @@ class OwnEngine:
 
 
 def start_own_engine(name: str, overlay: Path, *parents: str) -> OwnEngine | str:
-    """Start a private engine and push parents to its registry; return why not where that cannot be."""
+    """Start a private engine and push parents, if any, to its registry; return why not where that cannot be."""
     # What a run that was killed left behind would be taken for what this one published.
-    for words in (["wipe"], ["start"], ["bootstrap", *parents, "--overlay", overlay]):
+    steps: list[list[str | Path]] = [["wipe"], ["start"]]
+    if parents:
+        steps.append(["bootstrap", *parents, "--overlay", overlay])
+    for words in steps:
         done = run(sys.executable, PRIVATE_ENGINE, *words, "--name", name)
         if done.code:
             return done.stderr.strip()

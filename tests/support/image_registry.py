@@ -19,7 +19,9 @@ class FakeRegistry:
 
     `mounts` is whether it links blobs between repositories; `problems` are raised, by tag, where one would be written.
     Hosts that are `down` take no connection. `sent` and `mounted` are the blobs that came in pieces or from another
-    repository. `config` has what the configs of pushed images say in place of the truth.
+    repository. `deleted` are manifests in the order of their deletion, and `before_deletion` is called with each.
+    Without `catalog` it lists no repositories. `config` has what the configs of pushed images say in place of the
+    truth.
     """
 
     mounts: bool = True
@@ -32,6 +34,9 @@ class FakeRegistry:
     sent: list[str] = field(default_factory=list)
     mounted: list[str] = field(default_factory=list)
     down: set[str] = field(default_factory=set)
+    deleted: list[str] = field(default_factory=list)
+    catalog: bool = True
+    before_deletion: Callable[[Reference], None] = lambda _: None
 
     def manifest(self, reference: Reference) -> Manifest | None:
         self._connect(reference)
@@ -61,6 +66,26 @@ class FakeRegistry:
         if found is None:
             raise NotFound(f"`{source}` does not exist", host=source.host, status=404)
         return self.put_manifest(source.with_tag(new_tag), found.raw, OCI_MANIFEST)
+
+    def tags(self, repository: Reference) -> tuple[str, ...]:
+        found = (target for name, target in self.manifests_by_name if name == repository.name)
+        return tuple(sorted(target for target in found if ":" not in target))
+
+    def repositories(self, host: Reference) -> tuple[str, ...]:
+        if not self.catalog:
+            return ()
+        return tuple(sorted({name.partition("/")[2] for name, _ in self.manifests_by_name}))
+
+    def delete(self, reference: Reference) -> bool:
+        self.before_deletion(reference)
+        found = self.manifests_by_name.get((reference.name, reference.target))
+        if found is None:
+            return False
+        self.deleted.append(f"{reference.repository.rpartition('/')[2]}@{reference.target}")
+        for place, raw in list(self.manifests_by_name.items()):
+            if place[0] == reference.name and raw == found:
+                del self.manifests_by_name[place]
+        return True
 
     def blob(self, repository: Reference, digest: str) -> bytes:
         return self.blobs[repository.name, digest]

@@ -35,9 +35,14 @@ class OwnRegistry:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def address(self) -> str:
+        """Its host and port."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
     def prefix(self) -> str:
         """A repository prefix in it."""
-        return f"127.0.0.1:{self.port}/x"
+        return f"{self.address}/x"
 
     def start(self) -> None:
         """Start it, and return when it answers."""
@@ -57,6 +62,11 @@ class OwnRegistry:
             self._process.terminate()
             self._process.wait()
             self._process = None
+
+    def refuse_deletion(self) -> None:
+        """Let it refuse to delete anything when it is started again, as it does without a setting."""
+        text = self._config.read_text(encoding="utf-8")
+        self._config.write_text(text.replace("delete: {enabled: true}", "delete: {enabled: false}"), encoding="utf-8")
 
     def requests(self) -> list[tuple[str, str]]:
         """Return the method and the path of each request since the last call, without those for the version."""

@@ -16,7 +16,7 @@ from tests.support.command_line import ROOT, buildsys, git, small_project, write
 
 EXAMPLES = ROOT / "examples" / "ci"
 # What buildsys writes for itself, see docs/registry.md.
-_OWN = ("incoming-", "inventory-", "key-", "last-", "platform-")
+_OWN = ("incoming-", "inventory-", "key-", "last-", "platform-", "tests-")
 _LAYER = """\
 description: a layer
 kind: {kind}

@@ -165,7 +165,7 @@ def publish(project: Path, prefix: str, stack: str) -> None:
     done = buildsys(project, "plan", "--json", BUILDSYS_REGISTRY=prefix)
     assert done.code == 0, done.output
     found = next(each for each in json.loads(done.stdout)["stacks"] if each["name"] == stack)
-    config = {"mediaType": CONFIG, "digest": _digest(b"{}"), "size": 2}
+    config = {"mediaType": CONFIG, **_put_bytes(prefix, f"{stack}/blobs/{_digest(b'{}')}", b"{}", CONFIG)}
     image = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []}
     child = _put(prefix, stack, f"platform-{found['key']}", image)
     platform = {"os": "linux", "architecture": "amd64"}
@@ -177,10 +177,12 @@ def publish(project: Path, prefix: str, stack: str) -> None:
 
 
 def _put(prefix: str, repository: str, tag: str, value: Mapping[str, object]) -> dict[str, object]:
+    return _put_bytes(prefix, f"{repository}/manifests/{tag}", json.dumps(value).encode(), str(value["mediaType"]))
+
+
+def _put_bytes(prefix: str, place: str, data: bytes, kind: str) -> dict[str, object]:
     host, _, path = prefix.partition("/")
-    data, kind = json.dumps(value).encode(), str(value["mediaType"])
-    url = f"http://{host}/v2/{path}/{repository}/manifests/{tag}"
-    request = urllib.request.Request(url, data, {"Content-Type": kind}, method="PUT")
+    request = urllib.request.Request(f"http://{host}/v2/{path}/{place}", data, {"Content-Type": kind}, method="PUT")
     with urllib.request.urlopen(request, timeout=30):
         return {"digest": _digest(data), "size": len(data)}
 

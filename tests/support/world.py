@@ -107,6 +107,12 @@ class World:
         self._selection = None
         file.write_text(file.read_text(encoding="utf-8").replace("RUN ", "RUN true && ", 1), encoding="utf-8")
 
+    def undo(self, layer: str) -> None:
+        """Take the last edit of a layer back."""
+        file = self.root / "layers" / layer / "Dockerfile"
+        self._selection = None
+        file.write_text(file.read_text(encoding="utf-8").replace("RUN true && ", "RUN ", 1), encoding="utf-8")
+
     def fails(self, **endings: Ending | list[Ending]) -> None:
         """Let the next bakes of layers end so."""
         for name, ending in endings.items():
@@ -205,3 +211,28 @@ class World:
     @property
     def notes(self) -> list[str]:
         return [event.text for event in self.events if isinstance(event, Noted)]
+
+
+class TwoPlatforms(World):
+    """The stack `one` for two platforms; each target is called by its own name."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        both = "[linux/amd64, linux/arm64]"
+        stack = f"one: {{description: an image, platforms: {both}, layers: [system, a]}}"
+        (self.root / "stacks.yaml").write_text(f"registry: {PREFIX}\nstacks:\n  {stack}\n", encoding="utf-8")
+        for layer in ("system", "tools", "a"):
+            with (self.root / "layers" / layer / "layer.yaml").open("a", encoding="utf-8") as file:
+                file.write(f"platforms: {both}\n")
+
+    @property
+    def layers(self) -> dict[str, str]:
+        return {name: name for name in self.plan.targets}
+
+    def listing(self, node: str) -> bytes:
+        return super().listing(node.removesuffix("-arm64"))
+
+    def push(self, target: str) -> tuple[str, str] | None:
+        if target in self.plan.targets:
+            self.registry.config = {"architecture": self.plan.targets[target].platform.partition("/")[2]}
+        return super().push(target)

@@ -41,7 +41,8 @@ BELOW: dict[str, set[str]] = {
         "events",
     },
 }
-BELOW["fleet"] = BELOW["run"] | {"run"}
+BELOW["image_tests"] = BELOW["run"] | {"run"}
+BELOW["fleet"] = BELOW["image_tests"] | {"image_tests"}
 BELOW["commands"] = BELOW["fleet"] | {"fleet"}
 BELOW["report"] = BELOW["commands"] - {"oci", "dockerfile"} | {"commands"}
 BELOW["report.html"] = BELOW["report"] | {"report"}

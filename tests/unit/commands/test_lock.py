@@ -272,7 +272,9 @@ def test_update_never_moves_an_epoch_back(held: str, epoch: str) -> None:
     lock = replace(HELD, epochs={"system": held})
     found, changes = resolved(PLAN, lock, update=["system"], registry=None, settings=Settings(), today=WEDNESDAY)
     assert dict(found.epochs) == {"system": epoch}
-    assert next((each.before, each.after) for each in changes if each.name == "system") == (held, epoch)
+    change = next(each for each in changes if each.name == "system")
+    assert (change.before, change.after) == (held, epoch)
+    assert change.note == ("of this week; `buildsys fresh system` renews it at once" if held == epoch else "")
 
 
 @pytest.mark.parametrize("update", [None, [], ["*"]])

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from buildsys.buildkit.interrupt import Stop
 from buildsys.errors import InvalidInput
 from buildsys.fleet.history import Archive
-from buildsys.fleet.promote import Gate, Promoted, Refused, Request, not_held, promote
+from buildsys.fleet.promote import Beside, Gate, Promoted, Refused, Request, Results, not_held, promote
 from buildsys.fleet.rollback import roll_back
+from buildsys.image_tests.declared import declared_tests
+from buildsys.image_tests.images import present_images
+from buildsys.image_tests.records import RegistryRecords
+from buildsys.image_tests.suite import ImageTester
 from buildsys.names import KEY_LABEL
 from buildsys.oci.client import missing_parts
 from buildsys.oci.http import ServerError
 from buildsys.oci.reference import Manifest, Reference
 from buildsys.run.decision import decide_published
 from buildsys.run.store import Store
+from tests.support.fake_tests import FakeTestEngine
 from tests.support.world import PREFIX, World
 from tests.unit.fleet.test_history import bake
 
@@ -37,7 +44,12 @@ def world(tmp_path: Path) -> World:
 
 
 def send(
-    world: World, prefix: str, *names: str, others: tuple[str, ...] = (), gates: tuple[Gate, ...] = ()
+    world: World,
+    prefix: str,
+    *names: str,
+    others: tuple[str, ...] = (),
+    gates: tuple[Gate, ...] = (),
+    beside: Beside = lambda _stack, _image: (),
 ) -> Promoted:
     """Promote targets, all images if nothing is named."""
     for found in (world.registry.written, world.registry.sent, world.registry.mounted):
@@ -45,7 +57,7 @@ def send(
     targets = tuple(map(world.target, names)) or (() if others else tuple(each.name for each in world.plan.stacks))
     request = Request(plan=world.plan, keys=world.selection.keys, targets=targets, others=others)
     target = Store(registry=world.registry, prefix=prefix)
-    return promote(world.store, target, request, {}, clock=lambda: 20.0, gates=gates)
+    return promote(world.store, target, request, {}, clock=lambda: 20.0, gates=gates, beside=beside)
 
 
 def references(world: World, prefix: str) -> dict[str, bytes]:
@@ -185,6 +197,80 @@ def test_image_that_was_rolled_back_is_not_promoted(world: World) -> None:
     with pytest.raises(Refused, match="`two` is not promoted: its tags were rolled back from it to sha256:"):
         send(world, FAR, "two", gates=(not_held(world.store),))
     assert send(world, FAR, "one", gates=(not_held(world.store),)).lacking == {}
+
+
+@pytest.fixture
+def tested(tmp_path: Path) -> World:
+    world = World(tmp_path, GRAPH)
+    world.declare("two", "tests: [{run: first}, {run: second, gpu: true}]")
+    bake(world, 10)
+    return world
+
+
+def run_tests(world: World, engine: FakeTestEngine) -> None:
+    """Test all images as `buildsys test` does."""
+    tester = ImageTester(
+        workspace=world.workspace,
+        records=RegistryRecords(registry=world.registry),
+        find_engine=lambda: engine,
+        stop=Stop(),
+        clock=lambda: 20.0,
+        note=print,
+    )
+    targets = tuple(each.name for each in world.plan.stacks)
+    images = present_images(world.store, replace(world.selection, targets=targets))
+    assert [*tester.run(images, declared_tests(world.plan, targets))]
+
+
+def allowed(world: World, *names: str) -> Promoted:
+    results = Results(workspace=world.workspace, source=world.store, plan=world.plan)
+    return send(world, FAR, *names, gates=(results.not_green,), beside=results.results)
+
+
+def test_image_with_tests_is_not_promoted_before_they_have_run(tested: World) -> None:
+    with pytest.raises(Refused, match=r"`two` is not promoted: its tests have not run in .*, see `buildsys test two`"):
+        allowed(tested)
+    assert references(tested, FAR) == {}
+    assert allowed(tested, "one").lacking == {}
+
+
+def test_results_of_tests_are_promoted_with_their_image(tested: World) -> None:
+    run_tests(tested, FakeTestEngine(has_gpu=True))
+    done = allowed(tested)
+    assert [name for name in references(tested, FAR) if name.startswith("two:tests-")]
+    assert done.documents == 6
+    image = Reference.parse(f"{FAR}/two:latest")
+    index = tested.registry.manifest(image)
+    assert index is not None
+    there = Results(workspace=tested.workspace, source=Store(registry=tested.registry, prefix=FAR), plan=tested.plan)
+    assert there.not_green("two", image.with_digest(index.descriptor.digest)) == ""
+
+
+def test_image_whose_tests_failed_is_not_promoted_until_they_pass(tested: World) -> None:
+    run_tests(tested, FakeTestEngine(has_gpu=True, problems={"second": "ended with 1"}))
+    with pytest.raises(Refused, match=r"`two` is not promoted: the test `second` of .* failed in .*: ended with 1"):
+        allowed(tested)
+    assert references(tested, FAR) == {}
+    assert allowed(tested, "one").lacking == {}
+    run_tests(tested, FakeTestEngine(has_gpu=True))
+    assert allowed(tested).lacking == {}
+
+
+def test_image_with_a_skipped_test_is_promoted_when_it_passed_on_another_machine(tested: World) -> None:
+    run_tests(tested, FakeTestEngine())
+    with pytest.raises(Refused, match=r"`two` is not promoted: the test `second` of .* skipped in .*: no GPU"):
+        allowed(tested)
+    run_tests(tested, FakeTestEngine(has_gpu=True))
+    assert allowed(tested).lacking == {}
+
+
+def test_results_of_earlier_tests_say_nothing_of_an_image(tested: World) -> None:
+    run_tests(tested, FakeTestEngine(has_gpu=True))
+    file = tested.root / "stacks.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("run: first", "run: other"), encoding="utf-8")
+    tested.declare("one", "tests: [{run: third}]")
+    with pytest.raises(Refused, match=r"`one` is not promoted: its tests have not run.*\n`two` is not promoted: its"):
+        allowed(tested)
 
 
 def test_image_of_no_stack_is_promoted_by_its_tag_with_its_key(world: World) -> None:

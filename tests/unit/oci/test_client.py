@@ -353,6 +353,23 @@ def test_tags_are_read_over_all_pages() -> None:
     assert on.script.asked[1].url == "https://r.example.com/v2/team/app/tags/list?last=b&n=2"
 
 
+def test_repositories_are_those_of_the_catalog_over_all_pages() -> None:
+    on = bench(
+        Response(
+            status=200,
+            headers={"link": '</v2/_catalog?last=b&n=2>; rel="next"'},
+            body=b'{"repositories": ["team/b", "a"]}',
+        ),
+        Response(status=200, body=b'{"repositories": ["c"]}'),
+    )
+    assert on.registry().repositories(IMAGE) == ("a", "c", "team/b")
+    assert [each.url for each in on.script.asked] == [
+        "https://r.example.com/v2/_catalog?n=1000",
+        "https://r.example.com/v2/_catalog?last=b&n=2",
+    ]
+    assert bench(Response(status=404)).registry().repositories(IMAGE) == ()
+
+
 def test_plain_http_is_for_loopback_alone() -> None:
     on = Bench(script=Script(by=lambda _: THERE))
     for name in ("127.0.0.1:5000/x:1", "localhost:5000/x:1", "r.example.com:5000/x:1", "docker.io/library/debian:12"):

@@ -8,10 +8,13 @@ import re
 import pytest
 
 from buildsys.buildkit.failure import Failure, FailureKind
-from buildsys.commands.image_tests import TestResult, TestRun
 from buildsys.errors import Diagnostic, InvalidInput, Location
-from buildsys.events.events import BLOCKED, FAILED, MADE, ImagesCopied, RunEnded, TargetEnded, TargetPlanned
+from buildsys.events.events import BLOCKED, FAILED, MADE, ImagesCopied, RunEnded, TargetEnded, TargetPlanned, TestState
 from buildsys.events.model import RunModel, run_model
+from buildsys.image_tests.container import TestResult
+from buildsys.image_tests.declared import TestRun
+from buildsys.image_tests.images import TestedImage
+from buildsys.image_tests.suite import ImageResult
 from buildsys.report.github import Annotation, command, matrix, of_error, of_run, of_tests
 
 # As the runner reads it: https://github.com/actions/runner, ActionCommand.cs.
@@ -115,12 +118,13 @@ def test_error_has_an_annotation_for_each_diagnostic_and_it_is_masked() -> None:
 def test_failed_test_has_an_annotation_at_its_declaration() -> None:
     at = Location(file="layers/a/layer.yaml", line=9, column=5)
     test = TestRun(target="img", stack="img", layer="a", folder="layers/a", run="b", expect=None, location=at)
-    results = [
-        TestResult(test=test),
-        TestResult(test=test, skipped="no GPU"),
-        TestResult(test=test, problem="ended with 3"),
-    ]
-    [found] = of_tests(results, str)
+    image = TestedImage(target="img", stack="img", platform="linux/amd64", reference="img", digest="sha256:1")
+    results = (
+        TestResult(test=test, state=TestState.PASSED),
+        TestResult(test=test, state=TestState.SKIPPED, problem="no GPU"),
+        TestResult(test=test, state=TestState.FAILED, problem="ended with 3"),
+    )
+    [found] = of_tests([ImageResult(image=image, tests="", gpu=False, results=results)], str)
     assert (found.file, found.line, found.column, found.message) == ("layers/a/layer.yaml", 9, 5, "b: ended with 3")
 
 

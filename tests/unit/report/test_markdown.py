@@ -9,10 +9,13 @@ import pytest
 
 from buildsys.buildkit.failure import Failure, FailureKind
 from buildsys.commands.affected import Affected, _affected
-from buildsys.commands.image_tests import TestResult, TestRun
 from buildsys.commands.plan import chosen_targets
-from buildsys.events.events import FAILED, MADE, Event, ImagesCopied, TargetEnded, TargetPlanned
+from buildsys.events.events import FAILED, MADE, Event, ImagesCopied, TargetEnded, TargetPlanned, TestState
 from buildsys.events.model import run_model
+from buildsys.image_tests.container import TestResult
+from buildsys.image_tests.declared import TestRun
+from buildsys.image_tests.images import TestedImage
+from buildsys.image_tests.suite import ImageResult
 from buildsys.plan.diff import compare
 from buildsys.report.markdown import COMMENT, affected_comment, code, run_summary, summary_of_tests
 from buildsys.run.scheduler import Left
@@ -189,8 +192,13 @@ def test_summary_of_thousands_of_images_is_as_short_as_github_takes() -> None:
 
 def test_summary_of_tests_has_each_that_failed_with_its_output() -> None:
     test = TestRun(target="img", stack="img", layer="a", folder="layers/a", run="b --version", expect=None)
-    results = [TestResult(test=test), TestResult(test=test, problem="ended with 3", output="one\ntwo\n")]
-    assert summary_of_tests(results, 1, "buildsys test") == (
+    image = TestedImage(target="img", stack="img", platform="linux/amd64", reference="img", digest="sha256:1")
+    results = (
+        TestResult(test=test, state=TestState.PASSED),
+        TestResult(test=test, state=TestState.FAILED, problem="ended with 3", output="one\ntwo\n"),
+    )
+    found = [ImageResult(image=image, tests="", gpu=False, results=results)]
+    assert summary_of_tests(found, "buildsys test") == (
         "### `buildsys test`\n\n**2 tests of 1 image: 1 passed, 1 failed**\n\n"
         "failed: **`img`** · `a` · `b --version`\n\n```text\nended with 3\none\ntwo\n```\n\n"
     )

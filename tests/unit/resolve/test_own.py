@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from buildsys.commands.image_tests import declared_tests
+from buildsys.image_tests.declared import declared_tests
 from buildsys.report.documents import list_document
 from tests.support.keyed import keyed
 from tests.support.trees import FAST, diagnostics, planned, stack, tree

@@ -17,7 +17,7 @@ from buildsys.resolve.node import ImageTarget
 from buildsys.run.index import TagMoved, annotations_of
 from buildsys.run.store import Store, incoming_tag
 from tests.support.builder import BROKEN_CONNECTION, FAILING_RUN
-from tests.support.world import PREFIX, World
+from tests.support.world import PREFIX, TwoPlatforms, World
 
 GRAPH = """
 a:
@@ -589,31 +589,6 @@ def test_result_whose_config_is_that_of_another_image_gets_no_key(
 
 
 # A stack of two platforms.
-
-
-class TwoPlatforms(World):
-    """The stack `one` for two platforms; each target is called by its own name."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        both = "[linux/amd64, linux/arm64]"
-        stack = f"one: {{description: an image, platforms: {both}, layers: [system, a]}}"
-        (self.root / "stacks.yaml").write_text(f"registry: {PREFIX}\nstacks:\n  {stack}\n", encoding="utf-8")
-        for layer in ("system", "tools", "a"):
-            with (self.root / "layers" / layer / "layer.yaml").open("a", encoding="utf-8") as file:
-                file.write(f"platforms: {both}\n")
-
-    @property
-    def layers(self) -> dict[str, str]:
-        return {name: name for name in self.plan.targets}
-
-    def listing(self, node: str) -> bytes:
-        return super().listing(node.removesuffix("-arm64"))
-
-    def push(self, target: str) -> tuple[str, str] | None:
-        if target in self.plan.targets:
-            self.registry.config = {"architecture": self.plan.targets[target].platform.partition("/")[2]}
-        return super().push(target)
 
 
 @pytest.fixture
