@@ -62,7 +62,7 @@ mutants: .venv/.ready ## break the rules of the runner one by one; a unit test m
 coverage: .venv/.ready ## coverage of the package by the fast tests
 	.venv/bin/python -m pytest -q -n auto --cov --cov-report=term $(FAST)
 
-test: .venv/.ready .venv/gitlab/.ready ## the checks, and the tests on a real engine and registry
+test: .venv/.ready ## the checks, and the tests on a real engine and registry
 	.venv/bin/python tools/run_tests.py
 
 test-full: .venv/.ready .venv/gitlab/.ready ## `make test` and the slow suites: source compiles, faults

@@ -32,7 +32,7 @@ STACKS = ("debian12", "debian13", "debian12-cuda13.0", "debian13-cuda13.0", "deb
 GOAL = 1.25
 RESULTS = Path(__file__).parent / "results" / "family.json"
 BUILDSYS = Path(sys.executable).with_name("buildsys")
-SOURCES = ("environments", "layers", "schemas", "stacks.yaml", "buildsys.lock", "buildsys.settings.yaml")
+SOURCES = ("environments", "files", "layers", "schemas", "stacks.yaml", "buildsys.lock", "buildsys.settings.yaml")
 
 
 def longest_path(needs: Mapping[str, Sequence[str]], seconds: Mapping[str, float]) -> tuple[float, tuple[str, ...]]:

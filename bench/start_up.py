@@ -32,7 +32,7 @@ from compare.about import write_section
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "start-up.json"
-PROJECT = ("stacks.yaml", "buildsys.lock", "docker-bake.hcl", "layers", "environments")
+PROJECT = ("stacks.yaml", "buildsys.lock", "docker-bake.hcl", "layers", "files", "environments")
 ROUNDS = 15
 EMPTY, LIBRARIES = "empty Python", "import typer, yaml, networkx"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"

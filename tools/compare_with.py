@@ -27,7 +27,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 REVISION = "20c28a2"
-PROJECT = ("stacks.yaml", "buildsys.lock", "layers", "environments", "mirrors")
+PROJECT = ("stacks.yaml", "buildsys.lock", "layers", "files", "environments", "mirrors")
 GOLDEN = "tests/golden"
 BAKE_FILE = "docker-bake.hcl"
 WRITTEN = (BAKE_FILE, "buildsys.lock")

@@ -26,7 +26,7 @@ from queue import SimpleQueue
 ROOT = Path(__file__).parents[1]
 PATCHES = ROOT / "tests" / "mutants"
 # What tests of the runner read.
-COPIED = ("buildsys", "tests", "layers", "stacks.yaml", "buildsys.lock", "pyproject.toml")
+COPIED = ("buildsys", "tests", "layers", "files", "stacks.yaml", "buildsys.lock", "pyproject.toml")
 _NOTICED, _PASSED = 1, 0
 _SECONDS = 300
 

@@ -74,7 +74,7 @@ def stand_ins(sources: Path, site: Path) -> dict[str, str]:
 def write_project(tree: Path, folder: Path, sources: Path, site: Path) -> None:
     """Copy the project of `tree` with layers that expect files of `site`."""
     site.mkdir()
-    for name in ("environments", "layers", "schemas"):
+    for name in ("environments", "files", "layers", "schemas"):
         shutil.copytree(tree / name, folder / name)
     for name in ("stacks.yaml", "buildsys.lock"):
         shutil.copy(tree / name, folder / name)

@@ -82,7 +82,8 @@ def mirror_files(settings: Settings, *, ca: bytes | None = None) -> Mapping[str,
     """Return the files of the context folder by name, without credentials; `ca` is the content of the bundle."""
     found = _collected(settings, has_ca=ca is not None)
     script = ["# Written by buildsys out of the settings of this machine; sourced by RUN steps, in no image."]
-    script += [f". {TIMES}", *found.script, *([_USE_SECRET] if found.secret else []), ":", ""]
+    # A bake file of an earlier buildsys has no such script.
+    script += [f"[ ! -f {TIMES} ] || . {TIMES}", *found.script, *([_USE_SECRET] if found.secret else []), ":", ""]
     certificates = {} if ca is None else {"ca.crt": ca}
     return MappingProxyType({**certificates, **found.files, "use": "\n".join(script).encode()})
 

@@ -44,7 +44,8 @@ def tags(registry: str, repository: str) -> list[str]:
 
 
 def key_tags(registry: str, repository: str) -> list[str]:
-    return [tag for tag in tags(registry, repository) if not tag.startswith(("incoming-", "last", "inventory-"))]
+    others = ("incoming-", "last", "inventory-", "record-")
+    return [tag for tag in tags(registry, repository) if not tag.startswith(others)]
 
 
 # H8: each writes what is not its own.

@@ -65,7 +65,7 @@ BEFORE = "FROM toolchain AS x\n"
             ("`git=1` and `git=2`",),
         ),
         (STACKS, f'registry: ""\n{STACK}', "1:11", ("is empty", "expected a registry and a path")),
-        (STACKS, f"registry: [a]\n{STACK}", "1:11", ("expected a text",)),
+        (STACKS, f"registry: {{a: b}}\n{STACK}", "1:11", ("expected a text",)),
         (STACKS, f"registry: ghcr.io/x:tag\n{STACK}", "1:11", ("has `x:tag`",)),
         (STACKS, f"registry: ghcr.io/x/\n{STACK}", "1:11", ("write `ghcr.io/x`",)),
         (STACKS, f"registry: ../x\n{STACK}", "1:11", ("has `..`", "not a registry")),

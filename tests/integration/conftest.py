@@ -88,7 +88,7 @@ def buildsys() -> Command:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of this project that a test may change."""
-    for name in ("environments", "layers", "schemas"):
+    for name in ("environments", "files", "layers", "schemas"):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in ("stacks.yaml", "buildsys.lock", "docker-bake.hcl", "buildsys.lock.local", "buildsys.settings.yaml"):
         if (ROOT / name).exists():

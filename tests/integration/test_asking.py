@@ -25,6 +25,7 @@ WITH_WHEEL = [
     "debian13",
     "debian13-cuda13.0",
     "debian13-mpi4py",
+    "lab",
 ]
 LOCK = f"""\
 version: 1

@@ -58,12 +58,16 @@ def test_buildx_reads_the_targets_links_arguments_and_tags_of_the_plan(planned: 
     assert found.keys() == {*names, "mirrors"}
     for node in planned["nodes"]:
         target = found[node["name"]]
-        assert target["contexts"] == node["contexts"]
+        assert target.get("contexts", {}) == node["contexts"]
         assert target.get("args", {}) == node["args"]
-        assert target["context"] == node["context"]
-        assert f"{target['context']}/{target['dockerfile']}" == node["dockerfile"]
+        assert target["context"] == (node["context"] or ".")
+        if "dockerfile-inline" in target:
+            # It is generated from fields of a stack, or of a layer.
+            assert node["dockerfile"].endswith(".yaml")
+        else:
+            assert f"{target['context']}/{target['dockerfile']}" == node["dockerfile"]
         assert target["platforms"] == node["platforms"]
-        links = {value.removeprefix("target:") for value in target["contexts"].values() if value.startswith("target:")}
+        links = {value.removeprefix("target:") for value in node["contexts"].values() if value.startswith("target:")}
         assert links - {"mirrors"} == set(node["needs"])
     for stack in planned["stacks"]:
         target = found[stack["target"]]

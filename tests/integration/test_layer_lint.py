@@ -25,7 +25,7 @@ def nodes(buildsys: Command) -> Nodes:
     for project in PROJECTS:
         document = json.loads(buildsys("-C", project, "plan", "--check", "--json").stdout)
         for node in document["nodes"]:
-            if not node["dockerfile"].endswith("layer.yaml"):
+            if not node["dockerfile"].endswith(".yaml"):
                 path = (project / node["dockerfile"]).relative_to(ROOT)
                 found[str(path)] = {**node, "project": project}
     return found

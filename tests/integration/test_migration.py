@@ -49,7 +49,7 @@ def held(prefix: str) -> dict[str, str]:
 
 def keys(tags: dict[str, str]) -> dict[str, str]:
     """Return the tags of keys, which are never moved, without the inventories beside them."""
-    moving = ("last", "incoming-", "latest", "inventory-")
+    moving = ("last", "incoming-", "latest", "inventory-", "record-", "history-")
     return {name: digest for name, digest in tags.items() if not name.partition(":")[2].startswith(moving)}
 
 

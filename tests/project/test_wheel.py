@@ -40,7 +40,7 @@ def test_installed_command_runs_without_the_checkout(installed: Path, run: Run, 
 
 def test_installed_command_plans_this_project_to_the_same_bytes(installed: Path, run: Run, tmp_path: Path) -> None:
     project = tmp_path / "project"
-    for name in ("environments", "layers", "schemas"):
+    for name in ("environments", "files", "layers", "schemas"):
         shutil.copytree(ROOT / name, project / name)
     for name in ("stacks.yaml", "buildsys.lock", "docker-bake.hcl"):
         shutil.copy(ROOT / name, project / name)

@@ -24,6 +24,8 @@ _TYPES = ", ".join(
 _SECONDS = re.compile(rb"(?<!\d)1[0-9]{9}(?!\d)")
 _MOST = 1000
 # Repositories of base images, which were not built by the run.
+# What is beside nodes and images: documents in JSON. Some have the times of a run.
+_DOCUMENTS = ("history-", "inventory-", "record-", "tests-")
 _FOREIGN = ("bootstrap/",)
 
 
@@ -78,8 +80,7 @@ def read_published(host: str, scan: Scan, prefix: str = "") -> Published:
     foreign: set[str] = set()
     for repository in (each for each in _repositories(host) if each.startswith((prefix, *_FOREIGN))):
         for tag in sorted(_json(host, f"{repository}/tags/list").get("tags") or ()):
-            if tag.startswith("inventory-"):
-                # What a node holds, as JSON.
+            if tag.startswith(_DOCUMENTS):
                 continue
             manifest = _manifest(host, repository, tag)
             if repository.startswith(_FOREIGN):

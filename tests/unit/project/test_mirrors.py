@@ -24,7 +24,7 @@ def script(settings: Settings, ca: bytes | None = None) -> list[str]:
 
 
 def test_no_settings_make_a_script_that_does_nothing() -> None:
-    assert script(Settings())[1:] == [f". {TIMES}", ":"]
+    assert script(Settings())[1:] == [f"[ ! -f {TIMES} ] || . {TIMES}", ":"]
     assert mirror_files(Settings()).keys() == {"use"}
 
 
