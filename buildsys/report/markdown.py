@@ -85,7 +85,7 @@ def affected_comment(found: Affected, left: Left | None) -> str:
 
 def _sentence(found: Affected, left: Left | None) -> str:
     built = len(found.stacks) - len(found.moved)
-    text = f"This pull request rebuilds **{built or 'none'} of {format_count(len(found.plan.indexes), 'image')}**"
+    text = f"This pull request rebuilds **{built or 'none'} of {len(found.plan.indexes)} images**"
     if built and (time := estimate_words(left)):
         text += f", {time}"
     causes = list(dict.fromkeys(_why(found.plan, each) for each in found.built))

@@ -277,7 +277,7 @@ def show_affected(found: Affected, screen: Screen, *, why: bool) -> None:
 
 def affected_line(found: Affected, left: Left | None) -> str:
     """Return how many images a change affects, what is built for them, and how long that takes where it is known."""
-    words = [f"{len(found.stacks)} of {format_count(len(found.plan.indexes), 'image')}"]
+    words = [f"{len(found.stacks)} of {len(found.plan.indexes)} images"]
     if found.moved:
         words.append(f"{len(found.moved)} of them not rebuilt")
     if found.nodes:

@@ -263,7 +263,7 @@ def test_work_tree_of_a_bare_repository_around_it_is_no_suspect(project: Path, t
     git(tmp_path, "clone", "--quiet", "--bare", project.as_uri(), "around")
     git(tmp_path / "around", "worktree", "add", "--quiet", "tree")
     done = buildsys(tmp_path / "around" / "tree", "affected", "--since", "HEAD")
-    assert (done.code, done.stdout, done.stderr) == (0, "", "0 of 1 image\n"), done.output
+    assert (done.code, done.stdout, done.stderr) == (0, "", "0 of 1 images\n"), done.output
 
 
 def test_repository_among_the_files_of_a_layers_test_is_no_suspect(project: Path, tmp_path: Path) -> None:
@@ -276,4 +276,4 @@ def test_repository_among_the_files_of_a_layers_test_is_no_suspect(project: Path
     done = buildsys(project, "plan", "--offline")
     assert done.code == 0, done.output
     done = buildsys(project, "affected", "--since", "HEAD")
-    assert (done.code, done.stdout, done.stderr) == (0, "", "0 of 1 image\n"), done.output
+    assert (done.code, done.stdout, done.stderr) == (0, "", "0 of 1 images\n"), done.output

@@ -38,7 +38,7 @@ def nothing_differs(project: Path, revision: str = "HEAD", **given: str) -> None
 def causes(project: Path, revision: str = "HEAD") -> str:
     done = buildsys(project, "affected", "--since", revision, "--why")
     assert done.code == 0, done.output
-    assert done.stderr.startswith(f"{len(done.stdout.splitlines())} of 1 image")
+    assert done.stderr.startswith(f"{len(done.stdout.splitlines())} of 1 images")
     return done.stdout
 
 
@@ -210,7 +210,7 @@ def test_repository_is_that_of_the_project_whatever_a_hook_sets(committed: Path,
     folder = committed / "layers"
     given = value if value == ".git" else str(tmp_path / value)
     done = buildsys(folder, "affected", "--since", "HEAD", GIT_DIR=given, GIT_WORK_TREE=str(tmp_path / "other"))
-    assert (done.code, done.stdout, done.stderr) == (0, "", "0 of 1 image\n"), done.output
+    assert (done.code, done.stdout, done.stderr) == (0, "", "0 of 1 images\n"), done.output
 
 
 def test_objects_are_those_of_the_projects_repository_whatever_a_hook_sets(committed: Path, tmp_path: Path) -> None:
