@@ -146,7 +146,7 @@ class Collector:
     def _has_new_tag(self, entry: Entry, held: frozenset[tuple[str, str]]) -> bool:
         """Whether an image got a tag since the last look, or an index that names it: all tags go with a digest.
 
-        `held` are the tags of that look, of which only public ones move.
+        `held` are the tags of that look; only public ones move.
         """
         if entry.kind not in (Kind.INDEX, Kind.IMAGE):
             return False

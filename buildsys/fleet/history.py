@@ -93,7 +93,7 @@ class History:
         for tag in entry.tags:
             named: list[Entry | None] = [None, None, *(each for each in self.entries if tag in each.tags)]
             before, last = named[-2:]
-            # A tag that somebody deleted had named something.
+            # A tag that names nothing may have been deleted.
             is_over = last and (last.digest == entry.digest or (before and last.time < entry.time - _MOVING))
             if last and is_over and last.digest != now[tag] == (before and before.digest):
                 lost.add((last.number, tag))

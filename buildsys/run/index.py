@@ -270,7 +270,7 @@ def move_tags(
     held = tagged(registry, sources if moving else ())
 
     def move(tag: str) -> BuildsysError | None:
-        if tag not in free:
+        if held[tag] != seen.get(tag):
             return TagMoved(f"`{tag}` was moved to {held[tag] or 'nothing'} while this run built, and stays there")
         try:
             put_tag(registry, sources[tag], Reference.parse(tag).target)

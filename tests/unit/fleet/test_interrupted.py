@@ -134,7 +134,7 @@ def test_entry_of_a_run_that_may_still_be_moving_its_tags_stays() -> None:
     now = {"x": first.digest}
     assert [each.digest for each in history.next(third, now).entries] == [digests[0], digests[2]]
     assert [each.digest for each in history.next(replace(third, time=1500), now).entries] == digests
-    # Somebody else moved or deleted the tag, which had named the second.
+    # The tag had named the second, and was moved or deleted by hand.
     for theirs in ("sha256:9", None):
         assert [each.digest for each in history.next(third, {"x": theirs}).entries] == digests
     only = History(stack="one", repository="one").add(first)
