@@ -68,10 +68,11 @@ class Collector:
         # Records of what goes are written by this run too.
         for kind in dict.fromkeys([*(each.kind for each in found.unneeded), Kind.RECORD]) if wanted else ():
             entries = self._survey()
+            held = _tags(entries)
             restored |= self._restore(deleted, entries)
             for entry in self._judge(entries).unneeded:
                 is_wanted = entry.place in wanted or kind is Kind.RECORD
-                if entry.kind is kind and is_wanted and not self._has_new_tag(entry):
+                if entry.kind is kind and is_wanted and not self._has_new_tag(entry, held):
                     self._delete(entry)
                     deleted[entry.place] = entry
         restored |= self._restore(deleted, self._survey()) if deleted else {}
@@ -142,14 +143,21 @@ class Collector:
         found = [*(_reference(f"{nodes.host}/{name}") for name in names), self.cache]
         return [each for _, each in sorted({each.name: each for each in found if each}.items())]
 
-    def _has_new_tag(self, entry: Entry) -> bool:
-        """Whether an index got a public tag since the last look: with a digest all of its tags are deleted."""
-        if entry.kind is not Kind.INDEX:
+    def _has_new_tag(self, entry: Entry, held: frozenset[tuple[str, str]]) -> bool:
+        """Whether an image got a tag since the last look, or an index that names it: all tags go with a digest.
+
+        `held` are the tags of that look; only public ones move.
+        """
+        if entry.kind not in (Kind.INDEX, Kind.IMAGE):
             return False
-        tags = {tag for tag in self.registry.tags(entry.reference) if not is_own_tag(tag)} - {*entry.tags}
-        named = [_reference(f"{entry.reference.name}:{tag}") for tag in sorted(tags)]
-        heads = _readable(ask_many(filter(None, named), self.registry.head, ends=_ends))
-        return any(each.digest == entry.place[1] for each in heads.values())
+        name, digest = entry.place
+        tags = {tag for tag in self.registry.tags(entry.reference) if not (is_own_tag(tag) and (name, tag) in held)}
+        places = [_reference(f"{name}:{tag}") for tag in sorted(tags - {*entry.tags})]
+        heads = _readable(ask_many(filter(None, places), self.registry.head, ends=_ends))
+        found = [place.with_digest(head.digest) for place, head in heads.items()]
+        self._read(found)
+        images = [self._known[each.target].manifests for each in found if each.target in self._known]
+        return digest in {each.target for each in found} | {child.digest for each in images for child in each}
 
     def _delete(self, entry: Entry) -> None:
         try:
@@ -165,7 +173,7 @@ class Collector:
 
     def _restore(self, deleted: Entries, entries: Entries) -> Entries:
         """Put back what was deleted and is needed by now, and return it; its blobs are still there."""
-        held = {(place[0], tag) for place, each in entries.items() for tag in each.tags}
+        held = _tags(entries)
         lost = {
             place: replace(each, tags=tuple(tag for tag in each.tags if (place[0], tag) not in held))
             for place, each in deleted.items()
@@ -178,6 +186,11 @@ class Collector:
             for target in [entry.reference.with_tag(tag) for tag in entry.tags] or [entry.reference]:
                 self.registry.put_manifest(target, entry.manifest.raw, entry.manifest.descriptor.media_type)
         return back
+
+
+def _tags(entries: Entries) -> frozenset[tuple[str, str]]:
+    """Return all tags with their repositories."""
+    return frozenset((place[0], tag) for place, each in entries.items() for tag in each.tags)
 
 
 def _reference(text: str) -> Reference | None:

@@ -27,6 +27,8 @@ TAG = "history-"
 _FORMAT = 1
 # Entries of one stack; the oldest are dropped. At one move an hour it is three weeks, at one a week ten years.
 MOST_ENTRIES = 500
+# An entry is written before its tags move; within these seconds its run may still be moving them.
+_MOVING = 600
 # Two runs that write at once: each looks whether its entries are there, and adds them again.
 _WRITES = 4
 
@@ -37,7 +39,7 @@ class UnreadableHistory(BuildsysError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """That tags of a repository moved to an image: `time` in seconds since 1970, `commit` empty where it is unknown.
+    """That tags of a repository move to an image: `time` in seconds since 1970, `commit` empty where it is unknown.
 
     `number` counts the entries of a stack from 1 on. `by` is the command: `bake`, `rollback` or `promote`.
     """
@@ -80,6 +82,26 @@ class History:
         new = [each for each in entries if _identity(each) not in known]
         added = tuple(replace(each, number=number) for number, each in enumerate(new, first))
         return replace(self, entries=(*self.entries, *added)[-MOST_ENTRIES:])
+
+    def next(self, entry: Entry, now: Mapping[str, str | None]) -> History:
+        """Return the history with an entry whose tags are about to move from what they name `now`.
+
+        Moves that never happened are taken out: a run was killed between its entry and its tags, and they still name
+        what they named before.
+        """
+        lost = set[tuple[int, str]]()
+        for tag in entry.tags:
+            named: list[Entry | None] = [None, None, *(each for each in self.entries if tag in each.tags)]
+            before, last = named[-2:]
+            # A tag that names nothing may have been deleted.
+            is_over = last and (last.digest == entry.digest or (before and last.time < entry.time - _MOVING))
+            if last and is_over and last.digest != now[tag] == (before and before.digest):
+                lost.add((last.number, tag))
+        left = [
+            replace(each, tags=tuple(tag for tag in each.tags if (each.number, tag) not in lost))
+            for each in self.entries
+        ]
+        return replace(self, entries=tuple(each for each in left if each.tags)).add(entry)
 
     def named_since(self, since: float) -> frozenset[str]:
         """Return the digests that tags named at some time since one in seconds since 1970, or at which they are held.
@@ -250,7 +272,7 @@ class Record:
         found = zip(keys, in_threads(why, keys), strict=True)
         return {stack: text for stack, text in found if text}
 
-    def moved(self, moves: Iterable[TagMove]) -> None:
+    def moving(self, moves: Iterable[TagMove], now: Mapping[str, str | None]) -> None:
         """Add an entry for each move, which ends a hold."""
 
         def keep(move: TagMove) -> None:
@@ -258,9 +280,10 @@ class Record:
             try:
                 entry = entry_of(self.archive.registry, image, move.tags, now=self.clock(), by=self.by)
                 entry = replace(entry, key=move.key, reason=move.reason)
-                self.archive.change(move.stack, move.repository, lambda old: replace(old.add(entry), hold=None))
+                held = {Reference.parse(tag).target: now[tag] for tag in move.tags}
+                self.archive.change(move.stack, move.repository, lambda old: replace(old.next(entry, held), hold=None))
             except (RegistryProblem, UnreadableHistory) as error:
-                self.note(f"the history of `{move.stack}` lacks that its tags moved: {error}")
+                self.note(f"the history of `{move.stack}` lacks that its tags move: {error}")
 
         in_threads(keep, moves)
 

@@ -120,8 +120,14 @@ def promote(
     done: list[Copied] = []
     problems: dict[Reference, RegistryProblem] = {}
     missing: tuple[Copy, ...] = ()
-    for group in (documents, [*nodes.values()], [*wanted.values(), *others]):
-        lost, unknown = lacking(target.registry, group)
+    # Of an image whose tags are to move every part is looked up: a clean-up may have deleted some, or may do so now.
+    moving = [
+        wanted[each.stack]
+        for name, each in images.items()
+        if any(seen[tag] != wanted[each.stack].source.digest for tag in tags[name])
+    ]
+    for group in (documents, [*nodes.values()], [*wanted.values(), *others], moving):
+        lost, unknown = lacking(target.registry, group, verify=group is moving)
         known = [each.target for each in nodes.values()] if group and group is not documents else []
         copied = copy_all(target.registry, lost, beside=known, stopped=stopped)
         done.append(copied)
@@ -147,7 +153,10 @@ def promote(
         record = Record(archive=archive, clock=clock, note=notes.append, by="promote")
         moved, failed, held = move_unheld(target.registry, moves, seen, record)
         notes += dict.fromkeys([*held.values(), *map(str, failed.values())])
-        target.remember({name: str(each.result) for name, each in nodes.items()})
+        try:
+            target.remember({name: str(each.result) for name, each in nodes.items()})
+        except RegistryProblem as problem:
+            notes.append(str(problem))
     named = {each.target: name for name, each in {**nodes, **wanted}.items()}
     return Promoted(
         images=(*stacks, *request.others),

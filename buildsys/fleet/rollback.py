@@ -66,7 +66,7 @@ def roll_back(archive: Archive, stack: str, to: str | None, *, clock: Callable[[
     hold = Hold(time=int(seconds), digest=entry.digest)
 
     def keep(old: History) -> History:
-        return replace(old.add(moved) if moves else old, hold=hold)
+        return replace(old.next(moved, now) if moves else old, hold=hold)
 
     archive.change(stack, history.repository, keep)
     in_threads(lambda tag: put_tag(archive.registry, image, tag), moves)

@@ -251,12 +251,14 @@ def move_tags(
     published: Mapping[str, str],
     tags: Mapping[str, tuple[str, ...]],
     seen: Mapping[str, str | None],
+    begin: Callable[[Mapping[str, str | None]], None] = lambda _: None,
 ) -> tuple[tuple[str, ...], Mapping[str, BuildsysError]]:
     """Give public tags to stacks that exist; return the tags that moved, and the first problem of each stack.
 
     `seen` is what each tag named when the run began: one that names something else by now was moved by a different
     run, and stays. A tag that was right is not changed, and if any tag moves it is looked up again too. One that fails
-    does not stop the others: each of them is of a whole image.
+    does not stop the others: each of them is of a whole image. `begin` is called before the first one moves, with those
+    that are to move and what each names.
     """
     pairs = {tag: target for target in sorted(published) for tag in tags.get(target, ())}
     sources = {tag: Reference.parse(published[target]) for tag, target in pairs.items()}
@@ -277,6 +279,9 @@ def move_tags(
         return None
 
     moves = [tag for tag, source in sources.items() if moving and held[tag] != source.digest]
+    free = {tag: held[tag] for tag in moves if held[tag] == seen.get(tag)}
+    if free:
+        begin(free)
     moved = []
     failed: dict[str, BuildsysError] = {}
     for tag, problem in zip(moves, in_threads(move, moves), strict=True):
@@ -308,8 +313,8 @@ class TagHistory(Protocol):
     def held(self, keys: Mapping[str, str]) -> Mapping[str, str]:
         """Return why the tags of stacks stay where they are; `keys` has the key of the image of each stack."""
 
-    def moved(self, moves: Iterable[TagMove]) -> None:
-        """Remember that tags moved."""
+    def moving(self, moves: Iterable[TagMove], now: Mapping[str, str | None]) -> None:
+        """Remember that tags move, before they do; `now` has what each names."""
 
 
 def move_unheld(
@@ -324,13 +329,11 @@ def move_unheld(
     held = history.held(late) if history and late else {}
     free = {target: each for target, each in moves.items() if each.stack not in held}
     images, tags = {t: each.image for t, each in free.items()}, {t: each.tags for t, each in free.items()}
-    moved, failed = move_tags(registry, images, tags, seen)
-    done = {each.stack: replace(each, tags=own) for each in free.values() if (own := _in_order(each.tags, moved))}
-    if history and done:
-        history.moved(done.values())
+
+    def begin(now: Mapping[str, str | None]) -> None:
+        own = {each.stack: replace(each, tags=tuple(tag for tag in each.tags if tag in now)) for each in free.values()}
+        if history:
+            history.moving([each for each in own.values() if each.tags], now)
+
+    moved, failed = move_tags(registry, images, tags, seen, begin)
     return moved, dict(failed), {target: held[each.stack] for target, each in moves.items() if each.stack in held}
-
-
-def _in_order(tags: Iterable[str], chosen: Iterable[str]) -> tuple[str, ...]:
-    among = {*chosen}
-    return tuple(tag for tag in tags if tag in among)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from buildsys.buildkit.progress import StepKind
+from buildsys.fleet.history import Archive
 from buildsys.oci.client import Registry
 from buildsys.oci.reference import Reference
 from tests.support.command_line import (
@@ -285,6 +286,10 @@ def test_promotion_that_is_killed_leaves_whole_images_and_the_next_one_finishes(
         for stack in ("debian12", "debian13"):
             named = fleet.named(f"{prefix}/{stack}:latest")
             assert named == fleet.named(f"{first.prefix}/{stack}:latest") is not None
+            with Registry() as client:
+                history = Archive(registry=client, prefix=prefix).find(stack)
+            assert history is not None
+            assert [(each.tags, each.digest) for each in history.entries] == [(("latest",), named)]
 
 
 def check(prefix: str) -> None:
