@@ -29,7 +29,7 @@ _UNIT = "(?:[kMG]?B|s|min|h)"
 # What differs from run to run, and what is compared in its place.
 _MASKS = (
     (r"\b[0-9a-f]{64}\b|\b[0-9a-f]{40}\b|\b[0-9a-f]{12}\b|\b(?=[a-f]*\d)[0-9a-f]{8}\b", "DIGEST"),
-    (r"\b20\d\d-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?Z?)?", "TIME"),
+    (r"\b20\d\d-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?Z?|\.\d+\b)?", "TIME"),
     (rf"\b\d+(?:\.\d+)? {_UNIT}\b(?: \d+ s\b)?|(?<!\S)\d+:\d\d\b|\ba few seconds\b", "AMOUNT"),
     # What earlier runs left in the cache of the engine.
     (r"\b\d+ %(?= of the steps from cache)", "PART"),
