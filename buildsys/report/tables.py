@@ -263,7 +263,8 @@ def show_changes(plan: Plan, changes: Sequence[Changed], screen: Screen) -> None
     for line in columns((each.change, each.kind, each.title, _reason(plan, each)) for each in changes):
         screen.line(line)
     nodes = sum(each.kind == "node" for each in changes)
-    screen.line(f"{nodes} nodes and {len(changes) - nodes} images differ" if changes else "nothing differs")
+    images = format_count(len(changes) - nodes, "image")
+    screen.line(f"{format_count(nodes, 'node')} and {images} differ" if changes else "nothing differs")
 
 
 def show_affected(found: Affected, screen: Screen, *, why: bool) -> None:

@@ -21,10 +21,12 @@ from tests.support.commands import (
     Command,
     OwnEngine,
     Run,
+    registry_program,
     run,
     start_own_engine,
     stop_own_engine,
 )
+from tests.support.own_registry import OwnRegistry
 
 # The processes of a suite, and two suites at once, would empty each other's: a name for each.
 ENGINE = f"{os.environ.get('BUILDSYS_TESTS_ENGINE', 'tests')}-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
@@ -73,6 +75,20 @@ def own_engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         pytest.skip(f"no private engine: {found}")
     yield found
     stop_own_engine(ENGINE)
+
+
+@pytest.fixture
+def own_registry(request: pytest.FixtureRequest, tmp_path: Path, docker: Docker) -> Iterator[OwnRegistry]:
+    """A registry of its own, which allows deletion, for an engine that can use one."""
+    assert docker.containerd_store
+    program = registry_program()
+    if program is None:
+        _missing(request, "no docker-registry is installed")
+        raise AssertionError
+    found = OwnRegistry(tmp_path, program)
+    found.start()
+    yield found
+    found.stop()
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from buildsys.buildkit.docker import Docker
 from buildsys.oci.client import Registry
 from buildsys.oci.reference import Reference
 from tests.support.command_line import buildsys, on_real_parents, run, small_project, write
-from tests.support.commands import registry_program
 from tests.support.own_registry import OwnRegistry
 
 pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents]
@@ -28,21 +25,6 @@ stacks:
 """
 PLATFORMS = "platforms: [linux/amd64, linux/arm64]\n"
 HOME = "description: a folder to work in\nkind: system\nlicence: none\nworkdir: /work\n"
-
-
-@pytest.fixture
-def own_registry(request: pytest.FixtureRequest, tmp_path: Path, docker: Docker) -> Iterator[OwnRegistry]:
-    assert docker.containerd_store
-    program = registry_program()
-    if program is None:
-        reason = "no docker-registry is installed"
-        if request.config.getoption("--require-engine"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    found = OwnRegistry(tmp_path, program)
-    found.start()
-    yield found
-    found.stop()
 
 
 def bake(project: Path, registry: OwnRegistry, *words: str | Path) -> None:

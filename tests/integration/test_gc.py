@@ -6,18 +6,16 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from buildsys.buildkit.docker import Docker
 from buildsys.oci.client import Registry
 from buildsys.oci.reference import Reference
 from tests.faults.witness import Witness
-from tests.support.command_line import ROOT, buildsys, environment, on_real_parents, run, small_project, write
-from tests.support.commands import registry_program
+from tests.support.command_line import buildsys, environment, on_real_parents, run, small_project, write
 from tests.support.own_registry import OwnRegistry
+from tests.support.pages import Page
 
 pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents]
 
@@ -58,21 +56,6 @@ from buildsys.__main__ import main
 sys.exit(main())
 """
 MOST_DELETIONS = 60
-
-
-@pytest.fixture
-def own_registry(request: pytest.FixtureRequest, tmp_path: Path, docker: Docker) -> Iterator[OwnRegistry]:
-    assert docker.containerd_store
-    program = registry_program()
-    if program is None:
-        reason = "no docker-registry is installed"
-        if request.config.getoption("--require-engine"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    found = OwnRegistry(tmp_path, program)
-    found.start()
-    yield found
-    found.stop()
 
 
 def started(script: str, project: Path, registry: OwnRegistry, *words: str) -> subprocess.Popen[str]:
@@ -259,24 +242,16 @@ def test_registry_that_does_not_allow_deletion_loses_nothing(tmp_path: Path, own
     assert before <= assert_whole(own_registry)
 
 
-def commands(section: str) -> list[str]:
-    """Return the commands of a section of the page about registries."""
-    text = (ROOT / "docs" / "registry.md").read_text(encoding="utf-8").partition(f"\n## {section}\n")[2]
-    blocks = re.findall(r"^```sh\n((?:(?!```).*\n)*)```$", text.partition("\n## ")[0], re.MULTILINE)
-    return [line for block in blocks for line in block.splitlines()]
-
-
 def test_commands_of_the_page_clean_up(tmp_path: Path, own_registry: OwnRegistry) -> None:
     first, second = two_versions(tmp_path, own_registry)
     for words in (("init", "-q"), ("add", "--all"), ("commit", "-q", "-m", "second"), ("tag", "v1.2")):
         who = ("-c", "user.name=a", "-c", "user.email=a@example.com")
         assert run(second, "git", *who, *words).code == 0
     del first
-    given = commands("Clean up")
-    assert [line for line in given if line.startswith("buildsys ")]
-    for line in given:
-        if not line.startswith("buildsys "):
-            continue
+    given = Page("registry.md").of("Clean up")
+    cleaning = [line for line in given if line.startswith("buildsys gc")]
+    assert cleaning
+    for line in cleaning:
         done = buildsys(second, *line.split()[1:], BUILDSYS_REGISTRY=own_registry.prefix, seconds=300)
         assert done.code == 0, done.output
     own_registry.stop()

@@ -6,16 +6,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
-import shlex
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -26,7 +23,7 @@ from buildsys.oci.client import Registry
 from buildsys.oci.reference import Reference
 from buildsys.recipes import template
 from tests.integration.conftest import ENGINE
-from tests.support.commands import BUILDSYS, ROOT, Command, Run, run, start_own_engine, stop_own_engine
+from tests.support.commands import BUILDSYS, Command, Run, run, start_own_engine, stop_own_engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.parents]
 
@@ -262,27 +259,6 @@ def test_promotion_waits_for_tests_and_takes_their_results_along(fleet: Fleet) -
     assert again.code == 0, again.stderr
     assert f"{there}/served@sha256:" in again.stdout
     assert again.stdout.endswith("1 test of 1 image, all passed (1 remembered)\n")
-
-
-@pytest.mark.registry
-@pytest.mark.parametrize("kind", ["published", "local"])
-def test_commands_of_the_page_about_tests_work_as_they_are_written(fleet: Fleet, kind: str) -> None:
-    fleet.declare("word", says("word"), {"run": "echo ready", "expect": "ready"})
-    text = (ROOT / "docs/testing.md").read_text(encoding="utf-8")
-    commands = [
-        line
-        for block in re.findall(rf"^```sh {kind}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-        for line in block.splitlines()
-    ]
-    assert len(commands) > 1
-    for line in commands:
-        program, *words = shlex.split(line)
-        assert program == "buildsys"
-        done = fleet.call(*words)
-        assert done.code == 0, done.stdout + done.stderr
-    if kind == "published":
-        suite = ElementTree.parse(fleet.project / "results.xml").getroot()
-        assert (suite.attrib["tests"], suite.attrib["failures"], suite.attrib["skipped"]) == ("2", "0", "0")
 
 
 def test_container_of_a_command_that_takes_too_long_is_removed(docker: Docker, debian: str) -> None:

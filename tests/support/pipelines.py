@@ -113,8 +113,8 @@ def checkout(folder: Path, registry: str, files: dict[str, str]) -> Checkout:
     return found
 
 
-def own_command(folder: Path) -> Path:
-    """Write a program `buildsys` that is this checkout's, and return its folder."""
-    path = write(folder, "buildsys", f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -P -m buildsys "$@"\n')
+def own_command(folder: Path, root: Path = ROOT) -> Path:
+    """Write a program `buildsys` that is this checkout's, or that of a copy, and return its folder."""
+    path = write(folder, "buildsys", f'#!/bin/sh\nPYTHONPATH={root} exec {sys.executable} -P -m buildsys "$@"\n')
     path.chmod(0o755)
     return folder
