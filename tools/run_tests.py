@@ -87,7 +87,7 @@ def main() -> int:
     if missing:
         say(f"not run: the tests on a real engine and registry, because {missing}")
     if not arguments.full:
-        say("not run: the long suites (source compiles, faults); `make test-full` runs them")
+        say("not run: the long suites (source compiles, pipelines, kills, most faults); `make test-full` runs them")
     return code
 
 

@@ -12,6 +12,7 @@ from tests.support.commands import Command, OwnEngine, executed, run
 pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.parents]
 
 
+@pytest.mark.long
 def test_second_plain_bake_on_an_emptied_engine_executes_no_run(
     project: Path, own_engine: OwnEngine, buildsys: Command
 ) -> None:

@@ -259,6 +259,7 @@ def test_image_over_its_budget_gets_no_tag_and_is_not_rebuilt_for_a_larger_one(
     assert fleet.named(f"{first.prefix}/debian12:latest")
 
 
+@pytest.mark.long
 def test_promotion_that_is_killed_leaves_whole_images_and_the_next_one_finishes(
     tmp_path: Path, registries: tuple[OwnRegistry, OwnRegistry]
 ) -> None:

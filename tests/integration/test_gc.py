@@ -145,6 +145,7 @@ def test_bake_beside_a_clean_up_succeeds_and_all_tags_pull_after_the_registry_co
         assert pulled.code == 0, pulled.stderr
 
 
+@pytest.mark.long
 def test_clean_up_that_is_killed_after_each_deletion_leaves_all_images_whole(
     tmp_path: Path, own_registry: OwnRegistry
 ) -> None:

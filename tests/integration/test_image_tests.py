@@ -35,6 +35,16 @@ while (my $c = $s->accept) { my $r = <$c>; $n++;
 my $w = $n < 3 ? "503 wait" : $r =~ m{ /ready } ? "200 OK" : "404 no";
 print $c "HTTP/1.0 $w\r\n\r\npage $n\n"; close $c }
 """
+# What the containers of these images are known by, beside those of other tests on the same engine.
+LABEL = ("test.images", secrets.token_hex(4))
+LAYER: Mapping[str, object] = {
+    "description": "a page",
+    "kind": "system",
+    "licence": "MIT",
+    "provides": ["os"],
+    "parent": {"name": "debian-12", "images": ["docker.io/library/debian:12-slim"]},
+    "labels": dict([LABEL]),
+}
 
 
 @pytest.fixture
@@ -42,15 +52,7 @@ def served(project: Path, buildsys: Command) -> Path:
     """A project with one image that starts a web server, in the engine's store."""
     shutil.rmtree(project / "environments")
     shutil.rmtree(project / "layers")
-    layer: dict[str, object] = {
-        "description": "a page",
-        "kind": "system",
-        "licence": "MIT",
-        "provides": ["os"],
-        "parent": {"name": "debian-12", "images": ["docker.io/library/debian:12-slim"]},
-        "command": ["perl", "-e", template.literally(SERVER.replace("\n", " ").strip())],
-    }
-    write(project, layer)
+    write(project, {**LAYER, "command": ["perl", "-e", template.literally(SERVER.replace("\n", " ").strip())]})
     (project / "stacks.yaml").write_text("stacks:\n  served: {description: a page, layers: [web]}\n", encoding="utf-8")
     done = buildsys("bake", "served", cwd=project)
     assert done.code == 0, done.stdout + done.stderr
@@ -146,14 +148,7 @@ def fleet(project: Path, buildsys: Command, registry: str) -> Fleet:
     """A project whose image is built nowhere."""
     shutil.rmtree(project / "environments")
     shutil.rmtree(project / "layers")
-    layer: dict[str, object] = {
-        "description": "a page",
-        "kind": "system",
-        "licence": "MIT",
-        "provides": ["os"],
-        "parent": {"name": "debian-12", "images": ["docker.io/library/debian:12-slim"]},
-    }
-    write(project, layer)
+    write(project, LAYER)
     (project / "stacks.yaml").write_text("stacks:\n  served: {description: a page, layers: [web]}\n", encoding="utf-8")
     return Fleet(project=project, prefix=f"{registry}/{secrets.token_hex(4)}", buildsys=buildsys)
 
@@ -294,6 +289,5 @@ def test_interrupted_tests_leave_no_container_and_end_with_the_signal(
 
 
 def containers(docker: Docker) -> set[str]:
-    """Return those of the image, beside what other tests run on the same engine."""
-    shown = answer_of([*docker.command, "ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Image}}"]).stdout
-    return {line for line in shown.splitlines() if "served" in line}
+    words = [*docker.command, "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={'='.join(LABEL)}"]
+    return {*answer_of(words).stdout.split()}
