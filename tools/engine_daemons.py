@@ -161,6 +161,9 @@ def _start_under_lock(instance: Instance) -> None:
     state = instance.known_state() if registry_pid(instance) else choose_state(instance)
     instance.write_state(state)
     registry = None if registry_pid(instance) else start_registry(instance, state)
+    if not engine_pid(instance):
+        # Docker takes the first address of a bridge: the one of an engine that was killed, and its folder deleted.
+        disconnect(instance, state)
     connect(instance, state)
     engine = None if engine_pid(instance) else start_engine(instance)
     _await("engine", instance, engine, lambda: engine_answers(instance))

@@ -47,10 +47,14 @@ def lives(pid: object) -> bool:
 
 def rules(engine: dict[str, object]) -> list[str]:
     """The firewall rules of the machine, by the program that the engine itself uses."""
-    path = f"{engine['home']}/wrappers{os.pathsep}{os.environ['PATH']}{os.pathsep}/usr/sbin:/sbin"
-    output = [run("iptables", "-t", table, "-S", environment={"PATH": path}) for table in ("filter", "nat")]
+    output = [run("iptables", "-t", table, "-S", environment=programs(engine)) for table in ("filter", "nat")]
     assert [each.code for each in output] == [0, 0]
     return [line for each in output for line in each.stdout.splitlines()]
+
+
+def programs(engine: dict[str, object]) -> dict[str, str]:
+    """The environment with the programs that the engine itself uses for networks."""
+    return {"PATH": f"{engine['home']}/wrappers{os.pathsep}{os.environ['PATH']}{os.pathsep}/usr/sbin:/sbin"}
 
 
 @pytest.fixture
@@ -112,6 +116,18 @@ def test_stop_ends_both_daemons_and_removes_the_bridge_and_its_rules(engine: dic
     assert "running: False" in output.stdout
     # Ending what has ended is no failure.
     assert command("stop").code == 0
+
+
+def test_bridge_that_an_engine_left_behind_gets_the_network_of_the_new_one(engine: dict[str, object]) -> None:
+    assert command("stop").code == 0
+    for words in (("link", "add", "name", engine["bridge"], "type", "bridge"), ("link", "set", engine["bridge"], "up")):
+        assert run("ip", *map(str, words), environment=programs(engine)).code == 0
+    added = run("ip", "address", "add", "10.213.250.1/24", "dev", str(engine["bridge"]), environment=programs(engine))
+    assert added.code == 0
+    assert command("start").code == 0
+    shown = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}")
+    assert shown.stdout.strip() == engine["network"]
+    assert len([line for line in rules(engine) if str(engine["bridge"]) in line]) == 3
 
 
 def test_pid_file_that_names_a_stranger_is_not_believed(engine: dict[str, object]) -> None:
