@@ -13,6 +13,7 @@ from ground import ROOT, Failure, prepare
 
 BUILDSYS = Path(sys.executable).with_name("buildsys")
 GROUP = "quickstart"
+_FAILED = 1
 
 
 def main() -> int:
@@ -25,11 +26,17 @@ def main() -> int:
         return failure.exit_code
     for note in ground.notes:
         say(note)
-    for words in (["bake", GROUP], ["test", GROUP, "--local"]):
+
+    def buildsys(*words: str) -> int:
         say(f"$ buildsys {' '.join(words)}")
-        done = subprocess.run([BUILDSYS, *words], cwd=ROOT, env=ground.environment, check=False)
-        if done.returncode:
-            return done.returncode
+        return subprocess.run([BUILDSYS, *words], cwd=ROOT, env=ground.environment, check=False).returncode
+
+    code = buildsys("bake", GROUP)
+    if code == _FAILED:
+        say("a download of several hundred megabytes may have broken off: what failed is built once more")
+        code = buildsys("bake", "--failed")
+    if code := code or buildsys("test", GROUP, "--local"):
+        return code
     use = 'eval "$(python3 tools/private_engine.py env)"   # this shell uses the private engine\n  '
     print(
         f"\nDone in {time.monotonic() - began:.0f} s. Try next:\n"
