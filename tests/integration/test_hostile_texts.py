@@ -117,7 +117,10 @@ def check(fields: tuple[str, ...], folder: Path, *, seed: int, count: int, size:
         assert equal[name] >= (LEAST if name in FREE else 300) or name in ("parent", "deprecated"), equal
 
 
-@pytest.mark.parametrize("group", GROUPS)
+# Bake takes as long for the images as for all other groups.
+@pytest.mark.parametrize(
+    "group", [pytest.param(each, marks=pytest.mark.long if each == "images" else ()) for each in GROUPS]
+)
 def test_texts_of_every_field_come_back_equal_or_are_refused(group: str, tmp_path: Path) -> None:
     fields, count, size = GROUPS[group]
     check(fields, tmp_path, seed=1, count=count, size=size)
