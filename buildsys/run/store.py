@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import field
@@ -74,6 +75,7 @@ class Store:
 
     registry: ImageRegistry
     prefix: str
+    _mounting: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     def node(self, key: str) -> Reference:
         """Return the reference of the node with this key."""
@@ -239,12 +241,13 @@ class Store:
 
     def _blobs(self, target: Reference, image: Composed) -> bool:
         source = self.node("0" * 64)
-        for layer in dict.fromkeys(image.layers):
-            if self.registry.blob_exists(target, layer.digest, layer.size):
-                continue
-            if not self.registry.mount_blob(target, layer.digest, source):
-                return False
-        return True
+        # docker-registry empties its link to a blob while it mounts it once more: images of one repository take turns.
+        with self._mounting:
+            return all(
+                self.registry.blob_exists(target, layer.digest, layer.size)
+                or self.registry.mount_blob(target, layer.digest, source)
+                for layer in dict.fromkeys(image.layers)
+            )
 
     def _last(self, target: Node | ImageTarget) -> Reference:
         repository = target.repository if isinstance(target, ImageTarget) else NODES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +12,7 @@ import pytest
 
 from buildsys.errors import BuildsysError, Unavailable
 from buildsys.names import KEY_LABEL
-from buildsys.oci.client import ImageRegistry
+from buildsys.oci.client import ImageRegistry, in_threads
 from buildsys.oci.http import (
     DigestMismatch,
     NotFound,
@@ -350,6 +351,25 @@ def test_stack_whose_blobs_cannot_be_linked_gets_no_key(lost: str) -> None:
     memory = Memory(mounts=False)
     assert publish(memory, done(memory, SYSTEM, FAST)) is None
     assert memory.tags("one") == {}
+
+
+def test_images_that_are_composed_at_the_same_time_link_each_blob_once() -> None:
+    # A second image would look for the blob while the first one links it: the barrier is broken if it has to wait.
+    meanwhile = threading.Barrier(2, timeout=0.2)
+    linked: list[str] = []
+
+    class Slow(Memory):
+        def mount_blob(self, target_repository: Reference, digest: str, source_repository: Reference) -> bool:
+            linked.append(digest)
+            with contextlib.suppress(threading.BrokenBarrierError):
+                meanwhile.wait()
+            return super().mount_blob(target_repository, digest, source_repository)
+
+    memory = Slow()
+    nodes = done(memory, SYSTEM, FAST)
+    one = store(memory)
+    in_threads(lambda _: one.publish(trees.stack(PLAN), KEYS.stacks["one"], nodes), range(2))
+    assert sorted(linked) == sorted({*linked})
 
 
 def test_blob_of_a_wrong_size_in_the_stacks_repository_is_linked_again() -> None:
