@@ -10,7 +10,7 @@ import typer
 from buildsys.cli import usage
 from buildsys.cli.ci import Annotations, Summary, annotated, job
 from buildsys.cli.names import Names
-from buildsys.cli.options import MIN_FREE_GB, MOST_JOBS, RETRIES, Affected, All, Builder, Json, Secrets, chosen
+from buildsys.cli.options import MIN_FREE_GB, RETRIES, Affected, All, Builder, Json, Secrets, chosen, jobs_option
 from buildsys.errors import ExitCode
 
 
@@ -102,16 +102,7 @@ def run_image_tests(
     fail_skipped: Annotated[
         bool, typer.Option("--fail-skipped", help="Exit with 1 also if a test was skipped.")
     ] = False,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            "-j",
-            parser=usage.whole("--jobs", 1, MOST_JOBS),
-            metavar="N",
-            help=f"Number of tests at once, {MOST_JOBS} at most.",
-        ),
-    ] = None,
+    jobs: Annotated[int | None, jobs_option("tests at once")] = None,
     junit: Annotated[
         Path | None,
         typer.Option(

@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,19 +20,18 @@ if TYPE_CHECKING:
 RETRIES, MIN_FREE_GB = 5, 2.0
 MOST_JOBS, MOST_RETRIES, MOST_FREE_GB = 64, 100, 1e6
 TAGS_ON, PROGRESS = ("all", "partial"), ("auto", "plain", "docker")
+
+
+def jobs_option(what: str) -> Any:
+    """Return the option `--jobs` for a number of such things at once."""
+    parser = usage.whole("--jobs", 1, MOST_JOBS)
+    return typer.Option("--jobs", "-j", parser=parser, metavar="N", help=f"Number of {what}, {MOST_JOBS} at most.")
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 All = Annotated[bool, typer.Option("--all", help="All images that are not deprecated and have support.")]
 Builder = Annotated[str | None, typer.Option(help="The buildx builder; default is the current one.")]
-Jobs = Annotated[
-    int | None,
-    typer.Option(
-        "--jobs",
-        "-j",
-        parser=usage.whole("--jobs", 1, MOST_JOBS),
-        metavar="N",
-        help=f"Number of concurrent bake processes, {MOST_JOBS} at most.",
-    ),
-]
+Jobs = Annotated[int | None, jobs_option("concurrent bake processes")]
 MaxTargets = Annotated[
     int | None,
     typer.Option(

@@ -141,12 +141,18 @@ def test_another_image_or_another_test_is_not_remembered(world: World) -> None:
     assert bench.titles == ["changed", "second"]
 
 
-def test_files_of_tests_are_a_part_of_what_is_remembered(world: World) -> None:
+def script_of(world: World, text: str) -> Path:
+    """Let the layer `a` have a test that is a file."""
     layer = world.root / "layers/a/layer.yaml"
     layer.write_text(layer.read_text(encoding="utf-8") + "tests: [{run: /tests/check}]\n", encoding="utf-8")
     check = world.root / "layers/a/tests/check"
     check.parent.mkdir()
-    check.write_text("exit 0", encoding="utf-8")
+    check.write_text(text, encoding="utf-8")
+    return check
+
+
+def test_files_of_tests_are_a_part_of_what_is_remembered(world: World) -> None:
+    check = script_of(world, "exit 0")
     bench = published(world)
     bench.run()
     bench.run()
@@ -157,11 +163,7 @@ def test_files_of_tests_are_a_part_of_what_is_remembered(world: World) -> None:
 
 
 def test_result_of_tests_that_were_edited_meanwhile_is_not_remembered(world: World) -> None:
-    layer = world.root / "layers/a/layer.yaml"
-    layer.write_text(layer.read_text(encoding="utf-8") + "tests: [{run: /tests/check}]\n", encoding="utf-8")
-    check = world.root / "layers/a/tests/check"
-    check.parent.mkdir()
-    check.write_text("exit 1", encoding="utf-8")
+    check = script_of(world, "exit 1")
     bench = published(world)
     bench.engine.during = lambda _: check.write_text("exit 0", encoding="utf-8")
     bench.run()
